@@ -1,0 +1,373 @@
+"""The settings: read once from the environment into a frozen struct.
+
+Each field names its environment variable, its default, its limits and its meaning in one
+place; the table in ``docs/operations.md`` is generated from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta, field
+
+from operator_svc.errors import ConfigurationError
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+TOKEN_NAMES = (
+    "OPERATOR_TOKEN",
+    "VX11_OPERATOR_TOKEN",
+    "VX11_TENTACULO_LINK_TOKEN",
+    "VX11_GATEWAY_TOKEN",
+    "API_TOKEN",
+)
+"""Where the token may stand, the first one that is set wins (neighbours of VX11 share it)."""
+
+DEFAULT_ORIGINS = (
+    "http://localhost:8011,http://localhost:8020,http://127.0.0.1:8011,http://127.0.0.1:8020"
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective settings of ``operator-svc``. Times are seconds, sizes are bytes."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = field(
+        default="127.0.0.1", name="OPERATOR_HOST"
+    )
+    port: Annotated[Port, Meta(description="Port to listen on; 0 picks a free one.")] = field(
+        default=8011, name="OPERATOR_PORT"
+    )
+    public_url: Annotated[
+        str, Meta(description="Address that clients use, where it differs from the one above.")
+    ] = field(default="", name="OPERATOR_URL")
+    database_url: Annotated[
+        str, Meta(description="sqlite:///path or postgresql://user@host/name.", min_length=1)
+    ] = field(default="sqlite:///./data/operator.db", name="OPERATOR_DATABASE_URL")
+    db_pool_size: Annotated[
+        int, Meta(ge=1, le=500, description="Connections to PostgreSQL; readers of SQLite.")
+    ] = field(default=10, name="OPERATOR_DB_POOL_SIZE")
+    db_timeout: Annotated[
+        Seconds, Meta(description="Longest wait for a connection or an answer of the database.")
+    ] = field(default=10.0, name="OPERATOR_DB_TIMEOUT")
+    migrate: Annotated[
+        Literal["on", "off"], Meta(description="Migrate the database before serving.")
+    ] = field(default="on", name="OPERATOR_MIGRATE")
+    max_body: Annotated[
+        int, Meta(ge=1024, le=64 * 2**20, description="Largest request body accepted, in bytes.")
+    ] = field(default=2**20, name="OPERATOR_MAX_BODY")
+
+    auth: Annotated[
+        Literal["token", "off"], Meta(description="Whether callers must bring a token.")
+    ] = field(default="token", name="OPERATOR_AUTH")
+    token: Annotated[
+        str, Meta(description="The token of callers, and the one sent to the neighbours.")
+    ] = field(default="", name="OPERATOR_TOKEN")
+    tokens_file: Annotated[
+        str, Meta(description="File of more tokens, one JSON object a line; see docs/security.md.")
+    ] = field(default="", name="OPERATOR_TOKENS_FILE")
+    allowed_origins: Annotated[
+        str, Meta(description="Origins that browsers may call from, comma-separated.")
+    ] = field(default=DEFAULT_ORIGINS, name="OPERATOR_ALLOWED_ORIGINS")
+
+    switch_url: Annotated[str, Meta(description="Switch, the LLM router.")] = field(
+        default="http://switch:8002", name="SWITCH_URL"
+    )
+    switch_dialect: Annotated[
+        Literal["vx11", "openai"],
+        Meta(description="Protocol of SWITCH_URL: Switch's own, or OpenAI's chat completions."),
+    ] = field(default="vx11", name="SWITCH_DIALECT")
+    switch_model: Annotated[str, Meta(description="Model to ask for (openai dialect).")] = field(
+        default="", name="SWITCH_MODEL"
+    )
+    switch_api_key: Annotated[str, Meta(description="Bearer key (openai dialect).")] = field(
+        default="", name="SWITCH_API_KEY"
+    )
+    hermes_url: Annotated[str, Meta(description="Hermes.")] = field(
+        default="http://hermes:8003", name="HERMES_URL"
+    )
+    shub_url: Annotated[str, Meta(description="Shub-Niggurath.")] = field(
+        default="http://shubniggurath:8007", name="SHUB_URL"
+    )
+    tentaculo_link_url: Annotated[str, Meta(description="The gateway, Tentáculo Link.")] = field(
+        default="http://tentaculo_link:8000", name="TENTACULO_LINK_URL"
+    )
+    madre_url: Annotated[str, Meta(description="Madre.")] = field(
+        default="http://madre:8001", name="MADRE_URL"
+    )
+    hormiguero_url: Annotated[str, Meta(description="Hormiguero.")] = field(
+        default="http://hormiguero:8004", name="HORMIGUERO_URL"
+    )
+    manifestator_url: Annotated[str, Meta(description="Manifestator.")] = field(
+        default="http://manifestator:8005", name="MANIFESTATOR_URL"
+    )
+    mcp_url: Annotated[str, Meta(description="MCP.")] = field(
+        default="http://mcp:8006", name="MCP_URL"
+    )
+    spawner_url: Annotated[str, Meta(description="Spawner.")] = field(
+        default="http://spawner:8008", name="SPAWNER_URL"
+    )
+    browser_url: Annotated[
+        str, Meta(description="The browser service; empty where there is none.")
+    ] = field(default="http://127.0.0.1:8012", name="BROWSER_URL")
+    browser_token: Annotated[
+        str, Meta(description="Token of the browser service; OPERATOR_TOKEN where not set.")
+    ] = field(default="", name="BROWSER_TOKEN")
+
+    switch_connect_timeout: Annotated[
+        Seconds, Meta(description="Longest wait for a connection to Switch.")
+    ] = field(default=3.0, name="OPERATOR_SWITCH_CONNECT_TIMEOUT")
+    switch_first_byte_timeout: Annotated[
+        Seconds, Meta(description="Longest wait for the first byte of Switch's answer.")
+    ] = field(default=30.0, name="OPERATOR_SWITCH_FIRST_BYTE_TIMEOUT")
+    switch_idle_timeout: Annotated[
+        Seconds, Meta(description="Longest silence within Switch's answer.")
+    ] = field(default=30.0, name="OPERATOR_SWITCH_IDLE_TIMEOUT")
+    switch_total_timeout: Annotated[
+        Seconds, Meta(description="Longest duration of one answer of Switch.")
+    ] = field(default=300.0, name="OPERATOR_SWITCH_TOTAL_TIMEOUT")
+
+    history_messages: Annotated[
+        int, Meta(ge=0, le=1000, description="Earlier messages sent to Switch as context.")
+    ] = field(default=20, name="OPERATOR_HISTORY_MESSAGES")
+    history_chars: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Characters of them sent at most.")
+    ] = field(default=16_000, name="OPERATOR_HISTORY_CHARS")
+
+    tick: Annotated[
+        float, Meta(ge=0.01, le=5, description="How often text being written is stored.")
+    ] = field(default=0.1, name="OPERATOR_TICK")
+    lease_ttl: Annotated[
+        float, Meta(ge=1, le=300, description="How long a process owns its replies unrenewed.")
+    ] = field(default=10.0, name="OPERATOR_LEASE_TTL")
+    drain_timeout: Annotated[
+        float, Meta(ge=0, le=3600, description="How long running replies may go on after SIGTERM.")
+    ] = field(default=25.0, name="OPERATOR_DRAIN_TIMEOUT")
+    heartbeat: Annotated[
+        float, Meta(ge=0.1, le=600, description="Interval of websocket pings.")
+    ] = field(default=25.0, name="OPERATOR_HEARTBEAT")
+    auth_timeout: Annotated[
+        Seconds, Meta(description="How long a websocket may take to authenticate.")
+    ] = field(default=10.0, name="OPERATOR_AUTH_TIMEOUT")
+
+    chat_rate: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Chats a minute and session; 0 is no limit.")
+    ] = field(default=30, name="OPERATOR_CHAT_RATE")
+    frame_rate: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Frames a second and websocket; 0 is no limit.")
+    ] = field(default=50, name="OPERATOR_FRAME_RATE")
+    request_rate: Annotated[
+        int, Meta(ge=0, le=10_000_000, description="Requests a minute and token; 0 is no limit.")
+    ] = field(default=0, name="OPERATOR_REQUEST_RATE")
+    sockets_per_session: Annotated[
+        Count, Meta(description="Sockets that one session may have open on one process.")
+    ] = field(default=1000, name="OPERATOR_SOCKETS_PER_SESSION")
+    sockets: Annotated[Count, Meta(description="Sockets that one process may have open.")] = field(
+        default=10_000, name="OPERATOR_SOCKETS"
+    )
+    connections: Annotated[
+        Count, Meta(description="TCP connections that one process holds open at most.")
+    ] = field(default=20_000, name="OPERATOR_CONNECTIONS")
+    header_timeout: Annotated[
+        Seconds, Meta(description="Longest time for a request's head, and then for its body.")
+    ] = field(default=15.0, name="OPERATOR_HEADER_TIMEOUT")
+    outbox_bytes: Annotated[
+        int,
+        Meta(ge=4096, le=64 * 2**20, description="Live frames queued for a slow socket, in bytes."),
+    ] = field(default=2**20, name="OPERATOR_OUTBOX_BYTES")
+    resume_limit: Annotated[
+        Count, Meta(description="Missed events that are replayed; beyond, a resync.")
+    ] = field(default=300, name="OPERATOR_RESUME_LIMIT")
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least level logged.")
+    ] = field(default="info", name="OPERATOR_LOG_LEVEL")
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Meta(description="auto is console on a terminal and json elsewhere."),
+    ] = field(default="auto", name="OPERATOR_LOG_FORMAT")
+    log_sample: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of successful requests written to the access log."),
+    ] = field(default=1.0, name="OPERATOR_LOG_SAMPLE")
+    auto_feedback: Annotated[
+        Literal["on", "off"], Meta(description="Each finished reply gives feedback on its engine.")
+    ] = field(default="on", name="OPERATOR_AUTO_FEEDBACK")
+    event_retention: Annotated[
+        float, Meta(gt=0, le=3650, description="Days that events are kept.")
+    ] = field(default=7.0, name="OPERATOR_EVENT_RETENTION")
+    screenshot_retention: Annotated[
+        float, Meta(gt=0, le=3650, description="Days that screenshots are kept.")
+    ] = field(default=30.0, name="OPERATOR_SCREENSHOT_RETENTION")
+    metrics_port: Annotated[
+        Port, Meta(description="Port of /metrics alone; 0 puts it on the main port.")
+    ] = field(default=0, name="OPERATOR_METRICS_PORT")
+    otel: Annotated[
+        Literal["on", "off"], Meta(description="OpenTelemetry traces; takes the OTEL_* names.")
+    ] = field(default="off", name="OPERATOR_OTEL")
+    event_loop: Annotated[
+        Literal["auto", "uvloop", "asyncio"],
+        Meta(description="auto is uvloop where it is installed."),
+    ] = field(default="auto", name="OPERATOR_EVENT_LOOP")
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The allowed origins, as a set."""
+        return frozenset(o.strip().rstrip("/") for o in self.allowed_origins.split(",") if o.strip())
+
+
+class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective settings of ``operator-browser``. Times are seconds, sizes are bytes."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = field(
+        default="127.0.0.1", name="BROWSER_HOST"
+    )
+    port: Annotated[Port, Meta(description="Port to listen on; 0 picks a free one.")] = field(
+        default=8012, name="BROWSER_PORT"
+    )
+    token: Annotated[
+        str, Meta(description="The token of callers; OPERATOR_TOKEN where not set.")
+    ] = field(default="", name="BROWSER_TOKEN")
+    auth: Annotated[
+        Literal["token", "off"], Meta(description="Whether callers must bring a token.")
+    ] = field(default="token", name="OPERATOR_AUTH")
+    executable: Annotated[
+        str, Meta(description="Path of Chromium; empty looks on PATH, then for Playwright's own.")
+    ] = field(default="", name="BROWSER_EXECUTABLE")
+    sandbox: Annotated[
+        Literal["auto", "on", "off"], Meta(description="Chromium's sandbox; auto: on, not as root.")
+    ] = field(default="auto", name="BROWSER_SANDBOX")
+    pages: Annotated[int, Meta(ge=1, le=64, description="Pages open at once.")] = field(
+        default=4, name="BROWSER_PAGES"
+    )
+    queue: Annotated[int, Meta(ge=0, le=10_000, description="Requests that may wait.")] = field(
+        default=32, name="BROWSER_QUEUE"
+    )
+    allow: Annotated[
+        str,
+        Meta(description="Hosts, addresses or networks that may be private, comma-separated."),
+    ] = field(default="", name="BROWSER_ALLOW")
+    page_bytes: Annotated[
+        int, Meta(ge=1024, le=2**30, description="Bytes that one page may load in all.")
+    ] = field(default=32 * 2**20, name="BROWSER_PAGE_BYTES")
+    screenshot_bytes: Annotated[
+        int, Meta(ge=1024, le=64 * 2**20, description="Largest screenshot kept, in bytes.")
+    ] = field(default=4 * 2**20, name="BROWSER_SCREENSHOT_BYTES")
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least level logged.")
+    ] = field(default="info", name="OPERATOR_LOG_LEVEL")
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Meta(description="auto is console on a terminal and json elsewhere."),
+    ] = field(default="auto", name="OPERATOR_LOG_FORMAT")
+
+
+class Variable(NamedTuple):
+    """One setting as an operator sees it."""
+
+    name: str
+    attribute: str
+    default: Any
+    type: Any
+    meaning: str
+
+
+SECRET_ATTRIBUTES = frozenset({"token", "browser_token", "switch_api_key"})
+
+S = TypeVar("S", Settings, BrowserSettings)
+
+
+def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
+    """The settings of ``struct`` in their order, for the docs and for reading them."""
+    hints = struct.__annotations__
+    for info in msgspec.structs.fields(struct):
+        meta = info.type
+        description = ""
+        while getattr(meta, "__metadata__", None) is not None:
+            description = next(
+                (m.description for m in meta.__metadata__ if m.description), description
+            )
+            meta = meta.__origin__
+        assert info.name in hints
+        yield Variable(info.encode_name, info.name, info.default, info.type, description)
+
+
+def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
+    """Read ``struct`` from ``environ``; returns it with one line for each warning.
+
+    Raises ConfigurationError with one line for each value that is not valid.
+    """
+    known = {variable.name: variable for variable in variables(struct)}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, variable in known.items():
+        raw = environ.get(name)
+        if raw is None or _is_service_link(name, raw):
+            continue
+        try:
+            values[variable.attribute] = msgspec.convert(raw, variable.type, strict=False)
+        except msgspec.ValidationError as error:
+            shown = "" if variable.attribute in SECRET_ATTRIBUTES else f" (it is {raw!r})"
+            problems.append(f"{name}: {error}{shown}")
+    token = next((environ[name] for name in TOKEN_NAMES if environ.get(name)), "")
+    if struct is Settings:
+        values["token"] = token
+        values.setdefault("browser_token", token)
+    elif not values.get("token"):
+        values["token"] = token
+    if not problems and values.get("auth", "token") == "token" and not values["token"]:
+        problems.append(
+            f"no token: set one of {', '.join(TOKEN_NAMES)}, or switch auth off by OPERATOR_AUTH=off"
+        )
+    if not values.get("token", "").isascii() or any(c.isspace() for c in values.get("token", "")):
+        problems.append("the token must be ASCII without spaces: it travels in a header")
+    if problems:
+        raise ConfigurationError(problems)
+    return struct(**values), _warnings(environ)
+
+
+def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
+    """The effective settings by variable name, secrets and passwords masked."""
+    shown: dict[str, Any] = {}
+    for variable in variables(type(struct)):
+        value = getattr(struct, variable.attribute)
+        if variable.attribute in SECRET_ATTRIBUTES:
+            value = "***" if value else ""
+        elif isinstance(value, str) and "://" in value and "," not in value:
+            value = _without_password(value)
+        shown[variable.name] = value
+    return shown
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=user))
+
+
+def _is_service_link(name: str, raw: str) -> bool:
+    """Kubernetes sets OPERATOR_PORT=tcp://… beside a Service named ``operator``."""
+    return name.endswith("_PORT") and raw.startswith(("tcp://", "udp://"))
+
+
+def _warnings(environ: Mapping[str, str]) -> list[str]:
+    known = {v.name for struct in (Settings, BrowserSettings) for v in variables(struct)}
+    known |= set(TOKEN_NAMES)
+    lines = []
+    for name in sorted(environ):
+        if name in known or not name.startswith(("OPERATOR_", "BROWSER_")):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        lines.append(f"{name} is not a setting of Operator{hint}")
+    for name in sorted(known & set(environ)):
+        if _is_service_link(name, environ[name]):
+            lines.append(f"{name} is a Kubernetes service link, not a port: ignored")
+    return lines
