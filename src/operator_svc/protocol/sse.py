@@ -1,0 +1,150 @@
+"""Server-sent events, in and out: pure functions of bytes (WHATWG HTML, section 9.2).
+
+The decoder stands on the hottest path of the service, once for each token that Switch sends,
+so the form in which nearly all events come (one ``data:`` line, whole, in one read) is
+recognised first; everything else takes the slower way that knows the whole format.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class EventTooLargeError(ValueError):
+    """An event (its data so far and the line being read) passed the decoder's bound."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One event: ``data`` as it came (lines joined by LF), its name, and the last id seen."""
+
+    data: bytes
+    event: str = "message"
+    id: str = ""
+
+
+class Decoder:
+    """Turns the bytes of one event stream into events, however they are cut into reads.
+
+    An event that the stream's end leaves unfinished is dropped, as the standard asks; data is
+    not decoded, so a UTF-8 character that is split between two reads needs no care.
+    ``max_event_bytes`` bounds what is kept of an unfinished event.
+    """
+
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_data_bytes",
+        "_event",
+        "_fresh",
+        "_id",
+        "_idle",
+        "_line",
+        "_max",
+    )
+
+    def __init__(self, max_event_bytes: int) -> None:
+        self._max = max_event_bytes
+        self._line = bytearray()  # the unfinished line
+        self._data: list[bytes] = []  # the data lines of the unfinished event
+        self._data_bytes = 0
+        self._event = ""
+        self._id = ""
+        self._after_cr = False  # the last byte was CR: an LF that follows belongs to it
+        self._fresh = True  # nothing read yet: a byte order mark may come
+        self._idle = False  # between two events, with nothing remembered
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completes.
+
+        Raises EventTooLargeError; the decoder is of no use after it.
+        """
+        if self._idle and chunk[:6] == b"data: " and len(chunk) <= self._max:
+            if b"\r" not in chunk:
+                if chunk[-2:] == b"\n\n":
+                    if chunk.find(b"\n") == len(chunk) - 2:
+                        return [Event(chunk[6:-2], "message", self._id)]
+                    if events := self._split(chunk[:-2], b"\n\n"):
+                        return events
+            elif chunk[-4:] == b"\r\n\r\n" and (events := self._split(chunk[:-4], b"\r\n\r\n")):
+                return events
+        return self._feed_lines(chunk)
+
+    def _split(self, chunk: bytes, separator: bytes) -> list[Event] | None:
+        """The events of ``chunk`` where each is one data line; None where one is not."""
+        events = []
+        for block in chunk.split(separator):
+            if block[:6] != b"data: " or b"\n" in block or b"\r" in block:
+                return None
+            events.append(Event(block[6:], "message", self._id))
+        return events
+
+    def _feed_lines(self, chunk: bytes) -> list[Event]:
+        events: list[Event] = []
+        if not chunk:
+            return events
+        if self._after_cr:
+            self._after_cr = False
+            if chunk[:1] == b"\n":
+                chunk = chunk[1:]
+        start = 0
+        for end in _LINE_END.finditer(chunk):
+            line = chunk[start : end.start()]
+            if self._line:
+                line = bytes(self._line) + line
+                self._line.clear()
+            start = end.end()
+            self._check(len(line))
+            self._end_line(line, events)
+        if start < len(chunk):
+            self._line += chunk[start:]
+            self._check(len(self._line))
+        else:
+            self._after_cr = chunk[-1:] == b"\r"
+        self._idle = not (self._line or self._data or self._event or self._after_cr or self._fresh)
+        return events
+
+    def _check(self, line_bytes: int) -> None:
+        if self._data_bytes + line_bytes > self._max:
+            raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+
+    def _end_line(self, line: bytes, events: list[Event]) -> None:
+        if self._fresh:
+            self._fresh = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            if self._data:
+                events.append(Event(b"\n".join(self._data), self._event or "message", self._id))
+                self._data.clear()
+                self._data_bytes = 0
+            self._event = ""
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+            self._data_bytes += len(value) + 1
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        # All else (comments, whose name is empty; retry; unknown fields) means nothing here.
+
+
+def encode(data: bytes, id: int | None = None, event: str | None = None) -> bytes:
+    """One event. ``data`` is UTF-8; line ends in it arrive as LF."""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(_LINE_END.split(data))
+    head = b"" if id is None else b"id: %d\n" % id
+    if event is not None:
+        head += b"event: %s\n" % event.encode()
+    return b"%sdata: %s\n\n" % (head, data)
+
+
+def comment(text: str = "") -> bytes:
+    """A comment, which readers ignore: it keeps an idle connection open."""
+    return b": %s\n\n" % text.encode()

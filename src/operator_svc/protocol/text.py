@@ -1,0 +1,80 @@
+"""Text that can be stored and sent: what PostgreSQL and JSON refuse is mended or refused.
+
+Switch's text is mended (NUL and lone surrogate halves become U+FFFD, halves that were cut apart
+are joined); a client's text is refused instead, so that it learns of its fault.
+"""
+
+from __future__ import annotations
+
+from operator_svc.models import Json
+
+REPLACEMENT = "\ufffd"
+
+
+def is_storable(text: str) -> bool:
+    """Whether ``text`` has neither U+0000 nor a surrogate half."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def problem(text: str) -> str | None:
+    """Why ``text`` of a client is refused, in words for the client; None where it is not."""
+    if "\0" in text:
+        return "must not contain the character U+0000"
+    if not is_storable(text):
+        return "must not contain lone surrogates"
+    return None
+
+
+def storable(text: str) -> str:
+    """``text`` with halves that stand side by side joined, and the rest of them replaced."""
+    if is_storable(text):
+        return text
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return joined.replace("\0", REPLACEMENT)
+
+
+def storable_json(value: Json) -> Json:
+    """``value`` with every string in it, keys too, made storable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [storable_json(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): storable_json(item) for key, item in value.items()}
+    return value
+
+
+class Storable:
+    """Makes a text storable that comes in pieces; a pair may be cut apart between two of them.
+
+    ``"".join([*map(s.feed, pieces), s.flush()]) == storable("".join(pieces))``
+    """
+
+    __slots__ = ("half",)
+
+    def __init__(self) -> None:
+        self.half = ""
+        """The first half of a pair, kept back until the next piece shows whether it is one."""
+
+    def feed(self, text: str) -> str:
+        """What can be given out after ``text``; may be empty."""
+        if not self.half and is_storable(text):
+            return text
+        text = self.half + text
+        self.half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self.half = text[:-1], text[-1]
+        return storable(text)
+
+    def flush(self) -> str:
+        """What was kept back, at the text's end."""
+        half, self.half = self.half, ""
+        return REPLACEMENT if half else ""
