@@ -1,0 +1,94 @@
+# The commands of the project; `make` or `make help` lists them.
+#
+# Everything runs from a virtual environment in .venv, which is made when it is missing and
+# brought up to date when the dependencies change; otherwise setting up costs nothing.
+# `make VENV=/some/where test` uses another one.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.operator-ready
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+# Suites that measure time or kill processes run alone, after all others.
+SERIAL := $(wildcard tests/cluster tests/e2e)
+PYTEST := $(BIN)/python -m pytest
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup machine run test unit serial check format lint types layers sql image-check \
+        manifests bench chaos image migrate docs clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(firstword $(MAKEFILE_LIST)) \
+	  | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(READY)  ## make the virtual environment with all that the other commands need
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo 'Operator needs Python 3.11 or newer; name one with: make PYTHON=python3.12' >&2; exit 1; }
+	@test -x $(BIN)/python || { echo 'Making the virtual environment $(VENV) ...'; \
+	  $(PYTHON) -m venv $(VENV); } \
+	  || { rm -rf $(VENV); \
+	       echo 'Python can not make virtual environments here; on Debian: apt-get install python3-venv' >&2; \
+	       exit 1; }
+	@echo 'Installing what Operator needs (the first time takes a minute) ...'
+	@$(PIP) install --quiet --constraint constraints.txt setuptools
+	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation \
+	  --editable '.[browser,dev,otel]'
+	@touch $@
+
+machine:  ## install what pip can not bring: Chromium, and a tool that renders Kubernetes manifests
+	@sh .ci/machine
+
+run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; Ctrl-C ends it
+	@exec $(BIN)/operator-svc dev $(ARGS)
+
+test: check unit serial  ## everything: the checks, then all tests on SQLite, PostgreSQL and Chromium
+
+unit: $(READY) machine
+	@$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
+
+serial: $(READY) machine
+	@$(if $(SERIAL),$(PYTEST) $(ARGS) $(SERIAL),true)
+
+check: lint types layers sql image-check manifests  ## all that can be said without running it
+
+lint: $(READY)  ## ruff: faults, style, order of imports, format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(READY)  ## write the files as lint wants them
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(READY)  ## mypy --strict
+	@$(BIN)/mypy
+
+layers: $(READY)  ## import-linter: imports go down only
+	@$(BIN)/lint-imports
+
+sql: $(READY)  ## sqlfluff: the queries and the migrations, each in its dialect
+	@sh .ci/sql $(BIN)/sqlfluff
+
+image-check: $(READY)  ## hadolint: the Dockerfile
+	@$(BIN)/hadolint Dockerfile
+
+manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays render to
+	@$(BIN)/python .ci/manifests.py
+
+bench: $(READY)  ## measure Operator beside references made of the same libraries
+	@$(BIN)/python -m bench $(ARGS)
+
+image:  ## build both images (needs Docker)
+	docker build --target operator --tag operator-svc:latest .
+	docker build --target browser --tag operator-browser:latest .
+
+migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest schema
+	@$(BIN)/operator-svc migrate $(ARGS)
+
+clean:  ## remove what the commands above made, except ./data
+	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	  .hypothesis .import_linter_cache bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

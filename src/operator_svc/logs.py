@@ -1,0 +1,160 @@
+"""Logging: one line an event, as JSON in a pod and readable in a terminal.
+
+``structlog`` writes our own events; what libraries say through ``logging`` (aiohttp, asyncio)
+comes out in the same form. Ids bound with ``structlog.contextvars`` (``request_id``,
+``session_id``, ``reply_id``) stand in each line. Secrets are masked here as a last guard: no
+caller should hand one over in the first place.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "console"]
+
+MASK = "***"
+
+_SECRET_KEY = re.compile(
+    r"(^|[_-])(token|secret|password|passwd|api[_-]?key|authorization|cookie)$", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
+_DEPTH = 4
+
+
+def configure(level: Level = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
+    """Send all logging to ``stream`` (default: stdout), from ``level`` up.
+
+    ``auto`` is ``console`` where the stream is a terminal and ``json`` elsewhere. May be called
+    again: the last call counts, also for loggers made before it.
+    """
+    target = stream if stream is not None else sys.stdout
+    if isinstance(target, io.TextIOWrapper):
+        # A client may send what no encoding can write; logging it must not raise.
+        target.reconfigure(errors="backslashreplace")
+    least: int = getattr(logging, level.upper())
+    render = _json_line if _is_json(format, target) else _console(target)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        # Plain tracebacks: the other formatters show local variables, and so message texts.
+        structlog.processors.ExceptionRenderer(),
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=_NamedLoggers(target),
+        cache_logger_on_first_use=False,
+    )
+    _configure_stdlib(least, target, shared, render)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask values whose key names a secret, at any depth, and passwords within URLs."""
+    for key, value in event.items():
+        event[key] = _masked(key, value, _DEPTH)
+    return event
+
+
+def _masked(key: object, value: Any, depth: int) -> Any:
+    if isinstance(key, str) and value and _SECRET_KEY.search(key):
+        return MASK
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
+    if depth and isinstance(value, Mapping):
+        return {k: _masked(k, v, depth - 1) for k, v in value.items()}
+    if depth and isinstance(value, list | tuple):
+        return [_masked(None, item, depth - 1) for item in value]
+    return value
+
+
+def _is_json(format: Format, target: TextIO) -> bool:
+    return format == "json" or (format == "auto" and not target.isatty())
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    first = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
+    line = {**first, **event}
+    try:
+        return _encode(line).decode()
+    except (ValueError, TypeError):
+        # Lone surrogates and keys that are no strings; the slower encoder writes them escaped.
+        return json.dumps({str(key): value for key, value in line.items()}, default=repr)
+
+
+def _console(target: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=target.isatty(),
+        pad_event_to=0,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+class _NamedLogger(structlog.WriteLogger):
+    """Writes lines to a file, and keeps the name that ``get_logger`` was given."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        super().__init__(file)
+        self.name = name
+
+
+class _NamedLoggers:
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __call__(self, *args: Any) -> _NamedLogger:
+        return _NamedLogger(self._file, str(args[0]) if args else "operator_svc")
+
+
+def _configure_stdlib(
+    least: int, target: TextIO, shared: list[Processor], render: Processor
+) -> None:
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    handler.addFilter(_without_client_bytes)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if getattr(old, "_operator", False):
+            root.removeHandler(old)
+    handler._operator = True  # type: ignore[attr-defined]
+    root.addHandler(handler)
+    # What libraries tell at debug level is about themselves (asyncio: which selector it uses).
+    root.setLevel(max(least, logging.INFO))
+    # Requests are written to the access log by our own middleware.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # It warns of a refused websocket subprotocol in clear, and ours may carry the token.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def _without_client_bytes(record: logging.LogRecord) -> bool:
+    """Keep a client's broken request out of the log: it is no fault of ours, and aiohttp's
+    exception quotes the header that it could not read, which may be the token's."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and type(error).__module__ == "aiohttp.http_exceptions":
+        record.msg = "unreadable request (%s)"
+        record.args = (type(error).__name__,)
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

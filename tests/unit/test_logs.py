@@ -1,0 +1,167 @@
+"""The log: its form, what it masks, and what of the libraries' words it keeps out."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from aiohttp.http_exceptions import InvalidHeader
+
+from operator_svc import logs
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield io.StringIO()
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:], root.level = handlers, level
+    for name in ("aiohttp.access", "aiohttp.websocket"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_time_level_logger_and_bound_ids(
+    stream: io.StringIO,
+) -> None:
+    logs.configure("info", "json", stream)
+    structlog.contextvars.bind_contextvars(request_id="r1", session_id="s1")
+    structlog.get_logger("operator_svc.x").info("ready", url="http://127.0.0.1:1")
+    structlog.get_logger("operator_svc.x").debug("not at this level")
+    (line,) = lines(stream)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "ready",
+        "logger": "operator_svc.x",
+        "url": "http://127.0.0.1:1",
+        "request_id": "r1",
+        "session_id": "s1",
+    }
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["token", "X-VX11-Token", "browser_token", "Authorization", "client_secret", "api-key"],
+)
+def test_secrets_are_masked_at_any_depth(stream: io.StringIO, key: str) -> None:
+    logs.configure("info", "json", stream)
+    structlog.get_logger().info("call", **{key: "hush"}, headers={key: "hush"}, all=[{key: "hush"}])
+    assert "hush" not in stream.getvalue()
+    (line,) = lines(stream)
+    assert line[key] == line["headers"][key] == line["all"][0][key] == logs.MASK
+
+
+def test_counts_and_names_of_tokens_are_no_secrets(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+    structlog.get_logger().info("reply", tokens_used=3, token_name="ci", tokens=7)
+    (line,) = lines(stream)
+    assert (line["tokens_used"], line["token_name"], line["tokens"]) == (3, "ci", 7)
+
+
+def test_passwords_in_urls_are_masked_also_in_exceptions(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+    url = "postgresql://operator:hush@db/operator"
+    try:
+        raise ConnectionError(f"no answer from {url}")
+    except ConnectionError:
+        structlog.get_logger().exception("failed", url=url)
+    (line,) = lines(stream)
+    assert "hush" not in stream.getvalue()
+    assert line["url"] == "postgresql://operator:***@db/operator"
+    assert "no answer from postgresql://operator:***@db" in line["exception"]
+
+
+def test_an_exception_stands_once_and_without_local_variables(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+
+    def fail() -> None:
+        message = "".join(["what a user ", "wrote"])
+        raise ValueError(len(message))
+
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    (line,) = lines(stream)
+    assert line["exception"].count("ValueError: 17") == 1
+    assert "what a user wrote" not in stream.getvalue()
+
+
+def test_libraries_are_rendered_alike(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+    structlog.contextvars.bind_contextvars(request_id="r1")
+    logging.getLogger("asyncio").error("task %s", "lost", exc_info=ValueError("x"))
+    logging.getLogger("asyncio").debug("Using selector")
+    (line,) = lines(stream)
+    assert (line["event"], line["logger"], line["level"]) == ("task lost", "asyncio", "error")
+    assert line["request_id"] == "r1"
+    assert line["exception"] == "ValueError: x"
+
+
+def test_a_refused_subprotocol_is_not_logged_in_clear(stream: io.StringIO) -> None:
+    logs.configure("debug", "json", stream)
+    logging.getLogger("aiohttp.websocket").warning("Client protocols %r", ["token.aHVzaA"])
+    assert stream.getvalue() == ""
+
+
+def test_a_broken_request_is_logged_without_what_it_carried(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+    logging.getLogger("aiohttp.server").error(
+        "Error handling request from %s", "127.0.0.1", exc_info=InvalidHeader("X-VX11-Token: hush")
+    )
+    (line,) = lines(stream)
+    assert line["event"] == "unreadable request (InvalidHeader)"
+    assert line["level"] == "info"
+    assert "hush" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_what_can_not_be_encoded_is_logged_escaped(format: logs.Format) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    logs.configure("info", format, stream)
+    try:
+        structlog.get_logger().info("odd", text="half \ud800", kind=object, keys={1: "one"})
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers[:] = [
+            handler
+            for handler in logging.getLogger().handlers
+            if getattr(handler, "stream", None) is not stream
+        ]
+    assert rb"half \ud800" in raw.getvalue()
+
+
+def test_auto_is_console_only_on_a_terminal(stream: io.StringIO) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    logs.configure("info", "auto", stream)
+    structlog.get_logger().info("to a pipe")
+    assert lines(stream)[0]["event"] == "to a pipe"
+    terminal = Terminal()
+    logs.configure("info", "auto", terminal)
+    structlog.get_logger().info("to a person", token="hush")
+    assert "to a person" in terminal.getvalue()
+    assert not terminal.getvalue().lstrip("\x1b").startswith("{")
+    assert "hush" not in terminal.getvalue()
+
+
+def test_configuring_again_replaces_the_handler(stream: io.StringIO) -> None:
+    logs.configure("info", "json", io.StringIO())
+    logs.configure("warning", "json", stream)
+    logging.getLogger("aiohttp.server").warning("once")
+    structlog.get_logger().info("below the level")
+    assert [line["event"] for line in lines(stream)] == ["once"]
