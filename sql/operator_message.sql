@@ -1,0 +1,48 @@
+-- name: message_get(message_id, viewer)^
+-- One message, where the viewer may see its session.
+SELECT
+    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
+    m.metadata, m.created_at, m.finished_at
+FROM operator_message AS m
+INNER JOIN operator_session AS s ON m.session_id = s.session_id
+WHERE m.id = :message_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+
+-- name: message_page(session_id, before, page)
+-- Messages of a session, newest first, older than the one with the id before.
+SELECT
+    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
+    m.metadata, m.created_at, m.finished_at
+FROM operator_message AS m
+WHERE m.session_id = :session_id AND m.id < :before
+ORDER BY m.id DESC
+LIMIT :page;
+
+-- name: message_page_after(session_id, after, page)
+-- Messages of a session, oldest first, newer than the one with the id after.
+SELECT
+    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
+    m.metadata, m.created_at, m.finished_at
+FROM operator_message AS m
+WHERE m.session_id = :session_id AND m.id > :after
+ORDER BY m.id
+LIMIT :page;
+
+-- name: reply_request_cancel(reply_id)
+-- Asks the pod that writes a reply to stop.
+UPDATE operator_message SET cancel_requested = TRUE
+WHERE id = :reply_id AND status = 'streaming'
+RETURNING id AS reply_id, session_id, owner;
+
+-- name: replies_to_cancel(pod_id)
+-- Replies of this pod that somebody asked to stop.
+SELECT id AS reply_id, session_id, owner FROM operator_message
+WHERE owner = :pod_id AND status = 'streaming' AND cancel_requested;
+
+-- name: replies_unowned(pod_id)
+-- Replies being written by pods without a lease, and those of this pod.
+SELECT m.id AS reply_id, m.session_id, m.owner
+FROM operator_message AS m
+LEFT JOIN operator_pod AS p ON m.owner = p.pod_id
+WHERE
+    m.status = 'streaming'
+    AND (m.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());

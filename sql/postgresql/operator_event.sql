@@ -1,0 +1,25 @@
+-- name: events_after_each(session_ids, seqs, page)
+-- Newer events of several sessions, each after a number, with their messages.
+SELECT
+    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
+    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+FROM unnest(CAST(:session_ids AS text []), CAST(:seqs AS bigint [])) AS w (session_id, seq)
+INNER JOIN operator_event AS e ON w.session_id = e.session_id AND w.seq < e.seq
+LEFT JOIN operator_message AS m ON e.message_id = m.id
+ORDER BY e.session_id, e.seq
+LIMIT :page;
+
+-- name: events_purge(days, page)
+-- Deletes the oldest events, those older than so many days; what is left has no gap.
+DELETE FROM operator_event AS e
+USING (
+    SELECT o.session_id, max(o.seq) AS seq
+    FROM (
+        SELECT session_id, seq FROM operator_event
+        WHERE ts < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+        LIMIT :page
+    ) AS o
+    GROUP BY o.session_id
+) AS old
+WHERE e.session_id = old.session_id AND e.seq <= old.seq
+RETURNING e.seq;

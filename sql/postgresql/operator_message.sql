@@ -1,0 +1,287 @@
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a session that exists.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session
+    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
+    FOR NO KEY UPDATE
+),
+
+ids AS MATERIALIZED (
+    SELECT
+        session_id,
+        nextval('operator_message_id_seq') AS message_id,
+        nextval('operator_message_id_seq') AS reply_id
+    FROM session
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET
+        last_seq = s.last_seq + 2,
+        message_count = s.message_count + 2,
+        updated_at = now(),
+        active_at = CASE
+            WHEN s.active_at < now() - interval '1 minute' THEN now() ELSE s.active_at
+        END
+    FROM ids
+    WHERE s.session_id = ids.session_id
+    RETURNING s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id
+),
+
+messages AS (
+    INSERT INTO operator_message (
+        id, session_id, role, content, status, reply_to, owner, metadata, finished_at
+    )
+    SELECT message_id, session_id, 'user', :content, 'complete', NULL, NULL, :metadata, now()
+    FROM numbered
+    UNION ALL
+    SELECT
+        reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id,
+        CAST(NULL AS jsonb), NULL
+    FROM numbered
+),
+
+keyed AS (
+    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
+    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM numbered
+    WHERE CAST(:key AS text) IS NOT NULL
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, last_seq - 1, 'message.created', message_id FROM numbered
+    UNION ALL
+    SELECT session_id, last_seq, 'reply.started', reply_id FROM numbered
+)
+
+SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM numbered;
+
+-- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a new session.
+WITH session AS (
+    INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count)
+    VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 3, 2)
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id, epoch, last_seq
+),
+
+ids AS MATERIALIZED (
+    SELECT
+        session_id, epoch, last_seq,
+        nextval('operator_message_id_seq') AS message_id,
+        nextval('operator_message_id_seq') AS reply_id
+    FROM session
+),
+
+messages AS (
+    INSERT INTO operator_message (
+        id, session_id, role, content, status, reply_to, owner, metadata, finished_at
+    )
+    SELECT message_id, session_id, 'user', :content, 'complete', NULL, NULL, :metadata, now()
+    FROM ids
+    UNION ALL
+    SELECT
+        reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id,
+        CAST(NULL AS jsonb), NULL
+    FROM ids
+),
+
+keyed AS (
+    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
+    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM ids
+    WHERE CAST(:key AS text) IS NOT NULL
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id, data)
+    SELECT
+        session_id, 1, 'session.created', NULL,
+        jsonb_build_object('session_id', session_id, 'user_id', :user_id, 'source', :source)
+    FROM ids
+    UNION ALL
+    SELECT session_id, 2, 'message.created', message_id, NULL FROM ids
+    UNION ALL
+    SELECT session_id, 3, 'reply.started', reply_id, NULL FROM ids
+)
+
+SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM ids;
+
+-- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
+-- A new reply to the message of a key whose reply failed; only one caller wins.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
+),
+
+ids AS MATERIALIZED (
+    SELECT session_id, nextval('operator_message_id_seq') AS reply_id FROM session
+),
+
+keyed AS (
+    UPDATE operator_chat_key AS k SET reply_id = ids.reply_id
+    FROM ids
+    WHERE k.scope = :scope AND k.key = :key AND k.reply_id = :failed_reply_id
+    RETURNING ids.session_id, ids.reply_id
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET last_seq = s.last_seq + 1, message_count = s.message_count + 1, updated_at = now()
+    FROM keyed
+    WHERE s.session_id = keyed.session_id
+    RETURNING s.session_id, s.epoch, s.last_seq, keyed.reply_id
+),
+
+messages AS (
+    INSERT INTO operator_message (
+        id, session_id, role, content, status, reply_to, owner
+    )
+    SELECT reply_id, session_id, 'assistant', '', 'streaming', :message_id, :pod_id FROM numbered
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, last_seq, 'reply.started', reply_id FROM numbered
+)
+
+SELECT
+    CAST(:message_id AS bigint) AS message_id, reply_id, last_seq,
+    CAST(epoch AS text) AS epoch, now() AS ts
+FROM numbered;
+
+-- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
+-- One more reply to a message of a user that is there already.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session
+    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
+    FOR NO KEY UPDATE
+),
+
+ids AS MATERIALIZED (
+    SELECT m.session_id, m.id AS message_id, nextval('operator_message_id_seq') AS reply_id
+    FROM session
+    INNER JOIN operator_message AS m ON session.session_id = m.session_id
+    WHERE m.id = :message_id AND m.role = 'user'
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET last_seq = s.last_seq + 1, message_count = s.message_count + 1, updated_at = now()
+    FROM ids
+    WHERE s.session_id = ids.session_id
+    RETURNING s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id
+),
+
+messages AS (
+    INSERT INTO operator_message (
+        id, session_id, role, content, status, reply_to, owner
+    )
+    SELECT reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id FROM numbered
+),
+
+keyed AS (
+    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
+    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM numbered
+    WHERE CAST(:key AS text) IS NOT NULL
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, last_seq, 'reply.started', reply_id FROM numbered
+)
+
+SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM numbered;
+
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message)
+-- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
+),
+
+ended AS (
+    UPDATE operator_message AS m
+    SET
+        status = :status, content = :content, metadata = :metadata, owner = NULL,
+        finished_at = now()
+    FROM session
+    WHERE
+        m.session_id = session.session_id
+        AND m.id = :reply_id AND m.owner = :pod_id AND m.status = 'streaming'
+    RETURNING m.id, m.session_id
+),
+
+numbered AS (
+    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
+    FROM ended
+    WHERE s.session_id = ended.session_id
+    RETURNING s.session_id, s.last_seq, ended.id AS reply_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, last_seq, :event, reply_id FROM numbered
+),
+
+feedback AS (
+    INSERT INTO operator_switch_feedback (
+        session_id, message_id, engine, success, latency_ms, tokens_used, error_message
+    )
+    SELECT
+        session_id, reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message
+    FROM numbered
+    WHERE CAST(:engine AS text) IS NOT NULL
+),
+
+chunks AS (
+    DELETE FROM operator_reply_chunk AS c USING ended WHERE c.reply_id = ended.id
+)
+
+SELECT last_seq, now() AS ts FROM numbered;
+
+-- name: reply_interrupt(session_id, reply_id, owner, metadata)
+-- Ends an abandoned reply with the text that was stored of it.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
+),
+
+ended AS (
+    UPDATE operator_message AS m
+    SET
+        status = 'interrupted', metadata = :metadata, owner = NULL, finished_at = now(),
+        content = coalesce(
+            (
+                SELECT string_agg(c.content, '' ORDER BY c."offset")
+                FROM operator_reply_chunk AS c
+                WHERE c.reply_id = :reply_id
+            ),
+            ''
+        )
+    FROM session
+    WHERE
+        m.session_id = session.session_id
+        AND m.id = :reply_id AND m.owner = :owner AND m.status = 'streaming'
+    RETURNING m.id, m.session_id
+),
+
+numbered AS (
+    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
+    FROM ended
+    WHERE s.session_id = ended.session_id
+    RETURNING s.session_id, s.last_seq, ended.id AS reply_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, last_seq, 'reply.interrupted', reply_id FROM numbered
+),
+
+chunks AS (
+    DELETE FROM operator_reply_chunk AS c USING ended WHERE c.reply_id = ended.id
+)
+
+SELECT last_seq, now() AS ts FROM numbered;
+
+-- name: replies_streaming(session_ids)
+-- The replies that are being written in these sessions.
+SELECT m.id AS reply_id, m.session_id, m.owner
+FROM operator_message AS m
+WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text []));

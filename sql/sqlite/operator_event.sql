@@ -1,0 +1,28 @@
+-- name: events_after_each(session_ids, seqs, page)
+-- Newer events of several sessions, each after a number, with their messages.
+SELECT
+    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
+    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+FROM json_each(:session_ids) AS i
+INNER JOIN json_each(:seqs) AS q ON i.key = q.key
+INNER JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
+LEFT JOIN operator_message AS m ON e.message_id = m.id
+ORDER BY e.session_id, e.seq
+LIMIT :page;
+
+-- name: events_purge(days, page)
+-- Deletes the oldest events, those older than so many days; what is left has no gap.
+DELETE FROM operator_event
+WHERE EXISTS (
+    SELECT 1 FROM (
+        SELECT o.session_id, max(o.seq) AS seq
+        FROM (
+            SELECT session_id, seq FROM operator_event
+            WHERE ts < now(-86400 * :days)
+            LIMIT :page
+        ) AS o
+        GROUP BY o.session_id
+    ) AS old
+    WHERE old.session_id = operator_event.session_id AND operator_event.seq <= old.seq
+)
+RETURNING seq;

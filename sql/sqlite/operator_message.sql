@@ -1,0 +1,219 @@
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a session that exists.
+UPDATE operator_session
+SET
+    last_seq = last_seq + 2,
+    message_count = message_count + 2,
+    updated_at = now(),
+    active_at = CASE WHEN active_at < now(-60) THEN now() ELSE active_at END
+WHERE session_id = :session_id AND (:viewer IS NULL OR user_id = :viewer);
+
+INSERT INTO operator_message (
+    session_id, role, content, status, metadata, created_at, finished_at
+)
+SELECT :session_id, 'user', :content, 'complete', :metadata, now(), now() WHERE changes() = 1;
+
+INSERT INTO operator_message (
+    session_id, role, content, status, reply_to, owner, created_at
+)
+SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
+WHERE changes() = 1
+RETURNING
+    reply_to AS message_id, id AS reply_id,
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
+    created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT
+    s.session_id, s.last_seq - e.back, e.event, now(),
+    CASE e.back WHEN 1 THEN r.reply_to ELSE r.id END
+FROM operator_message AS r
+INNER JOIN operator_session AS s ON r.session_id = s.session_id
+INNER JOIN (
+    SELECT 1 AS back, 'message.created' AS event UNION ALL SELECT 0, 'reply.started'
+) AS e
+WHERE r.id = last_insert_rowid() AND changes() = 1;
+
+INSERT INTO operator_chat_key (
+    scope, key, body_hash, session_id, message_id, reply_id, created_at
+)
+SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
+FROM operator_message AS r
+WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 2;
+
+-- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a new session.
+INSERT INTO operator_session (
+    session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
+)
+VALUES (:session_id, :epoch, :user_id, :source, 3, 2, now(), now(), now())
+ON CONFLICT (session_id) DO NOTHING;
+
+INSERT INTO operator_message (
+    session_id, role, content, status, metadata, created_at, finished_at
+)
+SELECT :session_id, 'user', :content, 'complete', :metadata, now(), now() WHERE changes() = 1;
+
+INSERT INTO operator_message (
+    session_id, role, content, status, reply_to, owner, created_at
+)
+SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
+WHERE changes() = 1
+RETURNING
+    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
+SELECT
+    r.session_id, e.seq, e.event, now(),
+    CASE e.seq WHEN 2 THEN r.reply_to WHEN 3 THEN r.id END,
+    CASE e.seq
+        WHEN 1 THEN json_object('session_id', r.session_id, 'user_id', :user_id, 'source', :source)
+    END
+FROM operator_message AS r
+INNER JOIN (
+    SELECT 1 AS seq, 'session.created' AS event
+    UNION ALL SELECT 2, 'message.created'
+    UNION ALL SELECT 3, 'reply.started'
+) AS e
+WHERE r.id = last_insert_rowid() AND changes() = 1;
+
+INSERT INTO operator_chat_key (
+    scope, key, body_hash, session_id, message_id, reply_id, created_at
+)
+SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
+FROM operator_message AS r
+WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 3;
+
+-- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
+-- A new reply to the message of a key whose reply failed; only one caller wins.
+UPDATE operator_session
+SET last_seq = last_seq + 1, message_count = message_count + 1, updated_at = now()
+WHERE
+    session_id = :session_id
+    AND EXISTS (
+        SELECT 1 FROM operator_chat_key AS k
+        WHERE k.scope = :scope AND k.key = :key AND k.reply_id = :failed_reply_id
+    );
+
+INSERT INTO operator_message (
+    session_id, role, content, status, reply_to, owner, created_at
+)
+SELECT :session_id, 'assistant', '', 'streaming', :message_id, :pod_id, now()
+WHERE changes() = 1
+RETURNING
+    reply_to AS message_id, id AS reply_id,
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
+    created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
+FROM operator_session AS s
+WHERE s.session_id = :session_id AND changes() = 1;
+
+UPDATE operator_chat_key SET reply_id = last_insert_rowid()
+WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes() = 1;
+
+-- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
+-- One more reply to a message of a user that is there already.
+UPDATE operator_session
+SET last_seq = last_seq + 1, message_count = message_count + 1, updated_at = now()
+WHERE
+    session_id = :session_id
+    AND (:viewer IS NULL OR user_id = :viewer)
+    AND EXISTS (
+        SELECT 1 FROM operator_message AS m
+        WHERE m.id = :message_id AND m.session_id = :session_id AND m.role = 'user'
+    );
+
+INSERT INTO operator_message (
+    session_id, role, content, status, reply_to, owner, created_at
+)
+SELECT :session_id, 'assistant', '', 'streaming', :message_id, :pod_id, now()
+WHERE changes() = 1
+RETURNING
+    reply_to AS message_id, id AS reply_id,
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
+    created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
+FROM operator_session AS s
+WHERE s.session_id = :session_id AND changes() = 1;
+
+INSERT INTO operator_chat_key (
+    scope, key, body_hash, session_id, message_id, reply_id, created_at
+)
+SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
+FROM operator_message AS r
+WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 1;
+
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message)
+-- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
+UPDATE operator_message
+SET
+    status = :status, content = :content, metadata = :metadata, owner = NULL, finished_at = now()
+WHERE
+    id = :reply_id AND session_id = :session_id AND owner = :pod_id AND status = 'streaming';
+
+UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
+WHERE session_id = :session_id AND changes() = 1
+RETURNING last_seq, updated_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT session_id, last_seq, :event, now(), :reply_id FROM operator_session
+WHERE session_id = :session_id AND changes() = 1;
+
+INSERT INTO operator_switch_feedback (
+    session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
+    not_before, created_at
+)
+SELECT
+    :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+    now(), now()
+WHERE changes() = 1 AND :engine IS NOT NULL;
+
+DELETE FROM operator_reply_chunk
+WHERE
+    reply_id = :reply_id
+    AND (SELECT m.status FROM operator_message AS m WHERE m.id = :reply_id) <> 'streaming';
+
+-- name: reply_interrupt(session_id, reply_id, owner, metadata)
+-- Ends an abandoned reply with the text that was stored of it.
+UPDATE operator_message
+SET
+    status = 'interrupted', metadata = :metadata, owner = NULL, finished_at = now(),
+    content = coalesce(
+        (
+            SELECT group_concat(c.content, '') FROM (
+                SELECT content FROM operator_reply_chunk
+                WHERE reply_id = :reply_id
+                ORDER BY "offset"
+            ) AS c
+        ),
+        ''
+    )
+WHERE id = :reply_id AND session_id = :session_id AND owner = :owner AND status = 'streaming';
+
+UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
+WHERE session_id = :session_id AND changes() = 1
+RETURNING last_seq, updated_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT session_id, last_seq, 'reply.interrupted', now(), :reply_id FROM operator_session
+WHERE session_id = :session_id AND changes() = 1;
+
+DELETE FROM operator_reply_chunk
+WHERE
+    reply_id = :reply_id
+    AND (SELECT m.status FROM operator_message AS m WHERE m.id = :reply_id) <> 'streaming';
+
+-- name: replies_streaming(session_ids)
+-- The replies that are being written in these sessions.
+SELECT m.id AS reply_id, m.session_id, m.owner
+FROM operator_message AS m
+WHERE
+    m.status = 'streaming'
+    AND m.session_id IN (SELECT value FROM json_each(:session_ids));

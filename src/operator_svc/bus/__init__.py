@@ -1,0 +1,1 @@
+"""News between pods: which sessions have something new."""

@@ -1,0 +1,233 @@
+"""The records of the tables, as the stores hand them out: frozen, and the same on both engines.
+
+The fields of a table's record are its columns, in their order; a test compares them with
+both engines' catalogs. Times are aware and in UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+Json: TypeAlias = Any
+"""A value that JSON can hold; stored as jsonb, or as JSON text in SQLite."""
+
+MAX_SESSION_ID = 64
+MAX_MESSAGE_CHARS = 32_000
+MAX_REPLY_CHARS = 200_000
+
+
+class Role(enum.StrEnum):
+    """Who speaks in a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class ReplyStatus(enum.StrEnum):
+    """The state of a message; only a reply is ever anything but ``complete``."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class TaskStatus(enum.StrEnum):
+    """The state of a browser task; all but the first two are last ones."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+class ToolCallStatus(enum.StrEnum):
+    """The state of a recorded tool call."""
+
+    PENDING = "pending"
+    OK = "ok"
+    ERROR = "error"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: the name of the token, its role, and the user it is confined to (or None)."""
+
+    name: str = "default"
+    role: str = "operator"
+    user_id: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=False):
+    """A row of a query."""
+
+
+class Session(Record, frozen=True):
+    """One conversation. ``last_seq`` is the number of its newest event."""
+
+    id: int
+    session_id: str
+    epoch: str
+    user_id: str
+    source: str
+    last_seq: int
+    message_count: int
+    metadata: Json
+    created_at: datetime
+    updated_at: datetime
+    active_at: datetime
+
+
+class Message(Record, frozen=True):
+    """One message; a reply is one with ``reply_to``. ``owner`` is the pod that writes it."""
+
+    id: int
+    session_id: str
+    role: str
+    content: str
+    status: str
+    reply_to: int | None
+    owner: str | None
+    cancel_requested: bool
+    metadata: Json
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Event(Record, frozen=True):
+    """A durable fact of a session. The text of a message is not stored a second time."""
+
+    session_id: str
+    seq: int
+    event: str
+    ts: datetime
+    message_id: int | None
+    data: Json
+
+
+class ReplyChunk(Record, frozen=True):
+    """A piece of a reply that is being written, from ``offset`` code points on."""
+
+    reply_id: int
+    offset: int
+    content: str
+
+
+class ChatKey(Record, frozen=True):
+    """An idempotency key, and what it stands for. ``scope`` is the user that it counts for."""
+
+    scope: str
+    key: str
+    body_hash: bytes
+    session_id: str
+    message_id: int
+    reply_id: int
+    created_at: datetime
+
+
+class Pod(Record, frozen=True):
+    """A running process and how long its lease holds."""
+
+    pod_id: str
+    started_at: datetime
+    lease_until: datetime
+
+
+class ToolCall(Record, frozen=True):
+    """A tool call that belongs to a message."""
+
+    id: int
+    message_id: int
+    tool_name: str
+    status: str
+    duration_ms: int | None
+    arguments: Json
+    result: Json
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class BrowserTask(Record, frozen=True):
+    """A page to be opened, and what came of it. The screenshot is read on its own."""
+
+    id: int
+    task_id: str
+    session_id: str | None
+    user_id: str
+    url: str
+    status: str
+    options: Json
+    owner: str | None
+    attempts: int
+    not_before: datetime
+    cancel_requested: bool
+    result: Json
+    error: str | None
+    duration_ms: int | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    screenshot_etag: str | None
+
+
+class Screenshot(Record, frozen=True):
+    """The picture of a browser task, a PNG."""
+
+    task_id: str
+    screenshot: bytes
+    screenshot_etag: str
+
+
+class SwitchAdjustment(Record, frozen=True):
+    """A change of Switch's configuration. ``owner`` is the pod that applies or reverts it now."""
+
+    id: int
+    session_id: str | None
+    message_id: int | None
+    before_config: Json
+    after_config: Json
+    reason: str
+    applied: bool
+    applied_at: datetime | None
+    reverted_at: datetime | None
+    error: str | None
+    owner: str | None
+    created_at: datetime
+
+
+class SwitchFeedback(Record, frozen=True):
+    """How an engine did once. It is forwarded to Switch, or given up when Switch refuses it."""
+
+    id: int
+    session_id: str | None
+    message_id: int | None
+    engine: str
+    success: bool
+    latency_ms: int
+    tokens_used: int
+    error_message: str | None
+    owner: str | None
+    attempts: int
+    not_before: datetime
+    forwarded_at: datetime | None
+    given_up_at: datetime | None
+    created_at: datetime
+
+
+class Adopted(Record, frozen=True):
+    """A row brought in from an old database: where it came from and what it became."""
+
+    source: str
+    table_name: str
+    old_id: str
+    new_id: str

@@ -1,0 +1,240 @@
+"""What clients send over HTTP, and what they are answered."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import MAX_MESSAGE_CHARS
+
+SessionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+UserId = Annotated[str, Meta(min_length=1, max_length=128)]
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
+KeyText = Annotated[str, Meta(min_length=1, max_length=200)]
+Hint = Annotated[str, Meta(max_length=200)]
+Summary = Annotated[str, Meta(max_length=100_000)]
+Metadata = dict[str, Any]
+MessageId = Annotated[int, Meta(ge=1, lt=2**63)]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message of a conversation that the client keeps itself."""
+
+    role: Annotated[str, Meta(max_length=32)]
+    content: str
+
+
+class ChatBody(msgspec.Struct, frozen=True):
+    """The body of ``POST /operator/chat``: ``message``, or ``messages`` whose last one by the
+    user is the message."""
+
+    message: Text | None = None
+    messages: Annotated[list[Turn], Meta(max_length=1000)] | None = None
+    session_id: SessionId | None = None
+    user_id: UserId | None = None
+    context_summary: Summary | None = None
+    metadata: Metadata | None = None
+    provider_hint: Hint | None = None
+    client_message_id: KeyText | None = None
+    stream: bool | None = None
+
+
+class Chat(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat, from whichever transport. ``history`` is None where Operator's own is to be used;
+    ``regenerate`` is the id of the message that is to be answered once more."""
+
+    message: str
+    session_id: str | None = None
+    user_id: str | None = None
+    context_summary: str | None = None
+    metadata: Metadata = {}
+    provider_hint: str | None = None
+    client_message_id: str | None = None
+    history: list[Turn] | None = None
+    regenerate: int | None = None
+    source: str = "api"
+
+    def body_hash(self) -> bytes:
+        """SHA-256 of what is asked, whichever transport and session it came by."""
+        asked = (
+            self.message,
+            self.context_summary,
+            self.metadata,
+            self.provider_hint,
+            self.history,
+            self.regenerate,
+        )
+        return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).digest()
+
+
+def chat_of(body: ChatBody, *, key: str | None = None, source: str = "api") -> Chat:
+    """The chat that a body asks for; ``key`` is the header Idempotency-Key.
+
+    Raises OperatorError(validation_error).
+    """
+    metadata = dict(body.metadata or {})
+    regenerate = _regenerate(metadata)
+    history = None
+    message = body.message
+    if message is None and body.messages is not None:
+        message, history = _last_of_user(body.messages)
+    if message is None and regenerate is None:
+        raise OperatorError.invalid("message", "it is missing")
+    hint = body.provider_hint
+    if hint is None and isinstance(metadata.get("provider_hint"), str):
+        hint = metadata["provider_hint"][:200]
+    return Chat(
+        message=message or "",
+        session_id=body.session_id,
+        user_id=body.user_id,
+        context_summary=body.context_summary,
+        metadata=metadata,
+        provider_hint=hint or None,
+        client_message_id=body.client_message_id or key,
+        history=history,
+        regenerate=regenerate,
+        source=source,
+    )
+
+
+def _regenerate(metadata: Metadata) -> int | None:
+    if (value := metadata.get("regenerate")) is None:
+        return None
+    try:
+        return msgspec.convert(value, MessageId)
+    except msgspec.ValidationError:
+        raise OperatorError.invalid("metadata.regenerate", "it must be a message's id") from None
+
+
+def _last_of_user(messages: list[Turn]) -> tuple[str, list[Turn]]:
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            text = messages[index].content
+            if not 1 <= len(text) <= MAX_MESSAGE_CHARS:
+                raise OperatorError.invalid(
+                    f"messages[{index}].content",
+                    f"it must have 1 to {MAX_MESSAGE_CHARS} characters",
+                )
+            return text, messages[:index]
+    raise OperatorError.invalid("messages", "none of them has the role user")
+
+
+class ToolCallView(msgspec.Struct, frozen=True):
+    """A recorded tool call."""
+
+    id: int
+    message_id: int
+    tool_name: str
+    status: str
+    duration_ms: int | None
+    arguments: Any
+    result: Any
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """A message as the history shows it. The text of a reply that is being written is what is
+    stored of it by now; a failed reply has its code in ``metadata.error``."""
+
+    id: int
+    role: str
+    content: str
+    status: str
+    timestamp: datetime
+    metadata: Metadata
+    tool_calls: list[ToolCallView]
+    reply_to: int | None = None
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """A session in the list of sessions."""
+
+    session_id: str
+    user_id: str
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+    metadata: Metadata
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """A page of sessions; ``next_cursor`` asks for the next one, null at the end."""
+
+    sessions: list[SessionView]
+    next_cursor: str | None
+
+
+class History(msgspec.Struct, frozen=True):
+    """A page of a session's messages, oldest first; ``next_before`` asks for older ones."""
+
+    session_id: str
+    user_id: str
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+    messages: list[MessageView]
+    next_before: int | None
+
+
+class ChatAnswer(msgspec.Struct, frozen=True):
+    """The answer of a chat; ``response`` and ``reply`` are the same text."""
+
+    session_id: str
+    response: str
+    reply: str
+    message_id: int
+    reply_id: int
+    tool_calls: list[ToolCallView]
+    metadata: Metadata
+
+
+class ChatPending(msgspec.Struct, frozen=True):
+    """The answer of a chat whose reply is still being written."""
+
+    session_id: str
+    message_id: int
+    reply_id: int
+    status: str = "streaming"
+
+
+class ReplyView(msgspec.Struct, frozen=True):
+    """A reply as it stands. ``end`` is its length in code points."""
+
+    reply_id: int
+    message_id: int | None
+    session_id: str
+    status: str
+    content: str
+    end: int
+    metadata: Metadata
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class EventView(msgspec.Struct, frozen=True):
+    """A durable event, as the websocket's frame has it."""
+
+    seq: int
+    event: str
+    session_id: str
+    ts: datetime
+    data: Any
+
+
+class EventList(msgspec.Struct, frozen=True):
+    """Events of a session after a number; ``next_after`` asks for more, null at the end."""
+
+    session_id: str
+    epoch: str
+    seq: int
+    events: list[EventView]
+    next_after: int | None

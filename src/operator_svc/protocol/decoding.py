@@ -1,0 +1,135 @@
+"""From bytes of a client to structs, with errors that name each field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from operator_svc.errors import ErrorCode, OperatorError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_PATH = re.compile(r" - at `(?:key )?\$\.?(?P<path>[^`]*)`$")
+MAX_DEPTH = 100
+"""Levels of nesting that a client's JSON may have; far below what decoders can bear."""
+
+
+def decode(body: bytes | str, struct: type[S]) -> S:
+    """Decode a JSON object into ``struct``; unknown fields are ignored.
+
+    Raises OperatorError: invalid_json for what is not JSON or nested too deep, and
+    validation_error naming each field that is wrong, holds NUL or half a surrogate pair.
+    """
+    try:
+        plain = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        _raise_for_surrogates(body)
+        raise OperatorError(ErrorCode.INVALID_JSON, "the body is not valid JSON") from error
+    return convert(plain, struct)
+
+
+def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:
+    """Turn a decoded JSON value into ``struct``; ``strict=False`` reads numbers from text."""
+    if not isinstance(plain, dict):
+        raise OperatorError.invalid("body", "it must be a JSON object")
+    _check_depth(plain)
+    if faults := list(_nul_faults(plain, "")):
+        raise _invalid(faults)
+    try:
+        return msgspec.convert(plain, struct, strict=strict)
+    except msgspec.ValidationError:
+        raise _invalid(list(_faults(plain, struct, strict))) from None
+
+
+def _invalid(faults: list[tuple[str, str]]) -> OperatorError:
+    shown = "; ".join(f"{name}: {reason}" for name, reason in faults[:5])
+    return OperatorError(
+        ErrorCode.VALIDATION_ERROR,
+        shown,
+        errors=[{"field": name, "reason": reason} for name, reason in faults],
+    )
+
+
+def _faults(plain: Mapping[str, Any], struct: type[S], strict: bool) -> Iterator[tuple[str, str]]:
+    for info in msgspec.structs.fields(struct):
+        if info.encode_name not in plain:
+            if info.required:
+                yield info.encode_name, "it is missing"
+            continue
+        try:
+            msgspec.convert(plain[info.encode_name], info.type, strict=strict)
+        except msgspec.ValidationError as error:
+            yield _named(info.encode_name, str(error))
+
+
+def _named(name: str, message: str) -> tuple[str, str]:
+    """msgspec ends its message with the path of the fault within the value."""
+    found = _PATH.search(message)
+    if found is None:
+        return name, message
+    path = found["path"]
+    joined = name + (path if path.startswith("[") or not path else f".{path}")
+    return joined, message[: found.start()]
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise OperatorError(
+        ErrorCode.INVALID_JSON, f"the body is nested deeper than {MAX_DEPTH} levels"
+    )
+
+
+def _nul_faults(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield path or "body", "it holds a NUL character"
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if "\0" in key:
+                yield path or "body", "a key holds a NUL character"
+            else:
+                yield from _nul_faults(child, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _nul_faults(child, f"{path}[{index}]")
+
+
+def _raise_for_surrogates(body: bytes | str) -> None:
+    """Half a surrogate pair is JSON by its grammar, but no text: name the field that has it."""
+    try:
+        plain = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(plain, dict):
+        _check_depth(plain)
+        if faults := list(_surrogate_faults(plain, "")):
+            raise _invalid(faults)
+
+
+def _surrogate_faults(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            yield path or "body", "it holds half a surrogate pair"
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if key.isprintable() and key.isascii():
+                yield from _surrogate_faults(child, f"{path}.{key}" if path else key)
+            else:
+                yield from _surrogate_faults(child, path)
+                yield from _surrogate_faults(key, path)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _surrogate_faults(child, f"{path}[{index}]")

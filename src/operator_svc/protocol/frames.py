@@ -1,0 +1,235 @@
+"""The frames of the websocket, which are also the data of server-sent events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from operator_svc.errors import OperatorError
+from operator_svc.protocol.bodies import (
+    KeyText,
+    MessageId,
+    MessageView,
+    Metadata,
+    SessionId,
+    Summary,
+    Text,
+)
+
+FrameId = int | Annotated[str, Meta(max_length=200)]
+SUBPROTOCOL = "operator.v1"
+TOKEN_SUBPROTOCOL = "token."  # noqa: S105 - a prefix, not a token
+MAX_FRAME = 512 * 1024
+"""Bytes of a frame that a client may send."""
+
+
+class CloseCode:
+    """Close codes: 4000 to 4499 ask the client to come back, 4500 to 4999 not to."""
+
+    DONE = 1000
+    TOO_BIG = 1009
+    DRAINING = 4000
+    TOO_SLOW = 4001
+    DEAD = 4002
+    TOO_MANY_FRAMES = 4005
+    INTERNAL_ERROR = 4006
+    NOT_AUTHENTICATED = 4500
+    FORBIDDEN = 4501
+    AUTH_TOO_LATE = 4502
+    UNREADABLE = 4503
+    SESSION_DELETED = 4504
+    TOO_MANY_CONNECTIONS = 4505
+
+
+class ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What a client sends; ``id`` is repeated by the answer."""
+
+    id: FrameId | None = None
+
+
+class Auth(ClientFrame, frozen=True, kw_only=True, tag="auth"):
+    """Brings the token where no header could."""
+
+    token: Annotated[str, Meta(max_length=4096)]
+
+
+class ChatFrame(ClientFrame, frozen=True, kw_only=True, tag="chat"):
+    """Asks Switch, as ``POST /operator/chat`` does."""
+
+    message: Text | None = None
+    client_message_id: KeyText | None = None
+    context_summary: Summary | None = None
+    metadata: Metadata | None = None
+    provider_hint: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class Cancel(ClientFrame, frozen=True, kw_only=True, tag="cancel"):
+    """Stops a reply."""
+
+    reply_id: MessageId
+
+
+class Resume(ClientFrame, frozen=True, kw_only=True, tag="resume"):
+    """Asks for the events after ``after``, and for what follows."""
+
+    after: Annotated[int, Meta(ge=0, lt=2**63)]
+    epoch: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ClientPing(ClientFrame, frozen=True, kw_only=True, tag="ping"):
+    """Asks for a sign of life."""
+
+    ts: float | int | None = None
+
+
+class ClientPong(ClientFrame, frozen=True, kw_only=True, tag="pong"):
+    """Answers a ping of the server; nothing needs to."""
+
+    ts: float | int | None = None
+
+
+CLIENT_FRAMES = (Auth, ChatFrame, Cancel, Resume, ClientPing, ClientPong)
+
+
+class ServerFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What the server sends."""
+
+
+class Ready(ServerFrame, frozen=True, kw_only=True, tag="ready"):
+    """The first frame after authentication. ``epoch`` is null while there is no session yet."""
+
+    session_id: SessionId
+    seq: int
+    epoch: str | None
+    version: str
+    heartbeat_s: float
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """An error: its code, what is wrong, and whether trying again may help."""
+
+    error: str
+    detail: str
+    retryable: bool
+    errors: list[dict[str, str]] | UnsetType = UNSET
+    retry_after: float | UnsetType = UNSET
+
+
+class Result(ServerFrame, frozen=True, kw_only=True, tag="result"):
+    """The answer to a client's frame that has an id."""
+
+    id: FrameId | None
+    ok: bool
+    data: Any | UnsetType = UNSET
+    error: ErrorInfo | UnsetType = UNSET
+
+
+class EventFrame(ServerFrame, frozen=True, kw_only=True, tag="event"):
+    """A durable event. ``session.deleted`` has no ``seq``: the log is gone with the session."""
+
+    event: str
+    session_id: str
+    ts: datetime
+    data: Any
+    seq: int | UnsetType = UNSET
+
+
+class Delta(ServerFrame, frozen=True, kw_only=True, tag="delta"):
+    """A piece of a reply, from ``offset`` to ``end`` in code points."""
+
+    reply_id: int
+    offset: int
+    end: int
+    content: str
+    kind: Literal["text", "reasoning"] = "text"
+
+
+class Snapshot(ServerFrame, frozen=True, kw_only=True, tag="reply.snapshot"):
+    """The text so far of a reply that is being written; it replaces what the client has."""
+
+    reply_id: int
+    kind: Literal["text", "reasoning"]
+    text: str
+    end: int
+
+
+class Resumed(ServerFrame, frozen=True, kw_only=True, tag="resumed"):
+    """All events from ``after`` to ``seq`` have been replayed; what follows is live."""
+
+    after: int
+    seq: int
+
+
+class SessionState(msgspec.Struct, frozen=True):
+    """The newest messages of a session."""
+
+    messages: list[MessageView]
+    next_before: int | None
+
+
+class Resync(ServerFrame, frozen=True, kw_only=True, tag="resync"):
+    """Replaying was not possible: this is the state to start from."""
+
+    seq: int
+    epoch: str | None
+    snapshot: SessionState
+
+
+class Draining(ServerFrame, frozen=True, kw_only=True, tag="draining"):
+    """This process is about to stop: reconnect in so many milliseconds."""
+
+    reconnect_in_ms: int
+
+
+class Ping(ServerFrame, frozen=True, kw_only=True, tag="ping"):
+    """A sign of life."""
+
+
+class Pong(ServerFrame, frozen=True, kw_only=True, tag="pong"):
+    """The answer to a ping, with its ``ts``."""
+
+    ts: float | int | None | UnsetType = UNSET
+    id: FrameId | UnsetType = UNSET
+
+
+class ErrorFrame(ServerFrame, frozen=True, kw_only=True, tag="error"):
+    """A frame that could not be read, or a failure that belongs to no frame."""
+
+    error: str
+    detail: str
+
+
+SERVER_FRAMES = (
+    Ready,
+    Result,
+    EventFrame,
+    Delta,
+    Snapshot,
+    Resumed,
+    Resync,
+    Draining,
+    Ping,
+    Pong,
+    ErrorFrame,
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(frame: ServerFrame) -> bytes:
+    """The bytes of a frame, JSON."""
+    return _encode(frame)
+
+
+def error_info(error: OperatorError) -> ErrorInfo:
+    """An error as frames carry it."""
+    return ErrorInfo(
+        error=str(error.code),
+        detail=error.detail,
+        retryable=error.code.retryable,
+        errors=error.errors if error.errors else UNSET,
+        retry_after=error.retry_after if error.retry_after is not None else UNSET,
+    )

@@ -1,0 +1,1 @@
+"""The repositories: one module per table, rows in, frozen records out."""

@@ -1,0 +1,71 @@
+"""operator_event: the durable facts of each session, numbered without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from operator_svc.db import Database
+from operator_svc.models import Json, Record
+
+
+class EventRow(Record, frozen=True):
+    """An event with the message that it is about, where there is one."""
+
+    session_id: str
+    seq: int
+    event: str
+    ts: datetime
+    message_id: int | None
+    data: Json
+    role: str | None
+    content: str | None
+    status: str | None
+    reply_to: int | None
+    metadata: Json
+    created_at: datetime | None
+    finished_at: datetime | None
+
+
+class Oldest(Record, frozen=True):
+    """The number of the oldest event that is kept."""
+
+    seq: int | None
+
+
+class Purged(Record, frozen=True):
+    """An event that was deleted for its age."""
+
+    seq: int
+
+
+class EventStore:
+    """Reads the log. Events are written by the writes that make them true."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def after(self, session_id: str, after: int, limit: int) -> list[EventRow]:
+        """Up to ``limit`` events of a session after a number, in order."""
+        return await self._db.fetch(
+            "events_after", EventRow, session_id=session_id, after=after, page=limit
+        )
+
+    async def after_each(self, seen: Mapping[str, int], limit: int) -> list[EventRow]:
+        """Newer events of several sessions, in order within each; at most ``limit`` in all."""
+        return await self._db.fetch(
+            "events_after_each",
+            EventRow,
+            session_ids=list(seen),
+            seqs=list(seen.values()),
+            page=limit,
+        )
+
+    async def oldest(self, session_id: str) -> int | None:
+        """The number of the oldest event that is kept of a session."""
+        row = await self._db.fetch_one("event_oldest", Oldest, session_id=session_id)
+        return row.seq if row else None
+
+    async def purge(self, days: float, limit: int) -> int:
+        """Delete about ``limit`` of the events older than ``days``; how many went."""
+        return len(await self._db.write("events_purge", Purged, days=days, page=limit))

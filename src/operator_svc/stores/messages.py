@@ -1,0 +1,250 @@
+"""operator_message: what was said, and replies while they are being written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from operator_svc.db import ConstraintViolation, Database
+from operator_svc.models import Json, Message, Record, ReplyStatus
+
+NEWEST = 2**63 - 1
+"""An id that stands after every message."""
+
+
+class KeyTaken(Exception):
+    """The idempotency key of a chat stands for another chat already; nothing was stored."""
+
+
+class Started(Record, frozen=True):
+    """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event."""
+
+    message_id: int
+    reply_id: int
+    last_seq: int
+    epoch: str
+    ts: datetime
+
+
+class Ended(Record, frozen=True):
+    """A reply that was ended, and the number and time of the event that says so."""
+
+    last_seq: int
+    ts: datetime
+
+
+class Streaming(Record, frozen=True):
+    """A reply that is being written, and the pod that writes it."""
+
+    reply_id: int
+    session_id: str
+    owner: str
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An idempotency key: it counts within its scope, for one body."""
+
+    scope: str
+    key: str
+    body_hash: bytes
+
+
+class Feedback(msgspec.Struct, frozen=True):
+    """How the engine of a reply did; stored together with the reply's end."""
+
+    engine: str
+    success: bool
+    latency_ms: int
+    tokens_used: int
+    error_message: str | None
+
+
+class MessageStore:
+    """Reads messages, and writes a chat's two units: its start, and the end of its reply."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def get(self, message_id: int, viewer: str | None = None) -> Message | None:
+        """The message, or None where there is none that ``viewer`` may see (None sees all)."""
+        return await self._db.fetch_one(
+            "message_get", Message, message_id=message_id, viewer=viewer
+        )
+
+    async def page(self, session_id: str, *, before: int = NEWEST, limit: int) -> list[Message]:
+        """Messages older than ``before``, newest first."""
+        return await self._db.fetch(
+            "message_page", Message, session_id=session_id, before=before, page=limit
+        )
+
+    async def page_after(self, session_id: str, *, after: int, limit: int) -> list[Message]:
+        """Messages newer than ``after``, oldest first."""
+        return await self._db.fetch(
+            "message_page_after", Message, session_id=session_id, after=after, page=limit
+        )
+
+    async def start(
+        self,
+        *,
+        session_id: str,
+        viewer: str | None,
+        content: str,
+        metadata: Json,
+        pod_id: str,
+        key: Key | None,
+    ) -> Started | None:
+        """Store a user's message and the reply to it; None where there is no such session.
+
+        Raises KeyTaken.
+        """
+        return await self._begin(
+            "chat_start",
+            key,
+            session_id=session_id,
+            viewer=viewer,
+            content=content,
+            metadata=metadata,
+            pod_id=pod_id,
+        )
+
+    async def start_new(
+        self,
+        *,
+        session_id: str,
+        epoch: str,
+        user_id: str,
+        source: str,
+        content: str,
+        metadata: Json,
+        pod_id: str,
+        key: Key | None,
+    ) -> Started | None:
+        """As ``start``, in a new session; None where there is one of this id already."""
+        return await self._begin(
+            "chat_start_new",
+            key,
+            session_id=session_id,
+            epoch=epoch,
+            user_id=user_id,
+            source=source,
+            content=content,
+            metadata=metadata,
+            pod_id=pod_id,
+        )
+
+    async def regenerate(
+        self,
+        *,
+        session_id: str,
+        viewer: str | None,
+        message_id: int,
+        pod_id: str,
+        key: Key | None,
+    ) -> Started | None:
+        """Begin one more reply to a user's message; None where there is no such message."""
+        return await self._begin(
+            "chat_regenerate",
+            key,
+            session_id=session_id,
+            viewer=viewer,
+            message_id=message_id,
+            pod_id=pod_id,
+        )
+
+    async def retry(
+        self, *, session_id: str, message_id: int, failed_reply_id: int, pod_id: str, key: Key
+    ) -> Started | None:
+        """Begin a new reply in place of a failed one; None where somebody else did so first."""
+        rows = await self._db.write(
+            "chat_retry",
+            Started,
+            session_id=session_id,
+            message_id=message_id,
+            failed_reply_id=failed_reply_id,
+            pod_id=pod_id,
+            scope=key.scope,
+            key=key.key,
+        )
+        return rows[0] if rows else None
+
+    async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
+        try:
+            rows = await self._db.write(
+                query,
+                Started,
+                **params,
+                scope=key.scope if key else None,
+                key=key.key if key else None,
+                body_hash=key.body_hash if key else None,
+            )
+        except ConstraintViolation as violation:
+            if violation.kind == "unique" and violation.constraint.startswith("operator_chat_key"):
+                raise KeyTaken from violation
+            raise
+        return rows[0] if rows else None
+
+    async def finish(
+        self,
+        *,
+        session_id: str,
+        reply_id: int,
+        pod_id: str,
+        status: ReplyStatus,
+        content: str,
+        metadata: Json,
+        feedback: Feedback | None,
+    ) -> Ended | None:
+        """Store a reply's whole text and last state; None where this pod does not own it."""
+        rows = await self._db.write(
+            "reply_finish",
+            Ended,
+            session_id=session_id,
+            reply_id=reply_id,
+            pod_id=pod_id,
+            status=str(status),
+            content=content,
+            metadata=metadata,
+            event=last_event(status),
+            engine=feedback.engine if feedback else None,
+            success=feedback.success if feedback else None,
+            latency_ms=feedback.latency_ms if feedback else None,
+            tokens_used=feedback.tokens_used if feedback else None,
+            error_message=feedback.error_message if feedback else None,
+        )
+        return rows[0] if rows else None
+
+    async def interrupt(self, reply: Streaming, metadata: Json) -> Ended | None:
+        """End a reply that its owner abandoned, with its stored text; None if it ended already."""
+        rows = await self._db.write(
+            "reply_interrupt",
+            Ended,
+            session_id=reply.session_id,
+            reply_id=reply.reply_id,
+            owner=reply.owner,
+            metadata=metadata,
+        )
+        return rows[0] if rows else None
+
+    async def request_cancel(self, reply_id: int) -> Streaming | None:
+        """Ask whoever writes a reply to stop; None where it is not being written."""
+        rows = await self._db.write("reply_request_cancel", Streaming, reply_id=reply_id)
+        return rows[0] if rows else None
+
+    async def to_cancel(self, pod_id: str) -> list[Streaming]:
+        """The replies of a pod that somebody asked to stop."""
+        return await self._db.fetch("replies_to_cancel", Streaming, pod_id=pod_id)
+
+    async def unowned(self, pod_id: str) -> list[Streaming]:
+        """Replies whose pod has no lease any more, and those of ``pod_id`` itself."""
+        return await self._db.fetch("replies_unowned", Streaming, pod_id=pod_id)
+
+    async def streaming(self, session_ids: list[str]) -> list[Streaming]:
+        """The replies that are being written in these sessions."""
+        return await self._db.fetch("replies_streaming", Streaming, session_ids=session_ids)
+
+
+def last_event(status: ReplyStatus) -> str:
+    """The name of the event that says that a reply ended so."""
+    return "reply.completed" if status is ReplyStatus.COMPLETE else f"reply.{status}"

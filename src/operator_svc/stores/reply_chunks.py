@@ -1,0 +1,43 @@
+"""operator_reply_chunk: the text of replies while they are being written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from operator_svc.db import Database, Nothing
+from operator_svc.models import Record, ReplyChunk
+
+
+class Stored(Record, frozen=True):
+    """A reply whose new text was stored."""
+
+    reply_id: int
+
+
+class ReplyChunkStore:
+    """Appends and reads pieces of text; the last write of a reply deletes them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def append(self, pod_id: str, chunks: Sequence[ReplyChunk]) -> set[int]:
+        """Store new text in one write; the ids of those replies that ``pod_id`` still owns."""
+        rows = await self._db.write(
+            "chunks_append",
+            Stored,
+            pod_id=pod_id,
+            reply_ids=[chunk.reply_id for chunk in chunks],
+            offsets=[chunk.offset for chunk in chunks],
+            contents=[chunk.content for chunk in chunks],
+        )
+        return {row.reply_id for row in rows}
+
+    async def after(self, ends: Mapping[int, int]) -> list[ReplyChunk]:
+        """The text of replies (ids), each from a number of code points on, in order."""
+        return await self._db.fetch(
+            "chunks_after", ReplyChunk, reply_ids=list(ends), offsets=list(ends.values())
+        )
+
+    async def purge(self) -> None:
+        """Delete what a crash may have left of replies that have ended."""
+        await self._db.write("chunks_purge", Nothing)

@@ -1,0 +1,77 @@
+"""operator_session: conversations and the number of each one's newest event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from operator_svc.db import Database
+from operator_svc.models import Record, Session
+
+NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), 2**63 - 1)
+"""The place before which all sessions stand in the list."""
+
+
+class News(Record, frozen=True):
+    """A watched session that changed. ``epoch`` and ``last_seq`` are None when it is gone."""
+
+    session_id: str
+    epoch: str | None
+    last_seq: int | None
+
+
+class Deleted(Record, frozen=True):
+    """A session that was deleted."""
+
+    session_id: str
+    epoch: str
+
+
+class SessionStore:
+    """Reads and deletes sessions. They are made by the writes of what stands in them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def get(self, session_id: str, viewer: str | None = None) -> Session | None:
+        """The session, or None where there is none that ``viewer`` may see (None sees all)."""
+        return await self._db.fetch_one(
+            "session_get", Session, session_id=session_id, viewer=viewer
+        )
+
+    async def page(
+        self,
+        *,
+        user_id: str | None,
+        words: str | None,
+        before: tuple[datetime, int] = NEWEST,
+        limit: int,
+    ) -> list[Session]:
+        """Sessions, newest first; with ``words`` those with a message that has them all."""
+        place = {"before_at": before[0], "before_id": before[1], "page": limit}
+        if words is not None:
+            return await self._db.fetch(
+                "session_search", Session, q=self._query(words), user_id=user_id, **place
+            )
+        if user_id is not None:
+            return await self._db.fetch("session_page_of_user", Session, user_id=user_id, **place)
+        return await self._db.fetch("session_page", Session, **place)
+
+    def _query(self, words: str) -> str:
+        """Words only: whatever FTS5 would read as an operator stands in quotes."""
+        if self._db.dialect == "postgresql":
+            return words
+        return " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
+
+    async def news(self, seen: Mapping[str, int]) -> list[News]:
+        """Those of the watched sessions whose newest event is not the one ``seen``."""
+        return await self._db.fetch(
+            "session_news", News, session_ids=list(seen), seqs=list(seen.values())
+        )
+
+    async def delete(self, session_id: str, viewer: str | None) -> Deleted | None:
+        """Delete a session with all that belongs to it; None where there is none."""
+        rows: Sequence[Deleted] = await self._db.write(
+            "session_delete", Deleted, session_id=session_id, viewer=viewer
+        )
+        return rows[0] if rows else None
