@@ -1,0 +1,53 @@
+"""The databases: PostgreSQL and SQLite behind one interface, and the named queries they run.
+
+Nothing above this package imports a driver. A driver is imported when its engine is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from operator_svc.db.contract import (
+    DIALECTS,
+    AsJson,
+    ConstraintViolation,
+    Database,
+    Dialect,
+    Nothing,
+    Transaction,
+)
+from operator_svc.db.locations import locate
+from operator_svc.db.queries import load, resource_folder
+from operator_svc.settings import Settings
+
+__all__ = [
+    "DIALECTS",
+    "AsJson",
+    "ConstraintViolation",
+    "Database",
+    "Dialect",
+    "Nothing",
+    "Transaction",
+    "connect",
+]
+
+
+async def connect(settings: Settings, *, queries: Path | None = None) -> Database:
+    """Open the database of the settings; ``queries`` is another folder than the package's own.
+
+    Raises ConfigurationError where the settings are wrong (SQLite: also where another process
+    has the file) and OperatorError(DATABASE_UNAVAILABLE) where PostgreSQL does not answer.
+    """
+    location = locate(settings.database_url)
+    known = load(queries or resource_folder("sql"), location.dialect)
+    if location.dialect == "sqlite":
+        from operator_svc.db.sqlite import SqliteDatabase
+
+        return await SqliteDatabase.open(
+            location.path, known, readers=settings.db_pool_size, seconds=settings.db_timeout
+        )
+    from operator_svc.db.postgresql import PostgresqlDatabase
+
+    return await PostgresqlDatabase.open(
+        location.dsn, known, size=settings.db_pool_size, seconds=settings.db_timeout
+    )

@@ -1,0 +1,127 @@
+"""What both database engines promise to the stores."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from operator_svc.errors import ErrorCode, OperatorError
+
+Dialect = Literal["sqlite", "postgresql"]
+DIALECTS: tuple[Dialect, ...] = ("sqlite", "postgresql")
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+Violation = Literal["unique", "foreign_key", "check", "not_null", "exclusion", "other"]
+
+RETRY_AFTER = 1.0
+"""Seconds after which a client may try again when the database could not be reached."""
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The record of a write whose rows nobody reads."""
+
+
+class AsJson(msgspec.Struct, frozen=True):
+    """A parameter that is stored as JSON whatever its type is.
+
+    A dict or list is JSON anyway. A bare string, number or bool is not, since only
+    PostgreSQL knows the column's type: ``AsJson("text")`` says so on both engines.
+    """
+
+    value: Any
+
+
+class ConstraintViolation(Exception):  # noqa: N818  it is a fact, not a fault
+    """The database refused a row.
+
+    ``constraint`` is the constraint's name where the engine tells it; SQLite names a CHECK, but
+    for a unique or not-null rule it tells the columns (``table.column, table.column``), and for
+    a foreign key nothing (empty).
+    """
+
+    def __init__(self, kind: Violation, constraint: str) -> None:
+        super().__init__(f"{kind} constraint violated: {constraint or 'unnamed'}")
+        self.kind = kind
+        self.constraint = constraint
+
+
+def unavailable(detail: str = "the database can not be reached") -> OperatorError:
+    """The error of a call that the database did not answer; ``detail`` is shown to clients."""
+    return OperatorError(ErrorCode.DATABASE_UNAVAILABLE, detail, retry_after=RETRY_AFTER)
+
+
+class Transaction(Protocol):
+    """An open transaction for offline tools: raw SQL with ``:name`` parameters, one statement each.
+
+    It commits when its block ends, and rolls back when an exception (cancellation too) leaves it.
+    """
+
+    async def execute(self, sql: str, /, **params: Any) -> int:
+        """Run a statement; the number of rows that it changed."""
+
+    async def executemany(self, sql: str, rows: Iterable[Mapping[str, Any]], /) -> None:
+        """Run a statement once for each set of parameters."""
+
+    async def fetch(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """The rows of a statement, as the driver gives them."""
+
+
+class Database(Protocol):
+    """An open database. Queries are the named ones of ``sql/``.
+
+    Every call raises ``OperatorError(DATABASE_UNAVAILABLE)`` when the database does not answer
+    in time or can not, ``ConstraintViolation`` when it refuses a row, ``TypeError`` when the
+    parameters or the record do not fit the query, and ``LookupError`` for an unknown query.
+    """
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which engine this is."""
+
+    async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
+        """The rows of a read."""
+
+    async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
+        """The first row of a read, or None where there is none."""
+
+    async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
+        """Run a named write as one unit; the rows of its last statement that returns rows.
+
+        Once begun it runs to its end: cancelling the caller abandons only the wait.
+        It is never tried twice, so after DATABASE_UNAVAILABLE it may or may not have happened.
+        """
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life."""
+
+    async def applied_migrations(self) -> frozenset[str]:
+        """The ids of the migrations that this database has; empty for an empty database."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction over raw SQL, for offline tools and tests. Nothing else waits well on it:
+        on SQLite it holds the only writer."""
+
+    async def aclose(self) -> None:
+        """Finish the writes under way and close all connections."""
+
+
+def check_params(query: str, declared: frozenset[str], given: Mapping[str, Any]) -> None:
+    """Raise TypeError where ``given`` are not exactly the declared parameters."""
+    if given.keys() != declared:
+        missing, unknown = sorted(declared - given.keys()), sorted(given.keys() - declared)
+        raise TypeError(f"{query}: parameters missing {missing}, unknown {unknown}")
+
+
+def utc_text(moment: dt.datetime) -> str:
+    """``moment`` as SQLite keeps it: RFC 3339, UTC, microseconds; text order is time order.
+
+    Raises ValueError for a moment without a time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone can not be stored")
+    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")[:-6] + "Z"

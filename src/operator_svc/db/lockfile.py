@@ -1,0 +1,63 @@
+"""A lock on a file that ends with its holder, however that dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from operator_svc.errors import ConfigurationError
+
+
+def lock_path(database: Path) -> Path:
+    """The lock file of an SQLite database."""
+    return database.with_name(f"{database.name}.lock")
+
+
+class FileLock:
+    """An exclusive ``flock``. The file stays when the lock goes: removing it would race."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def acquire(self, wait: float = 0.0) -> None:
+        """Take the lock, waiting up to ``wait`` seconds (blocking the thread).
+
+        Raises ConfigurationError where another has it, or the folder can not be written.
+        """
+        deadline = time.monotonic() + wait
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                [f"{self._path.parent} can not be used for the database: {error.strerror}"]
+            ) from error
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                holder = os.read(fd, 32).decode(errors="replace").strip()
+                os.close(fd)
+                raise ConfigurationError([_taken(self._path, holder)]) from None
+            self._fd = fd
+            os.truncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            return
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _taken(path: Path, holder: str) -> str:
+    database = path.with_suffix("")
+    by = f" (process {holder})" if holder else ""
+    return f"{database} is in use by another process{by}; SQLite serves one, PostgreSQL many"

@@ -1,0 +1,184 @@
+"""The named queries of ``sql/``: read once, checked, and made ready for one dialect.
+
+aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for its adapters lose
+what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
+in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiosql.query_loader import QueryLoader
+from aiosql.utils import SQLParseException
+
+import operator_svc
+from operator_svc.db.contract import Dialect
+
+_TOKEN = re.compile(
+    r"""
+      (?P<string>'(?:''|[^'])*')
+    | (?P<quoted>"(?:""|[^"])*")
+    | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$)
+    | (?P<comment>--[^\n]*)
+    | (?P<block>/\*.*?\*/)
+    | (?P<cast>::)
+    | :(?P<param>[A-Za-z_]\w*)
+    | (?P<end>;)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class QueryError(Exception):
+    """A query file that can not be used; the message names the file and the query."""
+
+
+class Statement(NamedTuple):
+    """One SQL statement: for PostgreSQL with ``$n``, which stand for ``params`` in their order,
+    for SQLite with ``:name``."""
+
+    sql: str
+    params: tuple[str, ...]
+
+
+class Query(NamedTuple):
+    """A named query of one dialect. PostgreSQL's have exactly one statement."""
+
+    name: str
+    params: frozenset[str]
+    statements: tuple[Statement, ...]
+
+
+class _Source(NamedTuple):
+    name: str
+    declared: frozenset[str] | None
+    sql: str
+    file: Path
+
+
+class _Collect:
+    """The adapter that aiosql wants: it leaves the SQL as it is written."""
+
+    def process_sql(self, query_name: str, op_type: Any, sql: str) -> str:
+        return sql
+
+
+def resource_folder(name: str) -> Path:
+    """The folder ``sql`` or ``migrations``: inside the installed package, else of the checkout.
+
+    Raises FileNotFoundError where neither is there.
+    """
+    package = Path(operator_svc.__file__).parent
+    for folder in (package / name, package.parents[1] / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"the folder {name!r} belongs to this package and is missing")
+
+
+def load(folder: Path, dialect: Dialect) -> dict[str, Query]:
+    """All queries of ``folder`` for ``dialect``, by name. Raises QueryError for any fault."""
+    shared = _read(folder)
+    twins = {side: _read(folder / side) for side in ("sqlite", "postgresql")}
+    for side, queries in twins.items():
+        if both := shared.keys() & queries.keys():
+            raise QueryError(f"{sorted(both)} stand in the shared files and in {folder / side}")
+    if lonely := twins["sqlite"].keys() ^ twins["postgresql"].keys():
+        raise QueryError(f"{sorted(lonely)} have no twin in the other dialect")
+    for name, source in twins["sqlite"].items():
+        mine, theirs = _params(source), _params(twins["postgresql"][name])
+        if mine != theirs:
+            raise QueryError(f"the twins of {name} differ in {sorted(mine ^ theirs)}")
+    return {
+        source.name: _query(source, dialect)
+        for source in (*shared.values(), *twins[dialect].values())
+    }
+
+
+@lru_cache(maxsize=256)
+def compile_statement(sql: str, dialect: Dialect) -> Statement:
+    """One raw statement with ``:name`` parameters, ready for ``dialect``."""
+    (statement,) = _split(sql, dialect)
+    return statement
+
+
+def _read(folder: Path) -> dict[str, _Source]:
+    found: dict[str, _Source] = {}
+    for file in sorted(folder.glob("*.sql")):
+        for source in _parse(file):
+            if source.name in found:
+                raise QueryError(f"{source.name} stands in {found[source.name].file} and in {file}")
+            found[source.name] = source
+    return found
+
+
+def _parse(file: Path) -> Iterator[_Source]:
+    logging.getLogger("aiosql").setLevel(logging.ERROR)
+    loader = QueryLoader(_Collect(), None)  # type: ignore[arg-type]  # only process_sql is used
+    text = "".join(_without_trailing_comments(file.read_text(encoding="utf-8")))
+    try:
+        for datum in loader.load_query_data_from_sql(text, [], file):
+            declared = None if datum.parameters is None else frozenset(datum.parameters)
+            yield _Source(datum.query_name, declared, datum.sql, file)
+    except SQLParseException as error:
+        raise QueryError(f"{file}: {error}") from error
+
+
+def _without_trailing_comments(text: str) -> Iterator[str]:
+    """aiosql understands comments on lines of their own; an apostrophe in another breaks it."""
+    at = 0
+    for token in _TOKEN.finditer(text):
+        if token["comment"] is None:
+            continue
+        line = text[text.rfind("\n", 0, token.start()) + 1 : token.start()]
+        if line.strip():
+            yield text[at : token.start()]
+            at = token.end()
+    yield text[at:]
+
+
+def _params(source: _Source) -> frozenset[str]:
+    used = frozenset(t["param"] for t in _TOKEN.finditer(source.sql) if t["param"])
+    if source.declared is not None and used != source.declared:
+        raise QueryError(
+            f"{source.file}: {source.name} declares {sorted(source.declared)} "
+            f"and uses {sorted(used)}"
+        )
+    return used
+
+
+def _query(source: _Source, dialect: Dialect) -> Query:
+    statements = tuple(_split(source.sql, dialect))
+    if not statements:
+        raise QueryError(f"{source.file}: {source.name} is empty")
+    if dialect == "postgresql" and len(statements) > 1:
+        raise QueryError(f"{source.file}: {source.name} must be one statement for PostgreSQL")
+    return Query(source.name, _params(source), statements)
+
+
+def _split(sql: str, dialect: Dialect) -> Iterator[Statement]:
+    """The statements of ``sql`` with the dialect's parameters, without comments."""
+    parts: list[str] = []
+    numbers: dict[str, int] = {}
+    at = 0
+    for token in _TOKEN.finditer(sql):
+        kind = token.lastgroup
+        if kind in ("string", "quoted", "dollar", "tag", "cast"):
+            continue
+        parts.append(sql[at : token.start()])
+        at = token.end()
+        if kind == "param":
+            number = numbers.setdefault(token["param"], len(numbers) + 1)
+            parts.append(f"${number}" if dialect == "postgresql" else f":{token['param']}")
+        elif kind == "end":
+            if text := "".join(parts).strip():
+                yield Statement(text, tuple(numbers))
+            parts, numbers = [], {}
+    parts.append(sql[at:])
+    if text := "".join(parts).strip():
+        yield Statement(text, tuple(numbers))

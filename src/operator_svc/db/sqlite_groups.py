@@ -1,0 +1,119 @@
+"""Groups of writes on SQLite, as its writer's thread runs them, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from operator_svc.db.contract import ConstraintViolation, Violation, unavailable
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another process",
+    sqlite3.SQLITE_LOCKED: "the database is locked",
+    sqlite3.SQLITE_FULL: "the database's disk is full",
+    sqlite3.SQLITE_IOERR: "the database's disk does not answer",
+    sqlite3.SQLITE_READONLY: "the database can not be written",
+    sqlite3.SQLITE_CANTOPEN: "the database can not be opened",
+    sqlite3.SQLITE_INTERRUPT: "the database did not answer in time",
+    sqlite3.SQLITE_PROTOCOL: "the database is locked",
+    sqlite3.SQLITE_NOMEM: "the database is out of memory",
+}
+_VIOLATIONS: dict[int, Violation] = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: "unique",
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
+    sqlite3.SQLITE_CONSTRAINT_ROWID: "unique",
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "foreign_key",
+    sqlite3.SQLITE_CONSTRAINT_CHECK: "check",
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL: "not_null",
+}
+
+
+class Write(NamedTuple):
+    """A write that waits for the writer's thread, and the future of the one who waits for it."""
+
+    run: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+
+
+class Failure(NamedTuple):
+    """The outcome of a write that failed."""
+
+    error: Exception
+
+
+def translated(error: Exception) -> Exception:
+    """``error`` as callers of a Database know it; an unknown one as it is."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return error
+    known: Exception
+    if detail := _UNAVAILABLE.get(code & 0xFF):
+        known = unavailable(detail)
+    elif code & 0xFF == sqlite3.SQLITE_CONSTRAINT:
+        known = ConstraintViolation(
+            _VIOLATIONS.get(code, "other"), str(error).partition("failed: ")[2]
+        )
+    else:
+        return error
+    known.__cause__ = error
+    return known
+
+
+def commit_group(raw: sqlite3.Connection, group: Sequence[Write]) -> list[Any]:
+    """Run the writes of ``group`` in one transaction; for each its rows, or its Failure.
+
+    A write that fails is rolled back alone. Where SQLite gives the whole transaction up
+    (a full disk does that), the writes before have failed with it, and the others go on in
+    a new one. When COMMIT fails, all have.
+    """
+    outcomes: list[Any] = []
+    first = 0
+    failure = _attempt(raw, "BEGIN IMMEDIATE")
+    for write in group:
+        if failure is not None:
+            return outcomes + [failure] * (len(group) - len(outcomes))
+        outcome = _run_one(raw, write.run, alone=len(group) == 1)
+        outcomes.append(outcome)
+        if isinstance(outcome, Failure) and not raw.in_transaction:
+            _fail(outcomes, first, outcome)
+            first = len(outcomes)
+            failure = _attempt(raw, "BEGIN IMMEDIATE")
+    if raw.in_transaction and (failure := _attempt(raw, "COMMIT")) is not None:
+        _fail(outcomes, first, failure)
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+    return outcomes
+
+
+def _run_one(
+    raw: sqlite3.Connection, run: Callable[[sqlite3.Connection], Any], *, alone: bool
+) -> Any:
+    try:
+        if alone:
+            return run(raw)
+        raw.execute("SAVEPOINT one")
+        rows = run(raw)
+        raw.execute("RELEASE one")
+        return rows
+    except Exception as error:  # it is the answer to the one who waits for this write
+        if raw.in_transaction:
+            raw.execute("ROLLBACK" if alone else "ROLLBACK TO one")
+            if not alone:
+                raw.execute("RELEASE one")
+        return Failure(translated(error))
+
+
+def _attempt(raw: sqlite3.Connection, sql: str) -> Failure | None:
+    try:
+        raw.execute(sql)
+    except sqlite3.Error as error:
+        return Failure(translated(error))
+    return None
+
+
+def _fail(outcomes: list[Any], first: int, failure: Failure) -> None:
+    for i in range(first, len(outcomes)):
+        if not isinstance(outcomes[i], Failure):
+            outcomes[i] = failure
