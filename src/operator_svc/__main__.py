@@ -1,0 +1,5 @@
+"""``python -m operator_svc`` is ``operator-svc``."""
+
+from operator_svc.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""``operator-svc``: the commands, each in a module of its own under ``commands``.
+
+A command's module is imported when its help or the command itself is wanted, and imports the
+parts that it runs only when it runs: ``--help`` is quick, and ``serve`` carries nothing that
+only the others need.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+import operator_svc
+
+COMMANDS = {
+    "serve": "serve",
+    "dev": "dev",
+    "devpeers": "devpeers",
+    "migrate": "migrate",
+    "check-config": "check_config",
+}
+"""A command's name and its module below ``operator_svc.commands``, which has ``command``."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"operator_svc.commands.{COMMANDS[cmd_name]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(operator_svc.__version__, prog_name="operator-svc")
+def main() -> None:
+    """Operator, the conversation backend of VX11.
+
+    Settings come from the environment; `operator-svc check-config` shows those in force.
+    """

@@ -1,0 +1,1 @@
+"""The commands of ``operator-svc``; ``operator_svc.cli`` lists them and imports them by need."""

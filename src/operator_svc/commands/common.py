@@ -1,0 +1,76 @@
+"""What the commands share: reading the settings, and running a coroutine to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NoReturn
+
+import click
+import structlog
+
+from operator_svc import logs, settings
+from operator_svc.errors import ConfigurationError
+from operator_svc.settings import S
+
+CONFIGURATION = 2
+"""Exit code where the settings do not allow a start; click's own for wrong usage."""
+
+log = structlog.get_logger(__name__)
+
+
+def load(struct: type[S], environ: Mapping[str, str] | None = None) -> S:
+    """The settings from the environment, with logging set up by them and warnings logged.
+
+    Ends the process with exit code 2 and one line for each value that is not valid.
+    """
+    try:
+        loaded, warnings = settings.load(struct, os.environ if environ is None else environ)
+    except ConfigurationError as error:
+        refuse(error)
+    logs.configure(loaded.log_level, loaded.log_format)
+    for warning in warnings:
+        log.warning("setting", problem=warning)
+    return loaded
+
+
+def refuse(error: ConfigurationError) -> NoReturn:
+    """Say what is wrong with the settings, a line each, and end with exit code 2."""
+    for problem in error.problems:
+        click.echo(f"operator-svc: {problem}", err=True)
+    sys.exit(CONFIGURATION)
+
+
+def run(work: Coroutine[Any, Any, None], event_loop: str = "auto") -> None:
+    """Run ``work`` on a loop of the kind that OPERATOR_EVENT_LOOP names.
+
+    Ends the process with exit code 2 where the settings turn out wrong, and with 1, the cause
+    in the log, where anything else fails.
+    """
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(event_loop)) as runner:
+            runner.run(work)
+    except ConfigurationError as error:
+        work.close()
+        refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        log.exception("stopped by a failure")
+        sys.exit(1)
+
+
+def _loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if kind == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if kind == "uvloop":
+            raise ConfigurationError(
+                ["OPERATOR_EVENT_LOOP: uvloop is not installed here; auto does without it"]
+            ) from None
+        return None
+    return uvloop.new_event_loop
