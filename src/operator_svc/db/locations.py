@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from operator_svc.db.contract import Dialect
 from operator_svc.errors import ConfigurationError
 
-_NAME = "OPERATOR_DATABASE_URL"
+URL_SETTING = "OPERATOR_DATABASE_URL"
 
 
 class Location(NamedTuple):
@@ -26,12 +26,12 @@ def locate(url: str) -> Location:
     if parts.scheme in ("postgresql", "postgres"):
         return Location("postgresql", Path(), f"postgresql{url[len(parts.scheme) :]}")
     if parts.scheme != "sqlite":
-        raise ConfigurationError([f"{_NAME}: sqlite:///path or postgresql://… is wanted"])
+        raise ConfigurationError([f"{URL_SETTING}: sqlite:///path or postgresql://… is wanted"])
     if parts.netloc or parts.query or parts.fragment or len(parts.path) < 2:
         raise ConfigurationError(
-            [f"{_NAME}: SQLite wants sqlite:///relative/path or sqlite:////absolute/path"]
+            [f"{URL_SETTING}: SQLite wants sqlite:///relative/path or sqlite:////absolute/path"]
         )
     path = Path(unquote(parts.path[1:]))
     if str(path) == ":memory:":
-        raise ConfigurationError([f"{_NAME}: SQLite in memory is not durable; name a file"])
+        raise ConfigurationError([f"{URL_SETTING}: SQLite in memory is not durable; name a file"])
     return Location("sqlite", path, "")

@@ -15,6 +15,12 @@ def lock_path(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")
 
 
+def private_file(path: Path) -> None:
+    """Make the file if it is missing, readable by its owner alone; SQLite gives its WAL the
+    same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 class FileLock:
     """An exclusive ``flock``. The file stays when the lock goes: removing it would race."""
 

@@ -8,7 +8,6 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -21,11 +20,17 @@ import aiosqlite
 import msgspec
 
 from operator_svc.db.contract import Dialect, check_params, unavailable
-from operator_svc.db.lockfile import FileLock, lock_path
+from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query, compile_statement
 from operator_svc.db.records import Reader, reader, sqlite_params
-from operator_svc.db.sqlite_groups import Failure, Write, commit_group, translated
+from operator_svc.db.sqlite_groups import (
+    Failure,
+    Write,
+    applied_migrations,
+    commit_group,
+    translated,
+)
 from operator_svc.errors import ConfigurationError
 from operator_svc.telemetry import query_observer
 
@@ -278,20 +283,6 @@ class SqliteTransaction:
         """See Transaction.fetch."""
         cursor = await self.run(compile_statement(sql, "sqlite").sql, sqlite_params(params))
         return await run_on_thread(self._writer, cursor.fetchall)
-
-
-def private_file(path: Path) -> None:
-    """Make the file if it is missing, readable by its owner alone; SQLite gives its WAL the
-    same mode."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def applied_migrations(raw: sqlite3.Connection) -> frozenset[str]:
-    """The ids in yoyo's table; empty where there is none."""
-    known = raw.execute("SELECT 1 FROM sqlite_master WHERE name = '_yoyo_migration'").fetchone()
-    if known is None:
-        return frozenset()
-    return frozenset(row[0] for row in raw.execute("SELECT migration_id FROM _yoyo_migration"))
 
 
 async def _write_group(writer: aiosqlite.Connection, group: list[Write]) -> None:

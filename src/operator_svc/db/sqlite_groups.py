@@ -61,6 +61,14 @@ def translated(error: Exception) -> Exception:
     return known
 
 
+def applied_migrations(raw: sqlite3.Connection) -> frozenset[str]:
+    """The ids in yoyo's table; empty where there is none."""
+    known = raw.execute("SELECT 1 FROM sqlite_master WHERE name = '_yoyo_migration'").fetchone()
+    if known is None:
+        return frozenset()
+    return frozenset(row[0] for row in raw.execute("SELECT migration_id FROM _yoyo_migration"))
+
+
 def commit_group(raw: sqlite3.Connection, group: Sequence[Write]) -> list[Any]:
     """Run the writes of ``group`` in one transaction; for each its rows, or its Failure.
 

@@ -1,0 +1,173 @@
+"""Schema migrations, by yoyo: ``migrations/<dialect>/NNNN.name.sql`` with ``.rollback.sql``.
+
+yoyo and psycopg cost 11 MiB, so a server runs them in a process of their own
+(``python -m operator_svc.db.migrations``), and asks the version table itself whether it must.
+
+yoyo's lock is a committed row: after a SIGKILL nobody could migrate again. So the session that
+migrates first takes a lock that ends with it (``pg_advisory_lock``; the file lock of SQLite), and
+then breaks yoyo's. yoyo also commits a migration before it marks it; here both are one
+transaction, so a kill in between leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from operator_svc.db.contract import Database, Dialect, unavailable
+from operator_svc.db.locations import URL_SETTING, Location, locate
+from operator_svc.db.queries import resource_folder
+from operator_svc.db.sqlite_groups import applied_migrations, translated
+from operator_svc.errors import ConfigurationError, OperatorError
+from operator_svc.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+log = structlog.get_logger(__name__)
+
+EX_TEMPFAIL = 75
+"""Exit status of a migration that may work later (sysexits.h)."""
+
+
+def migration_ids(dialect: Dialect, folder: Path | None = None) -> list[str]:
+    """The ids of the migrations that this code knows, in their order."""
+    files = (folder or resource_folder("migrations")).joinpath(dialect).glob("*.sql")
+    return sorted(file.stem for file in files if not file.name.endswith(".rollback.sql"))
+
+
+def head(dialect: Dialect, folder: Path | None = None) -> str:
+    """The id of the newest migration."""
+    return migration_ids(dialect, folder)[-1]
+
+
+def pending(applied: Collection[str], dialect: Dialect, folder: Path | None = None) -> list[str]:
+    """The migrations that a database with ``applied`` lacks.
+
+    Raises ConfigurationError where it has one that this code does not know: a newer version
+    has migrated it.
+    """
+    known = migration_ids(dialect, folder)
+    if unknown := sorted(set(applied) - set(known)):
+        raise ConfigurationError(
+            [f"the database is newer than this version: it has the migration {unknown[-1]}"]
+        )
+    return [name for name in known if name not in applied]
+
+
+async def at_head(database: Database, folder: Path | None = None) -> bool:
+    """Whether ``database`` has all migrations that this code needs; more do not matter to a
+    process that already serves while a newer version is rolled out."""
+    applied = await database.applied_migrations()
+    return applied.issuperset(migration_ids(database.dialect, folder))
+
+
+def migrate(url: str, folder: Path | None = None) -> list[str]:
+    """Apply what is missing, in this process; the ids applied.
+
+    Waits for another process that is migrating. Raises ConfigurationError where a migration
+    fails, the database is newer than the code, or another process has the SQLite file, and
+    OperatorError(DATABASE_UNAVAILABLE) where the database does not answer.
+    """
+    from operator_svc.db import migrations_yoyo
+
+    return migrations_yoyo.migrate(locate(url), folder or resource_folder("migrations"))
+
+
+def rollback(url: str, count: int, folder: Path | None = None) -> list[str]:
+    """Take the newest ``count`` migrations back, in this process; their ids. Raises as migrate."""
+    from operator_svc.db import migrations_yoyo
+
+    return migrations_yoyo.rollback(locate(url), folder or resource_folder("migrations"), count)
+
+
+async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
+    """Bring the database up to date before serving, if it is not; the ids applied.
+
+    Raises as migrate, and ConfigurationError where it is behind and ``OPERATOR_MIGRATE`` is off.
+    """
+    location = locate(settings.database_url)
+    missing = pending(await _applied(location, settings), location.dialect, folder)
+    if not missing:
+        return []
+    if settings.migrate == "off":
+        raise ConfigurationError(
+            [f"the database lacks {', '.join(missing)}: run operator-svc migrate"]
+        )
+    log.info("migrating", migrations=missing)
+    await _in_a_process(settings.database_url, folder)
+    if left := pending(await _applied(location, settings), location.dialect, folder):
+        raise ConfigurationError([f"the database still lacks {', '.join(left)}"])
+    return missing
+
+
+async def _applied(location: Location, settings: Settings) -> frozenset[str]:
+    if location.dialect == "sqlite":
+        return await asyncio.to_thread(_applied_sqlite, location.path)
+    from operator_svc.db.postgresql import PostgresqlDatabase
+
+    database = await PostgresqlDatabase.open(location.dsn, {}, size=1, seconds=settings.db_timeout)
+    try:
+        return await database.applied_migrations()
+    finally:
+        await database.aclose()
+
+
+def _applied_sqlite(path: Path) -> frozenset[str]:
+    if not path.exists():
+        return frozenset()
+    try:
+        with closing(sqlite3.connect(path)) as raw:
+            return applied_migrations(raw)
+    except sqlite3.Error as error:
+        known = translated(error)
+        if isinstance(known, OperatorError):
+            raise known from error
+        raise ConfigurationError([f"{path} can not be used as a database: {error}"]) from error
+
+
+async def _in_a_process(url: str, folder: Path | None) -> None:
+    arguments = [] if folder is None else [str(folder)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        __name__,
+        *arguments,
+        env={**os.environ, URL_SETTING: url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
+    lines = said.decode(errors="replace").splitlines()
+    if process.returncode == EX_TEMPFAIL:
+        raise unavailable(lines[-1] if lines else "the database can not be migrated now")
+    if process.returncode:
+        raise ConfigurationError(lines or [f"migrating ended with {process.returncode}"])
+
+
+def main() -> None:
+    """Migrate the database of ``OPERATOR_DATABASE_URL``; an argument is another folder."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    try:
+        migrate(os.environ[URL_SETTING], folder)
+    except ConfigurationError as error:
+        sys.exit("\n".join(error.problems))
+    except OperatorError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        sys.exit(EX_TEMPFAIL)
+
+
+if __name__ == "__main__":
+    main()

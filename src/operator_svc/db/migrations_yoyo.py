@@ -1,0 +1,166 @@
+"""The part of migrating that needs yoyo and psycopg; only a process that migrates imports it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pwd
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from yoyo import read_migrations  # type: ignore[import-untyped]
+from yoyo.backends.core.postgresql import (  # type: ignore[import-untyped]
+    PostgresqlPsycopgBackend,
+)
+from yoyo.backends.core.sqlite3 import SQLiteBackend  # type: ignore[import-untyped]
+from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
+from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]
+
+from operator_svc.db.contract import unavailable
+from operator_svc.db.locations import Location
+from operator_svc.db.lockfile import FileLock, lock_path, private_file
+from operator_svc.db.migrations import pending
+from operator_svc.errors import ConfigurationError
+
+ADVISORY_KEY = 0x0F_0E_7A_70
+"""Key of the advisory lock; any number that nobody else in the database uses."""
+
+LOCK_SECONDS = 120.0
+"""How long to wait for another process that is migrating."""
+
+FILE_LOCK_SECONDS = 15.0
+"""How long to wait for SQLite's file: a server that holds it does not give it back."""
+
+_CONNECT_SECONDS = 10
+
+
+def migrate(location: Location, folder: Path) -> list[str]:
+    """See migrations.migrate."""
+    with _locked_backend(location) as backend:
+        migrations = read_migrations(str(folder / location.dialect))
+        pending(_applied(backend), location.dialect, folder)
+        todo = list(backend.to_apply(migrations))
+        for migration in todo:
+            _attempt(_apply, backend, migration)
+        return [migration.id for migration in todo]
+
+
+def rollback(location: Location, folder: Path, count: int) -> list[str]:
+    """See migrations.rollback."""
+    with _locked_backend(location) as backend:
+        migrations = read_migrations(str(folder / location.dialect))
+        pending(_applied(backend), location.dialect, folder)
+        todo = list(backend.to_rollback(migrations))[:count]
+        for migration in todo:
+            _attempt(_take_back, backend, migration)
+        return [migration.id for migration in todo]
+
+
+def _apply(backend: Any, migration: Any) -> None:
+    migration.load()
+    if not migration.use_transactions:
+        # CREATE INDEX CONCURRENTLY and its like: must be written so that they can run again.
+        backend.apply_one(migration)
+        return
+    with backend.transaction():
+        for step in migration.steps:
+            step.apply(backend)
+        backend.log_migration(migration, "apply")
+        backend.mark_one(migration, log=False)
+
+
+def _take_back(backend: Any, migration: Any) -> None:
+    migration.load()
+    if not migration.use_transactions:
+        backend.rollback_one(migration)
+        return
+    with backend.transaction():
+        for step in reversed(migration.steps):
+            step.rollback(backend)
+        backend.log_migration(migration, "rollback")
+        backend.unmark_one(migration, log=False)
+
+
+def _attempt(work: Callable[[Any, Any], None], backend: Any, migration: Any) -> None:
+    try:
+        work(backend, migration)
+    except Exception as error:
+        raise ConfigurationError([f"the migration {migration.id} failed: {error}"]) from error
+
+
+def _applied(backend: Any) -> list[str]:
+    backend.ensure_internal_schema_updated()
+    return [row[0] for row in backend.execute("SELECT migration_id FROM _yoyo_migration")]
+
+
+@contextmanager
+def _locked_backend(location: Location) -> Iterator[Any]:
+    """yoyo's backend, in a session that alone may migrate for as long as it lives."""
+    opened = _postgresql if location.dialect == "postgresql" else _sqlite
+    with opened(location) as backend, backend:
+        backend.get_log_data = _log_data
+        backend.init_database()
+        backend.break_lock()
+        with backend.lock():
+            yield backend
+
+
+@contextmanager
+def _postgresql(location: Location) -> Iterator[Any]:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        target = conninfo_to_dict(location.dsn)
+    except psycopg.Error as error:
+        raise ConfigurationError([f"PostgreSQL: {error}"]) from error
+    target.setdefault("connect_timeout", _CONNECT_SECONDS)
+    target.setdefault("application_name", "operator-svc migrate")
+    # yoyo's own reading of a URL knows neither several hosts nor all of libpq's parameters.
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, target.get("dbname"), target)
+    try:
+        backend = PostgresqlPsycopgBackend(uri, default_migration_table)
+    except psycopg.OperationalError as error:
+        raise unavailable(f"PostgreSQL can not be reached: {error}") from error
+    try:
+        backend.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
+        backend.execute(f"SELECT pg_advisory_lock({ADVISORY_KEY})")
+        backend.execute("SET lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable as error:
+        backend.connection.close()
+        raise unavailable("another process is migrating this database") from error
+    yield backend
+
+
+@contextmanager
+def _sqlite(location: Location) -> Iterator[Any]:
+    lock = FileLock(lock_path(location.path))
+    lock.acquire(FILE_LOCK_SECONDS)
+    try:
+        private_file(location.path)
+        uri = DatabaseURI("sqlite", None, None, None, None, quote(str(location.path)), {})
+        yield SQLiteBackend(uri, default_migration_table)
+    finally:
+        lock.release()
+
+
+def _log_data(migration: Any, operation: str) -> dict[str, Any]:
+    """yoyo's own asks the DNS for this host's name, and fails for a user without a name."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return {
+        "id": str(uuid.uuid1()),
+        "migration_id": migration.id,
+        "migration_hash": migration.hash,
+        "username": user,
+        "hostname": socket.gethostname(),
+        "created_at_utc": dt.datetime.now(dt.UTC).replace(tzinfo=None),
+        "operation": operation,
+    }
