@@ -6,6 +6,10 @@ are joined); a client's text is refused instead, so that it learns of its fault.
 
 from __future__ import annotations
 
+import json
+
+import msgspec
+
 from operator_svc.models import Json
 
 REPLACEMENT = "\ufffd"
@@ -50,6 +54,26 @@ def storable_json(value: Json) -> Json:
     if isinstance(value, dict):
         return {storable(key): storable_json(item) for key, item in value.items()}
     return value
+
+
+def loads(data: bytes) -> Json:
+    """JSON of a peer, read as widely as can be: what is no UTF-8 is replaced, and surrogate
+    halves pass, so the result is not storable yet. Raises ValueError where it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # strict about what the slower decoder takes
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 class Storable:

@@ -1,0 +1,1 @@
+"""The neighbours that Operator calls; the only outbound HTTP of the service."""

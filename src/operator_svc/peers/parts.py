@@ -1,0 +1,144 @@
+"""What goes to Switch, and what comes back, whichever dialect it speaks."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from operator_svc.models import Json
+from operator_svc.protocol.text import loads, storable_json
+
+NO_TEXT = "its answer has no text"
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to Switch. ``history`` is oldest first, ``{"role", "content"}`` each."""
+
+    message: str
+    session_id: str
+    user_id: str
+    history: list[dict[str, str]] = []
+    context_summary: str | None = None
+    provider_hint: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class Text(msgspec.Struct, frozen=True, gc=False, tag="token"):
+    """A piece of the reply's text, never empty, made storable."""
+
+    content: str
+
+
+class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
+    """A piece of the model's reasoning, never empty, made storable."""
+
+    content: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the model called; ``raw`` is all that Switch said of it, made storable."""
+
+    name: str
+    arguments: Json = None
+    id: str | None = None
+    raw: dict[str, Json] = {}
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a reply; None where Switch does not tell.
+
+    ``latency_ms`` is Switch's own figure, else the time from the call to here. ``streamed`` is
+    False where the whole reply came as one JSON answer.
+    """
+
+    provider: str | None = None
+    decision: str | None = None
+    latency_ms: float | None = None
+    tokens_used: int | None = None
+    reasoning: str | None = None
+    streamed: bool = True
+
+
+Part: TypeAlias = Text | Reasoning | ToolCall | Done
+
+
+class AnswerError(Exception):
+    """The answer is a failure or nonsense: ``detail`` is our words, ``said`` is the peer's."""
+
+    def __init__(self, detail: str, said: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.said = said
+
+
+class Reader(Protocol):
+    """Turns one answer's bytes into parts. ``done`` is True once a Done was among them."""
+
+    done: bool
+
+    def feed(self, chunk: bytes) -> list[Part]:
+        """The parts that ``chunk`` of an event stream completes.
+
+        Raises AnswerError, or EventTooLargeError.
+        """
+
+    def end(self) -> list[Part]:
+        """The parts left at the stream's end; raises AnswerError where it came too early."""
+
+    def whole(self, body: bytes) -> list[Part]:
+        """The parts of an answer that is one JSON document; raises AnswerError."""
+
+
+class Dialect(Protocol):
+    """How a chat is asked for, and how its answer is read."""
+
+    path: str
+
+    def body(self, prompt: Prompt) -> bytes:
+        """The call's body, JSON."""
+
+    def reader(self) -> Reader:
+        """A reader for one answer."""
+
+
+def text_or_none(value: Json) -> str | None:
+    """``value`` if it is a text with something in it."""
+    return value if isinstance(value, str) and value else None
+
+
+def count_or_none(value: Json) -> int | None:
+    """``value`` as a count if it is one: not negative, and small enough for a database."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < 2**31 else None
+
+
+def milliseconds_or_none(value: Json) -> float | None:
+    """``value`` as a duration if it is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value < 2**31 else None
+
+
+def json_object(data: bytes) -> dict[str, Json]:
+    """``data`` as a JSON object; raises AnswerError."""
+    try:
+        value = loads(data)
+    except ValueError as error:
+        raise AnswerError("its answer is not JSON", f"{error}: {data[:300]!r}") from None
+    if not isinstance(value, dict):
+        raise AnswerError("its answer is no JSON object", repr(data[:300]))
+    return value
+
+
+def parsed_arguments(arguments: Json) -> Json:
+    """A tool call's arguments, which come as JSON or as the text of it."""
+    if not isinstance(arguments, str):
+        return arguments
+    if not arguments.strip():
+        return None
+    try:
+        return storable_json(loads(arguments.encode()))
+    except ValueError:
+        return arguments

@@ -1,0 +1,332 @@
+"""Switch, the LLM router: chats, and the calls that ask about it and tune it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from operator_svc.models import Json
+from operator_svc.peers import chat
+from operator_svc.peers.base import SWITCH, AddHeaders, Peer, PeerRefusedError
+from operator_svc.peers.breaker import Breaker
+from operator_svc.peers.openai import OpenAiDialect
+from operator_svc.peers.parts import (
+    Dialect,
+    Done,
+    Part,
+    Prompt,
+    Reasoning,
+    Text,
+    ToolCall,
+    text_or_none,
+)
+from operator_svc.peers.vx11 import Vx11Dialect
+from operator_svc.settings import Settings
+
+__all__ = ["Done", "Part", "Prompt", "Reasoning", "Switch", "Text", "ToolCall", "make_switch"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+TASK_TIMEOUT = 30.0
+"""Seconds: Switch's own limit toward its engines."""
+LOAD_TIMEOUT = 60.0
+"""Seconds that loading a model may take."""
+CONTROL_TIMEOUT = 5.0
+
+Mode = Literal["ECO", "BALANCED", "HIGH-PERF", "CRITICAL"]
+
+
+class TaskResult(msgspec.Struct, frozen=True):
+    """What a task came to."""
+
+    status: str
+    task_type: str | None = None
+    provider: str | None = None
+    decision: str | None = None
+    result: Json = None
+    latency_ms: float | None = None
+    queue_id: Json = None
+    reasoning: str | None = None
+    detail: Json = None
+    error: Json = None
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The answer to feedback."""
+
+    status: str
+    engine: str | None = None
+    recorded: bool | None = None
+    detail: Json = None
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """What waits in Switch."""
+
+    size: int
+    items: list[Json] = []
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that Switch or Hermes lists."""
+
+    name: str
+    category: str | None = None
+    size_mb: float | None = None
+    status: str | None = None
+
+
+class Cli(msgspec.Struct, frozen=True):
+    """A command line engine that Switch lists."""
+
+    name: str
+    bin_path: str | None = None
+    available: bool | None = None
+    updated_at: str | None = None
+    cli_type: str | None = None
+
+
+class ModelsAvailable(msgspec.Struct, frozen=True):
+    """Switch's models; ``active`` and ``warm`` are names."""
+
+    models: list[Model]
+    active: str | None = None
+    warm: str | None = None
+    cli_registry: list[Cli] = []
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """An engine that Switch can use."""
+
+    name: str
+    kind: str | None = None
+    status: str | None = None
+    rate_limit_daily: float | None = None
+
+
+class Providers(msgspec.Struct, frozen=True):
+    """All of Switch's engines."""
+
+    providers: list[Provider]
+    status: str = "ok"
+    detail: Json = None
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The state that Switch is in."""
+
+    status: str = "ok"
+    mode: str | None = None
+    active_model: str | None = None
+    warm_model: str | None = None
+    queue_size: int | None = None
+    token_required: bool | None = None
+    detail: Json = None
+
+
+class ModeState(msgspec.Struct, frozen=True):
+    """The answer to a control call."""
+
+    status: str
+    mode: str | None = None
+    profile: Json = None
+    modes: Json = None
+    detail: Json = None
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The answer to setting or loading a model."""
+
+    status: str = "ok"
+    active: str | None = None
+    warm: str | None = None
+    detail: Json = None
+
+
+class SwitchHealth(msgspec.Struct, frozen=True):
+    """Switch's own health."""
+
+    status: str
+    module: str | None = None
+    active_model: str | None = None
+    warm_model: str | None = None
+    queue_size: int | None = None
+
+
+class _OpenAiModel(msgspec.Struct):
+    id: str
+
+
+class _OpenAiModels(msgspec.Struct):
+    data: list[_OpenAiModel]
+
+
+class Switch:
+    """Chats with Switch, and tunes it.
+
+    Chats have a circuit breaker of their own: engines that fail must not keep the calls out
+    that would choose other ones. With the ``openai`` dialect only chats and the list of models
+    exist; all else is refused here as such a server would refuse it, with 404.
+    """
+
+    def __init__(self, chats: Peer, calls: Peer, dialect: Dialect, timeouts: chat.Timeouts) -> None:
+        self.chats = chats
+        self.calls = calls
+        self._dialect = dialect
+        self._timeouts = timeouts
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.chats.aclose()
+        await self.calls.aclose()
+
+    def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+        """Ask; a list of parts for each read, the last of which ends with Done.
+
+        To be used as ``async with aclosing(switch.chat(prompt)) as parts``: leaving it closes
+        the call. All text in the parts is storable already (``protocol.text``).
+        Raises OperatorError: switch_error, switch_unavailable, switch_timeout, and
+        reply_too_large for an answer beyond what is read at once.
+        """
+        return chat.stream(self.chats, self._dialect, prompt, self._timeouts)
+
+    async def task(
+        self, task_type: str, payload: Json, source: str = "operator", provider_hint: str = ""
+    ) -> TaskResult:
+        """Run a task."""
+        body = {
+            "task_type": task_type,
+            "payload": payload,
+            "source": source,
+            "provider_hint": provider_hint or None,
+        }
+        path = "/switch/task"
+        result = await self._post(path, body, TaskResult, within=TASK_TIMEOUT)
+        if result.status.lower() in ("error", "partial"):
+            said = result.detail or result.error or result.result
+            raise self.calls.wrong(path, f"the task ended with status {result.status}", str(said))
+        return result
+
+    async def record_result(
+        self, engine: str, success: bool, latency_ms: float | None, tokens: int | None
+    ) -> Recorded:
+        """Tell Switch how an engine did."""
+        body = {"engine": engine, "success": success, "latency_ms": latency_ms, "tokens": tokens}
+        return await self._post("/switch/hermes/record_result", body, Recorded)
+
+    async def queue_status(self) -> QueueStatus:
+        """What waits in Switch."""
+        return await self._get("/switch/queue/status", QueueStatus)
+
+    async def models_available(self) -> ModelsAvailable:
+        """The models that Switch can use."""
+        if isinstance(self._dialect, OpenAiDialect):
+            return await self._openai_models(self._dialect)
+        return await self._get("/switch/models/available", ModelsAvailable)
+
+    async def providers(self) -> Providers:
+        """The engines that Switch can use."""
+        return await self._get("/switch/providers", Providers)
+
+    async def context(self) -> Context:
+        """The mode and the models that Switch works with now."""
+        return await self._get("/switch/context", Context)
+
+    async def get_mode(self) -> ModeState:
+        """The mode that Switch is in."""
+        return await self._control({"action": "get_mode"})
+
+    async def list_modes(self) -> ModeState:
+        """The modes that Switch knows."""
+        return await self._control({"action": "list_modes"})
+
+    async def set_mode(self, mode: str) -> ModeState:
+        """Change Switch's mode; PeerRefusedError where it does not want to."""
+        return await self._control({"action": "set_mode", "mode": mode})
+
+    async def set_default_model(self, model_name: str) -> Loaded:
+        """Change the model that Switch uses; PeerRefusedError (404) for an unknown one."""
+        return await self._post(
+            "/switch/admin/set_default_model",
+            {"model_name": model_name},
+            Loaded,
+            within=LOAD_TIMEOUT,
+        )
+
+    async def preload_model(self, model_name: str) -> Loaded:
+        """Have a model loaded; PeerRefusedError (404) for an unknown one."""
+        return await self._post(
+            "/switch/admin/preload_model", {"model_name": model_name}, Loaded, within=LOAD_TIMEOUT
+        )
+
+    async def health(self) -> SwitchHealth:
+        """Switch's own health."""
+        return await self._get("/health", SwitchHealth)
+
+    async def _control(self, body: dict[str, Any]) -> ModeState:
+        return await self._post("/switch/control", body, ModeState)
+
+    async def _get(self, path: str, answer: type[T]) -> T:
+        self._check_dialect(path)
+        return self._checked(path, await self.calls.get(path, answer))
+
+    async def _post(
+        self, path: str, body: Json, answer: type[T], *, within: float = CONTROL_TIMEOUT
+    ) -> T:
+        self._check_dialect(path)
+        return self._checked(path, await self.calls.post(path, body, answer, within=within))
+
+    def _check_dialect(self, path: str) -> None:
+        if isinstance(self._dialect, OpenAiDialect):
+            detail = f"an OpenAI-compatible server has no {path}"
+            raise PeerRefusedError(SWITCH.error, detail, status=404)
+
+    def _checked(self, path: str, answer: T) -> T:
+        """``answer``, unless it is a refusal: those come with HTTP 200."""
+        if isinstance(answer, TaskResult) or getattr(answer, "status", "ok") != "error":
+            return answer
+        said = text_or_none(getattr(answer, "detail", None)) or ""
+        error = self.calls.wrong(path, "it refused the call", said)
+        raise PeerRefusedError(error.code, error.detail, status=200)
+
+    async def _openai_models(self, dialect: OpenAiDialect) -> ModelsAvailable:
+        listing = await self.calls.get(dialect.models_path, _OpenAiModels)
+        return ModelsAvailable([Model(model.id) for model in listing.data])
+
+
+def make_switch(
+    settings: Settings,
+    *,
+    add_headers: AddHeaders | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Switch:
+    """Switch as ``settings`` describe it; ``clock`` is the circuit breakers'."""
+    openai = settings.switch_dialect == "openai"
+    key = settings.switch_api_key
+    headers = {"Authorization": f"Bearer {key}"} if openai and key else {}
+
+    def peer(name: str) -> Peer:
+        return Peer(
+            "Switch",
+            settings.switch_url,
+            # A server that is none of VX11's has no business with VX11's token.
+            "" if openai else settings.token,
+            headers=headers,
+            failures=SWITCH,
+            connect_timeout=settings.switch_connect_timeout,
+            breaker=Breaker(name, SWITCH.unavailable, clock=clock),
+            add_headers=add_headers,
+        )
+
+    dialect: Dialect = (
+        OpenAiDialect(settings.switch_url, settings.switch_model) if openai else Vx11Dialect()
+    )
+    timeouts = chat.Timeouts(
+        settings.switch_first_byte_timeout,
+        settings.switch_idle_timeout,
+        settings.switch_total_timeout,
+    )
+    return Switch(peer("switch"), peer("switch_calls"), dialect, timeouts)
