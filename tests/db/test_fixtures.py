@@ -1,0 +1,34 @@
+"""The shared fixtures give what they say."""
+
+from __future__ import annotations
+
+from aiohttp import ClientSession
+from aioresponses import aioresponses
+
+from operator_svc.db import Database
+from operator_svc.db.migrations import at_head
+
+
+async def test_a_database_is_migrated_and_answers(database: Database) -> None:
+    await database.ping()
+    assert await at_head(database)
+
+
+async def test_each_test_has_its_own(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.execute("CREATE TABLE only_here (id int)")
+
+
+async def test_what_another_test_made_is_not_here(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.execute("CREATE TABLE only_here (id int)")
+
+
+async def test_aioresponses_serves_this_aiohttp() -> None:
+    with aioresponses() as mocked:
+        mocked.get("http://switch:8002/health", payload={"status": "ok"})
+        async with (
+            ClientSession() as session,
+            session.get("http://switch:8002/health") as response,
+        ):
+            assert await response.json() == {"status": "ok"}
