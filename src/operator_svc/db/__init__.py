@@ -5,6 +5,7 @@ Nothing above this package imports a driver. A driver is imported when its engin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from operator_svc.db.contract import (
@@ -13,11 +14,13 @@ from operator_svc.db.contract import (
     ConstraintViolation,
     Database,
     Dialect,
+    Listener,
     Nothing,
     Transaction,
 )
 from operator_svc.db.locations import locate
 from operator_svc.db.queries import load, resource_folder
+from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 
 __all__ = [
@@ -26,9 +29,11 @@ __all__ = [
     "ConstraintViolation",
     "Database",
     "Dialect",
+    "Listener",
     "Nothing",
     "Transaction",
     "connect",
+    "listener",
 ]
 
 
@@ -51,3 +56,23 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
     return await PostgresqlDatabase.open(
         location.dsn, known, size=settings.db_pool_size, seconds=settings.db_timeout
     )
+
+
+def listener(
+    settings: Settings,
+    channels: Sequence[str],
+    on_notification: Callable[[str, str], None],
+    on_lost: Callable[[], None],
+) -> Listener:
+    """A listener on ``channels`` of the settings' PostgreSQL database, not open yet.
+
+    ``on_notification(channel, payload)`` and ``on_lost()`` are called from the event loop and
+    must not block; a loss is told once for each time that it was open.
+    Raises ConfigurationError for SQLite, which no other process shares.
+    """
+    location = locate(settings.database_url)
+    if location.dialect != "postgresql":
+        raise ConfigurationError(["notifications between processes need PostgreSQL"])
+    from operator_svc.db.postgresql_listen import PostgresqlListener
+
+    return PostgresqlListener(location.dsn, channels, on_notification, on_lost, settings.db_timeout)

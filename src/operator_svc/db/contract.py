@@ -110,6 +110,31 @@ class Database(Protocol):
         """Finish the writes under way and close all connections."""
 
 
+class Listener(Protocol):
+    """Notifications between processes that share a PostgreSQL database."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it hears."""
+
+    async def open(self) -> None:
+        """Connect and listen; after a loss its owner calls this again.
+
+        Raises OperatorError(DATABASE_UNAVAILABLE). What was sent while it was not open is
+        missed: the owner must look for itself.
+        """
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send up to 7,999 bytes to all who listen, this one too. Raises as open; when the
+        server does not answer in time, the connection counts as lost."""
+
+    async def check(self) -> None:
+        """Ask for a sign of life: a connection can be dead without a sign. Raises as notify."""
+
+    async def aclose(self) -> None:
+        """Close it; no loss is reported."""
+
+
 def check_params(query: str, declared: frozenset[str], given: Mapping[str, Any]) -> None:
     """Raise TypeError where ``given`` are not exactly the declared parameters."""
     if given.keys() != declared:

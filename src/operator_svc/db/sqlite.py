@@ -8,6 +8,7 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import aiosqlite
 import msgspec
 
-from operator_svc.db.contract import Dialect, check_params, unavailable
+from operator_svc.db.contract import Dialect, check_params, unavailable, utc_text
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query, compile_statement
@@ -57,6 +58,20 @@ class _Plan(NamedTuple):
     params: frozenset[str]
     sql: tuple[str, ...]
     observe: Callable[[float], None]
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose SQL function ``now()`` stands still within one named query.
+
+    ``now(seconds)`` is so much later. Both are text as ``utc_text`` makes it.
+    """
+
+    moment: dt.datetime | None = None
+
+    def now(self, seconds: float = 0.0) -> str:
+        if self.moment is None:
+            self.moment = dt.datetime.now(dt.UTC)
+        return utc_text(self.moment + dt.timedelta(seconds=seconds))
 
 
 async def run_on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *args: Any) -> T:
@@ -118,6 +133,7 @@ class SqliteDatabase:
             timeout=_BUSY_SECONDS,
             isolation_level=None,
             cached_statements=_STATEMENTS,
+            factory=_Connection,
         )
         try:
             await run_on_thread(connection, _prepare, connection._conn, read_only)
@@ -175,6 +191,8 @@ class SqliteDatabase:
         """All statements of ``plan``; the rows of the last one that has columns."""
         rows: list[Any] = []
         columns: tuple[Any, ...] = ()
+        if isinstance(raw, _Connection):
+            raw.moment = None
         for sql in plan.sql:
             cursor = raw.execute(sql, params)
             if cursor.description is not None:
@@ -301,7 +319,8 @@ async def _write_group(writer: aiosqlite.Connection, group: list[Write]) -> None
                 write.future.set_result(outcome)
 
 
-def _prepare(raw: sqlite3.Connection, read_only: bool) -> None:
+def _prepare(raw: _Connection, read_only: bool) -> None:
+    raw.create_function("now", -1, raw.now)
     for pragma in _PRAGMAS:
         raw.execute(pragma)
     if read_only:
