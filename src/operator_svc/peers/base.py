@@ -20,6 +20,7 @@ from yarl import URL
 from operator_svc import __version__
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.breaker import Breaker
+from operator_svc.peers.said import MAX_CHARS, scrubbed, without, words
 
 T = TypeVar("T")
 AddHeaders = Callable[[dict[str, str]], None]
@@ -38,6 +39,7 @@ RETRY_PAUSE = 0.05
 RETRY_AFTER = 2.0
 """Seconds after which a client may try again when a peer refused the connection."""
 SAID_BYTES = 4096
+SAID_TIMEOUT = 1.0
 LINGER = 1.0
 """Seconds that a stream may take to end after its last word, for the connection's next use."""
 
@@ -109,7 +111,7 @@ class Peer:
         self._auth = aiohttp.BasicAuth(base.user or "", base.password or "") if base.user else None
         self._base = str(base.with_user(None)).rstrip("/")
         self._urls: dict[str, URL] = {}
-        self._secrets = tuple(filter(None, [token, base.password, *(headers or {}).values()]))
+        self._secrets = [token, base.password or "", *(headers or {}).values()]
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -203,9 +205,11 @@ class Peer:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        hide: str = "",
     ) -> aiohttp.ClientResponse:
         """Send the call and wait for the head of a 2xx answer; the caller closes it.
 
+        ``hide`` is a text that stays out of the log, should the peer repeat it.
         A call that was never handed to a connection is tried once more, any other is not:
         a POST must not run twice, and aiohttp too repeats idempotent methods only.
         """
@@ -237,7 +241,7 @@ class Peer:
                     await asyncio.sleep(RETRY_PAUSE)
         if not 200 <= response.status <= 299:
             try:
-                raise await self._refusal(response, f"{method} {path}")
+                raise await self._refusal(response, f"{method} {path}", hide)
             finally:
                 response.close()
         return response
@@ -283,16 +287,19 @@ class Peer:
         try:
             return msgspec.json.decode(raw, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.wrong(call, "its answer makes no sense", str(error)) from error
+            raise self.wrong(call, "its answer makes no sense", str(error), raw) from error
 
-    async def _refusal(self, response: aiohttp.ClientResponse, call: str) -> OperatorError:
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, call: str, hide: str
+    ) -> OperatorError:
         """The error for an answer that is not 2xx."""
         status = response.status
         try:
-            async with asyncio.timeout(1.0):
-                said = self.said(await read_bounded(response, SAID_BYTES, cut=True) or b"")
+            async with asyncio.timeout(SAID_TIMEOUT):
+                body = await read_bounded(response, SAID_BYTES, cut=True) or b""
         except (aiohttp.ClientError, TimeoutError):
-            said = ""
+            body = b""  # whatever it had to say: it failed
+        said = scrubbed(without(hide, words(body)), self._secrets)
         log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
         detail = f"{self.name} answered with HTTP status {status}"
         if 400 <= status <= 499 and status not in (408, 429):
@@ -300,13 +307,6 @@ class Peer:
         after = response.headers.get("Retry-After", "")
         seconds = float(after) if after.isdecimal() and len(after) <= 4 else None
         return OperatorError(self.failures.error, detail, retry_after=seconds)
-
-    def said(self, body: bytes | str) -> str:
-        """A peer's words about its failure, short and without our secrets, for the log."""
-        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text[:500]
 
     def failure(self, call: str, error: BaseException) -> OperatorError:
         """Our error for one of aiohttp's or the system's."""
@@ -317,7 +317,8 @@ class Peer:
         if isinstance(error, TimeoutError):
             connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
             return self.timed_out(call, "connect" if connecting else "read")
-        log.warning("peer failed", peer=self.name, call=call, reason=self.said(reason))
+        reason = scrubbed(reason, self._secrets)
+        log.warning("peer failed", peer=self.name, call=call, reason=reason)
         if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
             return OperatorError(
                 self.failures.unavailable,
@@ -331,9 +332,13 @@ class Peer:
         log.warning("peer too slow", peer=self.name, call=call, limit=limit)
         return OperatorError(self.failures.timeout, f"{self.name} did not answer in time ({limit})")
 
-    def wrong(self, call: str, detail: str, said: str = "") -> OperatorError:
+    def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> OperatorError:
         """The error for an answer that came and is of no use; ``detail`` is our words."""
-        log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=self.said(said))
+        size = len(raw) if isinstance(raw, bytes) else 0
+        said = scrubbed(said, self._secrets)
+        log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
+        if raw:
+            log.debug("peer wrong", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
         return OperatorError(self.failures.error, f"{self.name}: {detail}")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.base import Peer, PeerRefusedError
 from operator_svc.peers.parts import AnswerError, Dialect, Done, Part, Prompt
+from operator_svc.peers.said import without
 from operator_svc.protocol.sse import EventTooLargeError
 
 MAX_ANSWER_BYTES = 16 * 2**20
@@ -85,7 +86,8 @@ async def stream(
     reader = dialect.reader()
     try:
         body = dialect.body(prompt)
-        response = await _open(peer, dialect.path, body, min(timeouts.first_byte, timeouts.total))
+        first_byte = min(timeouts.first_byte, timeouts.total)
+        response = await _open(peer, dialect.path, body, prompt.message, first_byte)
         content = response.content
         watch = _Watch(content, timeouts.idle, deadline)
         if response.content_type != "text/event-stream":
@@ -116,7 +118,8 @@ async def stream(
         raise
     except AnswerError as error:
         peer.breaker.failed(ticket)
-        raise peer.wrong(call, error.detail, _without(prompt, error.said)) from None
+        said = without(prompt.message, error.said)
+        raise peer.wrong(call, error.detail, said, error.raw) from None
     except EventTooLargeError:
         peer.breaker.succeeded(ticket)
         raise _too_large(peer) from None
@@ -135,10 +138,12 @@ async def stream(
             _cut(response)
 
 
-async def _open(peer: Peer, path: str, body: bytes, within: float) -> aiohttp.ClientResponse:
+async def _open(
+    peer: Peer, path: str, body: bytes, message: str, within: float
+) -> aiohttp.ClientResponse:
     try:
         async with asyncio.timeout(within):
-            return await peer.open("POST", path, body, headers=SEND_HEADERS)
+            return await peer.open("POST", path, body, headers=SEND_HEADERS, hide=message)
     except TimeoutError:
         raise peer.timed_out(f"POST {path}", "first byte") from None
 
@@ -153,11 +158,6 @@ async def _whole(peer: Peer, content: aiohttp.StreamReader, watch: _Watch) -> by
         if len(body) > MAX_ANSWER_BYTES:
             raise _too_large(peer)
     return bytes(body)
-
-
-def _without(prompt: Prompt, said: str) -> str:
-    """A peer's words without the user's, which it may repeat and the log must not hold."""
-    return said.replace(prompt.message, "<message>") if len(prompt.message) > 3 else said
 
 
 def _judge(peer: Peer, ticket: int, error: OperatorError) -> None:

@@ -136,7 +136,7 @@ class OpenAiReader:
         choice = choices[0] if isinstance(choices, list) and choices else None
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(message, dict):
-            raise AnswerError("its answer makes no sense", repr(body[:300]))
+            raise AnswerError("its answer makes no sense", raw=body)
         parts: list[Part] = []
         if reasoning := text_or_none(message.get("reasoning_content") or message.get("reasoning")):
             parts.append(Reasoning(storable(reasoning)))
@@ -216,7 +216,7 @@ def _widely(data: bytes) -> _Chunk:
     delta = delta if isinstance(delta, dict) else {}
     content = delta.get("content")
     if content is not None and not isinstance(content, str):
-        raise AnswerError("a token of its answer is no text", repr(content)[:200])
+        raise AnswerError("a token of its answer is no text", raw=content)
     calls = delta.get("tool_calls")
     return _Chunk(
         [

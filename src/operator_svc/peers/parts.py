@@ -64,12 +64,17 @@ Part: TypeAlias = Text | Reasoning | ToolCall | Done
 
 
 class AnswerError(Exception):
-    """The answer is a failure or nonsense: ``detail`` is our words, ``said`` is the peer's."""
+    """The answer is a failure or nonsense.
 
-    def __init__(self, detail: str, said: str = "") -> None:
+    ``detail`` is our words; ``said`` is what the peer said of its failure; ``raw`` is a piece
+    of an answer that could not be read, which may be anything, the reply's text too.
+    """
+
+    def __init__(self, detail: str, said: str = "", raw: object = b"") -> None:
         super().__init__(detail)
         self.detail = detail
         self.said = said
+        self.raw = raw
 
 
 class Reader(Protocol):
@@ -126,9 +131,9 @@ def json_object(data: bytes) -> dict[str, Json]:
     try:
         value = loads(data)
     except ValueError as error:
-        raise AnswerError("its answer is not JSON", f"{error}: {data[:300]!r}") from None
+        raise AnswerError("its answer is not JSON", raw=data) from error
     if not isinstance(value, dict):
-        raise AnswerError("its answer is no JSON object", repr(data[:300]))
+        raise AnswerError("its answer is no JSON object", raw=data)
     return value
 
 

@@ -138,7 +138,7 @@ class Vx11Reader:
         if content is None:
             return
         if not isinstance(content, str):
-            raise AnswerError("a token of its answer is no text", repr(content)[:200])
+            raise AnswerError("a token of its answer is no text", raw=content)
         mender = self._text if kind is Text else self._reasoning
         if content := mender.feed(content):
             parts.append(kind(content))
