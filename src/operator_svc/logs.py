@@ -146,6 +146,8 @@ def _configure_stdlib(
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # It warns of a refused websocket subprotocol in clear, and ours may carry the token.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    # It tells each statement of a migration; which migrations ran is told by us.
+    logging.getLogger("yoyo").setLevel(logging.WARNING)
 
 
 def _without_client_bytes(record: logging.LogRecord) -> bool:

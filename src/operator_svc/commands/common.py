@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import structlog
@@ -21,8 +21,12 @@ CONFIGURATION = 2
 log = structlog.get_logger(__name__)
 
 
-def load(struct: type[S], environ: Mapping[str, str] | None = None) -> S:
+def load(
+    struct: type[S], environ: Mapping[str, str] | None = None, stream: TextIO | None = None
+) -> S:
     """The settings from the environment, with logging set up by them and warnings logged.
+
+    ``stream`` takes the log instead of stdout, where stdout is for a command's own words.
 
     Ends the process with exit code 2 and one line for each value that is not valid.
     """
@@ -30,7 +34,7 @@ def load(struct: type[S], environ: Mapping[str, str] | None = None) -> S:
         loaded, warnings = settings.load(struct, os.environ if environ is None else environ)
     except ConfigurationError as error:
         refuse(error)
-    logs.configure(loaded.log_level, loaded.log_format)
+    logs.configure(loaded.log_level, loaded.log_format, stream)
     for warning in warnings:
         log.warning("setting", problem=warning)
     return loaded

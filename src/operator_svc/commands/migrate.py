@@ -1,0 +1,46 @@
+"""``operator-svc migrate``: the database's schema, forward and back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+
+EX_TEMPFAIL = 75
+"""Exit status of what may work when it is tried again (sysexits.h)."""
+
+
+@click.command("migrate")
+@click.option("--rollback", type=click.IntRange(min=1), help="Take the newest N migrations back.")
+def command(rollback: int | None) -> None:
+    """Bring the database to the newest schema, or take migrations back.
+
+    Prints the migrations that it applied. Waits while another process migrates. Ends with exit
+    code 2 where the settings or a migration are at fault, and with 75 where the database does
+    not answer, which may pass.
+    """
+    from operator_svc.commands import common
+    from operator_svc.db import migrations
+    from operator_svc.errors import ConfigurationError, OperatorError
+    from operator_svc.settings import Settings
+
+    # As the first process of a container it would not be ended by SIGTERM otherwise.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Nobody calls a migration, so it needs no token.
+    settings = common.load(Settings, {**os.environ, "OPERATOR_AUTH": "off"}, sys.stderr)
+    try:
+        if rollback is None:
+            done, verb = migrations.migrate(settings.database_url), "applied"
+        else:
+            done, verb = migrations.rollback(settings.database_url, rollback), "rolled back"
+    except ConfigurationError as error:
+        common.refuse(error)
+    except OperatorError as error:
+        click.echo(f"operator-svc: {error.detail}", err=True)
+        sys.exit(EX_TEMPFAIL)
+    for name in done:
+        click.echo(f"{verb} {name}")
+    if not done:
+        click.echo("nothing to do: the schema is where it should be")
