@@ -1,89 +1,57 @@
-"""What all outbound calls share: connections, the token, time and size limits, errors of ours.
-
-A peer's own words never reach a client: they go to the log, and the client is told by a
-code and a sentence of ours.
-"""
+"""What all outbound calls share: typed answers, limits of time and size, a circuit breaker."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
-import structlog
-from aiohttp.abc import AbstractStreamWriter
-from yarl import URL
 
-from operator_svc import __version__
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import OperatorError
+from operator_svc.models import Json
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.said import MAX_CHARS, scrubbed, without, words
+from operator_svc.peers.said import words
+from operator_svc.peers.transport import (
+    PEER,
+    RETRY_PAUSE,
+    SWITCH,
+    TOKEN_HEADER,
+    AddHeaders,
+    Failures,
+    PeerRefusedError,
+    Transport,
+    read_bounded,
+)
+
+__all__ = ["PEER", "SWITCH", "AddHeaders", "Failures", "Peer", "PeerRefusedError"]
 
 T = TypeVar("T")
-AddHeaders = Callable[[dict[str, str]], None]
-"""Adds headers to an outbound call, such as ``traceparent``."""
 
-TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - the header's name
 CONNECT_TIMEOUT = 1.0
 CALL_TIMEOUT = 2.5
 """Seconds for a whole call: the overview and the dashboard must answer within 3."""
 MAX_ANSWER_BYTES = 4 * 2**20
-KEEP_ALIVE = 4.0
-"""Seconds that an idle connection is kept. Uvicorn, under most modules, closes after 5: giving
-up first leaves no moment in which a call is written to a connection that is being closed."""
 READ_ATTEMPTS = 2
-RETRY_PAUSE = 0.05
-RETRY_AFTER = 2.0
-"""Seconds after which a client may try again when a peer refused the connection."""
-SAID_BYTES = 4096
-SAID_TIMEOUT = 1.0
-LINGER = 1.0
-"""Seconds that a stream may take to end after its last word, for the connection's next use."""
-
-log = structlog.get_logger(__name__)
 
 
-class Failures(NamedTuple):
-    """The codes that a peer's failures are answered with."""
+class _Call(NamedTuple):
+    method: str
+    path: str
+    body: bytes | None
+    params: Mapping[str, str] | None
 
-    error: ErrorCode
-    unavailable: ErrorCode
-    timeout: ErrorCode
-
-
-PEER = Failures(ErrorCode.PEER_ERROR, ErrorCode.PEER_UNAVAILABLE, ErrorCode.PEER_TIMEOUT)
-SWITCH = Failures(ErrorCode.SWITCH_ERROR, ErrorCode.SWITCH_UNAVAILABLE, ErrorCode.SWITCH_TIMEOUT)
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-class PeerRefusedError(OperatorError):
-    """The peer works, and refused this very call: calling again would change nothing.
-
-    ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
-    """
-
-    def __init__(self, code: ErrorCode, detail: str, *, status: int) -> None:
-        super().__init__(code, detail)
-        self.status = status
+class _Status(msgspec.Struct):
+    status: Json = None
 
 
-class _Body(aiohttp.BytesPayload):
-    """A request's body that knows whether any of it was handed to an open connection."""
-
-    handed_over = False
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        # Head and body leave in one write, right here, with nothing awaited in between.
-        transport = writer.transport
-        self.handed_over = transport is not None and not transport.is_closing()
-        await super().write_with_length(writer, content_length)
-
-
-class Peer:
+class Peer(Transport):
     """One neighbour, with connections of its own and a circuit breaker.
 
     Each call is bounded in time and in the size of its answer, follows no redirect, and
@@ -104,34 +72,11 @@ class Peer:
         breaker: Breaker | None = None,
         add_headers: AddHeaders | None = None,
     ) -> None:
-        self.name = name
-        self.failures = failures
+        every = {TOKEN_HEADER: token, **(headers or {})} if token else headers or {}
+        super().__init__(name, url, every, failures, connect_timeout, add_headers)
         self.breaker = breaker or Breaker(name, failures.unavailable)
-        base = URL(url)
-        self._auth = aiohttp.BasicAuth(base.user or "", base.password or "") if base.user else None
-        self._base = str(base.with_user(None)).rstrip("/")
-        self._urls: dict[str, URL] = {}
-        self._secrets = [token, base.password or "", *(headers or {}).values()]
-        self._headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"operator-svc/{__version__}",
-            **({TOKEN_HEADER: token} if token else {}),
-            **(headers or {}),
-        }
-        self._add_headers = add_headers
-        self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
-        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        for response in list(self._lingering):
-            self._settle(response)
-        if self._session is not None:
-            await self._session.close()
 
     async def get(
         self,
@@ -140,33 +85,35 @@ class Peer:
         *,
         params: Mapping[str, str] | None = None,
         within: float | None = None,
+        any_status: bool = False,
     ) -> T:
-        """Read ``path``; tried twice where the first try did not get through."""
-        return await self._call("GET", path, answer, None, params, within)
+        """Read ``path``; tried twice where the first try did not get through.
+
+        An answer whose ``status`` is ``error`` is a PeerRefusedError, unless ``any_status``.
+        """
+        call = _Call("GET", path, None, params)
+        return await self._run(call, answer, within, any_status=any_status)
 
     async def post(
         self, path: str, body: object, answer: type[T], *, within: float | None = None
     ) -> T:
-        """Send ``body`` as JSON, once."""
-        return await self._call("POST", path, answer, msgspec.json.encode(body), None, within)
+        """Send ``body`` as JSON, once; a ``status`` of ``error`` is a PeerRefusedError."""
+        call = _Call("POST", path, msgspec.json.encode(body), None)
+        return await self._run(call, answer, within, any_status=False)
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        answer: type[T],
-        body: bytes | None,
-        params: Mapping[str, str] | None,
-        within: float | None,
+    async def _run(
+        self, call: _Call, answer: type[T], within: float | None, *, any_status: bool
     ) -> T:
         ticket = self.breaker.enter()
         try:
             async with asyncio.timeout(within or self._timeout):
-                raw = await self._tries(method, path, body, params)
-            result = self._decode(raw, answer, f"{method} {path}")
+                raw = await self._tries(call)
+            if not any_status:
+                self._check_status(raw, str(call))
+            result = self._decode(raw, answer, str(call))
         except TimeoutError:
             self.breaker.failed(ticket)
-            raise self.timed_out(f"{method} {path}", "total") from None
+            raise self.timed_out(str(call), "total") from None
         except PeerRefusedError:
             self.breaker.succeeded(ticket)
             raise
@@ -179,100 +126,22 @@ class Peer:
         self.breaker.succeeded(ticket)
         return result
 
-    async def _tries(
-        self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None
-    ) -> bytes:
-        for attempt in range(1, READ_ATTEMPTS + 1):
+    async def _tries(self, call: _Call) -> bytes:
+        attempt = 1
+        while True:
             try:
-                response = await self.open(method, path, body, params=params)
+                response = await self.open(call.method, call.path, call.body, params=call.params)
                 try:
-                    return await self._read(response, f"{method} {path}")
+                    return await self._read(response, str(call))
                 finally:
                     response.close()
             except PeerRefusedError:
                 raise
             except OperatorError:
-                if method != "GET" or attempt == READ_ATTEMPTS:
+                if call.method != "GET" or attempt == READ_ATTEMPTS:
                     raise
-                await asyncio.sleep(RETRY_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
-
-    async def open(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        *,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        hide: str = "",
-    ) -> aiohttp.ClientResponse:
-        """Send the call and wait for the head of a 2xx answer; the caller closes it.
-
-        ``hide`` is a text that stays out of the log, should the peer repeat it.
-        A call that was never handed to a connection is tried once more, any other is not:
-        a POST must not run twice, and aiohttp too repeats idempotent methods only.
-        """
-        url = self._urls.get(path) or self._urls.setdefault(path, URL(self._base + path))
-        sent = dict(headers or ())
-        if self._add_headers is not None:
-            self._add_headers(sent)
-        payload = None
-        for last in (False, True):
-            if body is not None:
-                payload = _Body(body, content_type="application/json")
-            try:
-                response = await self._open_session().request(
-                    method,
-                    url,
-                    data=payload,
-                    params=params,
-                    headers=sent,
-                    auth=self._auth,
-                    allow_redirects=False,
-                )
-                break
-            except (aiohttp.ClientError, OSError) as error:
-                refused = _is_refused(error)
-                unsent = refused or (payload is not None and not payload.handed_over)
-                if last or not unsent or isinstance(error, TimeoutError):
-                    raise self.failure(f"{method} {path}", error) from error
-                if refused:
-                    await asyncio.sleep(RETRY_PAUSE)
-        if not 200 <= response.status <= 299:
-            try:
-                raise await self._refusal(response, f"{method} {path}", hide)
-            finally:
-                response.close()
-        return response
-
-    def linger(self, response: aiohttp.ClientResponse) -> None:
-        """Let ``response``, whose content is no longer of interest, end by itself.
-
-        Most end in this very moment, and their connection is used again; one that does not
-        is closed.
-        """
-        if not response.content.is_eof():
-            loop = asyncio.get_running_loop()
-            self._lingering[response] = loop.call_later(LINGER, self._settle, response)
-            response.content.on_eof(lambda: self._settle(response))
-
-    def _settle(self, response: aiohttp.ClientResponse) -> None:
-        if (timer := self._lingering.pop(response, None)) is not None:
-            timer.cancel()
-            response.close()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-                # Times beyond the connection are the callers': aiohttp's own would set and
-                # cancel a timer for every read.
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
-            )
-        return self._session
+            attempt += 1
+            await asyncio.sleep(RETRY_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter
 
     async def _read(self, response: aiohttp.ClientResponse, call: str) -> bytes:
         try:
@@ -283,83 +152,18 @@ class Peer:
             raise self.wrong(call, "its answer is too large")
         return body
 
+    def _check_status(self, raw: bytes, call: str) -> None:
+        """Raise for a refusal that comes with HTTP 200."""
+        try:
+            answer = msgspec.json.decode(raw, type=_Status)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return  # no object: the decoding that follows says so
+        if isinstance(answer.status, str) and answer.status.lower() == "error":
+            error = self.wrong(call, "it refused the call", words(raw))
+            raise PeerRefusedError(error.code, error.detail, status=200)
+
     def _decode(self, raw: bytes, answer: type[T], call: str) -> T:
         try:
             return msgspec.json.decode(raw, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.wrong(call, "its answer makes no sense", str(error), raw) from error
-
-    async def _refusal(
-        self, response: aiohttp.ClientResponse, call: str, hide: str
-    ) -> OperatorError:
-        """The error for an answer that is not 2xx."""
-        status = response.status
-        try:
-            async with asyncio.timeout(SAID_TIMEOUT):
-                body = await read_bounded(response, SAID_BYTES, cut=True) or b""
-        except (aiohttp.ClientError, TimeoutError):
-            body = b""  # whatever it had to say: it failed
-        said = scrubbed(without(hide, words(body)), self._secrets)
-        log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
-        detail = f"{self.name} answered with HTTP status {status}"
-        if 400 <= status <= 499 and status not in (408, 429):
-            return PeerRefusedError(self.failures.error, detail, status=status)
-        after = response.headers.get("Retry-After", "")
-        seconds = float(after) if after.isdecimal() and len(after) <= 4 else None
-        return OperatorError(self.failures.error, detail, retry_after=seconds)
-
-    def failure(self, call: str, error: BaseException) -> OperatorError:
-        """Our error for one of aiohttp's or the system's."""
-        if isinstance(error, aiohttp.ClientResponseError):  # its text has the whole address
-            reason = f"{type(error).__name__}: {error.message}"
-        else:
-            reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, TimeoutError):
-            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-            return self.timed_out(call, "connect" if connecting else "read")
-        reason = scrubbed(reason, self._secrets)
-        log.warning("peer failed", peer=self.name, call=call, reason=reason)
-        if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
-            return OperatorError(
-                self.failures.unavailable,
-                f"{self.name} can not be reached",
-                retry_after=RETRY_AFTER,
-            )
-        return OperatorError(self.failures.error, f"{self.name} broke off its answer")
-
-    def timed_out(self, call: str, limit: str) -> OperatorError:
-        """The error for a limit of time that passed."""
-        log.warning("peer too slow", peer=self.name, call=call, limit=limit)
-        return OperatorError(self.failures.timeout, f"{self.name} did not answer in time ({limit})")
-
-    def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> OperatorError:
-        """The error for an answer that came and is of no use; ``detail`` is our words."""
-        size = len(raw) if isinstance(raw, bytes) else 0
-        said = scrubbed(said, self._secrets)
-        log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
-        if raw:
-            log.debug("peer wrong", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
-        return OperatorError(self.failures.error, f"{self.name}: {detail}")
-
-
-def _is_refused(error: BaseException) -> bool:
-    """Whether no connection came to be: nothing was sent."""
-    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
-
-
-async def read_bounded(
-    response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
-) -> bytes | None:
-    """The whole body; None where it has more than ``limit`` bytes (its start, where ``cut``)."""
-    content = response.content
-    body = await content.readany()
-    if body and not content.at_eof():
-        pieces = bytearray(body)
-        while piece := await content.readany():
-            pieces += piece
-            if len(pieces) > limit:
-                break
-        body = bytes(pieces)
-    if len(body) > limit:
-        return body[:limit] if cut else None
-    return body

@@ -21,7 +21,6 @@ from operator_svc.peers.parts import (
     Reasoning,
     Text,
     ToolCall,
-    text_or_none,
 )
 from operator_svc.peers.vx11 import Vx11Dialect
 from operator_svc.settings import Settings
@@ -50,8 +49,6 @@ class TaskResult(msgspec.Struct, frozen=True):
     latency_ms: float | None = None
     queue_id: Json = None
     reasoning: str | None = None
-    detail: Json = None
-    error: Json = None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -60,7 +57,6 @@ class Recorded(msgspec.Struct, frozen=True):
     status: str
     engine: str | None = None
     recorded: bool | None = None
-    detail: Json = None
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
@@ -112,7 +108,6 @@ class Providers(msgspec.Struct, frozen=True):
 
     providers: list[Provider]
     status: str = "ok"
-    detail: Json = None
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -124,7 +119,6 @@ class Context(msgspec.Struct, frozen=True):
     warm_model: str | None = None
     queue_size: int | None = None
     token_required: bool | None = None
-    detail: Json = None
 
 
 class ModeState(msgspec.Struct, frozen=True):
@@ -134,7 +128,6 @@ class ModeState(msgspec.Struct, frozen=True):
     mode: str | None = None
     profile: Json = None
     modes: Json = None
-    detail: Json = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -143,7 +136,6 @@ class Loaded(msgspec.Struct, frozen=True):
     status: str = "ok"
     active: str | None = None
     warm: str | None = None
-    detail: Json = None
 
 
 class SwitchHealth(msgspec.Struct, frozen=True):
@@ -196,19 +188,14 @@ class Switch:
     async def task(
         self, task_type: str, payload: Json, source: str = "operator", provider_hint: str = ""
     ) -> TaskResult:
-        """Run a task."""
+        """Run a task; PeerRefusedError where it failed."""
         body = {
             "task_type": task_type,
             "payload": payload,
             "source": source,
             "provider_hint": provider_hint or None,
         }
-        path = "/switch/task"
-        result = await self._post(path, body, TaskResult, within=TASK_TIMEOUT)
-        if result.status.lower() in ("error", "partial"):
-            said = result.detail or result.error or result.result
-            raise self.calls.wrong(path, f"the task ended with status {result.status}", str(said))
-        return result
+        return await self._post("/switch/task", body, TaskResult, within=TASK_TIMEOUT)
 
     async def record_result(
         self, engine: str, success: bool, latency_ms: float | None, tokens: int | None
@@ -271,26 +258,18 @@ class Switch:
 
     async def _get(self, path: str, answer: type[T]) -> T:
         self._check_dialect(path)
-        return self._checked(path, await self.calls.get(path, answer))
+        return await self.calls.get(path, answer)
 
     async def _post(
         self, path: str, body: Json, answer: type[T], *, within: float = CONTROL_TIMEOUT
     ) -> T:
         self._check_dialect(path)
-        return self._checked(path, await self.calls.post(path, body, answer, within=within))
+        return await self.calls.post(path, body, answer, within=within)
 
     def _check_dialect(self, path: str) -> None:
         if isinstance(self._dialect, OpenAiDialect):
             detail = f"an OpenAI-compatible server has no {path}"
             raise PeerRefusedError(SWITCH.error, detail, status=404)
-
-    def _checked(self, path: str, answer: T) -> T:
-        """``answer``, unless it is a refusal: those come with HTTP 200."""
-        if isinstance(answer, TaskResult) or getattr(answer, "status", "ok") != "error":
-            return answer
-        said = text_or_none(getattr(answer, "detail", None)) or ""
-        error = self.calls.wrong(path, "it refused the call", said)
-        raise PeerRefusedError(error.code, error.detail, status=200)
 
     async def _openai_models(self, dialect: OpenAiDialect) -> ModelsAvailable:
         listing = await self.calls.get(dialect.models_path, _OpenAiModels)

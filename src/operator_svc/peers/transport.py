@@ -1,0 +1,274 @@
+"""Connections to one peer: what is sent, what is never sent twice, and errors of ours.
+
+A peer's own words never reach a client: they go to the log, and the client is told by a
+code and a sentence of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import aiohttp
+import structlog
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from operator_svc import __version__
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.peers.said import MAX_CHARS, scrubbed, without, words
+
+AddHeaders = Callable[[dict[str, str]], None]
+"""Adds headers to an outbound call, such as ``traceparent``."""
+
+TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - the header's name
+KEEP_ALIVE = 4.0
+"""Seconds that an idle connection is kept. Uvicorn, under most modules, closes after 5: giving
+up first leaves no moment in which a call is written to a connection that is being closed."""
+RETRY_PAUSE = 0.05
+RETRY_AFTER = 2.0
+"""Seconds after which a client may try again when a peer refused the connection."""
+SAID_BYTES = 4096
+SAID_TIMEOUT = 1.0
+LINGER = 1.0
+"""Seconds that a stream may take to end after its last word, for the connection's next use."""
+
+log = structlog.get_logger(__name__)
+
+
+class Failures(NamedTuple):
+    """The codes that a peer's failures are answered with."""
+
+    error: ErrorCode
+    unavailable: ErrorCode
+    timeout: ErrorCode
+
+
+PEER = Failures(ErrorCode.PEER_ERROR, ErrorCode.PEER_UNAVAILABLE, ErrorCode.PEER_TIMEOUT)
+SWITCH = Failures(ErrorCode.SWITCH_ERROR, ErrorCode.SWITCH_UNAVAILABLE, ErrorCode.SWITCH_TIMEOUT)
+
+
+class PeerRefusedError(OperatorError):
+    """The peer works, and refused this very call: calling again would change nothing.
+
+    ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str, *, status: int) -> None:
+        super().__init__(code, detail)
+        self.status = status
+
+
+class _Body(aiohttp.BytesPayload):
+    """A request's body that knows whether any of it was handed to an open connection."""
+
+    handed_over = False
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        # Head and body leave in one write, right here, with nothing awaited in between.
+        transport = writer.transport
+        self.handed_over = transport is not None and not transport.is_closing()
+        await super().write_with_length(writer, content_length)
+
+
+class Transport:
+    """HTTP to one peer, over connections of its own that are used again."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        failures: Failures,
+        connect_timeout: float,
+        add_headers: AddHeaders | None,
+    ) -> None:
+        base = _address(name, url)
+        self.name = name
+        self.failures = failures
+        self._auth = aiohttp.BasicAuth(base.user, base.password or "") if base.user else None
+        self._base = str(base.with_user(None)).rstrip("/")
+        self._urls: dict[str, URL] = {}
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"operator-svc/{__version__}",
+            **headers,
+        }
+        self._secrets = [base.password or "", *(v.rpartition(" ")[2] for v in headers.values())]
+        self._add_headers = add_headers
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for response in list(self._lingering):
+            self._settle(response)
+        if self._session is not None:
+            await self._session.close()
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        hide: str = "",
+    ) -> aiohttp.ClientResponse:
+        """Send the call and wait for the head of a 2xx answer; the caller closes it.
+
+        ``hide`` is a text that stays out of the log, should the peer repeat it.
+        A call that was never handed to a connection is tried once more, any other is not:
+        a POST must not run twice, and aiohttp too repeats idempotent methods only.
+        """
+        url = self._urls.get(path) or self._urls.setdefault(path, URL(self._base + path))
+        sent = dict(headers or ())
+        if self._add_headers is not None:
+            self._add_headers(sent)
+        payload = None
+        for last in (False, True):
+            if body is not None:
+                payload = _Body(body, content_type="application/json")
+            try:
+                response = await self._open_session().request(
+                    method,
+                    url,
+                    data=payload,
+                    params=params,
+                    headers=sent,
+                    auth=self._auth,
+                    allow_redirects=False,
+                )
+                break
+            except (aiohttp.ClientError, OSError) as error:
+                refused = _is_refused(error)
+                unsent = refused or (payload is not None and not payload.handed_over)
+                if last or not unsent or isinstance(error, TimeoutError):
+                    raise self.failure(f"{method} {path}", error) from error
+                if refused:
+                    await asyncio.sleep(RETRY_PAUSE)
+        if not 200 <= response.status <= 299:
+            try:
+                raise await self._refusal(response, f"{method} {path}", hide)
+            finally:
+                response.close()
+        return response
+
+    def linger(self, response: aiohttp.ClientResponse) -> None:
+        """Let ``response``, whose content is no longer of interest, end by itself.
+
+        Most end in this very moment, and their connection is used again; one that does not
+        is closed.
+        """
+        if not response.content.is_eof():
+            loop = asyncio.get_running_loop()
+            self._lingering[response] = loop.call_later(LINGER, self._settle, response)
+            response.content.on_eof(lambda: self._settle(response))
+
+    def _settle(self, response: aiohttp.ClientResponse) -> None:
+        if (timer := self._lingering.pop(response, None)) is not None:
+            timer.cancel()
+            response.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                # Times beyond the connection are the callers': aiohttp's own would set and
+                # cancel a timer for every read.
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
+            )
+        return self._session
+
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, call: str, hide: str
+    ) -> OperatorError:
+        """The error for an answer that is not 2xx."""
+        status = response.status
+        try:
+            async with asyncio.timeout(SAID_TIMEOUT):
+                body = await read_bounded(response, SAID_BYTES, cut=True) or b""
+        except (aiohttp.ClientError, TimeoutError):
+            body = b""  # whatever it had to say: it failed
+        said = scrubbed(without(hide, words(body)), self._secrets)
+        log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
+        detail = f"{self.name} answered with HTTP status {status}"
+        if 400 <= status <= 499 and status not in (408, 429):
+            return PeerRefusedError(self.failures.error, detail, status=status)
+        after = response.headers.get("Retry-After", "")
+        seconds = float(after) if after.isdecimal() and len(after) <= 4 else None
+        return OperatorError(self.failures.error, detail, retry_after=seconds)
+
+    def failure(self, call: str, error: BaseException) -> OperatorError:
+        """Our error for one of aiohttp's or the system's."""
+        if isinstance(error, aiohttp.ClientResponseError):  # its text has the whole address
+            reason = f"{type(error).__name__}: {error.message}"
+        else:
+            reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, TimeoutError):
+            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+            return self.timed_out(call, "connect" if connecting else "read")
+        reason = scrubbed(reason, self._secrets)
+        log.warning("peer failed", peer=self.name, call=call, reason=reason)
+        if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
+            return OperatorError(
+                self.failures.unavailable,
+                f"{self.name} can not be reached",
+                retry_after=RETRY_AFTER,
+            )
+        return OperatorError(self.failures.error, f"{self.name} broke off its answer")
+
+    def timed_out(self, call: str, limit: str) -> OperatorError:
+        """The error for a limit of time that passed."""
+        log.warning("peer too slow", peer=self.name, call=call, limit=limit)
+        return OperatorError(self.failures.timeout, f"{self.name} did not answer in time ({limit})")
+
+    def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> OperatorError:
+        """The error for an answer that came and is of no use; ``detail`` is our words."""
+        size = len(raw) if isinstance(raw, bytes) else 0
+        said = scrubbed(said, self._secrets)
+        log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
+        if raw:
+            log.debug("peer wrong", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
+        return OperatorError(self.failures.error, f"{self.name}: {detail}")
+
+
+def _address(name: str, url: str) -> URL:
+    try:
+        base = URL(url)
+    except ValueError:
+        base = URL()
+    if base.scheme not in ("http", "https") or not base.host:
+        raise ConfigurationError([f"the address of {name} must be an http or https URL"])
+    return base
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether no connection came to be: nothing was sent."""
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
+
+
+async def read_bounded(
+    response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
+) -> bytes | None:
+    """The whole body; None where it has more than ``limit`` bytes (its start, where ``cut``)."""
+    content = response.content
+    body = await content.readany()
+    if body and not content.at_eof():
+        pieces = bytearray(body)
+        while piece := await content.readany():
+            pieces += piece
+            if len(pieces) > limit:
+                break
+        body = bytes(pieces)
+    if len(body) > limit:
+        return body[:limit] if cut else None
+    return body
