@@ -149,4 +149,4 @@ def utc_text(moment: dt.datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone can not be stored")
-    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")[:26] + "Z"

@@ -89,7 +89,8 @@ def _field(hint: Any) -> _Field:
                 return _Field("json", Any, optional)
             hint = rest[0]
         else:
-            return _Field(_kind(hint, origin), hint, optional)
+            kind = _kind(hint, origin)
+            return _Field(kind, hint, optional or kind == "json")
 
 
 def _kind(hint: Any, origin: Any) -> _Kind:

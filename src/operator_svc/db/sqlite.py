@@ -8,7 +8,6 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -20,13 +19,14 @@ from typing import Any, NamedTuple, TypeVar
 import aiosqlite
 import msgspec
 
-from operator_svc.db.contract import Dialect, check_params, unavailable, utc_text
+from operator_svc.db.contract import Dialect, check_params, unavailable
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query, compile_statement
 from operator_svc.db.records import Reader, reader, sqlite_params
 from operator_svc.db.sqlite_groups import (
     Failure,
+    Raw,
     Write,
     applied_migrations,
     commit_group,
@@ -58,20 +58,6 @@ class _Plan(NamedTuple):
     params: frozenset[str]
     sql: tuple[str, ...]
     observe: Callable[[float], None]
-
-
-class _Connection(sqlite3.Connection):
-    """A connection whose SQL function ``now()`` stands still within one named query.
-
-    ``now(seconds)`` is so much later. Both are text as ``utc_text`` makes it.
-    """
-
-    moment: dt.datetime | None = None
-
-    def now(self, seconds: float = 0.0) -> str:
-        if self.moment is None:
-            self.moment = dt.datetime.now(dt.UTC)
-        return utc_text(self.moment + dt.timedelta(seconds=seconds))
 
 
 async def run_on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *args: Any) -> T:
@@ -133,10 +119,10 @@ class SqliteDatabase:
             timeout=_BUSY_SECONDS,
             isolation_level=None,
             cached_statements=_STATEMENTS,
-            factory=_Connection,
+            factory=Raw,
         )
         try:
-            await run_on_thread(connection, _prepare, connection._conn, read_only)
+            await run_on_thread(connection, _prepare, _raw(connection), read_only)
         except BaseException:
             await connection.close()
             raise
@@ -166,13 +152,13 @@ class SqliteDatabase:
         rows = await self.fetch(query, record, **params)
         return rows[0] if rows else None
 
-    async def _on_reader(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _on_reader(self, work: Callable[[Raw], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             connection = await self._readers.acquire(loop.time() + self._seconds)
         except sqlite3.Error as error:
             raise translated(error) from error
-        raw = connection._conn
+        raw = _raw(connection)
         clock = loop.call_later(self._seconds, raw.interrupt)
         try:
             return await run_on_thread(connection, work, raw)
@@ -185,14 +171,11 @@ class SqliteDatabase:
             clock.cancel()
             self._readers.release(connection)
 
-    def _run(
-        self, raw: sqlite3.Connection, plan: _Plan, read: Reader[R], params: dict[str, Any]
-    ) -> list[R]:
+    def _run(self, raw: Raw, plan: _Plan, read: Reader[R], params: dict[str, Any]) -> list[R]:
         """All statements of ``plan``; the rows of the last one that has columns."""
+        raw.begin_unit()
         rows: list[Any] = []
         columns: tuple[Any, ...] = ()
-        if isinstance(raw, _Connection):
-            raw.moment = None
         for sql in plan.sql:
             cursor = raw.execute(sql, params)
             if cursor.description is not None:
@@ -216,7 +199,7 @@ class SqliteDatabase:
         finally:
             plan.observe(perf_counter() - started)
 
-    def _enqueue(self, run: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    def _enqueue(self, run: Callable[[Raw], T]) -> asyncio.Future[T]:
         if self._writer is None:
             raise unavailable("the database is closed")
         loop = asyncio.get_running_loop()
@@ -250,6 +233,7 @@ class SqliteDatabase:
             if self._writer is None:
                 raise unavailable("the database is closed")
             transaction = SqliteTransaction(self._writer)
+            _raw(self._writer).begin_unit()
             await transaction.run("BEGIN IMMEDIATE")
             try:
                 yield transaction
@@ -306,7 +290,7 @@ class SqliteTransaction:
 async def _write_group(writer: aiosqlite.Connection, group: list[Write]) -> None:
     outcomes: list[Any] = [Failure(unavailable("the database is closed"))] * len(group)
     try:
-        outcomes = await run_on_thread(writer, commit_group, writer._conn, group)
+        outcomes = await run_on_thread(writer, commit_group, _raw(writer), group)
     except Exception as error:  # every one of them must hear of it
         outcomes = [Failure(error)] * len(group)
     finally:
@@ -319,8 +303,14 @@ async def _write_group(writer: aiosqlite.Connection, group: list[Write]) -> None
                 write.future.set_result(outcome)
 
 
-def _prepare(raw: _Connection, read_only: bool) -> None:
-    raw.create_function("now", -1, raw.now)
+def _raw(connection: aiosqlite.Connection) -> Raw:
+    raw = connection._conn
+    assert isinstance(raw, Raw)
+    return raw
+
+
+def _prepare(raw: Raw, read_only: bool) -> None:
+    raw.add_functions()
     for pragma in _PRAGMAS:
         raw.execute(pragma)
     if read_only:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from operator_svc.db.contract import ConstraintViolation, Violation, unavailable
+from operator_svc.db.contract import ConstraintViolation, Violation, unavailable, utc_text
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process",
@@ -30,10 +31,35 @@ _VIOLATIONS: dict[int, Violation] = {
 }
 
 
+class Raw(sqlite3.Connection):
+    """A connection whose SQL has ``now()`` and ``now(seconds)``: the moment at which the present
+    unit of work began, and seconds later, in the form of ``utc_text``.
+
+    Like PostgreSQL's, it is one moment for all statements of a unit; ``begin_unit`` starts one.
+    """
+
+    _moment: dt.datetime | None = None
+
+    def add_functions(self) -> None:
+        """Make ``now`` known. SQLite may take it as constant, for within a statement it is."""
+        self.create_function("now", 0, self._now, deterministic=True)
+        self.create_function("now", 1, self._now, deterministic=True)
+
+    def begin_unit(self) -> None:
+        """From here on it is another moment."""
+        self._moment = None
+
+    def _now(self, seconds: float = 0.0) -> str:
+        if self._moment is None:
+            self._moment = dt.datetime.now(dt.UTC)
+        moment = self._moment + dt.timedelta(seconds=seconds) if seconds else self._moment
+        return utc_text(moment)
+
+
 class Write(NamedTuple):
     """A write that waits for the writer's thread, and the future of the one who waits for it."""
 
-    run: Callable[[sqlite3.Connection], Any]
+    run: Callable[[Raw], Any]
     future: asyncio.Future[Any]
 
 
@@ -69,7 +95,7 @@ def applied_migrations(raw: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row[0] for row in raw.execute("SELECT migration_id FROM _yoyo_migration"))
 
 
-def commit_group(raw: sqlite3.Connection, group: Sequence[Write]) -> list[Any]:
+def commit_group(raw: Raw, group: Sequence[Write]) -> list[Any]:
     """Run the writes of ``group`` in one transaction; for each its rows, or its Failure.
 
     A write that fails is rolled back alone. Where SQLite gives the whole transaction up
@@ -95,9 +121,7 @@ def commit_group(raw: sqlite3.Connection, group: Sequence[Write]) -> list[Any]:
     return outcomes
 
 
-def _run_one(
-    raw: sqlite3.Connection, run: Callable[[sqlite3.Connection], Any], *, alone: bool
-) -> Any:
+def _run_one(raw: Raw, run: Callable[[Raw], Any], *, alone: bool) -> Any:
     try:
         if alone:
             return run(raw)

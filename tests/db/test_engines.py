@@ -1,0 +1,304 @@
+"""What both engines promise alike."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import enum
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+
+from operator_svc.db import AsJson, ConstraintViolation, Database, Nothing
+from operator_svc.db.records import reader
+from operator_svc.errors import ErrorCode, OperatorError
+
+
+class Colour(enum.StrEnum):
+    """What an enum column holds."""
+
+    RED = "red"
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """A row of ``thing``, with each kind of column."""
+
+    id: int
+    name: str
+    done: bool | None
+    score: float | None
+    data: Any
+    at: dt.datetime | None
+    body: bytes | None
+    colour: Colour | None
+
+
+class Id(msgspec.Struct, frozen=True):
+    """The id alone."""
+
+    id: int
+
+
+class Named(msgspec.Struct, frozen=True):
+    """The id and the name."""
+
+    id: int
+    name: str
+
+
+class Name(msgspec.Struct, frozen=True):
+    """The name alone."""
+
+    name: str
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many."""
+
+    count: int
+
+
+NOTHING: dict[str, Any] = dict.fromkeys(("done", "score", "data", "at", "body", "colour"))
+MOMENT = dt.datetime(2025, 12, 14, 10, 0, 0, 120000, dt.UTC)
+
+
+async def names(database: Database) -> list[str]:
+    """The names of all things."""
+    return [row.name for row in await database.fetch("thing_names", Name)]
+
+
+async def test_each_kind_of_column_comes_back_as_it_went(things: Database) -> None:
+    values: dict[str, Any] = {
+        "done": True,
+        "score": 1.5,
+        "data": {"a": [1, None, "ñ"], "b": {"c": 1.5}},
+        "at": MOMENT.astimezone(dt.timezone(dt.timedelta(hours=-5))),
+        "body": b"\x00\xff",
+        "colour": Colour.RED,
+    }
+    (made,) = await things.write("thing_add", Id, name="all", **values)
+    (row,) = await things.fetch("thing_all", Thing)
+    assert row == Thing(made.id, "all", **values)
+    assert row.at is not None
+    assert row.at.utcoffset() == dt.timedelta(0)
+    assert type(row.done) is bool
+    assert type(row.colour) is Colour
+
+
+async def test_null_is_none_in_each_kind(things: Database) -> None:
+    await things.write("thing_add", Nothing, name="none", **NOTHING)
+    assert await things.fetch("thing_all", Thing) == [
+        Thing(1, "none", None, None, None, None, None, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", [[], {}, [1, "a"], "text", '"quoted"', 7, 1.25, True, False, {"k": None}]
+)
+async def test_any_json_value_comes_back(things: Database, value: Any) -> None:
+    await things.write("thing_add", Nothing, name="json", **{**NOTHING, "data": AsJson(value)})
+    (row,) = await things.fetch("thing_all", Thing)
+    assert row.data == value
+    assert type(row.data) is type(value)
+
+
+async def test_a_moment_without_a_zone_is_refused_by_sqlite(sqlite_things: Database) -> None:
+    naive = {**NOTHING, "at": MOMENT.replace(tzinfo=None)}
+    with pytest.raises(ValueError, match="time zone"):
+        await sqlite_things.write("thing_add", Nothing, name="naive", **naive)
+
+
+async def test_fetch_one_gives_the_first_row_or_none(things: Database) -> None:
+    assert await things.fetch_one("thing_named", Named, name="a") is None
+    await things.write("thing_name", Nothing, name="a")
+    assert await things.fetch_one("thing_named", Named, name="a") == Named(1, "a")
+
+
+async def test_a_write_of_several_changes_is_one_unit(things: Database) -> None:
+    rows = await things.write("thing_name_twice", Id, name="a", other="b")
+    assert len(rows) == 1
+    with pytest.raises(ConstraintViolation):
+        await things.write("thing_name_twice", Id, name="c", other="b")
+    assert sorted(await names(things)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "constraints"),
+    [
+        ({"name": "taken"}, "unique", {"thing.name", "thing_name_key"}),
+        ({"score": 100.0}, "check", {"score_is_small"}),
+        ({"name": None}, "not_null", {"thing.name", "name"}),
+    ],
+)
+async def test_a_refused_row_tells_why(
+    things: Database, changed: dict[str, Any], kind: str, constraints: set[str]
+) -> None:
+    await things.write("thing_name", Nothing, name="taken")
+    with pytest.raises(ConstraintViolation) as caught:
+        await things.write("thing_add", Nothing, **{"name": "new", **NOTHING, **changed})
+    assert caught.value.kind == kind
+    assert caught.value.constraint in constraints
+    assert await names(things) == ["taken"]
+
+
+async def test_a_missing_parent_is_a_foreign_key_violation(things: Database) -> None:
+    with pytest.raises(ConstraintViolation) as caught:
+        await things.write("part_add", Nothing, thing=77)
+    assert caught.value.kind == "foreign_key"
+
+
+async def test_the_parameters_must_be_the_declared_ones(things: Database) -> None:
+    for wrong in ({}, {"nom": "a"}, {"name": "a", "more": 1}):
+        with pytest.raises(TypeError, match="thing_name: parameters"):
+            await things.write("thing_name", Nothing, **wrong)
+    with pytest.raises(TypeError, match=r"missing \['name'\]"):
+        await things.fetch("thing_named", Named)
+    assert await names(things) == []
+
+
+async def test_the_record_must_be_what_is_selected(things: Database) -> None:
+    await things.write("thing_name", Nothing, name="a")
+
+    class Turned(msgspec.Struct, frozen=True):
+        name: str
+        id: int
+
+    for wrong in (Id, Turned):
+        with pytest.raises(TypeError, match=r"thing_named selects \('id', 'name'\)"):
+            await things.fetch("thing_named", wrong, name="a")
+
+
+async def test_a_decimal_does_not_slip_into_an_int() -> None:
+    with pytest.raises(TypeError, match="gives a float as count"):
+        reader(Count, "postgresql").check("q", ("count",), (1.0,))
+
+
+async def test_an_unknown_query_is_a_lookup_error(things: Database) -> None:
+    for call in (things.fetch, things.write):
+        with pytest.raises(LookupError, match="no query thing_lost"):
+            await call("thing_lost", Nothing)
+
+
+async def test_a_transaction_is_all_or_nothing(things: Database) -> None:
+    async with things.transaction() as transaction:
+        assert await transaction.execute("INSERT INTO thing (name) VALUES (:n)", n="a") == 1
+        await transaction.executemany(
+            "INSERT INTO thing (name) VALUES (:n)", [{"n": "b"}, {"n": "c"}]
+        )
+        assert await transaction.fetch("SELECT name FROM thing WHERE name > :n", n="b") == [("c",)]
+    with pytest.raises(ZeroDivisionError):
+        await delete_all_and(things, lambda: 1 / 0)
+    task = asyncio.create_task(delete_all_and(things, lambda: asyncio.sleep(60)))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await names(things) == ["a", "b", "c"]
+    await things.write("thing_name", Nothing, name="d")
+
+
+async def delete_all_and(database: Database, then: Callable[[], Any]) -> None:
+    """A transaction that changes something before ``then`` ends it."""
+    async with database.transaction() as transaction:
+        await transaction.execute("DELETE FROM thing")
+        await then()
+
+
+async def test_a_violation_in_a_transaction_is_translated(things: Database) -> None:
+    await things.write("thing_name", Nothing, name="a")
+    with pytest.raises(ConstraintViolation):
+        async with things.transaction() as transaction:
+            await transaction.execute("INSERT INTO thing (name) VALUES ('a')")
+    assert await names(things) == ["a"]
+
+
+async def test_many_callers_at_once_each_get_their_own(things: Database) -> None:
+    async def add(i: int) -> tuple[str, int]:
+        (made,) = await things.write("thing_add", Id, name=f"n{i}", **NOTHING)
+        found = await things.fetch_one("thing_named", Named, name=f"n{i}")
+        assert found == Named(made.id, f"n{i}")
+        return f"n{i}", made.id
+
+    made = await asyncio.gather(*[add(i) for i in range(200)])
+    assert len({identity for _, identity in made}) == 200
+    assert await things.fetch("thing_count", Count) == [Count(200)]
+
+
+async def test_a_cancelled_caller_does_not_cancel_its_write(things: Database) -> None:
+    tasks = [
+        asyncio.create_task(things.write("thing_name", Nothing, name=f"n{i}")) for i in range(20)
+    ]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    await things.aclose()
+
+
+async def test_a_read_that_takes_too_long_is_ended(
+    open_things: Any, empty_database_url: str
+) -> None:
+    things = await open_things(empty_database_url, db_timeout=0.3, db_pool_size=1)
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(OperatorError) as caught:
+        await things.fetch("wait_long", Count)
+    assert asyncio.get_running_loop().time() - started < 2
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    assert caught.value.retry_after == 1
+    assert await names(things) == []
+
+
+async def test_a_cancelled_read_frees_its_connection(
+    open_things: Any, empty_database_url: str
+) -> None:
+    things = await open_things(empty_database_url, db_pool_size=1)
+    for _ in range(3):
+        task = asyncio.create_task(things.fetch("wait_long", Count))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(3):
+        assert await names(things) == []
+
+
+async def test_after_closing_all_is_refused(things: Database) -> None:
+    await things.write("thing_name", Nothing, name="a")
+    await things.aclose()
+    for call in (things.ping, things.applied_migrations):
+        with pytest.raises(OperatorError):
+            await call()
+    with pytest.raises(OperatorError):
+        await things.write("thing_name", Nothing, name="b")
+    with pytest.raises(OperatorError):
+        await things.fetch("thing_names", Name)
+    await things.aclose()
+
+
+async def test_now_is_one_moment_for_a_write(sqlite_things: Database) -> None:
+    async with sqlite_things.transaction() as transaction:
+        (row,) = await transaction.fetch("SELECT now(), now(-60), now(0.5), now()")
+    now, before, later, again = (dt.datetime.fromisoformat(text) for text in row)
+    assert now == again
+    assert abs(dt.datetime.now(dt.UTC) - now) < dt.timedelta(seconds=5)
+    assert now - before == dt.timedelta(seconds=60)
+    assert later - now == dt.timedelta(seconds=0.5)
+    assert all(len(text) == len("2025-12-14T10:00:00.123456Z") for text in row)
+
+
+async def test_each_query_is_timed_by_name(things: Database) -> None:
+    def count(query: Literal["thing_count"]) -> float:
+        sample = REGISTRY.get_sample_value("operator_db_query_seconds_count", {"query": query})
+        return sample or 0.0
+
+    before = count("thing_count")
+    await things.fetch("thing_count", Count)
+    assert count("thing_count") == before + 1
+
+
+async def test_a_database_without_migrations_has_none_applied(things: Database) -> None:
+    assert await things.applied_migrations() == frozenset()
