@@ -1,0 +1,126 @@
+"""The browser service without its HTTP: slots, Chromium, and the visits under way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from operator_svc.background import TaskOwner
+from operator_svc.browser_service.addresses import AllowList
+from operator_svc.browser_service.bodies import NavigateRequest, Visit
+from operator_svc.browser_service.gate import Gate, Resolver, SystemResolver
+from operator_svc.browser_service.keeper import Keeper
+from operator_svc.browser_service.metrics import Metrics
+from operator_svc.browser_service.slots import Slots
+from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.settings import BrowserSettings
+
+log = structlog.get_logger(__name__)
+
+
+class BrowserService:
+    """Visits pages, a few at a time. ``start`` it, and ``aclose`` it in the end.
+
+    ``resolver`` and ``flags`` (more of Chromium's) are for tests.
+    """
+
+    def __init__(
+        self,
+        settings: BrowserSettings,
+        *,
+        resolver: Resolver | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        self._system = SystemResolver() if resolver is None else None
+        allow = AllowList.parse(settings.allow)
+        self._gate = Gate(allow, resolver or self._system or SystemResolver())
+        self._limits = Limits(settings.page_bytes, settings.screenshot_bytes)
+        self.metrics = Metrics()
+        self.keeper = Keeper(settings, self.metrics, flags)
+        self.slots = Slots(settings.pages, settings.queue)
+        self._tasks = TaskOwner("browser")
+        self._visitors: set[Visitor] = set()
+        self._running: set[asyncio.Task[Visit | OperatorError]] = set()
+        self._draining = False
+        self.metrics.pages_open.set_function(lambda: self.slots.taken)
+        self.metrics.queue_length.set_function(lambda: self.slots.waiting)
+
+    async def start(self) -> None:
+        """Start Chromium; raises ConfigurationError where that can't be."""
+        await self.keeper.start()
+
+    async def visit(self, request: NavigateRequest) -> Visit:
+        """Open the page when its turn comes; cancelling stops it.
+
+        Raises OperatorError: rate_limited, browser_unavailable, draining, or
+        validation_error where Chromium does not understand the address.
+        """
+        if self._draining:
+            raise _draining()
+        queued = time.monotonic()
+        try:
+            await self.slots.take()
+        except OperatorError as error:
+            if error.code is ErrorCode.RATE_LIMITED:
+                self.metrics.full.inc()
+            raise
+        visitor = Visitor(request, self._limits)
+        began = time.monotonic()
+        self.metrics.wait.observe(began - queued)
+        self._visitors.add(visitor)
+        task = self._tasks.start(self._run(visitor, began), "visit")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            visitor.stop(Cause.GONE)  # its task goes on until the context is closed
+            raise
+        if isinstance(answer, OperatorError):
+            raise answer
+        return answer
+
+    async def _run(self, visitor: Visitor, began: float) -> Visit | OperatorError:
+        """The visit with its slot; errors are returned, for whoever asked may be gone."""
+        status = "died"
+        try:
+            chromium = await self.keeper.chromium()
+            visit = await visitor.run(chromium, self._gate)
+            status = visit.status
+            return visit
+        except StoppedError as stopped:
+            status = stopped.cause.name.lower()
+            if stopped.cause is Cause.DRAINING:
+                return _draining()
+            return OperatorError(
+                ErrorCode.BROWSER_UNAVAILABLE, f"{stopped.cause.value}: try again", retry_after=1
+            )
+        except OperatorError as error:
+            status = "invalid" if error.code is ErrorCode.VALIDATION_ERROR else status
+            return error
+        finally:
+            seconds = time.monotonic() - began
+            self._visitors.discard(visitor)
+            self.slots.release(seconds)
+            self.metrics.pages.labels(status).inc()
+            self.metrics.seconds.observe(seconds)
+            self.metrics.transferred.inc(visitor.transferred)
+
+    async def aclose(self) -> None:
+        """Stop all visits, answer those who wait, and end Chromium."""
+        self._draining = True
+        self.slots.refuse_all(_draining())
+        for visitor in self._visitors:
+            visitor.stop(Cause.DRAINING)
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._tasks.aclose()
+        await self.keeper.aclose()
+        if self._system is not None:
+            self._system.close()
+
+
+def _draining() -> OperatorError:
+    return OperatorError(ErrorCode.DRAINING, "the browser service is about to stop", retry_after=1)

@@ -1,0 +1,138 @@
+"""One visit to a page: a fresh context, the steps, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
+
+import structlog
+from playwright.async_api import Error as PlaywrightError
+
+from operator_svc.background import TaskOwner
+from operator_svc.browser_service import steps
+from operator_svc.browser_service.bodies import NavigateRequest, Visit
+from operator_svc.browser_service.chromium import Chromium
+from operator_svc.browser_service.gate import Gate
+from operator_svc.browser_service.lane import Lane
+from operator_svc.browser_service.tab import ChromiumGoneError, Tab, open_tab
+
+log = structlog.get_logger(__name__)
+
+
+class Limits(NamedTuple):
+    """What one page may load, and how large its picture may be, in bytes."""
+
+    page_bytes: int
+    screenshot_bytes: int
+
+
+class Cause(enum.Enum):
+    """Why a visit was stopped before its end."""
+
+    GONE = "the client went away"
+    DRAINING = "the service is about to stop"
+    DIED = "Chromium died under the page"
+    CRASHED = "the page crashed"
+    CLOSED = "the page closed itself"
+    OVERWEIGHT = "the page loads more than it may"
+
+
+class StoppedError(Exception):
+    """The visit was stopped; ``cause`` says why."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+
+
+class Visitor:
+    """One visit to one page; ``run`` it once, and never cancel it: ``stop`` it.
+
+    So opening and closing the context are never cut in the middle, and none is forgotten.
+    """
+
+    def __init__(self, request: NavigateRequest, limits: Limits) -> None:
+        self._limits = limits
+        self._tasks = TaskOwner("visit")
+        self._stopped: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
+        self._outcome = steps.Outcome(request)
+        self.transferred = 0
+        """Bytes that the page moved, known when ``run`` has ended."""
+
+    def stop(self, cause: Cause) -> None:
+        """End the visit soon; its context is closed before ``run`` ends."""
+        if not self._stopped.done():
+            self._stopped.set_result(cause)
+
+    async def run(self, chromium: Chromium, gate: Gate) -> Visit:
+        """Visit the page.
+
+        Raises StoppedError (GONE, DRAINING, DIED), or OperatorError where the address is none.
+        """
+        async with self._tasks, Lane(gate, self._limits.page_bytes) as lane:
+            request = self._outcome.request
+            try:
+                tab = await open_tab(chromium, lane, request.window, self._tasks)
+            except ChromiumGoneError:
+                raise StoppedError(Cause.DIED) from None
+            self._watch(tab, lane, chromium)
+            try:
+                await self._visit(tab, lane, chromium)
+                return self._outcome.visit(tab.console(lane))
+            finally:
+                self.transferred = lane.transferred
+                await tab.aclose()
+
+    def _watch(self, tab: Tab, lane: Lane, chromium: Chromium) -> None:
+        async def when(event: asyncio.Event, cause: Cause) -> None:
+            await event.wait()
+            self.stop(cause)
+
+        self._tasks.start(when(chromium.died, Cause.DIED), "death")
+        self._tasks.start(when(lane.overweight, Cause.OVERWEIGHT), "weight")
+        tab.page.on("crash", lambda _: self.stop(Cause.CRASHED))
+        tab.page.on("close", lambda _: self.stop(Cause.CLOSED))
+
+    async def _visit(self, tab: Tab, lane: Lane, chromium: Chromium) -> None:
+        outcome = self._outcome
+        try:
+            try:
+                if outcome.request.script is not None:
+                    await self._unless_stopped(steps.check_script(tab, outcome), chromium)
+                await self._unless_stopped(steps.load(tab, lane, outcome), chromium)
+                if outcome.status == "ok" and outcome.request.script is not None:
+                    await self._unless_stopped(steps.run_script(tab, outcome), chromium)
+            except StoppedError as stopped:
+                if stopped.cause is not Cause.OVERWEIGHT:
+                    raise
+                # Cut off from its network, the page still shows what it has.
+                outcome.fail("error", f"{stopped}: {self._limits.page_bytes} bytes")
+                self._stopped = asyncio.get_running_loop().create_future()
+            if outcome.status in ("ok", "timeout") or lane.overweight.is_set():
+                work = steps.look(tab, lane, outcome, self._limits.screenshot_bytes)
+                await self._unless_stopped(work, chromium)
+        except StoppedError as stopped:
+            if stopped.cause not in (Cause.CRASHED, Cause.CLOSED, Cause.OVERWEIGHT):
+                raise
+            outcome.fail("error", str(stopped))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None], chromium: Chromium) -> None:
+        """Run ``work`` until it ends, or the visit is stopped: then raise StoppedError."""
+        task = asyncio.create_task(work)
+        either: set[asyncio.Future[Any]] = {task, self._stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopped.done():
+            try:
+                return await task
+            except PlaywrightError as error:
+                # The steps know the errors of pages: the page itself, or Chromium, is gone.
+                log.info("the page is gone", reason=error.message[:200])
+                self.stop(Cause.CLOSED)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        cause = self._stopped.result()
+        if cause is Cause.CLOSED and not await chromium.answers():
+            cause = Cause.DIED
+        raise StoppedError(cause)
