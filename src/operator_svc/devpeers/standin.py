@@ -6,7 +6,7 @@ Each answer has the header ``X-Stand-In``, so that nobody takes one for the real
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -52,6 +52,8 @@ class Standin:
         self.token = token
         self.calls = Calls()
         self.counts: dict[str, int] = {}
+        self.last_headers: Mapping[str, str] = {}
+        """Those of the last call."""
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -108,6 +110,7 @@ class Standin:
         if path.startswith("/standin/"):
             return await handler(request)
         self.counts[path] = self.counts.get(path, 0) + 1
+        self.last_headers = request.headers
         if path not in self.open_paths and (refusal := self.unauthorized(request)):
             return refusal
         calls = self.calls
