@@ -11,7 +11,7 @@ CREATE TABLE operator_session (
     source TEXT NOT NULL,
     last_seq INTEGER NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
     message_count INTEGER NOT NULL DEFAULT 0 CHECK (message_count >= 0),
-    metadata TEXT CHECK (json_valid(metadata)),
+    metadata TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     active_at TEXT NOT NULL
@@ -30,7 +30,7 @@ CREATE TABLE operator_message (
     reply_to INTEGER REFERENCES operator_message (id) ON DELETE CASCADE,
     owner TEXT CHECK ((owner IS NOT NULL) = (status = 'streaming')),
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
-    metadata TEXT CHECK (json_valid(metadata)),
+    metadata TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
     created_at TEXT NOT NULL,
     finished_at TEXT
 ) STRICT;
@@ -73,7 +73,7 @@ CREATE TABLE operator_event (
     event TEXT NOT NULL,
     ts TEXT NOT NULL,
     message_id INTEGER,
-    data TEXT CHECK (json_valid(data)),
+    data TEXT CHECK (data IS NULL OR json_valid(data)),
     PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -12,22 +12,27 @@ from typing import Any, NamedTuple
 
 class _Kind(NamedTuple):
     status: int
-    title: str
+    summary: str
     retryable: bool
 
 
 class ErrorCode(enum.StrEnum):
-    """A stable error code; ``status``, ``title`` and ``retryable`` belong to it."""
+    """A stable error code; ``status``, ``summary`` and ``retryable`` belong to it."""
 
     status: int
-    title: str
+    summary: str
     retryable: bool
 
     def __new__(cls, code: str, kind: _Kind) -> ErrorCode:
         member = str.__new__(cls, code)
         member._value_ = code
-        member.status, member.title, member.retryable = kind
+        member.status, member.summary, member.retryable = kind
         return member
+
+    @classmethod
+    def named(cls, code: object) -> ErrorCode | None:
+        """The member of this code, or None where there is none."""
+        return next((member for member in cls if member == code), None)
 
     INVALID_JSON = "invalid_json", _Kind(400, "The body is not valid JSON", False)
     INVALID_PARAMETER = "invalid_parameter", _Kind(400, "A parameter is not valid", False)

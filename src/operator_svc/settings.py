@@ -218,7 +218,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, as a set."""
-        return frozenset(o.strip().rstrip("/") for o in self.allowed_origins.split(",") if o.strip())
+        return frozenset(
+            o.strip().rstrip("/") for o in self.allowed_origins.split(",") if o.strip()
+        )
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,7 +286,6 @@ S = TypeVar("S", Settings, BrowserSettings)
 
 def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
     """The settings of ``struct`` in their order, for the docs and for reading them."""
-    hints = struct.__annotations__
     for info in msgspec.structs.fields(struct):
         meta = info.type
         description = ""
@@ -293,7 +294,6 @@ def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variab
                 (m.description for m in meta.__metadata__ if m.description), description
             )
             meta = meta.__origin__
-        assert info.name in hints
         yield Variable(info.encode_name, info.name, info.default, info.type, description)
 
 
@@ -322,7 +322,8 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
         values["token"] = token
     if not problems and values.get("auth", "token") == "token" and not values["token"]:
         problems.append(
-            f"no token: set one of {', '.join(TOKEN_NAMES)}, or switch auth off by OPERATOR_AUTH=off"
+            f"no token: set one of {', '.join(TOKEN_NAMES)}, "
+            "or switch auth off by OPERATOR_AUTH=off"
         )
     if not values.get("token", "").isascii() or any(c.isspace() for c in values.get("token", "")):
         problems.append("the token must be ASCII without spaces: it travels in a header")
@@ -367,7 +368,9 @@ def _warnings(environ: Mapping[str, str]) -> list[str]:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         lines.append(f"{name} is not a setting of Operator{hint}")
-    for name in sorted(known & set(environ)):
-        if _is_service_link(name, environ[name]):
-            lines.append(f"{name} is a Kubernetes service link, not a port: ignored")
+    lines.extend(
+        f"{name} is a Kubernetes service link, not a port: ignored"
+        for name in sorted(known & set(environ))
+        if _is_service_link(name, environ[name])
+    )
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _DB_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -24,3 +24,39 @@ DB_POOL_WAIT_SECONDS = Histogram(
 def query_observer(query: str) -> Callable[[float], None]:
     """What takes the duration of each run of ``query`` in seconds; ask once, keep it."""
     return DB_QUERY_SECONDS.labels(query).observe
+
+
+CHATS = Counter("operator_chats_total", "Chats by how they began.", ["kind"])
+REPLIES = Counter("operator_replies_total", "Replies by how they ended.", ["status"])
+REPLIES_RUNNING = Gauge("operator_replies_running", "Replies that this process writes now.")
+FIRST_TOKEN_SECONDS = Histogram(
+    "operator_first_token_seconds",
+    "Time from the call to Switch to the first piece of its reply.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+SWITCH_SECONDS = Histogram(
+    "operator_switch_seconds",
+    "Time that Switch took for a whole reply.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+OWN_SECONDS = Histogram(
+    "operator_own_seconds",
+    "Time of a chat that Operator spent itself, Switch's share taken off.",
+    buckets=_DB_BUCKETS,
+)
+TOKENS = Counter("operator_tokens_total", "Tokens that Switch said it used.")
+SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])
+QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.")
+MERGED_DELTAS = Counter("operator_merged_deltas_total", "Pieces merged for slow clients.")
+SLOW_CLOSES = Counter("operator_slow_closes_total", "Clients cut off for being too slow.")
+RESUMES = Counter("operator_resumes_total", "Resumes by outcome.", ["outcome"])
+BUS_NOTIFIES = Counter("operator_bus_notifies_total", "Notifications sent to other pods.")
+BUS_DELAY_SECONDS = Histogram(
+    "operator_bus_delay_seconds",
+    "Time from a notification of another pod to its news being shown here.",
+    buckets=_DB_BUCKETS,
+)
+POLL_REPAIRS = Counter(
+    "operator_poll_repairs_total", "Sessions whose news a poll found and no notification brought."
+)
+LEASES_LOST = Counter("operator_leases_lost_total", "Times that this process lost its lease.")

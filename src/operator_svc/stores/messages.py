@@ -14,7 +14,7 @@ NEWEST = 2**63 - 1
 """An id that stands after every message."""
 
 
-class KeyTaken(Exception):
+class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
 
 
@@ -97,7 +97,7 @@ class MessageStore:
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
-        Raises KeyTaken.
+        Raises KeyTakenError.
         """
         return await self._begin(
             "chat_start",
@@ -181,7 +181,7 @@ class MessageStore:
             )
         except ConstraintViolation as violation:
             if violation.kind == "unique" and violation.constraint.startswith("operator_chat_key"):
-                raise KeyTaken from violation
+                raise KeyTakenError from violation
             raise
         return rows[0] if rows else None
 

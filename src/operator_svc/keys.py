@@ -1,0 +1,33 @@
+"""What handlers find in the application, by typed keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from operator_svc.background import TaskOwner
+from operator_svc.db import Database
+from operator_svc.services.conversations import Conversations
+from operator_svc.services.history import Histories
+from operator_svc.services.live import Live
+from operator_svc.services.replies import Replies
+from operator_svc.services.watching import Watching
+from operator_svc.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that ``app.py`` has put together."""
+
+    settings: Settings
+    database: Database
+    tasks: TaskOwner
+    conversations: Conversations
+    histories: Histories
+    replies: Replies
+    live: Live
+    watching: Watching
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -1,0 +1,1 @@
+"""The use cases of Operator; no module here knows of HTTP or sockets."""
