@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from operator_svc.settings import BrowserSettings, Settings
 
 
 @click.command("check-config")
@@ -14,23 +19,26 @@ def command() -> None:
     Ends with exit code 2 and one line for each value that is not valid. Unknown names that
     look like settings are warned of.
     """
-    from operator_svc import settings
     from operator_svc.commands import common
     from operator_svc.errors import ConfigurationError
+    from operator_svc.settings import BrowserSettings, Settings, load, masked
 
     problems: list[str] = []
     warnings: list[str] = []
-    for struct in (settings.Settings, settings.BrowserSettings):
+    readers: dict[str, Callable[[], tuple[Settings | BrowserSettings, list[str]]]] = {
+        "operator-svc": lambda: load(Settings, os.environ),
+        "operator-browser": lambda: load(BrowserSettings, os.environ),
+    }
+    for title, read in readers.items():
         try:
-            loaded, warned = settings.load(struct, os.environ)
+            loaded, warned = read()
         except ConfigurationError as error:
-            problems += [p for p in error.problems if p not in problems]
+            problems += [line for line in error.problems if line not in problems]
             continue
-        warnings += [w for w in warned if w not in warnings]
-        title = "operator-svc" if struct is settings.Settings else "operator-browser"
+        warnings += [line for line in warned if line not in warnings]
         click.echo(f"# {title}")
-        for name, value in settings.masked(loaded).items():
-            click.echo(f"{name}={'' if value is None else value}")
+        for name, value in masked(loaded).items():
+            click.echo(f"{name}={value}")
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if problems:

@@ -1,0 +1,156 @@
+"""``operator-svc dev``: all that is needed to try Operator on a machine without VX11."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib.util
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import click
+
+BROWSER_END = 10.0
+"""Seconds that the browser service may take to end before it is killed."""
+
+
+@click.command("dev")
+def command() -> None:
+    """Serve on SQLite in ./data, with stand-ins for the neighbours; Ctrl-C ends all of it.
+
+    A random token is made where none is set. The browser service is started too where Chromium
+    is installed. A neighbour whose address is set (SWITCH_URL and so on) is used instead of
+    its stand-in, and any other setting holds as it does for `serve`.
+    """
+    from operator_svc.commands import common
+    from operator_svc.settings import TOKEN_NAMES, Settings
+
+    environ = dict(os.environ)
+    if environ.get("OPERATOR_AUTH") != "off" and not any(environ.get(n) for n in TOKEN_NAMES):
+        environ["OPERATOR_TOKEN"] = secrets.token_urlsafe(24)
+    settings = common.load(Settings, environ)
+    common.run(_dev(environ, settings.token), settings.event_loop)
+
+
+async def _dev(environ: dict[str, str], token: str) -> None:
+    from operator_svc import app, devpeers
+    from operator_svc.settings import Settings, load
+
+    async with AsyncExitStack() as stack:
+        peers = await stack.enter_async_context(await devpeers.start(token))
+        environ = peers.environment | environ
+        notes = [f"{name} is a stand-in" for name in peers.environment if name not in os.environ]
+        if "BROWSER_URL" not in environ:
+            environ["BROWSER_URL"] = ""
+            if missing := _browser_missing(environ):
+                notes.append(missing)
+            else:
+                url = await stack.enter_async_context(_browser(environ))
+                environ["BROWSER_URL"] = url
+                notes.append(f"the browser service runs at {url}")
+        settings, _ = load(Settings, environ)
+
+        def ready(url: str) -> None:
+            peers.tentaculo_link.modules["operator-backend"] = url
+            click.echo(_welcome(url, settings.token, notes))
+
+        await app.serve(settings, ready)
+
+
+def _browser_missing(environ: dict[str, str]) -> str:
+    """Why there can be no browser service, and how to get one; empty where there can."""
+    from operator_svc.settings import BrowserSettings, load
+
+    try:
+        from operator_svc.browser_service.chromium import HOW_TO_GET, find_executable
+    except ModuleNotFoundError:
+        return "no browser service: Playwright is missing (pip install 'operator-svc[browser]')"
+    settings, _ = load(BrowserSettings, environ)
+    if find_executable(settings, environ.get("PATH")) is None:
+        return f"no browser service: Chromium is missing; {HOW_TO_GET}"
+    return ""
+
+
+@asynccontextmanager
+async def _browser(environ: dict[str, str]) -> AsyncIterator[str]:
+    """The browser service as a process of its own; gives its address."""
+    from operator_svc.settings import BrowserSettings, load
+
+    settings, _ = load(BrowserSettings, environ)
+    port = settings.port or _free_port()
+    # A session of its own: Ctrl-C reaches only us, and we end it in order.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "operator_svc.browser_service",
+        env=environ | {"BROWSER_PORT": str(port)},
+        stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), BROWSER_END)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_with_parent() -> None:
+    """Have Linux end the browser service also when we are killed outright."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _welcome(url: str, token: str, notes: list[str]) -> str:
+    header = f"-H 'X-VX11-Token: {token}' " if token else ""
+    chat = f"curl -sN {url}/operator/chat {header}-H 'Content-Type: application/json'"
+    body = """'{"session_id": "demo", "message": "Hello, Operator"}'"""
+    socket = f"ws{url.removeprefix('http')}/ws/demo"
+    lines = [
+        "",
+        f"Operator listens on {url}",
+        f"  token: {token or 'none wanted (OPERATOR_AUTH=off)'}",
+        *(f"  {note}" for note in notes),
+        "",
+        "A chat, and the same streamed:",
+        f"  {chat} -d {body}",
+        f"  {chat} -H 'Accept: text/event-stream' -d {body}",
+        "",
+        "A websocket; send the lines below it one by one:",
+        f"  {_websocket_client()} {socket}",
+        *([f'    {{"type": "auth", "token": "{token}"}}'] if token else []),
+        '    {"type": "chat", "id": 1, "message": "Hello, Operator"}',
+        "",
+        "Ctrl-C ends all of it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _websocket_client() -> str:
+    """A client that is there; ``websocat`` is what people have where ours is not installed."""
+    if importlib.util.find_spec("websockets") is None:
+        return "websocat"
+    python = Path(sys.executable)
+    inside = python.is_relative_to(Path.cwd())
+    return f"{python.relative_to(Path.cwd()) if inside else python} -m websockets"

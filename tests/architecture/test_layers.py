@@ -1,0 +1,57 @@
+"""The contracts between the rooms hold, and cover every module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "operator_svc"
+
+APART = {"browser_service", "client", "devpeers"}
+"""Rooms outside the layers, with contracts of their own."""
+
+
+def test_the_contracts_hold() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_module_has_its_layer() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in config["contracts"] if c["id"] == "layers"]
+    named = {
+        name.strip(" ()")
+        for layer in layers
+        for part in layer.split("|")
+        for name in part.split(":")
+    }
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or _is_package(path)}
+    assert there - {"__init__"} - APART == named
+
+
+def test_only_peers_and_the_client_open_http_connections() -> None:
+    allowed = {"peers", "client", "devpeers", "browser_service"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in allowed:
+            continue
+        names = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute)
+        }
+        assert "ClientSession" not in names, path
+
+
+def _is_package(path: Path) -> bool:
+    return (path / "__init__.py").is_file()
