@@ -118,7 +118,7 @@ class RawServer:
             server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         else:
             server = await asyncio.start_server(self._serve, sock=sock)
-        self.url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        self.url = address_of(server.sockets[0])
         try:
             yield self
         finally:
@@ -136,11 +136,16 @@ async def raw_server(behaviour: Behaviour) -> AsyncIterator[RawServer]:
         yield server
 
 
+def address_of(sock: socket.socket) -> str:
+    """The address of a socket that is bound to a port of this machine."""
+    return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
 def dead_address() -> str:
     """An address where nothing listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return "http://127.0.0.1:%d" % sock.getsockname()[1]
+        return address_of(sock)
 
 
 @asynccontextmanager
@@ -158,7 +163,7 @@ async def full_backlog() -> AsyncIterator[str]:
                     client.connect(sock.getsockname())
                 waiting.append(client)
             await asyncio.sleep(0.05)
-            yield "http://127.0.0.1:%d" % sock.getsockname()[1]
+            yield address_of(sock)
         finally:
             for client in waiting:
                 client.close()

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import chat
 from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
 from operator_svc.peers.switch import Switch, Text, ToolCall
+from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 
 FAST = 2000.0
 

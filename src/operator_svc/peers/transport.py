@@ -89,15 +89,17 @@ class Transport:
         base = _address(name, url)
         self.name = name
         self.failures = failures
-        self._auth = aiohttp.BasicAuth(base.user, base.password or "") if base.user else None
         self._base = str(base.with_user(None)).rstrip("/")
         self._urls: dict[str, URL] = {}
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": f"operator-svc/{__version__}",
-            **headers,
         }
+        if base.user:
+            basic = aiohttp.encode_basic_auth(base.user, base.password or "")
+            self._headers["Authorization"] = basic
+        self._headers.update(headers)
         self._secrets = [base.password or "", *(v.rpartition(" ")[2] for v in headers.values())]
         self._add_headers = add_headers
         self._connect_timeout = connect_timeout
@@ -142,7 +144,6 @@ class Transport:
                     data=payload,
                     params=params,
                     headers=sent,
-                    auth=self._auth,
                     allow_redirects=False,
                 )
                 break
