@@ -259,6 +259,7 @@ class Live:
         self._feeds: dict[str, Feed] = {}
         self._local: dict[int, LiveReply] = {}
         self._dirty: set[str] = set()
+        self._polled: set[str] = set()
         self._wake = asyncio.Event()
 
     def start(self) -> None:
@@ -313,7 +314,9 @@ class Live:
         if session_ids is None:
             self._dirty.update(self._feeds)
         else:
-            self._dirty.update(s for s in session_ids if s in self._feeds)
+            heard = [s for s in session_ids if s in self._feeds]
+            self._dirty.update(heard)
+            self._polled.difference_update(heard)
         if self._dirty:
             self._wake.set()
 
@@ -390,6 +393,8 @@ class Live:
                 continue
             feed.epoch = news.epoch
             behind[news.session_id] = feed.seen
+            if news.session_id in self._polled:
+                telemetry.POLL_REPAIRS.inc()
         if behind:
             rows = await self._events.after_each(behind, EVENTS_A_READ)
             for row in rows:
@@ -438,5 +443,5 @@ class Live:
 
     def poll(self) -> None:
         """Look whether a notification was lost."""
-        telemetry.POLL_REPAIRS.inc(0)
+        self._polled = set(self._feeds) - self._dirty
         self.refresh(None)

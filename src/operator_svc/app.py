@@ -1,0 +1,235 @@
+"""The service, put together: the only place where the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from operator_svc import rest, ws
+from operator_svc.background import TaskOwner, forever
+from operator_svc.bus import Bus, make_bus
+from operator_svc.db import Database, connect, migrations
+from operator_svc.keys import SERVICES, Services
+from operator_svc.peers.switch import Switch, make_switch
+from operator_svc.rest.server import Server
+from operator_svc.services.conversations import Conversations
+from operator_svc.services.history import Histories
+from operator_svc.services.live import Live
+from operator_svc.services.ownership import Ownership
+from operator_svc.services.replies import Replies
+from operator_svc.services.tokens import Tokens
+from operator_svc.services.watching import Watching
+from operator_svc.settings import Settings
+from operator_svc.stores.chat_keys import ChatKeyStore
+from operator_svc.stores.events import EventStore
+from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.pods import PodStore
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.tool_calls import ToolCallStore
+
+log = structlog.get_logger(__name__)
+
+POLL_INTERVAL = 1.0
+"""Seconds between looks for news that no notification brought (architecture.md)."""
+PURGE_INTERVAL = 300.0
+PURGE_PAGE = 5000
+
+
+class Operator:
+    """All parts of a running service, and what happens to them in which order."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.tasks = TaskOwner("operator")
+        self.bus: Bus = make_bus(settings, database)
+        self.switch: Switch = make_switch(settings)
+        sessions, messages = SessionStore(database), MessageStore(database)
+        chunks, self._events = ReplyChunkStore(database), EventStore(database)
+        tool_calls = ToolCallStore(database)
+        self._chunks = chunks
+        self.live = Live(sessions, messages, self._events, chunks, self.bus, self.tasks)
+        self.replies = Replies(
+            self.switch,
+            messages,
+            chunks,
+            self.live,
+            self.tasks,
+            auto_feedback=settings.auto_feedback == "on",
+        )
+        histories = Histories(sessions, messages, chunks, tool_calls, self._events)
+        self.conversations = Conversations(
+            sessions,
+            messages,
+            ChatKeyStore(database),
+            histories,
+            self.replies,
+            self.live,
+            history_messages=settings.history_messages,
+            history_chars=settings.history_chars,
+            chat_rate=settings.chat_rate,
+        )
+        self.ownership = Ownership(
+            PodStore(database),
+            messages,
+            self.replies,
+            self.live,
+            ttl=settings.lease_ttl,
+            shared=self.bus.shared,
+        )
+        self.tokens = Tokens(settings)
+        self.services = Services(
+            settings=settings,
+            database=database,
+            tasks=self.tasks,
+            tokens=self.tokens,
+            conversations=self.conversations,
+            histories=histories,
+            replies=self.replies,
+            live=self.live,
+            watching=Watching(self.live, self._events, histories, settings.resume_limit),
+        )
+        self._cancels = asyncio.Event()
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Operator:
+        """Migrate where allowed, connect, and begin all that runs by itself.
+
+        Raises ConfigurationError, and OperatorError(database_unavailable).
+        """
+        await migrations.ensure(settings)
+        database = await connect(settings)
+        operator = cls(settings, database)
+        try:
+            await operator._start()
+        except BaseException:
+            await operator.aclose()
+            raise
+        return operator
+
+    async def _start(self) -> None:
+        await self.bus.open(self._news)
+        await self.ownership.open()
+        self.live.start()
+        every = self.settings.tick
+        self.tasks.start(forever(self._tick, every, "tick"), "tick")
+        self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
+        self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
+        if self.bus.shared:
+            self.tasks.start(forever(self._poll, POLL_INTERVAL, "poll"), "poll")
+            self.tasks.start(self._stop_cancelled(), "cancels")
+
+    def application(self) -> web.Application:
+        """The handlers, over these parts."""
+        app = rest.application(self.services)
+        app[SERVICES] = self.services
+        ws.routes(app)
+        return app
+
+    # What runs by itself.
+
+    async def _tick(self) -> None:
+        try:
+            await self.replies.store_text()
+        finally:
+            await self.bus.flush()
+
+    async def _poll(self) -> None:
+        if self.live.watched:
+            self.live.poll()
+        self._cancels.set()
+
+    def _news(self, session_ids: Collection[str] | None) -> None:
+        self.live.refresh(session_ids)
+        if session_ids is None or not self.replies.sessions().isdisjoint(session_ids):
+            self._cancels.set()
+
+    async def _stop_cancelled(self) -> None:
+        while True:
+            await self._cancels.wait()
+            self._cancels.clear()
+            try:
+                await self.replies.stop_cancelled()
+            except Exception as error:  # the next poll asks again
+                log.warning("cancels could not be read", exc_info=error)
+
+    async def _purge(self) -> None:
+        while await self._events.purge(self.settings.event_retention, PURGE_PAGE) >= PURGE_PAGE:
+            await asyncio.sleep(0)
+        await self._chunks.purge()
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Take no new chats, and let running replies end until the deadline."""
+        self.conversations.draining = True
+        deadline = self.settings.drain_timeout
+        log.info("draining", replies=len(self.replies), seconds=deadline)
+        sockets = asyncio.ensure_future(self.services.sockets.drain(deadline))
+        try:
+            async with asyncio.timeout(deadline):
+                await self.replies.idle()
+        except TimeoutError:
+            log.warning("replies interrupted by the end", replies=len(self.replies))
+            self.replies.interrupt_all()
+            await self.replies.idle()
+        await sockets
+
+    async def aclose(self) -> None:
+        """End everything; the database last."""
+        self.replies.interrupt_all()
+        try:
+            async with asyncio.timeout(self.settings.db_timeout):
+                await self.replies.idle()
+        except TimeoutError:
+            log.error("replies could not be stored at the end", replies=len(self.replies))
+        await self.tasks.aclose()
+        try:
+            await self.bus.aclose()
+            await self.ownership.close()
+        except Exception as error:  # the lease runs out by itself
+            log.warning("the lease could not be given up", exc_info=error)
+        await self.switch.aclose()
+        await self.database.aclose()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once."""
+    operator = await Operator.open(settings)
+    server = Server(operator.application(), settings)
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    loop.add_signal_handler(signal.SIGHUP, operator.tokens.reload)
+    try:
+        url = await server.start()
+        log.info("ready", url=url)
+        await stop.wait()
+        await _first(operator.drain(), hurry.wait())
+        await server.close()
+    finally:
+        await _first(operator.aclose(), hurry.wait())
+
+
+async def _first(*works: Any) -> None:
+    """Wait for the first of ``works`` to end, and cancel the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

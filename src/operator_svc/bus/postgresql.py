@@ -1,0 +1,107 @@
+"""The bus over PostgreSQL: one LISTEN connection, and one NOTIFY a tick in its own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection
+
+import structlog
+
+from operator_svc import db, telemetry
+from operator_svc.background import TaskOwner
+from operator_svc.errors import OperatorError
+from operator_svc.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "operator_news"
+PAYLOAD_BYTES = 7_900
+"""PostgreSQL refuses a payload of 8,000 bytes or more."""
+ANY = "*"
+RECONNECT_PAUSE = 0.5
+RECONNECT_PAUSE_MAX = 5.0
+CHECK_INTERVAL = 10.0
+"""Seconds between looks whether the connection still lives."""
+
+
+class PostgresqlBus:
+    """Pods that share a database tell each other which sessions have news.
+
+    A payload is the sender's id and then session ids, or ``*`` where they do not fit.
+    """
+
+    shared = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = uuid.uuid4().hex[:12]
+        self._announced: set[str] = set()
+        self._lost = asyncio.Event()
+        self._tasks = TaskOwner("bus")
+        self._on_news: Callable[[Collection[str] | None], None] = lambda _: None
+        self._listener = db.listener(settings, (CHANNEL,), self._heard, self._lost.set)
+
+    async def open(self, on_news: Callable[[Collection[str] | None], None]) -> None:
+        """See Bus.open."""
+        self._on_news = on_news
+        await self._listener.open()
+        self._tasks.start(self._stay_open(), "reconnect")
+
+    def announce(self, session_id: str) -> None:
+        """See Bus.announce."""
+        self._announced.add(session_id)
+
+    async def flush(self) -> None:
+        """See Bus.flush. What can't be said now is left to the other pods' polls."""
+        if not self._announced or not self._listener.is_open:
+            self._announced.clear()
+            return
+        ids, self._announced = self._announced, set()
+        payload = " ".join((self._name, *ids))
+        if len(payload) > PAYLOAD_BYTES:
+            payload = f"{self._name} {ANY}"
+        telemetry.BUS_NOTIFIES.inc()
+        try:
+            await self._listener.notify(CHANNEL, payload)
+        except OperatorError as error:
+            log.warning("other pods could not be notified", error=str(error.code))
+
+    async def aclose(self) -> None:
+        """See Bus.aclose."""
+        await self.flush()
+        await self._tasks.aclose()
+        await self._listener.aclose()
+
+    def _heard(self, _channel: str, payload: str) -> None:
+        sender, *ids = payload.split(" ")
+        if sender != self._name:
+            self._on_news(None if ANY in ids else ids)
+
+    async def _stay_open(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._lost.wait()
+            except TimeoutError:
+                await self._check()
+                continue
+            self._lost.clear()
+            log.warning("the connection for notifications was lost")
+            await self._reopen()
+            self._on_news(None)
+
+    async def _check(self) -> None:
+        try:
+            await self._listener.check()
+        except OperatorError:
+            self._lost.set()
+
+    async def _reopen(self) -> None:
+        pause = RECONNECT_PAUSE
+        while not self._listener.is_open:
+            try:
+                await self._listener.open()
+            except OperatorError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RECONNECT_PAUSE_MAX)
+        log.info("notifications are heard again")
