@@ -128,6 +128,8 @@ def _postgresql(location: Location) -> Iterator[Any]:
     except psycopg.OperationalError as error:
         raise unavailable(f"PostgreSQL can not be reached: {error}") from error
     try:
+        # Else a session whose process was killed goes on with its statement, and holds the lock.
+        backend.execute("SET client_connection_check_interval = 1000")
         backend.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
         backend.execute(f"SELECT pg_advisory_lock({ADVISORY_KEY})")
         backend.execute("SET lock_timeout = 0")

@@ -221,8 +221,8 @@ class PostgresqlDatabase:
         """See Database.aclose."""
         if self._writes:
             await asyncio.wait(self._writes, timeout=self._seconds)
-        for connection in await self._pool.drain(self._seconds):
-            await _retire(connection)
+        idle = await self._pool.drain(self._seconds)
+        await asyncio.gather(*[_retire(connection) for connection in idle])
         await self._retiring.aclose()
 
 

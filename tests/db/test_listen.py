@@ -1,0 +1,142 @@
+"""Notifications between processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from operator_svc.db import Listener, listener
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import PostgresServer
+
+
+class Ear:
+    """A listener, what it heard and how often it was lost."""
+
+    def __init__(self, url: str, seconds: float = 1.0) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self.losses = 0
+        self.listener: Listener = listener(
+            Settings(database_url=url, db_timeout=seconds),
+            ["news", "other"],
+            lambda channel, payload: self.heard.append((channel, payload)),
+            self.lose,
+        )
+
+    def lose(self) -> None:
+        """What ``on_lost`` calls."""
+        self.losses += 1
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for a condition, 3 seconds at most."""
+    async with asyncio.timeout(3):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def ear(postgresql_url: str) -> AsyncIterator[Ear]:
+    """An open listener on the shared server."""
+    one = Ear(postgresql_url)
+    await one.listener.open()
+    yield one
+    await one.listener.aclose()
+
+
+async def test_all_who_listen_hear(ear: Ear, postgresql_url: str) -> None:
+    second = Ear(postgresql_url)
+    await second.listener.open()
+    await ear.listener.notify("news", "ñ 1")
+    await second.listener.notify("other", "")
+    await ear.listener.notify("unheard", "x")
+    await ear.listener.notify("news", "x" * 7999)
+    await until(lambda: len(ear.heard) == len(second.heard) == 3)
+    assert ear.heard == second.heard == [("news", "ñ 1"), ("other", ""), ("news", "x" * 7999)]
+    await second.listener.aclose()
+    assert (ear.losses, second.losses) == (0, 0)
+
+
+async def test_many_notifications_at_once_take_turns(ear: Ear) -> None:
+    await asyncio.gather(*[ear.listener.notify("news", str(i)) for i in range(50)])
+    await until(lambda: len(ear.heard) == 50)
+
+
+async def test_a_notification_that_is_too_long_is_refused_and_nothing_is_lost(ear: Ear) -> None:
+    with pytest.raises(Exception, match="payload string too long"):
+        await ear.listener.notify("news", "x" * 8000)
+    await ear.listener.notify("news", "y")
+    await until(lambda: ear.heard)
+    assert ear.losses == 0
+
+
+async def test_a_loss_is_told_once_and_opening_again_hears_again(
+    ear: Ear, postgres_server: PostgresServer
+) -> None:
+    for loss in (1, 2):
+        postgres_server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'operator-svc bus'"
+        )
+        await until(lambda: not ear.listener.is_open)
+        assert ear.losses == loss
+        with pytest.raises(OperatorError) as caught:
+            await ear.listener.notify("news", "lost")
+        assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+        await ear.listener.open()
+        await ear.listener.open()
+        await ear.listener.notify("news", f"again {loss}")
+    await until(lambda: len(ear.heard) == 2)
+    await asyncio.sleep(0.05)
+    assert ear.losses == 2
+
+
+async def test_closing_is_no_loss(ear: Ear) -> None:
+    await ear.listener.aclose()
+    await asyncio.sleep(0.05)
+    assert ear.losses == 0
+    with pytest.raises(OperatorError):
+        await ear.listener.check()
+
+
+async def test_a_server_that_hangs_is_a_loss_that_check_finds(
+    own_postgres_server: PostgresServer,
+) -> None:
+    ear = Ear(own_postgres_server.url(), seconds=0.5)
+    await ear.listener.open()
+    await ear.listener.check()
+    (row,) = own_postgres_server.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'operator-svc bus'"
+    )
+    for pid in (own_postgres_server.pid, row[0]):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(2):
+            with pytest.raises(OperatorError):
+                await ear.listener.check()
+            assert ear.losses == 1
+            with pytest.raises(OperatorError):
+                await ear.listener.open()
+    finally:
+        for pid in (own_postgres_server.pid, row[0]):
+            os.kill(pid, signal.SIGCONT)
+    await ear.listener.open()
+    await ear.listener.notify("news", "back")
+    await until(lambda: ear.heard == [("news", "back")])
+    own_postgres_server.stop(signal.SIGQUIT)
+    await until(lambda: ear.losses == 2)
+    with pytest.raises(OperatorError):
+        await ear.listener.open()
+
+
+def test_sqlite_has_no_listeners(sqlite_url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Ear(sqlite_url)

@@ -1,0 +1,303 @@
+"""PostgreSQL by itself: a server that ends connections, stops, hangs, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+import pytest
+
+from operator_svc.db import Database, Nothing, connect
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import PostgresServer
+
+TIMEOUT = 1.0
+
+
+class Name(msgspec.Struct, frozen=True):
+    """The name alone."""
+
+    name: str
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many."""
+
+    count: int
+
+
+@pytest.fixture
+async def pg_things(open_things: Any, empty_postgresql_url: str) -> Database:
+    """A PostgreSQL database with the small schema, on the shared server."""
+    database: Database = await open_things(empty_postgresql_url, db_pool_size=4, db_timeout=TIMEOUT)
+    return database
+
+
+@pytest.fixture
+async def own_things(open_things: Any, own_postgres_server: PostgresServer) -> Database:
+    """The same on a server of its own."""
+    url = own_postgres_server.url(own_postgres_server.create_database())
+    database: Database = await open_things(url, db_pool_size=4, db_timeout=TIMEOUT)
+    return database
+
+
+@contextmanager
+def beside(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection beside the code under test."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def end_all_backends(url: str) -> None:
+    """End all other connections to the database, and wait until they have gone."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with beside(url) as connection:
+        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
+
+
+async def unavailable(call: Awaitable[Any], within: float = TIMEOUT) -> None:
+    """``call`` raises DATABASE_UNAVAILABLE before ``within`` seconds are over, with some slack."""
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(OperatorError) as caught:
+        await call
+    assert asyncio.get_running_loop().time() - started < within + 0.5
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    assert caught.value.retry_after == 1
+
+
+async def warm(database: Database) -> None:
+    """Open all four connections of the pool."""
+    await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(4)])
+
+
+async def test_reads_survive_connections_that_were_ended_while_idle(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    await warm(pg_things)
+    end_all_backends(empty_postgresql_url)
+    assert (
+        await asyncio.gather(*[pg_things.fetch("thing_names", Name) for _ in range(8)]) == [[]] * 8
+    )
+    await pg_things.write("thing_name", Nothing, name="a")
+
+
+async def test_a_write_on_a_connection_that_was_ended_while_idle_works(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    await warm(pg_things)
+    end_all_backends(empty_postgresql_url)
+    await asyncio.sleep(0.05)
+    await pg_things.write("thing_name", Nothing, name="a")
+    assert await pg_things.fetch("thing_names", Name) == [Name("a")]
+
+
+async def test_a_read_that_lost_its_connection_is_tried_once_more(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other, other.transaction():
+        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+        reading = asyncio.create_task(pg_things.fetch("thing_count", Count))
+        await asyncio.sleep(0.2)
+        assert await terminate_waiting(empty_postgresql_url) == 1
+        await asyncio.sleep(0.2)
+        assert not reading.done()
+    assert await reading == [Count(0)]
+
+
+async def test_a_write_that_lost_its_connection_is_not_tried_again(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other, other.transaction():
+        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+        writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
+        await asyncio.sleep(0.2)
+        assert await terminate_waiting(empty_postgresql_url) == 1
+        await unavailable(writing)
+    assert await pg_things.fetch("thing_names", Name) == []
+    await pg_things.write("thing_name", Nothing, name="a")
+
+
+async def terminate_waiting(url: str) -> int:
+    """End the backends that wait for a lock; how many."""
+    with beside(url) as connection:
+        (row,) = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(row[0])
+
+
+async def test_a_write_that_takes_too_long_is_ended_on_the_server_too(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other, other.transaction():
+        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+        await unavailable(pg_things.write("thing_name", Nothing, name="late"))
+        await asyncio.sleep(0.3)
+    await asyncio.sleep(0.1)
+    assert await pg_things.fetch("thing_names", Name) == []
+
+
+async def test_a_write_whose_caller_gave_up_is_done(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other, other.transaction():
+        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+        writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
+        await asyncio.sleep(0.1)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    await asyncio.sleep(0.1)
+    assert await pg_things.fetch("thing_names", Name) == [Name("a")]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_a_server_that_stops_and_comes_back(
+    own_things: Database, own_postgres_server: PostgresServer, how: signal.Signals
+) -> None:
+    await warm(own_things)
+    await own_things.write("thing_name", Nothing, name="before")
+    own_postgres_server.stop(how)
+    for _ in range(3):
+        await unavailable(own_things.fetch("thing_names", Name), within=0.2)
+        await unavailable(own_things.write("thing_name", Nothing, name="lost"), within=0.2)
+        await unavailable(own_things.ping(), within=0.2)
+    own_postgres_server.start()
+    assert await own_things.fetch("thing_names", Name) == [Name("before")]
+    await own_things.write("thing_name", Nothing, name="after")
+
+
+async def test_calls_under_way_when_the_server_crashes_end_at_once(
+    own_things: Database, own_postgres_server: PostgresServer
+) -> None:
+    calls = [asyncio.create_task(own_things.fetch("wait_long", Count)) for _ in range(8)]
+    await asyncio.sleep(0.3)
+    own_postgres_server.stop(signal.SIGQUIT)
+    await asyncio.gather(*[unavailable(call) for call in calls])
+    own_postgres_server.start()
+    await own_things.write("thing_name", Nothing, name="after")
+
+
+async def test_a_server_that_hangs_and_comes_back(
+    own_things: Database, own_postgres_server: PostgresServer
+) -> None:
+    await warm(own_things)
+    everyone = [own_postgres_server.pid, *backends(own_postgres_server)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        started = asyncio.get_running_loop().time()
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            lambda: own_things.fetch("thing_names", Name),
+            lambda: own_things.write("thing_name", Nothing, name="lost"),
+            own_things.ping,
+        ]
+        for _ in range(2):
+            await asyncio.gather(*[unavailable(call()) for call in calls * 3])
+        assert asyncio.get_running_loop().time() - started < 2 * TIMEOUT + 1
+    finally:
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(0.2)
+    await own_things.write("thing_name", Nothing, name="after")
+    assert Name("after") in await own_things.fetch("thing_names", Name)
+
+
+async def test_closing_does_not_wait_for_a_server_that_hangs(
+    own_things: Database, own_postgres_server: PostgresServer
+) -> None:
+    await warm(own_things)
+    everyone = [own_postgres_server.pid, *backends(own_postgres_server)]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(5):
+            await own_things.aclose()
+    finally:
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+
+
+def backends(server: PostgresServer) -> list[int]:
+    """The process ids of the server's connections."""
+    rows = server.execute(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    return [row[0] for row in rows]
+
+
+async def test_a_read_only_server_is_a_temporary_error(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other:
+        name = other.info.dbname
+        other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    end_all_backends(empty_postgresql_url)
+    await asyncio.sleep(0.05)
+    await unavailable(pg_things.write("thing_name", Nothing, name="a"))
+    assert await pg_things.fetch("thing_names", Name) == []
+
+
+async def test_too_many_connections_is_a_temporary_error(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other:
+        other.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 1")
+        url = empty_postgresql_url.replace("postgres@", "crowded@")
+        with psycopg.connect(url):
+            await unavailable(connect(Settings(database_url=url, db_timeout=TIMEOUT)))
+        other.execute("DROP ROLE crowded")
+
+
+async def test_what_the_server_refuses_for_good_is_a_configuration_error(
+    postgres_server: PostgresServer,
+) -> None:
+    for url in (
+        postgres_server.url("no_such_database"),
+        postgres_server.url().replace("postgres@", "nobody_knows@"),
+        f"{postgres_server.url()}&sslmode=nonsense",
+    ):
+        with pytest.raises(ConfigurationError):
+            await connect(Settings(database_url=url))
+
+
+async def test_a_server_that_is_not_there_is_a_temporary_error(tmp_path: Any) -> None:
+    for url in (
+        f"postgresql://postgres@/x?host={tmp_path}",
+        "postgresql://postgres@127.0.0.1:1/x",
+    ):
+        await unavailable(connect(Settings(database_url=url, db_timeout=TIMEOUT)))
+
+
+async def test_a_call_after_a_schema_change_works(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    await warm(pg_things)
+    with beside(empty_postgresql_url) as other:
+        other.execute("ALTER TABLE thing ALTER COLUMN name TYPE varchar(100)")
+    await pg_things.write("thing_name", Nothing, name="a")
+    assert await pg_things.fetch("thing_names", Name) == [Name("a")]
+
+
+async def test_a_fault_of_the_sql_is_not_hidden(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    await pg_things.write("thing_name", Nothing, name="a")
+    with beside(empty_postgresql_url) as other:
+        other.execute("ALTER TABLE thing RENAME TO something")
+        with pytest.raises(Exception, match='relation "thing" does not exist') as caught:
+            await pg_things.fetch("thing_names", Name)
+        assert not isinstance(caught.value, OperatorError)
+        other.execute("ALTER TABLE something RENAME TO thing")
+    assert await pg_things.fetch("thing_names", Name) == [Name("a")]
