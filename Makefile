@@ -17,7 +17,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test unit serial check format lint types layers sql image-check \
-        manifests bench chaos image migrate docs clean
+        manifests docs docs-check bench chaos image migrate clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(firstword $(MAKEFILE_LIST)) \
@@ -53,7 +53,7 @@ unit: $(READY) machine
 serial: $(READY) machine
 	@$(if $(SERIAL),$(PYTEST) $(ARGS) $(SERIAL),true)
 
-check: lint types layers sql image-check manifests  ## all that can be said without running it
+check: lint types layers sql image-check manifests docs-check  ## all that can be said without running it
 
 lint: $(READY)  ## ruff: faults, style, order of imports, format
 	@$(BIN)/ruff check .
@@ -78,8 +78,17 @@ image-check: $(READY)  ## hadolint: the Dockerfile
 manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays render to
 	@$(BIN)/python .ci/manifests.py
 
+docs: $(READY)  ## write the tables of settings into docs/operations.md
+	@$(BIN)/python .ci/settings_table.py
+
+docs-check: $(READY)
+	@$(BIN)/python .ci/settings_table.py --check
+
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(READY)  ## search for lost events for minutes, while processes and the database are killed
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster
 
 image:  ## build both images (needs Docker)
 	docker build --target operator --tag operator-svc:latest .

@@ -67,6 +67,14 @@ def run(work: Coroutine[Any, Any, None], event_loop: str = "auto") -> None:
         sys.exit(1)
 
 
+def end_on_sigterm() -> None:
+    """End at SIGTERM until something else is set for it.
+
+    The first process of a container would otherwise not notice one that comes early.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 async def until_stopped() -> None:
     """Wait for Ctrl-C or SIGTERM."""
     stopped = asyncio.Event()

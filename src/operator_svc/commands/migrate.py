@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 import click
@@ -26,8 +25,7 @@ def command(rollback: int | None) -> None:
     from operator_svc.errors import ConfigurationError, OperatorError
     from operator_svc.settings import Settings
 
-    # As the first process of a container it would not be ended by SIGTERM otherwise.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    common.end_on_sigterm()
     # Nobody calls a migration, so it needs no token.
     settings = common.load(Settings, {**os.environ, "OPERATOR_AUTH": "off"}, sys.stderr)
     try:

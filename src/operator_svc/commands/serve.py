@@ -12,9 +12,12 @@ def command() -> None:
     Migrates the database first unless OPERATOR_MIGRATE=off. Logs the event "ready" with its
     url when it accepts connections.
     """
-    from operator_svc import app
     from operator_svc.commands import common
     from operator_svc.settings import Settings
 
+    common.end_on_sigterm()
     settings = common.load(Settings)
+
+    from operator_svc import app
+
     common.run(app.serve(settings), settings.event_loop)

@@ -1,0 +1,80 @@
+"""Writes the tables of settings into docs/operations.md, from the structs that read them.
+
+``make docs`` runs it; ``--check`` only says whether the file is as it would be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from operator_svc.settings import BrowserSettings, Settings, variables
+
+FILE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
+
+STRUCTS = {"settings": Settings, "browser-settings": BrowserSettings}
+"""The name of a table's markers, and the struct that it shows."""
+
+
+def table(struct: type[Settings] | type[BrowserSettings]) -> str:
+    """The settings of ``struct`` as a Markdown table."""
+    rows = ["| name | default | values | meaning |", "| --- | --- | --- | --- |"]
+    for variable in variables(struct):
+        default = "" if variable.default == "" else f"`{variable.default}`"
+        rows.append(
+            f"| `{variable.name}` | {default.replace(',', ', ')} | {values(variable.type)} "
+            f"| {variable.meaning} |"
+        )
+    return "\n".join(rows)
+
+
+def values(kind: Any) -> str:
+    """What a setting may be, in a few words."""
+    bounds: dict[str, Any] = {}
+    while getattr(kind, "__metadata__", None) is not None:
+        for meta in kind.__metadata__:
+            bounds |= {
+                name: getattr(meta, name)
+                for name in ("ge", "gt", "le")
+                if getattr(meta, name) is not None
+            }
+        kind = kind.__origin__
+    if get_origin(kind) is not None:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    name = {int: "integer", float: "number", str: "text"}[kind]
+    low = f"{bounds['ge']:,}" if "ge" in bounds else f"over {bounds.get('gt', 0):,}"
+    return f"{name}, {low} to {bounds['le']:,}" if bounds else name
+
+
+def written(text: str) -> str:
+    """``text`` with each table between its markers as it should be."""
+    for name, struct in STRUCTS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        head, found, rest = text.partition(begin)
+        _, closed, tail = rest.partition(end)
+        if not (found and closed):
+            raise SystemExit(f"{FILE.name} lacks the markers {begin.strip()} and {end}")
+        text = f"{head}{begin}{table(struct)}\n{end}{tail}"
+    return text
+
+
+def main() -> int:
+    """Write the file, or check it; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check: bool = parser.parse_args().check
+    text = FILE.read_text(encoding="utf-8")
+    wanted = written(text)
+    if text == wanted:
+        return 0
+    if check:
+        sys.stderr.write(f"docs/{FILE.name} is not up to date: run make docs\n")
+        return 1
+    FILE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What the documents name is there: commands, settings, files, the version."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import operator_svc
+from operator_svc.cli import COMMANDS
+from operator_svc.settings import TOKEN_NAMES, BrowserSettings, Settings, variables
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
+
+document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS]
+)
+
+
+def targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+@document
+def test_make_targets_exist(path: Path) -> None:
+    text = path.read_text()
+    # Code spans and blocks only: "make" is also a word.
+    named = re.findall(r"`make ([a-z-]+)", text) + re.findall(r"^    make ([a-z-]+)", text, re.M)
+    assert set(named) <= targets()
+
+
+@document
+def test_commands_exist(path: Path) -> None:
+    named = set(re.findall(r"operator-svc ([a-z][a-z-]+)\b", path.read_text()))
+    words = {"and", "devpeers", "is", "by", "the", "of"}
+    assert named - words <= COMMANDS.keys()
+
+
+@document
+def test_settings_exist(path: Path) -> None:
+    known = {v.name for struct in (Settings, BrowserSettings) for v in variables(struct)}
+    known |= set(TOKEN_NAMES)
+    named = set(re.findall(r"\b(?:OPERATOR|BROWSER|SWITCH)_[A-Z_]*[A-Z]\b", path.read_text()))
+    assert named <= known
+
+
+@document
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_every_setting_is_documented() -> None:
+    run = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "settings_table.py", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env={"PYTHONPATH": str(ROOT / "src")},
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_every_setting_has_a_meaning() -> None:
+    for struct in (Settings, BrowserSettings):
+        for variable in variables(struct):
+            assert variable.meaning, variable.name
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == operator_svc.__version__
+
+
+def test_the_readme_lists_the_two_commands_and_ci_runs_one_of_them() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "    make run\n" in readme
+    assert "    make test\n" in readme
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("exec make test")
+
+
+def test_every_command_of_the_makefile_explains_itself_or_serves_another() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", makefile, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].replace("\\", " ").split()) == targets()
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in targets() - {"unit", "serial", "docs-check"}:
+        assert re.search(rf"^  make {name} ", listed.stdout, re.MULTILINE), name
