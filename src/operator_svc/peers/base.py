@@ -21,6 +21,7 @@ from operator_svc.peers.transport import (
     TOKEN_HEADER,
     AddHeaders,
     Failures,
+    PeerLostError,
     PeerRefusedError,
     Transport,
     read_bounded,
@@ -135,9 +136,7 @@ class Peer(Transport):
                     return await self._read(response, str(call))
                 finally:
                     response.close()
-            except PeerRefusedError:
-                raise
-            except OperatorError:
+            except PeerLostError:
                 if call.method != "GET" or attempt == READ_ATTEMPTS:
                     raise
             attempt += 1

@@ -29,6 +29,8 @@ up first leaves no moment in which a call is written to a connection that is bei
 RETRY_PAUSE = 0.05
 RETRY_AFTER = 2.0
 """Seconds after which a client may try again when a peer refused the connection."""
+PASSING = frozenset({502, 503, 504})
+"""HTTP statuses of a proxy or of a start that is not over: they pass."""
 SAID_BYTES = 4096
 SAID_TIMEOUT = 1.0
 LINGER = 1.0
@@ -58,6 +60,10 @@ class PeerRefusedError(OperatorError):
     def __init__(self, code: ErrorCode, detail: str, *, status: int) -> None:
         super().__init__(code, detail)
         self.status = status
+
+
+class PeerLostError(OperatorError):
+    """The call did not get through, this time: a read may be tried again at once."""
 
 
 class _Body(aiohttp.BytesPayload):
@@ -206,7 +212,8 @@ class Transport:
             return PeerRefusedError(self.failures.error, detail, status=status)
         after = response.headers.get("Retry-After", "")
         seconds = float(after) if after.isdecimal() and len(after) <= 4 else None
-        return OperatorError(self.failures.error, detail, retry_after=seconds)
+        kind = PeerLostError if status in PASSING else OperatorError
+        return kind(self.failures.error, detail, retry_after=seconds)
 
     def failure(self, call: str, error: BaseException) -> OperatorError:
         """Our error for one of aiohttp's or the system's."""
@@ -220,12 +227,12 @@ class Transport:
         reason = scrubbed(reason, self._secrets)
         log.warning("peer failed", peer=self.name, call=call, reason=reason)
         if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
-            return OperatorError(
+            return PeerLostError(
                 self.failures.unavailable,
                 f"{self.name} can not be reached",
                 retry_after=RETRY_AFTER,
             )
-        return OperatorError(self.failures.error, f"{self.name} broke off its answer")
+        return PeerLostError(self.failures.error, f"{self.name} broke off its answer")
 
     def timed_out(self, call: str, limit: str) -> OperatorError:
         """The error for a limit of time that passed."""

@@ -1,0 +1,333 @@
+"""What all peers share: the circuit breaker, limits, retries of reads, errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import structlog
+from aioresponses import aioresponses
+
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.peers.base import Peer, PeerRefusedError
+from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN, Breaker, CircuitOpenError
+from tests.fakes.chats import TOKEN
+from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
+
+URL = "http://peer.test"
+
+
+class Thing(msgspec.Struct):
+    name: str
+    size: float | None = None
+
+
+@asynccontextmanager
+async def peer_at(url: str = URL, **options: Any) -> AsyncIterator[Peer]:
+    peer = Peer("Thing", url, TOKEN, **options)
+    try:
+        yield peer
+    finally:
+        await peer.aclose()
+
+
+async def failure(peer: Peer, code: ErrorCode) -> OperatorError:
+    with pytest.raises(OperatorError) as caught:
+        await peer.get("/thing", Thing)
+    assert caught.value.code == code
+    assert TOKEN not in str(caught.value)
+    return caught.value
+
+
+async def test_a_read() -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing?a=b", payload={"name": "x", "size": 1, "unknown": True})
+        async with peer_at() as peer:
+            assert await peer.get("/thing", Thing, params={"a": "b"}) == Thing("x", 1.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": ""},
+        {"body": "null"},
+        {"body": "[]"},
+        {"body": '"text"'},
+        {"body": "<html>", "content_type": "text/html"},
+        {"body": '{"name": "cut'},
+        {"body": "{}"},
+        {"body": '{"name": 7}'},
+        {"body": '{"name": "x", "size": "large"}'},
+        {"body": '{"name": "\\ud83d"}'},
+        {"body": b'{"name": "\xff"}'},
+        {"body": "[" * 100_000},
+        {"status": 500, "body": "secret words"},
+        {"status": 502},
+        {"status": 307, "headers": {"Location": "http://elsewhere.test/"}},
+        {"exception": aiohttp.ServerDisconnectedError("secret words")},
+        {"exception": aiohttp.ClientPayloadError("secret words")},
+        {"exception": aiohttp.ClientOSError(104, "secret words")},
+    ],
+)
+async def test_answers_of_no_use_are_a_peer_error(answer: dict[str, Any]) -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", repeat=True, **answer)
+        async with peer_at() as peer:
+            error = await failure(peer, ErrorCode.PEER_ERROR)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_refusals_have_their_status_and_are_not_repeated(status: int) -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=status, payload={"detail": "no such thing"}, repeat=True)
+        async with peer_at() as peer:
+            with structlog.testing.capture_logs() as logged:
+                error = await failure(peer, ErrorCode.PEER_ERROR)
+        assert isinstance(error, PeerRefusedError)
+        assert error.status == status
+        assert "no such thing" not in str(error)
+        assert "no such thing" in repr(logged)
+        assert sum(map(len, fake.requests.values())) == 1
+
+
+async def test_a_status_of_error_with_200_is_a_refusal() -> None:
+    with aioresponses() as fake:
+        body = {"status": "error", "detail": "not today", "name": "x"}
+        fake.get(f"{URL}/thing", payload=body, repeat=True)
+        fake.post(f"{URL}/thing", payload=body)
+        async with peer_at() as peer:
+            error = await failure(peer, ErrorCode.PEER_ERROR)
+            assert isinstance(error, PeerRefusedError)
+            assert error.status == 200
+            with pytest.raises(PeerRefusedError):
+                await peer.post("/thing", {}, Thing)
+            assert await peer.get("/thing", Thing, any_status=True) == Thing("x")
+
+
+async def test_a_validation_error_is_logged_without_its_input() -> None:
+    detail = [{"loc": ["body", "x"], "msg": "wrong type", "input": "what the user wrote"}]
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=422, payload={"detail": detail})
+        async with peer_at() as peer:
+            with structlog.testing.capture_logs() as logged:
+                await failure(peer, ErrorCode.PEER_ERROR)
+    assert "wrong type" in repr(logged)
+    assert "what the user wrote" not in repr(logged)
+
+
+async def test_a_token_that_a_peer_repeats_is_not_logged() -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=403, payload={"detail": f"bad token {TOKEN}"})
+        async with peer_at() as peer:
+            with structlog.testing.capture_logs() as logged:
+                await failure(peer, ErrorCode.PEER_ERROR)
+    assert "bad token" in repr(logged)
+    assert TOKEN not in repr(logged)
+
+
+async def test_a_read_is_tried_twice_and_a_post_once() -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=503)
+        fake.get(f"{URL}/thing", payload={"name": "x"})
+        fake.post(f"{URL}/thing", status=503, repeat=True)
+        async with peer_at() as peer:
+            assert await peer.get("/thing", Thing) == Thing("x")
+            with pytest.raises(OperatorError):
+                await peer.post("/thing", {"a": 1}, Thing)
+        posts = [calls for (method, _), calls in fake.requests.items() if method == "POST"]
+        assert sum(map(len, posts)) == 1
+
+
+async def test_when_to_come_back_is_passed_on() -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=503, headers={"Retry-After": "7"}, repeat=True)
+        fake.get(f"{URL}/other", status=503, headers={"Retry-After": "tomorrow"}, repeat=True)
+        async with peer_at() as peer:
+            assert (await failure(peer, ErrorCode.PEER_ERROR)).retry_after == 7
+            with pytest.raises(OperatorError) as caught:
+                await peer.get("/other", Thing)
+            assert caught.value.retry_after is None
+
+
+async def test_the_token_is_sent_and_redirects_are_not_followed() -> None:
+    async def behaviour(client: Connection) -> None:
+        assert f"X-VX11-Token: {TOKEN}".encode() in await client.request()
+        head = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+        await client.send(head.encode())
+        await client.until_gone()
+
+    async with raw_server(behaviour) as server, peer_at(server.url) as peer:
+        await failure(peer, ErrorCode.PEER_ERROR)
+        assert all(b" /thing " in request for request in server.requests)
+
+
+async def test_a_large_answer_is_not_read_to_its_end() -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.json(b'{"name": "' + b"x" * 20_000 + b'"}')
+        await client.until_gone()
+
+    async with raw_server(behaviour) as server, peer_at(server.url, max_answer_bytes=1000) as peer:
+        error = await failure(peer, ErrorCode.PEER_ERROR)
+        assert "too large" in error.detail
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+async def test_a_peer_that_hangs(sent: bytes) -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(sent)
+        await client.until_gone()
+
+    async with raw_server(behaviour) as server, peer_at(server.url, timeout=0.2) as peer:
+        started = time.monotonic()
+        await failure(peer, ErrorCode.PEER_TIMEOUT)
+        assert time.monotonic() - started < 0.6
+        await asyncio.wait_for(server.left.wait(), 1)
+        with pytest.raises(OperatorError):
+            await peer.get("/thing", Thing, within=0.1)
+
+
+async def test_a_peer_that_is_not_there() -> None:
+    async with peer_at(dead_address()) as peer:
+        assert (await failure(peer, ErrorCode.PEER_UNAVAILABLE)).retry_after
+    async with full_backlog() as url, peer_at(url, connect_timeout=0.1) as peer:
+        started = time.monotonic()
+        await failure(peer, ErrorCode.PEER_TIMEOUT)
+        assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("url", ["", "switch:8002", "ftp://x", "http://", "http://[bad", "//x"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Peer("Thing", url)
+    assert "Thing" in caught.value.problems[0]
+
+
+async def test_a_circuit_opens_and_is_tried() -> None:
+    now = 100.0
+    breaker = Breaker("thing", clock=lambda: now)
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=404, repeat=True)
+        async with peer_at(breaker=breaker) as peer:
+            for _ in range(FAILURES_TO_OPEN * 2):
+                await failure(peer, ErrorCode.PEER_ERROR)
+            assert breaker.state == "closed", "a refusal is an answer"
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=500, repeat=True)
+        async with peer_at(breaker=breaker) as peer:
+            for _ in range(FAILURES_TO_OPEN):
+                await failure(peer, ErrorCode.PEER_ERROR)
+            made = sum(map(len, fake.requests.values()))
+            error = await failure(peer, ErrorCode.PEER_UNAVAILABLE)
+            assert isinstance(error, CircuitOpenError)
+            assert error.retry_after == COOL_DOWN
+            assert sum(map(len, fake.requests.values())) == made
+    now += COOL_DOWN
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", payload={"name": "x"})
+        async with peer_at(breaker=breaker) as peer:
+            assert await peer.get("/thing", Thing) == Thing("x")
+            assert breaker.state == "closed"
+
+
+Step = Callable[[Breaker], Any]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker("thing", threshold=2, cool_down=10, clock=clock)
+
+
+def state(breaker: Breaker) -> str:
+    return breaker.state
+
+
+def open_it(breaker: Breaker) -> None:
+    for _ in range(2):
+        breaker.failed(breaker.enter())
+    assert state(breaker) == "open"
+
+
+def test_only_one_tries_an_open_circuit(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now = 9.9
+    with pytest.raises(CircuitOpenError):
+        breaker.enter()
+    clock.now = 10
+    ticket = breaker.enter()
+    assert state(breaker) == "half_open"
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.enter()
+    assert caught.value.retry_after == 1
+    breaker.failed(ticket)
+    assert state(breaker) == "open"
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.enter()
+    assert caught.value.retry_after == 10
+
+
+def test_a_try_that_is_given_up_lets_the_next_one_try(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now = 10
+    breaker.left(breaker.enter())
+    breaker.succeeded(breaker.enter())
+    assert state(breaker) == "closed"
+
+
+def test_calls_of_an_earlier_state_have_no_say(breaker: Breaker, clock: Clock) -> None:
+    old = breaker.enter()
+    open_it(breaker)
+    breaker.succeeded(old)
+    assert state(breaker) == "open"
+    clock.now = 10
+    trying = breaker.enter()
+    breaker.failed(old)
+    breaker.left(old)
+    assert state(breaker) == "half_open"
+    breaker.succeeded(trying)
+    breaker.failed(old)
+    breaker.failed(old)
+    assert state(breaker) == "closed"
+
+
+def test_successes_between_failures_keep_it_closed(breaker: Breaker) -> None:
+    for _ in range(5):
+        breaker.failed(breaker.enter())
+        breaker.succeeded(breaker.enter())
+    assert state(breaker) == "closed"
+
+
+def test_a_long_try_lets_others_in_but_may_still_fail(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.now = 10
+    ticket = breaker.alive(breaker.enter())
+    assert state(breaker) == "closed"
+    breaker.enter()
+    breaker.failed(ticket)
+    assert state(breaker) == "open"
+    clock.now = 20
+    ticket = breaker.alive(breaker.enter())
+    breaker.succeeded(ticket)
+    breaker.failed(breaker.enter())
+    assert state(breaker) == "closed"

@@ -1,0 +1,373 @@
+"""Both dialects' readers on samples: what is taken from an answer, and what makes it a failure."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operator_svc.peers.openai import OpenAiDialect, OpenAiReader
+from operator_svc.peers.parts import (
+    AnswerError,
+    Done,
+    Part,
+    Prompt,
+    Reader,
+    Reasoning,
+    Text,
+    ToolCall,
+)
+from operator_svc.peers.vx11 import Vx11Reader
+from operator_svc.protocol.text import storable
+
+
+def event(**fields: Any) -> bytes:
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+def read(reader: Reader, *chunks: bytes) -> list[Part]:
+    """All parts; the stream ends after the chunks unless the answer was done before."""
+    parts: list[Part] = []
+    for chunk in chunks:
+        parts += reader.feed(chunk)
+        if reader.done:
+            return parts
+    return parts + reader.end()
+
+
+def text_of(parts: list[Part]) -> str:
+    return "".join(part.content for part in parts if isinstance(part, Text))
+
+
+DONE = event(type="done", provider="p", decision="local", latency_ms=12, tokens_used=34)
+TOKEN = event(type="token", content="hi")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"status": "ok", "reply": "a", "content": "b", "response": "c", "message": "d"}, "a"),
+        ({"status": "ok", "content": "b", "response": "c", "message": "d"}, "b"),
+        ({"status": "ok", "response": "c", "message": "d"}, "c"),
+        ({"message": "d"}, "d"),
+        ({"status": "ok", "reply": "", "content": "b"}, "b"),
+        ({"status": "ok", "reply": None, "content": "b"}, "b"),
+        ({"status": "ok", "reply": {"no": "text"}, "content": "b"}, "b"),
+        ({"status": 7, "reply": "a"}, "a"),
+        ({"status": "ok", "content": '{"json": "like"}'}, '{"json": "like"}'),
+        ({"reply": "a\0b\ud83d\ude00\ud83d"}, "a\ufffdb😀\ufffd"),
+        ({"reply": "a", "latency_ms": "fast", "provider": 7, "tokens_used": -1}, "a"),
+    ],
+)
+def test_one_json_object(answer: dict[str, Any], text: str) -> None:
+    reader = Vx11Reader()
+    body = json.dumps(answer).encode()
+    said, done = reader.whole(body)
+    assert said == Text(text)
+    assert isinstance(done, Done)
+    assert not done.streamed
+    assert reader.done
+    assert done.latency_ms is None
+    assert done.provider is None
+    assert done.tokens_used is None
+
+
+def test_invalid_utf8_is_replaced_and_not_lost() -> None:
+    assert Vx11Reader().whole(b'{"reply": "se\xf1or"}')[0] == Text("se\ufffdor")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b'"text"',
+        b'["reply"]',
+        b"<html></html>",
+        b'{"reply": "cut',
+        b"{}",
+        b'{"status": "ok"}',
+        b'{"status": "ok", "reply": "", "content": ""}',
+        b'{"status": "ok", "content": {"text": "a"}}',
+        b'{"status": "error", "content": "Error: x"}',
+        b'{"status": "ERROR", "reply": "Error: x"}',
+        b'{"status": "partial", "reply": "Error en Hermes", "content": "Error en Hermes"}',
+        b"[" * 100_000,
+        b'{"reply":' * 100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    ],
+)
+def test_json_answers_that_are_failures(body: bytes) -> None:
+    reader = Vx11Reader()
+    with pytest.raises(AnswerError) as caught:
+        reader.whole(body)
+    assert "x" not in caught.value.detail.split()
+    assert not reader.done
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (TOKEN + DONE, [Text("hi")]),
+        (TOKEN + event(type="news", of="the future") + DONE, [Text("hi")]),
+        (TOKEN + event(no="type") + DONE, [Text("hi")]),
+        (TOKEN + event(type="token", content="") + DONE, [Text("hi")]),
+        (TOKEN + event(type="token", content=None) + DONE, [Text("hi")]),
+        (TOKEN + event(type="token") + DONE, [Text("hi")]),
+        (TOKEN + event(type="token", content="!", extra=[1]) + DONE, [Text("hi"), Text("!")]),
+        (event(type="reasoning", content="hm") + TOKEN + DONE, [Reasoning("hm"), Text("hi")]),
+        (TOKEN + DONE + b"data: [DONE]\n\n", [Text("hi")]),
+        (TOKEN + DONE + TOKEN, [Text("hi")]),
+        (TOKEN + DONE + b"data: rubbish\n\n", [Text("hi")]),
+        (
+            event(type="token", content="\ud83d") + event(type="token", content="\ude00") + DONE,
+            [Text("😀")],
+        ),
+        (event(type="token", content="a\ud83d") + DONE, [Text("a"), Text("\ufffd")]),
+        (
+            b'data: {"type":"token","content":"\xed\xa0\xbd\xed\xb8\x80"}\n\n' + DONE,
+            [Text("😀")],
+        ),
+        (b'data: {"type":"token","content":"\xff"}\n\n' + DONE, [Text("\ufffd")]),
+        (
+            b'data: {"type":"token",\ndata: "content":"two lines"}\n\n' + DONE,
+            [Text("two lines")],
+        ),
+    ],
+)
+def test_event_streams(stream: bytes, expected: list[Part]) -> None:
+    done = Done(provider="p", decision="local", latency_ms=12, tokens_used=34)
+    assert read(Vx11Reader(), stream) == [*expected, done]
+    single = [stream[i : i + 1] for i in range(len(stream))]
+    assert read(Vx11Reader(), *single) == [*expected, done]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        TOKEN,
+        DONE,
+        event(type="reasoning", content="hm") + DONE,
+        TOKEN + DONE[:-2],
+        TOKEN + b"data: [DONE]\n\n" + DONE,
+        TOKEN + event(type="error", message="broken") + DONE,
+        TOKEN + event(type="done", status="error", content="Error: x"),
+        TOKEN + event(type="done", status="partial"),
+        TOKEN + event(type="token", content={"no": "text"}) + DONE,
+        TOKEN + event(type="token", content=7) + DONE,
+        TOKEN + b"data: {\n\n" + DONE,
+        TOKEN + b"data: 7\n\n" + DONE,
+        TOKEN + b"data: " + b"[" * 5000 + b"\n\n" + DONE,
+        TOKEN + event(type="tool_call") + DONE,
+        TOKEN + event(type="tool_call", name="") + DONE,
+    ],
+)
+def test_event_streams_that_are_failures(stream: bytes) -> None:
+    reader = Vx11Reader()
+    with pytest.raises(AnswerError):
+        read(reader, stream)
+    assert not reader.done
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "arguments", "identity"),
+    [
+        ({"name": "f", "arguments": {"a": 1}, "id": "x"}, "f", {"a": 1}, "x"),
+        ({"name": "f", "arguments": '{"a": 1}'}, "f", {"a": 1}, None),
+        ({"name": "f", "arguments": "not json"}, "f", "not json", None),
+        ({"name": "f", "arguments": ""}, "f", None, None),
+        ({"name": "f"}, "f", None, None),
+        ({"tool_name": "f", "input": [1], "call_id": 7}, "f", [1], "7"),
+        ({"tool": "f", "args": {}}, "f", {}, None),
+        ({"function": {"name": "f", "arguments": "{}"}, "id": "x"}, "f", {}, "x"),
+        ({"name": "f\0", "arguments": {"k\0": "\ud83d"}}, "f\ufffd", {"k\ufffd": "\ufffd"}, None),
+    ],
+)
+def test_tool_calls_are_read_widely(
+    fields: dict[str, Any], name: str, arguments: Any, identity: str | None
+) -> None:
+    call, done = read(Vx11Reader(), event(type="tool_call", **fields) + DONE)
+    assert isinstance(call, ToolCall)
+    assert isinstance(done, Done)
+    assert (call.name, call.arguments, call.id) == (name, arguments, identity)
+    assert set(call.raw) == {storable(key) for key in fields}
+
+
+CONTENTS = st.lists(
+    st.text(st.characters() | st.sampled_from(["\ud83d", "\ude00", "\0"]), max_size=8), max_size=12
+)
+
+
+@given(CONTENTS, st.booleans(), st.data())
+def test_any_text_arrives_storable_however_it_is_cut(
+    contents: list[str], ascii_only: bool, data: st.DataObject
+) -> None:
+    def encode(content: str) -> bytes:
+        body = json.dumps({"type": "token", "content": content}, ensure_ascii=ascii_only)
+        return b"data: " + body.encode("utf-8", "surrogatepass") + b"\n\n"
+
+    stream = b"".join(map(encode, [*contents, "."])) + DONE
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
+    chunks = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
+    parts = read(Vx11Reader(), *chunks)
+    assert text_of(parts) == storable("".join(contents) + ".")
+    assert all(part.content for part in parts if isinstance(part, Text))
+    msgspec.json.encode(parts)  # nothing in them that can not be sent
+
+
+# --- the openai dialect -------------------------------------------------------------------
+
+
+def delta(*, finish: str | None = None, **fields: Any) -> bytes:
+    choice = {"index": 0, "delta": fields, "finish_reason": finish}
+    return event(id="c", object="chat.completion.chunk", model="m-1", choices=[choice])
+
+
+SENTINEL = b"data: [DONE]\n\n"
+STOP = delta(finish="stop")
+USAGE = event(model="m-1", choices=[], usage={"prompt_tokens": 3, "total_tokens": 9})
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (delta(role="assistant", content="") + delta(content="hi") + STOP, [Text("hi")]),
+        (delta(content="hi", finish="length"), [Text("hi")]),
+        (delta(reasoning_content="hm") + delta(content="hi") + STOP, [Reasoning("hm"), Text("hi")]),
+        (delta(reasoning="hm") + delta(content="hi") + STOP, [Reasoning("hm"), Text("hi")]),
+        (delta(content="hi", reasoning_content=None, tool_calls=None) + STOP, [Text("hi")]),
+        (delta(content="hi", tool_calls="odd") + STOP, [Text("hi")]),
+        (event(choices=[{"delta": {"content": "hi"}}]) + STOP, [Text("hi")]),
+        (event(odd=True) + delta(content="hi") + STOP, [Text("hi")]),
+        (delta(content="\ud83d") + delta(content="\ude00") + STOP, [Text("😀")]),
+        (delta(content="a\0") + STOP, [Text("a\ufffd")]),
+    ],
+)
+@pytest.mark.parametrize("end", [SENTINEL, b"", USAGE + SENTINEL])
+def test_openai_streams(stream: bytes, expected: list[Part], end: bytes) -> None:
+    parts = read(OpenAiReader(), stream + end)
+    assert parts[:-1] == expected
+    assert parts[-1] == Done(
+        provider="m-1", decision="openai", tokens_used=9 if USAGE in end else None
+    )
+    joined = stream + end
+    assert read(OpenAiReader(), *(joined[i : i + 1] for i in range(len(joined)))) == parts
+
+
+def test_openai_tool_calls_are_put_together() -> None:
+    def call(index: int, **fields: Any) -> bytes:
+        return delta(tool_calls=[{"index": index, **fields}])
+
+    stream = [
+        call(0, id="a", type="function", function={"name": "look", "arguments": ""}),
+        call(0, function={"arguments": '{"at":'}),
+        call(1, id="b", function={"name": "go", "arguments": "{}"}),
+        call(0, function={"arguments": ' "it"}'}),
+        delta(finish="tool_calls"),
+        SENTINEL,
+    ]
+    first, second, done = read(OpenAiReader(), *stream)
+    assert isinstance(first, ToolCall)
+    assert isinstance(second, ToolCall)
+    assert isinstance(done, Done)
+    assert (first.id, first.name, first.arguments) == ("a", "look", {"at": "it"})
+    assert (second.id, second.name, second.arguments) == ("b", "go", {})
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        delta(content="hi"),
+        delta(content="hi") + SENTINEL,
+        STOP + SENTINEL,
+        delta(reasoning_content="hm") + STOP + SENTINEL,
+        delta(content="hi") + event(error={"message": "overloaded"}) + SENTINEL,
+        delta(content="hi") + event(error="overloaded", choices=[]) + SENTINEL,
+        delta(content="hi", finish="error") + SENTINEL,
+        delta(content=7) + STOP + SENTINEL,
+        delta(content="hi") + b"data: rubbish\n\n" + STOP + SENTINEL,
+        delta(tool_calls=[{"index": 0, "id": "a", "function": {"arguments": "{}"}}]) + STOP,
+        b"".join(delta(tool_calls=[{"index": n, "function": {"name": "f"}}]) for n in range(200))
+        + STOP,
+    ],
+)
+def test_openai_streams_that_are_failures(stream: bytes) -> None:
+    reader = OpenAiReader()
+    with pytest.raises(AnswerError):
+        read(reader, stream)
+    assert not reader.done
+
+
+def test_openai_answers_in_one_piece() -> None:
+    message = {
+        "role": "assistant",
+        "content": "hi",
+        "reasoning_content": "hm",
+        "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}],
+    }
+    body = {"model": "m-1", "choices": [{"message": message}], "usage": {"total_tokens": 9}}
+    thought, text, call, done = OpenAiReader().whole(json.dumps(body).encode())
+    assert thought == Reasoning("hm")
+    assert text == Text("hi")
+    assert isinstance(call, ToolCall)
+    assert call.arguments == {"x": 1}
+    assert done == Done(provider="m-1", decision="openai", tokens_used=9, streamed=False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"choices": []}',
+        b'{"choices": [{"message": "no"}]}',
+        b'{"choices": [{"message": {"content": null}}]}',
+        b'{"choices": [{"message": {"content": "", "reasoning_content": "hm"}}]}',
+        b'{"error": {"message": "no"}, "choices": [{"message": {"content": "hi"}}]}',
+    ],
+)
+def test_openai_answers_in_one_piece_that_are_failures(body: bytes) -> None:
+    with pytest.raises(AnswerError):
+        OpenAiReader().whole(body)
+
+
+def test_openai_asks_in_order() -> None:
+    asked = Prompt(
+        message="now",
+        session_id="s",
+        user_id="u",
+        history=[
+            {"role": "user", "content": "then"},
+            {"role": "tool", "content": "a result without its call"},
+            {"role": "assistant", "content": "yes"},
+        ],
+        context_summary="so far",
+        provider_hint="hinted",
+        metadata={"max_tokens": 5, "secret": "stays here"},
+    )
+    assert json.loads(OpenAiDialect("http://x", "m-1").body(asked)) == {
+        "model": "m-1",
+        "messages": [
+            {"role": "system", "content": "so far"},
+            {"role": "user", "content": "then"},
+            {"role": "assistant", "content": "yes"},
+            {"role": "user", "content": "now"},
+        ],
+        "max_tokens": 5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    assert json.loads(OpenAiDialect("http://x").body(asked))["model"] == "hinted"
+
+
+@pytest.mark.parametrize("url", ["http://x", "http://x/", "http://x/v1", "http://x/v1/"])
+def test_openai_addresses_with_and_without_their_version(url: str) -> None:
+    path = OpenAiDialect(url).path
+    assert url.rstrip("/") + path == "http://x/v1/chat/completions"
