@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import structlog
@@ -160,8 +160,9 @@ class Operator:
                 log.warning("cancels could not be read", exc_info=error)
 
     async def _purge(self) -> None:
-        while await self._events.purge(self.settings.event_retention, PURGE_PAGE) >= PURGE_PAGE:
-            await asyncio.sleep(0)
+        purged = PURGE_PAGE
+        while purged >= PURGE_PAGE:
+            purged = await self._events.purge(self.settings.event_retention, PURGE_PAGE)
         await self._chunks.purge()
 
     # The end.
@@ -199,8 +200,11 @@ class Operator:
         await self.database.aclose()
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once."""
+async def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    ``ready`` is called with the address once connections are accepted.
+    """
     operator = await Operator.open(settings)
     server = Server(operator.application(), settings)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -215,6 +219,8 @@ async def serve(settings: Settings) -> None:
     try:
         url = await server.start()
         log.info("ready", url=url)
+        if ready is not None:
+            ready(url)
         await stop.wait()
         await _first(operator.drain(), hurry.wait())
         await server.close()

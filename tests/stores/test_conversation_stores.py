@@ -1,0 +1,349 @@
+"""The writes of a chat and what they leave, on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+
+from operator_svc.db import Database
+from operator_svc.models import ReplyChunk, ReplyStatus
+from operator_svc.stores.chat_keys import ChatKeyStore
+from operator_svc.stores.events import EventStore
+from operator_svc.stores.messages import (
+    Feedback,
+    Key,
+    KeyTakenError,
+    MessageStore,
+    Started,
+    Streaming,
+)
+from operator_svc.stores.pods import PodStore
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.sessions import SessionStore
+
+POD = "pod-1"
+
+
+class Stores:
+    """The stores of one database, and short ways to use them."""
+
+    def __init__(self, database: Database) -> None:
+        self.sessions = SessionStore(database)
+        self.messages = MessageStore(database)
+        self.events = EventStore(database)
+        self.chunks = ReplyChunkStore(database)
+        self.keys = ChatKeyStore(database)
+        self.pods = PodStore(database)
+
+    async def new(self, session_id: str, *, user: str = "ana", key: Key | None = None) -> Started:
+        started = await self.messages.start_new(
+            session_id=session_id,
+            epoch=str(uuid.uuid4()),
+            user_id=user,
+            source="api",
+            content="good morning",
+            metadata={"n": [1, None, {"ñ": "漢"}]},
+            pod_id=POD,
+            key=key,
+        )
+        assert started is not None
+        return started
+
+    async def more(
+        self, session_id: str, *, viewer: str | None = None, key: Key | None = None
+    ) -> Started | None:
+        return await self.messages.start(
+            session_id=session_id,
+            viewer=viewer,
+            content="and now",
+            metadata={},
+            pod_id=POD,
+            key=key,
+        )
+
+    async def finish(
+        self,
+        session_id: str,
+        reply_id: int,
+        *,
+        pod: str = POD,
+        feedback: Feedback | None = None,
+        status: ReplyStatus = ReplyStatus.COMPLETE,
+    ) -> int | None:
+        ended = await self.messages.finish(
+            session_id=session_id,
+            reply_id=reply_id,
+            pod_id=pod,
+            status=status,
+            content="it is done",
+            metadata={"status": "ok"},
+            feedback=feedback,
+        )
+        return ended.last_seq if ended else None
+
+    async def log(self, session_id: str) -> list[tuple[int, str]]:
+        return [(e.seq, e.event) for e in await self.events.after(session_id, 0, 1000)]
+
+
+@pytest.fixture
+def stores(database: Database) -> Stores:
+    return Stores(database)
+
+
+async def test_a_new_session_has_its_three_events(stores: Stores) -> None:
+    started = await stores.new("s")
+    session = await stores.sessions.get("s")
+    assert session is not None
+    assert (session.last_seq, session.message_count, session.user_id) == (3, 2, "ana")
+    assert started.last_seq == 3
+    assert started.epoch == session.epoch
+    rows = await stores.events.after("s", 0, 10)
+    assert [(r.seq, r.event, r.message_id) for r in rows] == [
+        (1, "session.created", None),
+        (2, "message.created", started.message_id),
+        (3, "reply.started", started.reply_id),
+    ]
+    assert rows[0].data == {"session_id": "s", "user_id": "ana", "source": "api"}
+    assert rows[1].metadata == {"n": [1, None, {"ñ": "漢"}]}
+    assert {r.ts for r in rows} == {started.ts}
+    message = await stores.messages.get(started.message_id)
+    assert message is not None
+    assert message.content == "good morning"
+    assert message.created_at == started.ts
+
+
+async def test_a_session_that_exists_is_not_made_twice(stores: Stores) -> None:
+    assert await stores.more("s") is None
+    await stores.new("s")
+    again = await stores.messages.start_new(
+        session_id="s", epoch=str(uuid.uuid4()), user_id="u", source="api", content="x",
+        metadata={}, pod_id=POD, key=None,
+    )  # fmt: skip
+    assert again is None
+    started = await stores.more("s")
+    assert started is not None
+    assert started.last_seq == 5
+    assert await stores.more("s", viewer="somebody else") is None
+    assert len(await stores.messages.page("s", limit=10)) == 4
+
+
+async def test_a_key_stands_for_one_chat(stores: Stores) -> None:
+    key = Key("ana", "k", b"h" * 32)
+    started = await stores.new("s", key=key)
+    with pytest.raises(KeyTakenError):
+        await stores.more("s", key=key)
+    with pytest.raises(KeyTakenError):
+        await stores.new("t", key=key)
+    assert await stores.sessions.get("t") is None
+    assert len(await stores.log("s")) == 3
+    known = await stores.keys.get("ana", "k")
+    assert known is not None
+    assert (known.body_hash, known.reply_id) == (b"h" * 32, started.reply_id)
+    assert await stores.keys.get("other", "k") is None
+
+
+async def test_the_same_key_at_the_same_instant_starts_one_chat(stores: Stores) -> None:
+    key = Key("ana", "k", b"h" * 32)
+    outcomes = await asyncio.gather(
+        *(stores.new(f"s{n}", key=key) for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(o, Started) for o in outcomes) == 1
+    assert sum(isinstance(o, KeyTakenError) for o in outcomes) == 7
+    found = [await stores.sessions.get(f"s{n}") for n in range(8)]
+    assert sum(session is not None for session in found) == 1
+
+
+async def test_numbers_have_no_gap_under_concurrency(stores: Stores) -> None:
+    first = await stores.new("s")
+
+    async def chat() -> None:
+        started = await stores.more("s")
+        assert started is not None
+        assert await stores.finish("s", started.reply_id) is not None
+
+    await asyncio.gather(*(chat() for _ in range(20)), stores.finish("s", first.reply_id))
+    log = await stores.log("s")
+    assert [seq for seq, _ in log] == list(range(1, len(log) + 1))
+    assert len(log) == 3 + 20 * 3 + 1
+    session = await stores.sessions.get("s")
+    assert session is not None
+    assert session.last_seq == len(log)
+    assert session.message_count == 42
+
+
+async def test_only_the_owner_ends_a_reply_and_only_once(stores: Stores) -> None:
+    started = await stores.new("s")
+    await stores.chunks.append(POD, [ReplyChunk(started.reply_id, 0, "it is")])
+    assert await stores.finish("s", started.reply_id, pod="another") is None
+    feedback = Feedback("engine", True, 12, 34, None)
+    assert await stores.finish("s", started.reply_id, feedback=feedback) == 4
+    assert await stores.finish("s", started.reply_id) is None
+    assert await stores.log("s") == [
+        (1, "session.created"), (2, "message.created"),
+        (3, "reply.started"), (4, "reply.completed"),
+    ]  # fmt: skip
+    assert await stores.chunks.after({started.reply_id: 0}) == []
+    reply = await stores.messages.get(started.reply_id)
+    assert reply is not None
+    assert (reply.content, reply.status, reply.owner) == ("it is done", "complete", None)
+    assert reply.finished_at is not None
+
+
+async def test_text_is_taken_from_the_owner_only(stores: Stores) -> None:
+    one, two = await stores.new("s"), await stores.new("t")
+    await stores.finish("t", two.reply_id)
+    kept = await stores.chunks.append(
+        POD,
+        [ReplyChunk(one.reply_id, 0, 'a"b\\'), ReplyChunk(two.reply_id, 0, "late")],
+    )
+    assert kept == {one.reply_id}
+    assert await stores.chunks.append("another", [ReplyChunk(one.reply_id, 4, "x")]) == set()
+    await stores.chunks.append(POD, [ReplyChunk(one.reply_id, 4, "漢😀")])
+    pieces = await stores.chunks.after({one.reply_id: 0, two.reply_id: 0})
+    assert [(c.offset, c.content) for c in pieces] == [(0, 'a"b\\'), (4, "漢😀")]
+    assert [c.offset for c in await stores.chunks.after({one.reply_id: 4})] == [4]
+
+
+async def test_an_abandoned_reply_keeps_its_stored_text(stores: Stores) -> None:
+    started = await stores.new("s")
+    for offset, text in ((0, "half of "), (8, "a sentence")):
+        await stores.chunks.append(POD, [ReplyChunk(started.reply_id, offset, text)])
+    abandoned = Streaming(started.reply_id, "s", POD)
+    ends = await asyncio.gather(
+        *(stores.messages.interrupt(abandoned, {"error": "reply_interrupted"}) for _ in range(4)),
+        stores.finish("s", started.reply_id),
+    )
+    assert sum(end is not None for end in ends) == 1
+    assert len(await stores.log("s")) == 4
+    reply = await stores.messages.get(started.reply_id)
+    assert reply is not None
+    assert reply.content in ("half of a sentence", "it is done")
+
+
+async def test_a_failed_reply_is_tried_anew_once(stores: Stores) -> None:
+    key = Key("ana", "k", b"h" * 32)
+    started = await stores.new("s", key=key)
+    await stores.finish("s", started.reply_id, status=ReplyStatus.FAILED)
+    tries = await asyncio.gather(
+        *(
+            stores.messages.retry(
+                session_id="s",
+                message_id=started.message_id,
+                failed_reply_id=started.reply_id,
+                pod_id=POD,
+                key=key,
+            )
+            for _ in range(5)
+        )
+    )
+    (again,) = [t for t in tries if t is not None]
+    assert again.message_id == started.message_id
+    known = await stores.keys.get("ana", "k")
+    assert known is not None
+    assert known.reply_id == again.reply_id
+    assert (await stores.log("s"))[-1] == (5, "reply.started")
+
+
+async def test_a_message_is_answered_once_more(stores: Stores) -> None:
+    started = await stores.new("s")
+    ask = {"session_id": "s", "pod_id": POD, "key": None}
+    again = await stores.messages.regenerate(viewer=None, message_id=started.message_id, **ask)
+    assert again is not None
+    for viewer, message_id in ((None, started.reply_id), ("other", started.message_id)):
+        assert await stores.messages.regenerate(viewer=viewer, message_id=message_id, **ask) is None
+    assert [m.reply_to for m in await stores.messages.page("s", limit=9)] == [
+        started.message_id, started.message_id, None,
+    ]  # fmt: skip
+
+
+async def test_leases(stores: Stores) -> None:
+    await stores.pods.register(POD, 30)
+    assert await stores.pods.renew(POD, 30)
+    assert not await stores.pods.renew("unknown", 30)
+    started = await stores.new("s")
+    assert await stores.messages.unowned("me") == []
+    await stores.pods.remove(POD)
+    (left,) = await stores.messages.unowned("me")
+    assert (left.reply_id, left.owner) == (started.reply_id, POD)
+
+
+async def test_cancel_requests_reach_the_owner(stores: Stores) -> None:
+    started = await stores.new("s")
+    asked = await stores.messages.request_cancel(started.reply_id)
+    assert asked is not None
+    assert asked.owner == POD
+    assert [r.reply_id for r in await stores.messages.to_cancel(POD)] == [started.reply_id]
+    await stores.finish("s", started.reply_id, status=ReplyStatus.CANCELLED)
+    assert await stores.messages.to_cancel(POD) == []
+    assert await stores.messages.request_cancel(started.reply_id) is None
+    assert (await stores.log("s"))[-1] == (4, "reply.cancelled")
+
+
+async def test_news_tells_what_moved_and_what_is_gone(stores: Stores) -> None:
+    await stores.new("moved")
+    await stores.new("still")
+    news = await stores.sessions.news({"moved": 1, "still": 3, "gone": 7})
+    assert {n.session_id: n.last_seq for n in news} == {"moved": 3, "gone": None}
+    rows = await stores.events.after_each({"moved": 1, "still": 2}, 100)
+    assert [(r.session_id, r.seq) for r in rows] == [("moved", 2), ("moved", 3), ("still", 3)]
+
+
+async def test_deleting_takes_everything(stores: Stores) -> None:
+    key = Key("ana", "k", b"h" * 32)
+    started = await stores.new("s", key=key)
+    await stores.chunks.append(POD, [ReplyChunk(started.reply_id, 0, "x")])
+    assert await stores.sessions.delete("s", "other") is None
+    deleted = await stores.sessions.delete("s", "ana")
+    assert deleted is not None
+    assert deleted.epoch == started.epoch
+    assert await stores.sessions.delete("s", None) is None
+    assert await stores.log("s") == []
+    assert await stores.messages.get(started.message_id) is None
+    assert await stores.keys.get("ana", "k") is None
+    assert await stores.chunks.after({started.reply_id: 0}) == []
+    assert await stores.finish("s", started.reply_id) is None
+    assert (await stores.new("s")).epoch != started.epoch
+
+
+async def test_purging_leaves_no_gap(stores: Stores) -> None:
+    started = await stores.new("s")
+    assert await stores.events.purge(1.0, 100) == 0
+    await stores.finish("s", started.reply_id)
+    assert await stores.events.purge(-1.0, 2) >= 2
+    log = await stores.log("s")
+    assert [seq for seq, _ in log] == list(range(5 - len(log), 5))
+    while await stores.events.purge(-1.0, 100):
+        pass
+    assert await stores.events.oldest("s") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("good", True), ("GOOD morning", True), ("evening", False), ("done", True),
+        ('"good', True), ("good AND evening", False), ("mor*", False), ("--", False),
+    ],
+)  # fmt: skip
+async def test_search_is_by_words_of_finished_text(stores: Stores, words: str, found: bool) -> None:
+    started = await stores.new("s")
+    await stores.finish("s", started.reply_id)
+    other = await stores.new("t", user="eva")
+    await stores.sessions.delete("t", None)
+    assert other.message_id
+    page = await stores.sessions.page(user_id=None, words=words, limit=10)
+    assert [s.session_id for s in page] == (["s"] if found else [])
+    assert await stores.sessions.page(user_id="eva", words=words, limit=10) == []
+
+
+async def test_the_list_is_newest_first_and_pages(stores: Stores) -> None:
+    for n in range(5):
+        await stores.new(f"s{n}", user="ana" if n % 2 else "eva")
+    first = await stores.sessions.page(user_id=None, words=None, limit=3)
+    assert [s.session_id for s in first] == ["s4", "s3", "s2"]
+    place = (first[-1].active_at, first[-1].id)
+    rest = await stores.sessions.page(user_id=None, words=None, before=place, limit=3)
+    assert [s.session_id for s in rest] == ["s1", "s0"]
+    mine = await stores.sessions.page(user_id="ana", words=None, limit=9)
+    assert [s.session_id for s in mine] == ["s3", "s1"]
