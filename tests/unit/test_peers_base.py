@@ -189,8 +189,8 @@ async def test_a_peer_that_hangs(sent: bytes) -> None:
     async with raw_server(behaviour) as server, peer_at(server.url, timeout=0.2) as peer:
         started = time.monotonic()
         await failure(peer, ErrorCode.PEER_TIMEOUT)
-        assert time.monotonic() - started < 0.6
-        await asyncio.wait_for(server.left.wait(), 1)
+        assert time.monotonic() - started < 2
+        await asyncio.wait_for(server.left.wait(), 5)
         with pytest.raises(OperatorError):
             await peer.get("/thing", Thing, within=0.1)
 
@@ -201,7 +201,7 @@ async def test_a_peer_that_is_not_there() -> None:
     async with full_backlog() as url, peer_at(url, connect_timeout=0.1) as peer:
         started = time.monotonic()
         await failure(peer, ErrorCode.PEER_TIMEOUT)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("url", ["", "switch:8002", "ftp://x", "http://", "http://[bad", "//x"])

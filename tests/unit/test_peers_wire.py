@@ -12,6 +12,7 @@ import pytest
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.switch import make_switch
+from operator_svc.peers.transport import LINGER
 from operator_svc.settings import Settings
 from tests.fakes.chats import TOKEN, Answer, ask, switch_at
 from tests.fakes.raw import (
@@ -210,8 +211,8 @@ async def test_the_end_of_a_reply_does_not_wait_for_the_end_of_its_stream() -> N
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         started = time.monotonic()
         assert (await ask(switch, "hello")).done.provider == "p"
-        assert time.monotonic() - started < 0.5
-        await asyncio.wait_for(server.left.wait(), 3)  # it is closed in the end
+        assert time.monotonic() - started < LINGER
+        await asyncio.wait_for(server.left.wait(), LINGER + 5)  # it is closed in the end
 
 
 async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
@@ -301,7 +302,7 @@ async def test_connecting_takes_too_long() -> None:
         started = time.monotonic()
         error, _ = await fails(url, ErrorCode.SWITCH_TIMEOUT, switch_connect_timeout=0.3)
         assert "connect" in error.detail
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4
 
 
 async def test_the_password_of_an_address_is_sent_and_not_shown() -> None:
