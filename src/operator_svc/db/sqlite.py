@@ -30,6 +30,7 @@ from operator_svc.db.sqlite_groups import (
     Write,
     applied_migrations,
     commit_group,
+    deliver,
     translated,
 )
 from operator_svc.errors import ConfigurationError
@@ -210,13 +211,31 @@ class SqliteDatabase:
         return future
 
     async def _write_groups(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._queue and self._writer is not None:
                 async with self._writer_turn:
-                    group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
-                    await _write_group(self._writer, group)
+                    raw = _raw(self._writer)
+                    deliver(*await run_on_thread(self._writer, self._commit_queue, raw, loop))
         finally:
             self._grouping = None
+
+    def _commit_queue(
+        self, raw: Raw, loop: asyncio.AbstractEventLoop
+    ) -> tuple[list[Write], list[Any]]:
+        """Commit group after group until none waits; the last group, which is not delivered yet.
+
+        A busy event loop does not hold the next group up this way.
+        """
+        while True:
+            group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+            try:
+                outcomes = commit_group(raw, group)
+            except Exception as error:  # each of them must hear of it
+                outcomes = [Failure(error)] * len(group)
+            if not self._queue:
+                return group, outcomes
+            loop.call_soon_threadsafe(deliver, group, outcomes)
 
     async def ping(self) -> None:
         """See Database.ping."""
@@ -285,22 +304,6 @@ class SqliteTransaction:
         """See Transaction.fetch."""
         cursor = await self.run(compile_statement(sql, "sqlite").sql, sqlite_params(params))
         return await run_on_thread(self._writer, cursor.fetchall)
-
-
-async def _write_group(writer: aiosqlite.Connection, group: list[Write]) -> None:
-    outcomes: list[Any] = [Failure(unavailable("the database is closed"))] * len(group)
-    try:
-        outcomes = await run_on_thread(writer, commit_group, _raw(writer), group)
-    except Exception as error:  # every one of them must hear of it
-        outcomes = [Failure(error)] * len(group)
-    finally:
-        for write, outcome in zip(group, outcomes, strict=True):
-            if write.future.done():
-                continue
-            if isinstance(outcome, Failure):
-                write.future.set_exception(outcome.error)
-            else:
-                write.future.set_result(outcome)
 
 
 def _raw(connection: aiosqlite.Connection) -> Raw:

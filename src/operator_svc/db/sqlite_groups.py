@@ -121,6 +121,17 @@ def commit_group(raw: Raw, group: Sequence[Write]) -> list[Any]:
     return outcomes
 
 
+def deliver(group: Sequence[Write], outcomes: Sequence[Any]) -> None:
+    """Tell those who still wait how their writes ended."""
+    for write, outcome in zip(group, outcomes, strict=True):
+        if write.future.done():
+            continue
+        if isinstance(outcome, Failure):
+            write.future.set_exception(outcome.error)
+        else:
+            write.future.set_result(outcome)
+
+
 def _run_one(raw: Raw, run: Callable[[Raw], Any], *, alone: bool) -> Any:
     try:
         if alone:
