@@ -34,8 +34,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	       echo 'Python can not make virtual environments here; on Debian: apt-get install python3-venv' >&2; \
 	       exit 1; }
 	@echo 'Installing what Operator needs (the first time takes a minute) ...'
-	@$(PIP) install --quiet --constraint constraints.txt setuptools
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation \
+	@$(PIP) install -qq --constraint constraints.txt setuptools
+	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation \
 	  --editable '.[browser,dev,otel]'
 	@touch $@
 

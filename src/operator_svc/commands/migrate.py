@@ -36,7 +36,7 @@ def command(rollback: int | None) -> None:
     except ConfigurationError as error:
         common.refuse(error)
     except OperatorError as error:
-        click.echo(f"operator-svc: {error.detail}", err=True)
+        click.echo(f"operator-svc: {' '.join(error.detail.split())}", err=True)
         sys.exit(EX_TEMPFAIL)
     for name in done:
         click.echo(f"{verb} {name}")
