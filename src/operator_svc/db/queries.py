@@ -7,7 +7,6 @@ in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``s
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -118,7 +117,6 @@ def _read(folder: Path) -> dict[str, _Source]:
 
 
 def _parse(file: Path) -> Iterator[_Source]:
-    logging.getLogger("aiosql").setLevel(logging.ERROR)
     loader = QueryLoader(_Collect(), None)  # type: ignore[arg-type]  # only process_sql is used
     text = "".join(_without_trailing_comments(file.read_text(encoding="utf-8")))
     try:
