@@ -62,6 +62,7 @@ lint: $(READY)  ## ruff: faults, style, order of imports, format
 format: $(READY)  ## write the files as lint wants them
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@sh .ci/sql $(BIN)/sqlfluff fix >/dev/null
 
 types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy

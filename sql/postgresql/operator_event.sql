@@ -3,7 +3,7 @@
 SELECT
     e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
     m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
-FROM unnest(CAST(:session_ids AS text []), CAST(:seqs AS bigint [])) AS w (session_id, seq)
+FROM unnest(CAST(:session_ids AS text[]), CAST(:seqs AS bigint[])) AS w (session_id, seq)
 INNER JOIN operator_event AS e ON w.session_id = e.session_id AND w.seq < e.seq
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 ORDER BY e.session_id, e.seq

@@ -284,4 +284,4 @@ SELECT last_seq, now() AS ts FROM numbered;
 -- The replies that are being written in these sessions.
 SELECT m.id AS reply_id, m.session_id, m.owner
 FROM operator_message AS m
-WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text []));
+WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[]));

@@ -4,5 +4,5 @@ SELECT
     id, message_id, tool_name, status, duration_ms, arguments, result, error, created_at,
     finished_at
 FROM operator_tool_call
-WHERE message_id = ANY(CAST(:message_ids AS bigint []))
+WHERE message_id = ANY(CAST(:message_ids AS bigint[]))
 ORDER BY message_id, id;
