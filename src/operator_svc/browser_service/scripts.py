@@ -92,6 +92,26 @@ _RUN = """
 _CHECK = "(async () => (\n%s\n))"
 
 
+# Chromium hands on what a page logs whole, however large; here it is cut while it is still in
+# the renderer. A page that means harm gets around this, and then only costs the time to read.
+_QUIET_CONSOLE = """
+(() => {
+  const cut = value => typeof value === "string" ? slice(value, 0, %d) : value;
+  const slice = Function.prototype.call.bind(String.prototype.slice);
+  const map = Function.prototype.call.bind(Array.prototype.map);
+  const apply = Reflect.apply;
+  let left = %d;
+  for (const name of ["debug", "error", "info", "log", "trace", "warn"]) {
+    console[name] = new Proxy(console[name], {
+      apply: (method, self, given) => {
+        if (left-- > 0) return apply(method, self, map(given, cut));
+      },
+    });
+  }
+})()
+"""
+
+
 class Look(msgspec.Struct, frozen=True):
     """What the page shows: ``links`` are pairs of address and text."""
 
@@ -104,6 +124,11 @@ class Look(msgspec.Struct, frozen=True):
 
 class ScriptError(Exception):
     """The caller's script gave no result; the message says why."""
+
+
+def quiet_console(lines: int, length: int) -> str:
+    """The script that bounds what a frame may log; to be run before the page's own."""
+    return _QUIET_CONSOLE % (length, lines)
 
 
 def look(text_limit: int) -> str:

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 GRACE = 2.0
 """Seconds for looking at a page whose own time is over."""
 STUCK = 0.5
-"""Seconds that a page which was kept from leaving has to be done loading."""
+"""Seconds that a page has to be done loading when nothing more will come."""
 _LOOKS = 5
 
 _NET_ERROR = re.compile(r"net::(ERR_[A-Z0-9_]+)")
@@ -93,7 +93,7 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
         tab.page.goto(request.url, wait_until=request.wait_until, timeout=outcome.left() * 1000)
     )
     try:
-        await _done_or_stuck(going, tab)
+        await _done_or_stuck(going, tab, lane)
         if going.done():
             response = await going
             outcome.http_status = response.status if response is not None else None
@@ -108,20 +108,21 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
         going.cancel()
 
 
-async def _done_or_stuck(going: asyncio.Task[Response | None], tab: Tab) -> None:
-    """Wait for the page, but not long for one that was kept from leaving.
+async def _done_or_stuck(going: asyncio.Task[Response | None], tab: Tab, lane: Lane) -> None:
+    """Wait for the page, but not long for one that will not be done.
 
-    Chromium ends the loading of a page that is about to leave; where it then stays, no `load`
-    comes any more.
+    That is one that was cut off for its weight; or one that was about to leave and was kept:
+    Chromium ends its loading when it sets off, and no `load` comes any more.
     """
-    stayed = asyncio.create_task(tab.guard.stayed.wait())
-    either: set[asyncio.Future[Any]] = {going, stayed}
+    ends = [asyncio.create_task(e.wait()) for e in (tab.guard.stayed, lane.overweight)]
+    either: set[asyncio.Future[Any]] = {going, *ends}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not going.done():
             await asyncio.wait({going}, timeout=STUCK)
     finally:
-        stayed.cancel()
+        for end in ends:
+            end.cancel()
 
 
 async def _wait_for_the_other(tab: Tab, outcome: Outcome) -> None:
@@ -251,7 +252,8 @@ def _understood(tab: Tab, lane: Lane, outcome: Outcome, seen: scripts.Look) -> b
     if seen.url.startswith("chrome-error:"):
         outcome.final_url = tab.guard.last_url
         why = lane.why(tab.guard.last_url) or "Chromium shows an error page"
-        outcome.fail("error", f"the page went on to an address that failed: {why}")
+        if outcome.status != "error":
+            outcome.fail("error", f"the page went on to an address that failed: {why}")
         return False
     outcome.final_url = seen.url
     outcome.http_status = seen.status or outcome.http_status

@@ -13,6 +13,7 @@ from operator_svc.browser_service.bodies import Viewport
 from operator_svc.browser_service.chromium import Chromium
 from operator_svc.browser_service.guard import Guard
 from operator_svc.browser_service.lane import Lane
+from operator_svc.browser_service.scripts import quiet_console
 from operator_svc.protocol.text import storable
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,7 @@ async def open_tab(chromium: Chromium, lane: Lane, viewport: Viewport, tasks: Ta
                 viewport={"width": viewport.width, "height": viewport.height},
                 accept_downloads=False,
             )
+            await context.add_init_script(quiet_console(MAX_CONSOLE_LINES, MAX_CONSOLE_LINE))
             page = await context.new_page()
             session = await context.new_cdp_session(page)
             guard = Guard(session, lane, tasks)

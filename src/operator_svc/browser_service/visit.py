@@ -36,7 +36,6 @@ class Cause(enum.Enum):
     DIED = "Chromium died under the page"
     CRASHED = "the page crashed"
     CLOSED = "the page closed itself"
-    OVERWEIGHT = "the page loads more than it may"
 
 
 class StoppedError(Exception):
@@ -77,7 +76,7 @@ class Visitor:
                 tab = await open_tab(chromium, lane, request.window, self._tasks)
             except ChromiumGoneError:
                 raise StoppedError(Cause.DIED) from None
-            self._watch(tab, lane, chromium)
+            self._watch(tab, chromium)
             try:
                 await self._visit(tab, lane, chromium)
                 return self._outcome.visit(tab.console(lane))
@@ -85,38 +84,33 @@ class Visitor:
                 self.transferred = lane.transferred
                 await tab.aclose()
 
-    def _watch(self, tab: Tab, lane: Lane, chromium: Chromium) -> None:
-        async def when(event: asyncio.Event, cause: Cause) -> None:
-            await event.wait()
-            self.stop(cause)
+    def _watch(self, tab: Tab, chromium: Chromium) -> None:
+        async def death() -> None:
+            await chromium.died.wait()
+            self.stop(Cause.DIED)
 
-        self._tasks.start(when(chromium.died, Cause.DIED), "death")
-        self._tasks.start(when(lane.overweight, Cause.OVERWEIGHT), "weight")
+        self._tasks.start(death(), "death")
         tab.page.on("crash", lambda _: self.stop(Cause.CRASHED))
         tab.page.on("close", lambda _: self.stop(Cause.CLOSED))
 
     async def _visit(self, tab: Tab, lane: Lane, chromium: Chromium) -> None:
         outcome = self._outcome
+        has_script = outcome.request.script is not None
         try:
-            try:
-                if outcome.request.script is not None:
-                    await self._unless_stopped(steps.check_script(tab, outcome), chromium)
-                await self._unless_stopped(steps.load(tab, lane, outcome), chromium)
-                if outcome.status == "ok" and outcome.request.script is not None:
-                    await self._unless_stopped(steps.run_script(tab, outcome), chromium)
-            except StoppedError as stopped:
-                if stopped.cause is not Cause.OVERWEIGHT:
-                    raise
-                # Cut off from its network, the page still shows what it has.
-                outcome.fail("error", f"{stopped}: {self._limits.page_bytes} bytes")
-                self._stopped = asyncio.get_running_loop().create_future()
+            if has_script:
+                await self._unless_stopped(steps.check_script(tab, outcome), chromium)
+            await self._unless_stopped(steps.load(tab, lane, outcome), chromium)
+            if outcome.status == "ok" and has_script:
+                await self._unless_stopped(steps.run_script(tab, outcome), chromium)
             if outcome.status in ("ok", "timeout") or lane.overweight.is_set():
                 work = steps.look(tab, lane, outcome, self._limits.screenshot_bytes)
                 await self._unless_stopped(work, chromium)
         except StoppedError as stopped:
-            if stopped.cause not in (Cause.CRASHED, Cause.CLOSED, Cause.OVERWEIGHT):
+            if stopped.cause not in (Cause.CRASHED, Cause.CLOSED):
                 raise
             outcome.fail("error", str(stopped))
+        if lane.overweight.is_set():
+            outcome.fail("error", f"the page loads more than {self._limits.page_bytes} bytes")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None], chromium: Chromium) -> None:
         """Run ``work`` until it ends, or the visit is stopped: then raise StoppedError."""
