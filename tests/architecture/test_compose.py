@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from operator_svc.commands.devpeers import command as devpeers
 from operator_svc.settings import BrowserSettings, Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +67,19 @@ def test_containers_are_confined(services: dict[str, Any]) -> None:
     (profile,) = [o for o in browser["security_opt"] if o.startswith("seccomp=")]
     assert (FILE.parent / profile.partition("=")[2]).is_file()
     assert "vx11" not in browser["networks"]
+
+
+def test_stand_ins_answer_where_the_neighbours_would(services: dict[str, Any]) -> None:
+    settings, _ = load(Settings, environment(services["operator"]))
+    aliases = set(services["stand-ins"]["networks"]["vx11"]["aliases"])
+    wanted = {settings.switch_url, settings.hermes_url, settings.shub_url}
+    assert {urlsplit(url).hostname for url in (*wanted, settings.tentaculo_link_url)} == aliases
+    ports = {
+        parameter.name: parameter.default
+        for parameter in devpeers.params
+        if parameter.name and parameter.name.endswith("_port")
+    }
+    assert set(ports.values()) == {
+        urlsplit(url).port for url in (*wanted, settings.tentaculo_link_url)
+    }
+    assert services["stand-ins"]["command"][0] == devpeers.name
