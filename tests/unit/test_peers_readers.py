@@ -175,6 +175,14 @@ def test_event_streams_that_are_failures(stream: bytes) -> None:
     assert not reader.done
 
 
+@pytest.mark.parametrize("reader", [Vx11Reader(), OpenAiReader()])
+def test_what_came_in_the_same_read_before_a_fault_is_kept(reader: Reader) -> None:
+    good = TOKEN if isinstance(reader, Vx11Reader) else delta(content="hi")
+    with pytest.raises(AnswerError) as caught:
+        reader.feed(good + good + b"data: rubbish\n\n" + good)
+    assert caught.value.parts == [Text("hi"), Text("hi")]
+
+
 @pytest.mark.parametrize(
     ("fields", "name", "arguments", "identity"),
     [

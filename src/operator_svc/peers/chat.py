@@ -119,6 +119,8 @@ async def stream(
     except AnswerError as error:
         peer.breaker.failed(ticket)
         said = without(prompt.message, error.said)
+        if error.parts:
+            yield error.parts
         raise peer.wrong(call, error.detail, said, error.raw) from None
     except EventTooLargeError:
         peer.breaker.succeeded(ticket)

@@ -101,15 +101,19 @@ class OpenAiReader:
     def feed(self, chunk: bytes) -> list[Part]:
         """The parts that ``chunk`` completes; what follows ``[DONE]`` is not looked at."""
         parts: list[Part] = []
-        for event in self._events(chunk):
-            if event.data.strip() == b"[DONE]":
-                parts.extend(self.end())
-                break
-            try:
-                message = _decode_chunk(event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                message = _widely(event.data)
-            self._take(message, parts)
+        try:
+            for event in self._events(chunk):
+                if event.data.strip() == b"[DONE]":
+                    parts.extend(self.end())
+                    break
+                try:
+                    message = _decode_chunk(event.data)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    message = _widely(event.data)
+                self._take(message, parts)
+        except AnswerError as error:
+            error.parts = parts
+            raise
         return parts
 
     def end(self) -> list[Part]:

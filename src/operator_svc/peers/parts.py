@@ -75,6 +75,8 @@ class AnswerError(Exception):
         self.detail = detail
         self.said = said
         self.raw = raw
+        self.parts: list[Part] = []
+        """What came before it in the same read, and is kept."""
 
 
 class Reader(Protocol):
@@ -85,7 +87,7 @@ class Reader(Protocol):
     def feed(self, chunk: bytes) -> list[Part]:
         """The parts that ``chunk`` of an event stream completes.
 
-        Raises AnswerError, or EventTooLargeError.
+        Raises AnswerError (with the parts before the fault), or EventTooLargeError.
         """
 
     def end(self) -> list[Part]:

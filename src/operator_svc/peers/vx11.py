@@ -84,20 +84,24 @@ class Vx11Reader:
     def feed(self, chunk: bytes) -> list[Part]:
         """The parts that ``chunk`` completes; what follows Done is not looked at."""
         parts: list[Part] = []
-        for event in self._events(chunk):
-            try:
-                part = _decode_token(event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                self._other(event.data, parts)
-                if self.done:
-                    break
-                continue
-            # The decoder lets no lone surrogate through, so only NUL and a half that is kept
-            # back from an earlier token can need mending here.
-            if "\0" in part.content or self._text.half or self._reasoning.half:
-                self._piece(type(part), part.content, parts)
-            elif part.content:
-                parts.append(part)
+        try:
+            for event in self._events(chunk):
+                try:
+                    part = _decode_token(event.data)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    self._other(event.data, parts)
+                    if self.done:
+                        break
+                    continue
+                # The decoder lets no lone surrogate through, so only NUL and a half that is
+                # kept back from an earlier token can need mending here.
+                if "\0" in part.content or self._text.half or self._reasoning.half:
+                    self._piece(type(part), part.content, parts)
+                elif part.content:
+                    parts.append(part)
+        except AnswerError as error:
+            error.parts = parts
+            raise
         if not self._said_something:
             self._said_something = any(not isinstance(part, Reasoning) for part in parts)
         return parts
@@ -168,15 +172,18 @@ def _words(answer: dict[str, Json]) -> str:
 
 
 def _done(answer: dict[str, Json], *, streamed: bool) -> Done:
-    answer = storable_json({name: answer.get(name) for name in Done.__struct_fields__})
     return Done(
-        provider=text_or_none(answer["provider"]),
-        decision=text_or_none(answer["decision"]),
-        latency_ms=milliseconds_or_none(answer["latency_ms"]),
-        tokens_used=count_or_none(answer["tokens_used"]),
-        reasoning=text_or_none(answer["reasoning"]),
+        provider=_label(answer.get("provider")),
+        decision=_label(answer.get("decision")),
+        latency_ms=milliseconds_or_none(answer.get("latency_ms")),
+        tokens_used=count_or_none(answer.get("tokens_used")),
+        reasoning=_label(answer.get("reasoning")),
         streamed=streamed,
     )
+
+
+def _label(value: Json) -> str | None:
+    return storable(value) if isinstance(value, str) and value else None
 
 
 def _tool_call(event: dict[str, Json]) -> ToolCall:
