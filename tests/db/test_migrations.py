@@ -82,6 +82,10 @@ AT_IT = b"""
     SELECT count(*) FROM pg_stat_activity
     WHERE query LIKE '%INTO half%' AND pid <> pg_backend_pid() AND datname = current_database()
 """
+END_IT = b"""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE query LIKE '%INTO half%' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
 WAITING = b"""
     SELECT count(*) FROM pg_stat_activity
     WHERE wait_event = 'advisory' AND datname = current_database()
@@ -291,6 +295,48 @@ async def test_a_failing_migration_is_named_and_leaves_nothing(
         assert await ours(empty_database_url) == {"one"}
     folder_of(tmp_path, _0002_two="CREATE TABLE two (id int)")
     assert await ensure(settings, folder) == ["0002.two"]
+
+
+async def test_a_connection_lost_while_migrating_is_a_temporary_error(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        ended: list[Any] = []
+        while not ended:
+            await asyncio.sleep(0.05)
+            ended = beside.execute(END_IT).fetchall()
+    with pytest.raises(OperatorError) as caught:
+        await starting
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+async def test_a_user_who_may_not_create_is_told_so(empty_postgresql_url: str) -> None:
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        beside.execute("CREATE ROLE reader LOGIN")
+    url = empty_postgresql_url.replace("postgres@", "reader@")
+    with pytest.raises(ConfigurationError, match="can not be migrated"):
+        await ensure(Settings(database_url=url))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        beside.execute("DROP ROLE reader")
+
+
+async def test_a_start_that_is_cancelled_ends_its_migration(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+
+        def at_it() -> bool:
+            return beside.execute(AT_IT).fetchall() == [(1,)]
+
+        await asyncio.to_thread(wait_for, at_it)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await asyncio.to_thread(wait_for, lambda: not at_it())
 
 
 async def test_a_server_that_has_the_file_keeps_it(

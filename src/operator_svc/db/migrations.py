@@ -142,6 +142,7 @@ async def _in_a_process(url: str, folder: Path | None) -> None:
         *arguments,
         env={**os.environ, URL_SETTING: url},
         stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,  # the server's own has one JSON object a line
         stderr=asyncio.subprocess.PIPE,
     )
     try:

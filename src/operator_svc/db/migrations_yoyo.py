@@ -25,7 +25,8 @@ from operator_svc.db.contract import unavailable
 from operator_svc.db.locations import Location
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.migrations import pending
-from operator_svc.errors import ConfigurationError
+from operator_svc.db.sqlite_groups import translated
+from operator_svc.errors import ConfigurationError, OperatorError
 
 ADVISORY_KEY = 0x0F_0E_7A_70
 """Key of the advisory lock; any number that nobody else in the database uses."""
@@ -90,7 +91,17 @@ def _attempt(work: Callable[[Any, Any], None], backend: Any, migration: Any) -> 
     try:
         work(backend, migration)
     except Exception as error:
-        raise ConfigurationError([f"the migration {migration.id} failed: {error}"]) from error
+        raise _explained(error, backend, f"the migration {migration.id} failed") from error
+
+
+def _explained(error: Exception, backend: Any, failure: str) -> Exception:
+    """What a failure means to the one who migrates: try again, or look at it."""
+    known = translated(error)  # SQLite's
+    if isinstance(known, OperatorError):
+        return known
+    if getattr(backend.connection, "closed", False):  # psycopg's
+        return unavailable(f"the connection to PostgreSQL was lost: {error}")
+    return ConfigurationError([f"{failure}: {error}"])
 
 
 def _applied(backend: Any) -> list[str]:
@@ -103,11 +114,14 @@ def _locked_backend(location: Location) -> Iterator[Any]:
     """yoyo's backend, in a session that alone may migrate for as long as it lives."""
     opened = _postgresql if location.dialect == "postgresql" else _sqlite
     with opened(location) as backend, backend:
-        backend.get_log_data = _log_data
-        backend.init_database()
-        backend.break_lock()
-        with backend.lock():
-            yield backend
+        try:
+            backend.get_log_data = _log_data
+            backend.init_database()
+            backend.break_lock()
+            with backend.lock():
+                yield backend
+        except backend.DatabaseError as error:
+            raise _explained(error, backend, "the database can not be migrated") from error
 
 
 @contextmanager
@@ -133,9 +147,11 @@ def _postgresql(location: Location) -> Iterator[Any]:
         backend.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
         backend.execute(f"SELECT pg_advisory_lock({ADVISORY_KEY})")
         backend.execute("SET lock_timeout = 0")
-    except psycopg.errors.LockNotAvailable as error:
+    except psycopg.OperationalError as error:
         backend.connection.close()
-        raise unavailable("another process is migrating this database") from error
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            raise unavailable("another process is migrating this database") from error
+        raise unavailable(f"the connection to PostgreSQL was lost: {error}") from error
     yield backend
 
 
