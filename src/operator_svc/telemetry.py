@@ -60,3 +60,21 @@ POLL_REPAIRS = Counter(
     "operator_poll_repairs_total", "Sessions whose news a poll found and no notification brought."
 )
 LEASES_LOST = Counter("operator_leases_lost_total", "Times that this process lost its lease.")
+
+HTTP_REQUESTS = Counter(
+    "operator_http_requests_total",
+    "Requests by the template of their route, method and status.",
+    ["route", "method", "status"],
+)
+HTTP_SECONDS = Histogram(
+    "operator_http_request_seconds",
+    "Time from a request's head to its answer's; websockets are not among them.",
+    ["route", "method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+TOKEN_REQUESTS = Counter(
+    "operator_token_requests_total", "Requests by the name of the token they brought.", ["token"]
+)
+CONNECTIONS_REFUSED = Counter(
+    "operator_connections_refused_total", "Connections closed for the limits.", ["reason"]
+)

@@ -24,12 +24,16 @@ def decode(body: bytes | str, struct: type[S]) -> S:
     Raises OperatorError: invalid_json for what is not JSON or nested too deep, and
     validation_error naming each field that is wrong, holds NUL or half a surrogate pair.
     """
+    return convert(loads(body), struct)
+
+
+def loads(body: bytes | str) -> Any:
+    """The JSON value of ``body``, to be given to ``convert``. Raises as ``decode`` does."""
     try:
-        plain = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         _raise_for_surrogates(body)
         raise OperatorError(ErrorCode.INVALID_JSON, "the body is not valid JSON") from error
-    return convert(plain, struct)
 
 
 def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:

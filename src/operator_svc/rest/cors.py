@@ -1,0 +1,66 @@
+"""Which pages may call from a browser, and the headers that let them (Fetch standard)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from operator_svc.errors import ErrorCode, OperatorError
+
+EXPOSED = (
+    "X-Request-ID, Retry-After, Location, ETag, Preference-Applied, RateLimit, RateLimit-Policy"
+)
+"""Answer headers that pages may read."""
+ACCEPTED = (
+    "X-VX11-Token, Content-Type, Accept, Idempotency-Key, Prefer, Last-Event-ID, X-Request-ID, "
+    "If-None-Match"
+)
+"""Request headers that pages may send."""
+PREFLIGHT_SECONDS = 600
+"""How long a browser may remember a preflight's answer."""
+
+
+def check_origin(origin: str, allowed: Collection[str]) -> None:
+    """Raises OperatorError(forbidden) for a page that may not call."""
+    if origin not in allowed:
+        raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
+
+
+def is_preflight(request: web.Request) -> bool:
+    """Whether a browser asks what it may send; such a question never has the token."""
+    return (
+        request.method == "OPTIONS"
+        and "Access-Control-Request-Method" in request.headers
+        and "Origin" in request.headers
+    )
+
+
+def preflight(allowed_methods: Collection[str]) -> web.Response:
+    """The answer to a preflight from an allowed origin."""
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": _joined(allowed_methods),
+            "Access-Control-Allow-Headers": ACCEPTED,
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+            "Vary": "Access-Control-Request-Method, Access-Control-Request-Headers",
+        },
+    )
+
+
+def options(allowed_methods: Collection[str]) -> web.Response:
+    """The answer to a bare OPTIONS, by which clients look whether they are connected."""
+    return web.Response(status=204, headers={"Allow": _joined(allowed_methods)})
+
+
+def _joined(methods: Collection[str]) -> str:
+    return ", ".join(sorted({*methods, "OPTIONS"}))
+
+
+def let_in(headers: CIMultiDict[str], origin: str) -> None:
+    """Let the page of ``origin`` read the answer."""
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Expose-Headers"] = EXPOSED
+    headers.add("Vary", "Origin")
