@@ -26,10 +26,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 TOKEN = "docs-test"
 PUBLISHED = "http://127.0.0.1:8011"
 
-BLOCK = re.compile(
-    r"^<!-- run(?P<postgresql> on postgresql)?(?:, shows: (?P<shows>.+?))? -->\n```sh\n(?P<body>.*?)^```$",
-    re.M | re.S,
-)
+MARK = r"<!-- run(?P<postgresql> on postgresql)?(?:, shows: (?P<shows>.+?))? -->"
+BLOCK = re.compile(rf"^{MARK}\n```sh\n(?P<body>.*?)^```$", re.M | re.S)
 
 
 class Block(NamedTuple):
