@@ -18,8 +18,15 @@ import aiosqlite
 import msgspec
 import pytest
 
-from operator_svc.db import ConstraintViolation, Database, Nothing, connect, sqlite
-from operator_svc.db.sqlite import run_on_thread
+from operator_svc.db import (
+    ConstraintViolation,
+    Database,
+    Nothing,
+    connect,
+    sqlite,
+    sqlite_connection,
+)
+from operator_svc.db.sqlite_connection import run_on_thread
 from operator_svc.db.sqlite_groups import Failure, Raw, Write, commit_group
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
@@ -167,7 +174,7 @@ async def test_when_sqlite_gives_a_transaction_up_the_rest_goes_on_in_another(
 async def test_a_lock_held_by_a_stranger_is_a_temporary_error(
     open_things: Any, empty_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_connection, "BUSY_SECONDS", 0.1)
     things = await open_things(empty_sqlite_url)
     with closing(sqlite3.connect(file_of(empty_sqlite_url), isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
@@ -22,8 +22,14 @@ import msgspec
 from operator_svc.db.contract import Dialect, check_params, unavailable
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
-from operator_svc.db.queries import Query, compile_statement
+from operator_svc.db.queries import Query
 from operator_svc.db.records import Reader, reader, sqlite_params
+from operator_svc.db.sqlite_connection import (
+    SqliteTransaction,
+    open_connection,
+    raw_of,
+    run_on_thread,
+)
 from operator_svc.db.sqlite_groups import (
     Failure,
     Raw,
@@ -42,30 +48,12 @@ T = TypeVar("T")
 GROUP = 256
 """Writes in one commit at most: bounds how long the first of them waits."""
 
-_BUSY_SECONDS = 5.0
-_STATEMENTS = 512
-_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -16384",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA journal_size_limit = 67108864",
-)
-
 
 class _Plan(NamedTuple):
     name: str
     params: frozenset[str]
     sql: tuple[str, ...]
     observe: Callable[[float], None]
-
-
-async def run_on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *args: Any) -> T:
-    """Run ``work`` on the connection's thread, in one hop."""
-    # aiosqlite has no public way to do this; a test holds this line to what its version does.
-    result: T = await connection._execute(work, *args)  # type: ignore[no-untyped-call]
-    return result
 
 
 class SqliteDatabase:
@@ -81,7 +69,7 @@ class SqliteDatabase:
             for q in queries.values()
         }
         self._lock = FileLock(lock_path(path))
-        self._readers = Pool(lambda _: self._connect(read_only=True), _usable, readers)
+        self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
         self._writer_turn = asyncio.Lock()
         self._queue: deque[Write] = deque()
@@ -104,7 +92,7 @@ class SqliteDatabase:
         database._lock.acquire()
         try:
             private_file(path)
-            database._writer = await database._connect()
+            database._writer = await open_connection(path)
             await database.ping()
         except (sqlite3.Error, OSError) as error:
             await database.aclose()
@@ -113,21 +101,6 @@ class SqliteDatabase:
             await database.aclose()
             raise
         return database
-
-    async def _connect(self, *, read_only: bool = False) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(
-            self._path,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            cached_statements=_STATEMENTS,
-            factory=Raw,
-        )
-        try:
-            await run_on_thread(connection, _prepare, _raw(connection), read_only)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
 
     def _plan(self, query: str, params: Mapping[str, Any]) -> _Plan:
         plan = self._plans.get(query)
@@ -159,7 +132,7 @@ class SqliteDatabase:
             connection = await self._readers.acquire(loop.time() + self._seconds)
         except sqlite3.Error as error:
             raise translated(error) from error
-        raw = _raw(connection)
+        raw = raw_of(connection)
         clock = loop.call_later(self._seconds, raw.interrupt)
         try:
             return await run_on_thread(connection, work, raw)
@@ -215,7 +188,7 @@ class SqliteDatabase:
         try:
             while self._queue and self._writer is not None:
                 async with self._writer_turn:
-                    raw = _raw(self._writer)
+                    raw = raw_of(self._writer)
                     deliver(*await run_on_thread(self._writer, self._commit_queue, raw, loop))
         finally:
             self._grouping = None
@@ -252,7 +225,7 @@ class SqliteDatabase:
             if self._writer is None:
                 raise unavailable("the database is closed")
             transaction = SqliteTransaction(self._writer)
-            _raw(self._writer).begin_unit()
+            raw_of(self._writer).begin_unit()
             await transaction.run("BEGIN IMMEDIATE")
             try:
                 yield transaction
@@ -271,53 +244,6 @@ class SqliteDatabase:
         if writer is not None:
             await writer.close()
         self._lock.release()
-
-
-class SqliteTransaction:
-    """See Transaction."""
-
-    def __init__(self, writer: aiosqlite.Connection) -> None:
-        self._writer = writer
-
-    async def run(self, sql: str, params: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
-        """Run one statement that is ready for SQLite."""
-        try:
-            return await run_on_thread(self._writer, self._writer._conn.execute, sql, params or {})
-        except sqlite3.Error as error:
-            raise translated(error) from error
-
-    async def execute(self, sql: str, /, **params: Any) -> int:
-        """See Transaction.execute."""
-        cursor = await self.run(compile_statement(sql, "sqlite").sql, sqlite_params(params))
-        return cursor.rowcount
-
-    async def executemany(self, sql: str, rows: Iterable[Mapping[str, Any]], /) -> None:
-        """See Transaction.executemany."""
-        bound = [sqlite_params(dict(row)) for row in rows]
-        text = compile_statement(sql, "sqlite").sql
-        try:
-            await run_on_thread(self._writer, self._writer._conn.executemany, text, bound)
-        except sqlite3.Error as error:
-            raise translated(error) from error
-
-    async def fetch(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
-        """See Transaction.fetch."""
-        cursor = await self.run(compile_statement(sql, "sqlite").sql, sqlite_params(params))
-        return await run_on_thread(self._writer, cursor.fetchall)
-
-
-def _raw(connection: aiosqlite.Connection) -> Raw:
-    raw = connection._conn
-    assert isinstance(raw, Raw)
-    return raw
-
-
-def _prepare(raw: Raw, read_only: bool) -> None:
-    raw.add_functions()
-    for pragma in _PRAGMAS:
-        raw.execute(pragma)
-    if read_only:
-        raw.execute("PRAGMA query_only = ON")
 
 
 def _usable(connection: aiosqlite.Connection) -> bool:

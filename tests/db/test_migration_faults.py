@@ -1,0 +1,286 @@
+"""Migrations when something goes wrong: many at once, kills in between, faults of all kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
+
+from operator_svc.db import Database, connect, migrations_yoyo
+from operator_svc.db.locations import URL_SETTING, locate
+from operator_svc.db.lockfile import FileLock
+from operator_svc.db.migrations import (
+    ensure,
+    migrate,
+    migration_ids,
+    rollback,
+)
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.settings import Settings
+
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'",
+    "postgresql": "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace",
+}
+
+
+async def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement on the database, as the service would open it."""
+    database = await connect(Settings(database_url=url))
+    try:
+        async with database.transaction() as transaction:
+            return await transaction.fetch(statement)
+    finally:
+        await database.aclose()
+
+
+async def ours(url: str) -> set[str]:
+    """The names of all that is in the database, without what is yoyo's."""
+    rows = await sql(url, TABLES[locate(url).dialect])
+    return {name for (name,) in rows if "yoyo" not in name}
+
+
+def folder_of(tmp_path: Path, **texts: str) -> Path:
+    """A folder with migrations that are the same for both engines: ``_0001_x="…"``."""
+    folder = tmp_path / "migrations"
+    for dialect in TABLES:
+        (folder / dialect).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            file = name.removeprefix("_").replace("_", ".", 1)
+            (folder / dialect / f"{file}.sql").write_text(text)
+    return folder
+
+
+SLOW = {
+    "_0001_pace": "CREATE TABLE pace (steps bigint); INSERT INTO pace VALUES (1000000000000);",
+    "_0002_slow": """
+        CREATE TABLE half (steps bigint);
+        WITH RECURSIVE step (i) AS (
+            SELECT 1 UNION ALL SELECT i + 1 FROM step WHERE i < (SELECT steps FROM pace)
+        ) INSERT INTO half SELECT count(*) FROM step;
+        CREATE TABLE whole (steps bigint);
+    """,
+}
+
+
+AT_IT = b"""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE query LIKE '%INTO half%' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+END_IT = b"""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE query LIKE '%INTO half%' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+WAITING = b"""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event = 'advisory' AND datname = current_database()
+"""
+
+
+@contextmanager
+def migrator(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that migrates."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "operator_svc.db.migrations", str(folder)],
+        env={**os.environ, URL_SETTING: url},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def take_back(url: str) -> list[str]:
+    """Take the newest migration back."""
+    return rollback(url, 1)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, 10 seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+async def test_many_processes_at_once_migrate_once(empty_postgresql_url: str) -> None:
+    settings = Settings(database_url=empty_postgresql_url)
+    known = migration_ids("postgresql")
+    await asyncio.gather(*[ensure(settings) for _ in range(4)])
+    log = await sql(empty_postgresql_url, "SELECT migration_id FROM _yoyo_log ORDER BY 1")
+    assert [row[0] for row in log] == known
+
+
+async def test_many_processes_at_once_migrate_a_file_once(empty_sqlite_url: str) -> None:
+    await asyncio.gather(*[ensure(Settings(database_url=empty_sqlite_url)) for _ in range(4)])
+    log = await sql(empty_sqlite_url, "SELECT migration_id FROM _yoyo_log ORDER BY 1")
+    assert [row[0] for row in log] == migration_ids("sqlite")
+
+
+def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_postgresql(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+
+        def seen(activity: bytes) -> bool:
+            return beside.execute(activity).fetchall() == [(1,)]
+
+        with migrator(empty_postgresql_url, folder) as first:
+            wait_for(lambda: seen(AT_IT))
+            with migrator(empty_postgresql_url, folder) as second:
+                wait_for(lambda: seen(WAITING))
+                first.send_signal(signal.SIGKILL)
+                first.wait(5)
+                beside.execute("UPDATE pace SET steps = 1")
+                assert second.wait(20) == 0, second.stderr
+        assert beside.execute("SELECT steps FROM half").fetchall() == [(1,)]
+        log = beside.execute("SELECT migration_id FROM _yoyo_log ORDER BY created_at_utc")
+        assert [row[0] for row in log] == ["0001.pace", "0002.slow"]
+
+
+async def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_sqlite(
+    empty_sqlite_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    path = locate(empty_sqlite_url).path
+    journal = path.with_name(f"{path.name}-journal")
+    with migrator(empty_sqlite_url, folder) as first:
+        await asyncio.to_thread(wait_for, lambda: path.exists() and path.stat().st_size > 0)
+        await asyncio.sleep(1)
+        assert first.poll() is None
+        first.send_signal(signal.SIGKILL)
+        first.wait(5)
+    assert await ours(empty_sqlite_url) == {"pace"}
+    assert not journal.exists()
+    await sql(empty_sqlite_url, "UPDATE pace SET steps = 1")
+    assert migrate(empty_sqlite_url, folder) == ["0002.slow"]
+    assert await ours(empty_sqlite_url) == {"pace", "half", "whole"}
+
+
+@pytest.mark.parametrize(("work", "mark"), [(migrate, "mark_one"), (take_back, "unmark_one")])
+async def test_a_migration_and_its_mark_are_one(
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[[str], object],
+    mark: str,
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise RuntimeError("killed here")
+
+    if work is migrate:
+        rollback(database_url, 1000)
+    before = await ours(database_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseBackend, mark, die)
+        with pytest.raises(ConfigurationError, match="killed here"):
+            work(database_url)
+    assert await ours(database_url) == before
+    work(database_url)
+    assert await ours(database_url) != before
+
+
+async def test_yoyos_left_over_lock_is_broken(database_url: str) -> None:
+    await sql(database_url, "INSERT INTO yoyo_lock (locked, pid) VALUES (1, 12345)")
+    started = time.monotonic()
+    assert rollback(database_url, 1)
+    assert migrate(database_url)
+    assert time.monotonic() - started < 5
+
+
+async def test_a_failing_migration_is_named_and_leaves_nothing(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    broken = "CREATE TABLE two (id int); INSERT INTO no_such_table VALUES (1);"
+    folder = folder_of(tmp_path, _0001_one="CREATE TABLE one (id int)", _0002_two=broken)
+    settings = Settings(database_url=empty_database_url)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"0002\.two failed.*no_such_table"):
+            await ensure(settings, folder)
+        assert await ours(empty_database_url) == {"one"}
+    folder_of(tmp_path, _0002_two="CREATE TABLE two (id int)")
+    assert await ensure(settings, folder) == ["0002.two"]
+
+
+async def test_a_connection_lost_while_migrating_is_a_temporary_error(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        ended: list[Any] = []
+        while not ended:
+            await asyncio.sleep(0.05)
+            ended = beside.execute(END_IT).fetchall()
+    with pytest.raises(OperatorError) as caught:
+        await starting
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+async def test_a_user_who_may_not_create_is_told_so(empty_postgresql_url: str) -> None:
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        beside.execute("CREATE ROLE reader LOGIN")
+    url = empty_postgresql_url.replace("postgres@", "reader@")
+    with pytest.raises(ConfigurationError, match="can not be migrated"):
+        await ensure(Settings(database_url=url))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+        beside.execute("DROP ROLE reader")
+
+
+async def test_a_start_that_is_cancelled_ends_its_migration(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, **SLOW)
+    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
+
+        def at_it() -> bool:
+            return beside.execute(AT_IT).fetchall() == [(1,)]
+
+        await asyncio.to_thread(wait_for, at_it)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await asyncio.to_thread(wait_for, lambda: not at_it())
+
+
+async def test_a_server_that_has_the_file_keeps_it(
+    sqlite_database: Database, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations_yoyo, "FILE_LOCK_SECONDS", 0.2)
+    with pytest.raises(ConfigurationError, match="in use by another process"):
+        migrate(sqlite_url)
+    await sqlite_database.ping()
+
+
+async def test_one_who_migrates_waits_for_the_file(sqlite_url: str) -> None:
+    path = locate(sqlite_url).path
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    lock.acquire()
+    waiting = asyncio.create_task(asyncio.to_thread(migrate, sqlite_url))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    lock.release()
+    assert await waiting == []
+
+
+async def test_a_database_that_does_not_answer_is_a_temporary_error(tmp_path: Path) -> None:
+    url = f"postgresql://postgres@/x?host={tmp_path}"
+    with pytest.raises(OperatorError) as caught:
+        migrate(url)
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    with pytest.raises(OperatorError):
+        await ensure(Settings(database_url=url))
