@@ -33,10 +33,10 @@ UPDATE operator_message SET cancel_requested = TRUE
 WHERE id = :reply_id AND status = 'streaming'
 RETURNING id AS reply_id, session_id, owner;
 
--- name: replies_to_cancel(pod_id)
--- Replies of this pod that somebody asked to stop.
-SELECT id AS reply_id, session_id, owner FROM operator_message
-WHERE owner = :pod_id AND status = 'streaming' AND cancel_requested;
+-- name: replies_of_pod(pod_id)
+-- The replies that this pod owns, and whether somebody asked to stop them.
+SELECT id AS reply_id, cancel_requested FROM operator_message
+WHERE owner = :pod_id AND status = 'streaming';
 
 -- name: replies_unowned(pod_id)
 -- Replies being written by pods without a lease, and those of this pod.

@@ -22,6 +22,7 @@ from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
 from operator_svc.services.ownership import Ownership
 from operator_svc.services.replies import Replies
+from operator_svc.services.sockets import Sockets
 from operator_svc.services.tokens import Tokens
 from operator_svc.services.watching import Watching
 from operator_svc.settings import Settings
@@ -94,8 +95,9 @@ class Operator:
             replies=self.replies,
             live=self.live,
             watching=Watching(self.live, self._events, histories, settings.resume_limit),
+            sockets=Sockets(self.tasks, settings),
         )
-        self._cancels = asyncio.Event()
+        self._others_acted = asyncio.Event()
 
     @classmethod
     async def open(cls, settings: Settings) -> Operator:
@@ -123,7 +125,7 @@ class Operator:
         self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
         if self.bus.shared:
             self.tasks.start(forever(self._poll, POLL_INTERVAL, "poll"), "poll")
-            self.tasks.start(self._stop_cancelled(), "cancels")
+            self.tasks.start(self._look_around(), "look-around")
 
     def application(self) -> web.Application:
         """The handlers, over these parts."""
@@ -143,21 +145,21 @@ class Operator:
     async def _poll(self) -> None:
         if self.live.watched:
             self.live.poll()
-        self._cancels.set()
+        self._others_acted.set()
 
     def _news(self, session_ids: Collection[str] | None) -> None:
         self.live.refresh(session_ids)
         if session_ids is None or not self.replies.sessions().isdisjoint(session_ids):
-            self._cancels.set()
+            self._others_acted.set()
 
-    async def _stop_cancelled(self) -> None:
+    async def _look_around(self) -> None:
         while True:
-            await self._cancels.wait()
-            self._cancels.clear()
+            await self._others_acted.wait()
+            self._others_acted.clear()
             try:
-                await self.replies.stop_cancelled()
+                await self.replies.look_around()
             except Exception as error:  # the next poll asks again
-                log.warning("cancels could not be read", exc_info=error)
+                log.warning("own replies could not be read", exc_info=error)
 
     async def _purge(self) -> None:
         purged = PURGE_PAGE

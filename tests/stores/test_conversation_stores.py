@@ -274,9 +274,10 @@ async def test_cancel_requests_reach_the_owner(stores: Stores) -> None:
     asked = await stores.messages.request_cancel(started.reply_id)
     assert asked is not None
     assert asked.owner == POD
-    assert [r.reply_id for r in await stores.messages.to_cancel(POD)] == [started.reply_id]
+    (owned,) = await stores.messages.of_pod(POD)
+    assert (owned.reply_id, owned.cancel_requested) == (started.reply_id, True)
     await stores.finish("s", started.reply_id, status=ReplyStatus.CANCELLED)
-    assert await stores.messages.to_cancel(POD) == []
+    assert await stores.messages.of_pod(POD) == []
     assert await stores.messages.request_cancel(started.reply_id) is None
     assert (await stores.log("s"))[-1] == (4, "reply.cancelled")
 

@@ -372,14 +372,18 @@ class Replies:
                 log.warning("a reply was ended by another pod", reply_id=running.reply_id)
                 running.lose()
 
-    async def stop_cancelled(self) -> None:
-        """Stop the replies of this pod that somebody asked, on another pod, to stop."""
-        if not self._running:
+    async def look_around(self) -> None:
+        """Stop the replies that somebody on another pod asked to stop, ended or deleted."""
+        mine = [running for running in self._running.values() if running.reading]
+        if not mine:
             return
-        for reply in await self._messages.to_cancel(self.pod_id):
-            running = self._running.get(reply.reply_id)
-            if running is not None:
+        owned = {r.reply_id: r for r in await self._messages.of_pod(self.pod_id)}
+        for running in mine:
+            reply = owned.get(running.reply_id)
+            if reply is not None and reply.cancel_requested:
                 self.cancel(running, ReplyStatus.CANCELLED)
+            elif reply is None and running.reading:
+                running.lose()
 
 
 def _metadata(done: Done, elapsed_s: float) -> dict[str, Json]:

@@ -43,6 +43,13 @@ class Streaming(Record, frozen=True):
     owner: str
 
 
+class Owned(Record, frozen=True):
+    """A reply that a pod owns, and whether somebody asked to stop it."""
+
+    reply_id: int
+    cancel_requested: bool
+
+
 class Key(msgspec.Struct, frozen=True):
     """An idempotency key: it counts within its scope, for one body."""
 
@@ -232,9 +239,9 @@ class MessageStore:
         rows = await self._db.write("reply_request_cancel", Streaming, reply_id=reply_id)
         return rows[0] if rows else None
 
-    async def to_cancel(self, pod_id: str) -> list[Streaming]:
-        """The replies of a pod that somebody asked to stop."""
-        return await self._db.fetch("replies_to_cancel", Streaming, pod_id=pod_id)
+    async def of_pod(self, pod_id: str) -> list[Owned]:
+        """The replies that a pod owns."""
+        return await self._db.fetch("replies_of_pod", Owned, pod_id=pod_id)
 
     async def unowned(self, pod_id: str) -> list[Streaming]:
         """Replies whose pod has no lease any more, and those of ``pod_id`` itself."""

@@ -1,0 +1,482 @@
+"""Several pods in one process on one database: what one writes, all show, and only one writes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from operator_svc.app import Operator
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.peers.parts import Done, Part, Prompt, Text
+from operator_svc.protocol.bodies import Chat
+from operator_svc.services.conversations import Accepted
+from operator_svc.services.outbox import Outbox
+from operator_svc.services.watching import Subscription
+from operator_svc.settings import Settings
+
+ANYBODY = Caller("tests")
+
+
+class ScriptedSwitch:
+    """A Switch whose replies are pieces that the test hands out."""
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+        self.running = 0
+        self.most_at_once = 0
+        self.closed = 0
+        self.pieces: asyncio.Queue[str | OperatorError | None] = asyncio.Queue()
+
+    async def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+        self.prompts.append(prompt)
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        try:
+            while (piece := await self.pieces.get()) is not None:
+                if isinstance(piece, OperatorError):
+                    raise piece
+                yield [Text(piece)]
+            yield [Done(provider="scripted", tokens_used=3)]
+        finally:
+            self.running -= 1
+            self.closed += 1
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def say(self, *pieces: str, end: bool = False) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
+        if end:
+            self.pieces.put_nowait(None)
+
+
+class Reader:
+    """A client that keeps what it is shown, as api.md tells clients to."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.seqs: list[int] = []
+        self.texts: dict[int, str] = {}
+        self.ended: dict[int, str] = {}
+        self.gone_at = False
+        self.blocked = False
+        self.cut_off = False
+        self.subscription: Subscription | None = None
+
+    def writable(self) -> bool:
+        return not self.blocked
+
+    def write(self, frame: bytes, seq: int | None) -> None:
+        told = msgspec.json.decode(frame)
+        self.frames.append(told)
+        if told["type"] == "event":
+            if "seq" in told:
+                self.seqs.append(told["seq"])
+            data = told["data"]
+            if told["event"].startswith("reply.") and "content" in data:
+                assert data["reply_id"] not in self.ended, "a second last event"
+                self.ended[data["reply_id"]] = told["event"]
+                self.texts[data["reply_id"]] = data["content"]
+        elif told["type"] == "delta" and told["kind"] == "text":
+            assert told["reply_id"] not in self.ended, "a delta after the last event"
+            text = self.texts.get(told["reply_id"], "")
+            assert told["offset"] == len(text), "deltas overlap or leave a gap"
+            self.texts[told["reply_id"]] = text + told["content"]
+        elif told["type"] == "reply.snapshot" and told["kind"] == "text":
+            self.texts[told["reply_id"]] = told["text"]
+
+    async def drain(self) -> None:
+        while self.blocked:
+            await asyncio.sleep(0.01)
+
+    def overflow(self) -> None:
+        self.cut_off = True
+
+    def gone(self) -> None:
+        self.gone_at = True
+
+    def events(self) -> list[str]:
+        return [f["event"] for f in self.frames if f["type"] == "event"]
+
+    def types(self) -> list[str]:
+        return [f["type"] for f in self.frames]
+
+    async def until(self, what: Callable[[], Any], within: float = 3.0) -> None:
+        deadline = time.monotonic() + within
+        while not what():
+            assert time.monotonic() < deadline, f"not in time; so far {self.types()}"
+            await asyncio.sleep(0.005)
+
+
+class Pods:
+    """Some pods on one database, each with the same scripted Switch."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.switch = ScriptedSwitch()
+        self.all: list[Operator] = []
+
+    async def start(self, **settings: Any) -> Operator:
+        quick: dict[str, Any] = {"lease_ttl": 1.0, "tick": 0.02, "chat_rate": 0, "auth": "off"}
+        operator = await Operator.open(Settings(database_url=self.url, **(quick | settings)))
+        operator.replies._switch = self.switch
+        self.all.append(operator)
+        return operator
+
+    async def kill(self, operator: Operator) -> None:
+        """As SIGKILL would: nothing more is written, nothing is given up."""
+        await operator.tasks.aclose()
+        self.all.remove(operator)
+        await operator.bus.aclose()
+        await operator.switch.aclose()
+        await operator.database.aclose()
+
+    async def aclose(self) -> None:
+        for operator in self.all:
+            await operator.aclose()
+
+
+@pytest.fixture
+async def pods(database_url: str) -> AsyncIterator[Pods]:
+    some = Pods(database_url)
+    yield some
+    await some.aclose()
+
+
+@pytest.fixture
+async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
+    some = Pods(postgresql_url)
+    yield some
+    await some.aclose()
+
+
+async def watch(
+    operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
+) -> Reader:
+    reader = Reader()
+    outbox = Outbox(reader, operator.tasks, operator.settings.outbox_bytes)
+    reader.subscription = await operator.services.watching.open(session_id, outbox)
+    if after is None:
+        reader.subscription.join()
+    else:
+        await reader.subscription.resume(after, epoch)
+    return reader
+
+
+async def chat(operator: Operator, message: str = "hi", **fields: Any) -> Accepted:
+    return await operator.conversations.start(ANYBODY, Chat(message=message, **fields))
+
+
+async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
+    pod = await pods.start()
+    early = await watch(pod, "s")
+    accepted = await chat(pod, session_id="s")
+    pods.switch.say("Guten ", "Mor", "gen 😀")
+    await early.until(lambda: early.texts.get(accepted.reply_id) == "Guten Morgen 😀")
+    late = await watch(pod, "s")
+    assert late.types() == ["reply.snapshot"]
+    pods.switch.say("!", end=True)
+    outcome = await pod.conversations.wait(accepted)
+    assert outcome is not None
+    assert outcome.content == "Guten Morgen 😀!"
+    resumed = await watch(pod, "s", after=0)
+    for reader in (early, late, resumed):
+        assert reader.texts == {accepted.reply_id: "Guten Morgen 😀!"}
+    assert early.seqs == resumed.seqs == [1, 2, 3, 4]
+    shown = [f for f in early.frames if f["type"] == "event"]
+    assert shown == [f for f in resumed.frames if f["type"] == "event"]
+    history = await pod.services.histories.page(ANYBODY, "s", limit=10, before=None)
+    assert [m.content for m in history.messages] == ["hi", "Guten Morgen 😀!"]
+
+
+async def test_another_pod_shows_the_same(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    here, there = await watch(one, "s"), await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("some ", "text")
+    await there.until(lambda: there.texts.get(accepted.reply_id) == "some text")
+    late = await watch(two, "s")
+    assert late.texts == {accepted.reply_id: "some text"}
+    answers = await asyncio.gather(
+        chat(two, session_id="s"), chat(one, session_id="s"), chat(two, session_id="s")
+    )
+    for _ in range(4):
+        shared.switch.say("x")
+    await asyncio.sleep(0.1)
+    for _ in range(4):
+        shared.switch.say(end=True)
+    for reader in (here, there, late):
+        await reader.until(lambda r=reader: len(r.ended) == 4)
+    assert here.seqs == there.seqs == list(range(1, 14))
+    assert late.seqs == list(range(4, 14))
+    assert here.texts == there.texts == late.texts
+    assert len(answers) == 3
+
+
+async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    starts = await asyncio.gather(
+        *(chat(pod, client_message_id="k") for pod in (one, two, one, two))
+    )
+    shared.switch.say("once", end=True)
+    outcomes = [
+        await pod.conversations.wait(accepted, 5)
+        for pod, accepted in zip((one, two, one, two), starts, strict=True)
+    ]
+    assert [o and o.content for o in outcomes] == ["once"] * 4
+    assert len({a.reply_id for a in starts}) == 1
+    assert len(shared.switch.prompts) == 1
+    with pytest.raises(OperatorError) as refused:
+        await chat(two, "another body", client_message_id="k")
+    assert refused.value.code is ErrorCode.CONFLICT
+    again = await chat(two, client_message_id="k")
+    assert again.reply_id == starts[0].reply_id
+
+
+async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
+    pod = await pods.start()
+    first = await chat(pod, client_message_id="k", session_id="s")
+    pods.switch.say("half")
+    pods.switch.pieces.put_nowait(OperatorError(ErrorCode.SWITCH_ERROR, "it was cut"))
+    outcome = await pod.conversations.wait(first)
+    assert outcome is not None
+    assert (outcome.status, outcome.content) == (ReplyStatus.FAILED, "half")
+    with pytest.raises(OperatorError) as failed:
+        await pod.conversations.answer(first, outcome)
+    assert failed.value.code is ErrorCode.SWITCH_ERROR
+    second = await chat(pod, client_message_id="k", session_id="s")
+    assert second.message_id == first.message_id
+    assert second.reply_id != first.reply_id
+    pods.switch.say("whole", end=True)
+    whole = await pod.conversations.wait(second)
+    assert whole is not None
+    assert whole.content == "whole"
+    history = await pod.services.histories.page(ANYBODY, "s", limit=10, before=None)
+    assert [m.status for m in history.messages] == ["complete", "failed", "complete"]
+    assert history.messages[1].metadata["error"] == "switch_error"
+
+
+async def test_cancel_on_another_pod(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("partial")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "partial")
+    begun = time.monotonic()
+    view = await two.conversations.cancel(ANYBODY, accepted.reply_id)
+    assert time.monotonic() - begun < 1.0
+    assert (view.status, view.content) == ("cancelled", "partial")
+    assert shared.switch.closed == 1
+    await reader.until(lambda: reader.ended == {accepted.reply_id: "reply.cancelled"})
+    assert (await one.conversations.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
+
+
+async def test_cancel_before_the_first_token(pods: Pods) -> None:
+    pod = await pods.start()
+    accepted = await chat(pod)
+    view = await pod.conversations.cancel(ANYBODY, accepted.reply_id)
+    assert (view.status, view.content) == ("cancelled", "")
+    assert pods.switch.running == 0
+
+
+async def test_a_dead_pods_reply_is_interrupted_once(shared: Pods) -> None:
+    one, two, three = [await shared.start() for _ in range(3)]
+    readers = [await watch(two, "s"), await watch(three, "s")]
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("kept ", "text")
+    await readers[0].until(lambda: readers[0].texts.get(accepted.reply_id) == "kept text")
+    await shared.kill(one)
+    for reader in readers:
+        await reader.until(lambda r=reader: bool(r.ended), within=5)
+        assert reader.ended == {accepted.reply_id: "reply.interrupted"}
+        assert reader.texts == {accepted.reply_id: "kept text"}
+        assert reader.seqs == [1, 2, 3, 4]
+    with pytest.raises(OperatorError) as failed:
+        await two.conversations.answer(
+            accepted, await two.conversations._wait_elsewhere("s", accepted.reply_id)
+        )
+    assert failed.value.code is ErrorCode.REPLY_INTERRUPTED
+
+
+async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("before")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "before")
+    async with two.database.transaction() as tx:
+        await tx.execute(
+            "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
+            pod=one.replies.pod_id,
+        )
+    await reader.until(lambda: bool(reader.ended), within=5)
+    shared.switch.say("after", end=True)
+    outcome = await one.conversations.wait(accepted, 3)
+    assert outcome is not None
+    assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
+    assert len(one.replies) == 0
+    fresh = await chat(one, session_id="s")
+    shared.switch.pieces = asyncio.Queue()
+    assert fresh.running is not None
+
+
+async def test_what_a_crash_left_is_interrupted_at_the_next_start(sqlite_url: str) -> None:
+    pods = Pods(sqlite_url)
+    one = await pods.start()
+    accepted = await chat(one, session_id="s")
+    pods.switch.say("left")
+    await asyncio.sleep(0.2)
+    await pods.kill(one)
+    two = await pods.start()
+    view = await two.conversations.reply(ANYBODY, accepted.reply_id)
+    assert (view.status, view.content) == ("interrupted", "left")
+    await pods.aclose()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_deleting_ends_everything_everywhere(shared: Pods, watched: bool) -> None:
+    one, two = await shared.start(), await shared.start()
+    here, there = await watch(one if watched else two, "s"), await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("x")
+    await there.until(lambda: bool(there.texts))
+    await two.conversations.delete(ANYBODY, "s")
+    for reader in (here, there):
+        await reader.until(lambda r=reader: r.gone_at)
+        assert reader.events()[-1] == "session.deleted"
+    await here.until(lambda: shared.switch.closed == 1)
+    with pytest.raises(OperatorError) as gone:
+        await one.conversations.wait(accepted, 2)
+    assert gone.value.code is ErrorCode.SESSION_NOT_FOUND
+
+
+async def test_resuming(pods: Pods) -> None:
+    pod = await pods.start(resume_limit=10)
+    for _ in range(5):
+        accepted = await chat(pod, session_id="s")
+        pods.switch.say("reply", end=True)
+        await pod.conversations.wait(accepted)
+    session = await pod.services.histories.session(ANYBODY, "s")
+    assert session.last_seq == 16
+    near = await watch(pod, "s", after=10, epoch=session.epoch)
+    assert near.seqs == list(range(11, 17))
+    assert near.types()[-1] == "resumed"
+    for after, epoch in ((2, session.epoch), (99, None), (15, "another epoch")):
+        far = await watch(pod, "s", after=after, epoch=epoch)
+        assert far.types() == ["resync"]
+        assert far.frames[0]["seq"] == 16
+        assert len(far.frames[0]["snapshot"]["messages"]) == 10
+    accepted = await chat(pod, session_id="s")
+    await near.until(lambda: near.seqs[-1] == 18)
+    assert near.subscription is not None
+    near.ended.clear()  # it asks for events that it has had
+    await near.subscription.resume(12, None)
+    assert near.seqs[-7:] == [18, 13, 14, 15, 16, 17, 18]
+    assert near.types()[-2:] == ["resumed", "reply.snapshot"]
+    pods.switch.say("more", end=True)
+    await near.until(lambda: accepted.reply_id in near.ended)
+
+
+async def test_resuming_while_much_is_happening(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    stop = asyncio.Event()
+
+    async def talk(pod: Operator) -> None:
+        while not stop.is_set():
+            accepted = await chat(pod, session_id="s")
+            shared.switch.say("a", "b", end=True)
+            await pod.conversations.wait(accepted)
+
+    talking = [asyncio.create_task(talk(pod)) for pod in (one, one, two, two)]
+    steady = await watch(two, "s", after=0)
+    readers = [steady]
+    await steady.until(lambda: steady.seqs)
+    for n in range(20):
+        readers.append(await watch((one, two)[n % 2], "s", after=max(0, steady.seqs[-1] - 20)))
+        await asyncio.sleep(0.02)
+    stop.set()
+    await asyncio.gather(*talking)
+    last = (await one.services.histories.session(ANYBODY, "s")).last_seq
+    for reader in readers:
+        await reader.until(lambda r=reader: r.seqs[-1] == last)
+        assert reader.seqs == list(range(reader.seqs[0], last + 1))
+
+
+async def test_a_slow_reader_delays_nobody(pods: Pods) -> None:
+    pod = await pods.start(outbox_bytes=4096)
+    slow, quick = await watch(pod, "s"), await watch(pod, "s")
+    accepted = await chat(pod, session_id="s")
+    await slow.until(lambda: slow.seqs == [1, 2, 3])
+    slow.blocked = True
+    pods.switch.say(*["0123456789"] * 100)
+    await quick.until(lambda: len(quick.texts.get(accepted.reply_id, "")) == 1000)
+    slow.blocked = False
+    await slow.until(lambda: slow.texts.get(accepted.reply_id) == quick.texts[accepted.reply_id])
+    assert sum(kind == "delta" for kind in slow.types()) == 1
+    slow.blocked = True
+    pods.switch.say(*["0123456789" * 10] * 100, end=True)
+    await quick.until(lambda: accepted.reply_id in quick.ended)
+    await slow.until(lambda: slow.cut_off)
+    back = await watch(pod, "s", after=slow.seqs[-1])
+    assert back.texts == quick.texts
+
+
+async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    reader = await watch(two, "s")
+    one.bus.announce = lambda session_id: None  # type: ignore[method-assign]
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("hello")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello", within=3)
+    shared.switch.say(end=True)
+    await reader.until(lambda: bool(reader.ended), within=3)
+
+
+async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> None:
+    pod = await pods.start(history_messages=3, history_chars=16)
+    for text in ("first question", "second", "third"):
+        accepted = await chat(pod, text, session_id="s")
+        pods.switch.say("answer", end=True)
+        await pod.conversations.wait(accepted)
+    assert [p.history for p in pods.switch.prompts[:3]] == [
+        [],
+        [{"role": "assistant", "content": "answer"}],
+        [{"role": "user", "content": "second"}, {"role": "assistant", "content": "answer"}],
+    ]
+    again = await chat(pod, "", session_id="s", regenerate=accepted.message_id)
+    pods.switch.say("another answer", end=True)
+    await pod.conversations.wait(again)
+    assert pods.switch.prompts[-1].message == "third"
+    history = await pod.services.histories.page(ANYBODY, "s", limit=9, before=None)
+    assert [m.content for m in history.messages[-3:]] == ["third", "answer", "another answer"]
+    assert history.messages[-1].reply_to == accepted.message_id
+
+
+async def test_a_bound_caller_sees_its_own_only(pods: Pods) -> None:
+    pod = await pods.start()
+    ana, eva = Caller("a", "client", "ana"), Caller("e", "client", "eva")
+    accepted = await pod.conversations.start(ana, Chat(message="x", session_id="s"))
+    with pytest.raises(OperatorError) as hidden:
+        await pod.conversations.start(eva, Chat(message="x", session_id="s"))
+    assert hidden.value.code is ErrorCode.SESSION_NOT_FOUND
+    for attempt in (
+        pod.services.histories.page(eva, "s", limit=1, before=None),
+        pod.conversations.reply(eva, accepted.reply_id),
+        pod.conversations.cancel(eva, accepted.reply_id),
+        pod.conversations.delete(eva, "s"),
+    ):
+        with pytest.raises(OperatorError) as hidden:
+            await attempt
+        assert hidden.value.code.status == 404
+    with pytest.raises(OperatorError) as refused:
+        await pod.conversations.start(eva, Chat(message="x", user_id="ana"))
+    assert refused.value.code is ErrorCode.FORBIDDEN
+    pods.switch.say(end=True)
+    await pod.conversations.wait(accepted)
