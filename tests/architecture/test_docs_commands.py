@@ -67,7 +67,7 @@ class Machine(NamedTuple):
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     env = {
-        "PATH": f"{python_path()}{os.pathsep}{postgresql_tools()}",
+        "PATH": f"{postgresql_tools()}{os.pathsep}{python_path()}",
         "OPERATOR_TOKEN": TOKEN,
         "OPERATOR_PORT": "0",
         "OPERATOR_LOG_FORMAT": "json",

@@ -31,10 +31,7 @@ def test_every_module_has_its_layer() -> None:
     config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     (layers,) = [c["layers"] for c in config["contracts"] if c["id"] == "layers"]
     named = {
-        name.strip(" ()")
-        for layer in layers
-        for part in layer.split("|")
-        for name in part.split(":")
+        name.strip() for layer in layers for part in layer.split("|") for name in part.split(":")
     }
     there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or _is_package(path)}
     assert there - {"__init__"} - APART == named

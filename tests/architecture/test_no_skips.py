@@ -11,29 +11,49 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+SKIPPED_WHEN_RUN = """
+import pytest
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "def test_it(): pytest.skip('no database here')",
-        "@pytest.mark.skip\ndef test_it(): pass",
-        "@pytest.mark.xfail\ndef test_it(): assert False",
-        "pytest.importorskip('no_such_module')\ndef test_it(): pass",
-        "pytest.skip('not today', allow_module_level=True)",
-    ],
-)
-def test_a_skipped_test_fails_the_run(tmp_path: Path, body: str) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_sample.py").write_text(f"import pytest\n\n{body}\n")
+def test_asks(): pytest.skip('no database here')
+
+@pytest.mark.skip
+def test_is_marked(): pass
+
+@pytest.mark.skipif(True, reason='not on this machine')
+def test_is_marked_with_a_condition(): pass
+
+@pytest.mark.xfail
+def test_is_known_to_fail(): assert False
+"""
+SKIPPED_WHEN_COLLECTED = {
+    "test_import.py": "import pytest\npytest.importorskip('no_such_module')\n",
+    "test_module.py": "import pytest\npytest.skip('not today', allow_module_level=True)\n",
+}
+
+
+def outcome(folder: Path) -> str:
+    """The run's last line."""
+    shutil.copy(ROOT / "conftest.py", folder)
+    (folder / "pytest.ini").write_text("[pytest]\n")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
-    # 1: a test failed; 2: collecting failed.
-    assert run.returncode in (1, 2), run.stdout
+    assert run.returncode != 0
     assert "tests are not skipped here" in run.stdout
+    return run.stdout.strip().splitlines()[-1]
+
+
+def test_tests_that_skip_themselves_fail(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(SKIPPED_WHEN_RUN)
+    assert outcome(tmp_path).startswith("4 failed in ")
+
+
+@pytest.mark.parametrize("name", SKIPPED_WHEN_COLLECTED)
+def test_modules_that_skip_themselves_fail(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(SKIPPED_WHEN_COLLECTED[name])
+    assert "1 error" in outcome(tmp_path)
