@@ -50,7 +50,8 @@ def outcome(folder: Path) -> str:
 
 def test_tests_that_skip_themselves_fail(tmp_path: Path) -> None:
     (tmp_path / "test_sample.py").write_text(SKIPPED_WHEN_RUN)
-    assert outcome(tmp_path).startswith("4 failed in ")
+    # A mark is seen in the set-up of a test, so it counts as an error there.
+    assert outcome(tmp_path).startswith("2 failed, 2 errors in ")
 
 
 @pytest.mark.parametrize("name", SKIPPED_WHEN_COLLECTED)
