@@ -59,7 +59,9 @@ class Site:
         """Handlers of slow pages wait for it; it is set when the site closes."""
 
     async def start(self, address: str = "127.0.0.1") -> None:
-        self._runner = web.ServerRunner(web.Server(self._handle), handler_cancellation=True)
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.5
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, address, 0).start()
         self.port = self._runner.addresses[0][1]
@@ -212,7 +214,7 @@ async def client(
     service: BrowserService, browser_settings: BrowserSettings
 ) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """A client of the module's service."""
-    server = TestServer(make_app(browser_settings, service))
+    server = TestServer(make_app(browser_settings, service), handler_cancellation=True)
     async with TestClient(server) as opened:
         yield opened
 

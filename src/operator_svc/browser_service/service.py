@@ -12,6 +12,7 @@ from operator_svc.browser_service.addresses import AllowList
 from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.gate import Gate, Resolver, SystemResolver
 from operator_svc.browser_service.keeper import Keeper
+from operator_svc.browser_service.lane import PORTS
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.browser_service.slots import Slots
 from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
@@ -60,6 +61,9 @@ class BrowserService:
         """
         if self._draining:
             raise _draining()
+        if request.scheme not in PORTS:
+            self.metrics.pages.labels("blocked").inc()
+            return _not_web(request)
         queued = time.monotonic()
         try:
             await self.slots.take()
@@ -85,7 +89,7 @@ class BrowserService:
 
     async def _run(self, visitor: Visitor, began: float) -> Visit | OperatorError:
         """The visit with its slot; errors are returned, for whoever asked may be gone."""
-        status = "died"
+        status = "unavailable"
         try:
             chromium = await self.keeper.chromium()
             visit = await visitor.run(chromium, self._gate)
@@ -96,7 +100,10 @@ class BrowserService:
             if stopped.cause is Cause.DRAINING:
                 return _draining()
             return OperatorError(
-                ErrorCode.BROWSER_UNAVAILABLE, f"{stopped.cause.value}: try again", retry_after=1
+                ErrorCode.BROWSER_UNAVAILABLE,
+                f"{stopped.cause.value}: try again",
+                retry_after=1,
+                extra={"cause": status},
             )
         except OperatorError as error:
             status = "invalid" if error.code is ErrorCode.VALIDATION_ERROR else status
@@ -120,6 +127,13 @@ class BrowserService:
         await self.keeper.aclose()
         if self._system is not None:
             self._system.close()
+
+
+def _not_web(request: NavigateRequest) -> Visit:
+    error = f"{request.scheme}: addresses are not opened"
+    return Visit(
+        status="blocked", url=request.url, final_url=request.url, error=error, duration_ms=0
+    )
 
 
 def _draining() -> OperatorError:

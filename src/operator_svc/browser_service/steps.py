@@ -86,9 +86,6 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
     the page went away meanwhile.
     """
     request = outcome.request
-    if request.scheme not in ("http", "https"):
-        outcome.fail("blocked", f"{request.scheme}: addresses are not opened")
-        return
     going = asyncio.create_task(
         tab.page.goto(request.url, wait_until=request.wait_until, timeout=outcome.left() * 1000)
     )
