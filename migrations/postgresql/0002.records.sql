@@ -28,6 +28,7 @@ CREATE TABLE operator_browser_task (
     options jsonb NOT NULL,
     owner text CHECK ((owner IS NOT NULL) = (status = 'running')),
     attempts bigint NOT NULL DEFAULT 0,
+    deaths bigint NOT NULL DEFAULT 0,
     not_before timestamptz NOT NULL DEFAULT now(),
     cancel_requested boolean NOT NULL DEFAULT FALSE,
     result jsonb,
@@ -93,7 +94,7 @@ WHERE session_id IS NOT NULL;
 CREATE INDEX operator_switch_feedback_message ON operator_switch_feedback (message_id)
 WHERE message_id IS NOT NULL;
 CREATE INDEX operator_switch_feedback_window ON operator_switch_feedback
-(created_at, engine) INCLUDE (success, latency_ms, tokens_used);
+(engine, created_at) INCLUDE (success, latency_ms, tokens_used);
 CREATE INDEX operator_switch_feedback_outbox ON operator_switch_feedback (engine, id)
 WHERE forwarded_at IS NULL AND given_up_at IS NULL;
 

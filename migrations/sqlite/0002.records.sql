@@ -28,6 +28,7 @@ CREATE TABLE operator_browser_task (
     options TEXT NOT NULL CHECK (json_valid(options)),
     owner TEXT CHECK ((owner IS NOT NULL) = (status = 'running')),
     attempts INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
     not_before TEXT NOT NULL,
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
     result TEXT CHECK (result IS NULL OR json_valid(result)),
@@ -93,7 +94,7 @@ WHERE session_id IS NOT NULL;
 CREATE INDEX operator_switch_feedback_message ON operator_switch_feedback (message_id)
 WHERE message_id IS NOT NULL;
 CREATE INDEX operator_switch_feedback_window ON operator_switch_feedback
-(created_at, engine, success, latency_ms, tokens_used);
+(engine, created_at, success, latency_ms, tokens_used);
 CREATE INDEX operator_switch_feedback_outbox ON operator_switch_feedback (engine, id)
 WHERE forwarded_at IS NULL AND given_up_at IS NULL;
 

@@ -1,0 +1,53 @@
+-- name: adjustment_get(adjustment_id, viewer)^
+-- One change of Switch, where the viewer may see it: one without a session is seen by those only
+-- who are bound to no user.
+SELECT
+    a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
+    a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
+FROM operator_switch_adjustment AS a
+LEFT JOIN operator_session AS s ON a.session_id = s.session_id
+WHERE a.id = :adjustment_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+
+-- name: adjustment_page(viewer, session_id, applied, before, page)
+-- Changes of Switch, newest first, older than the one with the id before.
+SELECT
+    a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
+    a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
+FROM operator_switch_adjustment AS a
+LEFT JOIN operator_session AS s ON a.session_id = s.session_id
+WHERE
+    a.id < :before
+    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
+    AND (CAST(:session_id AS text) IS NULL OR a.session_id = :session_id)
+    AND (CAST(:applied AS boolean) IS NULL OR a.applied = :applied)
+ORDER BY a.id DESC
+LIMIT :page;
+
+-- name: adjustment_claim(adjustment_id, pod_id, applied)
+-- Marks a change in a state as being worked on by a process, unless a living other one has it.
+UPDATE operator_switch_adjustment SET owner = :pod_id
+WHERE
+    id = :adjustment_id AND applied = :applied
+    AND (
+        owner IS NULL OR owner = :pod_id
+        OR NOT EXISTS (
+            SELECT 1 FROM operator_pod AS p
+            WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
+        )
+    )
+RETURNING
+    id, session_id, message_id, before_config, after_config, reason, applied, applied_at,
+    reverted_at, error, owner, created_at;
+
+-- name: adjustment_release(adjustment_id, pod_id)
+-- Takes the mark off again.
+UPDATE operator_switch_adjustment SET owner = NULL
+WHERE id = :adjustment_id AND owner = :pod_id
+RETURNING id;
+
+-- name: adjustment_at_work()
+-- The changes that living processes work on now.
+SELECT a.id, a.owner
+FROM operator_switch_adjustment AS a
+INNER JOIN operator_pod AS p ON a.owner = p.pod_id
+WHERE a.owner IS NOT NULL AND p.lease_until > now();

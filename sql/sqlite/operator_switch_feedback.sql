@@ -1,0 +1,115 @@
+-- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message)
+-- Stores feedback to be forwarded, and in its session the event that says so.
+UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
+WHERE session_id = :session_id AND (:viewer IS NULL OR user_id = :viewer);
+
+INSERT INTO operator_switch_feedback (
+    session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
+    not_before, created_at
+)
+SELECT
+    :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+    now(), now()
+WHERE :session_id IS NULL OR changes() = 1;
+
+INSERT INTO operator_event (session_id, seq, event, ts, data)
+SELECT
+    s.session_id, s.last_seq, 'switch_feedback.recorded', now(),
+    json_object(
+        'id', f.id, 'session_id', f.session_id, 'message_id', f.message_id, 'engine', f.engine,
+        'success', json(CASE f.success WHEN 1 THEN 'true' ELSE 'false' END),
+        'latency_ms', f.latency_ms, 'tokens_used', f.tokens_used,
+        'error_message', f.error_message, 'forwarded_at', NULL, 'created_at', f.created_at
+    )
+FROM operator_switch_feedback AS f
+INNER JOIN operator_session AS s ON f.session_id = s.session_id
+WHERE f.id = last_insert_rowid() AND changes() = 1;
+
+SELECT
+    f.id, f.session_id, f.message_id, f.engine, f.success, f.latency_ms, f.tokens_used,
+    f.error_message, f.owner, f.attempts, f.not_before, f.forwarded_at, f.given_up_at,
+    f.created_at, e.seq, e.ts, e.data
+FROM operator_switch_feedback AS f
+LEFT JOIN operator_session AS s ON f.session_id = s.session_id
+LEFT JOIN operator_event AS e ON s.session_id = e.session_id AND s.last_seq = e.seq
+WHERE f.id = last_insert_rowid() AND (:session_id IS NULL OR changes() = 1);
+
+-- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
+-- Marks feedback as forwarded or given up, and where wanted takes the next one of its engine.
+UPDATE operator_switch_feedback
+SET
+    owner = NULL,
+    attempts = attempts + 1,
+    forwarded_at = CASE WHEN :given_up THEN NULL ELSE now() END,
+    given_up_at = CASE WHEN :given_up THEN now() END
+WHERE id = :feedback_id AND owner = :pod_id;
+
+UPDATE operator_switch_feedback SET owner = :pod_id
+WHERE
+    changes() = 1 AND :go_on
+    AND id = (
+        SELECT f.id FROM operator_switch_feedback AS f
+        WHERE
+            f.engine = (
+                SELECT s.engine FROM operator_switch_feedback AS s WHERE s.id = :feedback_id
+            )
+            AND f.forwarded_at IS NULL AND f.given_up_at IS NULL
+        ORDER BY f.engine, f.id
+        LIMIT 1
+    )
+    AND not_before <= now()
+RETURNING id, engine, success, latency_ms, tokens_used, attempts;
+
+-- name: feedback_postpone(feedback_id, pod_id, seconds)
+-- Gives feedback back that could not be forwarded, to be tried again in so many seconds.
+UPDATE operator_switch_feedback
+SET owner = NULL, attempts = attempts + 1, not_before = now(:seconds)
+WHERE id = :feedback_id AND owner = :pod_id
+RETURNING id;
+
+-- name: feedback_engines(seconds, page)
+-- What feedback of the last seconds says of each engine, those with most calls first. A percentile
+-- between two latencies is weighed by its distance to each, as PostgreSQL does.
+WITH RECURSIVE names (engine) AS (
+    SELECT min(f.engine) FROM operator_switch_feedback AS f
+    UNION ALL
+    SELECT
+        (SELECT min(f.engine) FROM operator_switch_feedback AS f WHERE f.engine > n.engine)
+    FROM names AS n
+    WHERE n.engine IS NOT NULL
+),
+
+said AS (
+    SELECT
+        n.engine, count(*) AS calls, sum(f.success) AS successes, sum(f.tokens_used) AS tokens
+    FROM names AS n
+    INNER JOIN operator_switch_feedback AS f ON n.engine = f.engine
+    WHERE f.created_at >= now(-1 * :seconds)
+    GROUP BY n.engine
+),
+
+placed AS (
+    SELECT
+        f.engine, f.latency_ms,
+        row_number() OVER (PARTITION BY f.engine ORDER BY f.latency_ms) - 1 AS place,
+        count(*) OVER (PARTITION BY f.engine) - 1 AS last_place
+    FROM names AS n
+    INNER JOIN operator_switch_feedback AS f ON n.engine = f.engine
+    WHERE f.created_at >= now(-1 * :seconds) AND f.success = 1
+),
+
+latencies AS (
+    SELECT
+        p.engine,
+        sum(p.latency_ms * max(0.0, 1.0 - abs(p.place - 0.5 * p.last_place))) AS p50,
+        sum(p.latency_ms * max(0.0, 1.0 - abs(p.place - 0.95 * p.last_place))) AS p95
+    FROM placed AS p
+    GROUP BY p.engine
+)
+
+SELECT
+    s.engine, s.calls, s.successes, s.tokens, l.p50 AS latency_p50_ms, l.p95 AS latency_p95_ms
+FROM said AS s
+LEFT JOIN latencies AS l ON s.engine = l.engine
+ORDER BY s.calls DESC, s.engine ASC
+LIMIT :page;
