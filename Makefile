@@ -79,11 +79,11 @@ image-check: $(READY)  ## hadolint: the Dockerfile
 manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays render to
 	@$(BIN)/python .ci/manifests.py
 
-docs: $(READY)  ## write the tables of settings into docs/operations.md
-	@$(BIN)/python .ci/settings_table.py
+docs: $(READY)  ## write the tables of settings and metrics into docs/operations.md
+	@$(BIN)/python .ci/docs_tables.py
 
 docs-check: $(READY)
-	@$(BIN)/python .ci/settings_table.py --check
+	@$(BIN)/python .ci/docs_tables.py --check
 
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,4 @@
-"""Writes the tables of settings into docs/operations.md, from the structs that read them.
+"""Writes the tables of settings and metrics into docs/operations.md, from the code itself.
 
 ``make docs`` runs it; ``--check`` only says whether the file is as it would be written.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from operator_svc import telemetry
+from operator_svc.browser_service.metrics import Metrics
 from operator_svc.settings import BrowserSettings, Settings, variables
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
 
-STRUCTS = {"settings": Settings, "browser-settings": BrowserSettings}
-"""The name of a table's markers, and the struct that it shows."""
 
-
-def table(struct: type[Settings] | type[BrowserSettings]) -> str:
+def settings_table(struct: type[Settings] | type[BrowserSettings]) -> str:
     """The settings of ``struct`` as a Markdown table."""
     rows = ["| name | default | values | meaning |", "| --- | --- | --- | --- |"]
     for variable in variables(struct):
@@ -48,15 +50,36 @@ def values(kind: Any) -> str:
     return f"{name}, {low} to {bounds['le']:,}" if bounds else name
 
 
+def metrics_table(found: Iterable[object]) -> str:
+    """The metrics among ``found`` as a Markdown table."""
+    rows = ["| name | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in found:
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": lambda: settings_table(Settings),
+    "browser-settings": lambda: settings_table(BrowserSettings),
+    "metrics": lambda: metrics_table(vars(telemetry).values()),
+    "browser-metrics": lambda: metrics_table(vars(Metrics()).values()),
+}
+"""The name of a table's markers, and what writes it."""
+
+
 def written(text: str) -> str:
     """``text`` with each table between its markers as it should be."""
-    for name, struct in STRUCTS.items():
+    for name, table in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         head, found, rest = text.partition(begin)
         _, closed, tail = rest.partition(end)
         if not (found and closed):
             raise SystemExit(f"{FILE.name} lacks the markers {begin.strip()} and {end}")
-        text = f"{head}{begin}{table(struct)}\n{end}{tail}"
+        text = f"{head}{begin}{table()}\n{end}{tail}"
     return text
 
 
