@@ -25,6 +25,9 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
+    # The driver lost track of the connection's state: seen when the server is killed just as
+    # a statement is sent ("cannot switch to state 12; another operation (2) is in progress").
+    asyncpg.InternalClientError,
 )
 """The connection is gone (or the server starts or stops): another one may do."""
 

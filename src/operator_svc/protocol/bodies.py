@@ -19,7 +19,7 @@ KeyText = Annotated[str, Meta(min_length=1, max_length=200)]
 Hint = Annotated[str, Meta(max_length=200)]
 Summary = Annotated[str, Meta(max_length=100_000)]
 Metadata = dict[str, Any]
-MessageId = Annotated[int, Meta(ge=1, lt=2**63)]
+MessageId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class Turn(msgspec.Struct, frozen=True):

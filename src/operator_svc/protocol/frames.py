@@ -75,7 +75,7 @@ class Cancel(ClientFrame, frozen=True, kw_only=True, tag="cancel"):
 class Resume(ClientFrame, frozen=True, kw_only=True, tag="resume"):
     """Asks for the events after ``after``, and for what follows."""
 
-    after: Annotated[int, Meta(ge=0, lt=2**63)]
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     epoch: Annotated[str, Meta(max_length=64)] | None = None
 
 
@@ -191,7 +191,7 @@ class Ping(ServerFrame, frozen=True, kw_only=True, tag="ping"):
 class Pong(ServerFrame, frozen=True, kw_only=True, tag="pong"):
     """The answer to a ping, with its ``ts``."""
 
-    ts: float | int | None | UnsetType = UNSET
+    ts: float | int | UnsetType | None = UNSET
     id: FrameId | UnsetType = UNSET
 
 

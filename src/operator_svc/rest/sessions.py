@@ -20,7 +20,7 @@ EVENTS_LIMIT, EVENTS_MOST = 100, 1000
 EXPORT_STALL = 60.0
 """Seconds that a client may take for one page of an export before it is cut off."""
 
-Seq = Annotated[int, Meta(ge=0, lt=2**63)]
+Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Words = Annotated[str, Meta(max_length=500)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
 

@@ -1,0 +1,168 @@
+"""Clients of the cluster that behave as the documents tell clients to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import uuid
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+
+from tests.cluster.processes import Pod
+
+TRY_AGAIN = (409, 429, 500, 502, 503, 504)
+"""Answers after which a client tries again with the same key (the retryable ones)."""
+
+
+class Pods(Protocol):
+    """Where clients find the service."""
+
+    pods: list[Pod]
+    http: aiohttp.ClientSession
+
+
+class Chat:
+    """One chat that a writer asked for, and what it was told of it."""
+
+    def __init__(self, session_id: str, message: str) -> None:
+        self.session_id = session_id
+        self.message = message
+        self.key = uuid.uuid4().hex
+        self.attempts = 0
+        self.promised: set[int] = set()
+        self.answer: dict[str, Any] | None = None
+        self.seen: list[int | str] = []
+        """The status of each answer, or the name of the failure."""
+
+
+async def chat_until_answered(
+    cluster: Pods, chat: Chat, give_up: asyncio.Event, pause: float = 0.2
+) -> None:
+    """Ask any pod, with the same key, until one answers well or ``give_up`` is set."""
+    body = {"session_id": chat.session_id, "message": chat.message}
+    while chat.answer is None and not give_up.is_set():
+        chat.attempts += 1
+        pod = random.choice(cluster.pods)  # noqa: S311
+        try:
+            async with cluster.http.post(
+                f"{pod.url}/operator/chat",
+                json=body,
+                headers={"Idempotency-Key": chat.key},
+                timeout=aiohttp.ClientTimeout(total=20),
+            ) as answer:
+                told = await answer.json(content_type=None)
+                chat.seen.append(answer.status)
+                if "message_id" in told:
+                    chat.promised.add(told["message_id"])
+                if answer.status == 200:
+                    chat.answer = told
+                    return
+                assert answer.status in TRY_AGAIN, (answer.status, told)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            chat.seen.append(type(error).__name__)
+        await asyncio.sleep(pause * random.random())  # noqa: S311
+
+
+class Reader:
+    """A websocket client that comes back and resumes, and checks what it is shown."""
+
+    def __init__(self, cluster: Pods, session_id: str, name: str) -> None:
+        self._cluster = cluster
+        self.session_id = session_id
+        self.name = name
+        self.seq = 0
+        self.epoch: str | None = None
+        self.seqs: list[int] = []
+        self.texts: dict[int, str] = {}
+        self.ends: dict[int, dict[str, Any]] = {}
+        self.whole_by_deltas = 0
+        self.connections = 0
+        self.resyncs = 0
+        self.problems: list[str] = []
+        self.socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        while True:
+            pod = random.choice(self._cluster.pods)  # noqa: S311
+            try:
+                await self._connection(pod)
+            except (aiohttp.ClientError, TimeoutError, ConnectionError):
+                pass
+            await asyncio.sleep(0.05 + 0.2 * random.random())  # noqa: S311
+
+    async def _connection(self, pod: Pod) -> None:
+        query = f"?after={self.seq}" + (f"&epoch={self.epoch}" if self.epoch else "")
+        async with (
+            asyncio.timeout(None) as limit,
+            self._cluster.http.ws_connect(
+                f"{pod.url}/ws/{self.session_id}{query}",
+                protocols=("operator.v1",),
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                max_msg_size=0,
+            ) as socket,
+        ):
+            self.socket = socket
+            self.connections += 1
+            while True:
+                # A stopped process says nothing: the heartbeat of the tests is a second.
+                limit.reschedule(asyncio.get_running_loop().time() + 5)
+                frame = await socket.receive()
+                if frame.type is not aiohttp.WSMsgType.TEXT:
+                    return
+                self.take(msgspec.json.decode(frame.data))
+
+    def take(self, frame: dict[str, Any]) -> None:
+        """What a client does with a frame, and what it must never see."""
+        kind = frame["type"]
+        if kind == "ready":
+            self.epoch = self.epoch or frame["epoch"]
+        elif kind == "event":
+            self._event(frame)
+        elif kind == "delta" and frame["kind"] == "text":
+            self._delta(frame)
+        elif kind == "reply.snapshot" and frame["kind"] == "text":
+            if frame["reply_id"] in self.ends:
+                self.problems.append(f"a snapshot of {frame['reply_id']} after its last event")
+            self.texts[frame["reply_id"]] = frame["text"]
+        elif kind == "resync":
+            self.resyncs += 1
+            self.seq, self.epoch = frame["seq"], frame["epoch"]
+
+    def _event(self, frame: dict[str, Any]) -> None:
+        seq = frame.get("seq")
+        if seq is None:
+            return
+        if self.seqs and seq != self.seq + 1:
+            self.problems.append(f"event {seq} follows on {self.seq}")
+        self.seq = seq
+        self.seqs.append(seq)
+        data = frame["data"]
+        if frame["event"].startswith("reply.") and frame["event"] != "reply.started":
+            reply_id = data["reply_id"]
+            if reply_id in self.ends:
+                self.problems.append(f"a second last event of {reply_id}")
+            if self.texts.get(reply_id) == data["content"]:
+                self.whole_by_deltas += 1
+            self.ends[reply_id] = frame
+            self.texts[reply_id] = data["content"]
+
+    def _delta(self, frame: dict[str, Any]) -> None:
+        reply_id = frame["reply_id"]
+        if reply_id in self.ends:
+            self.problems.append(f"a delta of {reply_id} after its last event")
+        text = self.texts.get(reply_id, "")
+        if frame["offset"] != len(text):
+            self.problems.append(
+                f"a delta of {reply_id} at {frame['offset']}, where {len(text)} was due"
+            )
+        self.texts[reply_id] = text + frame["content"]
+
+    async def leave(self) -> None:
+        """Cut the connection as a lost network would."""
+        if self.socket is not None and not self.socket.closed:
+            with contextlib.suppress(Exception):
+                await self.socket.close()

@@ -1,0 +1,304 @@
+"""A search for lost, doubled or reordered facts, while processes and the database are broken.
+
+In the manner of Jepsen: writers and readers work on three processes while a nemesis kills,
+stops and cuts. Afterwards all that anybody was told is compared with what is stored.
+``CHAOS_SECONDS`` says for how long; ``make chaos`` takes minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.cluster.clients import Chat, Reader, chat_until_answered
+from tests.cluster.conftest import Cluster
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
+SESSIONS = 6
+WRITERS = 9
+READERS = 12
+SETTLE_SECONDS = 40.0
+"""After the last fault: a dead owner's lease (10 s), a sweep, and retries."""
+
+pytestmark = pytest.mark.timeout(SECONDS * 3 + 180)
+
+
+class Nemesis:
+    """Breaks things, and mends them again."""
+
+    def __init__(self, cluster: Cluster, chats: list[Chat]) -> None:
+        self._cluster = cluster
+        self._chats = chats
+        self.done: Counter[str] = Counter()
+        self.frozen_messages: set[str] = set()
+        """What was under way while a process stood still: its calls go on without it."""
+
+    async def run(self, seconds: float) -> None:
+        """Break something every second or two."""
+        acts: list[Callable[[], Awaitable[None]]] = [
+            self.kill, self.stop, self.cut_backends, self.cut_listeners, self.restart_database,
+            self.restart_pod,
+        ]  # fmt: skip
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        turn = 0
+        while loop.time() < until:
+            await asyncio.sleep(random.uniform(0.3, 1.5))  # noqa: S311
+            act = acts[turn % len(acts)]
+            turn += 1
+            await act()
+            self.done[act.__name__] += 1
+
+    def _pod(self) -> Any:
+        return random.choice(self._cluster.pods)  # noqa: S311
+
+    async def kill(self) -> None:
+        pod = self._pod()
+        await pod.end(signal.SIGKILL)
+        await self._start(pod)
+
+    async def _start(self, pod: Any) -> None:
+        for _ in range(20):
+            try:
+                await pod.start()
+                return
+            except RuntimeError:  # the database is away: an orchestrator would start it again
+                await asyncio.sleep(0.5)
+        await pod.start()
+
+    async def stop(self) -> None:
+        """Longer than a lease: others take over, and then it wakes up."""
+        pod = self._pod()
+        self.frozen_messages.update(chat.message for chat in self._chats if chat.answer is None)
+        pod.send(signal.SIGSTOP)
+        await asyncio.sleep(random.uniform(1.0, 5.0))  # noqa: S311
+        self.frozen_messages.update(chat.message for chat in self._chats if chat.answer is None)
+        pod.send(signal.SIGCONT)
+
+    async def cut_backends(self) -> None:
+        self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                      " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")  # fmt: skip
+
+    async def cut_listeners(self) -> None:
+        self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                      " WHERE application_name = 'operator-svc bus'")  # fmt: skip
+
+    def _execute(self, sql: str) -> None:
+        self._cluster.server.execute(sql)
+
+    async def restart_database(self) -> None:
+        await asyncio.to_thread(self._cluster.server.stop, signal.SIGQUIT)
+        await asyncio.sleep(random.uniform(0.0, 1.0))  # noqa: S311
+        await asyncio.to_thread(self._cluster.server.start)
+
+    async def restart_pod(self) -> None:
+        pod = self._pod()
+        assert await pod.end(signal.SIGTERM) == 0, pod.log[-20:]
+        await self._start(pod)
+
+
+async def writer(
+    cluster: Cluster, name: int, chats: list[Chat], stop: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    """Chats one after another; each is asked for until it is answered."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        session = f"s{random.randrange(SESSIONS)}"  # noqa: S311
+        chat = Chat(session, f"writer {name} message {number} [[rate=40]]")
+        chats.append(chat)
+        await chat_until_answered(cluster, chat, hurry)
+
+
+async def history_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
+    """All messages of a session, oldest first."""
+    messages: list[dict[str, Any]] = []
+    before = ""
+    while True:
+        url = f"{cluster.pods[0].url}/operator/session/{session_id}?limit=500{before}"
+        async with cluster.http.get(url) as answer:
+            if answer.status == 404:
+                return []
+            page = await answer.json(content_type=None)
+            assert answer.status == 200, page
+        messages = page["messages"] + messages
+        if page["next_before"] is None:
+            assert page["message_count"] == len(messages)
+            return messages
+        before = f"&before={page['next_before']}"
+
+
+async def events_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
+    """All events of a session."""
+    events: list[dict[str, Any]] = []
+    while True:
+        after = events[-1]["seq"] if events else 0
+        url = f"{cluster.pods[0].url}/operator/session/{session_id}/events?after={after}&limit=1000"
+        async with cluster.http.get(url) as answer:
+            if answer.status == 404:
+                return []
+            page = await answer.json(content_type=None)
+            assert answer.status == 200, page
+        events += page["events"]
+        if page["next_after"] is None:
+            return events
+
+
+async def settle(cluster: Cluster) -> None:
+    """Wait until nothing is being written any more."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SETTLE_SECONDS
+    while True:
+        try:
+            rows = cluster.server.execute(
+                "SELECT id, owner FROM operator_message WHERE status = 'streaming'",
+                cluster.url.partition("@/")[2].partition("?")[0],
+            )
+        except Exception as error:
+            rows = [repr(error)]
+        if not rows:
+            return
+        assert loop.time() < until, f"replies are still being written: {rows}"
+        await asyncio.sleep(0.3)
+
+
+async def test_nothing_is_lost_doubled_or_reordered(cluster: Cluster) -> None:
+    chats: list[Chat] = []
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    nemesis = Nemesis(cluster, chats)
+    readers = [Reader(cluster, f"s{n % SESSIONS}", f"r{n}") for n in range(READERS)]
+    reading = [asyncio.create_task(reader.run()) for reader in readers]
+    writing = [
+        asyncio.create_task(writer(cluster, name, chats, stop, hurry)) for name in range(WRITERS)
+    ]
+    try:
+        await nemesis.run(SECONDS)
+        stop.set()
+        async with asyncio.timeout(SETTLE_SECONDS + 20):
+            await asyncio.gather(*writing)
+        await settle(cluster)
+        logs = {f"s{n}": await events_of(cluster, f"s{n}") for n in range(SESSIONS)}
+        stories = {f"s{n}": await history_of(cluster, f"s{n}") for n in range(SESSIONS)}
+        await caught_up(readers, logs)
+    finally:
+        hurry.set()
+        for task in (*reading, *writing):
+            task.cancel()
+        await asyncio.gather(*reading, *writing, return_exceptions=True)
+
+    check_chats(chats, stories)
+    for session_id, log in logs.items():
+        check_log(log, stories[session_id])
+    for reader in readers:
+        check_reader(reader, logs[reader.session_id], stories[reader.session_id])
+    calls = check_calls(cluster, chats, stories, nemesis.frozen_messages)
+    for pod in cluster.pods:
+        assert pod.faults() == [], pod.faults()[0].get("exception")
+    tell(chats, stories, readers, nemesis, calls)
+
+
+async def caught_up(readers: list[Reader], logs: dict[str, list[dict[str, Any]]]) -> None:
+    """Each reader gets to the end of its session's log."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 15
+    for reader in readers:
+        last = len(logs[reader.session_id])
+        while reader.seq < last:
+            assert loop.time() < until, f"{reader.name} stays at {reader.seq} of {last}"
+            await asyncio.sleep(0.05)
+
+
+def check_chats(chats: list[Chat], stories: dict[str, list[dict[str, Any]]]) -> None:
+    """No acknowledged message is missing, and each key has one message and one whole reply."""
+    for chat in chats:
+        story = stories[chat.session_id]
+        asked = [m for m in story if m["role"] == "user" and m["content"] == chat.message]
+        assert len(asked) <= 1, f"stored {len(asked)} times: {chat.message} {chat.seen}"
+        assert {m["id"] for m in asked} >= chat.promised, f"lost: {chat.message} {chat.seen}"
+        if chat.answer is not None:
+            replies = {m["id"]: m for m in story if m["reply_to"] == chat.answer["message_id"]}
+            whole = [m for m in replies.values() if m["status"] == "complete"]
+            assert len(whole) == 1, f"{len(whole)} whole replies to {chat.message}"
+            assert whole[0]["content"] == chat.answer["reply"]
+            assert whole[0]["id"] == chat.answer["reply_id"]
+
+
+def check_log(log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
+    """Numbers without a gap, and exactly one last event for each reply, as it is stored."""
+    assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
+    ends: Counter[int] = Counter()
+    for event in log:
+        if event["event"].startswith("reply.") and event["event"] != "reply.started":
+            ends[event["data"]["reply_id"]] += 1
+    replies = {m["id"]: m for m in story if m["role"] == "assistant"}
+    assert set(ends) == set(replies)
+    assert set(ends.values()) <= {1}
+
+
+def check_reader(
+    reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]
+) -> None:
+    """It was shown every event once and in order, and has the text that is stored."""
+    assert reader.problems == [], reader.name
+    if not reader.resyncs and reader.seqs:
+        assert reader.seqs == list(range(reader.seqs[0], len(log) + 1)), reader.name
+    stored = {m["id"]: m["content"] for m in story}
+    for reply_id, text in reader.texts.items():
+        assert text == stored[reply_id], f"{reader.name} has another text of {reply_id}"
+    by_seq = {event["seq"]: event for event in log}
+    for end in reader.ends.values():
+        assert {k: v for k, v in end.items() if k != "type"} == by_seq[end["seq"]]
+
+
+def check_calls(
+    cluster: Cluster,
+    chats: list[Chat],
+    stories: dict[str, list[dict[str, Any]]],
+    frozen: set[str],
+) -> int:
+    """Never two calls for one key at once, none after a whole reply, one for each reply."""
+    total = 0
+    by_message = cluster.peers.switch.by_message
+    for chat in chats:
+        counted = by_message.get(chat.message)
+        if counted is None:
+            continue
+        total += counted.calls
+        story = stories[chat.session_id]
+        asked = [m["id"] for m in story if m["content"] == chat.message]
+        replies = [m for m in story if m["reply_to"] in asked]
+        assert counted.calls <= len(replies), f"{counted.calls} calls for {chat.message}"
+        if chat.message not in frozen:
+            assert counted.max_running <= 1, f"two calls at once for {chat.message}"
+    return total
+
+
+def tell(
+    chats: list[Chat],
+    stories: dict[str, list[dict[str, Any]]],
+    readers: list[Reader],
+    nemesis: Nemesis,
+    calls: int,
+) -> None:
+    """What was done and counted."""
+    replies = Counter(
+        m["status"] for story in stories.values() for m in story if m["role"] == "assistant"
+    )
+    print(  # noqa: T201 - it is what a reader of the test's output wants to know
+        f"\n{SECONDS:g} s; did {dict(nemesis.done)}"
+        f"\nchats {len(chats)}, answered {sum(c.answer is not None for c in chats)},"
+        f" attempts {sum(c.attempts for c in chats)}, calls to Switch {calls}"
+        f"\nreplies {dict(replies)}"
+        f"\nreaders {len(readers)}: connections {sum(r.connections for r in readers)},"
+        f" events {sum(len(r.seqs) for r in readers)}, resyncs {sum(r.resyncs for r in readers)},"
+        f" replies whole by deltas alone {sum(r.whole_by_deltas for r in readers)}"
+    )
+    assert all(chat.answer is not None for chat in chats)
+    assert sum(replies.values()) > len(chats) // 2
