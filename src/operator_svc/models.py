@@ -158,7 +158,11 @@ class ToolCall(Record, frozen=True):
 
 
 class BrowserTask(Record, frozen=True):
-    """A page to be opened, and what came of it. The screenshot is read on its own."""
+    """A page to be opened, and what came of it. The screenshot is read on its own.
+
+    ``attempts`` counts the tries that failed by the browser's fault or its owner's; in
+    ``deaths`` of them the browser died while it had the page open.
+    """
 
     id: int
     task_id: str
@@ -169,6 +173,7 @@ class BrowserTask(Record, frozen=True):
     options: Json
     owner: str | None
     attempts: int
+    deaths: int
     not_before: datetime
     cancel_requested: bool
     result: Json

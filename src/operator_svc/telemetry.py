@@ -59,6 +59,10 @@ BUS_DELAY_SECONDS = Histogram(
 POLL_REPAIRS = Counter(
     "operator_poll_repairs_total", "Sessions whose news a poll found and no notification brought."
 )
+BROWSER_TASKS = Counter(
+    "operator_browser_tasks_total", "Browser tasks by how they ended.", ["status"]
+)
+BROWSER_QUEUE = Gauge("operator_browser_queue", "Browser tasks of all processes that wait.")
 LEASES_LOST = Counter("operator_leases_lost_total", "Times that this process lost its lease.")
 
 HTTP_REQUESTS = Counter(

@@ -15,11 +15,15 @@ from operator_svc.browser_service.keeper import Keeper
 from operator_svc.browser_service.lane import PORTS
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.browser_service.slots import Slots
+from operator_svc.browser_service.tab import ChromiumGoneError
 from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.settings import BrowserSettings
 
 log = structlog.get_logger(__name__)
+
+TRIES = 3
+"""How many Chromiums may turn out dead before a page is given up that none has opened."""
 
 
 class BrowserService:
@@ -91,8 +95,7 @@ class BrowserService:
         """The visit with its slot; errors are returned, for whoever asked may be gone."""
         status = "unavailable"
         try:
-            chromium = await self.keeper.chromium()
-            visit = await visitor.run(chromium, self._gate)
+            visit = await self._open(visitor)
             status = visit.status
             return visit
         except StoppedError as stopped:
@@ -115,6 +118,15 @@ class BrowserService:
             self.metrics.pages.labels(status).inc()
             self.metrics.seconds.observe(seconds)
             self.metrics.transferred.inc(visitor.transferred)
+
+    async def _open(self, visitor: Visitor) -> Visit:
+        """Visit the page; in another Chromium where the first one turns out dead before it."""
+        for _ in range(TRIES):
+            try:
+                return await visitor.run(await self.keeper.chromium(), self._gate)
+            except ChromiumGoneError:
+                continue
+        raise OperatorError(ErrorCode.BROWSER_UNAVAILABLE, "Chromium opens no page", retry_after=5)
 
     async def aclose(self) -> None:
         """Stop all visits, answer those who wait, and end Chromium."""

@@ -1,0 +1,94 @@
+-- name: browser_task_get(task_id, viewer)^
+-- One task, where the viewer may see it.
+SELECT
+    id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
+    cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,
+    screenshot_etag
+FROM operator_browser_task
+WHERE task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer);
+
+-- name: browser_task_screenshot(task_id)^
+-- The picture of a task.
+SELECT task_id, screenshot, screenshot_etag
+FROM operator_browser_task
+WHERE task_id = :task_id AND screenshot_etag IS NOT NULL;
+
+-- name: browser_task_ahead(not_before, id)^
+-- How many tasks will be begun before the one that is due then.
+SELECT count(*) AS tasks
+FROM operator_browser_task
+WHERE status = 'pending' AND (not_before, id) < (:not_before, :id);
+
+-- name: browser_tasks_waiting(most)^
+-- How many tasks wait, and how many of them are due; no more than so many are counted.
+SELECT
+    count(*) AS pending,
+    coalesce(sum(CASE WHEN w.not_before <= now() THEN 1 ELSE 0 END), 0) AS due
+FROM (
+    SELECT not_before FROM operator_browser_task
+    WHERE status = 'pending'
+    ORDER BY not_before, id
+    LIMIT :most
+) AS w;
+
+-- name: browser_tasks_unowned(pod_id)
+-- Tasks that pods without a lease run, and those of this pod.
+SELECT
+    t.id, t.task_id, t.session_id, t.user_id, t.url, t.status, t.options, t.owner, t.attempts,
+    t.deaths, t.not_before, t.cancel_requested, t.result, t.error, t.duration_ms, t.created_at,
+    t.started_at, t.completed_at, t.screenshot_etag
+FROM operator_browser_task AS t
+LEFT JOIN operator_pod AS p ON t.owner = p.pod_id
+WHERE
+    t.status = 'running'
+    AND (t.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());
+
+-- name: browser_task_request_cancel(task_id)
+-- Asks the pod that runs a task to stop.
+UPDATE operator_browser_task SET cancel_requested = TRUE
+WHERE task_id = :task_id AND status = 'running'
+RETURNING task_id;
+
+-- name: browser_tasks_page(status, before, page)
+-- All tasks, newest first, without the large parts of what came of them.
+SELECT
+    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
+    started_at, completed_at, screenshot_etag,
+    CAST(result ->> 'http_status' AS bigint) AS http_status,
+    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
+    result ->> 'final_url' AS final_url
+FROM operator_browser_task
+WHERE id < :before AND (CAST(:status AS text) IS NULL OR status = :status)
+ORDER BY id DESC
+LIMIT :page;
+
+-- name: browser_tasks_page_of_user(user_id, status, before, page)
+-- The tasks of a user, newest first.
+SELECT
+    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
+    started_at, completed_at, screenshot_etag,
+    CAST(result ->> 'http_status' AS bigint) AS http_status,
+    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
+    result ->> 'final_url' AS final_url
+FROM operator_browser_task
+WHERE
+    user_id = :user_id AND id < :before
+    AND (CAST(:status AS text) IS NULL OR status = :status)
+ORDER BY id DESC
+LIMIT :page;
+
+-- name: browser_tasks_page_of_session(session_id, user_id, status, before, page)
+-- The tasks of a session, newest first.
+SELECT
+    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
+    started_at, completed_at, screenshot_etag,
+    CAST(result ->> 'http_status' AS bigint) AS http_status,
+    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
+    result ->> 'final_url' AS final_url
+FROM operator_browser_task
+WHERE
+    session_id = :session_id AND id < :before
+    AND (CAST(:user_id AS text) IS NULL OR user_id = :user_id)
+    AND (CAST(:status AS text) IS NULL OR status = :status)
+ORDER BY id DESC
+LIMIT :page;

@@ -1,0 +1,257 @@
+-- name: browser_task_add(task_id, session_id, viewer, user_id, url, options, data)
+-- Stores a task in a session that exists or, where session_id is NULL, in none.
+WITH session AS MATERIALIZED (
+    SELECT session_id, user_id FROM operator_session
+    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
+    FOR NO KEY UPDATE
+),
+
+place AS (
+    SELECT session_id, user_id FROM session
+    UNION ALL
+    SELECT CAST(NULL AS text), CAST(:user_id AS text) WHERE CAST(:session_id AS text) IS NULL
+),
+
+added AS (
+    INSERT INTO operator_browser_task (task_id, session_id, user_id, url, status, options)
+    SELECT :task_id, session_id, user_id, :url, 'pending', :options FROM place
+    RETURNING session_id, created_at
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET
+        last_seq = s.last_seq + 1,
+        updated_at = now(),
+        active_at = CASE
+            WHEN s.active_at < now() - interval '1 minute' THEN now() ELSE s.active_at
+        END
+    FROM added
+    WHERE s.session_id = added.session_id
+    RETURNING s.session_id, s.last_seq
+),
+
+fact AS MATERIALIZED (
+    SELECT
+        n.session_id, n.last_seq,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'created_at',
+            to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) AS data
+    FROM added AS a
+    LEFT JOIN numbered AS n ON a.session_id = n.session_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT session_id, last_seq, 'browser_task.queued', data FROM fact
+    WHERE last_seq IS NOT NULL
+)
+
+SELECT last_seq, data, now() AS ts FROM fact;
+
+-- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, url, options, data)
+-- Stores a task in a new session.
+WITH session AS (
+    INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq)
+    VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 2)
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id, user_id, source, last_seq
+),
+
+added AS (
+    INSERT INTO operator_browser_task (task_id, session_id, user_id, url, status, options)
+    SELECT :task_id, session_id, user_id, :url, 'pending', :options FROM session
+    RETURNING session_id, created_at
+),
+
+fact AS MATERIALIZED (
+    SELECT
+        s.session_id, s.last_seq, s.user_id, s.source,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'created_at',
+            to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) AS data
+    FROM added AS a
+    INNER JOIN session AS s ON a.session_id = s.session_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT
+        session_id, 1, 'session.created',
+        jsonb_build_object('session_id', session_id, 'user_id', user_id, 'source', source)
+    FROM fact
+    UNION ALL
+    SELECT session_id, last_seq, 'browser_task.queued', data FROM fact
+)
+
+SELECT last_seq, data, now() AS ts FROM fact;
+
+-- name: browser_task_claim(pod_id)
+-- The first task that is due becomes this pod's. Nothing is waited for: a task that another pod
+-- claims is passed over, and one whose session is just written to is left for a moment later.
+WITH due AS MATERIALIZED (
+    SELECT id, session_id FROM operator_browser_task
+    WHERE status = 'pending' AND not_before <= now()
+    ORDER BY not_before, id
+    LIMIT 1
+    FOR NO KEY UPDATE SKIP LOCKED
+),
+
+session AS MATERIALIZED (
+    SELECT s.session_id FROM operator_session AS s
+    WHERE s.session_id = (SELECT d.session_id FROM due AS d)
+    FOR NO KEY UPDATE SKIP LOCKED
+),
+
+claimed AS (
+    UPDATE operator_browser_task AS t
+    SET status = 'running', owner = :pod_id, started_at = now()
+    FROM due
+    WHERE
+        t.id = due.id
+        AND (due.session_id IS NULL OR due.session_id = (SELECT s.session_id FROM session AS s))
+    RETURNING
+        t.id, t.task_id, t.session_id, t.user_id, t.url, t.status, t.options, t.owner, t.attempts,
+        t.deaths, t.not_before, t.cancel_requested, t.result, t.error, t.duration_ms,
+        t.created_at, t.started_at, t.completed_at, t.screenshot_etag
+),
+
+numbered AS (
+    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
+    FROM claimed
+    WHERE s.session_id = claimed.session_id
+    RETURNING s.session_id, s.last_seq
+),
+
+fact AS MATERIALIZED (
+    SELECT
+        c.*, n.last_seq,
+        jsonb_build_object(
+            'task_id', c.task_id, 'session_id', c.session_id, 'url', c.url, 'status', c.status,
+            'attempts', c.attempts, 'title', NULL, 'text_snippet', NULL, 'final_url', NULL,
+            'http_status', NULL, 'screenshot_path', NULL, 'error', NULL, 'duration_ms', NULL,
+            'created_at',
+            to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'started_at',
+            to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'completed_at', NULL
+        ) AS data
+    FROM claimed AS c
+    LEFT JOIN numbered AS n ON c.session_id = n.session_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT session_id, last_seq, 'browser_task.started', data FROM fact
+    WHERE last_seq IS NOT NULL
+)
+
+SELECT
+    id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
+    cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,
+    screenshot_etag, last_seq, data, now() AS ts
+FROM fact;
+
+-- name: browser_task_release(task_id, session_id, owner, attempts, deaths, delay, data)
+-- A running task waits for its next try; one that was asked to stop is left to be ended.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
+),
+
+released AS (
+    UPDATE operator_browser_task AS t
+    SET
+        status = 'pending', owner = NULL, started_at = NULL,
+        attempts = :attempts, deaths = :deaths,
+        not_before = CASE
+            WHEN CAST(:delay AS double precision) > 0
+                THEN now() + make_interval(secs => CAST(:delay AS double precision))
+            ELSE t.not_before
+        END
+    WHERE
+        (CAST(:session_id AS text) IS NULL OR EXISTS (SELECT 1 FROM session))
+        AND t.task_id = :task_id AND t.owner = :owner AND t.status = 'running'
+        AND NOT t.cancel_requested
+    RETURNING t.session_id
+),
+
+numbered AS (
+    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
+    FROM released
+    WHERE s.session_id = released.session_id
+    RETURNING s.session_id, s.last_seq
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT session_id, last_seq, 'browser_task.queued', :data FROM numbered
+)
+
+SELECT n.last_seq, CAST(:data AS jsonb) AS data, now() AS ts
+FROM released AS r
+LEFT JOIN numbered AS n ON r.session_id = n.session_id;
+
+-- name: browser_task_end(task_id, session_id, owner, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
+-- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
+WITH session AS MATERIALIZED (
+    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
+),
+
+ended AS (
+    UPDATE operator_browser_task AS t
+    SET
+        status = :status, owner = NULL, attempts = :attempts, deaths = :deaths,
+        result = :result, error = :error, duration_ms = :duration_ms,
+        screenshot = :screenshot, screenshot_etag = :screenshot_etag, completed_at = now()
+    WHERE
+        (CAST(:session_id AS text) IS NULL OR EXISTS (SELECT 1 FROM session))
+        AND t.task_id = :task_id AND t.status IN ('pending', 'running')
+        AND t.owner IS NOT DISTINCT FROM CAST(:owner AS text)
+    RETURNING t.session_id, t.completed_at
+),
+
+numbered AS (
+    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
+    FROM ended
+    WHERE s.session_id = ended.session_id
+    RETURNING s.session_id, s.last_seq
+),
+
+fact AS MATERIALIZED (
+    SELECT
+        n.session_id, n.last_seq,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'completed_at',
+            to_char(e.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) AS data
+    FROM ended AS e
+    LEFT JOIN numbered AS n ON e.session_id = n.session_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT session_id, last_seq, :event, data FROM fact WHERE last_seq IS NOT NULL
+)
+
+SELECT last_seq, data, now() AS ts FROM fact;
+
+-- name: browser_tasks_states(task_ids)
+-- How some tasks stand.
+SELECT task_id, status, owner, cancel_requested FROM operator_browser_task
+WHERE task_id = ANY(CAST(:task_ids AS text[]));
+
+-- name: browser_screenshots_purge(days, page)
+-- Deletes the pictures of tasks that ended more than so many days ago.
+UPDATE operator_browser_task SET screenshot = NULL, screenshot_etag = NULL
+WHERE
+    id IN (
+        SELECT o.id FROM operator_browser_task AS o
+        WHERE
+            o.screenshot_etag IS NOT NULL
+            AND o.completed_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+        ORDER BY o.completed_at
+        LIMIT :page
+    )
+RETURNING task_id;

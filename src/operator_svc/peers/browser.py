@@ -1,0 +1,248 @@
+"""The browser service, which opens pages of strangers in a process of its own.
+
+What matters to its caller is told apart: a page that failed has an answer; a service that was
+away or died under the page has none, and the page may be opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import Literal
+
+import aiohttp
+import msgspec
+import structlog
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Json
+from operator_svc.peers.transport import (
+    PASSING,
+    SAID_BYTES,
+    SAID_TIMEOUT,
+    TOKEN_HEADER,
+    AddHeaders,
+    Failures,
+    PeerLostError,
+    Transport,
+    read_bounded,
+)
+from operator_svc.protocol.decoding import MAX_DEPTH
+from operator_svc.protocol.text import loads, storable_json
+from operator_svc.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+NAME = "the browser service"
+BROWSER = Failures(ErrorCode.PEER_ERROR, ErrorCode.BROWSER_UNAVAILABLE, ErrorCode.PEER_TIMEOUT)
+CONNECT_TIMEOUT = 3.0
+GRACE = 10.0
+"""Seconds beyond a page's own time after which the service is asked whether it still lives; it
+may be busy with other pages before this one. Asked again as often as that."""
+HEALTH_TIMEOUT = 5.0
+MAX_ANSWER_BYTES = 32 * 2**20
+MAX_SCREENSHOT_BYTES = 8 * 2**20
+"""Twice what the service sends unless it is told otherwise (BROWSER_SCREENSHOT_BYTES)."""
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class BrowserAwayError(OperatorError):
+    """The page was not opened, or nobody knows: the service is away, hangs or is about to stop.
+
+    ``answered`` is True where something answered in its place or by itself.
+    """
+
+    def __init__(self, detail: str, *, answered: bool = False) -> None:
+        super().__init__(ErrorCode.BROWSER_UNAVAILABLE, detail)
+        self.answered = answered
+
+
+class BrowserDiedError(OperatorError):
+    """Chromium, or the whole service, died while it had the page."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorCode.BROWSER_UNAVAILABLE, detail)
+
+
+class BrowserBusyError(OperatorError):
+    """The service's queue is full; ``retry_after`` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(
+            ErrorCode.RATE_LIMITED, f"{NAME} has too much to do", retry_after=retry_after
+        )
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of opening a page; all text is storable. ``screenshot`` is a PNG."""
+
+    status: Literal["ok", "timeout", "error", "blocked"]
+    url: str
+    final_url: str
+    http_status: int | None = None
+    title: str = ""
+    text: str = ""
+    links: list[dict[str, Json]] = []
+    screenshot: bytes | None = None
+    script_result: Json = None
+    console: list[str] = []
+    error: str | None = None
+    duration_ms: int
+
+
+class _Problem(msgspec.Struct):
+    error: str = ""
+    cause: str = ""
+
+
+class _BrowserTransport(Transport):
+    """Knows what the service's refusals mean."""
+
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, call: str, hide: str
+    ) -> OperatorError:
+        status = response.status
+        if status != 429 and status not in PASSING:
+            return await super()._refusal(response, call, hide)
+        if status == 429:
+            after = response.headers.get("Retry-After", "")
+            short = after.isdecimal() and len(after) <= 4
+            return BrowserBusyError(float(after) if short else 1.0)
+        try:
+            async with asyncio.timeout(SAID_TIMEOUT):
+                body = await read_bounded(response, SAID_BYTES, cut=True) or b""
+            said = msgspec.json.decode(body, type=_Problem)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
+            said = _Problem()  # whoever it is: the service is not to be had
+        log.warning("peer refused", peer=self.name, call=call, status=status, cause=said.cause)
+        if said.cause == "died":
+            return BrowserDiedError("Chromium died under the page")
+        return BrowserAwayError(f"{NAME} answered with HTTP status {status}", answered=True)
+
+    def timed_out(self, call: str, limit: str) -> OperatorError:
+        """A service that can't be reached in time is away."""
+        super().timed_out(call, limit)
+        return BrowserAwayError(f"{NAME} did not answer in time ({limit})")
+
+
+class Browser:
+    """Opens pages, each in its own time; as many at once as are asked for."""
+
+    def __init__(self, url: str, token: str = "", *, add_headers: AddHeaders | None = None) -> None:
+        headers = {TOKEN_HEADER: token} if token else {}
+        self._transport = _BrowserTransport(
+            NAME, url, headers, BROWSER, CONNECT_TIMEOUT, add_headers
+        )
+        self.grace = GRACE
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def navigate(self, url: str, options: Mapping[str, Json], seconds: float) -> Visit:
+        """Open ``url``, which may take ``seconds``, when its turn comes; cancelling stops it.
+
+        Raises BrowserAwayError, BrowserDiedError, BrowserBusyError, PeerRefusedError where the
+        service does not take the request, and OperatorError(peer_error) for nonsense.
+        """
+        body = msgspec.json.encode({"url": url, **options})
+        try:
+            async with asyncio.timeout(None) as clock:
+                watch = asyncio.create_task(self._watch(clock, seconds))
+                try:
+                    raw = await self._post(body, url)
+                finally:
+                    watch.cancel()
+        except TimeoutError:
+            raise self._transport.timed_out("POST /navigate", "total") from None
+        if raw is None:
+            raise self._transport.wrong("POST /navigate", "its answer is too large")
+        return self._read(raw)
+
+    async def _post(self, body: bytes, url: str) -> bytes | None:
+        try:
+            response = await self._transport.open("POST", "/navigate", body, hide=url)
+            try:
+                return await read_bounded(response, MAX_ANSWER_BYTES)
+            finally:
+                response.close()
+        except aiohttp.ClientError as error:
+            raise BrowserDiedError(f"{NAME} broke off its answer") from error
+        except PeerLostError as error:
+            if error.code is ErrorCode.BROWSER_UNAVAILABLE:
+                raise BrowserAwayError(error.detail) from error
+            raise BrowserDiedError(error.detail) from error
+
+    async def _watch(self, clock: asyncio.Timeout, seconds: float) -> None:
+        """End the call when the service gives no sign of life any more."""
+        alive, pause = True, seconds + self.grace
+        while alive:
+            await asyncio.sleep(pause)
+            alive, pause = await self.alive(), self.grace
+        clock.reschedule(asyncio.get_running_loop().time())
+
+    async def alive(self) -> bool:
+        """Whether the service answers, be it only that it has no browser now."""
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT):
+                (await self._transport.open("GET", "/health")).close()
+        except BrowserAwayError as error:
+            return error.answered
+        except (OperatorError, TimeoutError):
+            return False
+        return True
+
+    def _read(self, raw: bytes) -> Visit:
+        try:
+            plain = loads(raw)
+            if not isinstance(plain, dict):
+                raise ValueError("it is no object")
+            faults = []
+            if _too_deep(plain.get("script_result")):
+                plain["script_result"] = None
+                faults.append(f"the script's result is nested deeper than {MAX_DEPTH} levels")
+            picture = _picture(plain.pop("screenshot", None))
+            if picture is not None and len(picture) > MAX_SCREENSHOT_BYTES:
+                picture = None
+                faults.append("the screenshot is too large")
+            visit = msgspec.convert(storable_json(plain), Visit)
+        except (ValueError, msgspec.ValidationError, RecursionError) as fault:
+            raise self._transport.wrong(
+                "POST /navigate", "its answer makes no sense", str(fault), raw
+            ) from fault
+        error = "; ".join(filter(None, (visit.error, *faults))) or None
+        return msgspec.structs.replace(visit, screenshot=picture, error=error)
+
+
+def _too_deep(value: Json) -> bool:
+    """Whether JSON is nested deeper than what a client may send, too."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+    return bool(level)
+
+
+def _picture(encoded: Json) -> bytes | None:
+    """The PNG, if there is one; raises ValueError where it is something else."""
+    if encoded is None:
+        return None
+    if not isinstance(encoded, str):
+        raise ValueError("the screenshot is no text")
+    picture = base64.b64decode(encoded, validate=True)
+    if not picture.startswith(PNG):
+        raise ValueError("the screenshot is no PNG")
+    return picture
+
+
+def make_browser(settings: Settings, *, add_headers: AddHeaders | None = None) -> Browser | None:
+    """The browser service as ``settings`` describe it; None where there is none."""
+    if not settings.browser_url:
+        return None
+    token = settings.browser_token or settings.token
+    return Browser(settings.browser_url, token, add_headers=add_headers)
