@@ -12,3 +12,13 @@ LIMIT :page;
 -- name: event_oldest(session_id)^
 -- The number of the oldest event that is kept, or NULL.
 SELECT min(seq) AS seq FROM operator_event WHERE session_id = :session_id;
+
+-- name: events_of_message(session_id, message_id)
+-- The events that are about one message, in order.
+SELECT
+    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
+    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+FROM operator_event AS e
+LEFT JOIN operator_message AS m ON e.message_id = m.id
+WHERE e.session_id = :session_id AND e.message_id = :message_id
+ORDER BY e.seq;

@@ -12,6 +12,7 @@ from operator_svc.services.conversations import Conversations
 from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
 from operator_svc.services.replies import Replies
+from operator_svc.services.sockets import Sockets
 from operator_svc.services.tokens import Tokens
 from operator_svc.services.watching import Watching
 from operator_svc.settings import Settings
@@ -30,6 +31,7 @@ class Services:
     replies: Replies
     live: Live
     watching: Watching
+    sockets: Sockets
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -117,11 +117,11 @@ class LiveReply:
             parts[:] = ["".join(parts)]
         return parts[0] if parts else ""
 
-    def text_from(self, offset: int) -> str:
+    def text_from(self, offset: int, kind: Kind = "text") -> str:
         """The text from a number of code points on; cheap where that is near the end."""
-        parts = self.parts["text"]
+        parts = self.parts[kind]
         tail: list[str] = []
-        start = self.ends["text"]
+        start = self.ends[kind]
         for part in reversed(parts):
             if start <= offset:
                 break
@@ -155,6 +155,8 @@ class Feed:
         self.waiters: set[Callable[[LiveEvent | None], None]] = set()
         self.replies: dict[int, LiveReply] = {}
         self.deleted = False
+        self.lost = False
+        self.stale = False
         self.loading: asyncio.Task[None] | None = None
         self._live = live
         self._waiting: dict[int, LiveEvent] = {}
@@ -164,8 +166,20 @@ class Feed:
         """Whether it is known where the session stands."""
         return self.seen >= 0
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be shown here: clients leave, or come back for another."""
+        return self.deleted or self.lost
+
+    @property
+    def gap(self) -> bool:
+        """Whether events wait for others before them."""
+        return bool(self._waiting)
+
     def offer(self, events: Iterable[LiveEvent]) -> bool:
         """Show those events that follow on what was shown; False where a gap is left."""
+        if self.over:
+            return True
         for event in events:
             if event.seq > self.seen:
                 self._waiting[event.seq] = event
@@ -184,18 +198,19 @@ class Feed:
 
     def _show(self, event: LiveEvent) -> None:
         self.seen = event.seq
-        for outbox in list(self.live):
-            outbox.frame(event.frame, event.seq)
+        if event.event == names.SESSION_CREATED:
+            self.user_id = event.data.get("user_id")
+        # First those who may find that somebody must not be shown it.
         for waiter in list(self.waiters):
             waiter(event)
+        for outbox in list(self.live):
+            outbox.frame(event.frame, event.seq)
         if event.event == names.REPLY_STARTED:
             self.watch(event.data["reply_id"])
         elif event.event in names.REPLY_ENDINGS:
             reply = self.replies.pop(event.data["reply_id"], None)
             if reply is not None:
                 reply.feed = None
-        elif event.event == names.SESSION_CREATED:
-            self.user_id = event.data.get("user_id")
 
     def watch(self, reply_id: int) -> LiveReply:
         """Show a reply's text as it comes, and first what there is of it."""
@@ -217,18 +232,34 @@ class Feed:
         if self.deleted:
             return
         self.deleted = True
-        notice = encode(
-            EventFrame(
-                seq=UNSET,
-                event=names.SESSION_DELETED,
-                session_id=self.session_id,
-                ts=datetime.now(UTC),
-                data={"session_id": self.session_id},
-            )
-        )
         for outbox in list(self.live):
-            outbox.frame(notice)
-            outbox.gone()
+            self.part(outbox)
+        self._leave()
+
+    def cut(self) -> None:
+        """Events are missing that can't be had any more: all come back and resume."""
+        self.lost = True
+        for outbox in list(self.live):
+            self.part(outbox)
+        self._leave()
+
+    def part(self, outbox: Outbox) -> None:
+        """Send away a client of a session that is over."""
+        if not self.deleted:
+            outbox.overflow()
+            return
+        notice = EventFrame(
+            seq=UNSET,
+            event=names.SESSION_DELETED,
+            session_id=self.session_id,
+            ts=datetime.now(UTC),
+            data={"session_id": self.session_id},
+        )
+        outbox.frame(encode(notice))
+        outbox.gone()
+
+    def _leave(self) -> None:
+        self.live.clear()
         for waiter in list(self.waiters):
             waiter(None)
 
@@ -307,7 +338,9 @@ class Live:
     def deleted(self, session_id: str) -> None:
         """This process has deleted the session."""
         self._bus.announce(session_id)
-        self._end(session_id)
+        feed = self._feeds.get(session_id)
+        if feed is not None:
+            self._end(feed)
 
     def refresh(self, session_ids: Collection[str] | None) -> None:
         """Read what is new in these sessions (None: in all watched ones)."""
@@ -345,8 +378,7 @@ class Live:
         feed.users -= 1
         if feed.users == 0:
             feed.forget()
-            if self._feeds.get(feed.session_id) is feed:
-                del self._feeds[feed.session_id]
+            self._drop(feed)
 
     async def _load(self, feed: Feed) -> None:
         session = await self._sessions.get(feed.session_id)
@@ -360,6 +392,8 @@ class Live:
             feed.start_from(0, None, None)
         else:
             feed.start_from(session.last_seq, session.epoch, session.user_id)
+        if feed.stale or feed.gap:  # news came while it was read, which may have missed them
+            self.refresh((feed.session_id,))
 
     # How news of other pods, and gaps, are read.
 
@@ -369,17 +403,24 @@ class Live:
             self._wake.clear()
             while self._dirty:
                 batch = [self._dirty.pop() for _ in range(min(len(self._dirty), SESSIONS_A_POLL))]
-                feeds = {
-                    s: feed
-                    for s in batch
-                    if (feed := self._feeds.get(s)) is not None and feed.loaded
-                }
+                feeds: dict[str, Feed] = {}
+                for session_id in batch:
+                    feed = self._feeds.get(session_id)
+                    if feed is not None and feed.loaded:
+                        feeds[session_id] = feed
+                    elif feed is not None:
+                        feed.stale = True
                 try:
                     await self._read(feeds)
                 except OperatorError as error:
                     log.warning("news could not be read", error=str(error.code))
                     self._dirty.update(batch)
                     await asyncio.sleep(RETRY_AFTER)
+
+    async def catch_up(self, feed: Feed) -> None:
+        """Read now what is new in one session. Raises OperatorError(database_unavailable)."""
+        if self._feeds.get(feed.session_id) is feed and feed.loaded:
+            await self._read({feed.session_id: feed})
 
     async def _read(self, feeds: dict[str, Feed]) -> None:
         if not feeds:
@@ -389,7 +430,7 @@ class Live:
             feed = feeds[news.session_id]
             if news.epoch is None or (feed.epoch is not None and news.epoch != feed.epoch):
                 if feed.epoch is not None:
-                    self._end(news.session_id)
+                    self._end(feed)
                 continue
             feed.epoch = news.epoch
             behind[news.session_id] = feed.seen
@@ -400,7 +441,7 @@ class Live:
             for row in rows:
                 feeds[row.session_id].offer((LiveEvent.of_row(row),))
             if len(rows) == EVENTS_A_READ:
-                self._dirty.update(behind)
+                self.refresh(behind)
             else:
                 self._skip_purged(feeds, behind, {row.session_id: row.seq for row in rows})
         ends = {
@@ -417,13 +458,14 @@ class Live:
     def _skip_purged(
         self, feeds: dict[str, Feed], behind: dict[str, int], newest: dict[str, int]
     ) -> None:
-        """A feed that slept through the life of events can't show them: its clients resume."""
+        """A feed that slept through the life of events can't show them: its clients resume, and
+        find another feed."""
         for session_id in behind:
             feed = feeds[session_id]
-            if newest.get(session_id, 0) > feed.seen:
+            if newest.get(session_id, 0) > feed.seen and not feed.over:
                 log.warning("events were purged before they were shown", session_id=session_id)
-                for outbox in list(feed.live):
-                    outbox.overflow()
+                self._drop(feed)
+                feed.cut()
 
     def _append(self, feed: Feed, chunks: Iterable[Any]) -> None:
         for chunk in chunks:
@@ -431,10 +473,13 @@ class Live:
             if reply is not None and not reply.local and reply.ends["text"] == chunk.offset:
                 reply.append("text", chunk.content)
 
-    def _end(self, session_id: str) -> None:
-        feed = self._feeds.pop(session_id, None)
-        if feed is not None:
-            feed.end()
+    def _end(self, feed: Feed) -> None:
+        self._drop(feed)
+        feed.end()
+
+    def _drop(self, feed: Feed) -> None:
+        if self._feeds.get(feed.session_id) is feed:
+            del self._feeds[feed.session_id]
 
     @property
     def watched(self) -> bool:

@@ -51,6 +51,12 @@ class EventStore:
             "events_after", EventRow, session_id=session_id, after=after, page=limit
         )
 
+    async def of_message(self, session_id: str, message_id: int) -> list[EventRow]:
+        """The events that are about one message and still kept, in order."""
+        return await self._db.fetch(
+            "events_of_message", EventRow, session_id=session_id, message_id=message_id
+        )
+
     async def after_each(self, seen: Mapping[str, int], limit: int) -> list[EventRow]:
         """Newer events of several sessions, in order within each; at most ``limit`` in all."""
         return await self._db.fetch(

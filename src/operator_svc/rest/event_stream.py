@@ -1,0 +1,265 @@
+"""Server-sent events: a chat's reply, and a session as it goes on. Their data are the
+websocket's frames; what a close code says there, the stream's end says here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Annotated, ClassVar
+
+import structlog
+from aiohttp import HttpVersion11, web
+from msgspec import Meta
+
+from operator_svc import __version__
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.keys import SERVICES, Services
+from operator_svc.models import Caller
+from operator_svc.protocol import sse
+from operator_svc.protocol.bodies import Chat
+from operator_svc.protocol.frames import (
+    Draining,
+    ErrorFrame,
+    Ready,
+    Result,
+    encode,
+)
+from operator_svc.rest import parsing
+from operator_svc.rest.calls import caller_of
+from operator_svc.services.outbox import Outbox
+from operator_svc.services.sockets import CLOSE_GRACE
+from operator_svc.services.watching import Subscription
+
+log = structlog.get_logger(__name__)
+
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel may hold for a client; left alone it takes 4 MB before one that does
+not read shows."""
+RETRY = 5.0
+"""Seconds after which one may come back who found too many streams."""
+
+Seq = Annotated[int, Meta(ge=0, lt=2**63)]
+
+
+class EventStream:
+    """An answer that goes on: the sink of its outbox, and a client of ``services.sockets``."""
+
+    transport_name: ClassVar[str] = "event_stream"
+    must_look: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
+
+    def __init__(self, services: Services, request: web.Request) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        self._services = services
+        self._request = request
+        self._transport = transport
+        self._protocol = request.protocol
+        self._response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+        )
+        # Proxies that buffer would hold frames back.
+        self._response.headers["X-Accel-Buffering"] = "no"
+        self._chunked = request.version >= HttpVersion11
+        self._drain: Callable[[], Awaitable[None]] | None = None
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.subscription: Subscription | None = None
+        self.outbox = Outbox(self, services.tasks, services.settings.outbox_bytes)
+
+    async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
+        """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
+        leaves or is sent away."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        writer = await self._response.prepare(self._request)
+        assert writer is not None
+        await self._response.write(sse.encode(first))  # brings the head with it
+        self._drain = writer.drain
+        working = self._services.tasks.start(self._work(work), "event-stream")
+        try:
+            await asyncio.wait((working, self._left), return_when=asyncio.FIRST_COMPLETED)
+            await self._finish()
+        finally:
+            working.cancel()
+            self.outbox.close()
+        return self._response
+
+    async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except ConnectionError:
+            self._leave()
+        except OperatorError as error:
+            self.outbox.frame(encode(ErrorFrame(error=str(error.code), detail=error.detail)))
+
+    async def _finish(self) -> None:
+        """End the answer after what waits; a client that does not read is cut off."""
+        try:
+            async with asyncio.timeout(CLOSE_GRACE):
+                await self.outbox.flushed()
+                self.outbox.close()
+                await self._response.write_eof()
+        except (TimeoutError, ConnectionError):
+            self._transport.abort()
+
+    def _leave(self) -> None:
+        if not self._left.done():
+            self._left.set_result(None)
+
+    # services.outbox.Sink
+
+    def writable(self) -> bool:
+        """See Sink.writable."""
+        return not self._protocol.writing_paused
+
+    def write(self, frame: bytes, seq: int | None) -> None:
+        """See Sink.write."""
+        self._write(sse.encode(frame, seq))
+
+    def _write(self, piece: bytes) -> None:
+        # Past aiohttp's writer, whose coroutine a piece costs more than the piece.
+        if self._transport.is_closing():
+            return
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        self._transport.write(piece)
+
+    async def drain(self) -> None:
+        """See Sink.drain."""
+        assert self._drain is not None
+        await self._drain()
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+
+    def overflow(self) -> None:
+        """See Sink.overflow."""
+        self._transport.abort()
+        self._leave()
+
+    def gone(self) -> None:
+        """See Sink.gone."""
+        self._leave()
+
+    # services.sockets.Client
+
+    def look(self) -> None:
+        """See Client.look."""
+        if self._transport.is_closing():
+            self.outbox.close()
+            self._leave()
+
+    def beat(self) -> None:
+        """See Client.beat."""
+        if self._drain is not None and not self.outbox.closed and not self.outbox.queued_bytes:
+            self._write(sse.comment("ping"))
+
+    def busy(self) -> bool:
+        """See Client.busy."""
+        if self.subscription is None:  # a chat's stream ends with its reply
+            return True
+        return any(reply.local for reply in self.subscription.feed.replies.values())
+
+    def say_draining(self, reconnect_in_ms: int) -> None:
+        """See Client.say_draining."""
+        if self._drain is not None:
+            self.outbox.frame(encode(Draining(reconnect_in_ms=reconnect_in_ms)))
+
+    def close(self, code: int) -> None:
+        """See Client.close."""
+        self._leave()
+
+    async def until_left(self) -> None:
+        """Wait until the client left or was sent away."""
+        await asyncio.shield(self._left)
+
+
+async def stream_chat(
+    request: web.Request, services: Services, caller: Caller, chat: Chat
+) -> web.StreamResponse:
+    """Begin a chat and stream its reply: a ``result`` with the ids, the reply's events and
+    deltas, and the end after its last event. A client that leaves does not stop the reply.
+
+    Raises OperatorError where the chat could not begin.
+    """
+    accepted = await services.conversations.start(caller, chat)
+    ids = {
+        "session_id": accepted.session_id,
+        "message_id": accepted.message_id,
+        "reply_id": accepted.reply_id,
+    }
+    stream = EventStream(services, request)
+    services.sockets.enter(stream)
+    try:
+        return await stream.run(
+            encode(Result(id=None, ok=True, data=ids)),
+            lambda: services.watching.follow(accepted, stream.outbox),
+        )
+    finally:
+        services.sockets.leave(stream)
+
+
+async def watch_session(request: web.Request) -> web.StreamResponse:
+    """A session as it goes on: ``ready``, what the client missed since ``Last-Event-ID`` (or
+    ``?after=``, both with ``?epoch=``), and all that follows, until the session is deleted.
+
+    Raises OperatorError: invalid_parameter, session_not_found, rate_limited, draining.
+    """
+    services = request.app[SERVICES]
+    session_id = parsing.session_id(request)
+    after, epoch = _place(request)
+    await services.histories.session(caller_of(request), session_id)
+    sockets = services.sockets
+    if sockets.draining:
+        raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
+    full = sockets.full
+    stream = EventStream(services, request)
+    sockets.enter(stream)
+    try:
+        if full or not sockets.join(stream, session_id):
+            raise OperatorError(
+                ErrorCode.RATE_LIMITED, "too many streams are open here", retry_after=RETRY
+            )
+        return await _show(services, stream, session_id, after, epoch)
+    finally:
+        sockets.leave(stream)
+
+
+async def _show(
+    services: Services, stream: EventStream, session_id: str, after: int | None, epoch: str | None
+) -> web.StreamResponse:
+    subscription = await services.watching.open(session_id, stream.outbox)
+    stream.subscription = subscription
+    ready = Ready(
+        session_id=session_id,
+        seq=subscription.feed.seen,
+        epoch=subscription.feed.epoch,
+        version=__version__,
+        heartbeat_s=services.settings.heartbeat,
+    )
+
+    async def catch_up() -> None:
+        if after is None:
+            await subscription.begin(ready.seq)
+        else:
+            await subscription.resume(after, epoch)
+        await stream.until_left()
+
+    try:
+        return await stream.run(encode(ready), catch_up)
+    finally:
+        subscription.close()
+
+
+def _place(request: web.Request) -> tuple[int | None, str | None]:
+    """Where the client left off; the header is of a browser that comes back by itself."""
+    epoch = parsing.parameter(request, "epoch", Annotated[str, Meta(max_length=64)]) or None
+    last = request.headers.get("Last-Event-ID")
+    if last:
+        if not (last.isascii() and last.isdigit() and len(last) < 19):
+            raise parsing.wrong("Last-Event-ID", "it must be the number of an event")
+        return int(last), epoch
+    after: int | None = parsing.parameter(request, "after", Seq)
+    return after, epoch

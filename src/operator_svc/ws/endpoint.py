@@ -1,0 +1,205 @@
+"""The websocket's way in: what is known before the upgrade, who calls, and then the session."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.keys import SERVICES, Services
+from operator_svc.models import Caller
+from operator_svc.protocol.frames import (
+    MAX_FRAME,
+    SUBPROTOCOL,
+    TOKEN_SUBPROTOCOL,
+    Auth,
+    CloseCode,
+    FrameId,
+    Resume,
+)
+from operator_svc.services.sockets import CLOSE_GRACE
+from operator_svc.services.tokens import ANONYMOUS
+from operator_svc.ws.connection import Connection
+from operator_svc.ws.reading import UnusableFrameError, read
+
+log = structlog.get_logger(__name__)
+
+TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - a header's name
+_session_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a handshake asks for. ``caller`` is None where the token is still to be shown;
+    ``token`` is that of the subprotocol, to be looked at after the upgrade."""
+
+    session_id: str
+    after: int | None
+    epoch: str | None
+    caller: Caller | None
+    token: str | None
+
+
+async def websocket(request: web.Request) -> web.StreamResponse:
+    """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, all that goes
+    wrong is said by a frame or a close code."""
+    services = request.app[SERVICES]
+    ws = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,),
+        compress=False,
+        autoping=False,
+        autoclose=False,
+        timeout=CLOSE_GRACE,
+        max_msg_size=MAX_FRAME + 1,  # aiohttp refuses what is this large
+    )
+    asked = _asked(request, services)
+    if not ws.can_prepare(request):
+        raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
+    if services.sockets.draining or services.conversations.draining:
+        raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
+    await _check_owner(services, asked)
+    drain = (await ws.prepare(request)).drain
+    connection = Connection(services, request, ws, drain, asked.session_id)
+    full = services.sockets.full
+    services.sockets.enter(connection)
+    try:
+        if full:
+            connection.close(CloseCode.TOO_MANY_CONNECTIONS)
+            await connection.until_left()
+            return ws
+        auth_id = await _authenticate(connection, services, asked)
+        if connection.caller is None:
+            await connection.until_left()
+        else:
+            await connection.serve(asked.after, asked.epoch, auth_id)
+    except Exception:
+        log.exception("a websocket failed", session_id=asked.session_id)
+        connection.close(CloseCode.INTERNAL_ERROR)
+        await connection.until_left()
+    finally:
+        services.sockets.leave(connection)
+        connection.writer.finish()
+    return ws
+
+
+# Before the upgrade.
+
+
+def _asked(request: web.Request, services: Services) -> Asked:
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin not in services.settings.origins:
+        raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
+    session_id = request.match_info["session_id"]
+    if not _session_id(session_id):
+        raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+    caller, token = None, None
+    offered = _offered(request)
+    if not services.tokens.required:
+        caller = ANONYMOUS
+    elif header := request.headers.get(TOKEN_HEADER):
+        caller = services.tokens.find(header)
+        if caller is None:
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
+    else:
+        token = next(
+            (_decoded(name) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), None
+        )
+    after, epoch = _place(request)
+    return Asked(session_id, after, epoch, caller, token)
+
+
+def _offered(request: web.Request) -> list[str]:
+    """The subprotocols that the client offers.
+
+    aiohttp warns of those that it does not know, in clear, and one may be a token: so where
+    there are some, ours must be among them, and on the first line, the only one it looks at.
+    """
+    lines = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
+    offered = [[name.strip() for name in line.split(",")] for line in lines]
+    if offered and SUBPROTOCOL not in offered[0]:
+        raise OperatorError(
+            ErrorCode.INVALID_PARAMETER, f"the subprotocol {SUBPROTOCOL} must be offered first"
+        )
+    return [name for names in offered for name in names]
+
+
+def _decoded(subprotocol: str) -> str:
+    """The token in a subprotocol; no token at all where it is not base64url."""
+    raw = subprotocol.removeprefix(TOKEN_SUBPROTOCOL)
+    try:
+        padded = raw.rstrip("=") + "=" * (-len(raw.rstrip("=")) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (ValueError, binascii.Error):
+        return ""
+
+
+def _place(request: web.Request) -> tuple[int | None, str | None]:
+    """Where the client left off: ``?after=&epoch=``."""
+    query = request.query
+    epoch = query.get("epoch") or None
+    if "after" not in query:
+        return None, epoch
+    try:
+        place = msgspec.convert(
+            {"type": "resume", "after": query["after"], "epoch": epoch}, Resume, strict=False
+        )
+    except msgspec.ValidationError:
+        raise OperatorError(
+            ErrorCode.INVALID_PARAMETER, "after: it must be a number of an event"
+        ) from None
+    return place.after, epoch
+
+
+async def _check_owner(services: Services, asked: Asked) -> None:
+    """A session of another user is as if it were not there."""
+    if asked.caller is None or asked.caller.user_id is None:
+        return
+    feed = await services.live.open_feed(asked.session_id)
+    services.live.release(feed)
+    if feed.user_id not in (None, asked.caller.user_id):
+        raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+
+
+# After it.
+
+
+async def _authenticate(connection: Connection, services: Services, asked: Asked) -> FrameId | None:
+    """Find out who calls; where nobody is found, the connection is closing. The id of the frame
+    that told, if any."""
+    connection.caller = asked.caller
+    if asked.caller is not None:
+        return None
+    token, frame_id = asked.token, None
+    if token is None:
+        try:
+            async with asyncio.timeout(services.settings.auth_timeout):
+                text = await connection.receive()
+        except TimeoutError:
+            connection.close(CloseCode.AUTH_TOO_LATE)
+            return None
+        except UnusableFrameError:
+            text = ""
+        if text is None:
+            return None
+        frame = _read_auth(text)
+        if frame is None:
+            connection.close(CloseCode.NOT_AUTHENTICATED)
+            return None
+        token, frame_id = frame.token, frame.id
+    connection.caller = services.tokens.find(token)
+    if connection.caller is None:
+        connection.close(CloseCode.FORBIDDEN)
+    return frame_id
+
+
+def _read_auth(text: str) -> Auth | None:
+    try:
+        frame = read(text)
+    except UnusableFrameError:
+        return None
+    return frame if isinstance(frame, Auth) else None

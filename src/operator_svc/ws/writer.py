@@ -1,0 +1,135 @@
+"""Frames to one websocket: written at once where the transport takes them, never waited for.
+
+Frames are built here and given to the transport, past aiohttp's own writer: a coroutine a frame
+costs more than the rest of the way to a reader, and what one frame is encoded to is the same
+for all its readers (RFC 6455, section 5.2; a server does not mask).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from operator_svc.protocol.frames import CloseCode
+from operator_svc.services.sockets import CLOSE_GRACE
+
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel may hold for a client. Left alone it takes 4 MB before a slow reader
+shows; this is still 1 MB/s to a client that is 100 ms away."""
+
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+
+
+def server_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole frame as a server sends it."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x80 | opcode, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+
+
+PROTOCOL_PING = server_frame(PING, b"")
+
+
+class _Framer:
+    """Text frames; the last one is kept, because it often goes to many readers in a row."""
+
+    __slots__ = ("_frame", "_payload")
+
+    def __init__(self) -> None:
+        self._payload = b""
+        self._frame = server_frame(TEXT, b"")
+
+    def __call__(self, payload: bytes) -> bytes:
+        if payload is not self._payload:
+            self._frame = server_frame(TEXT, payload)
+            self._payload = payload
+        return self._frame
+
+
+_text_frame = _Framer()
+
+
+class SocketWriter:
+    """The sink of one websocket (see services.outbox.Sink), and the only one who writes to it.
+
+    ``drain`` waits until the connection takes more; ``on_gone`` is told that the session was
+    deleted. ``code`` is the close code that was sent, if any; nothing is sent after it.
+    """
+
+    __slots__ = ("_abort", "_drain", "_on_gone", "_protocol", "_transport", "code")
+
+    def __init__(
+        self,
+        request: web.Request,
+        drain: Callable[[], Awaitable[None]],
+        on_gone: Callable[[], None],
+    ) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        self._transport = transport
+        self._protocol = request.protocol
+        self._drain = drain
+        self._on_gone = on_gone
+        self._abort: asyncio.TimerHandle | None = None
+        self.code: int | None = None
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+    def writable(self) -> bool:
+        """Whether the transport takes a frame without holding much back."""
+        return not self._protocol.writing_paused
+
+    def write(self, frame: bytes, seq: int | None) -> None:
+        """Send a text frame; ``seq`` stands in it already."""
+        if self.code is None and not self._transport.is_closing():
+            self._transport.write(_text_frame(frame))
+
+    def control(self, frame: bytes) -> None:
+        """Send a control frame, which may overtake what waits."""
+        if self.code is None and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more; raises ConnectionError when it is gone."""
+        await self._drain()
+        if self.code is not None or self._transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+
+    def overflow(self) -> None:
+        """The client reads too slowly."""
+        self.close(CloseCode.TOO_SLOW)
+
+    def gone(self) -> None:
+        """The session was deleted."""
+        self._on_gone()
+
+    def close(self, code: int) -> None:
+        """Send the close frame; who does not answer it within the grace is cut off."""
+        if self.code is not None:
+            return
+        self.code = code
+        if not self._transport.is_closing():
+            self._transport.write(server_frame(CLOSE, struct.pack("!H", code)))
+            loop = asyncio.get_running_loop()
+            self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
+
+    def finish(self) -> None:
+        """Nobody reads from the client any more: let the connection go."""
+        if not self._transport.is_closing():
+            self._transport.close()
+        if self._transport.get_write_buffer_size():
+            # It ends when this is written; a client that does not read would keep it for ever.
+            if self._abort is None:
+                loop = asyncio.get_running_loop()
+                self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
+        elif self._abort is not None:
+            self._abort.cancel()
