@@ -15,8 +15,11 @@ from operator_svc.background import TaskOwner, forever
 from operator_svc.bus import Bus, make_bus
 from operator_svc.db import Database, connect, migrations
 from operator_svc.keys import SERVICES, Services
+from operator_svc.peers.browser import make_browser
 from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.rest.server import Server
+from operator_svc.services.browser_tasks import BrowserTasks
+from operator_svc.services.browser_worker import BrowserWorker
 from operator_svc.services.conversations import Conversations
 from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
@@ -26,6 +29,7 @@ from operator_svc.services.sockets import Sockets
 from operator_svc.services.tokens import Tokens
 from operator_svc.services.watching import Watching
 from operator_svc.settings import Settings
+from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
@@ -84,6 +88,8 @@ class Operator:
             ttl=settings.lease_ttl,
             shared=self.bus.shared,
         )
+        self.browser_tasks = self._make_browser_tasks()
+        self.ownership.sweeps.append(self.browser_tasks.reclaim)
         self.tokens = Tokens(settings)
         self.services = Services(
             settings=settings,
@@ -96,8 +102,24 @@ class Operator:
             live=self.live,
             watching=Watching(self.live, self._events, histories, settings.resume_limit),
             sockets=Sockets(self.tasks, settings),
+            browser_tasks=self.browser_tasks,
         )
         self._others_acted = asyncio.Event()
+
+    def _make_browser_tasks(self) -> BrowserTasks:
+        store = BrowserTaskStore(self.database)
+        self.browser = make_browser(self.settings)
+        worker = None
+        if self.browser is not None:
+            worker = BrowserWorker(
+                store,
+                self.browser,
+                self.live,
+                lambda: self.replies.pod_id,
+                shared=self.bus.shared,
+            )
+        retention = self.settings.screenshot_retention
+        return BrowserTasks(store, worker, self.live, screenshot_retention=retention)
 
     @classmethod
     async def open(cls, settings: Settings) -> Operator:
@@ -119,6 +141,7 @@ class Operator:
         await self.bus.open(self._news)
         await self.ownership.open()
         self.live.start()
+        self.browser_tasks.start()
         every = self.settings.tick
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
         self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
@@ -166,6 +189,7 @@ class Operator:
         while purged >= PURGE_PAGE:
             purged = await self._events.purge(self.settings.event_retention, PURGE_PAGE)
         await self._chunks.purge()
+        await self.browser_tasks.purge()
 
     # The end.
 
@@ -175,6 +199,7 @@ class Operator:
         deadline = self.settings.drain_timeout
         log.info("draining", replies=len(self.replies), seconds=deadline)
         sockets = asyncio.ensure_future(self.services.sockets.drain(deadline))
+        pages = asyncio.ensure_future(self.browser_tasks.drain(deadline))
         try:
             async with asyncio.timeout(deadline):
                 await self.replies.idle()
@@ -182,6 +207,7 @@ class Operator:
             log.warning("replies interrupted by the end", replies=len(self.replies))
             self.replies.interrupt_all()
             await self.replies.idle()
+        await pages
         await sockets
 
     async def aclose(self) -> None:
@@ -192,6 +218,7 @@ class Operator:
                 await self.replies.idle()
         except TimeoutError:
             log.error("replies could not be stored at the end", replies=len(self.replies))
+        await self.browser_tasks.aclose(self.settings.db_timeout)
         await self.tasks.aclose()
         try:
             await self.bus.aclose()
@@ -199,6 +226,8 @@ class Operator:
         except Exception as error:  # the lease runs out by itself
             log.warning("the lease could not be given up", exc_info=error)
         await self.switch.aclose()
+        if self.browser is not None:
+            await self.browser.aclose()
         await self.database.aclose()
 
 

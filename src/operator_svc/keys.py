@@ -8,6 +8,7 @@ from aiohttp import web
 
 from operator_svc.background import TaskOwner
 from operator_svc.db import Database
+from operator_svc.services.browser_tasks import BrowserTasks
 from operator_svc.services.conversations import Conversations
 from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
@@ -32,6 +33,7 @@ class Services:
     live: Live
     watching: Watching
     sockets: Sockets
+    browser_tasks: BrowserTasks
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

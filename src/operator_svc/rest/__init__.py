@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from operator_svc.keys import SERVICES, Services
-from operator_svc.rest import answers, chat, health, middlewares, replies, sessions
+from operator_svc.rest import answers, browser, chat, health, middlewares, replies, sessions
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -24,7 +24,13 @@ def application(services: Services) -> web.Application:
 
 def routes(app: web.Application) -> None:
     """Add all routes of HTTP to ``app``."""
-    all_routes = [*chat.ROUTES, *sessions.ROUTES, *replies.ROUTES, *health.ROUTES]
+    all_routes = [
+        *chat.ROUTES,
+        *sessions.ROUTES,
+        *replies.ROUTES,
+        *browser.ROUTES,
+        *health.ROUTES,
+    ]
     if not app[SERVICES].settings.metrics_port:
         all_routes += health.METRICS
     for route in all_routes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -46,6 +47,8 @@ class Ownership:
         self._renewed = 0.0
         self._held_since = 0.0
         self._suspects: set[int] = set()
+        self.sweeps: list[Callable[[str], Awaitable[None]]] = []
+        """What else is done for those who are gone, each time; given this pod's id."""
 
     @property
     def interval(self) -> float:
@@ -58,6 +61,7 @@ class Ownership:
         if not self._shared:
             for reply in await self._messages.unowned(self._replies.pod_id):
                 await self._interrupt(reply)
+            await self._sweep_more()
 
     async def close(self) -> None:
         """Give the lease up; nothing may be being written any more."""
@@ -79,6 +83,7 @@ class Ownership:
         # must have held its own since well before (architecture.md, storage rules).
         if not self._shared or self._renewed - self._held_since >= self._ttl:
             await self._sweep()
+            await self._sweep_more()
 
     async def _register(self) -> None:
         await self._pods.register(self._replies.pod_id, self._ttl)
@@ -107,6 +112,10 @@ class Ownership:
                     continue
             await self._interrupt(reply)
         self._suspects = orphans
+
+    async def _sweep_more(self) -> None:
+        for sweep in self.sweeps:
+            await sweep(self._replies.pod_id)
 
     async def _interrupt(self, reply: Streaming) -> None:
         ended = await self._messages.interrupt(
