@@ -1,0 +1,125 @@
+"""The system as it is now: what the overview, the dashboard and the resources answer.
+
+Null stands for what nobody told; nothing is put in its place.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+ModuleStatus = Literal["ok", "error", "timeout", "circuit_open", "unknown"]
+SourceStatus = Literal["ok", "error", "timeout", "circuit_open"]
+
+
+class ModuleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A module as it was found at ``checked_at``; ``latency_ms`` is null where it was not asked
+    by Operator itself."""
+
+    status: ModuleStatus
+    latency_ms: float | None
+    checked_at: datetime
+    version: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All modules of VX11, by the gateway or by each one's own word (``source``)."""
+
+    status: Literal["ok", "degraded", "down"]
+    healthy_modules: int
+    total_modules: int
+    modules: dict[str, ModuleView]
+    source: Literal["tentaculo_link", "direct"]
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one of the calls that an answer is made of succeeded, and why not."""
+
+    status: SourceStatus
+    error: str | None = None
+    detail: str | None = None
+
+
+class ShubResources(msgspec.Struct, frozen=True):
+    """What Shub uses: percent of processors, megabytes."""
+
+    cpu_percent: float | None
+    memory_mb: float | None
+
+
+class ShubParts(msgspec.Struct, frozen=True):
+    """Which of Shub's parts are ready."""
+
+    ready: bool | None
+    dsp_ready: bool | None
+    fx_ready: bool | None
+    reaper_ready: bool | None
+    vx11_bridge_ready: bool | None
+
+
+class ShubJobs(msgspec.Struct, frozen=True):
+    """Shub's batch jobs."""
+
+    active: int | None
+    completed: int | None
+    failed: int | None
+    queued: int | None
+
+
+class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
+    """What Shub tells of itself. ``shub_health`` is its word; ``degraded`` means that a part is
+    missing, and ``error`` says why it is not ``ok``."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    shub_health: str | None
+    version: str | None
+    uptime_seconds: float | None
+    active_sessions: int | None
+    projects: list[Any] | None
+    resources: ShubResources
+    parts: ShubParts
+    jobs: ShubJobs
+    error: str | None
+    sources: dict[str, SourceView]
+
+
+class CliTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A command line tool, put together from all ``sources`` that name it."""
+
+    name: str
+    available: bool | None
+    type: str | None
+    status: str | None
+    rate_limit_daily: float | None
+    updated_at: str | None
+    sources: list[str]
+
+
+class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model, put together from all ``sources`` that name it; null for ``active`` and ``warm``
+    where Switch does not tell."""
+
+    name: str
+    size_mb: float | None
+    category: str | None
+    status: str | None
+    compatibility: Any
+    active: bool | None
+    warm: bool | None
+    sources: list[str]
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """Tools and models of Hermes and Switch, merged by name; which source gave what, and which
+    failed. A list is null where no source that knows it answered."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    cli_tools: list[CliTool] | None
+    local_models: list[LocalModel] | None
+    max_tokens: int | None
+    available_tokens: int | None
+    sources: dict[str, SourceView]

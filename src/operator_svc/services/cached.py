@@ -1,0 +1,76 @@
+"""Answers that are kept for a moment, and asked for once however many wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from operator_svc.background import TaskOwner
+
+T = TypeVar("T")
+
+TTL = 2.0
+"""Seconds that an aggregate is kept."""
+
+
+class Fresh(NamedTuple, Generic[T]):
+    """A kept answer and its age in seconds."""
+
+    value: T
+    age: float
+
+
+class Cached(Generic[T]):
+    """Asks ``ask`` where its last answer is older than ``ttl`` seconds.
+
+    Who comes while it is being asked waits for the same answer; one that leaves does not end it
+    for the others. A failure is told to all who wait for it and not kept.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], Coroutine[Any, Any, T]],
+        tasks: TaskOwner,
+        *,
+        ttl: float = TTL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = ask
+        self._tasks = tasks
+        self._clock = clock
+        self._asking: asyncio.Future[T] | None = None
+        self._kept: T | None = None
+        self._kept_at: float | None = None
+        self.ttl = ttl
+
+    async def get(self) -> Fresh[T]:
+        """The answer; raises what asking raises."""
+        if self._kept_at is not None and (age := self._clock() - self._kept_at) < self.ttl:
+            return Fresh(self._kept, age)  # type: ignore[arg-type]  # kept together with its time
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_future()
+            self._tasks.start(self._run(self._asking), "ask")
+        return Fresh(await asyncio.shield(self._asking), 0.0)
+
+    def forget(self) -> None:
+        """Whoever comes from now on gets an answer that was asked for after now."""
+        self._kept = self._kept_at = self._asking = None
+
+    async def _run(self, asking: asyncio.Future[T]) -> None:
+        try:
+            value = await self._ask()
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
+        except Exception as error:
+            asking.set_exception(error)
+            asking.exception()  # those who wait hear of it; nobody has to
+        else:
+            asking.set_result(value)
+            if self._asking is asking:
+                self._kept, self._kept_at = value, self._clock()
+        finally:
+            if self._asking is asking:
+                self._asking = None

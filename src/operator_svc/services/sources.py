@@ -1,0 +1,45 @@
+"""Asking several neighbours at once, each failure told by a status of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Generic, NamedTuple, TypeVar
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.peers.breaker import CircuitOpenError
+from operator_svc.protocol.system import SourceStatus, SourceView
+
+T = TypeVar("T")
+
+_TIMEOUTS = frozenset({ErrorCode.PEER_TIMEOUT, ErrorCode.SWITCH_TIMEOUT})
+_OK = SourceView(status="ok")
+
+
+class Told(NamedTuple, Generic[T]):
+    """What a source said, None where it failed."""
+
+    value: T | None
+    source: SourceView
+
+
+async def told(call: Awaitable[T], within: float) -> Told[T]:
+    """Await a call to a neighbour, for ``within`` seconds at most. Only cancellation is raised."""
+    try:
+        async with asyncio.timeout(within):
+            return Told(await call, _OK)
+    except OperatorError as error:
+        return Told(
+            None,
+            SourceView(status=failure_of(error), error=str(error.code), detail=error.detail),
+        )
+    except TimeoutError:
+        detail = f"it did not answer within {within:g} s"
+        return Told(None, SourceView(status="timeout", error="peer_timeout", detail=detail))
+
+
+def failure_of(error: OperatorError) -> SourceStatus:
+    """How a call failed."""
+    if isinstance(error, CircuitOpenError):
+        return "circuit_open"
+    return "timeout" if error.code in _TIMEOUTS else "error"
