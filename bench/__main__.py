@@ -1,0 +1,63 @@
+"""``python -m bench``: measure, print, and write the figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from bench import parts_chat
+from bench.context import Bench, Part
+from bench.processes import CLIENT_CORE, pin
+from bench.results import machine, write
+
+PARTS: dict[str, Part] = {
+    "chat-sqlite": partial(parts_chat.chat, engine="sqlite"),
+    "chat-postgresql": partial(parts_chat.chat, engine="postgresql"),
+    "latency": parts_chat.latency,
+    "health": parts_chat.health,
+}
+
+
+def main() -> int:
+    """Run the parts; 1 where one of them could not be run, whatever its figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--only", nargs="+", metavar="PART", choices=PARTS, help=", ".join(PARTS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
+    arguments = parser.parse_args()
+    about = machine()
+    print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, "
+          f"Python {about['python']}; load {about['load_average']:.1f}")  # fmt: skip
+    pin(0, CLIENT_CORE)
+    failed = []
+    with Bench(quick=arguments.quick) as bench:
+        for name in arguments.only or PARTS:
+            print(f"\n{name}", flush=True)
+            begun = time.monotonic()
+            try:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(PARTS[name](bench))  # type: ignore[arg-type]
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            bench.note(f"({time.monotonic() - begun:.0f} s)")
+        path = write(arguments.json, bench.figures, arguments.quick)
+    missed = [figure for figure in bench.figures if figure.met is False]
+    print(f"\n{len(bench.figures)} figures in {path}; "
+          f"{len(missed)} of {sum(f.met is not None for f in bench.figures)} targets missed")  # fmt: skip
+    for figure in missed:
+        print(f"  {figure.part}: {figure.name}: {figure.value:.3g} {figure.unit}")
+    for name in failed:
+        print(f"  {name} could not be run")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What was measured: figures with their targets, as lines and as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bench.processes import PINNED, ROOT
+
+RESULTS = ROOT / "bench" / "results"
+
+
+class Figure(msgspec.Struct, kw_only=True):
+    """One number. ``target`` is the worst that is wanted, ``best`` tells the direction."""
+
+    part: str
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    best: Literal["low", "high"] = "low"
+    spread: tuple[float, float] | None = None
+    """The lowest and the highest of the rounds whose median ``value`` is."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.target is None:
+            return None
+        return self.value <= self.target if self.best == "low" else self.value >= self.target
+
+    def line(self) -> str:
+        """The figure as it is printed."""
+        spread = f"  [{_short(self.spread[0])} .. {_short(self.spread[1])}]" if self.spread else ""
+        sign = "<=" if self.best == "low" else ">="
+        target = f"  {sign} {_short(self.target)}" if self.target is not None else ""
+        mark = {None: "  ", True: "ok", False: "MISSED"}[self.met]
+        return f"  {mark:6} {self.name:62} {_short(self.value):>9} {self.unit}{target}{spread}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def median_figure(
+    part: str,
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    target: float | None = None,
+    best: Literal["low", "high"] = "low",
+) -> Figure:
+    """The median of several rounds."""
+    return Figure(
+        part=part,
+        name=name,
+        value=statistics.median(values),
+        unit=unit,
+        target=target,
+        best=best,
+        spread=(min(values), max(values)),
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of the values do not pass."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = Path("/proc/meminfo").read_text().split()[1]
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "pinned": PINNED,
+        "memory_gib": round(int(memory) / 2**20, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "libraries": _versions(),
+        "load_average": os.getloadavg()[0],
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import sqlite3
+
+    import aiohttp
+    import asyncpg
+    import uvloop
+
+    return {
+        "aiohttp": aiohttp.__version__,
+        "msgspec": msgspec.__version__,
+        "uvloop": uvloop.__version__,
+        "asyncpg": asyncpg.__version__,
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def write(path: Path | None, figures: Sequence[Figure], quick: bool) -> Path:
+    """Write all figures as JSON; by default under bench/results, named by the time."""
+    about = machine()
+    if path is None:
+        stamp = about["time"].replace(":", "").replace("+0000", "Z")
+        path = RESULTS / f"{stamp}{'-quick' if quick else ''}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [msgspec.structs.asdict(figure) | {"met": figure.met} for figure in figures]
+    body = msgspec.json.encode({"machine": about, "quick": quick, "figures": rows})
+    path.write_bytes(msgspec.json.format(body, indent=2) + b"\n")
+    return path
