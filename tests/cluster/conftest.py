@@ -54,9 +54,7 @@ class Cluster:
         async with self.http.get(f"{pod.url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
         values = [
-            line.rpartition(" ")[2]
-            for line in lines
-            if line.startswith((f"{name} ", f"{name}{{"))
+            line.rpartition(" ")[2] for line in lines if line.startswith((f"{name} ", f"{name}{{"))
         ]
         return sum(float(value) for value in values)
 

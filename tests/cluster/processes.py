@@ -30,9 +30,7 @@ class Pod:
     @property
     def running(self) -> bool:
         """Whether the process is there and not stopped."""
-        return (
-            self._process is not None and self._process.returncode is None and not self.frozen
-        )
+        return self._process is not None and self._process.returncode is None and not self.frozen
 
     @property
     def pid(self) -> int:

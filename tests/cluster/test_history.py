@@ -242,9 +242,7 @@ def check_log(log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
     assert set(ends.values()) <= {1}
 
 
-def check_reader(
-    reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]
-) -> None:
+def check_reader(reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
     """It was shown every event once and in order, and has the text that is stored."""
     assert reader.problems == [], reader.name
     if not reader.resyncs and reader.seqs:
