@@ -6,7 +6,7 @@ from aiohttp import web
 
 from operator_svc.keys import SERVICES
 from operator_svc.protocol.bodies import ChatBody, ChatPending, chat_of
-from operator_svc.rest import answers, parsing
+from operator_svc.rest import answers, event_stream, parsing
 from operator_svc.rest.calls import CALL, caller_of
 
 
@@ -28,8 +28,6 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if asked.session_id is not None and conversations.rate.rate:
         call.tell_rate("chats", conversations.rate, asked.session_id)
     if parsing.wants_events(request, body.stream):
-        from operator_svc.rest import event_stream
-
         return await event_stream.stream_chat(request, services, caller, asked)
     preference = parsing.preference(request)
     accepted = await conversations.start(caller, asked)

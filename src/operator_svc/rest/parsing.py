@@ -35,11 +35,13 @@ async def read_body(request: web.Request) -> bytes:
     Raises OperatorError: unsupported_media_type, payload_too_large, and invalid_json where it
     does not come in time.
     """
+    settings = request.app[SERVICES].settings
+    content = request.content
+    if content.at_eof():
+        return b""  # its Content-Type means nothing: clients send some by habit
     content_type = request.headers.get("Content-Type")
     if content_type and not _JSON_TYPE(content_type):
         raise OperatorError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
-    settings = request.app[SERVICES].settings
-    content = request.content
     if content.is_eof():
         whole = content.read_nowait()
         _check_size(len(whole), settings.max_body)

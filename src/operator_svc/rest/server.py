@@ -83,5 +83,5 @@ def _room(connections: int) -> int:
     if soft == resource.RLIM_INFINITY or soft >= connections + SPARE_FILES:
         return connections
     room = max(soft - SPARE_FILES, 16)
-    log.warning("fewer connections than set: the limit of open files", connections=room)
+    log.info("fewer connections than set: the limit of open files", connections=room)
     return room

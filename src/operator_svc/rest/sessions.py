@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from operator_svc.keys import SERVICES
 from operator_svc.protocol.bodies import MessageId, UserId
-from operator_svc.rest import answers, parsing
+from operator_svc.rest import answers, event_stream, parsing
 from operator_svc.rest.calls import caller_of
 
 HISTORY_LIMIT, HISTORY_MOST = 200, 1000
@@ -80,8 +80,6 @@ async def export(request: web.Request) -> web.StreamResponse:
 async def events(request: web.Request) -> web.StreamResponse:
     """A page of a session's events; as an event stream, the session as it goes on."""
     if parsing.wants_events(request, None):
-        from operator_svc.rest import event_stream
-
         return await event_stream.watch_session(request)
     session_id = parsing.session_id(request)
     after = parsing.parameter(request, "after", Seq)
