@@ -12,7 +12,8 @@ from msgspec import Meta
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS
 
-SessionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+# "$" alone would let a line end through.
+SessionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?!\n)$")]
 UserId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 KeyText = Annotated[str, Meta(min_length=1, max_length=200)]

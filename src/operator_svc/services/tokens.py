@@ -34,7 +34,7 @@ MAX_TOKENS = 1000
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One token of the file. A ``client`` may chat; an ``operator`` may also tune Switch."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
     token: Annotated[str, Meta(min_length=1, max_length=4096)]
     role: Literal["client", "operator"] = "client"
     user_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None

@@ -1,0 +1,112 @@
+"""The file of tokens: what is read, what is refused, and that nothing shows a secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from operator_svc.errors import ConfigurationError
+from operator_svc.models import Caller
+from operator_svc.services.tokens import ANONYMOUS, MAX_TOKENS, Tokens, problems
+from operator_svc.settings import Settings
+
+
+def settings(folder: Path, *lines: str, **more: str) -> Settings:
+    """Settings with a file of these lines."""
+    path = folder / "tokens"
+    path.write_text("\n".join(lines))
+    return Settings(**{"token": "the-main-token", "tokens_file": str(path), **more})
+
+
+def test_all_tokens_are_found(tmp_path: Path) -> None:
+    tokens = Tokens(
+        settings(
+            tmp_path,
+            '{"name": "ana", "token": "a-token", "user_id": "Ana"}',
+            "",
+            '{"name": "ops", "token": "o-token", "role": "operator"}',
+        )
+    )
+    assert len(tokens) == 3
+    assert tokens.required
+    assert tokens.find("the-main-token") == Caller("default", "operator", None)
+    assert tokens.find("a-token") == Caller("ana", "client", "Ana")
+    assert tokens.find("o-token") == Caller("ops", "operator", None)
+    for wrong in ("", "a-toke", "a-token ", "A-token", "\udc80", "ü"):
+        assert tokens.find(wrong) is None
+
+
+def test_without_a_file_there_is_the_one_token() -> None:
+    tokens = Tokens(Settings(token="only"))
+    assert tokens.find("only") == Caller("default", "operator")
+    assert tokens.find("other") is None
+
+
+def test_with_auth_off_everybody_is_anonymous() -> None:
+    tokens = Tokens(Settings(auth="off"))
+    assert not tokens.required
+    assert tokens.find("") is tokens.find("whatever") is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("{", "it is not JSON"),
+        ("\udcff", "it is not JSON"),
+        ("[]", "Expected `object`, got `array`"),
+        ("{}", "Object missing required field `name`"),
+        ('{"name": "x"}', "Object missing required field `token`"),
+        ('{"name": "x y", "token": "t"}', "matching regex"),
+        ('{"name": "x\\n", "token": "t"}', "matching regex"),
+        ('{"name": "x", "token": ""}', "length >= 1"),
+        ('{"name": "x", "token": "two words"}', "ASCII without spaces"),
+        ('{"name": "x", "token": "tökn"}', "ASCII without spaces"),
+        ('{"name": "x", "token": "t\\u0007"}', "ASCII without spaces"),
+        ('{"name": "x", "token": "t", "role": "root"}', "Invalid enum value 'root'"),
+        ('{"name": "x", "token": "t", "user_id": ""}', "length >= 1"),
+        ('{"name": "x", "token": "t", "user_id": "a\\u0000"}', "U+0000"),
+        ('{"name": "x", "token": "t", "user": "typo"}', "unknown field `user`"),
+        ('{"name": "default", "token": "t"}', "the name default stands twice"),
+        ('{"name": "first", "token": "t"}', "the name first stands twice"),
+        ('{"name": "x", "token": "first-token"}', "x has the same token as first"),
+        ('{"name": "x", "token": "the-main-token"}', "x has the same token as default"),
+    ],
+)
+def test_a_faulty_line_is_named_and_not_quoted(tmp_path: Path, line: str, fault: str) -> None:
+    path = tmp_path / "tokens"
+    first = '{"name": "first", "token": "first-token"}\n'
+    path.write_bytes((first + line).encode("utf-8", "surrogateescape"))
+    configured = Settings(token="the-main-token", tokens_file=str(path))
+    (found,) = problems(configured)
+    assert found.startswith("OPERATOR_TOKENS_FILE, line 2: ")
+    assert fault in found
+    assert "first-token" not in found
+    assert "main-token" not in found
+    with pytest.raises(ConfigurationError) as caught:
+        Tokens(configured)
+    assert caught.value.problems == [found]
+
+
+def test_every_faulty_line_is_told(tmp_path: Path) -> None:
+    assert len(problems(settings(tmp_path, "{", "[]", '{"name": "x", "token": "t"}'))) == 2
+
+
+def test_a_missing_file_and_too_many_tokens(tmp_path: Path) -> None:
+    (fault,) = problems(Settings(token="t", tokens_file=str(tmp_path / "none")))
+    assert fault == f"OPERATOR_TOKENS_FILE: {tmp_path / 'none'} can not be read: " + (
+        "No such file or directory"
+    )
+    many = [json.dumps({"name": f"n{i}", "token": f"t{i}"}) for i in range(MAX_TOKENS)]
+    assert problems(settings(tmp_path, *many)) == [
+        f"OPERATOR_TOKENS_FILE: more than {MAX_TOKENS} tokens"
+    ]
+    assert problems(settings(tmp_path, *many[1:])) == []
+
+
+def test_nothing_that_is_kept_is_a_secret(tmp_path: Path) -> None:
+    tokens = Tokens(settings(tmp_path, '{"name": "ana", "token": "a-secret"}'))
+    kept = repr(tokens._known)
+    assert "a-secret" not in kept
+    assert "the-main-token" not in kept
