@@ -88,10 +88,8 @@ class Reader:
         """Stay connected until cancelled."""
         while True:
             pod = random.choice(self._cluster.pods)  # noqa: S311
-            try:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
                 await self._connection(pod)
-            except (aiohttp.ClientError, TimeoutError, ConnectionError):
-                pass
             await asyncio.sleep(0.05 + 0.2 * random.random())  # noqa: S311
 
     async def _connection(self, pod: Pod) -> None:
@@ -108,7 +106,7 @@ class Reader:
             self.socket = socket
             self.connections += 1
             while True:
-                # A stopped process says nothing: the heartbeat of the tests is a second.
+                # A stopped process says nothing; a live one has a heartbeat of 2 s here.
                 limit.reschedule(asyncio.get_running_loop().time() + 5)
                 frame = await socket.receive()
                 if frame.type is not aiohttp.WSMsgType.TEXT:

@@ -39,6 +39,7 @@ class Cluster:
                 "OPERATOR_LOG_LEVEL": "warning" if "OPERATOR_LOG_LEVEL" in environment else "info",
                 "OPERATOR_LOG_SAMPLE": "0",
                 "OPERATOR_DRAIN_TIMEOUT": "10",
+                "OPERATOR_HEARTBEAT": "2",
                 "OPERATOR_SWITCH_IDLE_TIMEOUT": "10",
                 "BROWSER_URL": "",
                 **self.peers.environment,

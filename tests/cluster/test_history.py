@@ -83,15 +83,15 @@ class Nemesis:
         pod.send(signal.SIGCONT)
 
     async def cut_backends(self) -> None:
-        self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                      " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")  # fmt: skip
+        self._terminate("backend_type = 'client backend' AND pid <> pg_backend_pid()")
 
     async def cut_listeners(self) -> None:
-        self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                      " WHERE application_name = 'operator-svc bus'")  # fmt: skip
+        self._terminate("application_name = 'operator-svc bus'")
 
-    def _execute(self, sql: str) -> None:
-        self._cluster.server.execute(sql)
+    def _terminate(self, which: str) -> None:
+        self._cluster.server.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}"
+        )
 
     async def restart_database(self) -> None:
         await asyncio.to_thread(self._cluster.server.stop, signal.SIGQUIT)

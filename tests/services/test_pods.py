@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -157,6 +158,13 @@ async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
     await some.aclose()
 
 
+async def all_until(
+    readers: Iterable[Reader], what: Callable[[Reader], Any], within: float = 3.0
+) -> None:
+    for reader in readers:
+        await reader.until(partial(what, reader), within)
+
+
 async def watch(
     operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
 ) -> Reader:
@@ -212,8 +220,7 @@ async def test_another_pod_shows_the_same(shared: Pods) -> None:
     await asyncio.sleep(0.1)
     for _ in range(4):
         shared.switch.say(end=True)
-    for reader in (here, there, late):
-        await reader.until(lambda r=reader: len(r.ended) == 4)
+    await all_until((here, there, late), lambda reader: len(reader.ended) == 4)
     assert here.seqs == there.seqs == list(range(1, 14))
     assert late.seqs == list(range(4, 14))
     assert here.texts == there.texts == late.texts
@@ -293,8 +300,8 @@ async def test_a_dead_pods_reply_is_interrupted_once(shared: Pods) -> None:
     shared.switch.say("kept ", "text")
     await readers[0].until(lambda: readers[0].texts.get(accepted.reply_id) == "kept text")
     await shared.kill(one)
+    await all_until(readers, lambda reader: bool(reader.ended), within=5)
     for reader in readers:
-        await reader.until(lambda r=reader: bool(r.ended), within=5)
         assert reader.ended == {accepted.reply_id: "reply.interrupted"}
         assert reader.texts == {accepted.reply_id: "kept text"}
         assert reader.seqs == [1, 2, 3, 4]
@@ -348,8 +355,8 @@ async def test_deleting_ends_everything_everywhere(shared: Pods, watched: bool) 
     shared.switch.say("x")
     await there.until(lambda: bool(there.texts))
     await two.conversations.delete(ANYBODY, "s")
+    await all_until((here, there), lambda reader: reader.gone_at)
     for reader in (here, there):
-        await reader.until(lambda r=reader: r.gone_at)
         assert reader.events()[-1] == "session.deleted"
     await here.until(lambda: shared.switch.closed == 1)
     with pytest.raises(OperatorError) as gone:
@@ -404,8 +411,8 @@ async def test_resuming_while_much_is_happening(shared: Pods) -> None:
     stop.set()
     await asyncio.gather(*talking)
     last = (await one.services.histories.session(ANYBODY, "s")).last_seq
+    await all_until(readers, lambda reader: reader.seqs[-1] == last)
     for reader in readers:
-        await reader.until(lambda r=reader: r.seqs[-1] == last)
         assert reader.seqs == list(range(reader.seqs[0], last + 1))
 
 

@@ -248,11 +248,15 @@ async def test_a_failed_reply_is_tried_anew_once(stores: Stores) -> None:
 
 async def test_a_message_is_answered_once_more(stores: Stores) -> None:
     started = await stores.new("s")
-    ask = {"session_id": "s", "pod_id": POD, "key": None}
-    again = await stores.messages.regenerate(viewer=None, message_id=started.message_id, **ask)
-    assert again is not None
-    for viewer, message_id in ((None, started.reply_id), ("other", started.message_id)):
-        assert await stores.messages.regenerate(viewer=viewer, message_id=message_id, **ask) is None
+
+    async def ask(viewer: str | None, message_id: int) -> Started | None:
+        return await stores.messages.regenerate(
+            session_id="s", viewer=viewer, message_id=message_id, pod_id=POD, key=None
+        )
+
+    assert await ask(None, started.message_id) is not None
+    assert await ask(None, started.reply_id) is None
+    assert await ask("other", started.message_id) is None
     assert [m.reply_to for m in await stores.messages.page("s", limit=9)] == [
         started.message_id, started.message_id, None,
     ]  # fmt: skip
