@@ -106,7 +106,11 @@ class Pod:
             LocalBus(),
             self._owner,
         )
-        options = {"shared": True, "retry_delays": DELAYS, "death_delay": 0.01} | given
+        options: dict[str, Any] = {
+            "shared": True,
+            "retry_delays": DELAYS,
+            "death_delay": 0.01,
+        } | given
         self.worker = BrowserWorker(self.store, browser, self.live, lambda: self.pod_id, **options)
         self.tasks = BrowserTasks(self.store, self.worker, self.live, screenshot_retention=30)
         self.ttl = 30.0
