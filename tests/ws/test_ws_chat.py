@@ -36,7 +36,7 @@ async def test_all_sockets_of_a_session_see_the_same(both: Service) -> None:
     ids = await one.chat("hello")
     (await both.switch.next()).say(think("hm"), "a ", "b", None)
     for socket in (one, two):
-        await socket.until(lambda s=socket: s.view.endings)
+        await socket.ended()
     assert [f for f in one.frames if f["type"] not in ("ready", "result")] == two.frames[1:]
     assert two.view.texts == {ids["reply_id"]: "a b"}
     assert two.view.thoughts == {ids["reply_id"]: "hm"}

@@ -112,6 +112,12 @@ class View:
         self.seq = after
         self.endings.clear()
 
+    def keep(self, other: View) -> None:
+        """Go on from what another connection of the same client had."""
+        self.seq, self.epoch = other.seq, other.epoch
+        self.texts, self.thoughts = dict(other.texts), dict(other.thoughts)
+        self.endings = dict(other.endings)
+
     def _texts(self, frame: Frame) -> dict[int, str]:
         return self.texts if frame["kind"] == "text" else self.thoughts
 
@@ -177,6 +183,10 @@ class Socket:
                 await self._changed.wait()
         return found
 
+    async def shown(self, seq: int) -> None:
+        """Wait for the event of this number."""
+        await self.until(lambda: self.view.seq is not None and self.view.seq >= seq)
+
     def of(self, kind: str) -> list[Frame]:
         """The frames of one type so far."""
         return [frame for frame in self.frames if frame["type"] == kind]
@@ -197,11 +207,16 @@ class Socket:
         self._numbers += 1
         number = f"ask-{self._numbers}"
         await self.send({**frame, "id": number})
-        return await self.until(
+        found: Frame = await self.until(
             lambda: next((f for f in self.of("result") if f["id"] == number), None)
         )
+        return found
 
-    async def chat(self, message: str = "hello", **fields: Any) -> Frame:
+    async def ended(self, count: int = 1) -> None:
+        """Wait until so many replies have ended."""
+        await self.until(lambda: len(self.view.endings) >= count)
+
+    async def chat(self, message: str | None = "hello", **fields: Any) -> Frame:
         """A chat that is accepted; its ids."""
         result = await self.ask(type="chat", message=message, **fields)
         assert result["ok"], result
@@ -233,7 +248,9 @@ class Service:
         self.sockets: list[Socket] = []
 
     async def open(self, session_id: str = "s", query: str = "", **kwargs: Any) -> Socket:
-        """A websocket; ``token=None`` brings none, ``headers`` and ``protocols`` add to it."""
+        """A websocket; ``token=None`` brings none, ``headers`` and ``protocols`` add to it, and
+        ``known`` is what an earlier connection of this client has seen."""
+        known: View | None = kwargs.pop("known", None)
         headers = dict(kwargs.pop("headers", {}))
         token = kwargs.pop("token", TOKEN)
         if token is not None:
@@ -244,6 +261,10 @@ class Service:
             f"{self.url}/ws/{session_id}{query}", headers=headers, max_msg_size=0, **kwargs
         )
         socket = Socket(ws)
+        if known is not None:
+            socket.view.keep(known)
+        elif "after=" in query:
+            socket.view.seq = int(query.partition("after=")[2].partition("&")[0])
         self.sockets.append(socket)
         return socket
 
@@ -252,6 +273,12 @@ class Service:
         socket = await self.open(session_id, query, **kwargs)
         await socket.until(lambda: socket.of("ready"))
         return socket
+
+    async def back(self, gone: Socket, session_id: str = "s") -> Socket:
+        """The client of ``gone`` comes back and resumes."""
+        view = gone.view
+        query = f"?after={view.seq}" + (f"&epoch={view.epoch}" if view.epoch else "")
+        return await self.ready(session_id, query, known=view)
 
     async def history(self, session_id: str = "s") -> list[Frame]:
         """The messages of a session."""

@@ -44,7 +44,7 @@ from operator_svc.services.outbox import Outbox
 from operator_svc.services.sockets import CLOSE_GRACE
 from operator_svc.services.watching import Subscription
 from operator_svc.ws.reading import UnusableFrameError, read, unreadable_binary
-from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, server_frame
+from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class Connection:
         self,
         services: Services,
         request: web.Request,
-        ws: web.WebSocketResponse,
+        ws: WebSocket,
         drain: Callable[[], Awaitable[None]],
         session_id: str,
     ) -> None:
@@ -101,7 +101,7 @@ class Connection:
         self._allowance_at = self._loop.time()
         self.caller: Caller | None = None
         self.session_id = session_id
-        self.writer = SocketWriter(request, drain, self._deleted)
+        self.writer = ws.writer = SocketWriter(request, drain, self._deleted)
         self.outbox = Outbox(self.writer, services.tasks, services.settings.outbox_bytes)
 
     # The phases after the upgrade.
@@ -118,6 +118,8 @@ class Connection:
             if kind is WSMsgType.CLOSE:
                 self.writer.close(CloseCode.DONE)
                 return None
+            if kind is WSMsgType.ERROR:
+                await self.writer.linger()
             if kind not in _KINDS:
                 return None
             if self.writer.code is not None:
@@ -320,9 +322,7 @@ class Connection:
         self._commands += 1
         self._services.tasks.start(self._run(command, frame_id, vital), "command")
 
-    async def _run(
-        self, command: Awaitable[Any], frame_id: FrameId | None, vital: bool
-    ) -> None:
+    async def _run(self, command: Awaitable[Any], frame_id: FrameId | None, vital: bool) -> None:
         """Do a command and answer it. One whose socket leaves goes on: its chat is stored."""
         failed = True
         try:

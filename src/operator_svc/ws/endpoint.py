@@ -23,10 +23,10 @@ from operator_svc.protocol.frames import (
     FrameId,
     Resume,
 )
-from operator_svc.services.sockets import CLOSE_GRACE
 from operator_svc.services.tokens import ANONYMOUS
 from operator_svc.ws.connection import Connection
 from operator_svc.ws.reading import UnusableFrameError, read
+from operator_svc.ws.writer import WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +49,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, all that goes
     wrong is said by a frame or a close code."""
     services = request.app[SERVICES]
-    ws = web.WebSocketResponse(
+    ws = WebSocket(
         protocols=(SUBPROTOCOL,),
         compress=False,
         autoping=False,
         autoclose=False,
-        timeout=CLOSE_GRACE,
         max_msg_size=MAX_FRAME + 1,  # aiohttp refuses what is this large
     )
     asked = _asked(request, services)

@@ -21,6 +21,9 @@ SEND_BUFFER = 128 * 1024
 """Bytes that the kernel may hold for a client. Left alone it takes 4 MB before a slow reader
 shows; this is still 1 MB/s to a client that is 100 ms away."""
 
+LINGER = 0.5
+"""Seconds from a close for a fault of the protocol to the end of the connection."""
+
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 
 
@@ -122,6 +125,12 @@ class SocketWriter:
             loop = asyncio.get_running_loop()
             self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
 
+    async def linger(self) -> None:
+        """Let the client read why it is closed before the connection goes: what it still sends
+        would reset the connection, and the close frame be lost."""
+        if not self._transport.is_closing():
+            await asyncio.sleep(LINGER)
+
     def finish(self) -> None:
         """Nobody reads from the client any more: let the connection go."""
         if not self._transport.is_closing():
@@ -133,3 +142,19 @@ class SocketWriter:
                 self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
         elif self._abort is not None:
             self._abort.cancel()
+
+
+class WebSocket(web.WebSocketResponse):
+    """aiohttp's websocket, its reading half: closing is up to the ``writer``, once there is one.
+
+    On a fault of the protocol (a frame too large, text that is not UTF-8) aiohttp would close
+    the connection at once.
+    """
+
+    writer: SocketWriter | None = None
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Send the close frame, and wait for nothing."""
+        if self.writer is not None:
+            self.writer.close(code)
+        return True

@@ -1,0 +1,267 @@
+"""Coming late and coming back: snapshots, replays, and the state to start from anew."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from operator_svc.services import watching
+from tests.ws.conftest import Start
+from tests.ws.ws_service import Service, Socket, think
+
+TEXTS = ["Grüße ", "an ", "👩‍👩‍👧", " und ", "漢字", "\u2028?", " 😀😀"]
+
+
+def kinds(socket: Socket) -> list[str]:
+    return [f.get("event", f["type"]) for f in socket.frames]
+
+
+async def test_who_comes_late_gets_the_text_so_far_and_then_what_follows(both: Service) -> None:
+    first = await both.ready()
+    ids = await first.chat()
+    speaker = await both.switch.next()
+    speaker.say(think("let me see"), "one ", "two ")
+    await first.until(lambda: len(first.of("delta")) == 3)
+    late = await both.ready()
+    await late.until(lambda: len(late.of("reply.snapshot")) == 2)
+    assert kinds(late) == ["ready", "reply.snapshot", "reply.snapshot"]
+    assert late.of("reply.snapshot") == [
+        {"type": "reply.snapshot", "reply_id": ids["reply_id"], "kind": "text",
+         "text": "one two ", "end": 8},
+        {"type": "reply.snapshot", "reply_id": ids["reply_id"], "kind": "reasoning",
+         "text": "let me see", "end": 10},
+    ]  # fmt: skip
+    speaker.say("three", None)
+    await late.ended()
+    assert [d["offset"] for d in late.of("delta")] == [8]
+    assert late.view.texts == {ids["reply_id"]: "one two three"}
+    assert late.view.thoughts == {ids["reply_id"]: "let me see"}
+
+
+async def test_who_comes_before_the_first_word_gets_an_empty_text(service: Service) -> None:
+    first = await service.ready()
+    ids = await first.chat()
+    late = await service.ready()
+    await late.until(lambda: late.of("reply.snapshot"))
+    assert late.of("reply.snapshot") == [
+        {"type": "reply.snapshot", "reply_id": ids["reply_id"], "kind": "text", "text": "",
+         "end": 0}
+    ]  # fmt: skip
+
+
+async def test_offsets_count_code_points_of_the_stored_text(both: Service) -> None:
+    socket = await both.ready()
+    ids = await socket.chat()
+    speaker = await both.switch.next()
+    speaker.say(*TEXTS[:3])
+    await socket.until(lambda: len(socket.of("delta")) == 3)
+    late = await both.ready()
+    speaker.say(*TEXTS[3:], None)
+    await asyncio.gather(socket.ended(), late.ended())
+    text = "".join(TEXTS)
+    assert socket.view.texts == late.view.texts == {ids["reply_id"]: text}
+    assert (await both.history())[1]["content"] == text
+    assert socket.events("reply.completed")[0]["data"]["length"] == len(text)
+    assert socket.of("delta")[-1]["end"] == len(text)
+
+
+async def test_coming_back_brings_what_was_missed(both: Service) -> None:
+    stayed, left = await both.ready(), await both.ready()
+    ids = await stayed.chat("one")
+    speaker = await both.switch.next()
+    speaker.say("some ", "words")
+    await left.until(lambda: left.view.texts.get(ids["reply_id"]) == "some words")
+    await left.leave()
+    speaker.say(", and more", None)
+    await stayed.ended()
+    more = await stayed.chat("two")
+    speaker = await both.switch.next()
+    speaker.say("still ")
+    await stayed.until(lambda: stayed.view.texts.get(more["reply_id"]) == "still ")
+    back = await both.back(left)
+    await back.until(lambda: back.of("reply.snapshot"))
+    assert kinds(back) == [
+        "ready", "reply.completed", "message.created", "reply.started", "resumed", "reply.snapshot",
+    ]  # fmt: skip
+    assert back.of("resumed") == [{"type": "resumed", "after": 3, "seq": 6}]
+    speaker.say("going", None)
+    await asyncio.gather(back.ended(2), stayed.ended(2))
+    assert back.view.texts == stayed.view.texts
+    assert left.view.events + back.view.events == stayed.view.events
+    history = await both.history()
+    assert [back.view.texts[m["id"]] for m in history if m["role"] == "assistant"] == [
+        "some words, and more", "still going",
+    ]  # fmt: skip
+
+
+async def test_resuming_shows_again_what_the_socket_has_had(both: Service) -> None:
+    await both.said(2)
+    socket = await both.ready()
+    ids = await socket.chat()
+    speaker = await both.switch.next()
+    speaker.say("text")
+    await socket.until(lambda: socket.of("delta"))
+    socket.view.expect_replay(2)
+    result = await socket.ask(type="resume", after=2)
+    assert result["ok"]
+    await socket.until(lambda: socket.of("reply.snapshot"))
+    assert [f["seq"] for f in socket.events()] == [8, 9, *range(3, 10)]
+    speaker.say("!", None)
+    await socket.until(lambda: ids["reply_id"] in socket.view.endings)
+    assert [f["seq"] for f in socket.events()] == [8, 9, *range(3, 11)]
+    assert socket.view.texts[ids["reply_id"]] == "text!"
+
+
+async def test_two_resumes_at_once_follow_each_other(service: Service) -> None:
+    await service.said(3)
+    socket = await service.ready()
+    for number in range(2):
+        await socket.send({"type": "resume", "after": 0, "id": number})
+    socket.view.expect_replay(0)
+    await socket.until(lambda: socket.of("resumed"))
+    socket.view.expect_replay(0)
+    await socket.until(lambda: len(socket.of("result")) == 2)
+    assert [f["seq"] for f in socket.events()] == [*range(1, 11), *range(1, 11)]
+
+
+async def test_a_session_that_is_not_there_yet_can_be_resumed(service: Service) -> None:
+    socket = await service.ready(query="?after=0")
+    await socket.until(lambda: socket.of("resumed"))
+    assert kinds(socket) == ["ready", "resumed"]
+    service.switch.answer = ["yes"]
+    await socket.chat()
+    await socket.ended()
+    assert [f["seq"] for f in socket.events()] == [1, 2, 3, 4]
+
+
+async def test_as_much_as_the_limit_is_replayed(start: Start) -> None:
+    service = await start(resume_limit=7)
+    await service.said(3)  # ten events
+    within = await service.ready(query="?after=3")
+    await within.until(lambda: within.of("resumed"))
+    assert [f["seq"] for f in within.events()] == list(range(4, 11))
+    assert within.of("resync") == []
+    beyond = await service.ready(query="?after=2")
+    await beyond.until(lambda: beyond.of("resync"))
+    assert beyond.events() == beyond.of("resumed") == []
+
+
+async def _resynced(service: Service, query: str) -> Socket:
+    """A socket that had to start anew, and the state that it got is the session's."""
+    socket = await service.ready(query=query)
+    await socket.until(lambda: socket.of("resync"))
+    (resync,) = socket.of("resync")
+    assert resync["epoch"] == socket.frames[0]["epoch"]
+    assert resync["seq"] == socket.frames[0]["seq"]
+    history = await service.history()
+    assert resync["snapshot"]["messages"] == history[-50:]
+    return socket
+
+
+@pytest.mark.parametrize(
+    "query", ["?after=5", "?after=9999999999", f"?after=2&epoch={uuid.uuid4()}"]
+)
+async def test_ahead_or_of_another_epoch(both: Service, query: str) -> None:
+    await both.said(1)
+    socket = await _resynced(both, query)
+    both.switch.answer = ["yes"]
+    await socket.chat()
+    await socket.ended()
+    assert [f["seq"] for f in socket.events()] == [5, 6, 7]
+
+
+async def test_events_that_are_purged(both: Service) -> None:
+    await both.said(2)
+    database = both.operator.database
+    async with database.transaction() as transaction:
+        await transaction.execute("DELETE FROM operator_event WHERE seq <= 4")
+    socket = await _resynced(both, "?after=2")
+    assert socket.events() == []
+    kept = await both.ready(query="?after=4")
+    await kept.until(lambda: kept.of("resumed"))
+    assert [f["seq"] for f in kept.events()] == [5, 6, 7]
+
+
+async def test_all_events_are_purged(service: Service) -> None:
+    await service.said(1)
+    async with service.operator.database.transaction() as transaction:
+        await transaction.execute("DELETE FROM operator_event")
+    await _resynced(service, "?after=2")
+    newest = await service.ready(query="?after=4")
+    await newest.until(lambda: newest.of("resumed"))
+    assert newest.events() == []
+
+
+async def test_a_resync_with_a_reply_that_is_being_written(both: Service) -> None:
+    await both.said(1)
+    talker = await both.ready()
+    ids = await talker.chat()
+    speaker = await both.switch.next()
+    speaker.say("being ", "written")
+    await talker.until(lambda: len(talker.of("delta")) == 2)
+    socket = await both.ready(query="?after=77")
+    await socket.until(lambda: socket.of("reply.snapshot"))
+    assert kinds(socket)[1:] == ["resync", "reply.snapshot"]
+    assert socket.view.texts[ids["reply_id"]] == "being written"
+    speaker.say("!", None)
+    await socket.ended()
+    assert socket.view.texts[ids["reply_id"]] == "being written!"
+
+
+async def test_a_resync_has_the_newest_messages_and_where_older_ones_begin(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "RESYNC_MESSAGES", 3)
+    service = await start()
+    await service.said(3)
+    socket = await service.ready(query="?after=999")
+    await socket.until(lambda: socket.of("resync"))
+    snapshot = socket.of("resync")[0]["snapshot"]
+    history = await service.history()
+    assert snapshot["messages"] == history[-3:]
+    assert snapshot["next_before"] == history[-3]["id"]
+
+
+async def test_a_replay_of_many_pages_while_the_session_goes_on(
+    both: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "REPLAY_PAGE", 2)
+    await both.said(6)
+    both.switch.answer = ["more"]
+    talker = await both.ready()
+
+    async def talk() -> None:
+        for number in range(10):
+            await talker.chat(f"more {number}")
+
+    async def resume() -> Socket:
+        return await both.ready(query="?after=0")
+
+    _, *sockets = await asyncio.gather(talk(), *(resume() for _ in range(5)))
+    seq = 6 * 3 + 1 + 10 * 3
+    for socket in sockets:
+        await socket.shown(seq)
+        assert [f["seq"] for f in socket.events()] == list(range(1, seq + 1))
+    assert all(s.events() == sockets[0].events() for s in sockets)
+
+
+async def test_replayed_and_live_events_are_the_same(both: Service) -> None:
+    socket = await both.ready()
+    ids = await socket.chat("first", metadata={"a": [1, {"b": None}]}, client_message_id="k")
+    (await both.switch.next()).say("text", None)
+    await socket.ended()
+    await socket.chat(None, metadata={"regenerate": ids["message_id"]})
+    (await both.switch.next()).say("other", None)
+    await socket.ended(2)
+    again = await both.ready(query="?after=0")
+    await again.until(lambda: again.of("resumed"))
+    assert again.events() == socket.events()
+    headers: dict[str, Any] = {"X-VX11-Token": "token-of-the-tests"}
+    async with both.session.get(
+        f"{both.url}/operator/session/s/events", headers=headers
+    ) as response:
+        listed = (await response.json())["events"]
+    assert [{"type": "event", **event} for event in listed] == socket.events()
