@@ -89,7 +89,7 @@ bench: $(READY)  ## measure Operator beside references made of the same librarie
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(READY)  ## search for lost events for minutes, while processes and the database are killed
-	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
 
 image:  ## build both images (needs Docker)
 	docker build --target operator --tag operator-svc:latest .
