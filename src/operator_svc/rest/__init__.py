@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from operator_svc.keys import SERVICES, Services
-from operator_svc.rest import answers, browser, chat, health, middlewares, replies, sessions
+from operator_svc.rest import (
+    answers,
+    browser,
+    chat,
+    health,
+    middlewares,
+    replies,
+    sessions,
+    switch,
+    system,
+    tool_calls,
+)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -29,13 +42,18 @@ def routes(app: web.Application) -> None:
         *sessions.ROUTES,
         *replies.ROUTES,
         *browser.ROUTES,
+        *tool_calls.ROUTES,
+        *switch.ROUTES,
+        *system.ROUTES,
         *health.ROUTES,
     ]
     if not app[SERVICES].settings.metrics_port:
         all_routes += health.METRICS
     for route in all_routes:
         kwargs = {**route.kwargs, "expect_handler": expect}
-        web.RouteDef(route.method, route.path, route.handler, kwargs).register(app.router)
+        # Whatever an id looks like, it is looked at: aiohttp's own pattern leaves braces out.
+        path = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path)
+        web.RouteDef(route.method, path, route.handler, kwargs).register(app.router)
 
 
 async def expect(request: web.Request) -> None:
