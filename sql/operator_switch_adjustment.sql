@@ -24,17 +24,11 @@ ORDER BY a.id DESC
 LIMIT :page;
 
 -- name: adjustment_claim(adjustment_id, pod_id, applied)
--- Marks a change in a state as being worked on by a process, unless a living other one has it.
-UPDATE operator_switch_adjustment SET owner = :pod_id
+-- Marks a change in a state as being worked on by a process, unless another one has it. How an
+-- earlier attempt failed is forgotten, so that what stands there afterwards is of this one.
+UPDATE operator_switch_adjustment SET owner = :pod_id, error = NULL
 WHERE
-    id = :adjustment_id AND applied = :applied
-    AND (
-        owner IS NULL OR owner = :pod_id
-        OR NOT EXISTS (
-            SELECT 1 FROM operator_pod AS p
-            WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
-        )
-    )
+    id = :adjustment_id AND applied = :applied AND (owner IS NULL OR owner = :pod_id)
 RETURNING
     id, session_id, message_id, before_config, after_config, reason, applied, applied_at,
     reverted_at, error, owner, created_at;
@@ -46,8 +40,16 @@ WHERE id = :adjustment_id AND owner = :pod_id
 RETURNING id;
 
 -- name: adjustment_at_work()
--- The changes that living processes work on now.
-SELECT a.id, a.owner
-FROM operator_switch_adjustment AS a
-INNER JOIN operator_pod AS p ON a.owner = p.pod_id
-WHERE a.owner IS NOT NULL AND p.lease_until > now();
+-- The changes that processes work on now.
+SELECT id, owner FROM operator_switch_adjustment WHERE owner IS NOT NULL;
+
+-- name: adjustment_free()
+-- Takes the marks off that processes without a lease have left.
+UPDATE operator_switch_adjustment SET owner = NULL
+WHERE
+    owner IS NOT NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM operator_pod AS p
+        WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
+    )
+RETURNING id;

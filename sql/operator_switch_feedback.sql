@@ -1,6 +1,6 @@
--- name: feedback_heads()
+-- name: feedback_heads(pod_id)
 -- The oldest feedback of each engine that still has to be forwarded, where its time has come and
--- no living process has it. Each step of the recursion is one look into the index.
+-- no other process has it. Each step of the recursion is one look into the index.
 WITH RECURSIVE heads (id, engine) AS (
     SELECT f.id, f.engine FROM operator_switch_feedback AS f
     WHERE
@@ -28,21 +28,50 @@ WITH RECURSIVE heads (id, engine) AS (
 SELECT h.id
 FROM heads AS h
 INNER JOIN operator_switch_feedback AS f ON h.id = f.id
-LEFT JOIN operator_pod AS p ON f.owner = p.pod_id AND p.lease_until > now()
-WHERE f.not_before <= now() AND p.pod_id IS NULL
+WHERE f.not_before <= now() AND (f.owner IS NULL OR f.owner = :pod_id)
 ORDER BY h.id;
 
 -- name: feedback_claim(feedback_id, pod_id)
--- Marks feedback as being forwarded by a process, unless a living other one has it.
+-- Marks feedback as being forwarded by a process, unless another one has it.
 UPDATE operator_switch_feedback SET owner = :pod_id
 WHERE
     id = :feedback_id AND forwarded_at IS NULL AND given_up_at IS NULL
-    AND not_before <= now()
-    AND (
-        owner IS NULL OR owner = :pod_id
-        OR NOT EXISTS (
-            SELECT 1 FROM operator_pod AS p
-            WHERE p.pod_id = operator_switch_feedback.owner AND p.lease_until > now()
-        )
-    )
+    AND not_before <= now() AND (owner IS NULL OR owner = :pod_id)
 RETURNING id, engine, success, latency_ms, tokens_used, attempts;
+
+-- name: feedback_free()
+-- Takes the marks off that processes without a lease have left: only the oldest feedback of an
+-- engine can have one.
+WITH RECURSIVE heads (id, engine) AS (
+    SELECT f.id, f.engine FROM operator_switch_feedback AS f
+    WHERE
+        f.id = (
+            SELECT g.id FROM operator_switch_feedback AS g
+            WHERE g.forwarded_at IS NULL AND g.given_up_at IS NULL
+            ORDER BY g.engine, g.id
+            LIMIT 1
+        )
+    UNION ALL
+    SELECT f.id, f.engine
+    FROM heads AS h
+    INNER JOIN operator_switch_feedback AS f
+        ON
+            f.id = (
+                SELECT g.id FROM operator_switch_feedback AS g
+                WHERE
+                    g.forwarded_at IS NULL AND g.given_up_at IS NULL
+                    AND g.engine > h.engine
+                ORDER BY g.engine, g.id
+                LIMIT 1
+            )
+)
+
+UPDATE operator_switch_feedback SET owner = NULL
+WHERE
+    id IN (SELECT h.id FROM heads AS h)
+    AND owner IS NOT NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM operator_pod AS p
+        WHERE p.pod_id = operator_switch_feedback.owner AND p.lease_until > now()
+    )
+RETURNING id;

@@ -76,12 +76,7 @@ FROM following
 WHERE
     f.id = following.id AND f.forwarded_at IS NULL AND f.given_up_at IS NULL
     AND f.not_before <= now()
-    AND (
-        f.owner IS NULL OR f.owner = :pod_id
-        OR NOT EXISTS (
-            SELECT 1 FROM operator_pod AS p WHERE p.pod_id = f.owner AND p.lease_until > now()
-        )
-    )
+    AND (f.owner IS NULL OR f.owner = :pod_id)
 RETURNING f.id, f.engine, f.success, f.latency_ms, f.tokens_used, f.attempts;
 
 -- name: feedback_postpone(feedback_id, pod_id, seconds)

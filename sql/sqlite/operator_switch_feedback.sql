@@ -58,6 +58,7 @@ WHERE
         LIMIT 1
     )
     AND not_before <= now()
+    AND (owner IS NULL OR owner = :pod_id)
 RETURNING id, engine, success, latency_ms, tokens_used, attempts;
 
 -- name: feedback_postpone(feedback_id, pod_id, seconds)

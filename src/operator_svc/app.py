@@ -16,17 +16,23 @@ from operator_svc.bus import Bus, make_bus
 from operator_svc.db import Database, connect, migrations
 from operator_svc.keys import SERVICES, Services
 from operator_svc.peers.browser import make_browser
+from operator_svc.peers.neighbours import make_neighbours
 from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.rest.server import Server
 from operator_svc.services.browser_tasks import BrowserTasks
 from operator_svc.services.browser_worker import BrowserWorker
 from operator_svc.services.conversations import Conversations
+from operator_svc.services.engines import EngineRankings
+from operator_svc.services.feedback import FORWARD_EVERY, EngineFeedback
 from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
 from operator_svc.services.ownership import Ownership
 from operator_svc.services.replies import Replies
 from operator_svc.services.sockets import Sockets
+from operator_svc.services.switch_tuning import SwitchTuning
+from operator_svc.services.system import System
 from operator_svc.services.tokens import Tokens
+from operator_svc.services.tool_calls import ToolCalls
 from operator_svc.services.watching import Watching
 from operator_svc.settings import Settings
 from operator_svc.stores.browser_tasks import BrowserTaskStore
@@ -36,6 +42,8 @@ from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.switch_adjustments import AdjustmentStore
+from operator_svc.stores.switch_feedback import FeedbackStore
 from operator_svc.stores.tool_calls import ToolCallStore
 
 log = structlog.get_logger(__name__)
@@ -89,7 +97,15 @@ class Operator:
             shared=self.bus.shared,
         )
         self.browser_tasks = self._make_browser_tasks()
-        self.ownership.sweeps.append(self.browser_tasks.reclaim)
+        self.tool_calls = ToolCalls(tool_calls, messages, self.live)
+        self.replies.tool_calls = self.tool_calls
+        self._make_switch_records(messages)
+        self.system = self._make_system()
+        self.ownership.sweeps += [
+            self.browser_tasks.reclaim,
+            self.switch_tuning.free,
+            self.feedback.free,
+        ]
         self.tokens = Tokens(settings)
         self.services = Services(
             settings=settings,
@@ -103,6 +119,11 @@ class Operator:
             watching=Watching(self.live, self._events, histories, settings.resume_limit),
             sockets=Sockets(self.tasks, settings),
             browser_tasks=self.browser_tasks,
+            tool_calls=self.tool_calls,
+            switch_tuning=self.switch_tuning,
+            feedback=self.feedback,
+            engine_rankings=self.engine_rankings,
+            system=self.system,
         )
         self._others_acted = asyncio.Event()
 
@@ -120,6 +141,31 @@ class Operator:
             )
         retention = self.settings.screenshot_retention
         return BrowserTasks(store, worker, self.live, screenshot_retention=retention)
+
+    def _make_switch_records(self, messages: MessageStore) -> None:
+        def pod_id() -> str:
+            return self.replies.pod_id
+
+        self.switch_tuning = SwitchTuning(
+            self.switch, AdjustmentStore(self.database), messages, self.live, self.tasks, pod_id
+        )
+        store = FeedbackStore(self.database)
+        self.engine_rankings = EngineRankings(self.switch, store, self.tasks)
+        self.feedback = EngineFeedback(
+            self.switch, store, messages, self.live, self.engine_rankings, pod_id
+        )
+
+    def _make_system(self) -> System:
+        self.neighbours = make_neighbours(self.settings)
+        return System(
+            self.neighbours.gateway,
+            self.neighbours.modules,
+            self.neighbours.shub,
+            self.neighbours.hermes,
+            self.switch,
+            self.database,
+            self.tasks,
+        )
 
     @classmethod
     async def open(cls, settings: Settings) -> Operator:
@@ -146,6 +192,7 @@ class Operator:
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
         self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
         self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
+        self.tasks.start(forever(self.feedback.forward, FORWARD_EVERY, "feedback"), "feedback")
         if self.bus.shared:
             self.tasks.start(forever(self._poll, POLL_INTERVAL, "poll"), "poll")
             self.tasks.start(self._look_around(), "look-around")
@@ -219,6 +266,7 @@ class Operator:
         except TimeoutError:
             log.error("replies could not be stored at the end", replies=len(self.replies))
         await self.browser_tasks.aclose(self.settings.db_timeout)
+        await self.feedback.close(self.settings.db_timeout)
         await self.tasks.aclose()
         try:
             await self.bus.aclose()
@@ -226,6 +274,7 @@ class Operator:
         except Exception as error:  # the lease runs out by itself
             log.warning("the lease could not be given up", exc_info=error)
         await self.switch.aclose()
+        await self.neighbours.aclose()
         if self.browser is not None:
             await self.browser.aclose()
         await self.database.aclose()

@@ -10,11 +10,16 @@ from operator_svc.background import TaskOwner
 from operator_svc.db import Database
 from operator_svc.services.browser_tasks import BrowserTasks
 from operator_svc.services.conversations import Conversations
+from operator_svc.services.engines import EngineRankings
+from operator_svc.services.feedback import EngineFeedback
 from operator_svc.services.history import Histories
 from operator_svc.services.live import Live
 from operator_svc.services.replies import Replies
 from operator_svc.services.sockets import Sockets
+from operator_svc.services.switch_tuning import SwitchTuning
+from operator_svc.services.system import System
 from operator_svc.services.tokens import Tokens
+from operator_svc.services.tool_calls import ToolCalls
 from operator_svc.services.watching import Watching
 from operator_svc.settings import Settings
 
@@ -34,6 +39,11 @@ class Services:
     watching: Watching
     sockets: Sockets
     browser_tasks: BrowserTasks
+    tool_calls: ToolCalls
+    switch_tuning: SwitchTuning
+    feedback: EngineFeedback
+    engine_rankings: EngineRankings
+    system: System
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

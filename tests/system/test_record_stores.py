@@ -189,8 +189,10 @@ async def test_only_one_process_has_an_adjustment(database: Database) -> None:
     assert [work.owner for work in await store.at_work()] == [winner]
     await store.release(recorded.id, loser)
     assert await store.claim(recorded.id, loser, applied=False) is None
+    assert await store.free() == 0
     await pods.remove(winner)
-    assert await store.at_work() == [], "a dead process works on nothing"
+    assert await store.free() == 1
+    assert await store.at_work() == []
     assert await store.claim(recorded.id, loser, applied=False) is not None
 
 
@@ -224,23 +226,24 @@ async def test_the_outbox_keeps_the_order_of_each_engine(database: Database) -> 
         ids[engine].append(row.id)
     for pod in (POD, OTHER):
         await lease(database, pod, 10)
-    assert await store.heads() == [ids["a"][0], ids["b"][0], ids["c"][0]]
+    assert await store.heads(OTHER) == [ids["a"][0], ids["b"][0], ids["c"][0]]
     first = await store.claim(ids["a"][0], POD)
     assert first is not None
     assert (first.engine, first.success, first.latency_ms, first.attempts) == ("a", True, 10, 0)
     assert await store.claim(ids["a"][0], OTHER) is None
-    assert await store.heads() == [ids["b"][0], ids["c"][0]], "the engine is taken"
+    assert await store.heads(OTHER) == [ids["b"][0], ids["c"][0]], "the engine is taken"
+    assert await store.heads(POD) == [ids["a"][0], ids["b"][0], ids["c"][0]]
     second = await store.settle(first.id, POD, given_up=False, go_on=True)
     assert second is not None
     assert second.id == ids["a"][1]
     assert await store.settle(first.id, POD, given_up=False, go_on=True) is None
     assert await store.settle(second.id, OTHER, given_up=False, go_on=True) is None
     assert await store.settle(second.id, POD, given_up=True, go_on=False) is None
-    assert await store.heads() == [ids["b"][0], ids["c"][0], ids["a"][2]]
+    assert await store.heads(OTHER) == [ids["b"][0], ids["c"][0], ids["a"][2]]
     third = await store.claim(ids["a"][2], OTHER)
     assert third is not None
     await store.postpone(third.id, OTHER, 60)
-    assert await store.heads() == [ids["b"][0], ids["c"][0]], "its time has not come"
+    assert await store.heads(OTHER) == [ids["b"][0], ids["c"][0]], "its time has not come"
     assert await store.claim(third.id, POD) is None
     rows = await read(
         database,
@@ -257,9 +260,11 @@ async def test_what_a_dead_process_had_is_taken_over(database: Database) -> None
     await lease(database, POD, 10)
     await lease(database, OTHER, 10)
     assert await store.claim(row.id, POD) is not None
-    assert await store.heads() == []
+    assert await store.heads(OTHER) == []
+    assert await store.free() == 0
     await PodStore(database).remove(POD)
-    assert await store.heads() == [row.id]
+    assert await store.free() == 1
+    assert await store.heads(OTHER) == [row.id]
     assert await store.claim(row.id, OTHER) is not None
     assert await store.settle(row.id, POD, given_up=False, go_on=True) is None, "it was too late"
 

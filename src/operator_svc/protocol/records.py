@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json, SwitchAdjustment, SwitchFeedback
@@ -150,10 +150,11 @@ class Unknown(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Recommendation(msgspec.Struct, frozen=True):
-    """A change that feedback speaks for: a body for ``POST /operator/switch/adjustment``."""
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that feedback speaks for: a body for ``POST /operator/switch/adjustment``.
+    ``before_config`` is left out where Switch does not say what it uses."""
 
-    before_config: Config
+    before_config: Config | UnsetType = UNSET
     after_config: Config
     reason: str
 

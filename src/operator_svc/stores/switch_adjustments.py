@@ -20,7 +20,7 @@ class WrittenAdjustment(SwitchAdjustment, frozen=True):
 
 
 class AtWork(Record, frozen=True):
-    """A change that a living process works on."""
+    """A change that a process works on."""
 
     id: int
     owner: str
@@ -110,8 +110,12 @@ class AdjustmentStore:
         )
 
     async def at_work(self) -> list[AtWork]:
-        """The changes that living processes work on now, by the database's clock."""
+        """The changes that processes work on now."""
         return await self._db.fetch("adjustment_at_work", AtWork)
+
+    async def free(self) -> int:
+        """Take off the marks of processes that are gone; how many there were."""
+        return len(await self._db.write("adjustment_free", Released))
 
     async def finish(
         self, adjustment: SwitchAdjustment, pod_id: str, event: str, error: str | None

@@ -81,9 +81,12 @@ class FeedbackStore:
         )
         return rows[0] if rows else None
 
-    async def heads(self) -> list[int]:
-        """Ids of what may be claimed now: one for each engine at most, oldest first."""
-        return [head.id for head in await self._db.fetch("feedback_heads", Head)]
+    async def heads(self, pod_id: str) -> list[int]:
+        """Ids of what ``pod_id`` may claim now: one for each engine at most, oldest first.
+
+        Among them is what it claimed before and neither settled nor gave back.
+        """
+        return [head.id for head in await self._db.fetch("feedback_heads", Head, pod_id=pod_id)]
 
     async def claim(self, feedback_id: int, pod_id: str) -> Claimed | None:
         """Mark a head; None where another process was faster."""
@@ -91,6 +94,10 @@ class FeedbackStore:
             "feedback_claim", Claimed, feedback_id=feedback_id, pod_id=pod_id
         )
         return rows[0] if rows else None
+
+    async def free(self) -> int:
+        """Take off the marks of processes that are gone; how many there were."""
+        return len(await self._db.write("feedback_free", Head))
 
     async def settle(
         self, feedback_id: int, pod_id: str, *, given_up: bool, go_on: bool

@@ -1,0 +1,48 @@
+"""Where a record belongs: the session that it is about, if any."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, Message
+
+
+class HasMessages(Protocol):
+    """The messages, as far as records need them."""
+
+    async def get(self, message_id: int, viewer: str | None = None) -> Message | None:
+        """The message, or None where there is none that ``viewer`` may see."""
+
+
+async def session_of(
+    messages: HasMessages, caller: Caller, session_id: str | None, message_id: int | None
+) -> str | None:
+    """The session of a record that names a session, a message, both or none.
+
+    Raises OperatorError(message_not_found), also for a message of another session. Whether a
+    session that is named without a message exists is seen by the write itself.
+    """
+    if message_id is None:
+        return session_id
+    message = await messages.get(message_id, caller.user_id)
+    if message is None or session_id not in (None, message.session_id):
+        raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
+    return message.session_id
+
+
+def no_session() -> OperatorError:
+    """The failure of a record whose session is not there, or not for its caller."""
+    return OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+
+
+def after_id(cursor: str | None, first: int) -> int:
+    """The id that a page's cursor names; ``first`` where there is none.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    if cursor is None:
+        return first
+    if cursor.isascii() and cursor.isdigit() and len(cursor) < 20 and int(cursor) < 2**63:
+        return int(cursor)
+    raise OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")
