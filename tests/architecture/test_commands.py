@@ -75,6 +75,17 @@ def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> 
     assert "OPERATOR_PORT" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_the_file_of_tokens_is_checked_without_showing_it(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "tokens.jsonl"
+    file.write_text('{"name": "ci", "token": "hush-hush", "role": "king"}\nhush-hush\n')
+    done = run(tmp_path, command, OPERATOR_TOKEN="t", OPERATOR_TOKENS_FILE=str(file))
+    assert done.returncode == 2
+    assert "hush-hush" not in done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert [f"line {number}" in line for number, line in enumerate(lines, 1)] == [True, True]
+
+
 @pytest.mark.parametrize("command", ["check-config", "serve", "dev"])
 def test_each_wrong_value_is_one_line_and_nothing_starts(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command, OPERATOR_TOKEN="t", OPERATOR_PORT="70000", OPERATOR_TICK="often")

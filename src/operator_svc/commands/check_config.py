@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 def command() -> None:
     """Print the effective settings, secrets masked.
 
-    Ends with exit code 2 and one line for each value that is not valid. Unknown names that
-    look like settings are warned of.
+    Ends with exit code 2 and one line for each value that is not valid, the lines of
+    OPERATOR_TOKENS_FILE included. Unknown names that look like settings are warned of.
     """
     from operator_svc.commands import common
+    from operator_svc.db.locations import locate
     from operator_svc.errors import ConfigurationError
+    from operator_svc.services import tokens
     from operator_svc.settings import BrowserSettings, Settings, load, masked
 
     problems: list[str] = []
     warnings: list[str] = []
+
+    def read_settings() -> tuple[Settings, list[str]]:
+        loaded, warned = load(Settings, os.environ)
+        locate(loaded.database_url)
+        if faults := tokens.problems(loaded):
+            raise ConfigurationError(faults)
+        return loaded, warned
+
     readers: dict[str, Callable[[], tuple[Settings | BrowserSettings, list[str]]]] = {
-        "operator-svc": lambda: load(Settings, os.environ),
+        "operator-svc": read_settings,
         "operator-browser": lambda: load(BrowserSettings, os.environ),
     }
     for title, read in readers.items():
