@@ -82,3 +82,6 @@ TOKEN_REQUESTS = Counter(
 CONNECTIONS_REFUSED = Counter(
     "operator_connections_refused_total", "Connections closed for the limits.", ["reason"]
 )
+FEEDBACK = Counter(
+    "operator_feedback_total", "Feedback rows by what came of forwarding them.", ["outcome"]
+)
