@@ -92,7 +92,11 @@ async def perform(switch: Tunable, wanted: Mapping[str, str], check: Callable[[]
     try:
         for key, value in wanted.items():
             check()
-            await _tell(switch, key, value)
+            try:
+                await _tell(switch, key, value)
+            except OperatorError as error:
+                detail = f"{key}: {error.detail}"
+                raise OperatorError(error.code, detail, retry_after=error.retry_after) from error
         _confirm(wanted, await read_config(switch))
     except OperatorError as error:
         left = await _undo(switch, wanted, before, check)
