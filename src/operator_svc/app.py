@@ -175,7 +175,12 @@ class Operator:
         """
         await migrations.ensure(settings)
         database = await connect(settings)
-        operator = cls(settings, database)
+        try:
+            operator = cls(settings, database)
+        except BaseException:
+            # A fault of the settings; open connections would keep the process alive.
+            await database.aclose()
+            raise
         try:
             await operator._start()
         except BaseException:
