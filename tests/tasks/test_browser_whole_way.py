@@ -1,0 +1,383 @@
+"""The whole way: a client of Operator, the browser service in its own process, and Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from operator_svc.app import Operator
+from operator_svc.rest.server import Server
+from operator_svc.services import browser_worker
+from operator_svc.settings import Settings
+from tests.fakes.raw import dead_address
+
+pytestmark = pytest.mark.timeout(90)
+
+TOKEN = "token-of-the-tests"
+START_SECONDS = 40
+
+
+class BrowserProcess:
+    """``operator-browser`` on a port that stays the same over restarts."""
+
+    def __init__(self, log: Path) -> None:
+        self.url = dead_address()
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPERATOR_", "BROWSER_"))}
+        environ = {
+            "BROWSER_PORT": self.url.rpartition(":")[2],
+            "BROWSER_TOKEN": TOKEN,
+            "BROWSER_ALLOW": "127.0.0.1",
+            "OPERATOR_LOG_FORMAT": "json",
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "operator_svc.browser_service"],
+                env={**kept, **environ},
+                stdout=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while b'"ready"' not in self._log.read_bytes():
+            assert self._process.poll() is None, "operator-browser does not start"
+            assert time.monotonic() < deadline, "operator-browser is not ready"
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def kill_chromium(self) -> None:
+        """Kill the process that all of Chromium's others hang on."""
+        assert self._process is not None
+        for pid, (_, line) in _processes().items():
+            mine = self._process.pid in _ancestors(pid)
+            if mine and "--remote-debugging" in line and "--type=" not in line:
+                os.kill(pid, signal.SIGKILL)
+                return
+        raise AssertionError("there is no Chromium")
+
+
+def _processes() -> dict[int, tuple[int, str]]:
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "stat").read_text()
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended meanwhile
+            found[int(folder.name)] = (int(status.rpartition(")")[2].split()[1]), line)
+    return found
+
+
+def _ancestors(pid: int) -> list[int]:
+    everything, line = _processes(), []
+    while pid in everything:
+        pid = everything[pid][0]
+        line.append(pid)
+    return line
+
+
+@pytest.fixture(scope="module")
+def browser_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserProcess]:
+    """A warm browser service for all tests of this module."""
+    process = BrowserProcess(tmp_path_factory.mktemp("browser") / "log")
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+
+
+class Site:
+    """Pages of this test."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.seen: list[str] = []
+        self.left: list[str] = []
+        self.hold = asyncio.Event()
+        self.on_kill: Callable[[], None] = lambda: None
+        self.url = ""
+        app.router.add_get("/{name:.*}", self._serve)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        self.seen.append(name)
+        if name.startswith("hold") and not (name == "hold-once" and self.seen.count(name) > 1):
+            try:
+                await self.hold.wait()
+            except asyncio.CancelledError:
+                self.left.append(name)
+                raise
+        if name.startswith("kill"):
+            self.on_kill()
+            await self.hold.wait()
+        if name == "download":
+            headers = {"Content-Disposition": "attachment; filename=x.bin"}
+            return web.Response(body=b"data", headers=headers)
+        if name == "inside":
+            return web.Response(status=302, headers={"Location": "http://169.254.169.254/latest"})
+        if name == "crash":
+            script = "const all = []; for (;;) all.push(new Array(1e7).fill(all.length));"
+            return _html(f"<script>{script}</script>")
+        status = 404 if name == "nowhere" else 200
+        return _html(
+            f"<title>Título {name}</title><p>漢字 of {name}</p><a href='/next'>next</a>"
+            "<script>console.log('it', 'ran')</script>",
+            status,
+        )
+
+
+def _html(body: str, status: int = 200) -> web.Response:
+    return web.Response(text=body, content_type="text/html", charset="utf-8", status=status)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    app = web.Application()
+    pages = Site(app)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    pages.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield pages
+    pages.hold.set()
+    await runner.cleanup()
+
+
+class Client:
+    """Calls one Operator."""
+
+    def __init__(self, url: str, session: ClientSession, operator: Operator) -> None:
+        self.operator = operator
+        self._url = url
+        self._session = session
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        headers = {"X-VX11-Token": TOKEN}
+        async with self._session.request(
+            method, self._url + path, json=body, headers=headers
+        ) as response:
+            return response.status, await response.json()
+
+    async def open(self, url: str, **fields: Any) -> dict[str, Any]:
+        """A task that ends while it is waited for."""
+        body = {"url": url, "wait": 60, **fields}
+        status, task = await self.call("POST", "/operator/browser/task", body)
+        assert status == 200, task
+        return task
+
+    async def begin(self, url: str, **fields: Any) -> str:
+        """A task that is not waited for; its id."""
+        body = {"url": url, "wait": 0, **fields}
+        status, task = await self.call("POST", "/operator/browser/task", body)
+        assert status == 202, task
+        return str(task["task_id"])
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        status, task = await self.call("GET", f"/operator/browser/task/{task_id}")
+        assert status == 200, task
+        return task
+
+    async def end(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+        """The task once it has ended."""
+        async with asyncio.timeout(seconds):
+            while (task := await self.task(task_id))["completed_at"] is None:
+                await asyncio.sleep(0.05)
+        return task
+
+    async def events(self, session_id: str) -> list[dict[str, Any]]:
+        _, body = await self.call("GET", f"/operator/session/{session_id}/events?limit=1000")
+        events: list[dict[str, Any]] = body["events"]
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        return events
+
+
+Start = Callable[[], Awaitable[Client]]
+
+
+@pytest.fixture
+async def start(sqlite_url: str, browser_process: BrowserProcess) -> AsyncIterator[Start]:
+    """Starts an Operator on the test's SQLite file, after the one before has ended."""
+    async with AsyncExitStack() as stack:
+
+        async def begin() -> Client:
+            await stack.aclose()
+            settings = Settings(
+                port=0, database_url=sqlite_url, token=TOKEN, browser_url=browser_process.url
+            )
+            operator = await Operator.open(settings)
+            stack.push_async_callback(operator.aclose)
+            server = Server(operator.application(), settings)
+            stack.push_async_callback(server.close)
+            url = await server.start()
+            return Client(url, await stack.enter_async_context(ClientSession()), operator)
+
+        yield begin
+
+
+@pytest.fixture
+async def client(start: Start) -> Client:
+    return await start()
+
+
+async def test_an_ordinary_page(client: Client, site: Site) -> None:
+    url = site.url + "page"
+    task = await client.open(
+        url, session_id="s1", script="document.links.length + 1", viewport={"width": 320}
+    )
+    result = task["result"]
+    assert (task["status"], result["status"], result["error"]) == ("completed", "ok", None)
+    assert (result["title"], result["http_status"]) == ("Título page", 200)
+    assert result["text"].startswith(task["text_snippet"])
+    assert "漢字 of page" in task["text_snippet"]
+    assert result["links"] == [{"url": site.url + "next", "text": "next"}]
+    assert result["script_result"] == 2
+    assert any("it ran" in line for line in result["console"])
+    picture = await _picture(client, task)
+    assert int.from_bytes(picture[16:20], "big") == 320  # the width, in a PNG's first chunk
+    events = await client.events("s1")
+    assert [event["event"] for event in events] == [
+        "session.created",
+        "browser_task.queued",
+        "browser_task.started",
+        "browser_task.completed",
+    ]
+    assert events[-1]["data"]["screenshot_path"] == task["screenshot_path"]
+
+
+async def _picture(client: Client, task: dict[str, Any]) -> bytes:
+    async with client._session.get(
+        client._url + task["screenshot_path"], headers={"X-VX11-Token": TOKEN}
+    ) as response:
+        assert response.status == 200
+        assert response.content_type == "image/png"
+        return await response.read()
+
+
+async def test_pages_that_are_no_success(client: Client, site: Site) -> None:
+    cases: list[tuple[str, dict[str, Any], str, str, str]] = [
+        ("nowhere", {}, "completed", "ok", ""),
+        ("hold", {"timeout_ms": 300}, "timeout", "timeout", "300 ms"),
+        ("inside", {}, "blocked", "blocked", ""),
+        ("download", {}, "failed", "error", "download"),
+        ("crash", {}, "failed", "error", "crash"),
+    ]
+    tasks = await asyncio.gather(
+        *(client.open(site.url + name, session_id="s1", **fields) for name, fields, *_ in cases)
+    )
+    for (name, _, status, page_status, words), task in zip(cases, tasks, strict=True):
+        assert (task["status"], task["result"]["status"]) == (status, page_status), name
+        assert words in (task["error_message"] or ""), name
+        assert task["attempts"] == 0, name
+    assert tasks[0]["result"]["http_status"] == 404
+    last = {event["data"].get("task_id"): event for event in await client.events("s1")}
+    for (_, _, status, *_), task in zip(cases, tasks, strict=True):
+        event = last[task["task_id"]]
+        wanted = "completed" if status == "completed" else "failed"
+        assert (event["event"], event["data"]["status"]) == (f"browser_task.{wanted}", status)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "http://169.254.169.254/latest/meta-data/", "http://[::1]:1/"]
+)
+async def test_addresses_that_may_not_be_opened(client: Client, url: str) -> None:
+    task = await client.open(url)
+    assert (task["status"], task["result"]["status"]) == ("blocked", "blocked")
+    assert task["error_message"]
+    assert task["screenshot_path"] is None
+
+
+async def test_an_address_that_only_chromium_refuses(client: Client) -> None:
+    task = await client.open("http://[::/")
+    assert (task["status"], task["attempts"]) == ("failed", 0)
+    assert task["error_message"] == "the address is none that Chromium understands"
+
+
+async def test_twenty_queued_tasks_start_in_order_and_finish(client: Client, site: Site) -> None:
+    ids = [await client.begin(f"{site.url}{n}", session_id="s1") for n in range(20)]
+    tasks = [await client.end(task_id) for task_id in ids]
+    assert [task["status"] for task in tasks] == ["completed"] * 20
+    assert [task["result"]["title"] for task in tasks] == [f"Título {n}" for n in range(20)]
+    events = await client.events("s1")
+    started = [e["data"]["task_id"] for e in events if e["event"] == "browser_task.started"]
+    assert started == ids
+    assert len(events) == 1 + 3 * 20
+
+
+async def test_cancelling_stops_the_page_within_a_second(client: Client, site: Site) -> None:
+    task_id = await client.begin(site.url + "hold", session_id="s1")
+    while not site.seen:
+        await asyncio.sleep(0.02)
+    begun = time.monotonic()
+    status, task = await client.call("POST", f"/operator/browser/task/{task_id}/cancel")
+    assert (status, task["status"]) == (200, "cancelled")
+    assert time.monotonic() - begun < 1
+    while not site.left:  # Chromium has let go of the page
+        await asyncio.sleep(0.02)
+    assert time.monotonic() - begun < 2
+    assert (await client.events("s1"))[-1]["event"] == "browser_task.cancelled"
+
+
+async def test_a_page_that_kills_chromium_three_times_has_failed(
+    client: Client, site: Site, browser_process: BrowserProcess
+) -> None:
+    site.on_kill = browser_process.kill_chromium
+    innocent = await client.begin(site.url + "hold-once")
+    while not site.seen:
+        await asyncio.sleep(0.02)
+    task = await client.open(site.url + "kill")
+    assert (task["status"], task["attempts"]) == ("failed", 3)
+    assert task["error_message"] == "the browser died under the page, 3 times"
+    assert site.seen.count("kill") == 3
+    task = await client.end(innocent)
+    assert (task["status"], task["attempts"]) == ("completed", 1)
+
+
+async def test_a_service_that_dies_and_comes_back(
+    client: Client, site: Site, browser_process: BrowserProcess
+) -> None:
+    task_id = await client.begin(site.url + "hold")
+    while not site.seen:
+        await asyncio.sleep(0.02)
+    await asyncio.to_thread(browser_process.stop, signal.SIGKILL)
+    waiting = await client.begin(site.url + "page")
+    await asyncio.to_thread(browser_process.start)
+    site.hold.set()
+    task = await client.end(task_id)
+    assert task["status"] == "completed"
+    assert task["attempts"] >= 1
+    assert (await client.end(waiting))["status"] == "completed"
+
+
+async def test_tasks_survive_a_restart_of_operator(start: Start, site: Site) -> None:
+    client = await start()
+    ids = [await client.begin(f"{site.url}hold-{n}", session_id="s1") for n in range(6)]
+    while len(site.seen) < browser_worker.PAGES_A_POD:
+        await asyncio.sleep(0.02)
+    client = await start()  # the one before gives back what it ran
+    site.hold.set()
+    for task_id in ids:
+        task = await client.end(task_id)
+        assert (task["status"], task["attempts"]) == ("completed", 0)
+    names = [event["event"] for event in await client.events("s1")]
+    assert names.count("browser_task.queued") == 6 + browser_worker.PAGES_A_POD
+    assert names.count("browser_task.completed") == 6
