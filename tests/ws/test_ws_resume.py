@@ -240,7 +240,9 @@ async def test_a_replay_of_many_pages_while_the_session_goes_on(
     async def resume() -> Socket:
         return await both.ready(query="?after=0")
 
-    _, *sockets = await asyncio.gather(talk(), *(resume() for _ in range(5)))
+    talking = asyncio.create_task(talk())
+    sockets = await asyncio.gather(*(resume() for _ in range(5)))
+    await talking
     seq = 6 * 3 + 1 + 10 * 3
     for socket in sockets:
         await socket.shown(seq)

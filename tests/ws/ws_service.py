@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket as socket_module
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import websockets
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from operator_svc.app import Operator
@@ -164,7 +166,7 @@ class Socket:
                 frame = json.loads(message.data)
                 self.frames.append(frame)
                 self.view.take(frame)
-            else:
+            elif message.type not in (WSMsgType.PING, WSMsgType.PONG):
                 self.code = self.ws.close_code
                 self._changed.set()
                 return
@@ -177,7 +179,7 @@ class Socket:
                 if self._reading.done():
                     self._reading.result()
                     found = what()
-                    assert found, f"closed with {self.code}; got {self.frames}"
+                    assert found, f"closed with {self.code}; got {str(self.frames)[:2000]}"
                     return found
                 self._changed.clear()
                 await self._changed.wait()
@@ -280,6 +282,21 @@ class Service:
         query = f"?after={view.seq}" + (f"&epoch={view.epoch}" if view.epoch else "")
         return await self.ready(session_id, query, known=view)
 
+    async def http(self, method: str, path: str, **kwargs: Any) -> Frame:
+        """A request with the token; its body, with ``http_status`` added."""
+        headers = {"X-VX11-Token": TOKEN, **kwargs.pop("headers", {})}
+        async with self.session.request(
+            method, self.url + path, headers=headers, **kwargs
+        ) as response:
+            body = await response.json() if response.content_length else {}
+            return {**body, "http_status": response.status}
+
+    async def until(self, what: Callable[[], Any]) -> None:
+        """Wait until ``what`` is true of the service."""
+        async with asyncio.timeout(PATIENCE):
+            while not what():
+                await asyncio.sleep(0.005)
+
     async def history(self, session_id: str = "s") -> list[Frame]:
         """The messages of a session."""
         async with self.session.get(
@@ -298,6 +315,58 @@ class Service:
         await socket.until(lambda: len(socket.view.endings) == count)
         await socket.leave()
         self.switch.answer = before
+
+
+class LazyClient:
+    """A websocket of another library (websockets), which reads only when it is told to."""
+
+    def __init__(self, ws: websockets.ClientConnection) -> None:
+        self.ws = ws
+        self.view = View()
+        self.frames: list[Frame] = []
+
+    @classmethod
+    async def connect(cls, service: Service, path: str = "/ws/s") -> LazyClient:
+        """One whose kernel and library hold as little as can be; it has read ``ready``."""
+        address = service.url.removeprefix("http://").split(":")
+        connection = socket_module.socket()
+        connection.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (address[0], int(address[1])))
+        ws = await websockets.connect(
+            f"ws://{':'.join(address)}{path}",
+            sock=connection,
+            subprotocols=[websockets.Subprotocol("operator.v1")],
+            additional_headers={"X-VX11-Token": TOKEN},
+            compression=None,
+            max_queue=1,
+            max_size=None,
+            ping_interval=None,
+            close_timeout=1,
+        )
+        client = cls(ws)
+        await client.read()
+        return client
+
+    async def read(self) -> Frame:
+        """The next frame; raises websockets.ConnectionClosed."""
+        async with asyncio.timeout(PATIENCE):
+            frame: Frame = json.loads(await self.ws.recv())
+        self.frames.append(frame)
+        self.view.take(frame)
+        return frame
+
+    async def read_to_the_end(self) -> int | None:
+        """Read until the connection ends; the close code, None where it was cut."""
+        try:
+            while True:
+                await self.read()
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+    def cut(self) -> None:
+        """Vanish without a word."""
+        self.ws.transport.abort()
 
 
 @asynccontextmanager

@@ -123,16 +123,26 @@ class Outbox:
 
         Raises ConnectionError when the client is gone.
         """
-        while self._queue or not self._sink.writable():
-            if self.closed:
-                raise ConnectionResetError("the client is gone")
+        await self.ready()
+        self._sink.write(data, seq)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client has taken all that there was."""
+        return not self._queue and self._sink.writable()
+
+    async def ready(self) -> None:
+        """Wait until the client has taken all that there was; where it has, for nothing.
+
+        Raises ConnectionError when the client is gone.
+        """
+        while not self.closed and not self.idle:
             if self._flusher is not None:
                 await asyncio.wait([self._flusher])
             else:
                 await self._sink.drain()
         if self.closed:
             raise ConnectionResetError("the client is gone")
-        self._sink.write(data, seq)
 
     def gone(self) -> None:
         """The session was deleted."""

@@ -80,8 +80,12 @@ class Subscription:
             await self._follow(cursor)
 
     async def _follow(self, cursor: int | None) -> None:
-        """Send what is missing, events from ``cursor`` on and texts, until nothing is; then go
-        live. Nothing is awaited between the last look and that."""
+        """Send what is missing, events from ``cursor`` on and texts, until nothing is and the
+        client has taken it; then go live. Nothing is awaited between the last look and that.
+
+        A client slower than its session is thus served for ever here, in pieces as large as its
+        pace makes them, and never cut off for what it missed before.
+        """
         ends: Ends = {}
         while not self.feed.over:
             if cursor is None:
@@ -89,8 +93,9 @@ class Subscription:
                 ends.clear()
             if cursor is not None:
                 cursor = await self._replay(cursor)
-            if cursor is not None and not await self._send_texts(ends):
+            if cursor is not None and not await self._send_texts(ends) and self.outbox.idle:
                 break
+            await self.outbox.ready()
         self._go_live()
 
     def _go_live(self) -> None:
