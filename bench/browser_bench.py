@@ -33,7 +33,7 @@ from operator_svc.settings import BrowserSettings
 TOKEN = "bench"
 GOAL_RATIO = 1.5
 GOAL_MEMORY = 1.10
-WARM_UP = 40
+WARM_UP = 100
 _LINKS = "all => all.map(a => [a.href, a.innerText])"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.chromium import Chromium
 from operator_svc.browser_service.gate import Gate
 from operator_svc.browser_service.lane import Lane
-from operator_svc.browser_service.tab import ChromiumGoneError, Tab, open_tab
+from operator_svc.browser_service.tab import Tab, open_tab
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +48,13 @@ class StoppedError(Exception):
 
 
 class Visitor:
-    """One visit to one page; ``run`` it once, and never cancel it: ``stop`` it.
+    """One visit to one page. Never cancel its ``run``: ``stop`` it.
 
     So opening and closing the context are never cut in the middle, and none is forgotten.
     """
 
     def __init__(self, request: NavigateRequest, limits: Limits) -> None:
         self._limits = limits
-        self._tasks = TaskOwner("visit")
         self._stopped: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
         self._outcome = steps.Outcome(request)
         self.transferred = 0
@@ -68,15 +68,13 @@ class Visitor:
     async def run(self, chromium: Chromium, gate: Gate) -> Visit:
         """Visit the page.
 
-        Raises StoppedError (GONE, DRAINING, DIED), or OperatorError where the address is none.
+        Raises StoppedError (GONE, DRAINING, DIED); ChromiumGoneError where the page was not
+        opened at all; OperatorError where its address is none.
         """
-        async with self._tasks, Lane(gate, self._limits.page_bytes) as lane:
-            request = self._outcome.request
-            try:
-                tab = await open_tab(chromium, lane, request.window, self._tasks)
-            except ChromiumGoneError:
-                raise StoppedError(Cause.DIED) from None
-            self._watch(tab, chromium)
+        self._outcome.began = time.monotonic()
+        async with TaskOwner("visit") as tasks, Lane(gate, self._limits.page_bytes) as lane:
+            tab = await open_tab(chromium, lane, self._outcome.request.window, tasks)
+            self._watch(tab, chromium, tasks)
             try:
                 await self._visit(tab, lane, chromium)
                 return self._outcome.visit(tab.console(lane))
@@ -84,12 +82,12 @@ class Visitor:
                 self.transferred = lane.transferred
                 await tab.aclose()
 
-    def _watch(self, tab: Tab, chromium: Chromium) -> None:
+    def _watch(self, tab: Tab, chromium: Chromium, tasks: TaskOwner) -> None:
         async def death() -> None:
             await chromium.died.wait()
             self.stop(Cause.DIED)
 
-        self._tasks.start(death(), "death")
+        tasks.start(death(), "death")
         tab.page.on("crash", lambda _: self.stop(Cause.CRASHED))
         tab.page.on("close", lambda _: self.stop(Cause.CLOSED))
 
