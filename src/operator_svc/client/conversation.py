@@ -1,0 +1,252 @@
+"""One session over a websocket that comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from operator_svc.client.replies import ClientError, Reply
+from operator_svc.protocol.frames import SUBPROTOCOL
+
+if TYPE_CHECKING:
+    from operator_svc.client.http import OperatorClient
+
+PAUSE = 0.25
+PAUSE_MAX = 5.0
+"""Seconds between attempts to come back: the first, and the longest."""
+FINAL = 4500
+"""Close codes from here on say not to come back."""
+QUIET = 10.0
+"""Seconds beyond two heartbeats after which a silent connection counts as lost."""
+
+
+class Conversation:
+    """Use it as an asynchronous context manager; ``session_id`` is its session.
+
+    ``on_reconnect`` may be set to be told when the connection was lost.
+    """
+
+    def __init__(self, client: OperatorClient, session_id: str) -> None:
+        self.session_id = session_id
+        self.on_reconnect: Callable[[], None] | None = None
+        self._client = client
+        self._seq: int | None = None
+        self._epoch: str | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._silence = 60.0
+        self._replies: dict[int, Reply] = {}
+        self._asked: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._failure: ClientError | None = None
+
+    async def __aenter__(self) -> Conversation:
+        ready = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read_forever(ready))
+        try:
+            await ready
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+
+    # What its user asks for.
+
+    async def ask(self, message: str, *, key: str | None = None, **fields: Any) -> Reply:
+        """Send a message; the reply to it, which then grows. ``fields`` go into the frame.
+
+        It is kept once this returns. Raises ClientError where it is refused.
+        """
+        frame = {
+            "type": "chat",
+            "message": message,
+            "client_message_id": key or uuid.uuid4().hex,
+            **fields,
+        }
+        told = await self._command(frame)
+        return await self._reply_of(told["reply_id"])
+
+    async def cancel(self, reply: Reply) -> None:
+        """Stop a reply, wherever it is written."""
+        await self._command({"type": "cancel", "reply_id": reply.reply_id})
+
+    async def _command(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if self._failure is not None:
+            raise self._failure
+        frame_id = uuid.uuid4().hex
+        frame["id"] = frame_id
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[frame_id] = (frame, future)
+        try:
+            if self._socket is not None:
+                await self._send(frame)
+            return await future
+        finally:
+            del self._asked[frame_id]
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        """What can not be sent now is sent when the connection is back."""
+        if self._socket is not None:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await self._socket.send_str(msgspec.json.encode(frame).decode())
+
+    async def _reply_of(self, reply_id: int) -> Reply:
+        reply = self._replies.get(reply_id)
+        if reply is None:
+            # An older one, which the key stands for: its events came before this connection.
+            reply = self._replies.setdefault(reply_id, Reply(reply_id))
+            view = await self._client.reply(reply_id)
+            if view.status == "streaming":
+                reply.replace(view.content, view.end)
+            else:
+                error = view.metadata.get("error")
+                reply.finish(view.status, view.content, view.metadata, error)
+        return reply
+
+    # The connection.
+
+    async def _read_forever(self, ready: asyncio.Future[None]) -> None:
+        pause = PAUSE
+        try:
+            while True:
+                try:
+                    if await self._connection(ready):
+                        pause = PAUSE
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    if not ready.done():
+                        url = self._client.url
+                        raise ClientError(
+                            "unreachable", f"Operator can not be reached at {url}"
+                        ) from error
+                if self.on_reconnect is not None:
+                    self.on_reconnect()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                pause = min(pause * 2, PAUSE_MAX)
+        except ClientError as error:
+            self._give_up(error)
+            if not ready.done():
+                ready.set_exception(error)
+
+    def _give_up(self, error: ClientError) -> None:
+        self._failure = error
+        for _, future in self._asked.values():
+            if not future.done():
+                future.set_exception(error)
+        for reply in self._replies.values():
+            reply.fail(error)
+
+    async def _connection(self, ready: asyncio.Future[None]) -> bool:
+        """One connection, to its end; whether it was served at all."""
+        query = ""
+        if self._seq is not None:
+            query = f"?after={self._seq}" + (f"&epoch={self._epoch}" if self._epoch else "")
+        url = f"{self._client.url}/ws/{quote(self.session_id)}{query}"
+        try:
+            socket = await self._client.session.ws_connect(
+                url, protocols=(SUBPROTOCOL,), max_msg_size=0
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status in (401, 403, 404):
+                raise ClientError(
+                    "forbidden" if error.status == 403 else "refused",
+                    f"Operator refused the connection with {error.status}",
+                ) from error
+            raise
+        served = False
+        async with socket:
+            try:
+                while True:
+                    async with asyncio.timeout(self._silence):
+                        message = await socket.receive()
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        break
+                    frame = msgspec.json.decode(message.data)
+                    if frame["type"] == "ready":
+                        served = True
+                        await self._begin(socket, frame)
+                        if not ready.done():
+                            ready.set_result(None)
+                    else:
+                        await self._take(frame)
+            finally:
+                self._socket = None
+        if socket.close_code is not None and socket.close_code >= FINAL:
+            raise ClientError("closed", f"Operator closed with code {socket.close_code}")
+        return served
+
+    async def _begin(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
+        self._silence = 2 * frame["heartbeat_s"] + QUIET
+        if self._seq is None:
+            self._seq, self._epoch = frame["seq"], frame["epoch"]
+        self._socket = socket
+        for asked, _ in list(self._asked.values()):
+            await self._send(asked)
+
+    async def _take(self, frame: dict[str, Any]) -> None:
+        kind = frame["type"]
+        if kind == "event":
+            self._event(frame)
+        elif kind == "delta" and frame["kind"] == "text":
+            reply = self._known(frame["reply_id"])
+            if not reply.append(frame["offset"], frame["end"], frame["content"]):
+                await self._send({"type": "resume", "after": self._seq or 0})
+        elif kind == "reply.snapshot" and frame["kind"] == "text":
+            self._known(frame["reply_id"]).replace(frame["text"], frame["end"])
+        elif kind == "result" and frame["id"] in self._asked:
+            self._result(frame)
+        elif kind == "resync":
+            self._start_from(frame)
+
+    def _known(self, reply_id: int) -> Reply:
+        return self._replies.setdefault(reply_id, Reply(reply_id))
+
+    def _event(self, frame: dict[str, Any]) -> None:
+        data = frame["data"]
+        self._seq = frame.get("seq", self._seq)
+        if frame["event"].startswith("reply."):
+            reply = self._known(data["reply_id"])
+            if frame["event"] != "reply.started":
+                reply.finish(data["status"], data["content"], data["metadata"], data.get("error"))
+
+    def _result(self, frame: dict[str, Any]) -> None:
+        future = self._asked[frame["id"]][1]
+        if future.done():
+            return
+        if frame["ok"]:
+            future.set_result(frame.get("data") or {})
+        else:
+            error = frame["error"]
+            future.set_exception(
+                ClientError(error["error"], error["detail"], retryable=error["retryable"])
+            )
+
+    def _start_from(self, frame: dict[str, Any]) -> None:
+        """Too much was missed: begin from the state that the server tells."""
+        self._seq, self._epoch = frame["seq"], frame["epoch"]
+        for message in frame["snapshot"]["messages"]:
+            reply = self._replies.get(message["id"])
+            if reply is not None and message["status"] != "streaming":
+                metadata = message["metadata"]
+                reply.finish(message["status"], message["content"], metadata, metadata.get("error"))

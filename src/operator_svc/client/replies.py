@@ -1,0 +1,95 @@
+"""A reply as a client sees it grow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+
+class ClientError(Exception):
+    """Operator refused something, or can not be reached. ``code`` is one of its error codes."""
+
+    def __init__(self, code: str, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(f"{detail} ({code})")
+        self.code = code
+        self.detail = detail
+        self.retryable = retryable
+
+
+class Reply:
+    """A reply: its text so far, and its end once that has come.
+
+    ``text`` is what the documents tell clients to keep: deltas are appended where they fit,
+    snapshots and the last event replace it. ``status`` is ``streaming`` and then one of
+    ``complete``, ``failed``, ``cancelled`` and ``interrupted``; ``error`` is the code of one
+    that failed.
+    """
+
+    def __init__(self, reply_id: int) -> None:
+        self.reply_id = reply_id
+        self.text = ""
+        self.status = "streaming"
+        self.error: str | None = None
+        self.metadata: dict[str, Any] = {}
+        self._end = 0
+        self._changed = asyncio.Event()
+        self._failure: ClientError | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last event has come."""
+        return self.status != "streaming"
+
+    def append(self, offset: int, end: int, content: str) -> bool:
+        """Take a delta; False where it does not follow on what is known."""
+        if self.ended:
+            return True
+        if offset != self._end:
+            return False
+        self.text += content
+        self._end = end
+        self._changed.set()
+        return True
+
+    def replace(self, text: str, end: int) -> None:
+        """Take a snapshot."""
+        if not self.ended:
+            self.text, self._end = text, end
+            self._changed.set()
+
+    def finish(
+        self, status: str, text: str, metadata: dict[str, Any], error: str | None = None
+    ) -> None:
+        """Take the last event."""
+        if not self.ended:
+            self.text, self._end = text, len(text)
+            self.status, self.metadata, self.error = status, metadata, error
+            self._changed.set()
+
+    def fail(self, error: ClientError) -> None:
+        """Nothing more can be learnt of it."""
+        self._failure = error
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """The text in pieces, as it comes. Text that a snapshot changes is not told again:
+        ``text`` has it right at the end. Raises ClientError when the connection is given up."""
+        told = 0
+        while True:
+            self._changed.clear()
+            if len(self.text) > told:
+                piece, told = self.text[told:], len(self.text)
+                yield piece
+            elif self.ended:
+                return
+            elif self._failure is not None:
+                raise self._failure
+            else:
+                await self._changed.wait()
+
+    async def wait(self) -> Reply:
+        """Itself, once it has ended."""
+        async for _ in self:
+            pass
+        return self
