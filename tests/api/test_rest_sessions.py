@@ -180,7 +180,7 @@ async def test_the_history_shows_a_reply_that_is_being_written(both: Service) ->
         headers={"Prefer": "respond-async"},
     )
     reply_id = (await response.json())["reply_id"]
-    lengths = []
+    lengths: list[int] = []
     while len(lengths) < 3:
         await asyncio.sleep(0.15)
         reply = (await page(both, "/operator/session/s"))["messages"][-1]

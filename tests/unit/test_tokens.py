@@ -13,11 +13,11 @@ from operator_svc.services.tokens import ANONYMOUS, MAX_TOKENS, Tokens, problems
 from operator_svc.settings import Settings
 
 
-def settings(folder: Path, *lines: str, **more: str) -> Settings:
+def settings(folder: Path, *lines: str) -> Settings:
     """Settings with a file of these lines."""
     path = folder / "tokens"
     path.write_text("\n".join(lines))
-    return Settings(**{"token": "the-main-token", "tokens_file": str(path), **more})
+    return Settings(token="the-main-token", tokens_file=str(path))
 
 
 def test_all_tokens_are_found(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no request, or to a failure that nobody mapped."""
-        if request.writer.output_size > 0:
+        if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionResetError("the answer broke off") from exc
         request_id = request_id_of(request.headers.get("X-Request-ID"))
         error: BaseException = exc or RuntimeError(message or "no cause is known")

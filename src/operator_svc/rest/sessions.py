@@ -65,6 +65,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     name = session_id.replace(":", "_").lstrip(".") or "session"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.jsonl"'
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     async for page in histories.export(session):
         try:
             async with asyncio.timeout(EXPORT_STALL):
@@ -79,7 +81,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 async def events(request: web.Request) -> web.StreamResponse:
     """A page of a session's events; as an event stream, the session as it goes on."""
-    if parsing.wants_events(request, None):
+    if parsing.wants_events(request, None) and request.method != "HEAD":
         return await event_stream.watch_session(request)
     session_id = parsing.session_id(request)
     after = parsing.parameter(request, "after", Seq)
