@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import parts_chat
+from bench import parts_chat, parts_stream
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
@@ -22,6 +22,11 @@ PARTS: dict[str, Part] = {
     "chat-postgresql": partial(parts_chat.chat, engine="postgresql"),
     "latency": parts_chat.latency,
     "health": parts_chat.health,
+    "stream-50": partial(parts_stream.streams, count=50),
+    "stream-500": partial(parts_stream.streams, count=500),
+    "lateness": parts_stream.lateness,
+    "first-token": parts_stream.first_token,
+    "fan-out": parts_stream.fan_out,
 }
 
 

@@ -62,8 +62,9 @@ class Store(Protocol):
 
     async def start(self, session_id: str, message: str) -> Stored: ...
 
-    async def finish(self, stored: Stored, reply: str, provider: str, latency_ms: float) -> None:
-        ...
+    async def finish(
+        self, stored: Stored, reply: str, provider: str, latency_ms: float
+    ) -> None: ...
 
 
 _decode_body = msgspec.json.Decoder(Body).decode

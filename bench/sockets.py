@@ -106,14 +106,11 @@ class Socket(asyncio.Protocol):
 
 
 async def connect(
-    process: Process, session_id: str, on_frame: OnFrame, query: str = ""
+    process: Process, session_id: str, on_frame: OnFrame, path: str = "/ws", query: str = ""
 ) -> Socket:
     """A websocket on a session, after its upgrade."""
-    path = f"/ws/{session_id}{query}"
-    make = functools.partial(Socket, session_id, path, process, on_frame)
-    _, socket = await asyncio.get_running_loop().create_connection(
-        make, process.host, process.port
-    )
+    make = functools.partial(Socket, session_id, f"{path}/{session_id}{query}", process, on_frame)
+    _, socket = await asyncio.get_running_loop().create_connection(make, process.host, process.port)
     await asyncio.wait_for(socket.opened, 30)
     return socket
 
