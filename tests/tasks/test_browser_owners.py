@@ -1,0 +1,92 @@
+"""Whole Operators that die with tasks in their hands, and what becomes of these."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from operator_svc.app import Operator
+from operator_svc.models import Caller
+from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
+from operator_svc.settings import Settings
+from tests.fakes.browsing import TOKEN, Browsing, browsing_at
+
+ANYBODY = Caller()
+
+
+@pytest.fixture
+async def browsing() -> AsyncIterator[Browsing]:
+    async with browsing_at() as made:
+        yield made
+
+
+def settings(url: str, browsing: Browsing, **changes: Any) -> Settings:
+    given = {"database_url": url, "browser_url": browsing.url, "browser_token": TOKEN, "token": "t"}
+    return Settings(**{**given, "lease_ttl": 1.0, **changes})
+
+
+async def die(operator: Operator) -> None:
+    """End as a process that is killed does: the database hears nothing of it."""
+    await operator.browser_tasks._worker._tasks.aclose()  # type: ignore[union-attr]
+    await operator.tasks.aclose()
+    await operator.bus.aclose()
+    await operator.database.aclose()
+    assert operator.browser is not None
+    await operator.browser.aclose()
+
+
+async def until(operator: Operator, task_id: str, status: str, seconds: float) -> BrowserTaskView:
+    async with asyncio.timeout(seconds):
+        while True:
+            view = await operator.browser_tasks.get(ANYBODY, task_id)
+            if view.status == status:
+                return view
+            await asyncio.sleep(0.02)
+
+
+async def test_the_next_start_takes_over_what_a_crash_left(
+    sqlite_url: str, browsing: Browsing
+) -> None:
+    operator = await Operator.open(settings(sqlite_url, browsing))
+    asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
+    task_id = await operator.browser_tasks.add(ANYBODY, asked)
+    await until(operator, task_id, "running", 5)
+    await die(operator)
+    browsing.hold.set()
+    operator = await Operator.open(settings(sqlite_url, browsing))
+    try:
+        assert (await until(operator, task_id, "completed", 5)).attempts == 1
+    finally:
+        await operator.aclose()
+
+
+async def test_another_pod_takes_over_within_fifteen_seconds(
+    postgresql_url: str, browsing: Browsing
+) -> None:
+    first = await Operator.open(settings(postgresql_url, browsing))
+    second = await Operator.open(settings(postgresql_url, browsing))
+    try:
+        asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
+        task_id = await first.browser_tasks.add(ANYBODY, asked)
+        await until(first, task_id, "running", 5)
+        while not browsing.asked:
+            await asyncio.sleep(0.01)
+        await die(first)
+        begun = time.monotonic()
+        browsing.hold.set()
+        # With leases of 1 s instead of 10: their end, a look each third of it, one poll.
+        view = await until(second, task_id, "completed", 8)
+        assert view.attempts == 1
+        assert time.monotonic() - begun > 0.3
+        events = await second.services.histories.events(ANYBODY, "s1", after=0, limit=50)
+        assert [event.event.partition(".")[2] for event in events.events] == [
+            "created",
+            *["queued", "started"] * 2,
+            "completed",
+        ]
+    finally:
+        await second.aclose()
