@@ -15,7 +15,7 @@ from tests.ws.ws_service import Service, Socket, think
 TEXTS = ["Grüße ", "an ", "👩‍👩‍👧", " und ", "漢字", "\u2028?", " 😀😀"]
 
 
-def kinds(socket: Socket) -> list[str]:
+def kinds(socket: Socket) -> list[Any]:
     return [f.get("event", f["type"]) for f in socket.frames]
 
 

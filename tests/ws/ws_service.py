@@ -127,7 +127,8 @@ class View:
         self.events.append(frame)
         if "seq" not in frame:
             return
-        assert self.seq is not None
+        if self.seq is None:  # a stream that shows nothing but one reply
+            self.seq = frame["seq"] - 1
         assert frame["seq"] == self.seq + 1, f"{frame['seq']} after {self.seq}"
         self.seq = frame["seq"]
         data = frame["data"]

@@ -40,7 +40,7 @@ not read shows."""
 RETRY = 5.0
 """Seconds after which one may come back who found too many streams."""
 
-Seq = Annotated[int, Meta(ge=0, lt=2**63)]
+Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class EventStream:
