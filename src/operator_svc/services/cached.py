@@ -40,7 +40,7 @@ class Cached(Generic[T]):
         self._ask = ask
         self._tasks = tasks
         self._clock = clock
-        self._asking: asyncio.Future[T] | None = None
+        self._asking: asyncio.Task[T | Exception] | None = None
         self._kept: T | None = None
         self._kept_at: float | None = None
         self.ttl = ttl
@@ -50,27 +50,25 @@ class Cached(Generic[T]):
         if self._kept_at is not None and (age := self._clock() - self._kept_at) < self.ttl:
             return Fresh(self._kept, age)  # type: ignore[arg-type]  # kept together with its time
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_future()
-            self._tasks.start(self._run(self._asking), "ask")
-        return Fresh(await asyncio.shield(self._asking), 0.0)
+            self._asking = self._tasks.start(self._run(), "ask")
+        answer = await asyncio.shield(self._asking)
+        if isinstance(answer, Exception):
+            raise answer
+        return Fresh(answer, 0.0)
 
     def forget(self) -> None:
         """Whoever comes from now on gets an answer that was asked for after now."""
         self._kept = self._kept_at = self._asking = None
 
-    async def _run(self, asking: asyncio.Future[T]) -> None:
+    async def _run(self) -> T | Exception:
+        """Ask; a failure is an answer here, for it is nobody's but theirs who wait."""
+        answer: T | Exception
         try:
-            value = await self._ask()
-        except asyncio.CancelledError:
-            asking.cancel()
-            raise
+            answer = await self._ask()
         except Exception as error:
-            asking.set_exception(error)
-            asking.exception()  # those who wait hear of it; nobody has to
-        else:
-            asking.set_result(value)
-            if self._asking is asking:
-                self._kept, self._kept_at = value, self._clock()
-        finally:
-            if self._asking is asking:
-                self._asking = None
+            answer = error
+        if self._asking is asyncio.current_task():
+            self._asking = None
+            if not isinstance(answer, Exception):
+                self._kept, self._kept_at = answer, self._clock()
+        return answer

@@ -32,9 +32,9 @@ ALIASES = {"shubniggurath": "shub", "tentaculo-link": GATEWAY}
 """What else the gateway may call a module. Its ``operator-backend`` is this service, which
 measures itself and does not take the gateway's word for it."""
 
-GATEWAY_WITHIN = 1.2
-MODULE_WITHIN = 1.3
-PING_WITHIN = 1.3
+GATEWAY_WITHIN = 1.1
+MODULE_WITHIN = 1.2
+PING_WITHIN = 1.2
 """Seconds. The gateway's and a module's, one after the other, leave room below 3 s."""
 
 WELL = frozenset({"ok", "healthy", "operational", "up", "ready"})
