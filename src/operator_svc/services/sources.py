@@ -12,6 +12,10 @@ from operator_svc.protocol.system import SourceStatus, SourceView
 
 T = TypeVar("T")
 
+SPARE = 0.1
+"""Seconds that a call has beyond its own limit: only a limit that the call itself finds passed
+counts for the neighbour's circuit."""
+
 _TIMEOUTS = frozenset({ErrorCode.PEER_TIMEOUT, ErrorCode.SWITCH_TIMEOUT})
 _OK = SourceView(status="ok")
 
@@ -24,9 +28,10 @@ class Told(NamedTuple, Generic[T]):
 
 
 async def told(call: Awaitable[T], within: float) -> Told[T]:
-    """Await a call to a neighbour, for ``within`` seconds at most. Only cancellation is raised."""
+    """Await a call to a neighbour, which gives up after ``within`` seconds by itself; one that
+    does not is given up a moment later. Only cancellation is raised."""
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(within + SPARE):
             return Told(await call, _OK)
     except OperatorError as error:
         return Told(
