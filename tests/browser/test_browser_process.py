@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from operator_svc.browser_service.bodies import NavigateRequest
-from operator_svc.browser_service.chromium import find_executable
+from operator_svc.browser_service.chromium import find_executable, sandboxed
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import BrowserSettings
 
@@ -147,6 +147,35 @@ async def _status(request: Any) -> int:
     async with request as response:
         await response.read()
         return int(response.status)
+
+
+async def test_chromium_knows_no_secret_and_its_files_go_with_it(
+    process: Process,
+) -> None:
+    members = family(process.pid)
+    browser = next(p for p, line in members.items() if "--headless" in line)
+    environ = Path(f"/proc/{browser}/environ").read_bytes().split(b"\0")
+    assert not [entry for entry in environ if b"the-token" in entry]
+    folder = Path(next(e for e in environ if e.startswith(b"TMPDIR=")).decode().partition("=")[2])
+    profile = next(part for part in members[browser].split() if part.startswith("--user-data-dir="))
+    assert Path(profile.partition("=")[2]).is_relative_to(folder)
+    process.process.terminate()
+    await process.process.wait()
+    assert not folder.exists()
+
+
+async def test_sandbox_is_on_unless_root_or_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table: list[tuple[int, Any, bool]] = [
+        (0, "auto", False),
+        (1000, "auto", True),
+        (0, "on", True),
+        (1000, "off", False),
+    ]
+    for user, setting, expected in table:
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        assert sandboxed(BrowserSettings(sandbox=setting)) is expected
 
 
 @pytest.mark.parametrize("hung", [False, True])

@@ -6,7 +6,9 @@ import asyncio
 import os
 import shutil
 import signal
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -39,6 +41,8 @@ CLOSE_TIMEOUT = 3.0
 ANSWER_TIMEOUT = 5.0
 PAGE_HEAP_MIB = 512
 """What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
+
+_PASSED_ON = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
 
 FLAGS = (
     # Whatever is not a page of ours goes to a proxy that isn't there. `<-loopback>` takes away
@@ -93,8 +97,9 @@ class Chromium:
     ``died`` is set when either has ended, whoever ended it.
     """
 
-    def __init__(self, driver: Playwright, browser: Browser, pid: int | None) -> None:
+    def __init__(self, driver: Playwright, browser: Browser, pid: int | None, folder: Path) -> None:
         self._driver = driver
+        self._folder = folder
         self.browser = browser
         self.version = browser.version
         self.pid = pid
@@ -110,32 +115,51 @@ class Chromium:
     async def start(cls, settings: BrowserSettings, extra: tuple[str, ...] = ()) -> Chromium:
         """Start the driver and Chromium; raises ConfigurationError where that can't be."""
         executable = find_executable(settings)
-        driver = await async_playwright().start()
+        if not sandboxed(settings):
+            log.warning("chromium runs without its sandbox", root=os.geteuid() == 0)
+        # A folder of our own for all that both write: a killed driver does not clean up.
+        folder = Path(tempfile.mkdtemp(prefix="operator-browser-"))
         try:
-            if executable is None:
-                executable = Path(driver.chromium.executable_path)
-                if not executable.is_file():
-                    raise ConfigurationError([f"there is no Chromium: {HOW_TO_GET}"])
             async with asyncio.timeout(START_TIMEOUT):
-                browser = await driver.chromium.launch(
-                    executable_path=executable,
-                    args=[*FLAGS, *extra],
-                    # Playwright lets pages open windows at will: we close them anyway.
-                    ignore_default_args=["--disable-popup-blocking"],
-                    chromium_sandbox=sandboxed(settings),
-                    handle_sigint=False,
-                    handle_sigterm=False,
-                    handle_sighup=False,
-                )
-                pid = await _process_id(browser)
-        except (PlaywrightError, TimeoutError) as error:
-            await driver.stop()
-            log.error("chromium does not start", executable=str(executable), exc_info=error)
-            raise ConfigurationError([_start_problem(executable, error)]) from error
-        except BaseException:
-            await driver.stop()
+                with _temporary_files_in(folder):
+                    driver = await async_playwright().start()
+                try:
+                    return await cls._launch(driver, executable, settings, extra, folder)
+                except BaseException:
+                    await driver.stop()
+                    raise
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, PlaywrightError | TimeoutError):
+                log.error("chromium does not start", executable=str(executable), exc_info=error)
+                raise ConfigurationError([_start_problem(executable, error)]) from error
             raise
-        return cls(driver, browser, pid)
+
+    @classmethod
+    async def _launch(
+        cls,
+        driver: Playwright,
+        executable: Path | None,
+        settings: BrowserSettings,
+        extra: tuple[str, ...],
+        folder: Path,
+    ) -> Chromium:
+        if executable is None:
+            executable = Path(driver.chromium.executable_path)
+            if not executable.is_file():
+                raise ConfigurationError([f"there is no Chromium: {HOW_TO_GET}"])
+        browser = await driver.chromium.launch(
+            executable_path=executable,
+            args=[*FLAGS, *extra],
+            # Playwright lets pages open windows at will: we close them anyway.
+            ignore_default_args=["--disable-popup-blocking"],
+            chromium_sandbox=sandboxed(settings),
+            env={**_environment(), "TMPDIR": str(folder)},
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
+        )
+        return cls(driver, browser, await _process_id(browser), folder)
 
     async def answers(self) -> bool:
         """Whether Chromium does what it is told; where not, it is given up."""
@@ -164,12 +188,36 @@ class Chromium:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._driver.stop()
             self.died.set()
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def kill(self) -> None:
         """End Chromium's process group at once, where it still runs."""
         if self.pid is not None and not self._ended:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """What is started within keeps its temporary files there; it takes our environment."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+def _environment() -> dict[str, str | float | bool]:
+    """What Chromium sees of our environment: no token is there for a page that breaks out."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(("LC_", "XDG_", "FONTCONFIG_"))
+    }
 
 
 async def _process_id(browser: Browser) -> int | None:
