@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from operator_svc import rest, ws
+from operator_svc import rest, tracing, ws
 from operator_svc.background import TaskOwner, forever
 from operator_svc.bus import Bus, make_bus
 from operator_svc.db import Database, connect, migrations
@@ -62,7 +62,7 @@ class Operator:
         self.database = database
         self.tasks = TaskOwner("operator")
         self.bus: Bus = make_bus(settings, database)
-        self.switch: Switch = make_switch(settings)
+        self.switch: Switch = make_switch(settings, add_headers=tracing.inject)
         sessions, messages = SessionStore(database), MessageStore(database)
         chunks, self._events = ReplyChunkStore(database), EventStore(database)
         tool_calls = ToolCallStore(database)
@@ -129,7 +129,7 @@ class Operator:
 
     def _make_browser_tasks(self) -> BrowserTasks:
         store = BrowserTaskStore(self.database)
-        self.browser = make_browser(self.settings)
+        self.browser = make_browser(self.settings, add_headers=tracing.inject)
         worker = None
         if self.browser is not None:
             worker = BrowserWorker(
@@ -156,7 +156,7 @@ class Operator:
         )
 
     def _make_system(self) -> System:
-        self.neighbours = make_neighbours(self.settings)
+        self.neighbours = make_neighbours(self.settings, add_headers=tracing.inject)
         return System(
             self.neighbours.gateway,
             self.neighbours.modules,
@@ -173,6 +173,8 @@ class Operator:
 
         Raises ConfigurationError, and OperatorError(database_unavailable).
         """
+        if settings.otel == "on":
+            tracing.start()
         await migrations.ensure(settings)
         database = await connect(settings)
         try:
@@ -283,6 +285,7 @@ class Operator:
         if self.browser is not None:
             await self.browser.aclose()
         await self.database.aclose()
+        await asyncio.to_thread(tracing.stop)
 
 
 async def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:

@@ -12,6 +12,7 @@ import asyncpg  # type: ignore[import-untyped]
 import msgspec
 import structlog
 
+from operator_svc import tracing
 from operator_svc.background import TaskOwner
 from operator_svc.db.contract import Dialect, Nothing, check_params
 from operator_svc.db.pool import Pool
@@ -120,7 +121,8 @@ class PostgresqlDatabase:
         plan = self._plan(query, params)
         started = perf_counter()
         try:
-            rows = await self._run(plan.sql, [params[name] for name in plan.order], retry=True)
+            with tracing.span(plan.name, "client", db__system__name="postgresql"):
+                rows = await self._run(plan.sql, [params[name] for name in plan.order], retry=True)
             return self._records(plan, record, rows)
         finally:
             plan.observe(perf_counter() - started)
@@ -139,7 +141,8 @@ class PostgresqlDatabase:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         try:
-            rows = await asyncio.shield(task)
+            with tracing.span(plan.name, "client", db__system__name="postgresql"):
+                rows = await asyncio.shield(task)
             return self._records(plan, record, rows)
         except asyncio.CancelledError:
             task.add_done_callback(_note_abandoned)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import aiosqlite
 import msgspec
 
+from operator_svc import tracing
 from operator_svc.db.contract import Dialect, check_params, unavailable
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
@@ -117,7 +118,8 @@ class SqliteDatabase:
         bound = sqlite_params(params)
         started = perf_counter()
         try:
-            return await self._on_reader(lambda raw: self._run(raw, plan, read, bound))
+            with tracing.span(plan.name, "client", db__system__name="sqlite"):
+                return await self._on_reader(lambda raw: self._run(raw, plan, read, bound))
         finally:
             plan.observe(perf_counter() - started)
 
@@ -169,7 +171,8 @@ class SqliteDatabase:
         bound = sqlite_params(params)
         started = perf_counter()
         try:
-            return await self._enqueue(lambda raw: self._run(raw, plan, read, bound))
+            with tracing.span(plan.name, "client", db__system__name="sqlite"):
+                return await self._enqueue(lambda raw: self._run(raw, plan, read, bound))
         finally:
             plan.observe(perf_counter() - started)
 

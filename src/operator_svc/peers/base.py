@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import aiohttp
 import msgspec
 
+from operator_svc import tracing
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.breaker import Breaker
@@ -107,8 +108,15 @@ class Peer(Transport):
     ) -> T:
         ticket = self.breaker.enter()
         try:
-            async with asyncio.timeout(within or self._timeout):
-                raw = await self._tries(call)
+            with tracing.span(
+                call.method,
+                "client",
+                peer__service=self.name,
+                http__request__method=call.method,
+                url__path=call.path,
+            ):
+                async with asyncio.timeout(within or self._timeout):
+                    raw = await self._tries(call)
             if not any_status:
                 self._check_status(raw, str(call))
             result = self._decode(raw, answer, str(call))

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
 
-from operator_svc import telemetry
+from operator_svc import telemetry, tracing
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.keys import Services
 from operator_svc.rest import cors, parsing
@@ -54,21 +54,13 @@ CLIENT_GONE = 499
 class _Route:
     """What is known of a route; its metrics are looked up once."""
 
-    __slots__ = ("answers", "needs_token", "quiet", "seconds", "template")
+    __slots__ = ("metrics", "needs_token", "quiet", "template")
 
     def __init__(self, template: str, method: str) -> None:
         self.template = template
         self.needs_token = template not in OPEN_PATHS and template not in OWN_AUTH
         self.quiet = template in QUIET_PATHS
-        self.seconds = telemetry.HTTP_SECONDS.labels(template, method)
-        self.answers: dict[int, Callable[[], None]] = {}
-
-    def count(self, method: str, status: int) -> None:
-        counter = self.answers.get(status)
-        if counter is None:
-            child = telemetry.HTTP_REQUESTS.labels(self.template, method, str(status))
-            counter = self.answers[status] = child.inc
-        counter()
+        self.metrics = telemetry.HTTP.route(template, method)
 
 
 class Gate:
@@ -124,9 +116,10 @@ class Gate:
             raise missed
         if route.needs_token:
             self._authenticate(request, call)
-        length = request.content_length
-        if length is not None and length > self._max_body:
-            raise parsing.too_large(self._max_body)
+        if request.body_exists:
+            length = request.content_length
+            if length is not None and length > self._max_body:
+                raise parsing.too_large(self._max_body)
         return None
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
@@ -165,9 +158,9 @@ class Gate:
         """Count and log an answered request."""
         took = perf_counter() - begun
         method = request.method
-        route.count(method, status)
+        route.metrics.count(status)
         if status != 101:
-            route.seconds.observe(took)
+            route.metrics.observe(took)
         caller = call.caller
         if caller is not None:
             counter = self._callers.get(caller.name)
@@ -213,7 +206,16 @@ def middleware_of(gate: Gate) -> Middleware:
             try:
                 response: web.StreamResponse | None = gate.enter(request, call, route)
                 if response is None:
-                    response = await handler(request)
+                    with tracing.span(
+                        f"{request.method} {route.template}",
+                        "server",
+                        request.headers,
+                        http__request__method=request.method,
+                        http__route=route.template,
+                        operator__request_id=call.request_id,
+                    ) as span:
+                        response = await handler(request)
+                        span.set(http__response__status_code=response.status)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import structlog
 
-from operator_svc import telemetry
+from operator_svc import telemetry, tracing
 from operator_svc.background import TaskOwner
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyChunk, ReplyStatus
@@ -235,19 +235,19 @@ class Replies:
 
     async def _read(self, running: Running, prepare: Prepare) -> tuple[ReplyStatus, dict[str, Any]]:
         begun = time.perf_counter()
-        done: Done | None = None
         try:
             prompt = await prepare()
-            async with aclosing(self._switch.chat(prompt)) as stream:
-                async for parts in stream:
-                    if running.first_token_s is None:
-                        running.first_token_s = time.perf_counter() - begun
-                        telemetry.FIRST_TOKEN_SECONDS.observe(running.first_token_s)
-                    for part in parts:
-                        if isinstance(part, Done):
-                            done = part
-                        else:
-                            await self._take(running, part)
+            with tracing.span(
+                "chat",
+                "client",
+                gen_ai__operation__name="chat",
+                gen_ai__conversation__id=running.session_id,
+            ) as span:
+                done = await self._follow(running, prompt, begun)
+                span.set(
+                    gen_ai__provider__name=done.provider,
+                    gen_ai__usage__output_tokens=done.tokens_used,
+                )
         except OperatorError as error:
             log.warning("reply failed", error=str(error.code), detail=error.detail)
             metadata: dict[str, Any] = {"status": "failed", "error": str(error.code)}
@@ -263,8 +263,23 @@ class Replies:
         finally:
             running.switch_s = time.perf_counter() - begun
             telemetry.SWITCH_SECONDS.observe(running.switch_s)
-        assert done is not None, "a stream ends with Done or raises"
         return ReplyStatus.COMPLETE, _metadata(done, running.switch_s)
+
+    async def _follow(self, running: Running, prompt: Prompt, begun: float) -> Done:
+        """Show what Switch sends as it comes; what it says at the end."""
+        done: Done | None = None
+        async with aclosing(self._switch.chat(prompt)) as stream:
+            async for parts in stream:
+                if running.first_token_s is None:
+                    running.first_token_s = time.perf_counter() - begun
+                    telemetry.FIRST_TOKEN_SECONDS.observe(running.first_token_s)
+                for part in parts:
+                    if isinstance(part, Done):
+                        done = part
+                    else:
+                        await self._take(running, part)
+        assert done is not None, "a stream ends with Done or raises"
+        return done
 
     async def _take(self, running: Running, part: Part) -> None:
         live = running.live
