@@ -69,7 +69,8 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.waits:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
             self.begun = 0.0
         elif not self.begun and data:
             self.begun = self._loop.time()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgspec
 import prometheus_client
 import structlog
 from aiohttp import web
@@ -63,17 +64,19 @@ READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
 _begun = time.monotonic()
 
 
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """This process, as it says itself: ``status`` is ok, or draining when it is about to stop."""
+
+    status: str
+    module: str = "operator"
+    version: str = __version__
+    uptime_seconds: int
+
+
 async def health(request: web.Request) -> web.StreamResponse:
     """That this process answers. It asks nobody: the gateway waits for it in its own health."""
-    draining = request.app[SERVICES].conversations.draining
-    return answers.json(
-        {
-            "status": "draining" if draining else "ok",
-            "module": "operator",
-            "version": __version__,
-            "uptime_seconds": round(time.monotonic() - _begun, 3),
-        }
-    )
+    status = "draining" if request.app[SERVICES].conversations.draining else "ok"
+    return answers.json(Health(status=status, uptime_seconds=int(time.monotonic() - _begun)))
 
 
 async def live(request: web.Request) -> web.StreamResponse:

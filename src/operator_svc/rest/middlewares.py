@@ -54,10 +54,11 @@ CLIENT_GONE = 499
 class _Route:
     """What is known of a route; its metrics are looked up once."""
 
-    __slots__ = ("metrics", "needs_token", "quiet", "template")
+    __slots__ = ("metrics", "needs_token", "quiet", "span", "template")
 
     def __init__(self, template: str, method: str) -> None:
         self.template = template
+        self.span = f"{method} {template}"
         self.needs_token = template not in OPEN_PATHS and template not in OWN_AUTH
         self.quiet = template in QUIET_PATHS
         self.metrics = telemetry.HTTP.route(template, method)
@@ -206,16 +207,10 @@ def middleware_of(gate: Gate) -> Middleware:
             try:
                 response: web.StreamResponse | None = gate.enter(request, call, route)
                 if response is None:
-                    with tracing.span(
-                        f"{request.method} {route.template}",
-                        "server",
-                        request.headers,
-                        http__request__method=request.method,
-                        http__route=route.template,
-                        operator__request_id=call.request_id,
-                    ) as span:
+                    if route.quiet:
                         response = await handler(request)
-                        span.set(http__response__status_code=response.status)
+                    else:
+                        response = await _traced(request, handler, call, route)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise
@@ -233,6 +228,22 @@ def middleware_of(gate: Gate) -> Middleware:
             gate.leave(request, call, route, status, size, begun)
 
     return middleware
+
+
+async def _traced(
+    request: web.Request, handler: Handler, call: Call, route: _Route
+) -> web.StreamResponse:
+    with tracing.span(
+        route.span,
+        "server",
+        request.headers,
+        http__request__method=request.method,
+        http__route=route.template,
+        operator__request_id=call.request_id,
+    ) as span:
+        response = await handler(request)
+        span.set(http__response__status_code=response.status)
+        return response
 
 
 def _left(request: web.Request) -> bool:
