@@ -13,12 +13,21 @@ from operator_svc.rest.calls import CALL, Call
 from operator_svc.rest.cors import let_in
 
 _encode = msgspec.json.Encoder().encode
-_JSON = CIMultiDict({"Content-Type": "application/json"})
 _CACHE, _CSP, _ID = istr("Cache-Control"), istr("Content-Security-Policy"), istr("X-Request-ID")
 _NOSNIFF, _REFERRER = istr("X-Content-Type-Options"), istr("Referrer-Policy")
 _SERVER = istr("Server")
 NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of answers that are data, should a browser show one as a page."""
+_JSON = CIMultiDict(
+    {
+        "Content-Type": "application/json",
+        _SERVER: "operator",
+        _NOSNIFF: "nosniff",
+        _REFERRER: "no-referrer",
+        _CSP: NO_SCRIPTS,
+        _CACHE: "no-store",
+    }
+)
 
 
 def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -40,6 +49,8 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
             let_in(headers, call.origin)
         if call.rates:
             _tell_rates(headers, call)
+    if _NOSNIFF in headers:
+        return
     headers[_SERVER] = "operator"
     if response.status == 101:
         return

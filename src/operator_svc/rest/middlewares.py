@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
+from multidict import istr
 
 from operator_svc import telemetry, tracing
 from operator_svc.errors import ErrorCode, OperatorError
@@ -46,7 +47,8 @@ QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"}
 """Routes of probes, whose successes are no news."""
 UNMATCHED = "unmatched"
 """The route of requests that no route takes, in logs and metrics."""
-TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - a header's name
+TOKEN_HEADER = istr("X-VX11-Token")
+_ID_HEADER = istr("X-Request-ID")
 CLIENT_GONE = 499
 """The status in logs and metrics where the client left before its answer (nginx's number)."""
 
@@ -102,7 +104,7 @@ class Gate:
         Raises OperatorError or web.HTTPException.
         """
         headers = request.headers
-        origin = headers.get("Origin")
+        origin = headers.get(hdrs.ORIGIN)
         if origin is not None:
             cors.check_origin(origin, self._origins)
             call.origin = origin
@@ -197,7 +199,7 @@ def middleware_of(gate: Gate) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
-        call = request[CALL] = Call(request_id_of(request.headers.get("X-Request-ID")))
+        call = request[CALL] = Call(request_id_of(request.headers.get(_ID_HEADER)))
         route = gate.route(request)
         status = CLIENT_GONE
         size = 0
