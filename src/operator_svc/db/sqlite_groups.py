@@ -49,6 +49,10 @@ class Raw(sqlite3.Connection):
         """From here on it is another moment."""
         self._moment = None
 
+    def moment(self) -> str:
+        """What ``now()`` is in this unit."""
+        return self._now()
+
     def _now(self, seconds: float = 0.0) -> str:
         if self._moment is None:
             self._moment = dt.datetime.now(dt.UTC)
