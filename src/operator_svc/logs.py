@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -30,6 +31,7 @@ _SECRET_KEY = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 _DEPTH = 4
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def configure(level: Level = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
@@ -66,12 +68,20 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask values whose key names a secret, at any depth, and passwords within URLs."""
     for key, value in event.items():
+        plain = "://" not in value if type(value) is str else type(value) in _PLAIN
+        if plain and not _is_secret(key):
+            continue  # nearly all of them: the others cost more to look at
         event[key] = _masked(key, value, _DEPTH)
     return event
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def _masked(key: object, value: Any, depth: int) -> Any:
-    if isinstance(key, str) and value and _SECRET_KEY.search(key):
+    if isinstance(key, str) and value and _is_secret(key):
         return MASK
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
