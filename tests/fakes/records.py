@@ -1,0 +1,227 @@
+"""Pods that share a database, with a Switch whose configuration and faults a test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from operator_svc.background import TaskOwner
+from operator_svc.db import Database
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.peers.base import PeerRefusedError
+from operator_svc.peers.switch import (
+    Context,
+    Loaded,
+    Model,
+    ModelsAvailable,
+    ModeState,
+    Recorded,
+)
+from operator_svc.services.engines import EngineRankings
+from operator_svc.services.feedback import EngineFeedback
+from operator_svc.services.live import Live
+from operator_svc.services.switch_tuning import SwitchTuning
+from operator_svc.services.tool_calls import ToolCalls
+from operator_svc.stores.events import EventRow, EventStore
+from operator_svc.stores.messages import MessageStore, Started
+from operator_svc.stores.pods import PodStore
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.switch_adjustments import AdjustmentStore
+from operator_svc.stores.switch_feedback import FeedbackStore
+from operator_svc.stores.tool_calls import ToolCallStore
+
+ANYBODY = Caller("tests")
+MODELS = ("small", "large", "huge")
+
+Fault = Callable[[], None]
+
+
+def unreachable() -> None:
+    """Switch refuses the connection."""
+    raise OperatorError(ErrorCode.SWITCH_UNAVAILABLE, "Switch can not be reached")
+
+
+def late() -> None:
+    """Switch does not answer in time."""
+    raise OperatorError(ErrorCode.SWITCH_TIMEOUT, "Switch did not answer in time (total)")
+
+
+def broken() -> None:
+    """Switch answers nonsense."""
+    raise OperatorError(ErrorCode.SWITCH_ERROR, "Switch: its answer makes no sense")
+
+
+def refused(status: int) -> Fault:
+    """Switch refuses the call."""
+
+    def fault() -> None:
+        detail = f"Switch answered with HTTP status {status}"
+        raise PeerRefusedError(ErrorCode.SWITCH_ERROR, detail, status=status)
+
+    return fault
+
+
+class TunedSwitch:
+    """A Switch with a configuration. ``faults`` has for a call (by name) what happens the next
+    times, None for nothing; ``after`` the same for what happens once the call has taken."""
+
+    def __init__(self) -> None:
+        self.mode: str | None = "BALANCED"
+        self.active: str | None = "small"
+        self.warm: str | None = None
+        self.calls: list[tuple[Any, ...]] = []
+        self.faults: dict[str, list[Fault | None]] = {}
+        self.after: dict[str, list[Fault | None]] = {}
+        self.lies = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.recorded: list[tuple[str, bool, float | None, int | None]] = []
+
+    @property
+    def config(self) -> tuple[str | None, str | None, str | None]:
+        """Mode, default model and loaded model."""
+        return self.mode, self.active, self.warm
+
+    @property
+    def changes(self) -> list[tuple[Any, ...]]:
+        """The calls that were to change something."""
+        return [call for call in self.calls if call[0] not in ("context", "models_available")]
+
+    async def _called(self, name: str, *args: Any) -> None:
+        self.calls.append((name, *args))
+        await self.gate.wait()
+        _next(self.faults, name)
+
+    async def context(self) -> Context:
+        await self._called("context")
+        return Context(mode=self.mode, active_model=self.active, warm_model=self.warm)
+
+    async def set_mode(self, mode: str) -> ModeState:
+        await self._called("set_mode", mode)
+        if not self.lies:
+            self.mode = mode
+        _next(self.after, "set_mode")
+        return ModeState("ok", mode)
+
+    async def set_default_model(self, model_name: str) -> Loaded:
+        await self._called("set_default_model", model_name)
+        if model_name not in MODELS:
+            refused(404)()
+        if not self.lies:
+            self.active = model_name
+        _next(self.after, "set_default_model")
+        return Loaded("ok", model_name, self.warm)
+
+    async def preload_model(self, model_name: str) -> Loaded:
+        await self._called("preload_model", model_name)
+        if model_name not in MODELS:
+            refused(404)()
+        if not self.lies:
+            self.warm = model_name
+        _next(self.after, "preload_model")
+        return Loaded("ok", self.active, model_name)
+
+    async def models_available(self) -> ModelsAvailable:
+        await self._called("models_available")
+        return ModelsAvailable([Model(name) for name in MODELS], self.active, self.warm)
+
+    async def record_result(
+        self, engine: str, success: bool, latency_ms: float | None, tokens: int | None
+    ) -> Recorded:
+        await self._called("record_result", engine)
+        self.recorded.append((engine, success, latency_ms, tokens))
+        _next(self.after, "record_result")
+        return Recorded("ok", engine, True)
+
+
+def _next(faults: dict[str, list[Fault | None]], name: str) -> None:
+    waiting = faults.get(name)
+    if waiting and (fault := waiting.pop(0)) is not None:
+        fault()
+
+
+class QuietBus:
+    """A bus that nobody hears."""
+
+    def __init__(self) -> None:
+        self.announced: list[str] = []
+
+    def announce(self, session_id: str) -> None:
+        self.announced.append(session_id)
+
+
+class Pod:
+    """One process' services for records. ``shown`` are the frames that its live view offered."""
+
+    def __init__(self, database: Database, switch: TunedSwitch, pod_id: str) -> None:
+        self.database = database
+        self.pod_id = pod_id
+        self.tasks = TaskOwner(pod_id)
+        self.bus = QuietBus()
+        sessions, self.messages = SessionStore(database), MessageStore(database)
+        self.events = EventStore(database)
+        self.live = Live(
+            sessions, self.messages, self.events, ReplyChunkStore(database), self.bus, self.tasks
+        )
+        self.adjustments = AdjustmentStore(database)
+        self.feedbacks = FeedbackStore(database)
+        self.tool_call_store = ToolCallStore(database)
+        self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.live)
+        self.tuning = SwitchTuning(
+            switch, self.adjustments, self.messages, self.live, self.tasks, lambda: self.pod_id
+        )
+        self.rankings = EngineRankings(switch, self.feedbacks, self.tasks)
+        self.feedback = EngineFeedback(
+            switch, self.feedbacks, self.messages, self.live, self.rankings, lambda: self.pod_id
+        )
+
+    async def chat(self, session_id: str = "s-1", user_id: str = "ann") -> Started:
+        """A session with a message and a reply; its last event is number 3."""
+        started = await self.messages.start_new(
+            session_id=session_id, epoch=str(uuid.uuid4()), user_id=user_id, source="api",
+            content="hello", metadata={}, pod_id="writer", key=None,
+        )  # fmt: skip
+        assert started is not None
+        return started
+
+    async def log(self, session_id: str = "s-1") -> list[EventRow]:
+        """The events of a session after those that ``chat`` makes."""
+        return await self.events.after(session_id, 3, 100)
+
+
+async def lease(database: Database, pod_id: str, seconds: float = 60.0) -> None:
+    """A lease beside others, on SQLite too; over where ``seconds`` are less than 0."""
+    now = "now() + make_interval(secs => :s)" if database.dialect == "postgresql" else "now(:s)"
+    async with database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO operator_pod (pod_id, started_at, lease_until)"
+            f" VALUES (:p, {now}, {now})",
+            p=pod_id, s=seconds,
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def pods(
+    database: Database, switch: TunedSwitch, *names: str
+) -> AsyncIterator[tuple[Pod, ...]]:
+    """Pods with a lease each, that share a database and a Switch."""
+    made = []
+    for name in names or ("pod-1",):
+        await lease(database, name)
+        made.append(Pod(database, switch, name))
+    try:
+        yield tuple(made)
+    finally:
+        for pod in made:
+            await pod.tasks.aclose()
+
+
+async def die(pod: Pod) -> None:
+    """End a pod as SIGKILL would, once its lease has run out."""
+    await pod.tasks.aclose()
+    await PodStore(pod.database).remove(pod.pod_id)
