@@ -19,6 +19,7 @@ COMMANDS = {
     "devpeers": "devpeers",
     "migrate": "migrate",
     "check-config": "check_config",
+    "adopt": "adopt",
     "chat": "chat",
 }
 """A command's name and its module below ``operator_svc.commands``, which has ``command``."""

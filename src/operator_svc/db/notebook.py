@@ -1,0 +1,127 @@
+"""What adopting an old database has to remember, in a temporary file that ends with it.
+
+Millions of ids would not fit the memory that is allowed; SQLite keeps them in a file without a
+name and holds a few pages of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from operator_svc.db.contract import utc_text
+
+SHIFTED = 2**62
+"""A floor that no id is above."""
+
+_CACHED = 8192
+_SCHEMA = (
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "CREATE TABLE session (name TEXT PRIMARY KEY, target TEXT, user_id TEXT, gone INT, made INT,"
+    " floor INT, added INT NOT NULL DEFAULT 0, last TEXT) WITHOUT ROWID",
+    # No type: an old id is an integer nearly always, and a text else.
+    "CREATE TABLE message (old_id PRIMARY KEY, new_id INT) WITHOUT ROWID",
+    "BEGIN",
+)
+
+
+@dataclass(slots=True)
+class SessionNote:
+    """Where messages of a session go.
+
+    ``name`` is the id that it should have, ``target`` the one that it has; ``gone`` that it was
+    deleted after it had been adopted; ``made`` that no old row stands for it. Messages keep their
+    ids only above ``floor``, so that they stay in their order.
+    """
+
+    name: str
+    target: str
+    user_id: str
+    gone: bool = False
+    made: bool = False
+    floor: int = 0
+
+
+class Notebook:
+    """Notes of sessions by name, and of messages by old id."""
+
+    def __init__(self) -> None:
+        self._raw = sqlite3.connect("", isolation_level=None)
+        for statement in _SCHEMA:
+            self._raw.execute(statement)
+        self._recent: OrderedDict[str, SessionNote] = OrderedDict()
+
+    def close(self) -> None:
+        """Forget all."""
+        self._raw.close()
+
+    def session(self, name: str) -> SessionNote | None:
+        """The note of a session, if it was met already."""
+        note = self._recent.get(name)
+        if note is not None:
+            self._recent.move_to_end(name)
+            return note
+        row = self._raw.execute(
+            "SELECT target, user_id, gone, made, floor FROM session WHERE name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            return None
+        target, user_id, gone, made, floor = row
+        note = SessionNote(name, target, user_id, bool(gone), bool(made), floor)
+        self._keep(note)
+        return note
+
+    def add_session(self, note: SessionNote) -> None:
+        """Remember a session that was not met before."""
+        self._raw.execute(
+            "INSERT INTO session (name, target, user_id, gone, made, floor)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (note.name, note.target, note.user_id, note.gone, note.made, note.floor),
+        )
+        self._keep(note)
+
+    def shift(self, note: SessionNote) -> None:
+        """From here on no message of this session keeps its id."""
+        if note.floor != SHIFTED:
+            note.floor = SHIFTED
+            self._raw.execute("UPDATE session SET floor = ? WHERE name = ?", (SHIFTED, note.name))
+
+    def _keep(self, note: SessionNote) -> None:
+        self._recent[note.name] = note
+        if len(self._recent) > _CACHED:
+            self._recent.popitem(last=False)
+
+    def add_counts(self, counts: Mapping[str, tuple[int, dt.datetime]]) -> None:
+        """Add to sessions, by name, how many messages they were given and when the last was."""
+        self._raw.executemany(
+            "UPDATE session SET added = added + ?, last = max(coalesce(last, ''), ?)"
+            " WHERE name = ?",
+            [(added, utc_text(last), name) for name, (added, last) in counts.items()],
+        )
+
+    def counts(self, size: int) -> Iterator[list[tuple[str, int, dt.datetime, bool]]]:
+        """The targets that were given messages, how many, when the last was, and whether they
+        were made for them; in lists of ``size``."""
+        cursor = self._raw.execute("SELECT target, added, last, made FROM session WHERE added > 0")
+        while rows := cursor.fetchmany(size):
+            yield [(t, n, dt.datetime.fromisoformat(last), bool(m)) for t, n, last, m in rows]
+
+    def add_messages(self, ids: Iterable[tuple[int | str, int | None]]) -> None:
+        """Remember what became of old messages; None where they are gone. The first note of an
+        id stays."""
+        self._raw.executemany("INSERT OR IGNORE INTO message VALUES (?, ?)", ids)
+
+    def messages(self, old_ids: Iterable[int | str]) -> dict[int | str, int | None]:
+        """What became of those of ``old_ids`` that were met."""
+        found: dict[int | str, int | None] = {}
+        for old_id in set(old_ids):
+            row = self._raw.execute(
+                "SELECT new_id FROM message WHERE old_id = ?", (old_id,)
+            ).fetchone()
+            if row is not None:
+                found[old_id] = row[0]
+        return found

@@ -1,0 +1,138 @@
+"""Old databases, made from the table in the design's neighbours page, and adopting them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operator_svc.db import Database
+from operator_svc.services.adopt import adopt
+from operator_svc.services.adopt_report import Report
+from operator_svc.settings import Settings
+
+OLD = """
+CREATE TABLE operator_session (
+    id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(64) NOT NULL, user_id VARCHAR(64) NOT NULL,
+    source VARCHAR(50) NOT NULL, created_at DATETIME, updated_at DATETIME);
+CREATE TABLE operator_message (
+    id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(64) NOT NULL, role VARCHAR(50) NOT NULL,
+    content TEXT NOT NULL, message_metadata TEXT, created_at DATETIME,
+    FOREIGN KEY (session_id) REFERENCES operator_session (session_id));
+CREATE TABLE operator_tool_call (
+    id INTEGER NOT NULL PRIMARY KEY, message_id INTEGER NOT NULL, tool_name VARCHAR(100) NOT NULL,
+    status VARCHAR(50), duration_ms INTEGER, result TEXT, error TEXT, created_at DATETIME,
+    FOREIGN KEY (message_id) REFERENCES operator_message (id));
+CREATE TABLE operator_browser_task (
+    id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(64) NOT NULL, url VARCHAR(500) NOT NULL,
+    status VARCHAR(50), snapshot_path VARCHAR(255), result TEXT, error TEXT, created_at DATETIME,
+    executed_at DATETIME, FOREIGN KEY (session_id) REFERENCES operator_session (session_id));
+CREATE TABLE operator_switch_adjustment (
+    id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(64) NOT NULL, message_id INTEGER,
+    before_config TEXT NOT NULL, after_config TEXT NOT NULL, reason TEXT NOT NULL, applied BOOLEAN,
+    created_at DATETIME, applied_at DATETIME);
+CREATE TABLE madre_actions (id INTEGER PRIMARY KEY, what TEXT);
+INSERT INTO madre_actions VALUES (1, 'of another module');
+"""
+"""As VX11's models made it: foreign keys stand there, and nobody switched them on."""
+
+LOOSE = """
+CREATE TABLE operator_session (id, session_id, user_id, source, created_at, updated_at);
+CREATE TABLE operator_message (id, session_id, role, content, message_metadata, created_at);
+CREATE TABLE operator_tool_call (
+    id, message_id, tool_name, status, duration_ms, result, error, created_at);
+CREATE TABLE operator_browser_task (
+    id, session_id, url, status, snapshot_path, result, error, created_at, executed_at,
+    screenshot_path, text_snippet, error_message, completed_at);
+CREATE TABLE operator_switch_adjustment (
+    id, session_id, message_id, before_config, after_config, reason, applied, created_at,
+    applied_at, engine_used, success, latency_ms, tokens_used, error_message, feedback_timestamp);
+"""
+"""The columns that the old code wrote as well are there, and nothing is checked."""
+
+NOON = "2025-12-14 12:00:00.000000"
+
+
+class OldFile:
+    """An old database that a test fills."""
+
+    def __init__(self, path: Path, schema: str = OLD) -> None:
+        self.path = path
+        with self.open() as raw:
+            raw.executescript(schema)
+        raw.close()
+
+    def open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path)
+
+    def add(self, table: str, *rows: dict[str, Any]) -> None:
+        """Insert rows; a table's short name will do."""
+        with self.open() as raw:
+            for row in rows:
+                raw.execute(
+                    f"INSERT INTO operator_{table} ({', '.join(row)})"
+                    f" VALUES ({', '.join('?' * len(row))})",
+                    list(row.values()),
+                )
+        raw.close()
+
+    def run(self, sql: str) -> None:
+        with self.open() as raw:
+            raw.executescript(sql)
+        raw.close()
+
+    def session(self, name: object, *, created_at: object = NOON, **more: Any) -> None:
+        row = {"user_id": "local", "source": "web", "updated_at": created_at} | more
+        self.add("session", {"session_id": name, "created_at": created_at, **row})
+
+    def messages(self, session: object, *texts: object, **more: Any) -> None:
+        row = {"role": "user", "created_at": NOON, "message_metadata": None} | more
+        for content in texts:
+            self.add("message", {"session_id": session, "content": content, **row})
+
+
+class Target:
+    """The new database, and what is in it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.settings = Settings(database_url=url)
+
+    async def adopt(self, old: OldFile | Path, *, dry_run: bool = False) -> Report:
+        path = old.path if isinstance(old, OldFile) else old
+        return await adopt(self.settings, path, dry_run=dry_run, progress=lambda *_: None)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> OldFile:
+    """An empty old database as VX11 made it."""
+    return OldFile(tmp_path / "vx11.db")
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> OldFile:
+    """An empty old database that holds anything."""
+    return OldFile(tmp_path / "loose.db", LOOSE)
+
+
+@pytest.fixture
+def target(database_url: str) -> Target:
+    """A migrated, empty new database: the test runs once on each engine."""
+    return Target(database_url)
+
+
+Rows = Callable[..., Awaitable[list[tuple[Any, ...]]]]
+
+
+async def rows(database: Database, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+    """What a raw query gives."""
+    async with database.transaction() as transaction:
+        return await transaction.fetch(sql, **params)
+
+
+def names(found: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """The first column."""
+    return [row[0] for row in found]
