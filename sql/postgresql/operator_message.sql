@@ -1,5 +1,5 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash)
--- Stores a message and the reply to be written, in a session that exists.
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
+-- Stores a message and the reply to be written, in a session that exists; with what was said last.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
     WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
@@ -54,7 +54,26 @@ events AS (
     SELECT session_id, last_seq, 'reply.started', reply_id FROM numbered
 )
 
-SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM numbered;
+SELECT
+    message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
+    coalesce(
+        (
+            SELECT json_agg(json_build_array(h.role, h.content) ORDER BY h.id DESC)
+            FROM (
+                SELECT m.id, m.role, left(m.content, :turn_chars + 1) AS content
+                FROM operator_message AS m
+                WHERE
+                    m.session_id = :session_id
+                    AND m.status IN ('complete', 'cancelled', 'interrupted')
+                    AND m.content <> ''
+                ORDER BY m.id DESC
+                LIMIT :turns
+            ) AS h
+        ),
+        CAST('[]' AS json)
+    ) AS said,
+    now() AS ts
+FROM numbered;
 
 -- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
 -- Stores a message and the reply to be written, in a new session.
@@ -104,7 +123,10 @@ events AS (
     SELECT session_id, 3, 'reply.started', reply_id, NULL FROM ids
 )
 
-SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM ids;
+SELECT
+    message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
+    CAST(NULL AS json) AS said, now() AS ts
+FROM ids;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
@@ -145,7 +167,7 @@ events AS (
 
 SELECT
     CAST(:message_id AS bigint) AS message_id, reply_id, last_seq,
-    CAST(epoch AS text) AS epoch, now() AS ts
+    CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS said, now() AS ts
 FROM numbered;
 
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
@@ -189,7 +211,10 @@ events AS (
     SELECT session_id, last_seq, 'reply.started', reply_id FROM numbered
 )
 
-SELECT message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch, now() AS ts FROM numbered;
+SELECT
+    message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
+    CAST(NULL AS json) AS said, now() AS ts
+FROM numbered;
 
 -- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.

@@ -1,5 +1,5 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash)
--- Stores a message and the reply to be written, in a session that exists.
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
+-- Stores a message and the reply to be written, in a session that exists; with what was said last.
 UPDATE operator_session
 SET
     last_seq = last_seq + 2,
@@ -22,6 +22,19 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
+    (
+        SELECT json_group_array(json_array(h.role, h.content)) FROM (
+            SELECT m.role, substr(m.content, 1, :turn_chars + 1) AS content
+            FROM operator_message AS m
+            WHERE
+                m.session_id = :session_id
+                AND m.id < operator_message.reply_to
+                AND m.status IN ('complete', 'cancelled', 'interrupted')
+                AND m.content <> ''
+            ORDER BY m.id DESC
+            LIMIT :turns
+        ) AS h
+    ) AS said,
     created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
@@ -61,7 +74,7 @@ INSERT INTO operator_message (
 SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
 WHERE changes() = 1
 RETURNING
-    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, created_at AS ts;
+    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS said, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
 SELECT
@@ -105,7 +118,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    created_at AS ts;
+    NULL AS said, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
@@ -136,7 +149,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    created_at AS ts;
+    NULL AS said, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()

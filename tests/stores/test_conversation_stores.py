@@ -52,7 +52,13 @@ class Stores:
         return started
 
     async def more(
-        self, session_id: str, *, viewer: str | None = None, key: Key | None = None
+        self,
+        session_id: str,
+        *,
+        viewer: str | None = None,
+        key: Key | None = None,
+        turns: int = 20,
+        turn_chars: int = 16_000,
     ) -> Started | None:
         return await self.messages.start(
             session_id=session_id,
@@ -61,6 +67,8 @@ class Stores:
             metadata={},
             pod_id=POD,
             key=key,
+            turns=turns,
+            turn_chars=turn_chars,
         )
 
     async def finish(
@@ -127,6 +135,29 @@ async def test_a_session_that_exists_is_not_made_twice(stores: Stores) -> None:
     assert started.last_seq == 5
     assert await stores.more("s", viewer="somebody else") is None
     assert len(await stores.messages.page("s", limit=10)) == 4
+
+
+async def test_a_start_brings_what_was_said(stores: Stores) -> None:
+    first = await stores.new("s")
+    assert first.said is None
+    second = await stores.more("s")
+    assert second is not None
+    assert second.said == [["user", "good morning"]], "a reply that is being written is no word"
+    await stores.finish("s", first.reply_id)
+    await stores.finish("s", second.reply_id, status=ReplyStatus.FAILED)
+    third = await stores.more("s")
+    assert third is not None
+    assert third.said == [
+        ["user", "and now"],
+        ["assistant", "it is done"],
+        ["user", "good morning"],
+    ]
+    bounded = await stores.more("s", turns=1, turn_chars=3)
+    assert bounded is not None
+    assert bounded.said == [["user", "and "]], "one character more shows that it is longer"
+    silent = await stores.more("s", turns=0)
+    assert silent is not None
+    assert silent.said == []
 
 
 async def test_a_key_stands_for_one_chat(stores: Stores) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -121,7 +122,11 @@ class Conversations:
         for _ in range(START_ATTEMPTS):
             if chat.session_id is not None:
                 started = await self._messages.start(
-                    session_id=chat.session_id, viewer=caller.user_id, **common
+                    session_id=chat.session_id,
+                    viewer=caller.user_id,
+                    turns=self._history_messages if chat.history is None else 0,
+                    turn_chars=self._history_chars,
+                    **common,
                 )
                 if started is not None:
                     return self._run(chat, chat.session_id, user_id, started)
@@ -206,7 +211,7 @@ class Conversations:
                 message=chat.message if question is None else question,
                 session_id=session_id,
                 user_id=user_id,
-                history=await self._history(chat, session_id, started.message_id, new=new),
+                history=await self._history(chat, session_id, started, new=new),
                 context_summary=chat.context_summary,
                 provider_hint=chat.provider_hint,
                 metadata=chat.metadata,
@@ -220,19 +225,23 @@ class Conversations:
         return Accepted(session_id, started.message_id, started.reply_id, running, events, new=True)
 
     async def _history(
-        self, chat: Chat, session_id: str, before: int, *, new: bool
+        self, chat: Chat, session_id: str, started: Started, *, new: bool
     ) -> list[dict[str, str]]:
         """Earlier messages as far as they fit: the client's own where it brought some."""
         if chat.history is not None:
             return self._bounded([(turn.role, turn.content) for turn in reversed(chat.history)])
         if new or not self._history_messages or not self._history_chars:
             return []
-        rows = await self._messages.page(session_id, before=before, limit=self._history_messages)
+        if started.said is not None:
+            return self._bounded(started.said)
+        rows = await self._messages.page(
+            session_id, before=started.message_id, limit=self._history_messages
+        )
         return self._bounded(
             [(row.role, row.content) for row in rows if row.content and row.status in _SAID]
         )
 
-    def _bounded(self, newest_first: list[tuple[str, str]]) -> list[dict[str, str]]:
+    def _bounded(self, newest_first: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
         room = self._history_chars
         kept: list[dict[str, str]] = []
         for role, content in newest_first[: self._history_messages]:

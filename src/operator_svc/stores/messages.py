@@ -19,12 +19,17 @@ class KeyTakenError(Exception):
 
 
 class Started(Record, frozen=True):
-    """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event."""
+    """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
+
+    ``said`` is what was said before in the session, newest first, role and content of each;
+    None where the write did not ask.
+    """
 
     message_id: int
     reply_id: int
     last_seq: int
     epoch: str
+    said: Json
     ts: datetime
 
 
@@ -101,9 +106,13 @@ class MessageStore:
         metadata: Json,
         pod_id: str,
         key: Key | None,
+        turns: int,
+        turn_chars: int,
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
+        What was said before comes with it, up to ``turns`` messages that have something in
+        them; of one longer than ``turn_chars`` characters so much comes that it shows.
         Raises KeyTakenError.
         """
         return await self._begin(
@@ -114,6 +123,8 @@ class MessageStore:
             content=content,
             metadata=metadata,
             pod_id=pod_id,
+            turns=turns,
+            turn_chars=turn_chars,
         )
 
     async def start_new(
