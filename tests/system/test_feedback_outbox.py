@@ -1,0 +1,385 @@
+"""Feedback: forwarded once and in order, whatever Switch does, across pods and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from operator_svc.db import Database, connect
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.peers.breaker import CircuitOpenError
+from operator_svc.protocol.records import FeedbackAnswer, FeedbackBody
+from operator_svc.services import feedback
+from operator_svc.settings import Settings
+from operator_svc.stores.messages import Feedback
+from operator_svc.stores.pods import PodStore
+from tests.fakes.records import (
+    ANYBODY,
+    Fault,
+    Pod,
+    TunedSwitch,
+    broken,
+    die,
+    late,
+    pods,
+    refused,
+    unreachable,
+)
+
+
+@pytest.fixture
+def switch() -> TunedSwitch:
+    return TunedSwitch()
+
+
+@pytest.fixture
+async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
+    async with pods(database, switch) as (one,):
+        yield one
+
+
+@pytest.fixture
+async def local(sqlite_database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
+    """A pod on SQLite, for what does not depend on the engine."""
+    async with pods(sqlite_database, switch) as (one,):
+        yield one
+
+
+async def give(pod: Pod, engine: str, tokens: int = 1, **fields: Any) -> FeedbackAnswer:
+    body = FeedbackBody(
+        **{"engine": engine, "success": True, "latency_ms": 9.6, "tokens_used": tokens, **fields}
+    )
+    return await pod.feedback.record(ANYBODY, body)
+
+
+async def outbox(pod: Pod) -> list[tuple[str, int, int, str]]:
+    """What still has to be forwarded or was given up: engine, tokens, attempts, and which."""
+    async with pod.database.transaction() as tx:
+        rows = await tx.fetch(
+            "SELECT engine, tokens_used, attempts,"
+            " CASE WHEN given_up_at IS NULL THEN 'waits' ELSE 'given up' END"
+            " FROM operator_switch_feedback WHERE forwarded_at IS NULL ORDER BY id"
+        )
+    return [tuple(row) for row in rows]
+
+
+async def time_comes(pod: Pod) -> None:
+    """All that waits for its next attempt has waited long enough."""
+    now = "now()" if pod.database.dialect == "postgresql" else "now(-1)"
+    async with pod.database.transaction() as tx:
+        await tx.execute(f"UPDATE operator_switch_feedback SET not_before = {now}")
+
+
+def told(switch: TunedSwitch, engine: str) -> list[int | None]:
+    """The tokens of what Switch was told of an engine, in order."""
+    return [tokens for name, _, _, tokens in switch.recorded if name == engine]
+
+
+async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: TunedSwitch) -> None:
+    await pod.chat()
+    answer = await give(pod, "e", 7, success=False, error_msg="it broke", session_id="s-1")
+    assert (answer.engine, answer.success, answer.latency_ms, answer.tokens_used) == (
+        "e", False, 10, 7,
+    )  # fmt: skip
+    assert (answer.error_message, answer.forwarded_at, answer.status) == (
+        "it broke", None, "recorded",
+    )  # fmt: skip
+    assert switch.calls == [], "nobody waits for Switch"
+    await pod.feedback.forward()
+    assert switch.recorded == [("e", False, 10, 7)]
+    assert await outbox(pod) == []
+    await pod.feedback.forward()
+    assert len(switch.recorded) == 1
+    (event,) = await pod.log()
+    assert (event.event, event.data["id"], event.data["error_message"]) == (
+        "switch_feedback.recorded", answer.id, "it broke",
+    )  # fmt: skip
+
+
+async def test_both_names_of_the_error_and_both_may_be_missing(local: Pod) -> None:
+    assert (await give(local, "e", error_message="a", error_msg="b")).error_message == "a"
+    assert (await give(local, "e")).error_message is None
+    nothing = FeedbackBody(engine="e", success=False)
+    assert (await local.feedback.record(ANYBODY, nothing)).latency_ms == 0
+    with pytest.raises(OperatorError) as caught:
+        await local.feedback.record(ANYBODY, FeedbackBody(engine="e", success=True))
+    assert caught.value.errors == [{"field": "latency_ms", "reason": "it is missing"}]
+
+
+async def test_order_within_an_engine(pod: Pod, switch: TunedSwitch) -> None:
+    for n in range(30):
+        await give(pod, random.choice("abc"), n)  # noqa: S311 - a test's choice
+    await pod.feedback.forward()
+    assert len(switch.recorded) == 30
+    for engine in "abc":
+        numbers = told(switch, engine)
+        assert numbers == sorted(numbers, key=lambda n: n or 0)
+
+
+@pytest.mark.parametrize(
+    "fault", [unreachable, late, broken, refused(200)], ids=["away", "late", "nonsense", "200"]
+)
+async def test_switch_fails_and_comes_back(local: Pod, switch: TunedSwitch, fault: Fault) -> None:
+    for n in range(3):
+        await give(local, "a", n)
+    switch.faults["record_result"] = [None, fault]
+    await local.feedback.forward()
+    assert told(switch, "a") == [0]
+    assert await outbox(local) == [("a", 1, 1, "waits"), ("a", 2, 0, "waits")]
+    await local.feedback.forward()
+    assert told(switch, "a") == [0], "its time has not come, and the next one waits for it"
+    await time_comes(local)
+    await local.feedback.forward()
+    assert told(switch, "a") == [0, 1, 2]
+
+
+async def test_while_switch_is_away_it_is_asked_once_a_look(
+    local: Pod, switch: TunedSwitch
+) -> None:
+    for engine in "abcdef":
+        await give(local, engine)
+    switch.faults["record_result"] = [unreachable] * 2
+    await local.feedback.forward()
+    assert len(switch.calls) == 1
+    await local.feedback.forward()
+    assert len(switch.calls) == 2, "another engine's turn"
+    await time_comes(local)
+    await local.feedback.forward()
+    assert sorted(name for name, *_ in switch.recorded) == list("abcdef")
+
+
+async def test_pauses_grow(
+    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: 0.5)
+    waits: list[float] = []
+    postpone = local.feedbacks.postpone
+
+    async def noted(feedback_id: int, pod_id: str, seconds: float) -> None:
+        waits.append(seconds)
+        await postpone(feedback_id, pod_id, seconds)
+
+    monkeypatch.setattr(local.feedbacks, "postpone", noted)
+    await give(local, "a")
+    switch.faults["record_result"] = [unreachable] * 9
+    for _ in range(9):
+        await local.feedback.forward()
+        await time_comes(local)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_an_open_circuit_is_waited_for(local: Pod, switch: TunedSwitch) -> None:
+    def closed_to_us() -> None:
+        raise CircuitOpenError(ErrorCode.SWITCH_UNAVAILABLE, "left alone", retry_after=30.0)
+
+    await give(local, "a")
+    switch.faults["record_result"] = [closed_to_us]
+    await local.feedback.forward()
+    async with local.database.transaction() as tx:
+        (row,) = await tx.fetch(
+            "SELECT not_before > now(20) FROM operator_switch_feedback WHERE attempts = 1"
+        )
+    assert row == (1,)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+async def test_what_switch_refuses_is_given_up(
+    local: Pod, switch: TunedSwitch, status: int
+) -> None:
+    for n in range(3):
+        await give(local, "a", n)
+    switch.faults["record_result"] = [None, refused(status)]
+    await local.feedback.forward()
+    assert told(switch, "a") == [0, 2], "the next one is not held up"
+    assert await outbox(local) == [("a", 1, 1, "given up")]
+
+
+async def test_a_status_error_for_ever_holds_nobody_up_for_ever(
+    local: Pod, switch: TunedSwitch
+) -> None:
+    for n in range(2):
+        await give(local, "a", n)
+    switch.faults["record_result"] = [refused(200)] * feedback.STATUS_ERRORS
+    for _ in range(feedback.STATUS_ERRORS):
+        await local.feedback.forward()
+        await time_comes(local)
+    assert told(switch, "a") == [1]
+    assert await outbox(local) == [("a", 0, feedback.STATUS_ERRORS, "given up")]
+
+
+async def test_no_engine_keeps_the_others_waiting(
+    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "RUN", 3)
+    for n in range(8):
+        await give(local, "busy", n)
+    await give(local, "rare", 0)
+    await local.feedback.forward()
+    assert [name for name, *_ in switch.recorded] == ["busy", "busy", "busy", "rare"]
+    await local.feedback.forward()
+    await local.feedback.forward()
+    assert told(switch, "busy") == list(range(8))
+
+
+async def test_several_pods_forward_each_row_once_and_in_order(
+    database: Database, switch: TunedSwitch
+) -> None:
+    async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
+        await asyncio.gather(*[give(three[0], "abcd"[n % 4], n) for n in range(60)])
+        order = {
+            engine: [tokens for name, tokens, _, _ in await outbox(three[0]) if name == engine]
+            for engine in "abcd"
+        }
+        while await outbox(three[0]):
+            await asyncio.gather(*[pod.feedback.forward() for pod in three])
+    assert {engine: told(switch, engine) for engine in "abcd"} == order
+
+
+async def test_a_pod_that_dies_between_call_and_mark(
+    database: Database, switch: TunedSwitch
+) -> None:
+    """The only case in which Switch is told twice; nothing is lost, and the order stays."""
+    async with pods(database, switch, "pod-1", "pod-2") as (dead, alive):
+        for n in range(4):
+            await give(dead, "a", n)
+
+        def killed() -> None:
+            raise KeyboardInterrupt
+
+        switch.after["record_result"] = [None, killed]
+        with pytest.raises(KeyboardInterrupt):
+            await dead.feedback.forward()
+        assert told(switch, "a") == [0, 1]
+        await alive.feedback.forward()
+        await alive.feedback.free("pod-2")
+        await alive.feedback.forward()
+        assert told(switch, "a") == [0, 1], "as long as its lease holds, it may be alive"
+        await die(dead)
+        await alive.feedback.free("pod-2")
+        await alive.feedback.forward()
+        assert told(switch, "a") == [0, 1, 1, 2, 3]
+
+
+async def test_over_a_restart(sqlite_url: str, switch: TunedSwitch) -> None:
+    """On SQLite the next process knows that the one before it is gone."""
+    opened = await connect(Settings(database_url=sqlite_url))
+    async with pods(opened, switch, "first") as (first,):
+        for n in range(3):
+            await give(first, "a", n)
+        assert await first.feedbacks.claim((await first.feedbacks.heads("first"))[0], "first")
+    await opened.aclose()
+    opened = await connect(Settings(database_url=sqlite_url))
+    await PodStore(opened).register("second", 10)
+    second = Pod(opened, switch, "second")
+    await second.feedback.free("second")
+    await second.feedback.forward()
+    await second.tasks.aclose()
+    await opened.aclose()
+    assert told(switch, "a") == [0, 1, 2]
+
+
+async def test_a_graceful_end_tells_switch_nothing_twice(local: Pod, switch: TunedSwitch) -> None:
+    for n in range(3):
+        await give(local, "a", n)
+    switch.gate.clear()
+    forwarding = asyncio.ensure_future(local.feedback.forward())
+    while not switch.calls:
+        await asyncio.sleep(0.01)
+    closing = asyncio.ensure_future(local.feedback.close(5.0))
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    switch.gate.set()
+    await asyncio.gather(closing, forwarding)
+    assert told(switch, "a") == [0]
+    assert await outbox(local) == [("a", 1, 0, "waits"), ("a", 2, 0, "waits")]
+    await local.feedback.forward()
+    assert told(switch, "a") == [0]
+
+
+async def test_closing_waits_no_longer_than_it_may(local: Pod, switch: TunedSwitch) -> None:
+    await give(local, "a")
+    switch.gate.clear()
+    forwarding = asyncio.ensure_future(local.feedback.forward())
+    while not switch.calls:
+        await asyncio.sleep(0.01)
+    await local.feedback.close(0.05)
+    assert not forwarding.done()
+    forwarding.cancel()
+    await asyncio.wait([forwarding])
+
+
+async def test_a_mark_is_stored_after_an_outage(
+    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(2):
+        await give(local, "a", n)
+    settle, tries = local.feedbacks.settle, 0
+
+    async def unsteady(*args: Any, **kwargs: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            await settle(*args, **kwargs)  # it was stored, and the answer was lost
+        if tries <= 2:
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
+        return await settle(*args, **kwargs)
+
+    monkeypatch.setattr(local.feedbacks, "settle", unsteady)
+    await local.feedback.forward()
+    await local.feedback.forward()
+    assert told(switch, "a") == [0, 1], "once each"
+    assert await outbox(local) == []
+
+
+async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: TunedSwitch) -> None:
+    for n in range(3):
+        await give(local, "a", n)
+
+    def lost() -> None:
+        local.pod_id = "another"
+
+    switch.after["record_result"] = [lost]
+    await local.feedback.forward()
+    assert told(switch, "a") == [0]
+
+
+async def test_each_finished_reply_gives_feedback_without_an_event(
+    pod: Pod, switch: TunedSwitch
+) -> None:
+    started = await pod.chat()
+    ended = await pod.messages.finish(
+        session_id="s-1", reply_id=started.reply_id, pod_id="writer",
+        status=ReplyStatus.FAILED, content="", metadata={},
+        feedback=Feedback("hermes", False, 12, 3, "switch_error"),
+    )  # fmt: skip
+    assert ended is not None
+    assert [event.event for event in await pod.log()] == ["reply.failed"]
+    await pod.feedback.forward()
+    assert switch.recorded == [("hermes", False, 12, 3)]
+
+
+async def test_where_feedback_belongs(local: Pod) -> None:
+    mine, others = await local.chat("s-1", "ann"), await local.chat("s-2", "bob")
+    ann = Caller("ann", "client", "ann")
+
+    async def code(**fields: Any) -> ErrorCode | None:
+        body = FeedbackBody(engine="e", success=True, latency_ms=1, **fields)
+        try:
+            await local.feedback.record(ann, body)
+        except OperatorError as error:
+            return error.code
+        return None
+
+    assert await code() is None
+    assert await code(session_id="s-1", message_id=mine.reply_id) is None
+    assert await code(message_id=mine.reply_id) is None
+    assert [event.data["session_id"] for event in await local.log()] == ["s-1", "s-1"]
+    assert await code(session_id="s-2") is ErrorCode.SESSION_NOT_FOUND
+    assert await code(session_id="nowhere") is ErrorCode.SESSION_NOT_FOUND
+    assert await code(message_id=others.reply_id) is ErrorCode.MESSAGE_NOT_FOUND
+    assert await code(message_id=999) is ErrorCode.MESSAGE_NOT_FOUND
