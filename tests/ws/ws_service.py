@@ -375,7 +375,7 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
     """A service with these settings, by attribute."""
     defaults: dict[str, Any] = {
         "host": "127.0.0.1", "port": 0, "database_url": database_url, "token": TOKEN,
-        "tick": 0.02, "chat_rate": 0, "frame_rate": 0,
+        "migrate": "off", "tick": 0.02, "chat_rate": 0, "frame_rate": 0,
     }  # fmt: skip
     configured = Settings(**(defaults | settings))
     async with AsyncExitStack() as stack:

@@ -426,6 +426,7 @@ class Live:
         if not feeds:
             return
         behind: dict[str, int] = {}
+        newest: dict[str, int] = {}
         for news in await self._sessions.news({s: f.seen for s, f in feeds.items()}):
             feed = feeds[news.session_id]
             if news.epoch is None or (feed.epoch is not None and news.epoch != feed.epoch):
@@ -434,6 +435,7 @@ class Live:
                 continue
             feed.epoch = news.epoch
             behind[news.session_id] = feed.seen
+            newest[news.session_id] = news.last_seq or 0
             if news.session_id in self._polled:
                 telemetry.POLL_REPAIRS.inc()
         if behind:
@@ -443,7 +445,8 @@ class Live:
             if len(rows) == EVENTS_A_READ:
                 self.refresh(behind)
             else:
-                self._skip_purged(feeds, behind, {row.session_id: row.seq for row in rows})
+                stuck = {s: f for s, seq in newest.items() if (f := feeds[s]).seen < seq}
+                await self._look_why(stuck)
         ends = {
             reply.reply_id: reply.ends["text"]
             for feed in feeds.values()
@@ -455,15 +458,17 @@ class Live:
             for chunk in await self._chunks.after(ends):
                 self._append(by_reply[chunk.reply_id], [chunk])
 
-    def _skip_purged(
-        self, feeds: dict[str, Feed], behind: dict[str, int], newest: dict[str, int]
-    ) -> None:
-        """A feed that slept through the life of events can't show them: its clients resume, and
-        find another feed."""
-        for session_id in behind:
-            feed = feeds[session_id]
-            if newest.get(session_id, 0) > feed.seen and not feed.over:
-                log.warning("events were purged before they were shown", session_id=session_id)
+    async def _look_why(self, stuck: dict[str, Feed]) -> None:
+        """Events that are not there: their session was deleted in this moment, or the feed slept
+        through their life, can't show them any more, and its clients resume on another."""
+        if not stuck:
+            return
+        for news in await self._sessions.news({s: f.seen for s, f in stuck.items()}):
+            feed = stuck[news.session_id]
+            if news.epoch != feed.epoch:
+                self._end(feed)
+            elif not feed.over:
+                log.warning("events were purged before they were shown", session_id=feed.session_id)
                 self._drop(feed)
                 feed.cut()
 
