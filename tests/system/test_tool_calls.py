@@ -1,0 +1,220 @@
+"""Tool calls that Switch streams, and that live and replayed events of all records are the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from operator_svc.db import Database
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.models import ToolCall as ToolCallRow
+from operator_svc.peers.parts import ToolCall
+from operator_svc.protocol.records import AdjustmentBody, FeedbackBody, ToolCallBody
+from operator_svc.services import tool_calls
+from operator_svc.services.live import LiveEvent
+from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late, pods
+
+
+@pytest.fixture
+def switch() -> TunedSwitch:
+    return TunedSwitch()
+
+
+@pytest.fixture
+async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
+    async with pods(database, switch) as (one,):
+        yield one
+
+
+@pytest.fixture
+async def local(sqlite_database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
+    """A pod on SQLite, for what does not depend on the engine."""
+    async with pods(sqlite_database, switch) as (one,):
+        yield one
+
+
+async def streamed(pod: Pod, reply_id: int, *calls: ToolCall) -> list[ToolCallRow]:
+    for call in calls:
+        await pod.tool_calls.record_streamed("s-1", reply_id, call)
+    return await pod.tool_call_store.of_messages([reply_id])
+
+
+def call(**raw: Any) -> ToolCall:
+    return ToolCall(name="grep", arguments={"q": 1}, id=raw.get("id"), raw={"name": "grep", **raw})
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "result", "error", "took"),
+    [
+        ({}, "pending", None, None, None),
+        ({"status": "ok"}, "ok", None, None, None),
+        ({"status": "Completed", "result": [1], "duration_ms": 12.6}, "ok", [1], None, 13),
+        ({"result": {"n": 0}}, "ok", {"n": 0}, None, None),
+        ({"output": "text"}, "ok", "text", None, None),
+        ({"status": "pending", "result": 0}, "pending", 0, None, None),
+        ({"status": "failed", "error": "no", "latency_ms": 3}, "error", None, "no", 3),
+        ({"error": {"code": 7}}, "error", None, '{"code":7}', None),
+        ({"status": "strange"}, "pending", None, None, None),
+        ({"status": 7, "error": "", "duration_ms": -1}, "pending", None, None, None),
+    ],
+)
+async def test_what_switch_says_of_a_call(
+    local: Pod, raw: dict[str, Any], status: str, result: Any, error: str | None, took: int | None
+) -> None:
+    started = await local.chat()
+    (row,) = await streamed(local, started.reply_id, call(**raw))
+    assert (row.tool_name, row.arguments, row.status) == ("grep", {"q": 1}, status)
+    assert (row.result, row.error, row.duration_ms) == (result, error, took)
+    assert (row.finished_at is None) == (status == "pending")
+
+
+async def test_a_result_that_comes_later_ends_its_call(pod: Pod) -> None:
+    started = await pod.chat()
+    (row,) = await streamed(
+        pod, started.reply_id, call(id="c-1"), call(id="c-1", status="ok", result="done")
+    )
+    assert (row.status, row.result, row.arguments) == ("ok", "done", {"q": 1})
+    events = await pod.log()
+    assert [event.data["status"] for event in events] == ["pending", "ok"]
+
+
+async def test_calls_of_two_replies_may_have_the_same_id(local: Pod) -> None:
+    one, other = await local.chat("s-1"), await local.chat("s-2")
+    await streamed(local, one.reply_id, call(id="c"))
+    (row,) = await streamed(local, other.reply_id, call(id="c", status="ok"))
+    assert row.status == "ok"
+    (row,) = await local.tool_call_store.of_messages([one.reply_id])
+    assert row.status == "pending"
+
+
+async def test_a_call_that_ended_already_is_recorded_anew(local: Pod) -> None:
+    """A client was faster than Switch: nothing that Switch says gets lost."""
+    started = await local.chat()
+    (row,) = await streamed(local, started.reply_id, call(id="c"))
+    await local.tool_calls.record(ANYBODY, ToolCallBody(tool_call_id=row.id, status="error"))
+    rows = await streamed(local, started.reply_id, call(id="c", status="ok", result=1))
+    assert [(r.status, r.result) for r in rows] == [("error", None), ("ok", 1)]
+
+
+async def test_what_is_too_large_is_left_out_and_said(
+    local: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_calls, "MAX_VALUE_BYTES", 100)
+    started = await local.chat()
+    (row,) = await streamed(local, started.reply_id, call(result="x" * 200, error="also"))
+    assert (row.result, row.arguments, row.status) == (None, {"q": 1}, "error")
+    assert row.error == "also; the result had 202 bytes, more than 100, and were left out"
+
+
+async def test_pending_calls_are_not_remembered_without_end(
+    local: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_calls, "REMEMBERED", 2)
+    started = await local.chat()
+    await streamed(local, started.reply_id, *[call(id=str(n)) for n in range(5)])
+    rows = await streamed(
+        local, started.reply_id, call(id="4", status="ok"), call(id="0", status="ok")
+    )
+    assert [row.status for row in rows] == ["pending"] * 4 + ["ok", "ok"]
+
+
+async def test_an_outage_is_waited_out_and_a_long_one_does_not_fail_the_reply(
+    local: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_calls, "PAUSE", 0.01)
+    started = await local.chat()
+    record, failing = local.tool_call_store.record, 2
+
+    async def unsteady(**fields: Any) -> Any:
+        nonlocal failing
+        failing -= 1
+        if failing >= 0:
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
+        return await record(**fields)
+
+    monkeypatch.setattr(local.tool_call_store, "record", unsteady)
+    assert len(await streamed(local, started.reply_id, call())) == 1
+    failing = 100
+    assert len(await streamed(local, started.reply_id, call())) == 1
+    assert failing == 100 - tool_calls.ATTEMPTS
+
+
+async def test_a_session_that_is_gone_is_no_failure_of_the_reply(local: Pod) -> None:
+    assert await streamed(local, 999, call()) == []
+
+
+async def test_live_and_replayed_events_are_the_same(
+    pod: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bytes] = []
+    monkeypatch.setattr(
+        pod.live, "offer", lambda _, *events: shown.extend(event.frame for event in events)
+    )
+    started = await pod.chat()
+    text = 'naïve "quotes" \\ 😀 \u2028 1.0'
+    pending = await pod.tool_calls.record(
+        ANYBODY,
+        ToolCallBody(
+            message_id=started.reply_id, tool_name=text, status="pending", arguments=[1.0, text]
+        ),
+    )
+    await pod.tool_calls.record(
+        ANYBODY, ToolCallBody(tool_call_id=pending.id, status="error", error=text, duration_ms=1.4)
+    )
+    odd = {"mode": "ECO", text: [1.0, 10**30, -0.5, True, None, {"a": {"b": []}}], "": 1.5e10}
+    row = await pod.tuning.record(
+        ANYBODY,
+        AdjustmentBody(
+            after_config=odd, before_config=odd, reason=text, session_id="s-1",
+            message_id=started.message_id,
+        ),
+    )  # fmt: skip
+    switch.faults["set_mode"] = [late]
+    with pytest.raises(OperatorError):
+        await pod.tuning.apply(ANYBODY, row.id)
+    await pod.tuning.apply(ANYBODY, row.id)
+    await pod.tuning.revert(ANYBODY, row.id)
+    await pod.feedback.record(
+        ANYBODY,
+        FeedbackBody(
+            engine=text, success=False, error_msg=text, session_id="s-1",
+            message_id=started.reply_id,
+        ),
+    )  # fmt: skip
+    replayed = [LiveEvent.of_row(event).frame for event in await pod.log()]
+    assert len(replayed) == 7
+    assert shown == replayed, "to the byte"
+    data = msgspec.json.decode(replayed[2])["data"]
+    assert data["after_config"] == odd
+
+
+async def test_pages_of_a_message(pod: Pod) -> None:
+    started, others = await pod.chat("s-1", "ann"), await pod.chat("s-2", "bob")
+    ids = [
+        (
+            await pod.tool_calls.record(
+                ANYBODY, ToolCallBody(message_id=started.reply_id, tool_name=f"t{n}")
+            )
+        ).id
+        for n in range(5)
+    ]
+    seen: list[int] = []
+    cursor: str | None = None
+    for size in (2, 2, 1):
+        page = await pod.tool_calls.of_message(ANYBODY, started.reply_id, limit=2, cursor=cursor)
+        assert len(page.tool_calls) == size
+        seen += [view.id for view in page.tool_calls]
+        cursor = page.next_cursor
+    assert (seen, cursor) == (ids, None)
+    ann = Caller("ann", "client", "ann")
+    for message_id in (others.reply_id, 999):
+        with pytest.raises(OperatorError) as caught:
+            await pod.tool_calls.of_message(ann, message_id, limit=2, cursor=None)
+        assert caught.value.code is ErrorCode.MESSAGE_NOT_FOUND
+        with pytest.raises(OperatorError) as caught:
+            await pod.tool_calls.record(ann, ToolCallBody(message_id=message_id, tool_name="t"))
+        assert caught.value.code is ErrorCode.MESSAGE_NOT_FOUND
