@@ -116,7 +116,7 @@ class Connection:
             self._alive = True
             kind = message.type
             if kind is WSMsgType.CLOSE:
-                self.writer.close(CloseCode.DONE)
+                self.writer.close(message.data or CloseCode.DONE)
                 return None
             if kind is WSMsgType.ERROR:
                 await self.writer.linger()
