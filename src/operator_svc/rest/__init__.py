@@ -11,6 +11,7 @@ from operator_svc.rest import (
     answers,
     browser,
     chat,
+    documents,
     health,
     middlewares,
     replies,
@@ -45,6 +46,7 @@ def routes(app: web.Application) -> None:
         *tool_calls.ROUTES,
         *switch.ROUTES,
         *system.ROUTES,
+        *documents.ROUTES,
         *health.ROUTES,
     ]
     if not app[SERVICES].settings.metrics_port:

@@ -73,6 +73,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     uptime_seconds: int
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """The good answer to a probe."""
+
+    status: str
+
+
 async def health(request: web.Request) -> web.StreamResponse:
     """That this process answers. It asks nobody: the gateway waits for it in its own health."""
     status = "draining" if request.app[SERVICES].conversations.draining else "ok"
@@ -81,13 +87,13 @@ async def health(request: web.Request) -> web.StreamResponse:
 
 async def live(request: web.Request) -> web.StreamResponse:
     """That the event loop runs. Never depends on the database or a neighbour."""
-    return answers.json({"status": "ok"})
+    return answers.json(Probe("ok"))
 
 
 async def ready(request: web.Request) -> web.StreamResponse:
     """Whether this process can serve: 503 while it drains or has no database."""
     await request.app[READINESS].check()
-    return answers.json({"status": "ready"})
+    return answers.json(Probe("ready"))
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:

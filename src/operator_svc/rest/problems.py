@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 from multidict import CIMultiDict
 
 from operator_svc.errors import ErrorCode, OperatorError
@@ -21,6 +22,46 @@ TYPE_PREFIX = "/errors/"
 DEFAULT_RETRY_AFTER = {429: 1.0, 503: 5.0}
 """Seconds, where the failure itself does not know better."""
 INTERNAL_DETAIL = "the request failed inside Operator; its log knows why, under the request_id"
+
+
+class FieldFault(msgspec.Struct, frozen=True):
+    """A field of a request, and what is wrong with it."""
+
+    field: str
+    reason: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Problem details (RFC 9457). ``error`` is the code; ``request_id`` stands in our log, too;
+    ``status_code`` and ``message`` repeat what is there, for older clients. A failure that
+    belongs to a reply has its ids, and one of a record has the record's fields."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    error: str
+    status_code: int
+    message: str
+    errors: list[FieldFault] | UnsetType = UNSET
+
+
+class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
+    """What an error code stands for, and whether trying again may help."""
+
+    error: str
+    status: int
+    title: str
+    retryable: bool
+
+
+def kind_of(code: ErrorCode) -> ErrorKind:
+    """What the page of a problem's ``type`` says."""
+    return ErrorKind(
+        error=str(code), status=code.status, title=code.summary, retryable=code.retryable
+    )
+
 
 _BY_STATUS = {
     401: ErrorCode.AUTH_REQUIRED,
@@ -73,18 +114,18 @@ def problem(error: BaseException, request_id: str) -> web.Response:
 def body_of(error: OperatorError, status: int, request_id: str) -> dict[str, Any]:
     """The members of the problem's JSON object."""
     code = error.code
-    body: dict[str, Any] = {
-        "type": f"{TYPE_PREFIX}{code}",
-        "title": code.summary,
-        "status": status,
-        "detail": error.detail,
-        "request_id": request_id,
-        "error": str(code),
-        "status_code": status,
-        "message": error.detail,
-    }
-    if error.errors:
-        body["errors"] = error.errors
+    shown = Problem(
+        type=f"{TYPE_PREFIX}{code}",
+        title=code.summary,
+        status=status,
+        detail=error.detail,
+        request_id=request_id,
+        error=str(code),
+        status_code=status,
+        message=error.detail,
+        errors=[FieldFault(**fault) for fault in error.errors] if error.errors else UNSET,
+    )
+    body: dict[str, Any] = msgspec.to_builtins(shown)
     for name, value in error.extra.items():
         body.setdefault(name, value)
     return body

@@ -1,0 +1,109 @@
+"""The data of durable events, as structs: what ``/asyncapi.json`` says of them is made from these.
+
+Those about records are the record without its large parts (texts of replies excepted).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from operator_svc.protocol import events as names
+from operator_svc.protocol.bodies import Metadata
+from operator_svc.protocol.browser import BrowserTaskFact
+from operator_svc.protocol.records import AdjustmentView
+
+
+class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """A session was made; ``source`` is web, api or another way in."""
+
+    session_id: str
+    user_id: str
+    source: str
+
+
+class SessionDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The session is gone with all that belonged to it, its events too."""
+
+    session_id: str
+
+
+class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """A message is stored."""
+
+    message_id: int
+    role: str
+    content: str
+    status: Literal["complete"]
+    metadata: Metadata
+    timestamp: datetime
+
+
+class ReplyStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply to ``message_id`` is being written."""
+
+    reply_id: int
+    message_id: int | None
+    status: Literal["streaming"]
+
+
+class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply ended: ``content`` is its whole text and replaces what deltas gave; ``length``
+    counts code points; ``error`` is the code of a failure."""
+
+    reply_id: int
+    message_id: int | None
+    status: Literal["complete", "failed", "cancelled", "interrupted"]
+    content: str
+    length: int
+    metadata: Metadata
+    error: str | UnsetType = UNSET
+
+
+class ToolCallFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call without its arguments and result."""
+
+    id: int
+    message_id: int
+    tool_name: str
+    status: Literal["pending", "ok", "error"]
+    duration_ms: int | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine did once."""
+
+    id: int
+    session_id: str | None
+    message_id: int | None
+    engine: str
+    success: bool
+    latency_ms: int
+    tokens_used: int
+    error_message: str | None
+    forwarded_at: datetime | None
+    created_at: datetime
+
+
+_RECORDS: dict[str, type[msgspec.Struct]] = {
+    "tool_call": ToolCallFact,
+    "browser_task": BrowserTaskFact,
+    "switch_adjustment": AdjustmentView,
+    "switch_feedback": FeedbackFact,
+}
+
+EVENT_DATA: dict[str, type[msgspec.Struct]] = {
+    names.SESSION_CREATED: SessionCreated,
+    names.MESSAGE_CREATED: MessageCreated,
+    names.REPLY_STARTED: ReplyStarted,
+    **dict.fromkeys(sorted(names.REPLY_ENDINGS), ReplyEnded),
+    names.SESSION_DELETED: SessionDeleted,
+    **{name: _RECORDS[name.partition(".")[0]] for name in names.RECORD_EVENTS},
+}
+"""The struct of each event's ``data``."""
