@@ -49,7 +49,7 @@ UPDATE operator_browser_task SET cancel_requested = TRUE
 WHERE task_id = :task_id AND status = 'running'
 RETURNING task_id;
 
--- name: browser_tasks_page(status, before, page)
+-- name: browser_tasks_page(before, page)
 -- All tasks, newest first, without the large parts of what came of them.
 SELECT
     id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
@@ -58,7 +58,20 @@ SELECT
     result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
     result ->> 'final_url' AS final_url
 FROM operator_browser_task
-WHERE id < :before AND (CAST(:status AS text) IS NULL OR status = :status)
+WHERE id < :before
+ORDER BY id DESC
+LIMIT :page;
+
+-- name: browser_tasks_page_of_status(status, before, page)
+-- The tasks that stand so, newest first.
+SELECT
+    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
+    started_at, completed_at, screenshot_etag,
+    CAST(result ->> 'http_status' AS bigint) AS http_status,
+    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
+    result ->> 'final_url' AS final_url
+FROM operator_browser_task
+WHERE status = :status AND id < :before
 ORDER BY id DESC
 LIMIT :page;
 

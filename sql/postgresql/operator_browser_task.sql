@@ -154,7 +154,7 @@ SELECT
     screenshot_etag, last_seq, data, now() AS ts
 FROM fact;
 
--- name: browser_task_release(task_id, session_id, owner, attempts, deaths, delay, data)
+-- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
 -- A running task waits for its next try; one that was asked to stop is left to be ended.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
@@ -172,8 +172,8 @@ released AS (
         END
     WHERE
         (CAST(:session_id AS text) IS NULL OR EXISTS (SELECT 1 FROM session))
-        AND t.task_id = :task_id AND t.owner = :owner AND t.status = 'running'
-        AND NOT t.cancel_requested
+        AND t.task_id = :task_id AND t.status = 'running' AND NOT t.cancel_requested
+        AND t.owner = :owner AND t.started_at = :started_at
     RETURNING t.session_id
 ),
 
@@ -193,7 +193,7 @@ SELECT n.last_seq, CAST(:data AS jsonb) AS data, now() AS ts
 FROM released AS r
 LEFT JOIN numbered AS n ON r.session_id = n.session_id;
 
--- name: browser_task_end(task_id, session_id, owner, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
+-- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
 -- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
@@ -209,6 +209,7 @@ ended AS (
         (CAST(:session_id AS text) IS NULL OR EXISTS (SELECT 1 FROM session))
         AND t.task_id = :task_id AND t.status IN ('pending', 'running')
         AND t.owner IS NOT DISTINCT FROM CAST(:owner AS text)
+        AND t.started_at IS NOT DISTINCT FROM CAST(:started_at AS timestamptz)
     RETURNING t.session_id, t.completed_at
 ),
 

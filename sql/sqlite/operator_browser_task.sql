@@ -113,7 +113,7 @@ RETURNING
     ) AS data,
     now() AS ts;
 
--- name: browser_task_release(task_id, session_id, owner, attempts, deaths, delay, data)
+-- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
 -- A running task waits for its next try; one that was asked to stop is left to be ended.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
@@ -121,8 +121,8 @@ WHERE
     AND EXISTS (
         SELECT 1 FROM operator_browser_task AS t
         WHERE
-            t.task_id = :task_id AND t.owner = :owner AND t.status = 'running'
-            AND NOT t.cancel_requested
+            t.task_id = :task_id AND t.status = 'running' AND NOT t.cancel_requested
+            AND t.owner = :owner AND t.started_at = :started_at
     );
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
@@ -135,13 +135,14 @@ SET
     attempts = :attempts, deaths = :deaths,
     not_before = CASE WHEN :delay > 0 THEN now(:delay) ELSE not_before END
 WHERE
-    task_id = :task_id AND owner = :owner AND status = 'running' AND NOT cancel_requested
+    task_id = :task_id AND status = 'running' AND NOT cancel_requested
+    AND owner = :owner AND started_at = :started_at
 RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     json(:data) AS data,
     now() AS ts;
 
--- name: browser_task_end(task_id, session_id, owner, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
+-- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
 -- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
@@ -149,7 +150,8 @@ WHERE
     AND EXISTS (
         SELECT 1 FROM operator_browser_task AS t
         WHERE
-            t.task_id = :task_id AND t.status IN ('pending', 'running') AND t.owner IS :owner
+            t.task_id = :task_id AND t.status IN ('pending', 'running')
+            AND t.owner IS :owner AND t.started_at IS :started_at
     );
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
@@ -162,7 +164,9 @@ SET
     status = :status, owner = NULL, attempts = :attempts, deaths = :deaths,
     result = :result, error = :error, duration_ms = :duration_ms,
     screenshot = :screenshot, screenshot_etag = :screenshot_etag, completed_at = now()
-WHERE task_id = :task_id AND status IN ('pending', 'running') AND owner IS :owner
+WHERE
+    task_id = :task_id AND status IN ('pending', 'running')
+    AND owner IS :owner AND started_at IS :started_at
 RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     json_set(:data, '$.completed_at', now()) AS data,

@@ -127,7 +127,7 @@ class Pod:
 
     async def kill(self) -> None:
         """End as a process that is killed does: nothing is written, the lease runs out."""
-        await self.worker._tasks.aclose()
+        await self.worker.abandon()
         await self.pods.remove(self.pod_id)
 
     async def add(self, url: str, session_id: str | None = None, **options: Any) -> str:

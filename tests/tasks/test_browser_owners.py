@@ -31,7 +31,9 @@ def settings(url: str, browsing: Browsing, **changes: Any) -> Settings:
 
 async def die(operator: Operator) -> None:
     """End as a process that is killed does: the database hears nothing of it."""
-    await operator.browser_tasks._worker._tasks.aclose()  # type: ignore[union-attr]
+    worker = operator.browser_tasks._worker
+    assert worker is not None
+    await worker.abandon()
     await operator.tasks.aclose()
     await operator.bus.aclose()
     await operator.database.aclose()

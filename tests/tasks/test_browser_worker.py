@@ -14,7 +14,7 @@ from operator_svc.models import Caller, TaskStatus
 from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import BrowserTaskRequest
-from operator_svc.services import browser_worker
+from operator_svc.services import browser_facts, browser_runs, browser_worker
 from operator_svc.services.live import LiveEvent
 
 AWAY = BrowserAwayError("refused")
@@ -25,10 +25,10 @@ DIED = BrowserDiedError("died")
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a worker, shorter."""
     monkeypatch.setattr(browser_worker, "WATCH_INTERVAL", 0.05)
-    monkeypatch.setattr(browser_worker, "PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr(browser_runs, "PROBE_INTERVAL", 0.01)
     monkeypatch.setattr(browser_worker, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(browser_worker, "IDLE_INTERVAL", 0.1)
-    monkeypatch.setattr(browser_worker, "BUSY_MIN", 0.01)
+    monkeypatch.setattr(browser_runs, "BUSY_MIN", 0.01)
 
 
 async def test_a_task_is_run_and_shown(pod: Any) -> None:
@@ -176,7 +176,7 @@ async def test_twenty_tasks_start_in_order_a_few_at_a_time(pod: Any, browser: An
     for task_id in ids:
         assert (await pod.end(task_id)).status == "completed"
     assert browser.seen == urls
-    assert max(len(pages) for pages in browser.together) <= browser_worker.PAGES_A_POD
+    assert max(len(pages) for pages in browser.together) <= browser_runs.PAGES_A_POD
     started = [e.data["task_id"] for e in await pod.replayed("s1") if e.event.endswith(".started")]
     assert started == ids
 
@@ -259,7 +259,7 @@ async def test_a_task_is_stopped_when_its_session_is_deleted(pod: Any, browser: 
     assert caught.value.code is ErrorCode.TASK_NOT_FOUND
     while not browser.left:
         await asyncio.sleep(0.01)
-    await pod.worker.idle()
+    await pod.worker.runs.idle()
 
 
 # Owners that go away.
@@ -317,7 +317,7 @@ async def test_a_pod_that_lost_its_lease_writes_nothing_more(
     await first.pods.register(first.pod_id, 30)
     while not browser.left:  # it stops the page by itself
         await asyncio.sleep(0.01)
-    await first.worker.idle()
+    await first.worker.runs.idle()
     assert (await first.get(task_id)).status == "running"  # and leaves the task to others
     await first.tasks.reclaim(first.pod_id)
     browser.hold.set()
@@ -360,9 +360,12 @@ async def test_running_tasks_may_end_while_draining(make_pod: Any, browser: Any)
     pod = await make_pod()
     ids = [await pod.add(f"https://hold.test/{n}") for n in range(5)]
     await pod.until(ids[3], "running")
-    draining = asyncio.ensure_future(pod.tasks.drain(10))
+    waiting = [asyncio.ensure_future(pod.tasks.wait(Caller(), i, 20)) for i in ids[3:]]
     await asyncio.sleep(0.05)
+    draining = asyncio.ensure_future(pod.tasks.drain(10))
+    assert (await waiting[1]).status == "pending"  # another pod has to run it
     browser.hold.set()
+    assert (await waiting[0]).status == "completed"
     await draining
     statuses = [(await pod.get(task_id)).status for task_id in ids]
     assert statuses == ["completed"] * 4 + ["pending"]
@@ -373,7 +376,7 @@ async def test_pods_share_the_work(make_pod: Any, browser: Any) -> None:
     first, second = await make_pod("pod-1", pages=1), await make_pod("pod-2", pages=1)
     ids = [await first.add(f"https://hold.test/{n}") for n in range(2)]
     await first.until(ids[1], "running")
-    assert {len(first.worker), len(second.worker)} == {1}
+    assert {len(first.worker.runs), len(second.worker.runs)} == {1}
     browser.hold.set()
     assert (await first.end(ids[0])).status == "completed"
     assert (await first.end(ids[1])).status == "completed"
@@ -395,6 +398,71 @@ async def test_an_idle_pod_asks_little(make_pod: Any, monkeypatch: pytest.Monkey
     assert asked["states"] == 0
     assert 2 <= asked["claim"] <= 6
     assert 2 <= asked["waiting"] <= 6
+
+
+async def test_a_look_that_is_older_than_a_claim_stops_nothing(
+    pod: Any, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, claim = pod.store.states, pod.store.claim
+    may_claim = asyncio.Event()
+    looks: list[str] = []
+
+    async def later(pod_id: str) -> Any:
+        await may_claim.wait()
+        return await claim(pod_id)
+
+    async def late(task_ids: Any) -> Any:
+        found = await states(task_ids)
+        looks.extend(state.status for state in found)
+        if looks == ["pending"]:
+            may_claim.set()
+            await pod.until(task_id, "running")
+        return found
+
+    monkeypatch.setattr(pod.store, "claim", later)
+    monkeypatch.setattr(pod.store, "states", late)
+    task_id = await pod.add("https://hold.test/")
+    waiting = asyncio.ensure_future(pod.end(task_id))
+    while len(looks) < 2:
+        await asyncio.sleep(0.01)
+    assert looks == ["pending", "running"]
+    assert browser.left == []
+    browser.hold.set()
+    assert (await waiting).status == "completed"
+
+
+async def test_a_release_whose_answer_was_lost_does_not_touch_the_next_run(
+    pod: Any, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod claims the task again before it learns that it had given it back."""
+    url = browser.on("https://hold.test/", DIED, visit_of())
+    browser.hold.set()
+    release = pod.store.release
+    lost = 0
+
+    async def losing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal lost
+        moved = await release(*args, **kwargs)
+        if lost == 0:
+            browser.hold.clear()
+            lost += 1
+            pod.worker.wake()
+            await pod.until(task_id, "running")
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "no answer")
+        lost += 1
+        return moved
+
+    monkeypatch.setattr(pod.store, "release", losing)
+    task_id = await pod.add(url, "s1")
+    async with asyncio.timeout(10):
+        while lost < 2:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert (await pod.get(task_id)).status == "running"
+    assert pod.worker.runs.get(task_id) is not None
+    browser.hold.set()
+    assert (await pod.end(task_id)).status == "completed"
+    assert await pod.steps("s1", task_id) == [*["queued", "started"] * 2, "completed"]
 
 
 # Failures of the database.
@@ -431,6 +499,17 @@ async def test_claims_go_on_after_the_database_was_away(
 
     monkeypatch.setattr(pod.store, "claim", failing)
     assert (await pod.end(await pod.add("https://example.org/"))).status == "completed"
+
+
+async def test_a_fault_of_our_own_ends_the_task(
+    pod: Any, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = browser.on("https://example.org/", ZeroDivisionError("secret"))
+    view = await pod.end(await pod.add(url))
+    assert (view.status, view.error_message, len(browser.seen)) == ("failed", "internal_error", 1)
+    monkeypatch.setattr(browser_facts, "of_visit", lambda *_: 1 / 0)
+    view = await pod.end(await pod.add("https://example.org/2"))
+    assert (view.status, view.error_message) == ("failed", "internal_error")
 
 
 # Who may see what.

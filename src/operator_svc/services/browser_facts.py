@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from typing import Any
 
@@ -13,7 +15,7 @@ from operator_svc.peers.browser import Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
 from operator_svc.services.live import Live, LiveEvent
-from operator_svc.stores.browser_tasks import Claimed, Ending, Moved, Picture
+from operator_svc.stores.browser_tasks import NEWEST, Claimed, Ending, Line, Moved, Picture
 
 STATUSES = {
     "ok": TaskStatus.COMPLETED,
@@ -138,3 +140,43 @@ def show(live: Live, session_id: str | None, moved: Moved | Claimed, event: str)
     if session_id is not None and moved.last_seq is not None:
         made = LiveEvent.make(session_id, moved.last_seq, event, moved.ts, moved.data)
         live.offer(session_id, made)
+
+
+# Lists.
+
+
+def of_line(row: Line) -> BrowserTaskFact:
+    """A task as lists show it."""
+    return BrowserTaskFact(
+        task_id=row.task_id,
+        session_id=row.session_id,
+        url=row.url,
+        status=row.status,
+        attempts=row.attempts,
+        title=row.title,
+        text_snippet=row.text_snippet,
+        final_url=row.final_url,
+        http_status=row.http_status,
+        screenshot_path=screenshot_path(row.task_id, row.screenshot_etag),
+        error=row.error,
+        duration_ms=row.duration_ms,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+    )
+
+
+def cursor(row: Line) -> str:
+    """What asks for the tasks after this one."""
+    return base64.urlsafe_b64encode(str(row.id).encode()).decode().rstrip("=")
+
+
+def place(cursor: str) -> int:
+    """The id that a cursor stands for; raises OperatorError(invalid_parameter)."""
+    try:
+        row_id = int(base64.urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode()))
+    except (ValueError, binascii.Error):
+        row_id = -1
+    if not 0 <= row_id <= NEWEST:
+        raise OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")
+    return row_id

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import uuid
 
 import structlog
 
-from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import BrowserTask, Caller, Screenshot, TaskStatus
 from operator_svc.protocol import events as names
 from operator_svc.protocol.browser import (
-    BrowserTaskFact,
     BrowserTaskList,
     BrowserTaskRequest,
     BrowserTaskView,
-    screenshot_path,
     task_view,
 )
 from operator_svc.services import browser_facts as facts
-from operator_svc.services.browser_worker import RETRY_DELAYS, BrowserWorker
+from operator_svc.services.browser_leftovers import Leftovers
+from operator_svc.services.browser_worker import BrowserWorker
 from operator_svc.services.live import Live, LiveEvent
-from operator_svc.stores.browser_tasks import (
-    NEWEST,
-    BrowserTaskStore,
-    Ending,
-    Line,
-    Moved,
-    last_event,
-)
+from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +30,6 @@ ADD_ATTEMPTS = 4
 CANCEL_ATTEMPTS = 4
 CANCEL_WAIT = 5.0
 """Seconds that a cancel waits for a running task's end before it answers with what there is."""
-PURGE_PAGE = 100
 UNFINISHED = frozenset({TaskStatus.PENDING, TaskStatus.RUNNING})
 
 
@@ -62,8 +50,9 @@ class BrowserTasks:
         self._store = store
         self._worker = worker
         self._live = live
-        self._retention = screenshot_retention
-        self._suspects: set[str] = set()
+        self._leftovers = Leftovers(store, worker, live, screenshot_retention)
+        self.reclaim = self._leftovers.reclaim
+        self.purge = self._leftovers.purge
         self.draining = False
 
     # New tasks.
@@ -164,7 +153,10 @@ class BrowserTasks:
             async with asyncio.timeout(within):
                 while True:
                     task = await self._find(caller, task_id)
-                    if task.status not in UNFINISHED or worker.closed:
+                    given_up = worker.closed or (
+                        worker.draining and task.status == TaskStatus.PENDING
+                    )
+                    if given_up or task.status not in UNFINISHED:
                         return await self._view(task)
                     await ended.wait()
                     ended.clear()
@@ -190,12 +182,14 @@ class BrowserTasks:
             session_id=session_id,
             user_id=caller.user_id or user_id,
             status=None if status is None else str(status),
-            before=_place(cursor) if cursor else NEWEST,
+            before=facts.place(cursor) if cursor else NEWEST,
             limit=limit + 1,
         )
         more = len(rows) > limit
         rows = rows[:limit]
-        return BrowserTaskList([_line(row) for row in rows], _cursor(rows[-1]) if more else None)
+        return BrowserTaskList(
+            [facts.of_line(row) for row in rows], facts.cursor(rows[-1]) if more else None
+        )
 
     async def screenshot_etag(self, caller: Caller, task_id: str) -> str:
         """The entity tag of a task's picture; raises OperatorError(task_not_found)."""
@@ -219,7 +213,7 @@ class BrowserTasks:
         for _ in range(CANCEL_ATTEMPTS):
             task = await self._find(caller, task_id)
             if task.status == TaskStatus.PENDING:
-                if await self._end(task, facts.cancelled(task)):
+                if await self._leftovers.end(task, facts.cancelled(task)):
                     return await self.get(caller, task_id)
             elif task.status == TaskStatus.RUNNING:
                 if await self._store.request_cancel(task_id):
@@ -229,61 +223,6 @@ class BrowserTasks:
             else:
                 return await self._view(task)
         return await self.get(caller, task_id)
-
-    async def _end(self, task: BrowserTask, ending: Ending) -> bool:
-        """Store the end of a task that does not run here; False where it changed meanwhile."""
-        moved = await self._store.end(task, ending, facts.of_ending(task, ending))
-        if moved is None:
-            return False
-        telemetry.BROWSER_TASKS.labels(str(ending.status)).inc()
-        facts.show(self._live, task.session_id, moved, last_event(ending.status))
-        if self._worker is not None:
-            self._worker.ended(task.task_id)
-        return True
-
-    # What others left, and what is old.
-
-    async def reclaim(self, pod_id: str) -> None:
-        """Let tasks wait again whose owner is gone.
-
-        To be called at the start where no other process uses the database, else now and then,
-        but only by a pod that has held its own lease for a while (see services.ownership).
-        Tasks of ``pod_id`` itself that nobody here runs come from a claim whose answer was lost;
-        they count when they are seen twice, since a task is claimed a moment before it is run.
-        """
-        orphans: set[str] = set()
-        for task in await self._store.unowned(pod_id):
-            if task.owner == pod_id:
-                if self._worker is not None and self._worker.runs(task.task_id):
-                    continue
-                if task.task_id not in self._suspects:
-                    orphans.add(task.task_id)
-                    continue
-            await self._reclaim(task)
-        self._suspects = orphans
-
-    async def _reclaim(self, task: BrowserTask) -> None:
-        attempts = task.attempts + 1
-        log.warning("browser task left by its owner", task_id=task.task_id, attempts=attempts)
-        if task.cancel_requested:
-            await self._end(task, facts.cancelled(task))
-        elif attempts > len(RETRY_DELAYS):
-            await self._end(task, facts.unavailable(task, attempts, task.deaths))
-        else:
-            data = facts.of_pending(task, attempts)
-            moved = await self._store.release(
-                task, attempts=attempts, deaths=task.deaths, delay=0.0, data=data
-            )
-            if moved is not None:
-                facts.show(self._live, task.session_id, moved, "browser_task.queued")
-                if self._worker is not None:
-                    self._worker.wake()
-
-    async def purge(self) -> None:
-        """Delete pictures that are older than their retention."""
-        purged = PURGE_PAGE
-        while purged >= PURGE_PAGE:
-            purged = await self._store.purge_screenshots(self._retention, PURGE_PAGE)
 
     # Start and end.
 
@@ -300,12 +239,12 @@ class BrowserTasks:
         self.draining = True
         if self._worker is None:
             return
-        self._worker.draining = True
+        self._worker.drain()
         try:
             async with asyncio.timeout(within):
-                await self._worker.idle()
+                await self._worker.runs.idle()
         except TimeoutError:
-            log.warning("browser tasks given back", tasks=len(self._worker))
+            log.warning("browser tasks given back", tasks=len(self._worker.runs))
         await self.aclose()
 
     async def aclose(self, within: float = CANCEL_WAIT) -> None:
@@ -317,37 +256,3 @@ class BrowserTasks:
 
 def _no_screenshot() -> OperatorError:
     return OperatorError(ErrorCode.TASK_NOT_FOUND, "this task has no screenshot")
-
-
-def _line(row: Line) -> BrowserTaskFact:
-    return BrowserTaskFact(
-        task_id=row.task_id,
-        session_id=row.session_id,
-        url=row.url,
-        status=row.status,
-        attempts=row.attempts,
-        title=row.title,
-        text_snippet=row.text_snippet,
-        final_url=row.final_url,
-        http_status=row.http_status,
-        screenshot_path=screenshot_path(row.task_id, row.screenshot_etag),
-        error=row.error,
-        duration_ms=row.duration_ms,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        completed_at=row.completed_at,
-    )
-
-
-def _cursor(row: Line) -> str:
-    return base64.urlsafe_b64encode(str(row.id).encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> int:
-    try:
-        place = int(base64.urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode()))
-    except (ValueError, binascii.Error):
-        place = -1
-    if not 0 <= place <= NEWEST:
-        raise OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")
-    return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -106,7 +107,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 class BrowserTaskStore:
     """Stores tasks and moves them through their states; each move stores its event.
 
-    ``data`` is the event's data, to which the database adds the time of the move.
+    ``data`` is the event's data, to which the database adds the time of the move. A move of a
+    running task counts only by the pod that claimed it, and only since that claim: the owner
+    and the time of the start, as they stand in the record, are the fence.
     """
 
     def __init__(self, db: Database) -> None:
@@ -154,20 +157,18 @@ class BrowserTaskStore:
         limit: int,
     ) -> list[Line]:
         """Tasks older than the one with the id ``before``, newest first."""
-        place = {"status": status, "before": before, "page": limit}
+        place: dict[str, Any] = {"before": before, "page": limit}
+        name = "browser_tasks_page"
         if session_id is not None:
-            return await self._db.fetch(
-                "browser_tasks_page_of_session",
-                Line,
-                session_id=session_id,
-                user_id=user_id,
-                **place,
-            )
-        if user_id is not None:
-            return await self._db.fetch(
-                "browser_tasks_page_of_user", Line, user_id=user_id, **place
-            )
-        return await self._db.fetch("browser_tasks_page", Line, **place)
+            name = "browser_tasks_page_of_session"
+            place |= {"session_id": session_id, "user_id": user_id, "status": status}
+        elif user_id is not None:
+            name = "browser_tasks_page_of_user"
+            place |= {"user_id": user_id, "status": status}
+        elif status is not None:
+            name = "browser_tasks_page_of_status"
+            place["status"] = status
+        return await self._db.fetch(name, Line, **place)
 
     # Moving.
 
@@ -239,13 +240,14 @@ class BrowserTaskStore:
         self, task: BrowserTask, *, attempts: int, deaths: int, delay: float, data: Json
     ) -> Moved | None:
         """Let a running task wait again, for ``delay`` seconds at least; with 0 it has its old
-        place. None where ``task.owner`` does not run it, or it was asked to stop."""
+        place. None where ``task.owner`` does not run it any more, or it was asked to stop."""
         rows = await self._db.write(
             "browser_task_release",
             Moved,
             task_id=task.task_id,
             session_id=task.session_id,
             owner=task.owner,
+            started_at=task.started_at,
             attempts=attempts,
             deaths=deaths,
             delay=float(delay),
@@ -262,6 +264,7 @@ class BrowserTaskStore:
             task_id=task.task_id,
             session_id=task.session_id,
             owner=task.owner,
+            started_at=task.started_at,
             status=str(ending.status),
             event=last_event(ending.status),
             attempts=ending.attempts,
