@@ -138,6 +138,7 @@ class Operator:
                 self.live,
                 lambda: self.replies.pod_id,
                 shared=self.bus.shared,
+                pages=self.settings.browser_tasks,
             )
         retention = self.settings.screenshot_retention
         return BrowserTasks(store, worker, self.live, screenshot_retention=retention)

@@ -118,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     browser_token: Annotated[
         str, Meta(description="Token of the browser service; OPERATOR_TOKEN where not set.")
     ] = field(default="", name="BROWSER_TOKEN")
+    browser_tasks: Annotated[
+        int, Meta(ge=1, le=256, description="Browser tasks that one process runs at once.")
+    ] = field(default=4, name="OPERATOR_BROWSER_TASKS")
 
     switch_connect_timeout: Annotated[
         Seconds, Meta(description="Longest wait for a connection to Switch.")
