@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -231,3 +233,18 @@ async def test_a_wrong_token_is_refused_at_once(pod: Pod) -> None:
         with pytest.raises(ClientError) as refused:
             await client.sessions()
         assert refused.value.code == "forbidden"
+
+
+async def test_the_example_of_the_documents(pod: Pod, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    program = tmp_path / "example.py"
+    program.write_text(code.replace("http://127.0.0.1:8011", pod.url))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program),
+        env={**os.environ, "OPERATOR_TOKEN": TOKEN}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert out.decode().split("\n") == [
+        "[stand-in] You said: Hello!", " complete", "2 messages", "",
+    ]  # fmt: skip
