@@ -11,7 +11,7 @@ import pytest
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.frames import MAX_FRAME
-from operator_svc.ws import connection
+from operator_svc.ws import commands, connection
 from tests.ws.conftest import Start
 from tests.ws.ws_service import Service
 
@@ -224,14 +224,14 @@ async def test_the_socket_answers_while_a_chat_is_being_stored(
     await socket.send({"type": "ping"})
     await socket.until(lambda: socket.of("pong"))
     assert socket.of("result") == []
-    for number in range(2, connection.MAX_COMMANDS + 3):
+    for number in range(2, commands.MAX_COMMANDS + 3):
         await socket.send({"type": "chat", "message": "hi", "id": number})
     await socket.until(lambda: len(socket.of("result")) == 2)
     for refused in socket.of("result"):
         assert refused["error"]["error"] == "rate_limited"
         assert refused["error"]["retryable"] is True
     held.set()
-    await socket.ended(connection.MAX_COMMANDS)
+    await socket.ended(commands.MAX_COMMANDS)
 
 
 async def test_too_many_chats_of_a_session(start: Start) -> None:

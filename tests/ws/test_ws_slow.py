@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 
 from prometheus_client import REGISTRY
@@ -148,3 +150,25 @@ async def test_one_who_vanishes_is_forgotten(service: Service) -> None:
     await quick.leave()
     await service.until(lambda: len(sockets) == 0)
     assert not service.operator.live.watched
+
+
+async def test_one_who_reads_slowly_but_reads_is_alive(start: Start) -> None:
+    service = await start(heartbeat=0.3)
+    quick = await service.ready()
+    service.switch.answer = [PIECE * 150]
+    for number in range(3):
+        await quick.chat(f"number {number}")
+    await quick.ended(3)
+    slow = await LazyClient.connect(service, "/ws/s?after=0")
+    slow.ws.transport.pause_reading()
+    descriptor = slow.ws.transport.get_extra_info("socket").fileno()
+    sockets = service.operator.services.sockets
+    read = 0
+    for _ in range(60):  # in 1.5 s less than a megabyte: the pong comes after them
+        with contextlib.suppress(BlockingIOError):
+            read += len(os.read(descriptor, 16_000))
+        await asyncio.sleep(0.025)
+    assert read < 1_000_000
+    assert len(sockets) == 2
+    await service.until(lambda: len(sockets) == 1)  # now it reads no more
+    slow.cut()

@@ -1,40 +1,25 @@
-"""One websocket after its upgrade: what it may send, and who does it.
-
-Each kind of frame has a method; frames that take their time run beside the reader, so that
-reading never waits for them.
-"""
+"""One websocket after its upgrade: what is read from it, what it is sent, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
-import structlog
 from aiohttp import WSMsgType, web
-from msgspec import UNSET
 
 from operator_svc import __version__
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import OperatorError
 from operator_svc.keys import Services
 from operator_svc.models import Caller
-from operator_svc.protocol.bodies import ChatBody, chat_of
 from operator_svc.protocol.frames import (
-    Auth,
-    Cancel,
-    ChatFrame,
-    ClientFrame,
-    ClientPing,
-    ClientPong,
     CloseCode,
     Draining,
     ErrorFrame,
     FrameId,
     Ping,
-    Pong,
     Ready,
     Result,
-    Resume,
     ServerFrame,
     encode,
     error_info,
@@ -43,30 +28,26 @@ from operator_svc.services.live import LiveEvent
 from operator_svc.services.outbox import Outbox
 from operator_svc.services.sockets import CLOSE_GRACE
 from operator_svc.services.watching import Subscription
+from operator_svc.ws.commands import Commands
 from operator_svc.ws.reading import UnusableFrameError, read, unreadable_binary
 from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
 
-log = structlog.get_logger(__name__)
-
 MAX_UNREADABLE = 20
 """Unreadable frames in a row that a client may send (api.md, close codes)."""
-MAX_COMMANDS = 32
-"""Commands of one socket that may be under way at once."""
 
 _PING = encode(Ping())
+_KINDS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 
 
 class Connection:
-    """A websocket of one session. ``writer`` is set before anything else is asked of it."""
+    """A websocket of one session; a client of ``services.sockets``."""
 
     __slots__ = (
         "_alive",
         "_allowance",
         "_allowance_at",
         "_commands",
-        "_frame_rate",
         "_loop",
-        "_order",
         "_services",
         "_subscription",
         "_unreadable",
@@ -92,22 +73,20 @@ class Connection:
         self._ws = ws
         self._loop = asyncio.get_running_loop()
         self._subscription: Subscription | None = None
-        self._commands = 0
-        self._order: asyncio.Lock | None = None
+        self._commands: Commands | None = None
         self._unreadable = 0
         self._alive = True
-        self._frame_rate = services.settings.frame_rate
-        self._allowance = float(self._frame_rate)
+        self._allowance = float(services.settings.frame_rate)
         self._allowance_at = self._loop.time()
         self.caller: Caller | None = None
         self.session_id = session_id
         self.writer = ws.writer = SocketWriter(request, drain, self._deleted)
         self.outbox = Outbox(self.writer, services.tasks, services.settings.outbox_bytes)
 
-    # The phases after the upgrade.
+    # What comes in.
 
     async def receive(self) -> str | None:
-        """The next text message, or None when the client left; binary ones count as unreadable.
+        """The next text message, or None when the client left.
 
         Raises UnusableFrameError for a binary message.
         """
@@ -133,30 +112,75 @@ class Connection:
             elif kind is WSMsgType.BINARY:
                 raise unreadable_binary()
 
+    async def until_left(self) -> None:
+        """Wait for the end of a socket that is being closed; what still comes is not done."""
+        while True:
+            try:
+                if await self.receive() is None:
+                    return
+            except UnusableFrameError:
+                continue
+
+    def _allowed(self) -> bool:
+        """Count a frame against the rate; a second's worth may come at once."""
+        rate = self._services.settings.frame_rate
+        if not rate:
+            return True
+        now = self._loop.time()
+        gained = (now - self._allowance_at) * rate
+        self._allowance = min(float(rate), self._allowance + gained)
+        self._allowance_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    # The session.
+
     async def serve(self, after: int | None, epoch: str | None, auth_id: FrameId | None) -> None:
         """Show the session, from ``after`` on where that is given, and do what the client asks,
         until it leaves or is sent away."""
         services = self._services
-        assert self.caller is not None
         if not services.sockets.join(self, self.session_id):
             self.close(CloseCode.TOO_MANY_CONNECTIONS)
             await self.until_left()
             return
         try:
-            self._subscription = subscription = await services.watching.open(
-                self.session_id, self.outbox
-            )
+            subscription = await services.watching.open(self.session_id, self.outbox)
         except OperatorError as error:
-            self._refuse(error, None)
+            self.refuse(error, None)
             self.close(CloseCode.INTERNAL_ERROR)
             await self.until_left()
             return
+        self._subscription = subscription
         try:
-            self._begin(subscription, after, epoch, auth_id)
+            if self._may_watch(subscription):
+                self._begin(subscription, after, epoch, auth_id)
             await self._read_frames()
         finally:
             subscription.feed.waiters.discard(self._see)
             subscription.close()
+
+    def _may_watch(self, subscription: Subscription) -> bool:
+        """Whether the caller may see this session. A token that is bound to a user may wait for
+        one that is not there yet, and is sent away when another user makes it."""
+        assert self.caller is not None
+        if self.caller.user_id is None:
+            return True
+        if subscription.feed.user_id not in (None, self.caller.user_id):
+            self.close(CloseCode.FORBIDDEN)
+            return False
+        subscription.feed.waiters.add(self._see)
+        return True
+
+    def _see(self, event: LiveEvent | None) -> None:
+        assert self.caller is not None
+        assert self._subscription is not None
+        feed = self._subscription.feed
+        if event is not None and feed.user_id not in (None, self.caller.user_id):
+            feed.live.discard(self.outbox)
+            self.outbox.close()
+            self.writer.close(CloseCode.FORBIDDEN)
 
     def _begin(
         self,
@@ -165,14 +189,9 @@ class Connection:
         epoch: str | None,
         auth_id: FrameId | None,
     ) -> None:
-        feed = subscription.feed
         assert self.caller is not None
-        if self.caller.user_id is not None:
-            if feed.user_id not in (None, self.caller.user_id):
-                self.close(CloseCode.FORBIDDEN)
-                return
-            feed.waiters.add(self._see)
-        self._send(
+        feed = subscription.feed
+        self.send(
             Ready(
                 session_id=self.session_id,
                 seq=feed.seen,
@@ -182,22 +201,9 @@ class Connection:
             )
         )
         if auth_id is not None:
-            self._send(Result(id=auth_id, ok=True))
-        if after is not None:
-            self._on_resume(Resume(after=after, epoch=epoch))
-        elif feed.replies:
-            self._start(subscription.begin(feed.seen), None, vital=True)
-        else:
-            subscription.join()
-
-    def _see(self, event: LiveEvent | None) -> None:
-        """A token that is bound to a user may have waited for a session that another one made."""
-        assert self.caller is not None
-        assert self._subscription is not None
-        feed = self._subscription.feed
-        if event is not None and feed.user_id not in (None, self.caller.user_id):
-            feed.live.discard(self.outbox)
-            self.close(CloseCode.FORBIDDEN)
+            self.send(Result(id=auth_id, ok=True))
+        self._commands = Commands(self, self._services, self.caller, subscription)
+        self._commands.begin(after, epoch)
 
     async def _read_frames(self) -> None:
         while True:
@@ -207,158 +213,34 @@ class Connection:
                     return
                 frame = read(text)
             except UnusableFrameError as unusable:
-                self._unusable(unusable)
+                self._note_unusable(unusable)
             else:
                 self._unreadable = 0
-                method = _METHODS[type(frame)]
-                method(self, frame)
+                if self._commands is not None:
+                    self._commands.take(frame)
 
-    async def until_left(self) -> None:
-        while True:
-            try:
-                if await self.receive() is None:
-                    return
-            except UnusableFrameError:
-                continue
-
-    def _unusable(self, unusable: UnusableFrameError) -> None:
-        self._refuse(unusable.error, unusable.id)
+    def _note_unusable(self, unusable: UnusableFrameError) -> None:
+        self.refuse(unusable.error, unusable.id)
         self._unreadable = self._unreadable + 1 if unusable.unreadable else 0
         if self._unreadable >= MAX_UNREADABLE:
             self.close(CloseCode.UNREADABLE)
 
-    def _allowed(self) -> bool:
-        """Count a frame against the rate; a second's worth may come at once."""
-        if not self._frame_rate:
-            return True
-        now = self._loop.time()
-        self._allowance = min(
-            float(self._frame_rate),
-            self._allowance + (now - self._allowance_at) * self._frame_rate,
-        )
-        self._allowance_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
-
-    # What clients ask for.
-
-    def _on_auth(self, frame: Auth) -> None:
-        """Who is known already may still say so."""
-        if self._services.tokens.find(frame.token) is None:
-            self.close(CloseCode.FORBIDDEN)
-        elif frame.id is not None:
-            self._send(Result(id=frame.id, ok=True))
-
-    def _on_ping(self, frame: ClientPing) -> None:
-        self._send(
-            Pong(
-                ts=UNSET if frame.ts is None else frame.ts,
-                id=UNSET if frame.id is None else frame.id,
-            )
-        )
-
-    def _on_pong(self, frame: ClientPong) -> None:
-        """A sign of life, and that was noted."""
-
-    def _on_chat(self, frame: ChatFrame) -> None:
-        self._start(self._chat(frame), frame.id)
-
-    def _on_cancel(self, frame: Cancel) -> None:
-        self._start(self._cancel(frame), frame.id)
-
-    def _on_resume(self, frame: Resume) -> None:
-        self._start(self._resume(frame), frame.id, vital=True)
-
-    async def _chat(self, frame: ChatFrame) -> Any:
-        chat = chat_of(
-            ChatBody(
-                message=frame.message,
-                session_id=self.session_id,
-                context_summary=frame.context_summary,
-                metadata=frame.metadata,
-                provider_hint=frame.provider_hint,
-                client_message_id=frame.client_message_id,
-            ),
-            source="ws",
-        )
-        assert self.caller is not None
-        if self._order is None:
-            self._order = asyncio.Lock()
-        async with self._order:  # messages are stored in the order in which they came
-            accepted = await self._services.conversations.start(self.caller, chat)
-        return {
-            "session_id": accepted.session_id,
-            "message_id": accepted.message_id,
-            "reply_id": accepted.reply_id,
-        }
-
-    async def _cancel(self, frame: Cancel) -> Any:
-        assert self.caller is not None
-        return await self._services.conversations.cancel(self.caller, frame.reply_id)
-
-    async def _resume(self, frame: Resume) -> Any:
-        assert self._subscription is not None
-        await self._subscription.resume(frame.after, frame.epoch)
-        return {"seq": self._subscription.feed.seen}
-
-    def _start(
-        self, command: Coroutine[Any, Any, Any], frame_id: FrameId | None, *, vital: bool = False
-    ) -> None:
-        """Do a command beside the reader. One that is ``vital`` must succeed: without it the
-        client would see nothing more, so it must come back."""
-        if self._commands >= MAX_COMMANDS:
-            command.close()
-            self._refuse(
-                OperatorError(
-                    ErrorCode.RATE_LIMITED,
-                    f"more than {MAX_COMMANDS} commands under way on one socket",
-                    retry_after=1.0,
-                ),
-                frame_id,
-            )
-            return
-        self._commands += 1
-        self._services.tasks.start(self._run(command, frame_id, vital), "command")
-
-    async def _run(self, command: Awaitable[Any], frame_id: FrameId | None, vital: bool) -> None:
-        """Do a command and answer it. One whose socket leaves goes on: its chat is stored."""
-        failed = True
-        try:
-            data = await command
-            failed = False
-            if frame_id is not None:
-                self._send(Result(id=frame_id, ok=True, data=data))
-        except ConnectionError:
-            pass  # the client left, and the reader sees that too
-        except OperatorError as error:
-            self._refuse(error, frame_id)
-        except Exception:
-            log.exception("a command of a socket failed", session_id=self.session_id)
-            internal = OperatorError(
-                ErrorCode.INTERNAL_ERROR, "something went wrong; the cause is in the log"
-            )
-            self._refuse(internal, frame_id)
-        finally:
-            self._commands -= 1
-            if vital and failed:
-                self.close(CloseCode.INTERNAL_ERROR)
-
     # Answers, and the end.
 
-    def _send(self, frame: ServerFrame) -> None:
+    def send(self, frame: ServerFrame) -> None:
+        """Send a frame."""
         self.outbox.frame(encode(frame))
 
-    def _refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
+    def refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
+        """Say that what a frame asked for was not done."""
         if frame_id is not None:
-            self._send(Result(id=frame_id, ok=False, error=error_info(error)))
+            self.send(Result(id=frame_id, ok=False, error=error_info(error)))
         else:
-            self._send(ErrorFrame(error=str(error.code), detail=error.detail))
+            self.send(ErrorFrame(error=str(error.code), detail=error.detail))
 
     def close(self, code: int) -> None:
         """Close with ``code``, after what waits where that is soon written."""
-        if self.outbox.queued_bytes and code != CloseCode.TOO_SLOW:
+        if self.outbox.queued_bytes:
             self._services.tasks.start(self._close_flushed(code), "close")
         else:
             self.writer.close(code)
@@ -383,7 +265,7 @@ class Connection:
         """See Client.beat. No sign of life since the last one: the client is dead."""
         if self.writer.code is not None or self._subscription is None:
             return
-        if not self._alive:
+        if not (self.writer.moved() or self._alive):
             self.writer.close(CloseCode.DEAD)
             return
         self._alive = False
@@ -395,23 +277,11 @@ class Connection:
         """See Client.busy."""
         if self.writer.code is not None or self._subscription is None:
             return False
-        return self._commands > 0 or any(
-            reply.local for reply in self._subscription.feed.replies.values()
-        )
+        if self._commands is not None and self._commands.running:
+            return True
+        return any(reply.local for reply in self._subscription.feed.replies.values())
 
     def say_draining(self, reconnect_in_ms: int) -> None:
         """See Client.say_draining."""
         if self._subscription is not None:
-            self._send(Draining(reconnect_in_ms=reconnect_in_ms))
-
-
-_KINDS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
-
-_METHODS: dict[type[ClientFrame], Callable[[Connection, Any], None]] = {
-    Auth: Connection._on_auth,
-    ChatFrame: Connection._on_chat,
-    Cancel: Connection._on_cancel,
-    Resume: Connection._on_resume,
-    ClientPing: Connection._on_ping,
-    ClientPong: Connection._on_pong,
-}
+            self.send(Draining(reconnect_in_ms=reconnect_in_ms))

@@ -66,7 +66,16 @@ class SocketWriter:
     deleted. ``code`` is the close code that was sent, if any; nothing is sent after it.
     """
 
-    __slots__ = ("_abort", "_drain", "_on_gone", "_protocol", "_transport", "code")
+    __slots__ = (
+        "_abort",
+        "_drain",
+        "_drained",
+        "_held",
+        "_on_gone",
+        "_protocol",
+        "_transport",
+        "code",
+    )
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class SocketWriter:
         self._drain = drain
         self._on_gone = on_gone
         self._abort: asyncio.TimerHandle | None = None
+        self._drained = False
+        self._held = 0
         self.code: int | None = None
         connection = transport.get_extra_info("socket")
         if connection is not None:
@@ -104,8 +115,18 @@ class SocketWriter:
     async def drain(self) -> None:
         """Wait until the transport takes more; raises ConnectionError when it is gone."""
         await self._drain()
+        self._drained = True
         if self.code is not None or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
+
+    def moved(self) -> bool:
+        """Whether the client has taken some of what was held back for it since the last call.
+
+        One that reads a long replay slowly comes late to the ping behind it, but is alive."""
+        held = self._transport.get_write_buffer_size()
+        moved = self._drained or held < self._held
+        self._drained, self._held = False, held
+        return moved
 
     def overflow(self) -> None:
         """The client reads too slowly."""
