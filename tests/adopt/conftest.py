@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
-from operator_svc.db import Database
+from operator_svc.db import Database, connect
+from operator_svc.models import (
+    Adopted,
+    BrowserTask,
+    Message,
+    Session,
+    SwitchAdjustment,
+    SwitchFeedback,
+    ToolCall,
+)
 from operator_svc.services.adopt import adopt
 from operator_svc.services.adopt_report import Report
 from operator_svc.settings import Settings
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 OLD = """
 CREATE TABLE operator_session (
@@ -52,6 +65,16 @@ CREATE TABLE operator_switch_adjustment (
     applied_at, engine_used, success, latency_ms, tokens_used, error_message, feedback_timestamp);
 """
 """The columns that the old code wrote as well are there, and nothing is checked."""
+
+TABLE_OF: dict[type, str] = {
+    Session: "operator_session",
+    Message: "operator_message",
+    ToolCall: "operator_tool_call",
+    BrowserTask: "operator_browser_task",
+    SwitchAdjustment: "operator_switch_adjustment",
+    SwitchFeedback: "operator_switch_feedback",
+    Adopted: "operator_adopted",
+}
 
 NOON = "2025-12-14 12:00:00.000000"
 
@@ -105,6 +128,37 @@ class Target:
         path = old.path if isinstance(old, OldFile) else old
         return await adopt(self.settings, path, dry_run=dry_run, progress=lambda *_: None)
 
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Database]:
+        database = await connect(self.settings)
+        try:
+            yield database
+        finally:
+            await database.aclose()
+
+    async def rows(self, record: type[R], more: str = "", **params: Any) -> list[R]:
+        """The rows of a record's table, in the order of their ids."""
+        table, fields = TABLE_OF[record], record.__struct_fields__
+        columns = ", ".join(f"CAST({name} AS text)" if name == "epoch" else name for name in fields)
+        async with self.open() as database, database.transaction() as transaction:
+            found = await transaction.fetch(f"SELECT {columns} FROM {table} {more}", **params)
+        plain = [dict(zip(fields, row, strict=True)) for row in found]
+        for row in plain:
+            for info in msgspec.structs.fields(record):
+                value = row[info.name]
+                if info.type is Any and isinstance(value, str) and database.dialect == "sqlite":
+                    row[info.name] = msgspec.json.decode(value)
+        rows = msgspec.convert(plain, list[record], strict=False)  # type: ignore[valid-type]
+        return sorted(rows, key=lambda row: getattr(row, "id", 0))
+
+    async def run(self, sql: str, **params: Any) -> int:
+        async with self.open() as database, database.transaction() as transaction:
+            return await transaction.execute(sql, **params)
+
+    async def count(self, table: str) -> int:
+        async with self.open() as database, database.transaction() as transaction:
+            return int((await transaction.fetch(f"SELECT count(*) FROM {table}"))[0][0])
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> OldFile:
@@ -122,17 +176,3 @@ def loose(tmp_path: Path) -> OldFile:
 def target(database_url: str) -> Target:
     """A migrated, empty new database: the test runs once on each engine."""
     return Target(database_url)
-
-
-Rows = Callable[..., Awaitable[list[tuple[Any, ...]]]]
-
-
-async def rows(database: Database, sql: str, **params: Any) -> list[tuple[Any, ...]]:
-    """What a raw query gives."""
-    async with database.transaction() as transaction:
-        return await transaction.fetch(sql, **params)
-
-
-def names(found: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """The first column."""
-    return [row[0] for row in found]

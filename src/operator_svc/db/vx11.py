@@ -27,9 +27,9 @@ TABLES = (
 )
 """The old backend's tables; the others in the file belong to other modules."""
 
-BATCH_ROWS = 2000
-BATCH_CHARS = 4 * 2**20
-"""A batch ends at so many rows, or at the row that brings its text to so many characters."""
+BATCH_ROWS = 5000
+BATCH_BYTES = 4 * 2**20
+"""A batch ends at so many rows, or at the row that brings its text to so many bytes."""
 
 _HEADER = b"SQLite format 3\0"
 _WAL_MODE = b"\x02\x02"
@@ -49,6 +49,8 @@ class OldDatabase:
         self.path = path
         self._raw = raw
         self._before = before
+        self._bytes = 0
+        raw.text_factory = self._text
         self.columns: dict[str, frozenset[str]] = {}
         with self._explained():
             raw.execute("BEGIN")
@@ -125,16 +127,24 @@ class OldDatabase:
 
     def _batch(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
-        chars = 0
+        self._bytes = 0
         with self._explained():
             for row in cursor:
                 rows.append(row)
-                for value in row:
-                    if type(value) is str or type(value) is bytes:
-                        chars += len(value)
-                if len(rows) == BATCH_ROWS or chars >= BATCH_CHARS:
+                if len(rows) == BATCH_ROWS or self._bytes >= BATCH_BYTES:
                     break
         return rows
+
+    def _text(self, data: bytes) -> str:
+        self._bytes += len(data)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            pass
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return data.decode("utf-8", "surrogateescape")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -158,7 +168,6 @@ def open_old(path: Path) -> Iterator[OldDatabase]:
         except sqlite3.Error as error:
             raise _explained(path, error) from error
         try:
-            raw.text_factory = _text
             yield OldDatabase(path, raw, None if locked else before)
         finally:
             raw.close()
@@ -215,17 +224,6 @@ def _state(path: Path) -> _State:
     if "" not in found:
         raise ConfigurationError([f"{path} is not there"])
     return found
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        pass
-    try:
-        return data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "surrogateescape")
 
 
 def _explained(path: Path, error: sqlite3.Error) -> ConfigurationError:
