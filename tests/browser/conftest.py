@@ -198,6 +198,15 @@ async def canary() -> AsyncIterator[Canary]:
     await bird.aclose()
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def decoy() -> AsyncIterator[Canary]:
+    """A canary for one test that means to reach it."""
+    bird = Canary()
+    await bird.start()
+    yield bird
+    await bird.aclose()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
     browser_settings: BrowserSettings, names: Names, chromium_flags: tuple[str, ...]

@@ -128,7 +128,7 @@ async def test_a_slow_page_times_out(navigate: Any, site: Any) -> None:
 
     began = time.monotonic()
     answer = await navigate(site.on(slow), timeout_ms=500)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert (answer["status"], answer["http_status"], answer["screenshot"]) == (
         "timeout",
         None,
@@ -145,7 +145,7 @@ async def test_a_page_that_never_ends_shows_what_came(navigate: Any, site: Any) 
         await site.hold.wait()
         return response
 
-    answer = await navigate(site.on(endless), timeout_ms=700)
+    answer = await navigate(site.on(endless), timeout_ms=2500)
     assert (answer["status"], answer["http_status"]) == ("timeout", 200)
     assert (answer["title"], answer["text"]) == ("endless", "the beginning")
     assert answer["screenshot"] is not None
@@ -155,22 +155,25 @@ async def test_a_script_without_end_times_out(navigate: Any, site: Any) -> None:
     began = time.monotonic()
     answer = await navigate(site.page("<p>x<script>while (true) {}</script>"), timeout_ms=500)
     assert answer["status"] == "timeout"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 async def test_wait_until_is_heeded(navigate: Any, site: Any) -> None:
+    may_end = asyncio.Event()
+
     async def slow(request: web.Request) -> web.Response:
-        await asyncio.sleep(1)
+        await may_end.wait()
         return web.Response(body=b"x")
 
     url = site.page(f"<p>page<img src='{site.on(slow)}'>")
     quick = await navigate(url, wait_until="domcontentloaded")
     assert (quick["status"], quick["text"]) == ("ok", "page")
-    assert quick["duration_ms"] < 1000
-    whole = await navigate(url, wait_until="load")
-    assert whole["duration_ms"] >= 1000
-    idle = await navigate(url, wait_until="networkidle")
-    assert idle["duration_ms"] >= 1400
+    for until in ("load", "networkidle"):
+        late = await navigate(url, wait_until=until, timeout_ms=1000)
+        assert late["status"] == "timeout"
+    may_end.set()
+    for until in ("load", "networkidle", "commit"):
+        assert (await navigate(url, wait_until=until))["status"] == "ok"
 
 
 async def test_a_page_that_weighs_too_much_is_cut(navigate: Any, site: Any) -> None:
@@ -382,14 +385,10 @@ async def test_popups_are_closed(navigate: Any, site: Any, service: Any) -> None
     )
 
 
-async def test_a_page_can_not_close_itself_into_silence(navigate: Any, site: Any) -> None:
-    answer = await navigate(site.page("<p>x<script>close()</script>"))
-    assert answer["status"] in ("ok", "error")
-    answer = await navigate(
-        site.page("<p>x"), script="(close(), new Promise(() => 0))", timeout_ms=900
-    )
-    assert answer["status"] in ("ok", "error")
-    assert answer["error"] is not None
+async def test_a_page_can_not_close_itself(navigate: Any, site: Any) -> None:
+    url = site.page("<p>x<script>close()</script>")
+    answer = await navigate(url, script="(close(), new Promise(done => setTimeout(done, 200, 1)))")
+    assert (answer["status"], answer["text"], answer["script_result"]) == ("ok", "x", 1)
 
 
 async def test_a_page_that_kills_its_renderer_is_an_error_of_its_own(
@@ -463,8 +462,9 @@ async def test_a_script_that_fails_leaves_the_page_ok(
     script: str, error: str, navigate: Any, site: Any
 ) -> None:
     site.page("<p>gone", path="/gone")
-    slow = "1e8" in script
-    answer = await navigate(site.page("<p>page"), script=script, timeout_ms=8000 if slow else 1500)
+    stuck = error in ("did not end", "went elsewhere")
+    timeout_ms = 2500 if stuck else 30_000
+    answer = await navigate(site.page("<p>page"), script=script, timeout_ms=timeout_ms)
     assert answer["status"] == "ok"
     assert error in answer["error"]
     assert answer["script_result"] is None

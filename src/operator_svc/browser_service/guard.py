@@ -31,10 +31,13 @@ class Guard:
         self._lane = lane
         self._tasks = tasks
         self._main_frame = ""
+        self._first = ""
         self.last_url = ""
         """The address that the main frame was last about to load."""
         self.refused: list[tuple[str, str]] = []
         """Addresses that it was kept from, with the reason."""
+        self.blocked = asyncio.Event()
+        """Set when the first navigation, or a redirect of it, was refused: there is no page."""
         self.stayed = asyncio.Event()
         """Set when the page was about to leave and stays: it may never be done loading then."""
 
@@ -58,19 +61,22 @@ class Guard:
         name, more = "Fetch.continueRequest", {}
         if event["frameId"] == self._main_frame:
             url = self.last_url = event["request"]["url"]
+            # Redirects keep the id of the navigation that they belong to.
+            navigation = event.get("networkId") or event["requestId"].partition(".")[0]
+            self._first = self._first or navigation
             reason = await self._reason_against(url)
             if reason is not None:
-                self._refuse(url, reason)
+                self._refuse(url, reason, navigation == self._first)
                 name, more = "Fetch.failRequest", {"errorReason": "Aborted"}
         try:
             await self._session.send(name, {"requestId": event["requestId"], **more})
         except PlaywrightError:
             return  # the page went elsewhere or away meanwhile
 
-    def _refuse(self, url: str, reason: str) -> None:
+    def _refuse(self, url: str, reason: str, is_first: bool) -> None:
         if len(self.refused) < MAX_REFUSED:
             self.refused.append((url, reason))
-        self.stayed.set()
+        (self.blocked if is_first else self.stayed).set()
 
     async def _reason_against(self, url: str) -> str | None:
         parts = urlsplit(url)

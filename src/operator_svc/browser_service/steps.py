@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class Outcome:
 
     request: NavigateRequest
     began: float = field(default_factory=time.monotonic)
+    deadline: float = math.inf
     status: Status = "ok"
     error: str | None = None
     final_url: str = ""
@@ -48,9 +50,13 @@ class Outcome:
     seen: scripts.Look | None = None
     screenshot: str | None = None
 
+    def start_clock(self) -> None:
+        """The page's time begins: it is not for the opening of Chromium's window."""
+        self.deadline = time.monotonic() + self.request.timeout_ms / 1000
+
     def left(self) -> float:
         """Seconds that are left of the page's time, never quite none."""
-        return max(self.request.timeout_ms / 1000 - (time.monotonic() - self.began), 0.001)
+        return max(self.deadline - time.monotonic(), 0.001)
 
     def fail(self, status: Status, error: str) -> None:
         """The page can not be shown as it was asked for."""
@@ -89,9 +95,14 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
     going = asyncio.create_task(
         tab.page.goto(request.url, wait_until=request.wait_until, timeout=outcome.left() * 1000)
     )
+    # Where nobody waits for its end any more, that it fails is no news.
+    going.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
         await _done_or_stuck(going, tab, lane)
-        if going.done():
+        if tab.guard.blocked.is_set():
+            outcome.final_url, reason = tab.guard.refused[0]
+            outcome.fail("blocked", reason)
+        elif going.done():
             response = await going
             outcome.http_status = response.status if response is not None else None
     except PlaywrightTimeout:
@@ -106,16 +117,17 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
 
 
 async def _done_or_stuck(going: asyncio.Task[Response | None], tab: Tab, lane: Lane) -> None:
-    """Wait for the page, but not long for one that will not be done.
+    """Wait for the page, but not long for one that will not be done, and not for a blocked one.
 
     That is one that was cut off for its weight; or one that was about to leave and was kept:
     Chromium ends its loading when it sets off, and no `load` comes any more.
     """
-    ends = [asyncio.create_task(e.wait()) for e in (tab.guard.stayed, lane.overweight)]
+    events = (tab.guard.blocked, tab.guard.stayed, lane.overweight)
+    ends = [asyncio.create_task(event.wait()) for event in events]
     either: set[asyncio.Future[Any]] = {going, *ends}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not going.done():
+        if not going.done() and not tab.guard.blocked.is_set():
             await asyncio.wait({going}, timeout=STUCK)
     finally:
         for end in ends:
@@ -141,9 +153,6 @@ def _not_loaded(tab: Tab, lane: Lane, outcome: Outcome, error: PlaywrightError) 
         outcome.fail("error", "the address is a download, and downloads are refused")
     elif net is None:
         raise error
-    elif tab.guard.refused:
-        outcome.final_url, reason = tab.guard.refused[0]
-        outcome.fail("blocked", reason)
     else:
         outcome.final_url = tab.guard.last_url
         outcome.fail("error", lane.why(tab.guard.last_url) or f"Chromium says {net.group(1)}")

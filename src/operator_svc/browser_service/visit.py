@@ -74,6 +74,7 @@ class Visitor:
         self._outcome.began = time.monotonic()
         async with TaskOwner("visit") as tasks, Lane(gate, self._limits.page_bytes) as lane:
             tab = await open_tab(chromium, lane, self._outcome.request.window, tasks)
+            self._outcome.start_clock()
             self._watch(tab, chromium, tasks)
             try:
                 await self._visit(tab, lane, chromium)
