@@ -1,4 +1,8 @@
-"""The metrics of Operator, each defined once. Names follow Prometheus: base units, ``_total``."""
+"""The metrics of Operator, each defined once. Names follow Prometheus: base units, ``_total``.
+
+Only the event loop's thread changes them: the library's own way, with a lock and several checks
+for each, took a twentieth of a chat.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     HistogramMetricFamily,
@@ -14,6 +19,36 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+
+class Counter(prometheus_client.Counter):
+    """A counter that one thread changes."""
+
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
+        """See the base; exemplars are not kept."""
+        self._value._value += amount
+
+
+class Gauge(prometheus_client.Gauge):
+    """A gauge that one thread changes."""
+
+    def inc(self, amount: float = 1) -> None:
+        """See the base."""
+        self._value._value += amount
+
+    def dec(self, amount: float = 1) -> None:
+        """See the base."""
+        self._value._value -= amount
+
+
+class Histogram(prometheus_client.Histogram):
+    """A histogram that one thread changes."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """See the base; exemplars are not kept."""
+        self._sum._value += amount
+        self._buckets[bisect_left(self._upper_bounds, amount)]._value += 1
+
 
 _DB_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -36,6 +71,7 @@ def query_observer(query: str) -> Callable[[float], None]:
 
 
 CHATS = Counter("operator_chats_total", "Chats by how they began.", ["kind"])
+CHATS_NEW, CHATS_AGAIN = CHATS.labels("new"), CHATS.labels("again")
 REPLIES = Counter("operator_replies_total", "Replies by how they ended.", ["status"])
 REPLIES_RUNNING = Gauge("operator_replies_running", "Replies that this process writes now.")
 FIRST_TOKEN_SECONDS = Histogram(

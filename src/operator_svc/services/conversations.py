@@ -204,7 +204,7 @@ class Conversations:
     ) -> Accepted:
         """Nothing is awaited from the commit's answer to the task's start."""
         again = question is not None
-        telemetry.CHATS.labels("again" if again else "new").inc()
+        (telemetry.CHATS_AGAIN if again else telemetry.CHATS_NEW).inc()
 
         async def prepare() -> Prompt:
             return Prompt(
@@ -259,15 +259,20 @@ class Conversations:
 
         Raises OperatorError(database_unavailable) where its end can not be stored.
         """
+        if within is None:
+            return await self._wait(accepted)
         try:
             async with asyncio.timeout(within):
-                if accepted.running is not None:
-                    outcome = await asyncio.shield(accepted.running.done)
-                    if outcome is not None:
-                        return outcome
-                return await self._wait_elsewhere(accepted.session_id, accepted.reply_id)
+                return await self._wait(accepted)
         except TimeoutError:
             return None
+
+    async def _wait(self, accepted: Accepted) -> Outcome:
+        if accepted.running is not None:
+            outcome = await asyncio.shield(accepted.running.done)
+            if outcome is not None:
+                return outcome
+        return await self._wait_elsewhere(accepted.session_id, accepted.reply_id)
 
     async def _wait_elsewhere(self, session_id: str, reply_id: int) -> Outcome:
         """Wait for a reply that another pod writes: for its news, and by looking now and then."""
