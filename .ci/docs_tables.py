@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, TypeGuard, get_args, get_origin
 
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from operator_svc import telemetry
 from operator_svc.browser_service.metrics import Metrics
@@ -50,15 +51,55 @@ def values(kind: Any) -> str:
     return f"{name}, {low} to {bounds['le']:,}" if bounds else name
 
 
+class Family(NamedTuple):
+    """A metric as a reader of ``/metrics`` sees it; a counter's series adds ``_total``."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that queries use."""
+        if self.kind == "counter":
+            return (f"{self.name}_total",)
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (f"{self.name}_info",) if self.kind == "info" else (self.name,)
+
+
+def _is_collector(item: object) -> TypeGuard[Collector]:
+    registry = isinstance(item, CollectorRegistry | type)
+    return not registry and callable(getattr(item, "collect", None))
+
+
+def families(found: Iterable[object]) -> Iterator[Family]:
+    """The metrics among ``found``, those of collectors of our own included."""
+    for item in found:
+        if isinstance(item, MetricWrapperBase):
+            if item._labelvalues:
+                continue  # one of a metric's series, kept under a name of its own
+            (metric,) = item.describe()
+            yield Family(metric.name, metric.type, tuple(item._labelnames), metric.documentation)
+        elif _is_collector(item):
+            for metric in item.collect():
+                labels = tuple(getattr(metric, "_labelnames", ()))
+                yield Family(metric.name, metric.type, labels, metric.documentation)
+
+
+def all_families() -> list[Family]:
+    """The metrics of both services."""
+    return [*families(vars(telemetry).values()), *families(vars(Metrics()).values())]
+
+
 def metrics_table(found: Iterable[object]) -> str:
     """The metrics among ``found`` as a Markdown table."""
     rows = ["| name | kind | labels | meaning |", "| --- | --- | --- | --- |"]
-    for metric in found:
-        if isinstance(metric, MetricWrapperBase):
-            (family,) = metric.describe()
-            name = family.name + ("_total" if family.type == "counter" else "")
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    for family in families(found):
+        name = family.name if family.kind == "histogram" else family.series[0]
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{name}` | {family.kind} | {labels} | {family.meaning} |")
     return "\n".join(rows)
 
 

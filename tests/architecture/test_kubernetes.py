@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import operator_svc
 from operator_svc.settings import TOKEN_NAMES, BrowserSettings, Settings, load, variables
+from tests.architecture.ci import helper
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ("sqlite", "postgresql")
@@ -27,18 +26,9 @@ PATHS = {
 Item = dict[str, Any]
 
 
-def _manifests() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("manifests", ROOT / ".ci" / "manifests.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, list[Item]]:
-    manifests = _manifests()
+    manifests = helper("manifests")
     return {name: manifests.render(manifests.OVERLAYS / name) for name in OVERLAYS}
 
 
@@ -308,7 +298,7 @@ def test_chromium_has_its_sandbox_and_room_to_write(rendered: dict[str, list[Ite
 
 
 def test_make_manifests_finds_what_is_wrong(rendered: dict[str, list[Item]]) -> None:
-    problems = _manifests().problems
+    problems = helper("manifests").problems
     broken = one(rendered["sqlite"], "Deployment", "operator")
     assert problems(broken) == []
     spec = broken["spec"] | {"replica": 3}

@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
-from operator_svc import telemetry
-from operator_svc.browser_service.metrics import Metrics
 from operator_svc.models import ReplyStatus
+from tests.architecture.ci import helper
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -32,27 +29,14 @@ WORDS = {"sum", "rate", "by", "increase", "histogram_quantile", "topk", "on", "i
 KNOWN_VALUES = {("operator_replies", "status"): {str(status) for status in ReplyStatus}}
 
 
-def metrics() -> dict[str, MetricWrapperBase]:
+def metrics() -> dict[str, Any]:
     """Every metric by its name without suffix."""
-    found = [*vars(telemetry).values(), *vars(Metrics()).values()]
-    return {
-        next(iter(metric.describe())).name: metric
-        for metric in found
-        if isinstance(metric, MetricWrapperBase)
-    }
+    return {family.name: family for family in helper("docs_tables").all_families()}
 
 
 def series() -> dict[str, str]:
     """Every name of a time series, and the metric that it belongs to."""
-    names = {}
-    for name, metric in metrics().items():
-        if isinstance(metric, Counter):
-            names[f"{name}_total"] = name
-        elif isinstance(metric, Histogram):
-            names |= {f"{name}_{part}": name for part in ("bucket", "sum", "count")}
-        elif isinstance(metric, Gauge):
-            names[name] = name
-    return names
+    return {name: family.name for family in metrics().values() for name in family.series}
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -84,7 +68,7 @@ def test_what_an_expression_names_exists(expression: str) -> None:
         assert labels <= TARGET_LABELS
     for name in named - FOREIGN:
         metric = known[name]
-        assert labels - TARGET_LABELS <= set(labels_of[metric]._labelnames)
+        assert labels - TARGET_LABELS <= set(labels_of[metric].labels)
         for label, value in re.findall(r'(\w+)="([^"]*)"', expression):
             values = KNOWN_VALUES.get((metric, label))
             assert values is None or value in values
@@ -107,4 +91,4 @@ def test_every_alert_has_its_runbook() -> None:
 
 def test_no_label_can_be_an_id() -> None:
     for name, metric in metrics().items():
-        assert not any(label.endswith("id") for label in metric._labelnames), name
+        assert not any(label.endswith("id") for label in metric.labels), name
