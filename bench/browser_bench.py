@@ -1,6 +1,6 @@
 """The browser service beside the same steps written directly on Playwright.
 
-    python bench/browser_bench.py [--pages 40] [--memory-pages 200] [--out FILE]
+    python -m bench.browser_bench [--pages 40] [--memory-pages 200] [--out FILE]
 
 Both open the same local page in a fresh context, read its title, text and links, take its
 picture and close the context, in turns, so that what else the machine does hits both. The
