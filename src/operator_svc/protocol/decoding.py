@@ -63,7 +63,22 @@ def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:
     try:
         return msgspec.convert(plain, struct, strict=strict)
     except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(_whole(plain), struct, strict=strict)
+    except msgspec.ValidationError:
         raise _invalid(list(_faults(plain, struct, strict))) from None
+
+
+def _whole(value: Any) -> Any:
+    """``value`` with its whole numbers as integers: to JSON 1.0 is one, too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_whole(child) for child in value]
+    return value
 
 
 def _invalid(faults: list[tuple[str, str]]) -> OperatorError:

@@ -13,6 +13,7 @@ from operator_svc.errors import ErrorCode
 from operator_svc.protocol import bodies
 from operator_svc.rest.described import Answer, Operation, Parameter
 from operator_svc.rest.examples import example_of, problem_example
+from operator_svc.rest.needs import NEEDS, add_to
 from operator_svc.rest.operations import OPERATIONS
 from operator_svc.rest.problems import CONTENT_TYPE, Problem
 
@@ -37,6 +38,15 @@ PATH_IDS: dict[str, tuple[Any, str]] = {
     "adjustment_id": (bodies.MessageId, "A change of Switch."),
     "task_id": (str, "A browser task; opaque."),
     "code": (str, "An error's code."),
+}
+STREAMED = {
+    "description": "Each event; its data is a frame of /asyncapi.json.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The `seq` of a durable event."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
 }
 HEADERS = {
     "X-Request-ID": "The request's id: the one that it brought, or a new one.",
@@ -98,7 +108,8 @@ def _schemas() -> dict[str, Any]:
         if operation.body is not None:
             kinds.append(operation.body)
     schemas = schemas_of(kinds)
-    _say_what_a_chat_needs(schemas["ChatBody"])
+    for name, needs in NEEDS.items():
+        add_to(schemas[name], needs)
     schemas["Problem"]["properties"]["error"]["enum"] = [str(code) for code in ErrorCode]
     return schemas
 
@@ -139,21 +150,6 @@ def schema_of(kind: Any) -> dict[str, Any]:
     if "$ref" in schema:  # an enumeration
         schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
     return schema
-
-
-def _say_what_a_chat_needs(schema: dict[str, Any]) -> None:
-    properties = schema["properties"]
-    schema["anyOf"] = [
-        {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-        for name in ("message", "messages")
-    ]
-    properties["metadata"]["anyOf"][0]["properties"] = {
-        "provider_hint": {"description": "As the field of that name, which wins."},
-        "regenerate": {
-            "description": "The id of a message to be answered once more, instead of a new one.",
-            **schema_of(bodies.MessageId | None),
-        },
-    }
 
 
 # Operations.
@@ -229,7 +225,7 @@ def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
     for media, kind in answer.content.items():
         content: dict[str, Any] = {}
         if kind is None:
-            content["schema"] = {"type": "string", "description": "Frames of /asyncapi.json."}
+            content["schema"] = STREAMED
         elif kind is dict:
             content["schema"] = {"type": "object"}
         else:

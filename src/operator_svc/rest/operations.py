@@ -5,10 +5,6 @@ The types are those that decode the requests and encode the answers.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from operator_svc.errors import ErrorCode as E
 from operator_svc.models import TaskStatus
 from operator_svc.protocol import bodies, browser, records, system
@@ -125,7 +121,7 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(
             Parameter("after", sessions.Seq, "Only events after this number."),
             limit(sessions.EVENTS_LIMIT, sessions.EVENTS_MOST),
-            Parameter("epoch", Annotated[str, Meta(max_length=64)], "Of which `after` is told."),
+            Parameter("epoch", sessions.Epoch, "The one that `after` belongs to."),
             Parameter("Last-Event-ID", str, "Where a stream broke off.", "header"),
         ),
         answers={

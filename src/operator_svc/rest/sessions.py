@@ -22,6 +22,7 @@ EXPORT_STALL = 60.0
 
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Words = Annotated[str, Meta(max_length=500)]
+Epoch = Annotated[str, Meta(max_length=64)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -86,6 +87,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     session_id = parsing.session_id(request)
     after = parsing.parameter(request, "after", Seq)
     limit = parsing.limit(request, EVENTS_LIMIT, EVENTS_MOST)
+    parsing.parameter(request, "epoch", Epoch)  # whoever asks compares it with the answer's
     page = await request.app[SERVICES].histories.events(
         caller_of(request), session_id, after=after or 0, limit=limit
     )
