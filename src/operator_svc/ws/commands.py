@@ -1,0 +1,191 @@
+"""What a websocket's client may ask for: one method for each kind of frame.
+
+What takes its time runs beside the reader, so that reading never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import structlog
+from msgspec import UNSET
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.keys import Services
+from operator_svc.models import Caller
+from operator_svc.protocol.bodies import ChatBody, chat_of
+from operator_svc.protocol.frames import (
+    Auth,
+    Cancel,
+    ChatFrame,
+    ClientFrame,
+    ClientPing,
+    ClientPong,
+    CloseCode,
+    FrameId,
+    Pong,
+    Result,
+    Resume,
+    ServerFrame,
+)
+from operator_svc.services.watching import Subscription
+
+log = structlog.get_logger(__name__)
+
+MAX_COMMANDS = 32
+"""Commands of one socket that may be under way at once."""
+
+
+class Client(Protocol):
+    """Who is answered."""
+
+    session_id: str
+
+    def send(self, frame: ServerFrame) -> None:
+        """Send a frame."""
+
+    def refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
+        """Say that what a frame asked for was not done."""
+
+    def close(self, code: int) -> None:
+        """Close the socket."""
+
+
+class Commands:
+    """Does what the client of one socket asks for."""
+
+    __slots__ = ("_caller", "_client", "_order", "_services", "_subscription", "running")
+
+    def __init__(
+        self, client: Client, services: Services, caller: Caller, subscription: Subscription
+    ) -> None:
+        self._client = client
+        self._services = services
+        self._caller = caller
+        self._subscription = subscription
+        self._order: asyncio.Lock | None = None
+        self.running = 0
+
+    def take(self, frame: ClientFrame) -> None:
+        """Do, or begin to do, what the frame asks for."""
+        _METHODS[type(frame)](self, frame)
+
+    def begin(self, after: int | None, epoch: str | None) -> None:
+        """Show the session to a client that was just told where it stands."""
+        feed = self._subscription.feed
+        if after is not None:
+            self._on_resume(Resume(after=after, epoch=epoch))
+        elif feed.replies:
+            self._start(self._subscription.begin(feed.seen), None, vital=True)
+        else:
+            self._subscription.join()
+
+    def _on_auth(self, frame: Auth) -> None:
+        """Who is known already may still say so."""
+        if self._services.tokens.find(frame.token) is None:
+            self._client.close(CloseCode.FORBIDDEN)
+        elif frame.id is not None:
+            self._client.send(Result(id=frame.id, ok=True))
+
+    def _on_ping(self, frame: ClientPing) -> None:
+        self._client.send(
+            Pong(
+                ts=UNSET if frame.ts is None else frame.ts,
+                id=UNSET if frame.id is None else frame.id,
+            )
+        )
+
+    def _on_pong(self, frame: ClientPong) -> None:
+        """A sign of life, and that was noted."""
+
+    def _on_chat(self, frame: ChatFrame) -> None:
+        self._start(self._chat(frame), frame.id)
+
+    def _on_cancel(self, frame: Cancel) -> None:
+        self._start(self._cancel(frame), frame.id)
+
+    def _on_resume(self, frame: Resume) -> None:
+        self._start(self._resume(frame), frame.id, vital=True)
+
+    async def _chat(self, frame: ChatFrame) -> Any:
+        chat = chat_of(
+            ChatBody(
+                message=frame.message,
+                session_id=self._client.session_id,
+                context_summary=frame.context_summary,
+                metadata=frame.metadata,
+                provider_hint=frame.provider_hint,
+                client_message_id=frame.client_message_id,
+            ),
+            source="ws",
+        )
+        if self._order is None:
+            self._order = asyncio.Lock()
+        async with self._order:  # messages are stored in the order in which they came
+            accepted = await self._services.conversations.start(self._caller, chat)
+        return {
+            "session_id": accepted.session_id,
+            "message_id": accepted.message_id,
+            "reply_id": accepted.reply_id,
+        }
+
+    async def _cancel(self, frame: Cancel) -> Any:
+        return await self._services.conversations.cancel(self._caller, frame.reply_id)
+
+    async def _resume(self, frame: Resume) -> Any:
+        await self._subscription.resume(frame.after, frame.epoch)
+        return {"seq": self._subscription.feed.seen}
+
+    def _start(
+        self, command: Coroutine[Any, Any, Any], frame_id: FrameId | None, *, vital: bool = False
+    ) -> None:
+        """Do a command beside the reader. One that is ``vital`` must succeed: without it the
+        client would see nothing more, so it must come back."""
+        if self.running >= MAX_COMMANDS:
+            command.close()
+            self._client.refuse(
+                OperatorError(
+                    ErrorCode.RATE_LIMITED,
+                    f"more than {MAX_COMMANDS} commands under way on one socket",
+                    retry_after=1.0,
+                ),
+                frame_id,
+            )
+            return
+        self.running += 1
+        self._services.tasks.start(self._run(command, frame_id, vital), "command")
+
+    async def _run(self, command: Awaitable[Any], frame_id: FrameId | None, vital: bool) -> None:
+        """Do a command and answer it. One whose socket leaves goes on: its chat is stored."""
+        failed = True
+        try:
+            data = await command
+            failed = False
+            if frame_id is not None:
+                self._client.send(Result(id=frame_id, ok=True, data=data))
+        except ConnectionError:
+            pass  # the client left, and the reader sees that too
+        except OperatorError as error:
+            self._client.refuse(error, frame_id)
+        except Exception:
+            log.exception("a command of a socket failed", session_id=self._client.session_id)
+            internal = OperatorError(
+                ErrorCode.INTERNAL_ERROR, "something went wrong; the cause is in the log"
+            )
+            self._client.refuse(internal, frame_id)
+        finally:
+            self.running -= 1
+            if vital and failed:
+                self._client.close(CloseCode.INTERNAL_ERROR)
+
+
+_METHODS: dict[type[ClientFrame], Callable[[Commands, Any], None]] = {
+    Auth: Commands._on_auth,
+    ChatFrame: Commands._on_chat,
+    Cancel: Commands._on_cancel,
+    Resume: Commands._on_resume,
+    ClientPing: Commands._on_ping,
+    ClientPong: Commands._on_pong,
+}
