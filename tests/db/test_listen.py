@@ -15,7 +15,7 @@ from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.conftest import PostgresServer
+    from tests.fakes.postgres import PostgresServer
 
 
 class Ear:
