@@ -268,13 +268,16 @@ class Replies:
     async def _follow(self, running: Running, prompt: Prompt, begun: float) -> Done:
         """Show what Switch sends as it comes; what it says at the end."""
         done: Done | None = None
+        live = running.live
         async with aclosing(self._switch.chat(prompt)) as stream:
             async for parts in stream:
                 if running.first_token_s is None:
                     running.first_token_s = time.perf_counter() - begun
                     telemetry.FIRST_TOKEN_SECONDS.observe(running.first_token_s)
                 for part in parts:
-                    if isinstance(part, Done):
+                    if type(part) is Text:
+                        _show(live, part.content)
+                    elif isinstance(part, Done):
                         done = part
                     else:
                         await self._take(running, part)
@@ -283,15 +286,7 @@ class Replies:
 
     async def _take(self, running: Running, part: Part) -> None:
         live = running.live
-        if isinstance(part, Text):
-            room = MAX_REPLY_CHARS - live.ends["text"]
-            live.append("text", part.content if len(part.content) <= room else part.content[:room])
-            if len(part.content) > room:
-                raise OperatorError(
-                    ErrorCode.REPLY_TOO_LARGE,
-                    f"the reply has more than {MAX_REPLY_CHARS} characters",
-                )
-        elif isinstance(part, Reasoning):
+        if isinstance(part, Reasoning):
             room = MAX_REPLY_CHARS - live.ends["reasoning"]
             if room > 0:
                 live.append("reasoning", part.content[:room])
@@ -399,6 +394,18 @@ class Replies:
                 self.cancel(running, ReplyStatus.CANCELLED)
             elif reply is None and running.reading:
                 running.lose()
+
+
+def _show(live: LiveReply, content: str) -> None:
+    """Show a piece of the text; raises OperatorError(reply_too_large) with what fits shown."""
+    room = MAX_REPLY_CHARS - live.ends["text"]
+    if len(content) <= room:
+        live.append("text", content)
+        return
+    live.append("text", content[:room])
+    raise OperatorError(
+        ErrorCode.REPLY_TOO_LARGE, f"the reply has more than {MAX_REPLY_CHARS} characters"
+    )
 
 
 def _metadata(done: Done, elapsed_s: float) -> dict[str, Json]:
