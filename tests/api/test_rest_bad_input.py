@@ -7,7 +7,6 @@ import io
 import json
 from typing import Any
 
-import pytest
 from yarl import URL
 
 from tests.api.conftest import Start
@@ -82,25 +81,21 @@ BODIES: list[tuple[str, bytes, int, str, str | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "error", "field"), [c[1:] for c in BODIES], ids=[c[0] for c in BODIES]
-)
-async def test_a_bad_body(
-    service: Service, body: bytes, status: int, error: str, field: str | None
-) -> None:
-    response = await service.call("POST", "/operator/chat", data=io.BytesIO(body), headers=JSON)
-    shown = await response.json()
-    assert (response.status, shown["error"]) == (status, error), shown
-    assert response.content_type == "application/problem+json"
-    assert shown["type"].endswith(f"/errors/{error}")
-    assert shown["status"] == status
-    assert shown["title"]
-    assert shown["detail"]
-    assert shown["request_id"] == response.headers["X-Request-ID"]
-    assert "Traceback" not in await response.text()
-    if status == 422:
-        assert field in [entry["field"] for entry in shown["errors"]], shown
-        assert all(entry["reason"] for entry in shown["errors"])
+async def test_bad_bodies(service: Service) -> None:
+    for name, body, status, error, field in BODIES:
+        response = await service.call("POST", "/operator/chat", data=io.BytesIO(body), headers=JSON)
+        shown = await response.json()
+        assert (response.status, shown["error"]) == (status, error), (name, shown)
+        assert response.content_type == "application/problem+json"
+        assert shown["type"].endswith(f"/errors/{error}")
+        assert shown["status"] == status
+        assert shown["title"]
+        assert shown["detail"]
+        assert shown["request_id"] == response.headers["X-Request-ID"]
+        assert "Traceback" not in await response.text()
+        if status == 422:
+            assert field in [entry["field"] for entry in shown["errors"]], (name, shown)
+            assert all(entry["reason"] for entry in shown["errors"])
     await service.chat("the next one works")
     listed = await (await service.get("/operator/sessions")).json()
     assert len(listed["sessions"]) == 1
@@ -124,16 +119,15 @@ async def test_wrong_fields_in_the_query_are_422_too(service: Service) -> None:
     assert (nul.status, (await nul.json())["errors"][0]["field"]) == (422, "message")
 
 
-@pytest.mark.parametrize(
-    "message",
-    ["漢" * LONG, "😀" * LONG, "x" * LONG, "é\u0301" * (LONG // 2), "\u2028\ufeff\u202e'\"\\%_"],
-    ids=["chinese", "emoji", "ascii", "combining", "odd"],
-)
-async def test_all_that_is_text_is_accepted(both: Service, message: str) -> None:
-    answer = await both.chat(message, session_id="text")
-    history = await (await both.get("/operator/session/text")).json()
-    assert history["messages"][0]["content"] == message
-    assert history["messages"][1]["content"] == answer["response"]
+TEXTS = ["漢" * LONG, "😀" * LONG, "x" * LONG, "é\u0301" * (LONG // 2), "\u2028\ufeff\u202e'\"\\%_"]
+
+
+async def test_all_that_is_text_is_accepted(both: Service) -> None:
+    for number, message in enumerate(TEXTS):
+        answer = await both.chat(message, session_id=f"text-{number}")
+        history = await (await both.get(f"/operator/session/text-{number}")).json()
+        assert history["messages"][0]["content"] == message
+        assert history["messages"][1]["content"] == answer["response"]
 
 
 async def test_unknown_fields_are_ignored(service: Service) -> None:
@@ -141,30 +135,28 @@ async def test_unknown_fields_are_ignored(service: Service) -> None:
     assert answer["response"] == "[stand-in] You said: hi"
 
 
-@pytest.mark.parametrize(
-    ("content_type", "status"),
-    [
-        ("application/json", 200),
-        ("application/json; charset=utf-8", 200),
-        ("Application/JSON", 200),
-        ("application/vnd.vx11+json", 200),
-        ("", 200),
-        ("text/plain", 415),
-        ("application/x-www-form-urlencoded", 415),
-        ("multipart/form-data; boundary=x", 415),
-        ("application/jsonp", 415),
-    ],
-)
-async def test_the_type_of_a_body(service: Service, content_type: str, status: int) -> None:
-    response = await service.call(
-        "POST",
-        "/operator/chat",
-        data=b'{"message": "hi"}',
-        headers={"Content-Type": content_type},
-    )
-    assert response.status == status
-    if status == 415:
-        assert (await response.json())["error"] == "unsupported_media_type"
+TYPES = [
+    ("application/json", 200),
+    ("application/json; charset=utf-8", 200),
+    ("Application/JSON", 200),
+    ("application/vnd.vx11+json", 200),
+    ("", 200),
+    ("text/plain", 415),
+    ("application/x-www-form-urlencoded", 415),
+    ("multipart/form-data; boundary=x", 415),
+    ("application/jsonp", 415),
+]
+
+
+async def test_the_type_of_a_body(service: Service) -> None:
+    for content_type, status in TYPES:
+        headers = {"Content-Type": content_type}
+        response = await service.call(
+            "POST", "/operator/chat", data=b'{"message": "hi"}', headers=headers
+        )
+        assert response.status == status, content_type
+        if status == 415:
+            assert (await response.json())["error"] == "unsupported_media_type"
 
 
 async def test_a_body_without_a_type(service: Service) -> None:
@@ -213,81 +205,71 @@ PATHS = [
 NO_IDS = ["a%2Fb", "x" * 500, "a%20b", "%00", "%ff", "a%0A", "%F0%9F%98%80", "{x}", "'--", "..%2F"]
 
 
-@pytest.mark.parametrize(("method", "path", "error"), PATHS)
-async def test_an_id_of_the_wrong_form_names_nothing(
-    service: Service, method: str, path: str, error: str
-) -> None:
-    ids = list(NO_IDS)
-    if "reply" in path:
-        ids += ["0", "-1", "1.5", "1e3", "01", "9" * 19, "9223372036854775808", "abc", "%D9%A3"]
-    else:
-        ids += ["nobody", "0"]
-    for wrong in ids:
-        url = URL(service.url + path.format(wrong), encoded=True)
-        async with service.session.request(
-            method, url, headers={"X-VX11-Token": TOKEN}
-        ) as response:
-            shown = await response.json()
-        assert (response.status, shown["error"]) == (404, error), wrong
+NO_ROWS = ["0", "-1", "1.5", "1e3", "01", "9" * 19, "9223372036854775808", "abc", "%D9%A3"]
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("/operator/session/s?limit=0", "limit"),
-        ("/operator/session/s?limit=1001", "limit"),
-        ("/operator/session/s?limit=-1", "limit"),
-        ("/operator/session/s?limit=ten", "limit"),
-        ("/operator/session/s?limit=", "limit"),
-        ("/operator/session/s?limit=1.5", "limit"),
-        ("/operator/session/s?limit=9999999999999999999999", "limit"),
-        ("/operator/session/s?before=0", "before"),
-        ("/operator/session/s?before=x", "before"),
-        ("/operator/session/s?before=9223372036854775808", "before"),
-        ("/operator/sessions?limit=201", "limit"),
-        ("/operator/sessions?cursor=nonsense", "cursor"),
-        ("/operator/sessions?cursor=" + "A" * 300, "cursor"),
-        ("/operator/sessions?user_id=", "user_id"),
-        ("/operator/sessions?user_id=a%00b", "user_id"),
-        ("/operator/sessions?q=a%00b", "q"),
-        ("/operator/sessions?q=" + "x" * 501, "q"),
-        ("/operator/session/s/events?after=-1", "after"),
-        ("/operator/session/s/events?limit=0", "limit"),
-    ],
-)
-async def test_a_wrong_parameter_of_a_get_is_400(service: Service, query: str, field: str) -> None:
+async def test_an_id_of_the_wrong_form_names_nothing(service: Service) -> None:
+    token = {"X-VX11-Token": TOKEN}
+    for method, path, error in PATHS:
+        for wrong in NO_IDS + (NO_ROWS if "reply" in path else ["nobody", "0"]):
+            url = URL(service.url + path.format(wrong), encoded=True)
+            async with service.session.request(method, url, headers=token) as response:
+                shown = await response.json()
+            assert (response.status, shown["error"]) == (404, error), (path, wrong)
+
+
+QUERIES = [
+    ("/operator/session/s?limit=0", "limit"),
+    ("/operator/session/s?limit=1001", "limit"),
+    ("/operator/session/s?limit=-1", "limit"),
+    ("/operator/session/s?limit=ten", "limit"),
+    ("/operator/session/s?limit=", "limit"),
+    ("/operator/session/s?limit=1.5", "limit"),
+    ("/operator/session/s?limit=9999999999999999999999", "limit"),
+    ("/operator/session/s?before=0", "before"),
+    ("/operator/session/s?before=x", "before"),
+    ("/operator/session/s?before=9223372036854775808", "before"),
+    ("/operator/sessions?limit=201", "limit"),
+    ("/operator/sessions?cursor=nonsense", "cursor"),
+    ("/operator/sessions?cursor=" + "A" * 300, "cursor"),
+    ("/operator/sessions?user_id=", "user_id"),
+    ("/operator/sessions?user_id=a%00b", "user_id"),
+    ("/operator/sessions?q=a%00b", "q"),
+    ("/operator/sessions?q=" + "x" * 501, "q"),
+    ("/operator/session/s/events?after=-1", "after"),
+    ("/operator/session/s/events?limit=0", "limit"),
+]
+
+
+async def test_a_wrong_parameter_of_a_get_is_400(service: Service) -> None:
     await service.chat(session_id="s")
-    response = await service.get(query)
-    shown = await response.json()
-    assert (response.status, shown["error"]) == (400, "invalid_parameter")
-    assert field in shown["detail"]
+    for query, field in QUERIES:
+        response = await service.get(query)
+        shown = await response.json()
+        assert (response.status, shown["error"]) == (400, "invalid_parameter"), query
+        assert field in shown["detail"]
 
 
-@pytest.mark.parametrize("key", ["", "k" * 201, "caf\u00e9"])
-async def test_a_wrong_idempotency_key(service: Service, key: str) -> None:
-    response = await service.post(
-        "/operator/chat", {"message": "hi"}, headers={"Idempotency-Key": key}
-    )
-    shown = await response.json()
-    assert (response.status, shown["error"]) == (400, "invalid_parameter")
-    assert shown["errors"][0]["field"] == "Idempotency-Key"
+async def test_a_wrong_idempotency_key(service: Service) -> None:
+    for key in ("", "k" * 201, "caf\u00e9"):
+        response = await service.post(
+            "/operator/chat", {"message": "hi"}, headers={"Idempotency-Key": key}
+        )
+        shown = await response.json()
+        assert (response.status, shown["error"]) == (400, "invalid_parameter")
+        assert shown["errors"][0]["field"] == "Idempotency-Key"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allow"),
-    [
+async def test_a_wrong_method_is_told_the_right_ones(service: Service) -> None:
+    for method, path, allow in (
         ("GET", "/operator/chat", "OPTIONS, POST"),
         ("PUT", "/operator/session/x", "DELETE, GET, HEAD, OPTIONS"),
         ("POST", "/health", "GET, HEAD, OPTIONS"),
         ("TRACE", "/operator/sessions", "GET, HEAD, OPTIONS"),
-    ],
-)
-async def test_a_wrong_method_is_told_the_right_ones(
-    service: Service, method: str, path: str, allow: str
-) -> None:
-    response = await service.call(method, path)
-    assert (response.status, (await response.json())["error"]) == (405, "method_not_allowed")
-    assert response.headers["Allow"] == allow
+    ):
+        response = await service.call(method, path)
+        assert (response.status, (await response.json())["error"]) == (405, "method_not_allowed")
+        assert response.headers["Allow"] == allow
 
 
 async def test_paths_that_are_not_there(service: Service) -> None:
