@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -213,6 +214,16 @@ async def test_events_are_as_they_are_described(both: Service) -> None:
         "reply.cancelled", "tool_call.recorded", "switch_feedback.recorded",
         "switch_adjustment.recorded", "browser_task.queued",
     }  # fmt: skip
+
+
+def test_the_page_about_errors_lists_all_of_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    table = text.partition("<!-- errors -->")[2].partition("<!-- /errors -->")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{code}` | {code.status} | {code.summary} | {'yes' if code.retryable else 'no'} |"
+        for code in ErrorCode
+    ]
 
 
 async def test_errors_have_pages(service: Service) -> None:
