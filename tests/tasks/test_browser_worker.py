@@ -143,6 +143,34 @@ async def test_a_killer_takes_no_innocent_along(pod: Any, browser: Any) -> None:
     assert len(again) == 5
 
 
+async def test_a_suspect_has_the_browser_for_itself(pod: Any, browser: Any) -> None:
+    seen_again, may_end = asyncio.Event(), asyncio.Event()
+
+    async def again() -> Visit:
+        seen_again.set()
+        await may_end.wait()
+        return visit_of()
+
+    suspect = browser.on("https://example.org/suspect", DIED, again)
+    first = await pod.add("https://hold.test/first")
+    await pod.until(first, "running")
+    second = await pod.add(suspect)
+    async with asyncio.timeout(10):
+        while (await pod.get(second)).attempts == 0:
+            await asyncio.sleep(0.01)
+    await pod.until(second, "running")
+    third = await pod.add("https://example.org/third")
+    await asyncio.sleep(0.2)
+    assert not seen_again.is_set()  # a page is open beside which it may not be tried
+    browser.hold.set()
+    await seen_again.wait()
+    await asyncio.sleep(0.2)
+    assert (await pod.get(third)).status == "pending"  # nor may others be begun beside it
+    may_end.set()
+    for task_id in (first, second, third):
+        assert (await pod.end(task_id)).status == "completed"
+
+
 async def test_a_full_queue_is_waited_for_and_not_counted(pod: Any, browser: Any) -> None:
     url = browser.on("https://example.org/", *[BrowserBusyError(0.01)] * 20, visit_of())
     task_id = await pod.add(url, "s1")
@@ -179,6 +207,24 @@ async def test_twenty_tasks_start_in_order_a_few_at_a_time(pod: Any, browser: An
     assert max(len(pages) for pages in browser.together) <= browser_runs.PAGES_A_POD
     started = [e.data["task_id"] for e in await pod.replayed("s1") if e.event.endswith(".started")]
     assert started == ids
+
+
+async def test_no_step_waits_for_a_look(
+    make_pod: Any, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking around is for what other pods do."""
+    for name in ("WATCH_INTERVAL", "POLL_INTERVAL", "IDLE_INTERVAL"):
+        monkeypatch.setattr(browser_worker, name, 60)
+    pod = await make_pod()
+    urls = [f"https://example.org/{n}" for n in range(10)]
+    browser.on(urls[3], AWAY, AWAY, visit_of())
+    browser.on(urls[5], DIED, visit_of())
+    ids = [await pod.add(url) for url in urls]
+    views = await asyncio.gather(*(pod.end(task_id) for task_id in ids))
+    assert {view.status for view in views} == {"completed"}
+    running = await pod.add("https://hold.test/")
+    await pod.until(running, "running")
+    assert (await pod.tasks.cancel(Caller(), running)).status == "cancelled"
 
 
 async def test_the_place_in_the_queue(pod: Any, browser: Any) -> None:
@@ -484,6 +530,25 @@ async def test_an_end_that_can_not_be_stored_is_stored_later(
     assert (await pod.end(task_id)).status == "completed"
     assert failures == []
     assert await pod.steps("s1", task_id) == ["queued", "started", "completed"]
+
+
+async def test_a_pod_that_lost_its_lease_gives_up_storing(
+    pod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    async def failing(*args: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "gone")
+
+    monkeypatch.setattr(pod.store, "end", failing)
+    await pod.add("https://example.org/")
+    async with asyncio.timeout(10):
+        while tried < 3:
+            await asyncio.sleep(0.01)
+        pod.pod_id = "pod-1-anew"
+        await pod.worker.runs.idle()
 
 
 async def test_claims_go_on_after_the_database_was_away(
