@@ -170,7 +170,7 @@ async def test_many_rows_by_an_index_alone(
 ) -> None:
     """The plan, and the time beside that of counting the same rows: a busy machine slows both.
 
-    A million rows took 180 ms where counting them took 120 ms; see docs/system.md.
+    What a million rows took stands in docs/system.md.
     """
     with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute(FILL.format(rows=ROWS))
