@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import parts_chat, parts_stream
+from bench import parts_chat, parts_history, parts_stream
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
@@ -27,6 +27,9 @@ PARTS: dict[str, Part] = {
     "lateness": parts_stream.lateness,
     "first-token": parts_stream.first_token,
     "fan-out": parts_stream.fan_out,
+    "history-sqlite": partial(parts_history.history, engine="sqlite"),
+    "history-postgresql": partial(parts_history.history, engine="postgresql"),
+    "memory": parts_history.memory,
 }
 
 

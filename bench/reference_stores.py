@@ -47,7 +47,8 @@ class SqliteStore:
 
     async def start(self, session_id: str, message: str) -> Stored:
         """Store a message and the reply to be written."""
-        return await self._do(lambda db: _start(db, session_id, message))
+        stored: Stored = await self._do(lambda db: _start(db, session_id, message))
+        return stored
 
     async def finish(self, stored: Stored, reply: str, provider: str, latency_ms: float) -> None:
         """Store a reply's end."""

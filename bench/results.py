@@ -100,14 +100,13 @@ def _versions() -> dict[str, str]:
     import sqlite3
 
     import aiohttp
-    import asyncpg
-    import uvloop
+    from importlib.metadata import version
 
     return {
         "aiohttp": aiohttp.__version__,
         "msgspec": msgspec.__version__,
-        "uvloop": uvloop.__version__,
-        "asyncpg": asyncpg.__version__,
+        "uvloop": version("uvloop"),
+        "asyncpg": version("asyncpg"),
         "sqlite": sqlite3.sqlite_version,
     }
 
