@@ -214,7 +214,12 @@ class PostgresqlDatabase:
             async with connection.transaction():
                 yield PostgresqlTransaction(connection, self._seconds)
         except BaseException as error:
-            lost = self._after_failure(connection, error)
+            if connection.is_closed() or connection.is_in_transaction():
+                lost = self._after_failure(connection, error)
+            else:
+                # It was rolled back: whatever went wrong in the block, the connection is whole.
+                lost = False
+                self._pool.release(connection)
             if isinstance(error, Exception):
                 raise translated(error, closed=lost) from error
             raise
