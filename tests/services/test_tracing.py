@@ -62,11 +62,12 @@ async def test_a_chat_is_one_trace(database_url: str, spans: InMemorySpanExporte
     assert server_span.attributes is not None
     assert server_span.attributes["http.route"] == "/operator/chat"
     assert server_span.parent is not None
-    assert good.attributes == {
+    told_of_good = dict(good.attributes or {})
+    assert isinstance(told_of_good.pop("gen_ai.usage.output_tokens"), int)
+    assert told_of_good == {
         "gen_ai.operation.name": "chat",
         "gen_ai.conversation.id": "s",
         "gen_ai.provider.name": "stand-in",
-        "gen_ai.usage.output_tokens": good.attributes["gen_ai.usage.output_tokens"],
     }
     assert good.status.is_ok
     assert bad.attributes is not None
