@@ -38,7 +38,8 @@ def command() -> None:
 
 
 async def _dev(environ: dict[str, str], token: str) -> None:
-    from operator_svc import app, devpeers
+    from operator_svc import devpeers
+    from operator_svc.app import serve
     from operator_svc.settings import Settings, load
 
     async with AsyncExitStack() as stack:
@@ -59,7 +60,7 @@ async def _dev(environ: dict[str, str], token: str) -> None:
             peers.tentaculo_link.modules["operator-backend"] = url
             click.echo(_welcome(url, settings.token, notes))
 
-        await app.serve(settings, ready)
+        await serve(settings, ready)
 
 
 def _browser_missing(environ: dict[str, str]) -> str:
