@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import parts_chat, parts_history, parts_stream
+from bench import parts_chat, parts_history, parts_pods, parts_recovery, parts_stream
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
@@ -30,6 +30,10 @@ PARTS: dict[str, Part] = {
     "history-sqlite": partial(parts_history.history, engine="sqlite"),
     "history-postgresql": partial(parts_history.history, engine="postgresql"),
     "memory": parts_history.memory,
+    "pods": parts_pods.pods,
+    "idle": parts_pods.idle,
+    "resume": parts_recovery.resume,
+    "recovery": parts_recovery.recovery,
 }
 
 

@@ -89,4 +89,3 @@ def _fill_postgresql(bench: Bench, url: str, plan: list[tuple[str, int, int]]) -
                 server.execute(statement, name)
     server.execute(index, name)
     server.execute("VACUUM ANALYZE", name)
-

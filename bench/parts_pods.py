@@ -1,0 +1,183 @@
+"""Several processes on one PostgreSQL: deltas between pods, notifications, idle queries."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+import msgspec
+
+from bench import processes, sockets
+from bench.context import Bench
+from bench.http import call
+from bench.parts_stream import RATE
+from bench.processes import CLIENT_CORE, SERVER_CORE, Process, running
+from bench.results import Figure, percentile
+from bench.sockets import Socket
+
+PODS = 3
+REPLIES = 100
+TICK = 0.1
+"""OPERATOR_TICK's default, in seconds."""
+IDLE_SOCKETS = 1000
+
+_METRIC = re.compile(rb"^(\w+)(\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
+
+
+class _Delta(msgspec.Struct):
+    content: str
+
+
+_content = msgspec.json.Decoder(_Delta).decode
+
+
+async def metrics(process: Process) -> dict[str, float]:
+    """What a process says of itself, by name and labels."""
+    text = await call(process, "GET", "/metrics")
+    return {(name + labels).decode(): float(value) for name, labels, value in _METRIC.findall(text)}
+
+
+def some_pods(bench: Bench, count: int, **environment: str) -> list[Process]:
+    """So many processes on one new database, in turns on the two cores."""
+    url = bench.database("postgresql")
+    return [
+        processes.operator(
+            bench.switch, url, name=f"pod-{number}",
+            core=(SERVER_CORE, CLIENT_CORE)[number % 2], **environment,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+class _Readers:
+    """Sockets on other pods than their session's writer."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self.ends = 0
+        self.ready = 0
+        self.done = asyncio.Event()
+
+    def see(self, _: Socket, frame: bytes) -> None:
+        if sockets.is_delta(frame):
+            now = time.monotonic()
+            self.late += [now - float(sent) for sent in _content(frame).content.split()]
+        elif sockets.is_end(frame):
+            self.ends += 1
+            if self.ends == REPLIES:
+                self.done.set()
+        elif sockets.is_ready(frame):
+            self.ready += 1
+
+
+async def pods(bench: Bench) -> None:
+    """100 replies on three processes, each read on another pod than the one that writes it."""
+    part = "pods"
+    tokens = 150 if bench.quick else 400
+    await bench.tell_switch(mode="ok", rate=RATE)
+    running_pods = some_pods(bench, PODS)
+    with running(*running_pods):
+        readers, writers = _Readers(), _Readers()
+        reading = [
+            await sockets.connect(running_pods[(n + 1) % PODS], f"p-{n}", readers.see)
+            for n in range(REPLIES)
+        ]
+        writing = [
+            await sockets.connect(running_pods[n % PODS], f"p-{n}", writers.see)
+            for n in range(REPLIES)
+        ]
+        while readers.ready + writers.ready < 2 * REPLIES:
+            await asyncio.sleep(0.05)
+        before = [await metrics(pod) for pod in running_pods]
+        begun = time.monotonic()
+        script = {"rate": RATE, "tokens": tokens, "stamp": True}
+        for number, socket in enumerate(writing):
+            socket.send({"type": "chat", "message": "Go on.", "metadata": {"standin": script}})
+            if number % 10 == 9:
+                await asyncio.sleep(0.1)
+        await asyncio.wait_for(readers.done.wait(), tokens / RATE * 5 + 60)
+        took = time.monotonic() - begun
+        after = [await metrics(pod) for pod in running_pods]
+        for socket in (*reading, *writing):
+            socket.close()
+        await asyncio.sleep(2.0)  # the last news of the sockets' end is said
+        quiet = [await metrics(pod) for pod in running_pods]
+        await asyncio.sleep(3.0)
+        still = [await metrics(pod) for pod in running_pods]
+    notified = [_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(before, after)]
+    idle = sum(_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(quiet, still))
+    per_tick = [count / (took / TICK) for count in notified]
+    bench.add(
+        Figure(part=part, name="a delta on another pod, 99th percentile, after Switch's write",
+               value=percentile(readers.late, 0.99) * 1000, unit="ms", target=300),
+        Figure(part=part, name="the same, median", value=percentile(readers.late, 0.5) * 1000,
+               unit="ms"),
+        Figure(part=part, name="the same on the writer's own pod, 99th percentile",
+               value=percentile(writers.late, 0.99) * 1000, unit="ms"),
+        Figure(part=part, name="notifications of a pod in a tick, the most of three pods",
+               value=max(per_tick), unit="", target=1.0),
+        Figure(part=part, name="notifications while nothing happens (3 s)", value=idle, unit="",
+               target=0),
+        Figure(part=part, name="tokens seen by readers on other pods", value=len(readers.late),
+               unit=""),
+    )  # fmt: skip
+
+
+def _pairs(
+    before: list[dict[str, float]], after: list[dict[str, float]]
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    return list(zip(before, after, strict=True))
+
+
+def _grown(before: dict[str, float], after: dict[str, float], name: str) -> float:
+    return after.get(name, 0.0) - before.get(name, 0.0)
+
+
+async def idle(bench: Bench) -> None:
+    """A thousand idle sockets: which queries they cost."""
+    part = "idle"
+    seconds = 5.0 if bench.quick else 15.0
+    (pod,) = some_pods(bench, 1)
+    with running(pod):
+        readers = _Readers()
+        # Only a pod that has held its lease for its TTL (10 s) looks after others'.
+        await asyncio.sleep(12.0)
+        without = await _queries(pod, seconds)
+        opened = []
+        for start in range(0, IDLE_SOCKETS, 50):
+            opened += await asyncio.gather(
+                *[sockets.connect(pod, f"i-{n}", readers.see) for n in range(start, start + 50)]
+            )
+        while readers.ready < IDLE_SOCKETS:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(2.0)
+        with_them = await _queries(pod, seconds)
+        for socket in opened:
+            socket.close()
+    poll = with_them.pop("session_news", 0.0)
+    without.pop("session_news", None)
+    bench.add(
+        Figure(part=part, name="polls a second for 1,000 idle sockets", value=poll, unit="/s",
+               target=1.1),
+        Figure(part=part, name="other queries a second, more than without sockets",
+               value=sum(with_them.values()) - sum(without.values()), unit="/s", target=0.2),
+    )  # fmt: skip
+    bench.note("without sockets: " + _listed(without) + "; with: " + _listed(with_them))
+
+
+def _listed(rates: dict[str, float]) -> str:
+    return ", ".join(f"{name} {rate:.2f}/s" for name, rate in sorted(rates.items()) if rate)
+
+
+async def _queries(pod: Process, seconds: float) -> dict[str, float]:
+    """Queries a second, by name."""
+    before, begun = await metrics(pod), time.monotonic()
+    await asyncio.sleep(seconds)
+    after, took = await metrics(pod), time.monotonic() - begun
+    prefix = 'operator_db_query_seconds_count{query="'
+    return {
+        name.removeprefix(prefix).removesuffix('"}'): rate
+        for name in after
+        if name.startswith(prefix) and (rate := _grown(before, after, name) / took) > 0
+    }
