@@ -15,7 +15,7 @@ from operator_svc.models import ToolCall as ToolCallRow
 from operator_svc.peers.parts import ToolCall
 from operator_svc.protocol.records import AdjustmentBody, FeedbackBody, ToolCallBody
 from operator_svc.services import tool_calls
-from operator_svc.services.live import LiveEvent
+from operator_svc.services.feeds import LiveEvent
 from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late, pods
 
 

@@ -15,7 +15,7 @@ from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, Brows
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import BrowserTaskRequest
 from operator_svc.services import browser_facts, browser_runs, browser_worker
-from operator_svc.services.live import LiveEvent
+from operator_svc.services.feeds import LiveEvent
 
 AWAY = BrowserAwayError("refused")
 DIED = BrowserDiedError("died")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from operator_svc.models import Json
@@ -11,6 +12,9 @@ from operator_svc.services.adopt_values import Fixes, moment, short, text
 
 MAX_USER = 128
 """Characters of a user id (the API's own limit)."""
+
+LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
+"""The update of a known session that says nothing of it: it must not move what is there."""
 
 
 class _Group:
@@ -99,7 +103,7 @@ def _ask(run: Run, row: tuple[Any, ...], fixes: Fixes, known: str | None) -> Ses
     updated_at = moment(updated, fixes, "updated_at")
     if created_at is None:
         fixes.note("created_at was missing")
-        created_at = updated_at or run.now
+        created_at = updated_at or (LONG_AGO if known else run.now)
     return SessionAsk(
         name=name,
         user_id=_user(user, fixes, metadata),

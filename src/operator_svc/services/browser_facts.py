@@ -14,7 +14,8 @@ from operator_svc.models import BrowserTask, Json, TaskStatus
 from operator_svc.peers.browser import Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.feeds import LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.stores.browser_tasks import NEWEST, Claimed, Ending, Line, Moved, Picture
 
 STATUSES = {

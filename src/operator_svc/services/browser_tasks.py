@@ -19,7 +19,8 @@ from operator_svc.protocol.browser import (
 from operator_svc.services import browser_facts as facts
 from operator_svc.services.browser_leftovers import Leftovers
 from operator_svc.services.browser_worker import BrowserWorker
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.feeds import LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
 
 log = structlog.get_logger(__name__)

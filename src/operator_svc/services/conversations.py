@@ -15,9 +15,10 @@ from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
 from operator_svc.peers.parts import Prompt
 from operator_svc.protocol import events as names
 from operator_svc.protocol.bodies import Chat, ChatAnswer, ReplyView
+from operator_svc.services.feeds import LiveEvent
 from operator_svc.services.history import Histories
 from operator_svc.services.limits import RateLimit
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.replies import Outcome, Replies, Running
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.messages import Key, KeyTakenError, MessageStore, Started

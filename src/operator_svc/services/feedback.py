@@ -24,7 +24,8 @@ from operator_svc.protocol.records import (
     feedback_answer,
 )
 from operator_svc.services.engines import EngineRankings
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.feeds import LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.places import HasMessages, no_session, session_of
 from operator_svc.stores.switch_feedback import Claimed, FeedbackStore
 

@@ -13,8 +13,9 @@ from operator_svc.protocol import events as names
 from operator_svc.protocol.bodies import ReplyView
 from operator_svc.protocol.frames import EventFrame, encode
 from operator_svc.services.conversations import RECHECK, Accepted
+from operator_svc.services.feeds import Feed, LiveEvent
 from operator_svc.services.history import Histories
-from operator_svc.services.live import Feed, Live, LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.outbox import Outbox
 from operator_svc.services.replies import Running
 from operator_svc.stores.events import EventStore

@@ -21,7 +21,7 @@ from operator_svc.protocol.bodies import (
     SessionView,
     ToolCallView,
 )
-from operator_svc.services.live import data_of
+from operator_svc.services.feeds import data_of
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import NEWEST, MessageStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore

@@ -22,7 +22,8 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyChunk, ReplyStatus
 from operator_svc.peers.parts import Done, Part, Prompt, Reasoning, Text, ToolCall
 from operator_svc.protocol import events as names
-from operator_svc.services.live import Live, LiveEvent, LiveReply
+from operator_svc.services.feeds import LiveEvent, LiveReply
+from operator_svc.services.live import Live
 from operator_svc.stores.messages import Feedback, MessageStore, Started, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 

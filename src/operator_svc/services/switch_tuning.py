@@ -20,7 +20,8 @@ from operator_svc.protocol.records import (
     adjustment_view,
     check_adjustment,
 )
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.feeds import LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.places import HasMessages, after_id, no_session, session_of
 from operator_svc.services.switch_steps import (
     LeaseLostError,

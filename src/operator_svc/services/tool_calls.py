@@ -20,8 +20,9 @@ from operator_svc.protocol.records import (
     ToolCallList,
     check_tool_call,
 )
+from operator_svc.services.feeds import LiveEvent
 from operator_svc.services.history import tool_call_view
-from operator_svc.services.live import Live, LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.places import HasMessages, after_id
 from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
 

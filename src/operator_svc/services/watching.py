@@ -8,9 +8,10 @@ from typing import TypeAlias
 from operator_svc import telemetry
 from operator_svc.protocol.frames import Delta, Resumed, Resync, SessionState, Snapshot, encode
 from operator_svc.services.conversations import Accepted
+from operator_svc.services.feeds import Feed, Kind, LiveEvent
 from operator_svc.services.following import Following
 from operator_svc.services.history import Histories
-from operator_svc.services.live import Feed, Kind, Live, LiveEvent
+from operator_svc.services.live import Live
 from operator_svc.services.outbox import Outbox
 from operator_svc.stores.events import EventStore
 

@@ -24,7 +24,7 @@ from operator_svc.protocol.frames import (
     encode,
     error_info,
 )
-from operator_svc.services.live import LiveEvent
+from operator_svc.services.feeds import LiveEvent
 from operator_svc.services.outbox import Outbox
 from operator_svc.services.sockets import CLOSE_GRACE
 from operator_svc.services.watching import Subscription
