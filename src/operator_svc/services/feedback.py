@@ -120,9 +120,15 @@ class EngineFeedback:
 
         Each engine's oldest row is claimed first, so no other pod forwards of that engine.
         """
-        for feedback_id in await self._store.heads(self._pod_id()):
-            if self._closing or not await self._forward_from(feedback_id):
-                return
+        if self._closing:
+            return
+        self._idle.clear()
+        try:
+            for feedback_id in await self._store.heads(self._pod_id()):
+                if self._closing or not await self._forward_from(feedback_id):
+                    return
+        finally:
+            self._idle.set()
 
     async def free(self, pod_id: str) -> None:
         """Take over what pods that are gone were forwarding: a sweep of the pod ``pod_id``."""
@@ -142,27 +148,23 @@ class EngineFeedback:
     async def _forward_from(self, feedback_id: int) -> bool:
         """Forward a row and those that follow of its engine; False where Switch is away."""
         pod_id = self._pod_id()
-        self._idle.clear()
-        try:
-            row = await self._store.claim(feedback_id, pod_id)
-            left = RUN
-            while row is not None:
-                left -= 1
-                given_up = False
-                try:
-                    await self._tell(row)
-                except OperatorError as error:
-                    given_up = _is_final(error, row)
-                    if not given_up:
-                        await self._postpone(row, pod_id, error)
-                        return isinstance(error, PeerRefusedError)
-                    _log_given_up(row, error)
-                telemetry.FEEDBACK.labels("given_up" if given_up else "forwarded").inc()
-                go_on = left > 0 and not self._closing and self._pod_id() == pod_id
-                row = await self._settle(row, pod_id, given_up=given_up, go_on=go_on)
-            return True
-        finally:
-            self._idle.set()
+        row = await self._store.claim(feedback_id, pod_id)
+        left = RUN
+        while row is not None:
+            left -= 1
+            given_up = False
+            try:
+                await self._tell(row)
+            except OperatorError as error:
+                given_up = _is_final(error, row)
+                if not given_up:
+                    await self._postpone(row, pod_id, error)
+                    return isinstance(error, PeerRefusedError)
+                _log_given_up(row, error)
+            telemetry.FEEDBACK.labels("given_up" if given_up else "forwarded").inc()
+            go_on = left > 0 and not self._closing and self._pod_id() == pod_id
+            row = await self._settle(row, pod_id, given_up=given_up, go_on=go_on)
+        return True
 
     async def _tell(self, row: Claimed) -> None:
         await self._switch.record_result(row.engine, row.success, row.latency_ms, row.tokens_used)
