@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from operator_svc.db import (
     sqlite,
     sqlite_connection,
 )
-from operator_svc.db.sqlite_connection import run_on_thread
+from operator_svc.db.sqlite_connection import open_connection, run_on_thread
 from operator_svc.db.sqlite_groups import Failure, Raw, Write, commit_group
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
@@ -308,3 +309,22 @@ async def test_aiosqlite_runs_a_function_on_its_thread_in_one_hop(tmp_path: Path
         await connection.close()
     with pytest.raises(ValueError, match="closed"):
         await run_on_thread(connection, divmod, 7, 2)
+
+
+async def test_a_cancelled_open_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def slowly(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        time.sleep(0.2)
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    before = threading.active_count()
+    opening = asyncio.create_task(open_connection(tmp_path / "some.db"))
+    await asyncio.sleep(0.05)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert threading.active_count() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -32,8 +34,19 @@ _PRAGMAS = (
 async def open_connection(path: Path, *, read_only: bool = False) -> aiosqlite.Connection:
     """A connection with its thread, set up for durable writes or for reads alone.
 
-    Raises sqlite3.Error.
+    Raises sqlite3.Error. Cancelling waits until it is open and closed again: its thread would
+    outlive the loop that it answers to.
     """
+    opening = asyncio.ensure_future(_open(path, read_only))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with contextlib.suppress(sqlite3.Error):
+            await (await opening).close()
+        raise
+
+
+async def _open(path: Path, read_only: bool) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(
         path,
         timeout=BUSY_SECONDS,
