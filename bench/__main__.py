@@ -30,6 +30,8 @@ PARTS: dict[str, Part] = {
     "history-sqlite": partial(parts_history.history, engine="sqlite"),
     "history-postgresql": partial(parts_history.history, engine="postgresql"),
     "memory": parts_history.memory,
+    "log-cost-sqlite": partial(parts_chat.log_cost, engine="sqlite"),
+    "log-cost-postgresql": partial(parts_chat.log_cost, engine="postgresql"),
     "pods": parts_pods.pods,
     "idle": parts_pods.idle,
     "resume": parts_recovery.resume,
@@ -62,8 +64,8 @@ def main() -> int:
             bench.note(f"({time.monotonic() - begun:.0f} s)")
         path = write(arguments.json, bench.figures, arguments.quick)
     missed = [figure for figure in bench.figures if figure.met is False]
-    print(f"\n{len(bench.figures)} figures in {path}; "
-          f"{len(missed)} of {sum(f.met is not None for f in bench.figures)} targets missed")  # fmt: skip
+    targets = sum(figure.met is not None for figure in bench.figures)
+    print(f"\n{len(bench.figures)} figures in {path}; {len(missed)} of {targets} targets missed")
     for figure in missed:
         print(f"  {figure.part}: {figure.name}: {figure.value:.3g} {figure.unit}")
     for name in failed:

@@ -116,6 +116,32 @@ async def chat(bench: Bench, engine: Engine) -> None:
             bench.add(median_figure(part, f"CPU of a chat in PostgreSQL, {name}", values, "ms"))
 
 
+async def log_cost(bench: Bench, engine: Engine) -> None:
+    """What the event log, the leases and the chunks of text cost together."""
+    part = f"log-cost-{engine}"
+    await bench.tell_switch(mode="json")
+    whole = processes.operator(bench.switch, bench.database(engine))
+    without = processes.operator(
+        bench.switch, bench.database(engine), module=("-m", "bench.without_log"), name="without"
+    )
+    with running(whole, without):
+        loads = [Load(p, CLIENTS, chats(p)) for p in (whole, without)]
+        ours, less = await interleave(bench, loads, 9, 1.0 if bench.quick else 1.5)
+    pairs = list(zip(ours, less, strict=True))
+    bench.add(
+        median_figure(
+            part, "chats for the same CPU, of Operator without log, leases and chunks",
+            [b.cpu_ms / a.cpu_ms for a, b in pairs], "", 0.85, "high",
+        ),
+        median_figure(
+            part, "chats/s, of the same", [a.rate / b.rate for a, b in pairs], "", 0.85, "high"
+        ),
+    )  # fmt: skip
+    if engine == "postgresql":
+        more = [a.database_cpu_ms / b.database_cpu_ms for a, b in pairs]
+        bench.add(median_figure(part, "CPU of a chat in PostgreSQL, of the same", more, "times"))
+
+
 async def latency(bench: Bench) -> None:
     """One client on SQLite: what Operator adds to the bare relay's time for a chat."""
     part = "latency"

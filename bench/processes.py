@@ -56,7 +56,9 @@ class Process:
     ) -> None:
         self.name = name
         self.url = ""
-        self._log = tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", suffix=".log")
+        self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - end() closes it
+            prefix=f"bench-{name}-", suffix=".log"
+        )
         paths = (str(ROOT / "src"), str(ROOT))
         self._process = subprocess.Popen(
             [sys.executable, *arguments],

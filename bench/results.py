@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,7 +101,6 @@ def _versions() -> dict[str, str]:
     import sqlite3
 
     import aiohttp
-    from importlib.metadata import version
 
     return {
         "aiohttp": aiohttp.__version__,

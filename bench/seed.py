@@ -27,7 +27,8 @@ WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {m
 INSERT INTO operator_message (
     session_id, role, content, status, metadata, created_at, finished_at
 )
-SELECT '{prefix}' || (i % {sessions}), CASE (i / {sessions}) % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
+SELECT '{prefix}' || (i % {sessions}),
+    CASE (i / {sessions}) % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
     '{words} ' || i, 'complete', '{{"status":"ok","provider":"p","latency_ms":12}}',
     '2025-12-14T10:00:00.000000Z', '2025-12-14T10:00:00.000000Z'
 FROM n;
