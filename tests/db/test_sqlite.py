@@ -318,7 +318,8 @@ async def test_a_cancelled_open_leaves_no_thread(
 
     def slowly(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         time.sleep(0.2)
-        return connect(*args, **kwargs)
+        opened: sqlite3.Connection = connect(*args, **kwargs)
+        return opened
 
     monkeypatch.setattr(sqlite3, "connect", slowly)
     before = threading.active_count()
