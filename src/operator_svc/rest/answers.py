@@ -38,6 +38,11 @@ def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None
     return response
 
 
+def encoded(body: bytes) -> web.Response:
+    """A JSON answer whose bytes are there already."""
+    return web.Response(body=body, headers=_JSON)
+
+
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Set what every answer has; runs as a signal just before the head of one is sent, so
     streams and failures have it too."""

@@ -77,7 +77,7 @@ class Gate:
         self._max_body = settings.max_body
         self._sample = settings.log_sample
         self._rate = RateLimit(settings.request_rate, 60.0, "requests of one token")
-        self._routes: dict[tuple[AbstractRoute, str], _Route] = {}
+        self._routes: dict[AbstractRoute, _Route] = {}
         self._unmatched: dict[str, _Route] = {}
         self._callers: dict[str, Callable[[], None]] = {}
         self._log = log.bind()
@@ -85,9 +85,9 @@ class Gate:
     def route(self, request: web.Request) -> _Route:
         """The route that a request takes."""
         match = request.match_info
-        method = request.method
-        known = self._routes.get((match.route, method))
+        known = self._routes.get(match.route)
         if known is None:
+            method = request.method
             if match.http_exception is not None:
                 known = self._unmatched.get(method)
                 if known is None:
@@ -95,7 +95,7 @@ class Gate:
                 return known
             resource = match.route.resource
             template = resource.canonical if resource is not None else UNMATCHED
-            known = self._routes[match.route, method] = _Route(template, method)
+            known = self._routes[match.route] = _Route(template, match.route.method)
         return known
 
     def enter(self, request: web.Request, call: Call, route: _Route) -> web.Response | None:
@@ -201,18 +201,16 @@ def middleware_of(gate: Gate) -> Middleware:
         begun = perf_counter()
         call = request[CALL] = Call(request_id_of(request.headers.get(_ID_HEADER)))
         route = gate.route(request)
+        if route.quiet and hdrs.ORIGIN not in request.headers:
+            return await _probe(gate, request, handler, call, route, begun)
         status = CLIENT_GONE
         size = 0
-        if not route.quiet:
-            structlog.contextvars.bind_contextvars(request_id=call.request_id)
+        structlog.contextvars.bind_contextvars(request_id=call.request_id)
         try:
             try:
                 response: web.StreamResponse | None = gate.enter(request, call, route)
                 if response is None:
-                    if route.quiet:
-                        response = await handler(request)
-                    else:
-                        response = await _traced(request, handler, call, route)
+                    response = await _traced(request, handler, call, route)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise
@@ -230,6 +228,21 @@ def middleware_of(gate: Gate) -> Middleware:
             gate.leave(request, call, route, status, size, begun)
 
     return middleware
+
+
+async def _probe(
+    gate: Gate, request: web.Request, handler: Handler, call: Call, route: _Route, begun: float
+) -> web.StreamResponse:
+    """A probe is only counted, unless it fails: there is nothing to check, and they come often."""
+    try:
+        response = await handler(request)
+    except Exception as error:
+        response = gate.fail(request, call, error)
+        gate.leave(request, call, route, response.status, 0, begun)
+        return response
+    route.metrics.count(response.status)
+    route.metrics.observe(perf_counter() - begun)
+    return response
 
 
 async def _traced(
