@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import parts_chat, parts_history, parts_pods, parts_recovery, parts_stream
+from bench import parts_browser, parts_chat, parts_history, parts_pods, parts_recovery, parts_stream
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
@@ -36,6 +36,7 @@ PARTS: dict[str, Part] = {
     "idle": parts_pods.idle,
     "resume": parts_recovery.resume,
     "recovery": parts_recovery.recovery,
+    "browser": parts_browser.browser,
 }
 
 
