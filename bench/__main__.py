@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,7 @@ def main() -> int:
     print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, "
           f"Python {about['python']}; load {about['load_average']:.1f}")  # fmt: skip
     pin(0, CLIENT_CORE)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the processes are ended first
     failed = []
     with Bench(quick=arguments.quick) as bench:
         for name in arguments.only or PARTS:

@@ -27,7 +27,12 @@ async def browser(bench: Bench) -> None:
         "--memory-pages", str(more), "--out", str(out),
         cwd=ROOT, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    await process.wait()  # 1 where a goal is missed: the figures say so too
+    try:
+        await process.wait()  # 1 where a goal is missed: the figures say so too
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
     found = msgspec.json.decode(out.read_bytes())
     part = "browser"
     bench.add(
