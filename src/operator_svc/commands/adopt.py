@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -40,6 +41,8 @@ def command(path: Path, dry_run: bool) -> None:
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
+    # Rows are many objects and no cycles: looking for some costs a tenth of the time.
+    gc.set_threshold(100_000)
     # Nobody calls this, so it needs no token.
     settings = common.load(Settings, {**os.environ, "OPERATOR_AUTH": "off"}, sys.stderr)
 
