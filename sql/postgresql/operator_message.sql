@@ -216,7 +216,7 @@ SELECT
     CAST(NULL AS json) AS said, now() AS ts
 FROM numbered;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message)
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
@@ -257,7 +257,8 @@ feedback AS (
 ),
 
 chunks AS (
-    DELETE FROM operator_reply_chunk AS c USING ended WHERE c.reply_id = ended.id
+    DELETE FROM operator_reply_chunk AS c USING ended
+    WHERE c.reply_id = ended.id AND CAST(:chunked AS boolean)
 )
 
 SELECT last_seq, now() AS ts FROM numbered;

@@ -163,7 +163,7 @@ SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
 WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 1;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message)
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 UPDATE operator_message
 SET
@@ -190,7 +190,7 @@ WHERE changes() = 1 AND :engine IS NOT NULL;
 
 DELETE FROM operator_reply_chunk
 WHERE
-    reply_id = :reply_id
+    reply_id = :reply_id AND :chunked IS NOT NULL
     AND (SELECT m.status FROM operator_message AS m WHERE m.id = :reply_id) <> 'streaming';
 
 -- name: reply_interrupt(session_id, reply_id, owner, metadata)

@@ -8,6 +8,7 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -47,16 +48,18 @@ R = TypeVar("R", bound=msgspec.Struct)
 T = TypeVar("T")
 
 _MOMENT = "moment_of_the_unit"
+_NEEDED = re.compile(r"\bAND :(\w+) IS NOT NULL\b")
 GROUP = 256
 """Writes in one commit at most: bounds how long the first of them waits."""
 
 
 class _Plan(NamedTuple):
-    """``timed`` says that the statements take the moment of their unit as a parameter."""
+    """Each statement has the parameter without which it does nothing, if there is one;
+    ``timed`` says that they take the moment of their unit as a parameter."""
 
     name: str
     params: frozenset[str]
-    sql: tuple[str, ...]
+    statements: tuple[tuple[str, str | None], ...]
     timed: bool
     observe: Callable[[float], None]
 
@@ -68,7 +71,7 @@ class SqliteDatabase:
         self._path = path
         self._seconds = seconds
         self._plans = {
-            q.name: _Plan(q.name, q.params, *_timed(q), query_observer(q.name))
+            q.name: _Plan(q.name, q.params, *_statements(q), query_observer(q.name))
             for q in queries.values()
         }
         self._lock = FileLock(lock_path(path))
@@ -156,7 +159,9 @@ class SqliteDatabase:
             params[_MOMENT] = raw.moment()
         rows: list[Any] = []
         columns: tuple[Any, ...] = ()
-        for sql in plan.sql:
+        for sql, needed in plan.statements:
+            if needed is not None and params[needed] is None:
+                continue
             cursor = raw.execute(sql, params)
             if cursor.description is not None:
                 columns, rows = cursor.description, cursor.fetchall()
@@ -253,12 +258,21 @@ class SqliteDatabase:
         self._lock.release()
 
 
-def _timed(query: Query) -> tuple[tuple[str, ...], bool]:
-    """The statements of ``query`` with ``now()`` as a parameter, and whether there is any:
-    to call back into Python for it costs a third of a write's statements."""
+def _statements(query: Query) -> tuple[tuple[tuple[str, str | None], ...], bool]:
+    """The statements of ``query`` as they are run, each with the parameter that it needs, and
+    whether they are timed.
+
+    ``now()`` becomes a parameter: to call back into Python for it costs a third of a write. An
+    INSERT or DELETE that asks for ``AND :name IS NOT NULL`` is left out where that is NULL.
+    """
     sql = [statement.sql for statement in query.statements]
-    timed = tuple(text.replace("now()", f":{_MOMENT}") for text in sql)
-    return timed, timed != tuple(sql)
+    timed = [text.replace("now()", f":{_MOMENT}") for text in sql]
+    return tuple((text, _needed(text)) for text in timed), timed != sql
+
+
+def _needed(sql: str) -> str | None:
+    asked = _NEEDED.search(sql) if sql.startswith(("INSERT", "DELETE")) else None
+    return asked[1] if asked else None
 
 
 def _usable(connection: aiosqlite.Connection) -> bool:

@@ -72,6 +72,7 @@ class Running:
         self.message_id = started.message_id
         self.live = live
         self.stored_end = 0
+        self.chunked = False
         self.stop: ReplyStatus | None = None
         self.lost = False
         self.reading = False
@@ -311,6 +312,7 @@ class Replies:
                     content=content,
                     metadata=metadata,
                     feedback=self._feedback(running, status, metadata),
+                    chunked=running.chunked,
                 )
                 break
             except OperatorError as error:
@@ -372,6 +374,7 @@ class Replies:
                 ReplyChunk(running.reply_id, running.stored_end, live.text_from(running.stored_end))
             )
             taken.append((running, live.ends["text"]))
+            running.chunked = True
         if not chunks:
             return
         kept = await self._chunks.append(self.pod_id, chunks)

@@ -213,8 +213,12 @@ class MessageStore:
         content: str,
         metadata: Json,
         feedback: Feedback | None,
+        chunked: bool = True,
     ) -> Ended | None:
-        """Store a reply's whole text and last state; None where this pod does not own it."""
+        """Store a reply's whole text and last state; None where this pod does not own it.
+
+        ``chunked`` says that some of its text may have been stored before.
+        """
         rows = await self._db.write(
             "reply_finish",
             Ended,
@@ -230,6 +234,7 @@ class MessageStore:
             latency_ms=feedback.latency_ms if feedback else None,
             tokens_used=feedback.tokens_used if feedback else None,
             error_message=feedback.error_message if feedback else None,
+            chunked=True if chunked else None,
         )
         return rows[0] if rows else None
 
