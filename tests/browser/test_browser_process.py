@@ -153,7 +153,9 @@ async def test_chromium_knows_no_secret_and_its_files_go_with_it(
     process: Process,
 ) -> None:
     members = family(process.pid)
-    browser = next(p for p, line in members.items() if "--headless" in line)
+    browser = next(
+        p for p, line in members.items() if "--user-data-dir" in line and "--type=" not in line
+    )
     environ = Path(f"/proc/{browser}/environ").read_bytes().split(b"\0")
     assert not [entry for entry in environ if b"the-token" in entry]
     folder = Path(next(e for e in environ if e.startswith(b"TMPDIR=")).decode().partition("=")[2])
@@ -309,6 +311,24 @@ async def test_a_chromium_that_hangs_is_replaced(
     await eventually(lambda: old.pid not in processes())
 
 
+async def test_a_hung_chromium_does_not_hold_the_end_up(process: Process, site: Any) -> None:
+    hang = hanging(site).replace("pages.test", "localhost")
+    members = family(process.pid)
+    browser = next(
+        p for p, line in members.items() if "--user-data-dir" in line and "--type=" not in line
+    )
+    seen = len(site.seen)
+    async with aiohttp.ClientSession() as session:
+        pending = asyncio.create_task(_status(post(session, process, hang)))
+        await eventually(lambda: len(site.seen) > seen)
+        os.kill(browser, signal.SIGSTOP)
+        process.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(25):
+            assert await pending == 503
+            assert await process.process.wait() == 0
+    await eventually(lambda: not set(members) & set(processes()), 5)
+
+
 @pytest.mark.timeout(400)
 async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
     """All kinds of pages; no process, file, context, proxy or task is left of them."""
@@ -328,14 +348,18 @@ async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
         for start in range(0, count, 8):
             await asyncio.gather(*(service.visit(r) for r in requests[start : start + 8]))
 
-    async def settled() -> tuple[int, int]:
-        """Processes and open files when Chromium has put away what it had."""
-        least = (10**6, 10**6)
+    def left() -> tuple[int, int, int]:
+        """Processes, open files and tasks."""
+        members = list(family(os.getpid()))
+        return len(members), open_files(members), len(asyncio.all_tasks())
+
+    async def settled() -> tuple[int, int, int]:
+        """The least of each, while Chromium puts away what it had."""
+        looks = []
         for _ in range(15):
-            members = family(os.getpid())
-            least = min(least, (len(members), open_files(list(members))))
+            looks.append(left())
             await asyncio.sleep(0.2)
-        return least
+        return min(n for n, _, _ in looks), min(n for _, n, _ in looks), min(n for *_, n in looks)
 
     from operator_svc.browser_service import steps
 
@@ -343,13 +367,17 @@ async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
     try:
         await visit(24)
         before = await settled()
-        tasks = len(asyncio.all_tasks())
         await visit(200)
-        after = await settled()
     finally:
         steps.GRACE = kept
     assert service.keeper.current.browser.contexts == []
     assert service._gate.own_ports == set()
-    assert len(asyncio.all_tasks()) <= tasks
+    # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
+    after = await settled()
+    for _ in range(10):
+        if after[0] <= before[0] and after[1] <= before[1] + 5 and after[2] <= before[2]:
+            break
+        after = await settled()
     assert after[0] <= before[0], "processes"
     assert after[1] <= before[1] + 5, "open files"
+    assert after[2] <= before[2], "tasks"

@@ -38,7 +38,7 @@ HOW_TO_GET = (
 
 START_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 3.0
-ANSWER_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 15.0
 PAGE_HEAP_MIB = 512
 """What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
 

@@ -32,6 +32,7 @@ class Keeper:
         self._tasks = TaskOwner("keeper")
         self._current: Chromium | None = None
         self._ready = asyncio.Event()
+        self._closed = False
 
     @property
     def current(self) -> Chromium | None:
@@ -46,9 +47,9 @@ class Keeper:
     async def chromium(self) -> Chromium:
         """A running Chromium, after a short wait where it is just being started anew.
 
-        Raises OperatorError (browser_unavailable) where none comes up.
+        Raises OperatorError: browser_unavailable where none comes up, draining after aclose.
         """
-        while True:
+        while not self._closed:
             current = self._current
             if current is not None and not current.died.is_set():
                 return current
@@ -60,9 +61,12 @@ class Keeper:
                 raise OperatorError(
                     ErrorCode.BROWSER_UNAVAILABLE, "Chromium does not start", retry_after=10
                 ) from None
+        raise OperatorError(ErrorCode.DRAINING, "the browser service is about to stop")
 
     async def aclose(self) -> None:
         """End Chromium, and start no other."""
+        self._closed = True
+        self._ready.set()
         await self._tasks.aclose()
         current, self._current = self._current, None
         if current is not None:

@@ -22,6 +22,8 @@ from operator_svc.settings import BrowserSettings
 
 log = structlog.get_logger(__name__)
 
+DRAIN = 3.0
+"""Seconds that pages have to be closed before Chromium is ended under them."""
 TRIES = 3
 """How many Chromiums may turn out dead before a page is given up that none has opened."""
 
@@ -134,9 +136,12 @@ class BrowserService:
         self.slots.refuse_all(_draining())
         for visitor in self._visitors:
             visitor.stop(Cause.DRAINING)
+        if self._running:
+            await asyncio.wait(self._running, timeout=DRAIN)
+        # Without a Chromium, what still hangs on it ends at once.
+        await self.keeper.aclose()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._tasks.aclose()
-        await self.keeper.aclose()
         if self._system is not None:
             self._system.close()
 

@@ -18,8 +18,10 @@ from operator_svc.protocol.text import storable
 
 log = structlog.get_logger(__name__)
 
-OPEN_TIMEOUT = 15.0
-CLOSE_TIMEOUT = 5.0
+OPEN_TIMEOUT = 30.0
+CLOSE_TIMEOUT = 30.0
+"""Seconds after which Chromium is taken to hang. Long: ending it ends all other pages too, and on
+a machine with far too much to do either can take many seconds."""
 MAX_CONSOLE_LINES = 100
 MAX_CONSOLE_LINE = 1000
 
