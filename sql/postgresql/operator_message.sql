@@ -58,7 +58,7 @@ SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
     coalesce(
         (
-            SELECT json_agg(json_build_array(h.role, h.content) ORDER BY h.id DESC)
+            SELECT json_agg(json_build_object('role', h.role, 'content', h.content) ORDER BY h.id DESC)
             FROM (
                 SELECT m.id, m.role, left(m.content, :turn_chars + 1) AS content
                 FROM operator_message AS m

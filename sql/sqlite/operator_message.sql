@@ -23,7 +23,7 @@ RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
     (
-        SELECT json_group_array(json_array(h.role, h.content)) FROM (
+        SELECT json_group_array(json_object('role', h.role, 'content', h.content)) FROM (
             SELECT m.role, substr(m.content, 1, :turn_chars + 1) AS content
             FROM operator_message AS m
             WHERE

@@ -137,27 +137,31 @@ async def test_a_session_that_exists_is_not_made_twice(stores: Stores) -> None:
     assert len(await stores.messages.page("s", limit=10)) == 4
 
 
+def turns(started: Started) -> list[tuple[str, str]]:
+    return [(turn["role"], turn["content"]) for turn in started.said]
+
+
 async def test_a_start_brings_what_was_said(stores: Stores) -> None:
     first = await stores.new("s")
     assert first.said is None
     second = await stores.more("s")
     assert second is not None
-    assert second.said == [["user", "good morning"]], "a reply that is being written is no word"
+    assert turns(second) == [("user", "good morning")], "a reply that is being written is no word"
     await stores.finish("s", first.reply_id)
     await stores.finish("s", second.reply_id, status=ReplyStatus.FAILED)
     third = await stores.more("s")
     assert third is not None
-    assert third.said == [
-        ["user", "and now"],
-        ["assistant", "it is done"],
-        ["user", "good morning"],
+    assert turns(third) == [
+        ("user", "and now"),
+        ("assistant", "it is done"),
+        ("user", "good morning"),
     ]
     bounded = await stores.more("s", turns=1, turn_chars=3)
     assert bounded is not None
-    assert bounded.said == [["user", "and "]], "one character more shows that it is longer"
+    assert turns(bounded) == [("user", "and ")], "one character more shows that it is longer"
     silent = await stores.more("s", turns=0)
     assert silent is not None
-    assert silent.said == []
+    assert turns(silent) == []
 
 
 async def test_a_key_stands_for_one_chat(stores: Stores) -> None:

@@ -153,6 +153,8 @@ def sqlite_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sqlite_value(value: Any) -> Any:
+    if type(value) is dict or type(value) is list:
+        return _ENCODER.encode(value).decode()
     if isinstance(value, dt.datetime):
         return utc_text(value)
     if isinstance(value, AsJson):

@@ -154,9 +154,10 @@ class SqliteDatabase:
 
     def _run(self, raw: Raw, plan: _Plan, read: Reader[R], params: dict[str, Any]) -> list[R]:
         """All statements of ``plan``; the rows of the last one that has columns."""
-        raw.begin_unit()
         if plan.timed:
             params[_MOMENT] = raw.moment()
+        else:
+            raw.begin_unit()
         rows: list[Any] = []
         columns: tuple[Any, ...] = ()
         for sql, needed in plan.statements:

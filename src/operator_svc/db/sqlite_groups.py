@@ -50,8 +50,9 @@ class Raw(sqlite3.Connection):
         self._moment = None
 
     def moment(self) -> str:
-        """What ``now()`` is in this unit."""
-        return self._now()
+        """What ``now()`` is in a unit that begins here."""
+        self._moment = dt.datetime.now(dt.UTC)
+        return self._moment.isoformat(timespec="microseconds")[:26] + "Z"
 
     def _now(self, seconds: float = 0.0) -> str:
         if self._moment is None:

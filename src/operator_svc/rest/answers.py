@@ -74,7 +74,7 @@ def _tell_rates(headers: CIMultiDict[str], call: Call) -> None:
     for name, limit, key in call.rates or ():
         left = limit.left(key)
         refill = math.ceil((limit.rate - left) * limit.per / limit.rate)
-        policies.append(f'"{name}";q={limit.rate};w={limit.per:g}')
+        policies.append(f'"{name}";{limit.policy}')
         states.append(f'"{name}";r={math.floor(left)};t={refill}')
     headers["RateLimit-Policy"] = ", ".join(policies)
     headers["RateLimit"] = ", ".join(states)

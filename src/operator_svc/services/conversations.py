@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -230,7 +229,7 @@ class Conversations:
     ) -> list[dict[str, str]]:
         """Earlier messages as far as they fit: the client's own where it brought some."""
         if chat.history is not None:
-            return self._bounded([(turn.role, turn.content) for turn in reversed(chat.history)])
+            return self._bounded([_turn(t.role, t.content) for t in reversed(chat.history)])
         if new or not self._history_messages or not self._history_chars:
             return []
         if started.said is not None:
@@ -239,17 +238,17 @@ class Conversations:
             session_id, before=started.message_id, limit=self._history_messages
         )
         return self._bounded(
-            [(row.role, row.content) for row in rows if row.content and row.status in _SAID]
+            [_turn(row.role, row.content) for row in rows if row.content and row.status in _SAID]
         )
 
-    def _bounded(self, newest_first: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-        room = self._history_chars
-        kept: list[dict[str, str]] = []
-        for role, content in newest_first[: self._history_messages]:
-            if len(content) > room:
+    def _bounded(self, newest_first: list[dict[str, str]]) -> list[dict[str, str]]:
+        kept = newest_first[: self._history_messages]
+        length = 0
+        for place, turn in enumerate(kept):
+            length += len(turn["content"])
+            if length > self._history_chars:
+                del kept[place:]
                 break
-            room -= len(content)
-            kept.append({"role": role, "content": content})
         kept.reverse()
         return kept
 
@@ -382,6 +381,10 @@ class _EndWaiter:
             event.event in names.REPLY_ENDINGS and event.data["reply_id"] == self._reply_id
         ):
             self._ended.set()
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 def _message_metadata(chat: Chat) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from msgspec import UNSET
 
-from operator_svc.models import Record
 from operator_svc.protocol import events as names
 from operator_svc.protocol.frames import Delta, EventFrame, Snapshot, encode
 from operator_svc.services.outbox import Outbox
@@ -23,20 +22,33 @@ from operator_svc.stores.events import EventRow
 Kind = Literal["text", "reasoning"]
 
 
-class LiveEvent(Record, frozen=True):
-    """An event on its way to clients: the frame is encoded once for all of them."""
+class LiveEvent:
+    """An event on its way to clients. Its frame is encoded once for all of them, and only when
+    somebody is there to be shown it."""
 
-    seq: int
-    event: str
-    data: dict[str, Any]
-    frame: bytes
+    __slots__ = ("_encoded", "_frame", "data", "event", "seq")
+
+    def __init__(self, seq: int, frame: EventFrame) -> None:
+        self.seq = seq
+        self.event = frame.event
+        self.data: dict[str, Any] = frame.data
+        self._frame = frame
+        self._encoded: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes that clients get."""
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._encoded = encode(self._frame)
+        return encoded
 
     @classmethod
     def make(
         cls, session_id: str, seq: int, event: str, ts: datetime, data: dict[str, Any]
     ) -> LiveEvent:
-        frame = EventFrame(seq=seq, event=event, session_id=session_id, ts=ts, data=data)
-        return cls(seq, event, data, encode(frame))
+        """An event by its parts."""
+        return cls(seq, EventFrame(seq=seq, event=event, session_id=session_id, ts=ts, data=data))
 
     @classmethod
     def of_row(cls, row: EventRow) -> LiveEvent:

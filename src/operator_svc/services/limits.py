@@ -20,6 +20,7 @@ class RateLimit:
     ) -> None:
         self.rate = rate
         self.per = per
+        self.policy = f"q={rate};w={per:g}"
         self._what = what
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()

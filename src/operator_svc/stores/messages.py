@@ -21,8 +21,8 @@ class KeyTakenError(Exception):
 class Started(Record, frozen=True):
     """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
 
-    ``said`` is what was said before in the session, newest first, role and content of each;
-    None where the write did not ask.
+    ``said`` is what was said before in the session, newest first, each with its ``role`` and
+    ``content``; None where the write did not ask.
     """
 
     message_id: int
