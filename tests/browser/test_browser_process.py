@@ -1,14 +1,12 @@
-"""The process: its start and end, its Chromium's deaths, and what it leaves behind: nothing."""
+"""The process: how it starts and ends, and that nothing outlives it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,95 +14,24 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from operator_svc.browser_service.bodies import NavigateRequest
 from operator_svc.browser_service.chromium import find_executable, sandboxed
-from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.errors import ConfigurationError
 from operator_svc.settings import BrowserSettings
+from tests.browser.processes import (
+    Process,
+    eventually,
+    family,
+    hanging,
+    launch,
+    post,
+    processes,
+    status_of,
+)
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(120),
 ]
-
-
-def processes() -> dict[int, tuple[int, str]]:
-    """All processes of the machine: parent and command line by process id."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text()
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue  # it ended meanwhile
-            state, parent = status.rpartition(")")[2].split()[:2]
-            if state != "Z":
-                found[int(folder.name)] = (int(parent), line)
-    return found
-
-
-def family(pid: int) -> dict[int, str]:
-    """The command lines of ``pid`` and all that it has started."""
-    everything = processes()
-    members = {pid}
-    while more := {p for p, (parent, _) in everything.items() if parent in members} - members:
-        members |= more
-    return {p: everything[p][1] for p in members if p in everything}
-
-
-def open_files(pids: list[int]) -> int:
-    """How many files these processes have open."""
-    total = 0
-    for pid in pids:
-        try:
-            total += len(os.listdir(f"/proc/{pid}/fd"))
-        except OSError:
-            continue
-    return total
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
-
-
-class Process:
-    """``operator-browser`` as a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.url = ""
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    async def ready(self) -> None:
-        """Wait for the log line that says where it listens."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(30):
-            async for line in self.process.stdout:
-                event = json.loads(line)
-                if event["event"] == "ready":
-                    self.url = event["url"]
-                    return
-        raise AssertionError("it ended before it was ready")
-
-
-async def launch(**environ: str) -> Process:
-    """Start ``operator-browser`` with these settings."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPERATOR_", "BROWSER_"))}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "operator_svc.browser_service",
-        env={**kept, "BROWSER_PORT": "0", "BROWSER_TOKEN": "the-token", **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    return Process(process)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -120,12 +47,6 @@ async def process() -> AsyncIterator[Process]:
         await started.process.communicate()
 
 
-def post(session: aiohttp.ClientSession, process: Process, url: str) -> Any:
-    return session.post(
-        f"{process.url}/navigate", json={"url": url}, headers={"X-VX11-Token": "the-token"}
-    )
-
-
 async def test_it_serves_and_ends_on_sigterm_with_all_it_started(
     process: Process, site: Any
 ) -> None:
@@ -133,7 +54,7 @@ async def test_it_serves_and_ends_on_sigterm_with_all_it_started(
     members = family(process.pid)
     assert any("chrom" in line for line in members.values())
     async with aiohttp.ClientSession() as session:
-        pending = asyncio.create_task(_status(post(session, process, hang)))
+        pending = asyncio.create_task(status_of(post(session, process, hang)))
         await eventually(lambda: bool(site.seen))
         began = time.monotonic()
         process.process.send_signal(signal.SIGTERM)
@@ -141,12 +62,6 @@ async def test_it_serves_and_ends_on_sigterm_with_all_it_started(
         assert await process.process.wait() == 0
         assert time.monotonic() - began < 8
     await eventually(lambda: not set(members) & set(processes()), 3)
-
-
-async def _status(request: Any) -> int:
-    async with request as response:
-        await response.read()
-        return int(response.status)
 
 
 async def test_chromium_knows_no_secret_and_its_files_go_with_it(
@@ -244,73 +159,6 @@ async def test_chromium_is_found_by_setting_and_on_path(tmp_path: Path) -> None:
         find_executable(BrowserSettings(executable="chromium-of-dreams"))
 
 
-def hanging(site: Any) -> str:
-    return str(site.on(lambda request: site.hold.wait()))
-
-
-@pytest.mark.parametrize("victim", ["chromium", "driver"])
-async def test_a_death_is_repaired_and_the_queue_goes_on(
-    victim: str, service: Any, site: Any
-) -> None:
-    url = hanging(site)
-    seen = len(site.seen)
-    open_pages = [
-        asyncio.create_task(service.visit(NavigateRequest(url=url)))
-        for _ in range(service.slots.taken, 4)
-    ]
-    queued = [
-        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
-        for _ in range(6)
-    ]
-    await eventually(lambda: len(site.seen) >= seen + 4)
-    old = service.keeper.current
-    if victim == "chromium":
-        os.kill(old.pid, signal.SIGKILL)
-    else:
-        mine = family(os.getpid())
-        drivers = [p for p, line in mine.items() if "run-driver" in line]
-        assert len(drivers) == 1
-        os.kill(drivers[0], signal.SIGKILL)
-    for failure in await asyncio.gather(*open_pages, return_exceptions=True):
-        assert isinstance(failure, OperatorError)
-        assert failure.code is ErrorCode.BROWSER_UNAVAILABLE
-        assert failure.retry_after == 1
-        assert "Chromium died under the page" in failure.detail
-        assert failure.extra == {"cause": "died"}
-    answers = await asyncio.gather(*queued)
-    assert [answer.text for answer in answers] == ["queued"] * 6
-    assert service.keeper.current is not old
-    await eventually(lambda: old.pid not in processes())
-
-
-async def test_an_idle_death_is_repaired_before_the_next_page(service: Any, site: Any) -> None:
-    old = service.keeper.current
-    os.kill(old.pid, signal.SIGKILL)
-    await eventually(lambda: old.died.is_set())
-    answer = await service.visit(NavigateRequest(url=site.page("<p>next")))
-    assert answer.text == "next"
-    drivers = [p for p, line in family(os.getpid()).items() if "run-driver" in line]
-    os.kill(drivers[0], signal.SIGKILL)
-    answer = await service.visit(NavigateRequest(url=site.page("<p>again")))
-    assert answer.text == "again"
-
-
-async def test_a_chromium_that_hangs_is_replaced(
-    service: Any, site: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from operator_svc.browser_service import tab
-
-    monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
-    old = service.keeper.current
-    os.kill(old.pid, signal.SIGSTOP)
-    answers = await asyncio.gather(
-        *(service.visit(NavigateRequest(url=site.page("<p>x"))) for _ in range(6))
-    )
-    assert [answer.text for answer in answers] == ["x"] * 6
-    assert service.keeper.current is not old
-    await eventually(lambda: old.pid not in processes())
-
-
 async def test_a_hung_chromium_does_not_hold_the_end_up(process: Process, site: Any) -> None:
     hang = hanging(site).replace("pages.test", "localhost")
     members = family(process.pid)
@@ -319,7 +167,7 @@ async def test_a_hung_chromium_does_not_hold_the_end_up(process: Process, site: 
     )
     seen = len(site.seen)
     async with aiohttp.ClientSession() as session:
-        pending = asyncio.create_task(_status(post(session, process, hang)))
+        pending = asyncio.create_task(status_of(post(session, process, hang)))
         await eventually(lambda: len(site.seen) > seen)
         os.kill(browser, signal.SIGSTOP)
         process.process.send_signal(signal.SIGTERM)
@@ -327,57 +175,3 @@ async def test_a_hung_chromium_does_not_hold_the_end_up(process: Process, site: 
             assert await pending == 503
             assert await process.process.wait() == 0
     await eventually(lambda: not set(members) & set(processes()), 5)
-
-
-@pytest.mark.timeout(400)
-async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
-    """All kinds of pages; no process, file, context, proxy or task is left of them."""
-    kinds = [
-        NavigateRequest(url=site.page("<p>x")),
-        NavigateRequest(url=site.page("<p>x<iframe srcdoc='y'></iframe>"), script="1"),
-        NavigateRequest(url="http://10.0.0.1/"),
-        NavigateRequest(url=hanging(site), timeout_ms=50),
-        NavigateRequest(url=site.page("<script>new Worker('data:,1')</script>")),
-        NavigateRequest(url="file:///etc/passwd"),
-        NavigateRequest(url="http://nowhere.test/"),
-        NavigateRequest(url=site.page("<p>x<script>while (1) {}</script>"), timeout_ms=50),
-    ]
-
-    async def visit(count: int) -> None:
-        requests = [kinds[number % len(kinds)] for number in range(count)]
-        for start in range(0, count, 8):
-            await asyncio.gather(*(service.visit(r) for r in requests[start : start + 8]))
-
-    def left() -> tuple[int, int, int]:
-        """Processes, open files and tasks."""
-        members = list(family(os.getpid()))
-        return len(members), open_files(members), len(asyncio.all_tasks())
-
-    async def settled() -> tuple[int, int, int]:
-        """The least of each, while Chromium puts away what it had."""
-        looks = []
-        for _ in range(15):
-            looks.append(left())
-            await asyncio.sleep(0.2)
-        return min(n for n, _, _ in looks), min(n for _, n, _ in looks), min(n for *_, n in looks)
-
-    from operator_svc.browser_service import steps
-
-    steps.GRACE, kept = 0.3, steps.GRACE
-    try:
-        await visit(24)
-        before = await settled()
-        await visit(200)
-    finally:
-        steps.GRACE = kept
-    assert service.keeper.current.browser.contexts == []
-    assert service._gate.own_ports == set()
-    # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
-    after = await settled()
-    for _ in range(10):
-        if after[0] <= before[0] and after[1] <= before[1] + 5 and after[2] <= before[2]:
-            break
-        after = await settled()
-    assert after[0] <= before[0], "processes"
-    assert after[1] <= before[1] + 5, "open files"
-    assert after[2] <= before[2], "tasks"

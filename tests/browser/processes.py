@@ -1,0 +1,109 @@
+"""Processes of the machine, and ``operator-browser`` as one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """All processes of the machine: parent and command line by process id."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "stat").read_text()
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended meanwhile
+            state, parent = status.rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(folder.name)] = (int(parent), line)
+    return found
+
+
+def family(pid: int) -> dict[int, str]:
+    """The command lines of ``pid`` and all that it has started."""
+    everything = processes()
+    members = {pid}
+    while more := {p for p, (parent, _) in everything.items() if parent in members} - members:
+        members |= more
+    return {p: everything[p][1] for p in members if p in everything}
+
+
+def open_files(pids: list[int]) -> int:
+    """How many files these processes have open."""
+    total = 0
+    for pid in pids:
+        try:
+            total += len(os.listdir(f"/proc/{pid}/fd"))
+        except OSError:
+            continue
+    return total
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+class Process:
+    """``operator-browser`` as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def ready(self) -> None:
+        """Wait for the log line that says where it listens."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(30):
+            async for line in self.process.stdout:
+                event = json.loads(line)
+                if event["event"] == "ready":
+                    self.url = event["url"]
+                    return
+        raise AssertionError("it ended before it was ready")
+
+
+async def launch(**environ: str) -> Process:
+    """Start ``operator-browser`` with these settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPERATOR_", "BROWSER_"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "operator_svc.browser_service",
+        env={**kept, "BROWSER_PORT": "0", "BROWSER_TOKEN": "the-token", **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    return Process(process)
+
+
+def post(session: aiohttp.ClientSession, process: Process, url: str) -> Any:
+    return session.post(
+        f"{process.url}/navigate", json={"url": url}, headers={"X-VX11-Token": "the-token"}
+    )
+
+
+async def status_of(request: Any) -> int:
+    async with request as response:
+        await response.read()
+        return int(response.status)
+
+
+def hanging(site: Any) -> str:
+    return str(site.on(lambda request: site.hold.wait()))

@@ -1,0 +1,142 @@
+"""Chromium dies, hangs and forgets: it is repaired, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from operator_svc.browser_service.bodies import NavigateRequest
+from operator_svc.errors import ErrorCode, OperatorError
+from tests.browser.processes import (
+    eventually,
+    family,
+    hanging,
+    open_files,
+    processes,
+)
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(120),
+]
+
+
+@pytest.mark.parametrize("victim", ["chromium", "driver"])
+async def test_a_death_is_repaired_and_the_queue_goes_on(
+    victim: str, service: Any, site: Any
+) -> None:
+    url = hanging(site)
+    seen = len(site.seen)
+    open_pages = [
+        asyncio.create_task(service.visit(NavigateRequest(url=url)))
+        for _ in range(service.slots.taken, 4)
+    ]
+    queued = [
+        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
+        for _ in range(6)
+    ]
+    await eventually(lambda: len(site.seen) >= seen + 4)
+    old = service.keeper.current
+    if victim == "chromium":
+        os.kill(old.pid, signal.SIGKILL)
+    else:
+        mine = family(os.getpid())
+        drivers = [p for p, line in mine.items() if "run-driver" in line]
+        assert len(drivers) == 1
+        os.kill(drivers[0], signal.SIGKILL)
+    for failure in await asyncio.gather(*open_pages, return_exceptions=True):
+        assert isinstance(failure, OperatorError)
+        assert failure.code is ErrorCode.BROWSER_UNAVAILABLE
+        assert failure.retry_after == 1
+        assert "Chromium died under the page" in failure.detail
+        assert failure.extra == {"cause": "died"}
+    answers = await asyncio.gather(*queued)
+    assert [answer.text for answer in answers] == ["queued"] * 6
+    assert service.keeper.current is not old
+    await eventually(lambda: old.pid not in processes())
+
+
+async def test_an_idle_death_is_repaired_before_the_next_page(service: Any, site: Any) -> None:
+    old = service.keeper.current
+    os.kill(old.pid, signal.SIGKILL)
+    await eventually(lambda: old.died.is_set())
+    answer = await service.visit(NavigateRequest(url=site.page("<p>next")))
+    assert answer.text == "next"
+    drivers = [p for p, line in family(os.getpid()).items() if "run-driver" in line]
+    os.kill(drivers[0], signal.SIGKILL)
+    answer = await service.visit(NavigateRequest(url=site.page("<p>again")))
+    assert answer.text == "again"
+
+
+async def test_a_chromium_that_hangs_is_replaced(
+    service: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from operator_svc.browser_service import tab
+
+    monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
+    old = service.keeper.current
+    os.kill(old.pid, signal.SIGSTOP)
+    answers = await asyncio.gather(
+        *(service.visit(NavigateRequest(url=site.page("<p>x"))) for _ in range(6))
+    )
+    assert [answer.text for answer in answers] == ["x"] * 6
+    assert service.keeper.current is not old
+    await eventually(lambda: old.pid not in processes())
+
+
+@pytest.mark.timeout(400)
+async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
+    """All kinds of pages; no process, file, context, proxy or task is left of them."""
+    kinds = [
+        NavigateRequest(url=site.page("<p>x")),
+        NavigateRequest(url=site.page("<p>x<iframe srcdoc='y'></iframe>"), script="1"),
+        NavigateRequest(url="http://10.0.0.1/"),
+        NavigateRequest(url=hanging(site), timeout_ms=50),
+        NavigateRequest(url=site.page("<script>new Worker('data:,1')</script>")),
+        NavigateRequest(url="file:///etc/passwd"),
+        NavigateRequest(url="http://nowhere.test/"),
+        NavigateRequest(url=site.page("<p>x<script>while (1) {}</script>"), timeout_ms=50),
+    ]
+
+    async def visit(count: int) -> None:
+        requests = [kinds[number % len(kinds)] for number in range(count)]
+        for start in range(0, count, 8):
+            await asyncio.gather(*(service.visit(r) for r in requests[start : start + 8]))
+
+    def left() -> tuple[int, int, int]:
+        """Processes, open files and tasks."""
+        members = list(family(os.getpid()))
+        return len(members), open_files(members), len(asyncio.all_tasks())
+
+    async def settled() -> tuple[int, int, int]:
+        """The least of each, while Chromium puts away what it had."""
+        looks = []
+        for _ in range(15):
+            looks.append(left())
+            await asyncio.sleep(0.2)
+        return min(n for n, _, _ in looks), min(n for _, n, _ in looks), min(n for *_, n in looks)
+
+    from operator_svc.browser_service import steps
+
+    steps.GRACE, kept = 0.3, steps.GRACE
+    try:
+        await visit(24)
+        before = await settled()
+        await visit(200)
+    finally:
+        steps.GRACE = kept
+    assert service.keeper.current.browser.contexts == []
+    assert service._gate.own_ports == set()
+    # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
+    after = await settled()
+    for _ in range(10):
+        if after[0] <= before[0] and after[1] <= before[1] + 5 and after[2] <= before[2]:
+            break
+        after = await settled()
+    assert after[0] <= before[0], "processes"
+    assert after[1] <= before[1] + 5, "open files"
+    assert after[2] <= before[2], "tasks"
