@@ -8,7 +8,7 @@ without a request, so that many slow or silent clients do not keep others out.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -60,8 +60,7 @@ class Connection(RequestHandler):
             _refused.labels("full").inc()
             self._manager = None
             self._force_close = True
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(_busy())
+            cast(asyncio.Transport, transport).write(_busy())  # uvloop's is none by its class
             transport.close()
             return
         super().connection_made(transport)
