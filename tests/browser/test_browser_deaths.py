@@ -80,9 +80,12 @@ async def test_a_chromium_that_hangs_is_replaced(
     monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
     old = service.keeper.current
     os.kill(old.pid, signal.SIGSTOP)
-    answers = await asyncio.gather(
-        *(service.visit(NavigateRequest(url=site.page("<p>x"))) for _ in range(6))
-    )
+    tasks = [
+        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
+    ]
+    await eventually(old.died.is_set)
+    monkeypatch.undo()
+    answers = await asyncio.gather(*tasks)
     assert [answer.text for answer in answers] == ["x"] * 6
     assert service.keeper.current is not old
     await eventually(lambda: old.pid not in processes())
