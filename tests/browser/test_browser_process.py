@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -79,6 +80,23 @@ async def test_chromium_knows_no_secret_and_its_files_go_with_it(
     process.process.terminate()
     await process.process.wait()
     assert not folder.exists()
+
+
+async def test_folders_of_killed_services_are_put_away(tmp_path: Path) -> None:
+    gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await gone.wait()
+    kept = [tmp_path / f"operator-browser-{os.getpid()}-x", tmp_path / "operator-browser-other-x"]
+    dead = tmp_path / f"operator-browser-{gone.pid}-x"
+    for folder in (*kept, dead):
+        folder.mkdir()
+    started = await launch(TMPDIR=str(tmp_path))
+    try:
+        await started.ready()
+        assert not dead.exists()
+        assert all(folder.exists() for folder in kept)
+    finally:
+        started.process.terminate()
+        await started.process.communicate()
 
 
 async def test_sandbox_is_on_unless_root_or_switched_off(

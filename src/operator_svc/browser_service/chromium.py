@@ -42,6 +42,7 @@ ANSWER_TIMEOUT = 15.0
 PAGE_HEAP_MIB = 512
 """What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
 
+_FOLDER = "operator-browser-"
 _PASSED_ON = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
 
 FLAGS = (
@@ -118,7 +119,8 @@ class Chromium:
         if not sandboxed(settings):
             log.warning("chromium runs without its sandbox", root=os.geteuid() == 0)
         # A folder of our own for all that both write: a killed driver does not clean up.
-        folder = Path(tempfile.mkdtemp(prefix="operator-browser-"))
+        _remove_folders_of_the_dead()
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 with _temporary_files_in(folder):
@@ -195,6 +197,20 @@ class Chromium:
         if self.pid is not None and not self._ended:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+
+def _remove_folders_of_the_dead() -> None:
+    """Put away what services left here that were killed; each folder names its process."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if not owner.isdecimal():
+            continue
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            continue  # it lives, and is somebody else's
 
 
 @contextmanager
