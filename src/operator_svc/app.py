@@ -20,6 +20,7 @@ from operator_svc.peers.browser import make_browser
 from operator_svc.peers.neighbours import make_neighbours
 from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.rest.server import Server
+from operator_svc.services import loop_lag
 from operator_svc.services.browser_tasks import BrowserTasks
 from operator_svc.services.browser_worker import BrowserWorker
 from operator_svc.services.conversations import Conversations
@@ -200,6 +201,7 @@ class Operator:
         self.live.start()
         self.browser_tasks.start()
         every = self.settings.tick
+        self.tasks.start(loop_lag.watch(), "loop-lag")
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
         self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
         self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
@@ -229,7 +231,7 @@ class Operator:
         self._others_acted.set()
 
     def _news(self, session_ids: Collection[str] | None) -> None:
-        self.live.refresh(session_ids)
+        self.live.heard(session_ids)
         if session_ids is None or not self.replies.sessions().isdisjoint(session_ids):
             self._others_acted.set()
 

@@ -6,6 +6,7 @@ for each, took a twentieth of a chat.
 
 from __future__ import annotations
 
+import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -19,6 +20,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+from operator_svc import __version__
 
 
 class Counter(prometheus_client.Counter):
@@ -60,8 +63,24 @@ DB_QUERY_SECONDS = Histogram(
 )
 DB_POOL_WAIT_SECONDS = Histogram(
     "operator_db_pool_wait_seconds",
-    "Time that a call waited for a database connection to become free; not kept where none.",
+    "Time that a call waited for a free database connection; not kept where one was free.",
     buckets=_DB_BUCKETS,
+)
+
+
+BUILD_INFO = Gauge(
+    "operator_build_info", "1, with what runs here by its labels.", ["version", "python"]
+)
+BUILD_INFO.labels(__version__, platform.python_version()).set(1)
+EVENT_LOOP_LAG_SECONDS = Histogram(
+    "operator_event_loop_lag_seconds",
+    "How much later than due the event loop came to a timer of its own, four times a second.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+BREAKER_STATE = Gauge(
+    "operator_breaker_state",
+    "1 for the state that the circuit breaker of a neighbour is in, 0 for the others.",
+    ["peer", "state"],
 )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
+from operator_svc import telemetry
 from operator_svc.models import ReplyStatus
+from operator_svc.peers.breaker import State
 from tests.architecture.ci import helper
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +29,10 @@ TARGET_LABELS = {"job", "pod", "le"}
 WORDS = {"sum", "rate", "by", "increase", "histogram_quantile", "topk", "on", "ignoring"}
 """Of the query language, as far as it is used here."""
 
-KNOWN_VALUES = {("operator_replies", "status"): {str(status) for status in ReplyStatus}}
+KNOWN_VALUES = {
+    ("operator_replies", "status"): {str(status) for status in ReplyStatus},
+    ("operator_breaker_state", "state"): set(get_args(State)),
+}
 
 
 def metrics() -> dict[str, Any]:
@@ -72,6 +78,13 @@ def test_what_an_expression_names_exists(expression: str) -> None:
         for label, value in re.findall(r'(\w+)="([^"]*)"', expression):
             values = KNOWN_VALUES.get((metric, label))
             assert values is None or value in values
+
+
+def test_every_metric_is_set_somewhere() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src" / "operator_svc").rglob("*.py"))
+    names = {n for n, metric in vars(telemetry).items() if isinstance(metric, MetricWrapperBase)}
+    assert len(names) > 20
+    assert [name for name in sorted(names) if len(re.findall(rf"\b{name}\b", source)) < 2] == []
 
 
 def test_every_metric_has_our_prefix() -> None:

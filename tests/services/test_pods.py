@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
@@ -318,6 +319,7 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
     accepted = await chat(one, session_id="s")
     shared.switch.say("before")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "before")
+    lost = REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
     async with two.database.transaction() as tx:
         await tx.execute(
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
@@ -329,6 +331,7 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
     assert len(one.replies) == 0
+    assert REGISTRY.get_sample_value("operator_leases_lost_total") == lost + 1
     fresh = await chat(one, session_id="s")
     shared.switch.pieces = asyncio.Queue()
     assert fresh.running is not None
@@ -435,15 +438,45 @@ async def test_a_slow_reader_delays_nobody(pods: Pods) -> None:
     assert back.texts == quick.texts
 
 
+async def test_the_delay_of_news_from_another_pod_is_measured(shared: Pods) -> None:
+    def measured(what: str) -> float:
+        return REGISTRY.get_sample_value(f"operator_bus_delay_seconds_{what}") or 0.0
+
+    one, two = await shared.start(), await shared.start()
+    count, took = measured("count"), measured("sum")
+    begun = time.monotonic()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("news", end=True)
+    await reader.until(lambda: accepted.reply_id in reader.ended)
+    await asyncio.sleep(0.05)
+    new = measured("count") - count
+    assert 1 <= new <= 8
+    assert 0 < measured("sum") - took < (time.monotonic() - begun) * new
+
+
+async def test_own_news_have_no_delay_of_the_bus(shared: Pods) -> None:
+    one = await shared.start()
+    before = REGISTRY.get_sample_value("operator_bus_delay_seconds_count") or 0.0
+    reader = await watch(one, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("own news", end=True)
+    await reader.until(lambda: accepted.reply_id in reader.ended)
+    await asyncio.sleep(0.3)
+    assert REGISTRY.get_sample_value("operator_bus_delay_seconds_count") == before
+
+
 async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None:
     one, two = await shared.start(), await shared.start()
     reader = await watch(two, "s")
     one.bus.announce = lambda session_id: None  # type: ignore[method-assign]
+    repaired = REGISTRY.get_sample_value("operator_poll_repairs_total") or 0.0
     accepted = await chat(one, session_id="s")
     shared.switch.say("hello")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello", within=3)
     shared.switch.say(end=True)
     await reader.until(lambda: bool(reader.ended), within=3)
+    assert (REGISTRY.get_sample_value("operator_poll_repairs_total") or 0.0) > repaired
 
 
 async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> None:

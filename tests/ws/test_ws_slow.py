@@ -28,6 +28,7 @@ def metric(name: str) -> float:
 
 
 async def test_pieces_for_a_slow_reader_are_merged(service: Service) -> None:
+    merged = metric("operator_merged_deltas_total")
     slow = await LazyClient.connect(service)
     quick = await service.ready()
     ids = await quick.chat()
@@ -43,6 +44,7 @@ async def test_pieces_for_a_slow_reader_are_merged(service: Service) -> None:
         await slow.read()
     deltas = [f for f in slow.frames if f["type"] == "delta"]
     assert len(deltas) < 110
+    assert metric("operator_merged_deltas_total") >= merged + 110 - len(deltas)
     assert "".join(d["content"] for d in deltas) == PIECE * 110 + "end"
     assert slow.view.texts == quick.view.texts == {ids["reply_id"]: PIECE * 110 + "end"}
     await slow.ws.close()

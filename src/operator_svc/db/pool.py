@@ -62,8 +62,10 @@ class Pool(Generic[C]):
             self._open += 1
             return await self._fill(deadline)
         started = perf_counter()
-        handed = await self._turn(deadline)
-        DB_POOL_WAIT_SECONDS.observe(perf_counter() - started)
+        try:
+            handed = await self._turn(deadline)
+        finally:
+            DB_POOL_WAIT_SECONDS.observe(perf_counter() - started)
         return await self._fill(deadline) if handed is None else handed
 
     async def _fill(self, deadline: float) -> C:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import structlog
 
+from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 
 FAILURES_TO_OPEN = 5
@@ -51,6 +52,7 @@ class Breaker:
         self._failures = 0
         self._opened_at = 0.0
         self._era = 0
+        self._tell()
 
     @property
     def state(self) -> State:
@@ -106,4 +108,9 @@ class Breaker:
     def _become(self, state: State) -> None:
         self._state = state
         self._era += 1
+        self._tell()
         log.info("circuit changed", peer=self.name, state=state, failures=self._failures)
+
+    def _tell(self) -> None:
+        for state in get_args(State):
+            telemetry.BREAKER_STATE.labels(self.name, state).set(state == self._state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from time import perf_counter
 from typing import Any, Protocol
 
 import structlog
@@ -56,6 +57,7 @@ class Live:
         self._local: dict[int, LiveReply] = {}
         self._dirty: set[str] = set()
         self._polled: set[str] = set()
+        self._heard: dict[str, float] = {}
         self._wake = asyncio.Event()
 
     def start(self) -> None:
@@ -106,6 +108,14 @@ class Live:
         feed = self._feeds.get(session_id)
         if feed is not None:
             self._end(feed)
+
+    def heard(self, session_ids: Collection[str] | None) -> None:
+        """Another process has notified of news in these sessions (None: in any)."""
+        now = perf_counter()
+        for session_id in self._feeds if session_ids is None else session_ids:
+            if session_id in self._feeds:
+                self._heard.setdefault(session_id, now)
+        self.refresh(session_ids)
 
     def refresh(self, session_ids: Collection[str] | None) -> None:
         """Read what is new in these sessions (None: in all watched ones)."""
@@ -175,12 +185,19 @@ class Live:
                         feeds[session_id] = feed
                     elif feed is not None:
                         feed.stale = True
+                heard = {s: self._heard.pop(s) for s in batch if s in self._heard}
                 try:
                     await self._read(feeds)
                 except OperatorError as error:
                     log.warning("news could not be read", error=str(error.code))
                     self._dirty.update(batch)
+                    self._heard = heard | self._heard
                     await asyncio.sleep(RETRY_AFTER)
+                else:
+                    shown = perf_counter()
+                    for session_id, since in heard.items():
+                        if session_id in feeds:
+                            telemetry.BUS_DELAY_SECONDS.observe(shown - since)
 
     async def catch_up(self, feed: Feed) -> None:
         """Read now what is new in one session. Raises OperatorError(database_unavailable)."""
