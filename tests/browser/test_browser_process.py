@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +84,55 @@ async def test_chromium_knows_no_secret_and_its_files_go_with_it(
     assert not folder.exists()
 
 
-async def test_folders_of_killed_services_are_put_away(tmp_path: Path) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """An empty folder whose path is short enough for Chromium's socket; pytest's own may not be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:  # noqa: S108
+        yield Path(made)
+
+
+async def test_folders_of_killed_services_are_put_away(short_folder: Path) -> None:
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await gone.wait()
-    kept = [tmp_path / f"operator-browser-{os.getpid()}-x", tmp_path / "operator-browser-other-x"]
-    dead = tmp_path / f"operator-browser-{gone.pid}-x"
+    kept = [short_folder / f"opbrowser-{os.getpid()}-x", short_folder / "opbrowser-other-x"]
+    dead = short_folder / f"opbrowser-{gone.pid}-x"
     for folder in (*kept, dead):
         folder.mkdir()
-    started = await launch(TMPDIR=str(tmp_path))
+    started = await launch(TMPDIR=str(short_folder))
     try:
         await started.ready()
         assert not dead.exists()
         assert all(folder.exists() for folder in kept)
+    finally:
+        started.process.terminate()
+        await started.process.communicate()
+    assert sorted(short_folder.iterdir()) == sorted(kept)
+
+
+async def test_a_folder_too_long_for_a_socket_is_said_and_the_longest_that_is_named_does(
+    short_folder: Path,
+) -> None:
+    long = short_folder / ("x" * 60)
+    long.mkdir()
+    refused = await launch(TMPDIR=str(long))
+    async with asyncio.timeout(30):
+        _, told = await refused.process.communicate()
+    assert refused.process.returncode == 2
+    said = re.fullmatch(
+        r"TMPDIR: (.+) is too long for Chromium's socket: "
+        r"name a folder with at most (\d+) bytes, such as /tmp",
+        told.decode().strip(),
+    )
+    assert said is not None
+    assert said[1] == str(long)
+    assert list(long.iterdir()) == []
+    # Process ids may have more digits here than the one that was told of had.
+    spare = len(Path("/proc/sys/kernel/pid_max").read_text().strip()) - len(str(refused.pid))
+    fits = short_folder / ("y" * (int(said[2]) - spare - len(str(short_folder)) - 1))
+    fits.mkdir()
+    started = await launch(TMPDIR=str(fits))
+    try:
+        await started.ready()
     finally:
         started.process.terminate()
         await started.process.communicate()

@@ -42,7 +42,12 @@ ANSWER_TIMEOUT = 15.0
 PAGE_HEAP_MIB = 512
 """What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
 
-_FOLDER = "operator-browser-"
+_FOLDER = "opbrowser-"
+_SOCKET = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
+"""What Chromium makes in its folder for temporary files."""
+MAX_SOCKET_PATH = 107
+"""Bytes of a Unix socket's path (unix(7): 108 with the zero at its end). Chromium ends where the
+one that it makes would be longer."""
 _PASSED_ON = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
 
 FLAGS = (
@@ -122,6 +127,7 @@ class Chromium:
         _remove_folders_of_the_dead()
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         try:
+            _check_length(folder)
             async with asyncio.timeout(START_TIMEOUT):
                 with _temporary_files_in(folder):
                     driver = await async_playwright().start()
@@ -211,6 +217,19 @@ def _remove_folders_of_the_dead() -> None:
             shutil.rmtree(folder, ignore_errors=True)
         except PermissionError:
             continue  # it lives, and is somebody else's
+
+
+def _check_length(folder: Path) -> None:
+    """Raise ConfigurationError where Chromium's socket in ``folder`` would have too long a path."""
+    beyond = len(os.fsencode(folder)) + len(_SOCKET) - MAX_SOCKET_PATH
+    if beyond > 0:
+        parent = str(folder.parent)
+        raise ConfigurationError(
+            [
+                f"TMPDIR: {parent} is too long for Chromium's socket: name a folder with "
+                f"at most {len(os.fsencode(parent)) - beyond} bytes, such as /tmp"
+            ]
+        )
 
 
 @contextmanager
