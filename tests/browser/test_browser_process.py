@@ -87,7 +87,7 @@ async def test_chromium_knows_no_secret_and_its_files_go_with_it(
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """An empty folder whose path is short enough for Chromium's socket; pytest's own may not be."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as made:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
         yield Path(made)
 
 
