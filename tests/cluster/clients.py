@@ -6,21 +6,29 @@ import asyncio
 import contextlib
 import random
 import uuid
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
-from tests.cluster.processes import Pod
-
 TRY_AGAIN = (409, 429, 500, 502, 503, 504)
 """Answers after which a client tries again with the same key (the retryable ones)."""
+
+
+class Place(Protocol):
+    """An address of the service: a process, or what stands before several."""
+
+    url: str
 
 
 class Pods(Protocol):
     """Where clients find the service."""
 
-    pods: list[Pod]
+    @property
+    def pods(self) -> Sequence[Place]:
+        """One of them is chosen for each attempt."""
+
     http: aiohttp.ClientSession
 
 
@@ -92,7 +100,7 @@ class Reader:
                 await self._connection(pod)
             await asyncio.sleep(0.05 + 0.2 * random.random())  # noqa: S311
 
-    async def _connection(self, pod: Pod) -> None:
+    async def _connection(self, pod: Place) -> None:
         query = f"?after={self.seq}" + (f"&epoch={self.epoch}" if self.epoch else "")
         async with (
             asyncio.timeout(None) as limit,

@@ -1,0 +1,119 @@
+"""What clients were told, compared with what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from tests.cluster.clients import Chat, Reader
+from tests.cluster.conftest import Cluster
+
+
+async def history_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
+    """All messages of a session, oldest first."""
+    messages: list[dict[str, Any]] = []
+    before = ""
+    while True:
+        url = f"{cluster.pods[0].url}/operator/session/{session_id}?limit=500{before}"
+        async with cluster.http.get(url) as answer:
+            if answer.status == 404:
+                return []
+            page = await answer.json(content_type=None)
+            assert answer.status == 200, page
+        messages = page["messages"] + messages
+        if page["next_before"] is None:
+            assert page["message_count"] == len(messages)
+            return messages
+        before = f"&before={page['next_before']}"
+
+
+async def events_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
+    """All events of a session."""
+    events: list[dict[str, Any]] = []
+    while True:
+        after = events[-1]["seq"] if events else 0
+        url = f"{cluster.pods[0].url}/operator/session/{session_id}/events?after={after}&limit=1000"
+        async with cluster.http.get(url) as answer:
+            if answer.status == 404:
+                return []
+            page = await answer.json(content_type=None)
+            assert answer.status == 200, page
+        events += page["events"]
+        if page["next_after"] is None:
+            return events
+
+
+async def caught_up(readers: list[Reader], logs: dict[str, list[dict[str, Any]]]) -> None:
+    """Each reader gets to the end of its session's log."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 15
+    for reader in readers:
+        last = len(logs[reader.session_id])
+        while reader.seq < last:
+            assert loop.time() < until, f"{reader.name} stays at {reader.seq} of {last}"
+            await asyncio.sleep(0.05)
+
+
+def check_chats(chats: list[Chat], stories: dict[str, list[dict[str, Any]]]) -> None:
+    """No acknowledged message is missing, and each key has one message and one whole reply."""
+    for chat in chats:
+        story = stories[chat.session_id]
+        asked = [m for m in story if m["role"] == "user" and m["content"] == chat.message]
+        assert len(asked) <= 1, f"stored {len(asked)} times: {chat.message} {chat.seen}"
+        assert {m["id"] for m in asked} >= chat.promised, f"lost: {chat.message} {chat.seen}"
+        if chat.answer is not None:
+            replies = {m["id"]: m for m in story if m["reply_to"] == chat.answer["message_id"]}
+            whole = [m for m in replies.values() if m["status"] == "complete"]
+            assert len(whole) == 1, f"{len(whole)} whole replies to {chat.message}"
+            assert whole[0]["content"] == chat.answer["reply"]
+            assert whole[0]["id"] == chat.answer["reply_id"]
+
+
+def check_log(log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
+    """Numbers without a gap, and exactly one last event for each reply, as it is stored."""
+    assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
+    ends: Counter[int] = Counter()
+    for event in log:
+        if event["event"].startswith("reply.") and event["event"] != "reply.started":
+            ends[event["data"]["reply_id"]] += 1
+    replies = {m["id"]: m for m in story if m["role"] == "assistant"}
+    assert set(ends) == set(replies)
+    assert set(ends.values()) <= {1}
+
+
+def check_reader(reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
+    """It was shown every event once and in order, and has the text that is stored."""
+    assert reader.problems == [], reader.name
+    if not reader.resyncs and reader.seqs:
+        assert reader.seqs == list(range(reader.seqs[0], len(log) + 1)), reader.name
+    stored = {m["id"]: m["content"] for m in story}
+    for reply_id, text in reader.texts.items():
+        assert text == stored[reply_id], f"{reader.name} has another text of {reply_id}"
+    by_seq = {event["seq"]: event for event in log}
+    for end in reader.ends.values():
+        assert {k: v for k, v in end.items() if k != "type"} == by_seq[end["seq"]]
+
+
+def check_calls(
+    cluster: Cluster,
+    chats: list[Chat],
+    stories: dict[str, list[dict[str, Any]]],
+    frozen: Collection[str] = (),
+) -> int:
+    """Never two calls for one key at once, none after a whole reply, one for each reply."""
+    total = 0
+    by_message = cluster.peers.switch.by_message
+    for chat in chats:
+        counted = by_message.get(chat.message)
+        if counted is None:
+            continue
+        total += counted.calls
+        story = stories[chat.session_id]
+        asked = [m["id"] for m in story if m["content"] == chat.message]
+        replies = [m for m in story if m["reply_to"] in asked]
+        assert counted.calls <= len(replies), f"{counted.calls} calls for {chat.message}"
+        if chat.message not in frozen:
+            assert counted.max_running <= 1, f"two calls at once for {chat.message}"
+    return total
