@@ -1,11 +1,11 @@
 -- name: chunks_append(pod_id, reply_ids, offsets, contents)
 -- Stores new text of replies that this pod still owns.
 INSERT INTO operator_reply_chunk (reply_id, "offset", content)
-SELECT r.value, o.value, c.value
+SELECT r.value, json_extract(:offsets, r.fullkey), json_extract(:contents, r.fullkey)
 FROM json_each(:reply_ids) AS r
-INNER JOIN json_each(:offsets) AS o ON r.key = o.key
-INNER JOIN json_each(:contents) AS c ON r.key = c.key
-INNER JOIN operator_message AS m ON r.value = m.id
+-- CROSS keeps this order: the other way round each of the pod's replies would be looked for
+-- in the whole list.
+CROSS JOIN operator_message AS m ON r.value = m.id
 WHERE m.owner = :pod_id AND m.status = 'streaming'
 RETURNING reply_id;
 

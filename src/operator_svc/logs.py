@@ -8,11 +8,14 @@ caller should hand one over in the first place.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import io
 import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, TextIO
@@ -31,6 +34,8 @@ _SECRET_KEY = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 _DEPTH = 4
+LINES_WAIT = 0.02
+"""Seconds that a line may wait to be written together with others."""
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
@@ -45,6 +50,7 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
         # A client may send what no encoding can write; logging it must not raise.
         target.reconfigure(errors="backslashreplace")
     least: int = getattr(logging, level.upper())
+    lines = _Lines(target)
     render = _json_line if _is_json(format, target) else _console(target)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -59,10 +65,10 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=_NamedLoggers(target),
+        logger_factory=_NamedLoggers(lines),
         cache_logger_on_first_use=False,
     )
-    _configure_stdlib(least, target, shared, render)
+    _configure_stdlib(least, lines, shared, render)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -117,26 +123,86 @@ def _console(target: TextIO) -> Processor:
     )
 
 
-class _NamedLogger(structlog.WriteLogger):
-    """Writes lines to a file, and keeps the name that ``get_logger`` was given."""
+class _Lines:
+    """Writes lines to a file, those of a moment together.
 
-    def __init__(self, file: TextIO, name: str) -> None:
-        super().__init__(file)
+    To write is a call of the system during which other threads take the interpreter over: one
+    for each line of the access log would be one of the largest costs of a request.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        atexit.register(self.flush)
+
+    def write(self, line: str) -> None:
+        """Have ``line`` written within ``LINES_WAIT``; now, where this thread has no loop."""
+        self._waiting.append(line + "\n")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(LINES_WAIT, self.flush)
+
+    def write_now(self, line: str) -> None:
+        """Write ``line`` and what waits before it: it may be the last one before the end."""
+        self._waiting.append(line + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write all that waits."""
+        self._loop = None
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self._file.write("".join(lines))
+                self._file.flush()
+
+
+class _NamedLogger:
+    """Writes lines, and keeps the name that ``get_logger`` was given."""
+
+    def __init__(self, lines: _Lines, name: str) -> None:
         self.name = name
+        self.debug = self.info = lines.write
+        self.warning = self.error = self.critical = lines.write_now
+
+
+class _Handler(logging.Handler):
+    """What libraries log, between our own lines."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        try:
+            line = self.format(record)
+            (self._lines.write_now if record.levelno >= logging.WARNING else self._lines.write)(
+                line
+            )
+        except Exception:  # a line that can't be written must not end what it tells of
+            self.handleError(record)
 
 
 class _NamedLoggers:
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
 
     def __call__(self, *args: Any) -> _NamedLogger:
-        return _NamedLogger(self._file, str(args[0]) if args else "operator_svc")
+        return _NamedLogger(self._lines, str(args[0]) if args else "operator_svc")
 
 
 def _configure_stdlib(
-    least: int, target: TextIO, shared: list[Processor], render: Processor
+    least: int, lines: _Lines, shared: list[Processor], render: Processor
 ) -> None:
-    handler = logging.StreamHandler(target)
+    handler = _Handler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

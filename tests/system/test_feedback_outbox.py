@@ -215,7 +215,7 @@ async def test_a_status_error_for_ever_holds_nobody_up_for_ever(
 async def test_no_engine_keeps_the_others_waiting(
     local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "RUN", 3)
+    monkeypatch.setattr(feedback, "RUN", 6)
     for n in range(8):
         await give(local, "busy", n)
     await give(local, "rare", 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,11 +138,8 @@ def test_what_can_not_be_encoded_is_logged_escaped(format: logs.Format) -> None:
         structlog.get_logger().info("odd", text="half \ud800", kind=object, keys={1: "one"})
     finally:
         structlog.reset_defaults()
-        logging.getLogger().handlers[:] = [
-            handler
-            for handler in logging.getLogger().handlers
-            if getattr(handler, "stream", None) is not stream
-        ]
+        root = logging.getLogger()
+        root.handlers[:] = [h for h in root.handlers if not getattr(h, "_operator", False)]
     assert rb"half \ud800" in raw.getvalue()
 
 
@@ -165,3 +165,52 @@ def test_configuring_again_replaces_the_handler(stream: io.StringIO) -> None:
     logging.getLogger("aiohttp.server").warning("once")
     structlog.get_logger().info("below the level")
     assert [line["event"] for line in lines(stream)] == ["once"]
+
+
+async def test_lines_of_a_moment_are_written_together_and_warnings_at_once() -> None:
+    class Counted(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = Counted()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs.configure("info", "json", stream)
+    try:
+        log = structlog.get_logger()
+        for number in range(5):
+            log.info("answered", number=number)
+        logging.getLogger("asyncio").info("from a library")
+        assert stream.getvalue() == ""
+        await asyncio.sleep(logs.LINES_WAIT * 3)
+        assert stream.writes == 1
+        log.info("before")
+        await asyncio.to_thread(log.info, "from a thread")
+        log.info("and then")
+        log.warning("trouble")
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:], root.level = handlers, level
+    events = [line["event"] for line in lines(stream)]
+    assert events == ["answered"] * 5 + [
+        "from a library",
+        "before",
+        "from a thread",
+        "and then",
+        "trouble",
+    ]
+
+
+def test_what_waits_is_written_when_the_process_ends() -> None:
+    program = (
+        "import asyncio, structlog; from operator_svc import logs; logs.configure('info', 'json')\n"
+        "async def main(): structlog.get_logger().info('last words')\n"
+        "asyncio.run(main())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(said.stdout)["event"] == "last words"

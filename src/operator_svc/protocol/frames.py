@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -216,12 +217,8 @@ SERVER_FRAMES = (
     ErrorFrame,
 )
 
-_encode = msgspec.json.Encoder().encode
-
-
-def encode(frame: ServerFrame) -> bytes:
-    """The bytes of a frame, JSON."""
-    return _encode(frame)
+encode: Callable[[ServerFrame], bytes] = msgspec.json.Encoder().encode
+"""The bytes of a frame, JSON."""
 
 
 def error_info(error: OperatorError) -> ErrorInfo:

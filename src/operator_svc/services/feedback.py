@@ -38,7 +38,8 @@ RECORDED = "switch_feedback.recorded"
 FORWARD_EVERY = 1.0
 """Seconds between looks into the outbox."""
 RUN = 100
-"""Rows of one engine that are forwarded in a row before the others get their turn."""
+"""Rows that are forwarded in one look, shared by the engines that have some: Switch hears of
+each by a call of its own, and chats come first, at Switch as well as here."""
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 """Seconds before feedback is tried again: doubled with each attempt, up to the second number."""
 STATUS_ERRORS = 10
@@ -124,8 +125,9 @@ class EngineFeedback:
             return
         self._idle.clear()
         try:
-            for feedback_id in await self._store.heads(self._pod_id()):
-                if self._closing or not await self._forward_from(feedback_id):
+            heads = await self._store.heads(self._pod_id())
+            for feedback_id in heads:
+                if self._closing or not await self._forward_from(feedback_id, RUN // len(heads)):
                     return
         finally:
             self._idle.set()
@@ -145,11 +147,10 @@ class EngineFeedback:
         except TimeoutError:
             log.warning("feedback that was being forwarded may be forwarded twice")
 
-    async def _forward_from(self, feedback_id: int) -> bool:
-        """Forward a row and those that follow of its engine; False where Switch is away."""
+    async def _forward_from(self, feedback_id: int, left: int) -> bool:
+        """Forward a row and up to ``left`` in all of its engine; False where Switch is away."""
         pod_id = self._pod_id()
         row = await self._store.claim(feedback_id, pod_id)
-        left = RUN
         while row is not None:
             left -= 1
             given_up = False

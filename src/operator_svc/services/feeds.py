@@ -87,16 +87,15 @@ class LiveReply:
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self.parts[kind].append(content)
-        feed = self.feed
-        if not self.watchers and (feed is None or not feed.live):
+        readers = [*self.watchers] if self.watchers else []
+        if self.feed is not None:
+            readers += self.feed.live
+        if not readers:
             return
         delta = Delta(reply_id=self.reply_id, offset=offset, end=end, content=content, kind=kind)
         data = encode(delta)
-        for outbox in list(self.watchers):
+        for outbox in readers:
             outbox.delta(delta, data)
-        if feed is not None:
-            for outbox in list(feed.live):
-                outbox.delta(delta, data)
 
     def text(self, kind: Kind = "text") -> str:
         """The text so far."""

@@ -276,6 +276,8 @@ class Replies:
                 if running.first_token_s is None:
                     running.first_token_s = time.perf_counter() - begun
                     telemetry.FIRST_TOKEN_SECONDS.observe(running.first_token_s)
+                if len(parts) > 1:
+                    parts = _joined(parts)
                 for part in parts:
                     if type(part) is Text:
                         _show(live, part.content)
@@ -398,6 +400,24 @@ class Replies:
                 self.cancel(running, ReplyStatus.CANCELLED)
             elif reply is None and running.reading:
                 running.lose()
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """``parts`` with pieces of text that came in one read, side by side, as one piece: each
+    piece is a frame to every reader."""
+    joined: list[Part] = []
+    text: list[str] = []
+    for part in parts:
+        if type(part) is Text:
+            text.append(part.content)
+            continue
+        if text:
+            joined.append(Text("".join(text)))
+            text.clear()
+        joined.append(part)
+    if text:
+        joined.append(Text("".join(text)))
+    return joined
 
 
 def _show(live: LiveReply, content: str) -> None:

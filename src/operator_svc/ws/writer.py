@@ -40,6 +40,10 @@ def server_frame(opcode: int, payload: bytes) -> bytes:
 PROTOCOL_PING = server_frame(PING, b"")
 
 
+_SHORT = tuple(bytes((0x80 | TEXT, size)) for size in range(126))
+"""The heads of short text frames, as those of single tokens are."""
+
+
 class _Framer:
     """Text frames; the last one is kept, because it often goes to many readers in a row."""
 
@@ -104,8 +108,10 @@ class SocketWriter:
 
     def write(self, frame: bytes, seq: int | None) -> None:
         """Send a text frame; ``seq`` stands in it already."""
-        if self.code is None and not self._transport.is_closing():
-            self._transport.write(_text_frame(frame))
+        transport = self._transport
+        if self.code is None and not transport.is_closing():
+            size = len(frame)
+            transport.write(_SHORT[size] + frame if size < 126 else _text_frame(frame))
 
     def control(self, frame: bytes) -> None:
         """Send a control frame, which may overtake what waits."""
