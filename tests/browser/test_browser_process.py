@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from operator_svc.browser_service.bodies import NavigateRequest
 from operator_svc.browser_service.chromium import find_executable, sandboxed
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import BrowserSettings
@@ -136,6 +137,35 @@ async def test_a_folder_too_long_for_a_socket_is_said_and_the_longest_that_is_na
     finally:
         started.process.terminate()
         await started.process.communicate()
+
+
+async def test_chromium_keeps_off_all_that_playwright_switches_off(process: Process) -> None:
+    """Chromium heeds the last list of its command line, which must hold the others."""
+    lines = family(process.pid).values()
+    browser = next(line for line in lines if "--user-data-dir" in line and "--type=" not in line)
+    off = [
+        set(part.partition("=")[2].split(","))
+        for part in browser.split()
+        if part.startswith("--disable-features=")
+    ]
+    assert len(off) > 1
+    assert set().union(*off) <= off[-1]
+
+
+async def test_a_page_costs_no_renderer_but_its_own(service: Any, site: Any) -> None:
+    """Chromium would start one for its own window, and one in reserve."""
+    hold = asyncio.create_task(service.visit(NavigateRequest(url=hanging(site), timeout_ms=2000)))
+    await eventually(lambda: len(renderers()) > 0)
+    most = 0
+    while not hold.done():
+        most = max(most, len(renderers()))
+        await asyncio.sleep(0.02)
+    assert (await hold).status == "timeout"
+    assert most == 1
+
+
+def renderers() -> list[str]:
+    return [line for line in family(os.getpid()).values() if "--type=renderer" in line]
 
 
 async def test_sandbox_is_on_unless_root_or_switched_off(

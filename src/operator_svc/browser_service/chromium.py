@@ -15,6 +15,7 @@ import structlog
 from playwright.async_api import Browser, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from operator_svc.browser_service.flags import FLAGS
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import BrowserSettings
 
@@ -39,9 +40,6 @@ HOW_TO_GET = (
 START_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 3.0
 ANSWER_TIMEOUT = 15.0
-PAGE_HEAP_MIB = 512
-"""What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
-
 _FOLDER = "opbrowser-"
 _SOCKET = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
 """What Chromium makes in its folder for temporary files."""
@@ -49,29 +47,6 @@ MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): 108 with the zero at its end). Chromium ends where the
 one that it makes would be longer."""
 _PASSED_ON = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
-
-FLAGS = (
-    # Whatever is not a page of ours goes to a proxy that isn't there. `<-loopback>` takes away
-    # the exception that Chromium makes for loopback and link-local addresses.
-    "--proxy-server=http://127.0.0.1:1",
-    "--proxy-bypass-list=<-loopback>",
-    # Chromium resolves nothing itself, so that nothing goes past the proxies unnoticed.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--disable-quic",
-    "--dns-prefetch-disable",
-    "--no-pings",
-    "--disable-background-networking",
-    "--disable-client-side-phishing-detection",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-domain-reliability",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu",
-    f"--js-flags=--max-old-space-size={PAGE_HEAP_MIB}",
-)
 
 
 def find_executable(settings: BrowserSettings, path: str | None = None) -> Path | None:
