@@ -318,7 +318,7 @@ async def serve(settings: Settings, ready: Callable[[str], None] | None = None) 
             ready(url)
         await stop.wait()
         await _first(operator.drain(), hurry.wait())
-        await server.close()
+        await _first(server.close(), hurry.wait())
     finally:
         await _first(operator.aclose(), hurry.wait())
 

@@ -47,13 +47,17 @@ async def open_connection(path: Path, *, read_only: bool = False) -> aiosqlite.C
 
 
 async def _open(path: Path, read_only: bool) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(
+    connection = aiosqlite.connect(
         path,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         cached_statements=_STATEMENTS,
         factory=Raw,
     )
+    # A process that has to end at once does not close its connections, and must not wait for
+    # their threads for ever. What they have not committed was not acknowledged.
+    connection._thread.daemon = True
+    await connection
     try:
         await run_on_thread(connection, _prepare, raw_of(connection), read_only)
     except BaseException:

@@ -1,0 +1,81 @@
+"""A second signal ends the process at once, whatever is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+
+from operator_svc import devpeers
+from tests.cluster.processes import TOKEN, Pod
+
+AT_ONCE = 2.0
+"""Seconds that the end may take on a busy machine; the reply would go on for a minute."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> None:
+    async with (
+        AsyncExitStack() as stack,
+        await devpeers.start(TOKEN) as peers,
+        aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
+    ):
+        pod = Pod(
+            {
+                "OPERATOR_TOKEN": TOKEN,
+                "OPERATOR_DATABASE_URL": database_url,
+                "OPERATOR_LOG_FORMAT": "json",
+                "OPERATOR_DRAIN_TIMEOUT": "60",
+                "OPERATOR_LEASE_TTL": "1",
+                "BROWSER_URL": "",
+                **peers.environment,
+            }
+        )
+        stack.push_async_callback(pod.end, signal.SIGKILL)
+        await pod.start()
+        body = {"message": "for long [[rate=10]][[tokens=600]]", "session_id": "s"}
+        async with http.post(
+            f"{pod.url}/operator/chat", json=body, headers={"Prefer": "respond-async"}
+        ) as answer:
+            assert answer.status == 202
+        socket = await http.ws_connect(f"{pod.url}/ws/s")
+        await socket.receive(timeout=5)
+        # Reads and writes go on meanwhile, so that the threads of the database are at work.
+        asking = asyncio.create_task(_ask(http, pod))
+        await asyncio.sleep(0.5)
+        pod.send(number)
+        await asyncio.sleep(1.0)
+        assert pod.running, "one signal lets the reply go on"
+        begun = time.monotonic()
+        assert await pod.end(number) == 0, pod.log[-20:]
+        took = time.monotonic() - begun
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await socket.close()
+        assert took < AT_ONCE
+        assert pod.faults() == []
+        await pod.start()
+        async with asyncio.timeout(10):
+            while True:
+                async with http.get(f"{pod.url}/operator/session/s") as answer:
+                    asked, reply = (await answer.json())["messages"]
+                if reply["status"] != "streaming":
+                    break
+                await asyncio.sleep(0.1)
+        assert asked["content"] == body["message"]
+        assert reply["status"] == "interrupted"
+        assert reply["content"] != ""
+        assert await pod.end() == 0
+
+
+async def _ask(http: aiohttp.ClientSession, pod: Pod) -> None:
+    while True:
+        try:
+            async with http.get(f"{pod.url}/operator/session/s") as answer:
+                await answer.read()
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.05)
