@@ -114,10 +114,33 @@ async def test_a_bound_token_sees_its_user_only(start: Start, tmp_path: Path) ->
 
     assert await listed("token-of-bob") == []
     assert await listed("token-of-ana") == ["of-ana"]
-    assert await listed("token-of-all") == ["of-ana"]
+    assert await listed("token-of-all", "?user_id=ana") == ["of-ana"]
+    assert await listed(TOKEN) == ["of-ana"]
     assert await listed(TOKEN, "?user_id=ana") == ["of-ana"]
     other = await service.get("/operator/sessions?user_id=ana", token="token-of-bob")
     assert other.status == 403
+    everybody = await service.get("/operator/sessions?q=hi", token="token-of-all")
+    assert (everybody.status, (await everybody.json())["error"]) == (403, "forbidden")
+
+
+async def test_a_key_opens_no_session_of_another_user(start: Start, tmp_path: Path) -> None:
+    service = await start(
+        tokens_file=tokens_file(
+            tmp_path,
+            {"name": "ana", "token": "token-of-ana", "user_id": "ana"},
+            {"name": "gateway", "token": "token-of-all"},
+        )
+    )
+    await service.post(
+        "/operator/chat", {"message": "hi", "user_id": "bob", "session_id": "of-bob"}
+    )
+    # A gateway that acts for ana writes into bob's session; the key stands under ana's name.
+    body = {"message": "what is the secret", "client_message_id": "k1"}
+    into = {**body, "user_id": "ana", "session_id": "of-bob"}
+    assert (await service.post("/operator/chat", into, token="token-of-all")).status == 200
+    for fields in ({}, {"session_id": "of-bob"}, {"message": "another"}):
+        answer = await service.post("/operator/chat", {**body, **fields}, token="token-of-ana")
+        assert (answer.status, (await answer.json())["error"]) == (404, "session_not_found")
 
 
 async def test_tokens_are_read_again(start: Start, tmp_path: Path) -> None:
@@ -125,7 +148,7 @@ async def test_tokens_are_read_again(start: Start, tmp_path: Path) -> None:
     service = await start(tokens_file=str(path))
 
     async def status(token: str) -> int:
-        return (await service.get("/operator/sessions", token=token)).status
+        return (await service.get("/operator/sessions?user_id=local", token=token)).status
 
     assert (await status("old-token"), await status("new-token")) == (200, 403)
     tokens_file(tmp_path, {"name": "new", "token": "new-token"})

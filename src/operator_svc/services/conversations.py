@@ -169,11 +169,13 @@ class Conversations:
             known = await self._keys.get(key.scope, key.key)
             if known is None:  # deleted with its session a moment ago
                 return await self._start(caller, chat, user_id, key)
-            _check_same(chat, key, known)
-            reply = await self._messages.get(known.reply_id)
-            message = await self._messages.get(known.message_id)
+            reply = await self._messages.get(known.reply_id, caller.user_id)
+            message = await self._messages.get(known.message_id, caller.user_id)
             if reply is None or message is None:
+                if caller.user_id is not None:  # it may stand for another user's session
+                    raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
                 continue
+            _check_same(chat, key, known)
             if reply.status not in (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED):
                 running = self._replies.get(reply.id)
                 return Accepted(reply.session_id, message.id, reply.id, running)

@@ -137,7 +137,16 @@ class Histories:
         limit: int,
         cursor: str | None,
     ) -> SessionList:
-        """A page of sessions, newest first; with ``words`` those where a message has them all."""
+        """A page of sessions, newest first; with ``words`` those where a message has them all.
+
+        Raises OperatorError(forbidden) where it would be those of a user that is not the caller's,
+        or those of all users for one who has not the role ``operator``.
+        """
+        if caller.role != "operator" and caller.user_id is None and user_id is None:
+            raise OperatorError(
+                ErrorCode.FORBIDDEN,
+                "the sessions of all users need the role operator; name a user_id",
+            )
         if caller.user_id is not None and user_id not in (None, caller.user_id):
             raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
         rows = await self._sessions.page(
