@@ -39,13 +39,16 @@ PARTS: dict[str, Part] = {
     "recovery": parts_recovery.recovery,
     "browser": parts_browser.browser,
 }
+LONG: dict[str, Part] = {"memory-long": parts_history.memory_long}
+"""Parts that are run only when they are named."""
 
 
 def main() -> int:
     """Run the parts; 1 where one of them could not be run, whatever its figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--only", nargs="+", metavar="PART", choices=PARTS, help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", metavar="PART", choices=PARTS | LONG,
+                        help=", ".join(PARTS | LONG))  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written")
     arguments = parser.parse_args()
     about = machine()
@@ -60,7 +63,7 @@ def main() -> int:
             begun = time.monotonic()
             try:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(PARTS[name](bench))  # type: ignore[arg-type]
+                    runner.run((PARTS | LONG)[name](bench))  # type: ignore[arg-type]
             except Exception:
                 traceback.print_exc()
                 failed.append(name)

@@ -89,6 +89,26 @@ async def memory(bench: Bench) -> None:
     )  # fmt: skip
 
 
+async def memory_long(bench: Bench) -> None:
+    """Memory over an hour's worth of chats, after a warm-up of a tenth of them."""
+    await bench.tell_switch(mode="json")
+    operator = processes.operator(bench.switch, bench.database("sqlite"))
+    step = 1_000 if bench.quick else 10_000
+    sizes: list[float] = []
+    with running(operator):
+        load = Load(operator, CLIENTS, chats(operator))
+        await load.connect()
+        for _ in range(10):
+            await load.run_count(step)
+            sizes.append(operator.rss() / MIB)
+            bench.note(f"{step * len(sizes):,} chats: {sizes[-1]:.1f} MiB")
+        load.close()
+    bench.add(
+        Figure(part="memory-long", value=max(sizes[1:]) / sizes[0], unit="times", target=1.10,
+               name=f"most memory until {10 * step:,} chats, of that after {step:,}"),
+    )  # fmt: skip
+
+
 async def _of_sockets(process: Process) -> float:
     """KiB of each idle socket."""
     ready = 0

@@ -69,9 +69,9 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done():
-            self.begun = 0.0
-        elif not self.begun and data:
+        if self._messages or (waiter is not None and waiter.done()):
+            self.begun = 0.0  # a head is whole
+        elif waiter is not None and not self.begun and data:
             self.begun = self._loop.time()
 
     def late(self, before: float) -> bool:
