@@ -28,6 +28,7 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA wal_autocheckpoint = 8000",
 )
 
 

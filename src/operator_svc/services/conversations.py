@@ -119,8 +119,9 @@ class Conversations:
             "pod_id": self._replies.pod_id,
             "key": key,
         }
+        new = chat.session_id is None or self._live.awaited(chat.session_id)
         for _ in range(START_ATTEMPTS):
-            if chat.session_id is not None:
+            if not new and chat.session_id is not None:
                 started = await self._messages.start(
                     session_id=chat.session_id,
                     viewer=caller.user_id,
@@ -140,6 +141,7 @@ class Conversations:
             )
             if started is not None:
                 return self._run(chat, session_id, user_id, started, new=True)
+            new = False
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
     async def _regenerate(

@@ -102,6 +102,11 @@ class Live:
         if feed is not None and feed.epoch is None:
             feed.epoch = epoch
 
+    def awaited(self, session_id: str) -> bool:
+        """Whether clients watch a session that, as far as is known here, is not there yet."""
+        feed = self._feeds.get(session_id)
+        return feed is not None and feed.epoch is None
+
     def deleted(self, session_id: str) -> None:
         """This process has deleted the session."""
         self._bus.announce(session_id)
