@@ -28,6 +28,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
 from operator_svc.browser_service.chromium import find_executable, sandboxed
+from operator_svc.browser_service.flags import SWITCHED_OFF
 from operator_svc.settings import BrowserSettings
 
 TOKEN = "bench"
@@ -184,7 +185,10 @@ async def compare(pages: int, memory_pages: int) -> dict[str, Any]:
         aiohttp.ClientSession() as session,
     ):
         browser = await driver.chromium.launch(
-            executable_path=find_executable(settings), chromium_sandbox=sandboxed(settings)
+            executable_path=find_executable(settings),
+            chromium_sandbox=sandboxed(settings),
+            # The service's Chromium has them too: what is compared is the service alone.
+            args=["--disable-gpu", f"--disable-features={','.join(SWITCHED_OFF)}"],
         )
         for _ in range(5):
             await directly(browser, url)
