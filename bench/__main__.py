@@ -13,7 +13,15 @@ from pathlib import Path
 
 import uvloop
 
-from bench import parts_browser, parts_chat, parts_history, parts_pods, parts_recovery, parts_stream
+from bench import (
+    parts_browser,
+    parts_chat,
+    parts_history,
+    parts_pods,
+    parts_records,
+    parts_recovery,
+    parts_stream,
+)
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
@@ -38,6 +46,10 @@ PARTS: dict[str, Part] = {
     "resume": parts_recovery.resume,
     "recovery": parts_recovery.recovery,
     "browser": parts_browser.browser,
+    "adopt-sqlite": partial(parts_records.adopt, engine="sqlite"),
+    "adopt-postgresql": partial(parts_records.adopt, engine="postgresql"),
+    "ranking": parts_records.ranking,
+    "overviews": parts_records.overviews,
 }
 LONG: dict[str, Part] = {"memory-long": parts_history.memory_long}
 """Parts that are run only when they are named."""

@@ -97,7 +97,7 @@ async def test_all_hang_and_health_does_not_notice(sqlite_url: str) -> None:
 
 
 async def test_the_cache_is_cheap(served: Service) -> None:
-    """1,000 a second on one core are asked for (issue 5). A whole round of HTTP in this very
+    """1,000 a second on one core are asked for. A whole round of HTTP in this very
     process, client and server, is measured against one that answers nothing but health."""
     await served.get(PATHS[0])
 

@@ -162,7 +162,7 @@ FILL = """
 """
 ROWS = 300_000
 WITHIN = 0.3 * ROWS / 1_000_000
-"""Seconds, of the 300 ms that a million rows may take (issue 5)."""
+"""Seconds, of the 300 ms that a million rows may take."""
 
 
 async def test_many_rows_by_an_index_alone(
