@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import io
 import json
 import logging
@@ -155,13 +156,20 @@ class _Lines:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that waits."""
+        """Write all that waits. Where that can't be done, standard error says so: a full disk
+        under the log must not stop the service."""
         self._loop = None
         with self._lock:
-            lines, self._waiting = self._waiting, []
-            if lines:
-                self._file.write("".join(lines))
-                self._file.flush()
+            # Other threads may add to the same list meanwhile.
+            lines = self._waiting[:]
+            del self._waiting[: len(lines)]
+            try:
+                if lines:
+                    self._file.write("".join(lines))
+                    self._file.flush()
+            except (OSError, ValueError) as error:  # ValueError: the file is closed
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    sys.stderr.write(f"{len(lines)} lines of the log are lost: {error}\n")
 
 
 class _NamedLogger:
@@ -184,11 +192,13 @@ class _Handler(logging.Handler):
         """See logging.Handler."""
         try:
             line = self.format(record)
-            (self._lines.write_now if record.levelno >= logging.WARNING else self._lines.write)(
-                line
-            )
-        except Exception:  # a line that can't be written must not end what it tells of
+        except Exception:  # a line that can't be made must not end what it tells of
             self.handleError(record)
+            return
+        if record.levelno >= logging.WARNING:
+            self._lines.write_now(line)
+        else:
+            self._lines.write(line)
 
 
 class _NamedLoggers:

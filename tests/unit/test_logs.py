@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -214,3 +215,42 @@ def test_what_waits_is_written_when_the_process_ends() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert json.loads(said.stdout)["event"] == "last words"
+
+
+async def test_a_full_disk_under_the_log_stops_nobody(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    disk = Full()
+    logs.configure("info", "json", disk)
+    log = structlog.get_logger()
+    log.info("answered")
+    log.warning("trouble")
+    logging.getLogger("asyncio").error("from a library")
+    said = capsys.readouterr().err
+    assert "2 lines of the log are lost: [Errno 28] No space left on device" in said
+    assert "1 lines of the log are lost" in said
+    disk.full = False
+    log.warning("room again")
+    assert [line["event"] for line in lines(disk)] == ["room again"]
+
+
+def test_no_line_of_many_threads_is_lost_or_torn(stream: io.StringIO) -> None:
+    logs.configure("info", "json", stream)
+    log = structlog.get_logger()
+
+    def tell(thread: int) -> None:
+        for number in range(500):
+            log.info("told", thread=thread, number=number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(tell, range(8)))
+    told = [(line["thread"], line["number"]) for line in lines(stream)]
+    assert sorted(told) == [(thread, number) for thread in range(8) for number in range(500)]
