@@ -14,7 +14,6 @@ from operator_svc.services.adopt_run import (
     FEEDBACK,
     TOOL_CALL,
     Run,
-    key_of,
     reference,
 )
 from operator_svc.services.adopt_values import (
@@ -49,11 +48,7 @@ async def adopt_tool_calls(run: Run) -> None:
     fixes = Fixes()
     last = run.now
     for batch in run.batches(TOOL_CALL):
-        keys = [key_of(TOOL_CALL, row) for row in batch]
-        known = await run.known(TOOL_CALL, keys)
-        fresh = [(k, r) for k, r in dict(zip(keys, batch, strict=True)).items() if k not in known]
-        for _ in range(len(batch) - len(fresh)):
-            run.report.skipped(TOOL_CALL, "adopted before")
+        fresh = await run.fresh(TOOL_CALL, batch)
         refs = [NO_MESSAGE if row[1] is None else reference(row[1]) for _, row in fresh]
         times = []
         for _, row in fresh:
@@ -119,11 +114,7 @@ async def adopt_adjustments(run: Run) -> None:
     fixes = Fixes()
     last = run.now
     for batch in run.batches(ADJUSTMENT):
-        keys = [key_of(ADJUSTMENT, row) for row in batch]
-        known = await run.known(ADJUSTMENT, keys)
-        fresh = [(k, r) for k, r in dict(zip(keys, batch, strict=True)).items() if k not in known]
-        for _ in range(len(batch) - len(fresh)):
-            run.report.skipped(ADJUSTMENT, "adopted before")
+        fresh = await run.fresh(ADJUSTMENT, batch)
         last = await _AdjustmentBatch(run, fixes, last).write(fresh)
 
 

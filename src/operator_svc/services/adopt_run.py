@@ -125,6 +125,18 @@ class Run:
         """What those of the rows became that were adopted before."""
         return await self.store.known(self.sources, table, keys) if self.sources else {}
 
+    async def fresh(
+        self, table: str, batch: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[str, tuple[Any, ...]]]:
+        """Those of the rows that were not adopted before, each once and with its key."""
+        keys = [key_of(table, row) for row in batch]
+        known = await self.known(table, keys)
+        rows = dict(zip(keys, batch, strict=True))
+        fresh = [(key, row) for key, row in rows.items() if key not in known]
+        for _ in range(len(batch) - len(fresh)):
+            self.report.skipped(table, "adopted before")
+        return fresh
+
     def name_of(self, raw: Any) -> str:
         """The session id that an old one becomes; the same one each time."""
         if type(raw) is str and _GOOD_NAME(raw):

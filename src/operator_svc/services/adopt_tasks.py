@@ -11,7 +11,7 @@ import msgspec
 from operator_svc.db.notebook import SessionNote
 from operator_svc.models import Json, TaskStatus
 from operator_svc.protocol.browser import SNIPPET_CHARS
-from operator_svc.services.adopt_run import DEFAULT_USER, TASK, Run, key_of
+from operator_svc.services.adopt_run import DEFAULT_USER, TASK, Run
 from operator_svc.services.adopt_values import MAX_COUNT, Fixes, mark, moment, parsed, text
 
 UNFINISHED = "adopted"
@@ -35,11 +35,7 @@ async def adopt_tasks(run: Run) -> None:
     fixes = Fixes()
     last = run.now
     for batch in run.batches(TASK):
-        keys = [key_of(TASK, row) for row in batch]
-        known = await run.known(TASK, keys)
-        fresh = [(k, r) for k, r in dict(zip(keys, batch, strict=True)).items() if k not in known]
-        for _ in range(len(batch) - len(fresh)):
-            run.report.skipped(TASK, "adopted before")
+        fresh = await run.fresh(TASK, batch)
         wanted = {
             run.name_of(row[1]): (row[1], moment(row[3], Fixes(), "") or last)
             for _, row in reversed(fresh)
