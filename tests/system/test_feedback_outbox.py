@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,24 +29,6 @@ from tests.fakes.records import (
     refused,
     unreachable,
 )
-
-
-@pytest.fixture
-def switch() -> TunedSwitch:
-    return TunedSwitch()
-
-
-@pytest.fixture
-async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    async with pods(database, switch) as (one,):
-        yield one
-
-
-@pytest.fixture
-async def local(sqlite_database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    """A pod on SQLite, for what does not depend on the engine."""
-    async with pods(sqlite_database, switch) as (one,):
-        yield one
 
 
 async def give(pod: Pod, engine: str, tokens: int = 1, **fields: Any) -> FeedbackAnswer:

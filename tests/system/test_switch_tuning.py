@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -28,24 +27,6 @@ from tests.fakes.records import (
 )
 
 BEFORE = ("BALANCED", "small", None)
-
-
-@pytest.fixture
-def switch() -> TunedSwitch:
-    return TunedSwitch()
-
-
-@pytest.fixture
-async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    async with pods(database, switch) as (one,):
-        yield one
-
-
-@pytest.fixture
-async def local(sqlite_database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    """A pod on SQLite, for what does not depend on the engine."""
-    async with pods(sqlite_database, switch) as (one,):
-        yield one
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.models import ToolCall as ToolCallRow
@@ -16,25 +14,7 @@ from operator_svc.peers.parts import ToolCall
 from operator_svc.protocol.records import AdjustmentBody, FeedbackBody, ToolCallBody
 from operator_svc.services import tool_calls
 from operator_svc.services.feeds import LiveEvent
-from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late, pods
-
-
-@pytest.fixture
-def switch() -> TunedSwitch:
-    return TunedSwitch()
-
-
-@pytest.fixture
-async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    async with pods(database, switch) as (one,):
-        yield one
-
-
-@pytest.fixture
-async def local(sqlite_database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    """A pod on SQLite, for what does not depend on the engine."""
-    async with pods(sqlite_database, switch) as (one,):
-        yield one
+from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late
 
 
 async def streamed(pod: Pod, reply_id: int, *calls: ToolCall) -> list[ToolCallRow]:
