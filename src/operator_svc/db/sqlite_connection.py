@@ -25,9 +25,12 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # KiB for each connection: what is not in it is in the system's cache of the file.
     "PRAGMA cache_size = -4096",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",
+    # Pages, 32 MiB: half of the limit above. Each folding back waits for the disk, and a page
+    # that was written often is then written once.
     "PRAGMA wal_autocheckpoint = 8000",
 )
 
