@@ -75,7 +75,7 @@ def main() -> int:
             begun = time.monotonic()
             try:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run((PARTS | LONG)[name](bench))  # type: ignore[arg-type]
+                    runner.run((PARTS | LONG)[name](bench))
             except Exception:
                 traceback.print_exc()
                 failed.append(name)

@@ -8,10 +8,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bench import http
 from bench.processes import CLIENT_CORE, Process, cpu_seconds, pin, standin
@@ -112,7 +112,7 @@ class Bench:
         await http.call(self.switch, "POST", "/standin/mode", {"chat": script})
 
 
-Part: TypeAlias = Callable[[Bench], Awaitable[None]]
+Part: TypeAlias = Callable[[Bench], Coroutine[Any, Any, None]]
 
 
 def path_of(url: str) -> str:

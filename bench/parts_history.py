@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Callable
 
 from bench import processes, seed, sockets
 from bench.context import Bench, Engine
@@ -14,6 +15,8 @@ from bench.results import Figure, median_figure
 
 KIB, MIB = 1024, 1024**2
 SOCKETS = 1000
+SETTLE = 1.0
+"""Seconds in which a process comes to rest: what it does once is no part of its level."""
 
 
 async def history(bench: Bench, engine: Engine) -> None:
@@ -34,7 +37,7 @@ async def history(bench: Bench, engine: Engine) -> None:
     _tell(bench, part, small, big, large)
 
 
-def _history(process: Process):  # type: ignore[no-untyped-def]
+def _history(process: Process) -> Callable[[int], bytes]:
     wanted = request(process, "GET", f"/operator/session/{seed.TARGET}0")
     return lambda _: wanted
 
@@ -63,7 +66,7 @@ async def memory(bench: Bench) -> None:
     operator = processes.operator(bench.switch, bench.database("sqlite"))
     relay = processes.reference(bench.switch, "relay")
     with running(operator, relay):
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(SETTLE)
         start = operator.rss()
         ours, bare = [await _of_sockets(p) for p in (operator, relay)]
         bench.add(
@@ -118,7 +121,7 @@ async def _of_sockets(process: Process) -> float:
         ready += sockets.is_ready(frame)
 
     warm = [await sockets.connect(process, f"warm-{n}", see) for n in range(20)]
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(SETTLE)
     before = process.rss()
     opened = []
     for start in range(0, SOCKETS, 50):
@@ -127,12 +130,12 @@ async def _of_sockets(process: Process) -> float:
         )
     while ready < SOCKETS + len(warm):
         await asyncio.sleep(0.05)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(SETTLE)
     samples = []
     for _ in range(5):
         samples.append(process.rss())
         await asyncio.sleep(0.1)
     for socket in (*opened, *warm):
         socket.close()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(SETTLE)
     return (statistics.median(samples) - before) / SOCKETS / KIB

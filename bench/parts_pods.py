@@ -20,6 +20,8 @@ PODS = 3
 REPLIES = 100
 TICK = 0.1
 """OPERATOR_TICK's default, in seconds."""
+IDLE_SECONDS = 3.0
+"""How long it is watched that nothing is notified; thirty ticks."""
 IDLE_SOCKETS = 1000
 
 _METRIC = re.compile(rb"^(\w+)(\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
@@ -103,7 +105,7 @@ async def pods(bench: Bench) -> None:
             socket.close()
         await asyncio.sleep(2.0)  # the last news of the sockets' end is said
         quiet = [await metrics(pod) for pod in running_pods]
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(IDLE_SECONDS)
         still = [await metrics(pod) for pod in running_pods]
     notified = [_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(before, after)]
     idle = sum(_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(quiet, still))
@@ -117,8 +119,8 @@ async def pods(bench: Bench) -> None:
                value=percentile(writers.late, 0.99) * 1000, unit="ms"),
         Figure(part=part, name="notifications of a pod in a tick, the most of three pods",
                value=max(per_tick), unit="", target=1.0),
-        Figure(part=part, name="notifications while nothing happens (3 s)", value=idle, unit="",
-               target=0),
+        Figure(part=part, name=f"notifications while nothing happens ({IDLE_SECONDS:g} s)",
+               value=idle, unit="", target=0),
         Figure(part=part, name="tokens seen by readers on other pods", value=len(readers.late),
                unit=""),
     )  # fmt: skip
