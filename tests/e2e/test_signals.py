@@ -1,4 +1,4 @@
-"""A second signal ends the process at once, whatever is under way."""
+"""Signals: a second one ends the process at once; SIGHUP has it read its tokens again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -79,3 +80,46 @@ async def _ask(http: aiohttp.ClientSession, pod: Pod) -> None:
                 await answer.read()
         except aiohttp.ClientError:
             await asyncio.sleep(0.05)
+
+
+async def test_tokens_are_read_again_at_sighup(sqlite_url: str, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.jsonl"
+    tokens.write_text('{"name": "old", "token": "old-token", "user_id": "ana"}\n')
+    pod = Pod(
+        {
+            "OPERATOR_TOKEN": TOKEN,
+            "OPERATOR_TOKENS_FILE": str(tokens),
+            "OPERATOR_DATABASE_URL": sqlite_url,
+            "OPERATOR_LOG_FORMAT": "json",
+            "BROWSER_URL": "",
+        }
+    )
+    await pod.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+
+            async def known(token: str) -> bool:
+                url, headers = f"{pod.url}/operator/sessions", {"X-VX11-Token": token}
+                async with http.get(url, headers=headers) as answer:
+                    return answer.status == 200
+
+            async def until(token: str) -> None:
+                async with asyncio.timeout(10):
+                    while not await known(token):
+                        await asyncio.sleep(0.05)
+
+            assert await known("old-token")
+            tokens.write_text('{"name": "new", "token": "new-token", "user_id": "ana"}\n')
+            assert not await known("new-token")
+            pod.send(signal.SIGHUP)
+            await until("new-token")
+            assert not await known("old-token")
+            tokens.write_text("no JSON, and new-token is not to be shown\n")
+            pod.send(signal.SIGHUP)
+            async with asyncio.timeout(10):
+                while not any(e["event"] == "tokens not reloaded" for e in pod.log):
+                    await asyncio.sleep(0.05)
+            assert await known("new-token")
+            assert "new-token" not in str(pod.log)
+    finally:
+        assert await pod.end() == 0
