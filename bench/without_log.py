@@ -15,8 +15,8 @@ import operator_svc.db
 from operator_svc.cli import main
 from operator_svc.db.contract import Dialect
 from operator_svc.db.queries import Query, Statement, load
-from operator_svc.services.ownership import Ownership
-from operator_svc.services.replies import Replies
+from operator_svc.services.chat.reply_writer import Replies
+from operator_svc.services.lease import Ownership
 
 CHANGED = ("chat_start", "chat_start_new", "reply_finish")
 _LEFT_OUT = ("INSERT INTO operator_event", "DELETE FROM operator_reply_chunk")

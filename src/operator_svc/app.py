@@ -14,28 +14,28 @@ from aiohttp import web
 from operator_svc import rest, tracing, ws
 from operator_svc.background import TaskOwner, forever
 from operator_svc.bus import Bus, make_bus
+from operator_svc.context import SERVICES, Services
 from operator_svc.db import Database, connect, migrations
-from operator_svc.keys import SERVICES, Services
 from operator_svc.peers.browser import make_browser
-from operator_svc.peers.neighbours import make_neighbours
 from operator_svc.peers.switch import Switch, make_switch
-from operator_svc.rest.server import Server
-from operator_svc.services import loop_lag
-from operator_svc.services.browser_tasks import BrowserTasks
-from operator_svc.services.browser_worker import BrowserWorker
-from operator_svc.services.conversations import Conversations
-from operator_svc.services.engines import EngineRankings
-from operator_svc.services.feedback import FORWARD_EVERY, EngineFeedback
-from operator_svc.services.history import Histories
-from operator_svc.services.live import Live
-from operator_svc.services.ownership import Ownership
-from operator_svc.services.replies import Replies
-from operator_svc.services.sockets import Sockets
-from operator_svc.services.switch_tuning import SwitchTuning
-from operator_svc.services.system import System
-from operator_svc.services.tokens import Tokens
-from operator_svc.services.tool_calls import ToolCalls
-from operator_svc.services.watching import Watching
+from operator_svc.peers.system_peers import make_neighbours
+from operator_svc.rest.server.listener import Server
+from operator_svc.services import maintenance
+from operator_svc.services.auth import Tokens
+from operator_svc.services.browser.tasks import BrowserTasks
+from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.chat.chats import Conversations
+from operator_svc.services.chat.history import Histories
+from operator_svc.services.chat.reply_writer import Replies
+from operator_svc.services.chat.tool_calls import ToolCalls
+from operator_svc.services.lease import Ownership
+from operator_svc.services.live.clients import Sockets
+from operator_svc.services.live.hub import Live
+from operator_svc.services.live.subscriptions import Watching
+from operator_svc.services.switch.adjustments import SwitchTuning
+from operator_svc.services.switch.engine_ranking import EngineRankings
+from operator_svc.services.switch.feedback import FORWARD_EVERY, EngineFeedback
+from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.chat_keys import ChatKeyStore
@@ -201,7 +201,7 @@ class Operator:
         self.live.start()
         self.browser_tasks.start()
         every = self.settings.tick
-        self.tasks.start(loop_lag.watch(), "loop-lag")
+        self.tasks.start(maintenance.watch(), "loop-lag")
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
         self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
         self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
+from operator_svc.adopt.importer import adopt
+from operator_svc.adopt.report import Report
 from operator_svc.db import Database, connect
 from operator_svc.models import (
     Adopted,
@@ -21,8 +23,6 @@ from operator_svc.models import (
     SwitchFeedback,
     ToolCall,
 )
-from operator_svc.services.adopt import adopt
-from operator_svc.services.adopt_report import Report
 from operator_svc.settings import Settings
 
 R = TypeVar("R", bound=msgspec.Struct)

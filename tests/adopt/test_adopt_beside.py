@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
+from operator_svc.adopt.importer import adopt
 from operator_svc.models import Message
-from operator_svc.services.adopt import adopt
 from tests.adopt.conftest import OldFile, Target
 
 

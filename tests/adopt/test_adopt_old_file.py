@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from operator_svc.db import vx11
-from operator_svc.db.vx11 import open_old
+from operator_svc.adopt import legacy_file
+from operator_svc.adopt.legacy_file import open_old
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Message
 from tests.adopt.conftest import OldFile, Target
@@ -137,8 +137,8 @@ async def test_a_damaged_file_brings_nothing(alone: OldFile, target: Target) -> 
 
 
 def test_a_file_that_is_being_written(alone: OldFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vx11, "_BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(vx11, "_BESIDE", ())  # else it is read from a copy
+    monkeypatch.setattr(legacy_file, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(legacy_file, "_BESIDE", ())  # else it is read from a copy
     writer = sqlite3.connect(alone.path, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ConfigurationError, match="stop VX11 first"):
@@ -150,13 +150,13 @@ async def test_a_file_that_was_written_meanwhile_brings_nothing(
     alone: OldFile, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone.run("PRAGMA journal_mode = WAL")
-    batches = vx11.OldDatabase.batches
+    batches = legacy_file.OldDatabase.batches
 
-    def changed(self: vx11.OldDatabase, *args: object) -> object:
+    def changed(self: legacy_file.OldDatabase, *args: object) -> object:
         os.utime(alone.path)
         return batches(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(vx11.OldDatabase, "batches", changed)
+    monkeypatch.setattr(legacy_file.OldDatabase, "batches", changed)
     with pytest.raises(ConfigurationError, match="changed while it was read"):
         await target.adopt(alone)
     assert await target.count("operator_message") == 0

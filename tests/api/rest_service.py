@@ -10,7 +10,7 @@ from aiohttp import ClientResponse, ClientSession
 
 from operator_svc.app import Operator
 from operator_svc.devpeers import Script, SwitchStandin
-from operator_svc.rest.server import Server
+from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 
 TOKEN = "token-of-the-tests"

@@ -13,12 +13,12 @@ import pytest
 from msgspec import UNSET
 
 from operator_svc.errors import ErrorCode
+from operator_svc.protocol import event_data, frames
 from operator_svc.protocol import events as event_names
-from operator_svc.protocol import facts, frames
 from operator_svc.protocol.frames import CLIENT_FRAMES, SERVER_FRAMES, CloseCode
-from operator_svc.rest import asyncapi, openapi
-from operator_svc.rest.middlewares import OPEN_PATHS
-from operator_svc.rest.operations import OPERATIONS
+from operator_svc.rest.docs import asyncapi, openapi
+from operator_svc.rest.docs.operations import OPERATIONS
+from operator_svc.rest.middleware import OPEN_PATHS
 from operator_svc.rest.problems import Problem
 from tests.api.conftest import Start
 from tests.api.rest_service import Service
@@ -151,7 +151,7 @@ def test_every_problem_has_examples_that_fit() -> None:
 def test_every_frame_is_described_with_an_example_that_fits() -> None:
     messages = SOCKET["components"]["messages"]
     expected = {asyncapi.name_of(f) for f in (*CLIENT_FRAMES, *SERVER_FRAMES)}
-    assert set(messages) == expected | set(facts.EVENT_DATA)
+    assert set(messages) == expected | set(event_data.EVENT_DATA)
     for table, side in ((CLIENT_FRAMES, "client"), (SERVER_FRAMES, "server")):
         for frame in table:
             (example,) = messages[f"{side}.{asyncapi.type_of(frame)}"]["examples"]
@@ -169,8 +169,8 @@ def test_every_event_is_described_with_an_example_that_fits() -> None:
         *event_names.REPLY_ENDINGS,
         *event_names.RECORD_EVENTS,
     }
-    assert set(facts.EVENT_DATA) == named
-    for name, struct in facts.EVENT_DATA.items():
+    assert set(event_data.EVENT_DATA) == named
+    for name, struct in event_data.EVENT_DATA.items():
         (example,) = SOCKET["components"]["messages"][name]["examples"]
         frame = msgspec.convert(example["payload"], frames.EventFrame)
         assert frame.event == name
@@ -206,7 +206,7 @@ async def test_events_are_as_they_are_described(both: Service) -> None:
     events = (await (await both.get("/operator/session/s/events?limit=1000")).json())["events"]
     seen = set()
     for event in events:
-        struct = facts.EVENT_DATA[event["event"]]
+        struct = event_data.EVENT_DATA[event["event"]]
         fits(event["data"], struct)
         seen.add(event["event"])
     assert seen >= {

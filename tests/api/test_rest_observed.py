@@ -147,7 +147,7 @@ async def test_readiness_looks_at_the_database(
         if looks > 1:
             raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it does not answer")
 
-    monkeypatch.setattr("operator_svc.rest.health.READY_SECONDS", 0.2)
+    monkeypatch.setattr("operator_svc.rest.handlers.health.READY_SECONDS", 0.2)
     monkeypatch.setattr(service.operator.database, "ping", ping)
     answers = await asyncio.gather(*(service.get("/health/ready", token=None) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
@@ -166,7 +166,7 @@ async def test_readiness_does_not_wait_long(
     async def ping() -> None:
         await asyncio.sleep(30)
 
-    monkeypatch.setattr("operator_svc.rest.health.READY_TIMEOUT", 0.1)
+    monkeypatch.setattr("operator_svc.rest.handlers.health.READY_TIMEOUT", 0.1)
     monkeypatch.setattr(service.operator.database, "ping", ping)
     response = await service.get("/health/ready", token=None)
     assert (response.status, (await response.json())["error"]) == (503, "database_unavailable")

@@ -11,7 +11,7 @@ import pytest
 
 from operator_svc.devpeers import DevPeers
 from operator_svc.devpeers import start as start_peers
-from operator_svc.services.cached import Fresh
+from operator_svc.services.ttl_cache import Fresh
 from tests.api.rest_service import TOKEN, Service, running
 from tests.fakes.neighbours import URLS, hung
 

@@ -132,16 +132,16 @@ async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
             if many > allowed
         ]
 
-    from operator_svc.browser_service import steps
+    from operator_svc.browser_service import visit_steps
 
-    steps.GRACE, kept = 0.3, steps.GRACE
+    visit_steps.GRACE, kept = 0.3, visit_steps.GRACE
     try:
         await visit(24)
         await asyncio.sleep(3)
         before = left()
         await visit(200)
     finally:
-        steps.GRACE = kept
+        visit_steps.GRACE = kept
     assert service.keeper.current.browser.contexts == []
     assert service._gate.own_ports == set()
     # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from operator_svc.browser_service.addresses import AllowList
-from operator_svc.browser_service.gate import Gate
-from operator_svc.browser_service.lane import MAX_CONNECTIONS, Lane
+from operator_svc.browser_service.egress_policy import Gate
+from operator_svc.browser_service.page_proxy import MAX_CONNECTIONS, Lane
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

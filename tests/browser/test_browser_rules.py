@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operator_svc.browser_service import heads
+from operator_svc.browser_service import http_heads
 from operator_svc.browser_service.addresses import AllowList, is_metadata, refusal
-from operator_svc.browser_service.gate import Gate, SystemResolver, UnreachableError
-from operator_svc.browser_service.slots import Slots
+from operator_svc.browser_service.admission_queue import Slots
+from operator_svc.browser_service.egress_policy import Gate, SystemResolver, UnreachableError
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 
 OPEN = ["1.1.1.1", "93.184.215.14", "100.63.255.255", "172.32.0.1", "198.17.255.255",
@@ -133,8 +133,8 @@ async def test_odd_forms_that_a_resolver_understands_are_judged_too() -> None:
         resolver.close()
 
 
-def request(text: str) -> heads.Request:
-    return heads.parse_request(text.encode("latin-1").split(b"\r\n"))
+def request(text: str) -> http_heads.Request:
+    return http_heads.parse_request(text.encode("latin-1").split(b"\r\n"))
 
 
 def test_requests_are_read_and_cleaned() -> None:
@@ -143,7 +143,7 @@ def test_requests_are_read_and_cleaned() -> None:
         "Proxy-Authorization: Basic x\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\nTE: trailers\r\n"
         "Keep-Alive: 1\r\nUpgrade: h2c\r\nAccept: */*\r\nCookie: a=b"
     )
-    assert read == heads.Request(
+    assert read == http_heads.Request(
         False,
         "a.test",
         81,
@@ -153,7 +153,7 @@ def test_requests_are_read_and_cleaned() -> None:
     )
     assert request("GET http://a.test HTTP/1.1").head.startswith(b"GET / HTTP/1.1\r\nHost: a.test")
     assert request("GET http://a.test? HTTP/1.1").head.startswith(b"GET /? ")
-    assert request("CONNECT [::1]:443 HTTP/1.1") == heads.Request(True, "[::1]", 443, b"", 0)
+    assert request("CONNECT [::1]:443 HTTP/1.1") == http_heads.Request(True, "[::1]", 443, b"", 0)
     assert request("POST http://a.test/ HTTP/1.1\r\nContent-Length: 7").body == 7
     chunked = request("POST http://a.test/ HTTP/1.1\r\nTransfer-Encoding: chunked")
     assert chunked.body is None
@@ -194,42 +194,42 @@ def test_requests_are_read_and_cleaned() -> None:
     ],
 )
 def test_requests_that_are_unclear_are_refused(text: str) -> None:
-    with pytest.raises(heads.BadHeadError):
+    with pytest.raises(http_heads.BadHeadError):
         request(text)
 
 
 def test_answers_are_read_leniently_and_cleaned() -> None:
-    answer = heads.parse_response(
+    answer = http_heads.parse_response(
         [b"HTTP/1.0 200 OK", b"Content-Length: 3", b"Connection: keep-alive, X-Hop", b"X-Hop: 1",
          b"Proxy-Authenticate: Basic", b"no header", b" folded", b"Set-Cookie: \xff=1", b"A:  b "]
     )  # fmt: skip
-    assert answer == heads.Response(
+    assert answer == http_heads.Response(
         200,
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nSet-Cookie: \xff=1\r\nA: b\r\n"
         b"Connection: close\r\n\r\n",
     )
-    assert heads.parse_response([b"HTTP/1.1 404"]).status == 404
+    assert http_heads.parse_response([b"HTTP/1.1 404"]).status == 404
     for line in (b"SSH-2.0-x", b"HTTP/1.1 999 x", b"HTTP/2 200", b"HTTP/1.1 20", b""):
-        with pytest.raises(heads.BadHeadError):
-            heads.parse_response([line])
+        with pytest.raises(http_heads.BadHeadError):
+            http_heads.parse_response([line])
 
 
 async def read(data: bytes, limit: int = 100, line_limit: int = 60) -> list[bytes]:
     reader = asyncio.StreamReader(limit=line_limit)
     reader.feed_data(data)
     reader.feed_eof()
-    return await heads.read_lines(reader, limit)
+    return await http_heads.read_lines(reader, limit)
 
 
 async def test_heads_are_read_with_limits() -> None:
     assert await read(b"") == []
     assert await read(b"\r\nA\r\nB\n\nbody") == [b"A", b"B"]
     for cut in (b"A", b"A\r\n", b"A\r\nB"):
-        with pytest.raises(heads.BadHeadError, match="cut"):
+        with pytest.raises(http_heads.BadHeadError, match="cut"):
             await read(cut)
-    with pytest.raises(heads.BadHeadError, match="large"):
+    with pytest.raises(http_heads.BadHeadError, match="large"):
         await read(b"A: 1\r\n" * 20)
-    with pytest.raises(heads.BadHeadError, match="long"):
+    with pytest.raises(http_heads.BadHeadError, match="long"):
         await read(b"A" * 90 + b"\r\n\r\n")
 
 

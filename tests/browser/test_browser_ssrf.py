@@ -375,7 +375,7 @@ async def test_a_refused_part_of_a_page_stands_in_the_console(
 
 async def test_metadata_stays_refused_where_all_is_allowed(site: Any, names: Any) -> None:
     from operator_svc.browser_service.addresses import AllowList
-    from operator_svc.browser_service.gate import Gate, UnreachableError
+    from operator_svc.browser_service.egress_policy import Gate, UnreachableError
 
     names["metadata.test"] = [["169.254.169.254"]]
     gate = Gate(AllowList.parse("0.0.0.0/0, ::/0, metadata.test"), names)

@@ -21,11 +21,11 @@ from operator_svc.peers.switch import (
     ModeState,
     Recorded,
 )
-from operator_svc.services.engines import EngineRankings
-from operator_svc.services.feedback import EngineFeedback
-from operator_svc.services.live import Live
-from operator_svc.services.switch_tuning import SwitchTuning
-from operator_svc.services.tool_calls import ToolCalls
+from operator_svc.services.chat.tool_calls import ToolCalls
+from operator_svc.services.live.hub import Live
+from operator_svc.services.switch.adjustments import SwitchTuning
+from operator_svc.services.switch.engine_ranking import EngineRankings
+from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.stores.events import EventRow, EventStore
 from operator_svc.stores.messages import MessageStore, Started
 from operator_svc.stores.pods import PodStore

@@ -15,11 +15,11 @@ from prometheus_client import REGISTRY
 from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
-from operator_svc.peers.parts import Done, Part, Prompt, Text
+from operator_svc.peers.chat_types import Done, Part, Prompt, Text
 from operator_svc.protocol.bodies import Chat
-from operator_svc.services.conversations import Accepted
-from operator_svc.services.outbox import Outbox
-from operator_svc.services.watching import Subscription
+from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.settings import Settings
 
 ANYBODY = Caller("tests")

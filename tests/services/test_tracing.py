@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from operator_svc import devpeers, tracing
 from operator_svc.app import Operator
-from operator_svc.rest.server import Server
+from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from operator_svc.background import TaskOwner
-from operator_svc.services.cached import Cached
+from operator_svc.services.ttl_cache import Cached
 
 
 class Source:

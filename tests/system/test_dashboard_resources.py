@@ -12,9 +12,9 @@ import pytest
 from aioresponses import aioresponses
 
 from operator_svc.background import TaskOwner
-from operator_svc.peers.neighbours import make_neighbours
 from operator_svc.peers.switch import make_switch
-from operator_svc.services.system import System
+from operator_svc.peers.system_peers import make_neighbours
+from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from tests.fakes.neighbours import everywhere, gone, hung
 

@@ -16,11 +16,11 @@ from operator_svc import __version__
 from operator_svc.background import TaskOwner
 from operator_svc.devpeers import start
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.neighbours import make_neighbours
 from operator_svc.peers.switch import make_switch
+from operator_svc.peers.system_peers import make_neighbours
 from operator_svc.protocol.system import Overview
-from operator_svc.services import overview as service
-from operator_svc.services.system import System
+from operator_svc.services.system import overview as service
+from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from tests.fakes.neighbours import URLS, everywhere, gone, hung, unused_url
 

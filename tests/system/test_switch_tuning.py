@@ -11,7 +11,7 @@ from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, SwitchAdjustment
 from operator_svc.protocol.records import AdjustmentBody
-from operator_svc.services import switch_tuning
+from operator_svc.services.switch import adjustments
 from tests.fakes.records import (
     ANYBODY,
     Fault,
@@ -31,7 +31,7 @@ BEFORE = ("BALANCED", "small", None)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch_tuning, "LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(adjustments, "LOOK_AGAIN", 0.02)
 
 
 class Counted:

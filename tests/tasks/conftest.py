@@ -15,10 +15,10 @@ from operator_svc.db import Database
 from operator_svc.models import Caller
 from operator_svc.peers.browser import PNG, Visit
 from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
-from operator_svc.services.browser_tasks import BrowserTasks
-from operator_svc.services.browser_worker import BrowserWorker
-from operator_svc.services.feeds import LiveEvent
-from operator_svc.services.live import Live
+from operator_svc.services.browser.tasks import BrowserTasks
+from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.hub import Live
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore

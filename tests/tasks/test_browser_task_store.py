@@ -10,7 +10,7 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.models import BrowserTask, TaskStatus
-from operator_svc.services import browser_facts as facts
+from operator_svc.services.browser import outcomes as facts
 from operator_svc.stores.browser_tasks import (
     BrowserTaskStore,
     Claimed,

@@ -17,8 +17,8 @@ import pytest
 from aiohttp import ClientSession, web
 
 from operator_svc.app import Operator
-from operator_svc.rest.server import Server
-from operator_svc.services import browser_runs
+from operator_svc.rest.server.listener import Server
+from operator_svc.services.browser import runner
 from operator_svc.settings import Settings
 from tests.fakes.raw import dead_address
 
@@ -371,7 +371,7 @@ async def test_a_service_that_dies_and_comes_back(
 async def test_tasks_survive_a_restart_of_operator(start: Start, site: Site) -> None:
     client = await start()
     ids = [await client.begin(f"{site.url}hold-{n}", session_id="s1") for n in range(6)]
-    while len(site.seen) < browser_runs.PAGES_A_POD:
+    while len(site.seen) < runner.PAGES_A_POD:
         await asyncio.sleep(0.02)
     client = await start()  # the one before gives back what it ran
     site.hold.set()
@@ -379,5 +379,5 @@ async def test_tasks_survive_a_restart_of_operator(start: Start, site: Site) -> 
         task = await client.end(task_id)
         assert (task["status"], task["attempts"]) == ("completed", 0)
     names = [event["event"] for event in await client.events("s1")]
-    assert names.count("browser_task.queued") == 6 + browser_runs.PAGES_A_POD
+    assert names.count("browser_task.queued") == 6 + runner.PAGES_A_POD
     assert names.count("browser_task.completed") == 6

@@ -14,8 +14,8 @@ from operator_svc.models import Caller, TaskStatus
 from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import BrowserTaskRequest
-from operator_svc.services import browser_facts, browser_runs, browser_worker
-from operator_svc.services.feeds import LiveEvent
+from operator_svc.services.browser import outcomes, runner, worker
+from operator_svc.services.live.feed import LiveEvent
 
 AWAY = BrowserAwayError("refused")
 DIED = BrowserDiedError("died")
@@ -24,11 +24,11 @@ DIED = BrowserDiedError("died")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a worker, shorter."""
-    monkeypatch.setattr(browser_worker, "WATCH_INTERVAL", 0.05)
-    monkeypatch.setattr(browser_runs, "PROBE_INTERVAL", 0.01)
-    monkeypatch.setattr(browser_worker, "POLL_INTERVAL", 0.05)
-    monkeypatch.setattr(browser_worker, "IDLE_INTERVAL", 0.1)
-    monkeypatch.setattr(browser_runs, "BUSY_MIN", 0.01)
+    monkeypatch.setattr(worker, "WATCH_INTERVAL", 0.05)
+    monkeypatch.setattr(runner, "PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr(worker, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(worker, "IDLE_INTERVAL", 0.1)
+    monkeypatch.setattr(runner, "BUSY_MIN", 0.01)
 
 
 async def test_a_task_is_run_and_shown(pod: Any) -> None:
@@ -204,7 +204,7 @@ async def test_twenty_tasks_start_in_order_a_few_at_a_time(pod: Any, browser: An
     for task_id in ids:
         assert (await pod.end(task_id)).status == "completed"
     assert browser.seen == urls
-    assert max(len(pages) for pages in browser.together) <= browser_runs.PAGES_A_POD
+    assert max(len(pages) for pages in browser.together) <= runner.PAGES_A_POD
     started = [e.data["task_id"] for e in await pod.replayed("s1") if e.event.endswith(".started")]
     assert started == ids
 
@@ -214,7 +214,7 @@ async def test_no_step_waits_for_a_look(
 ) -> None:
     """Looking around is for what other pods do."""
     for name in ("WATCH_INTERVAL", "POLL_INTERVAL", "IDLE_INTERVAL"):
-        monkeypatch.setattr(browser_worker, name, 60)
+        monkeypatch.setattr(worker, name, 60)
     pod = await make_pod()
     urls = [f"https://example.org/{n}" for n in range(10)]
     browser.on(urls[3], AWAY, AWAY, visit_of())
@@ -259,7 +259,7 @@ async def test_a_waiting_task_is_cancelled_at_once(pod: Any, browser: Any) -> No
 async def test_a_running_task_is_cancelled_within_a_second(
     make_pod: Any, browser: Any, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browser_worker, "WATCH_INTERVAL", 0.5)
+    monkeypatch.setattr(worker, "WATCH_INTERVAL", 0.5)
     pod = await make_pod()
     other = pod if where == "here" else await make_pod("pod-2", pages=0)
     task_id = await pod.add("https://hold.test/", "s1")
@@ -429,7 +429,7 @@ async def test_pods_share_the_work(make_pod: Any, browser: Any) -> None:
 
 
 async def test_an_idle_pod_asks_little(make_pod: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser_worker, "IDLE_INTERVAL", 0.25)
+    monkeypatch.setattr(worker, "IDLE_INTERVAL", 0.25)
     asked: Counter[str] = Counter()
     pod = await make_pod()
     for name in ("claim", "waiting", "states"):
@@ -572,7 +572,7 @@ async def test_a_fault_of_our_own_ends_the_task(
     url = browser.on("https://example.org/", ZeroDivisionError("secret"))
     view = await pod.end(await pod.add(url))
     assert (view.status, view.error_message, len(browser.seen)) == ("failed", "internal_error", 1)
-    monkeypatch.setattr(browser_facts, "of_visit", lambda *_: 1 / 0)
+    monkeypatch.setattr(outcomes, "of_visit", lambda *_: 1 / 0)
     view = await pod.end(await pod.add("https://example.org/2"))
     assert (view.status, view.error_message) == ("failed", "internal_error")
 

@@ -15,11 +15,11 @@ from operator_svc.devpeers.standin import CallMode
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.base import PeerRefusedError
 from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
+from operator_svc.peers.gateway import TentaculoLink, make_tentaculo_link
 from operator_svc.peers.hermes import Hermes, make_hermes
 from operator_svc.peers.modules import make_modules
 from operator_svc.peers.shub import Shub, make_shub
 from operator_svc.peers.switch import Switch, make_switch
-from operator_svc.peers.tentaculo_link import TentaculoLink, make_tentaculo_link
 from operator_svc.settings import Settings, load
 from tests.fakes.chats import TOKEN
 

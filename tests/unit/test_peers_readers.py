@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_svc.peers.openai import OpenAiDialect, OpenAiReader
-from operator_svc.peers.parts import (
+from operator_svc.peers.chat_types import (
     AnswerError,
     Done,
     Part,
@@ -22,7 +21,8 @@ from operator_svc.peers.parts import (
     Text,
     ToolCall,
 )
-from operator_svc.peers.vx11 import Vx11Reader
+from operator_svc.peers.dialect_openai import OpenAiDialect, OpenAiReader
+from operator_svc.peers.dialect_vx11 import Vx11Reader
 from operator_svc.protocol.text import storable
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers import chat
+from operator_svc.peers import chat_stream
 from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
 from operator_svc.peers.switch import Switch, Text, ToolCall
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
@@ -228,7 +228,7 @@ async def test_ten_megabytes_are_read_and_more_than_the_bound_is_not(
     with pytest.raises(OperatorError) as caught:
         await ask(switch, "hello")
     assert caught.value.code == ErrorCode.REPLY_TOO_LARGE
-    monkeypatch.setattr(chat, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(chat_stream, "MAX_ANSWER_BYTES", 1000)
     standin.script = Script(mode="json", tokens=1000)
     with pytest.raises(OperatorError) as caught:
         await ask(switch, "hello")

@@ -135,7 +135,7 @@ async def test_garbage(garbage: bytes) -> None:
 async def test_an_answer_that_never_ends_is_bounded_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("operator_svc.peers.chat.MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("operator_svc.peers.chat_stream.MAX_ANSWER_BYTES", 100_000)
     sent = 0
 
     async def behaviour(client: Connection) -> None:
@@ -152,7 +152,7 @@ async def test_an_answer_that_never_ends_is_bounded_in_memory(
 
 
 async def test_a_compressed_bomb_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("operator_svc.peers.chat.MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("operator_svc.peers.chat_stream.MAX_ANSWER_BYTES", 100_000)
     bomb = gzip.compress(b" " * 50_000_000)
 
     async def behaviour(client: Connection) -> None:

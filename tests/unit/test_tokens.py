@@ -9,7 +9,7 @@ import pytest
 
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Caller
-from operator_svc.services.tokens import ANONYMOUS, MAX_TOKENS, Tokens, problems
+from operator_svc.services.auth import ANONYMOUS, MAX_TOKENS, Tokens, problems
 from operator_svc.settings import Settings
 
 

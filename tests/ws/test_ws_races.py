@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from operator_svc.services.live import Live
+from operator_svc.services.live.hub import Live
 from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service, serving
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from operator_svc.services import watching
+from operator_svc.services.live import subscriptions
 from tests.ws.conftest import Start
 from tests.ws.ws_service import Service, Socket, think
 
@@ -214,7 +214,7 @@ async def test_a_resync_with_a_reply_that_is_being_written(both: Service) -> Non
 async def test_a_resync_has_the_newest_messages_and_where_older_ones_begin(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "RESYNC_MESSAGES", 3)
+    monkeypatch.setattr(subscriptions, "RESYNC_MESSAGES", 3)
     service = await start()
     await service.said(3)
     socket = await service.ready(query="?after=999")
@@ -228,7 +228,7 @@ async def test_a_resync_has_the_newest_messages_and_where_older_ones_begin(
 async def test_a_replay_of_many_pages_while_the_session_goes_on(
     both: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "REPLAY_PAGE", 2)
+    monkeypatch.setattr(subscriptions, "REPLAY_PAGE", 2)
     await both.said(6)
     both.switch.answer = ["more"]
     talker = await both.ready()

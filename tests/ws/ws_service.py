@@ -16,8 +16,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from operator_svc.app import Operator
 from operator_svc.errors import OperatorError
-from operator_svc.peers.parts import Done, Part, Prompt, Reasoning, Text
-from operator_svc.rest.server import Server
+from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text
+from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 
 TOKEN = "token-of-the-tests"

@@ -9,12 +9,12 @@ import structlog
 
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.addresses import AllowList
+from operator_svc.browser_service.admission_queue import Slots
 from operator_svc.browser_service.bodies import NavigateRequest, Visit
-from operator_svc.browser_service.gate import Gate, Resolver, SystemResolver
-from operator_svc.browser_service.keeper import Keeper
-from operator_svc.browser_service.lane import PORTS
+from operator_svc.browser_service.chromium_supervisor import Keeper
+from operator_svc.browser_service.egress_policy import Gate, Resolver, SystemResolver
 from operator_svc.browser_service.metrics import Metrics
-from operator_svc.browser_service.slots import Slots
+from operator_svc.browser_service.page_proxy import PORTS
 from operator_svc.browser_service.tab import ChromiumGoneError
 from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
 from operator_svc.errors import ErrorCode, OperatorError

@@ -11,8 +11,8 @@ from playwright.async_api import Error as PlaywrightError
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.bodies import Viewport
 from operator_svc.browser_service.chromium import Chromium
-from operator_svc.browser_service.guard import Guard
-from operator_svc.browser_service.lane import Lane
+from operator_svc.browser_service.navigation_guard import Guard
+from operator_svc.browser_service.page_proxy import Lane
 from operator_svc.browser_service.scripts import quiet_console
 from operator_svc.protocol.text import storable
 

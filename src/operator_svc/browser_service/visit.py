@@ -12,11 +12,11 @@ import structlog
 from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.background import TaskOwner
-from operator_svc.browser_service import steps
+from operator_svc.browser_service import visit_steps
 from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.chromium import Chromium
-from operator_svc.browser_service.gate import Gate
-from operator_svc.browser_service.lane import Lane
+from operator_svc.browser_service.egress_policy import Gate
+from operator_svc.browser_service.page_proxy import Lane
 from operator_svc.browser_service.tab import Tab, open_tab
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Visitor:
     def __init__(self, request: NavigateRequest, limits: Limits) -> None:
         self._limits = limits
         self._stopped: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
-        self._outcome = steps.Outcome(request)
+        self._outcome = visit_steps.Outcome(request)
         self.transferred = 0
         """Bytes that the page moved, known when ``run`` has ended."""
 
@@ -97,12 +97,12 @@ class Visitor:
         has_script = outcome.request.script is not None
         try:
             if has_script:
-                await self._unless_stopped(steps.check_script(tab, outcome), chromium)
-            await self._unless_stopped(steps.load(tab, lane, outcome), chromium)
+                await self._unless_stopped(visit_steps.check_script(tab, outcome), chromium)
+            await self._unless_stopped(visit_steps.load(tab, lane, outcome), chromium)
             if outcome.status == "ok" and has_script:
-                await self._unless_stopped(steps.run_script(tab, outcome), chromium)
+                await self._unless_stopped(visit_steps.run_script(tab, outcome), chromium)
             if outcome.status in ("ok", "timeout") or lane.overweight.is_set():
-                work = steps.look(tab, lane, outcome, self._limits.screenshot_bytes)
+                work = visit_steps.look(tab, lane, outcome, self._limits.screenshot_bytes)
                 await self._unless_stopped(work, chromium)
         except StoppedError as stopped:
             if stopped.cause not in (Cause.CRASHED, Cause.CLOSED):

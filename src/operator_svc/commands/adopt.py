@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from operator_svc.services.adopt_report import Report
+    from operator_svc.adopt.report import Report
 
 EX_TEMPFAIL = 75
 """Exit status of what may work when it is tried again (sysexits.h)."""
@@ -35,9 +35,9 @@ def command(path: Path, dry_run: bool) -> None:
     refused. Ends with exit code 2 where the file or the settings are at fault, and with 75 where
     the database does not answer.
     """
+    from operator_svc.adopt.importer import adopt
     from operator_svc.commands import common
     from operator_svc.errors import OperatorError
-    from operator_svc.services.adopt import adopt
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
@@ -97,7 +97,7 @@ class _Progress:
 
 
 def _show(report: Report, dry_run: bool) -> None:
-    from operator_svc.services.adopt_report import COLUMNS
+    from operator_svc.adopt.report import COLUMNS
 
     click.echo(f"{'table':<27}" + "".join(f"{name:>10}" for name in COLUMNS))
     for table, counts in report.tables.items():

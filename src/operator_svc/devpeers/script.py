@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from operator_svc.devpeers.wheel import chunk
+from operator_svc.devpeers.pacer import chunk
 from operator_svc.protocol.sse import comment, encode
 
 ChatMode = Literal[

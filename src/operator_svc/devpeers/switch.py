@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from operator_svc.devpeers.pacer import Paced, Wheel, chunk
 from operator_svc.devpeers.script import (
     Script,
     frames,
@@ -20,7 +21,6 @@ from operator_svc.devpeers.script import (
 )
 from operator_svc.devpeers.standin import Standin, cut, json_response
 from operator_svc.devpeers.switch_calls import SwitchCalls
-from operator_svc.devpeers.wheel import Paced, Wheel, chunk
 from operator_svc.protocol.sse import encode
 
 PROVIDER = "stand-in"

@@ -14,7 +14,7 @@ from operator_svc import tracing
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.said import words
+from operator_svc.peers.peer_errors import words
 from operator_svc.peers.transport import (
     PEER,
     RETRY_PAUSE,

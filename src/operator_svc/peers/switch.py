@@ -9,11 +9,10 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers import chat
+from operator_svc.peers import chat_stream
 from operator_svc.peers.base import SWITCH, AddHeaders, Peer, PeerRefusedError
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.openai import OpenAiDialect
-from operator_svc.peers.parts import (
+from operator_svc.peers.chat_types import (
     Dialect,
     Done,
     Part,
@@ -22,7 +21,8 @@ from operator_svc.peers.parts import (
     Text,
     ToolCall,
 )
-from operator_svc.peers.vx11 import Vx11Dialect
+from operator_svc.peers.dialect_openai import OpenAiDialect
+from operator_svc.peers.dialect_vx11 import Vx11Dialect
 from operator_svc.settings import Settings
 
 __all__ = ["Done", "Part", "Prompt", "Reasoning", "Switch", "Text", "ToolCall", "make_switch"]
@@ -164,7 +164,9 @@ class Switch:
     exist; all else is refused here as such a server would refuse it, with 404.
     """
 
-    def __init__(self, chats: Peer, calls: Peer, dialect: Dialect, timeouts: chat.Timeouts) -> None:
+    def __init__(
+        self, chats: Peer, calls: Peer, dialect: Dialect, timeouts: chat_stream.Timeouts
+    ) -> None:
         self.chats = chats
         self.calls = calls
         self._dialect = dialect
@@ -183,7 +185,7 @@ class Switch:
         Raises OperatorError: switch_error, switch_unavailable, switch_timeout, and
         reply_too_large for an answer beyond what is read at once.
         """
-        return chat.stream(self.chats, self._dialect, prompt, self._timeouts)
+        return chat_stream.stream(self.chats, self._dialect, prompt, self._timeouts)
 
     async def task(
         self, task_type: str, payload: Json, source: str = "operator", provider_hint: str = ""
@@ -303,7 +305,7 @@ def make_switch(
     dialect: Dialect = (
         OpenAiDialect(settings.switch_url, settings.switch_model) if openai else Vx11Dialect()
     )
-    timeouts = chat.Timeouts(
+    timeouts = chat_stream.Timeouts(
         settings.switch_first_byte_timeout,
         settings.switch_idle_timeout,
         settings.switch_total_timeout,

@@ -17,7 +17,7 @@ from yarl import URL
 
 from operator_svc import __version__
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
-from operator_svc.peers.said import MAX_CHARS, scrubbed, without, words
+from operator_svc.peers.peer_errors import MAX_CHARS, scrubbed, without, words
 
 AddHeaders = Callable[[dict[str, str]], None]
 """Adds headers to an outbound call, such as ``traceparent``."""

@@ -6,14 +6,13 @@ import re
 
 from aiohttp import web
 
-from operator_svc.keys import SERVICES, Services
-from operator_svc.rest import (
-    answers,
-    browser,
+from operator_svc.context import SERVICES, Services
+from operator_svc.rest import middleware, responses
+from operator_svc.rest.docs import pages
+from operator_svc.rest.handlers import (
+    browser_tasks,
     chat,
-    documents,
     health,
-    middlewares,
     replies,
     sessions,
     switch,
@@ -30,8 +29,8 @@ def application(services: Services) -> web.Application:
     app = web.Application(client_max_size=settings.max_body)
     app[SERVICES] = services
     app[health.READINESS] = health.Readiness(services)
-    app.middlewares.append(middlewares.middleware_of(middlewares.Gate(services)))
-    app.on_response_prepare.append(answers.finish_headers)
+    app.middlewares.append(middleware.middleware_of(middleware.Gate(services)))
+    app.on_response_prepare.append(responses.finish_headers)
     routes(app)
     return app
 
@@ -42,11 +41,11 @@ def routes(app: web.Application) -> None:
         *chat.ROUTES,
         *sessions.ROUTES,
         *replies.ROUTES,
-        *browser.ROUTES,
+        *browser_tasks.ROUTES,
         *tool_calls.ROUTES,
         *switch.ROUTES,
         *system.ROUTES,
-        *documents.ROUTES,
+        *pages.ROUTES,
         *health.ROUTES,
     ]
     if not app[SERVICES].settings.metrics_port:

@@ -14,8 +14,8 @@ from aiohttp import HttpVersion11, web
 from msgspec import Meta
 
 from operator_svc import __version__
+from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.keys import SERVICES, Services
 from operator_svc.models import Caller
 from operator_svc.protocol import sse
 from operator_svc.protocol.bodies import Chat
@@ -26,11 +26,11 @@ from operator_svc.protocol.frames import (
     Result,
     encode,
 )
-from operator_svc.rest import parsing
-from operator_svc.rest.calls import caller_of
-from operator_svc.services.outbox import Outbox
-from operator_svc.services.sockets import CLOSE_GRACE
-from operator_svc.services.watching import Subscription
+from operator_svc.rest import requests
+from operator_svc.rest.request_context import caller_of
+from operator_svc.services.live.clients import CLOSE_GRACE
+from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
 
@@ -208,7 +208,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     Raises OperatorError: invalid_parameter, session_not_found, rate_limited, draining.
     """
     services = request.app[SERVICES]
-    session_id = parsing.session_id(request)
+    session_id = requests.session_id(request)
     after, epoch = _place(request)
     await services.histories.session(caller_of(request), session_id)
     sockets = services.sockets
@@ -255,11 +255,11 @@ async def _show(
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
     """Where the client left off; the header is of a browser that comes back by itself."""
-    epoch = parsing.parameter(request, "epoch", Annotated[str, Meta(max_length=64)]) or None
+    epoch = requests.parameter(request, "epoch", Annotated[str, Meta(max_length=64)]) or None
     last = request.headers.get("Last-Event-ID")
     if last:
         if not (last.isascii() and last.isdigit() and len(last) < 19):
-            raise parsing.wrong("Last-Event-ID", "it must be the number of an event")
+            raise requests.wrong("Last-Event-ID", "it must be the number of an event")
         return int(last), epoch
-    after: int | None = parsing.parameter(request, "after", Seq)
+    after: int | None = requests.parameter(request, "after", Seq)
     return after, epoch

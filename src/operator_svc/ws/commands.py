@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import structlog
 from msgspec import UNSET
 
+from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.keys import Services
 from operator_svc.models import Caller
 from operator_svc.protocol.bodies import ChatBody, chat_of
 from operator_svc.protocol.frames import (
@@ -30,7 +30,7 @@ from operator_svc.protocol.frames import (
     Resume,
     ServerFrame,
 )
-from operator_svc.services.watching import Subscription
+from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
 

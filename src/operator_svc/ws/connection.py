@@ -9,8 +9,8 @@ from typing import ClassVar
 from aiohttp import WSMsgType, web
 
 from operator_svc import __version__
+from operator_svc.context import Services
 from operator_svc.errors import OperatorError
-from operator_svc.keys import Services
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import (
     CloseCode,
@@ -24,12 +24,12 @@ from operator_svc.protocol.frames import (
     encode,
     error_info,
 )
-from operator_svc.services.feeds import LiveEvent
-from operator_svc.services.outbox import Outbox
-from operator_svc.services.sockets import CLOSE_GRACE
-from operator_svc.services.watching import Subscription
+from operator_svc.services.live.clients import CLOSE_GRACE
+from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.ws.commands import Commands
-from operator_svc.ws.reading import UnusableFrameError, read, unreadable_binary
+from operator_svc.ws.frame_decoder import UnusableFrameError, read, unreadable_binary
 from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
 
 MAX_UNREADABLE = 20

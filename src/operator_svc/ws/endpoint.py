@@ -11,8 +11,8 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
+from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.keys import SERVICES, Services
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import (
     MAX_FRAME,
@@ -23,9 +23,9 @@ from operator_svc.protocol.frames import (
     FrameId,
     Resume,
 )
-from operator_svc.services.tokens import ANONYMOUS
+from operator_svc.services.auth import ANONYMOUS
 from operator_svc.ws.connection import Connection
-from operator_svc.ws.reading import UnusableFrameError, read
+from operator_svc.ws.frame_decoder import UnusableFrameError, read
 from operator_svc.ws.writer import WebSocket
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from operator_svc.protocol.frames import CloseCode
-from operator_svc.services.sockets import CLOSE_GRACE
+from operator_svc.services.live.clients import CLOSE_GRACE
 
 SEND_BUFFER = 128 * 1024
 """Bytes that the kernel may hold for a client. Left alone it takes 4 MB before a slow reader

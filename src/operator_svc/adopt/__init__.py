@@ -1,0 +1,1 @@
+"""Bringing an old VX11 database in."""

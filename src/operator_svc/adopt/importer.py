@@ -1,0 +1,153 @@
+"""Bringing VX11's old database in.
+
+All of it is one transaction of the target: it is there as a whole, or nothing is. No events are
+made: sessions that were adopted begin to count when something happens in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from operator_svc.adopt.id_map import Notebook
+from operator_svc.adopt.legacy_file import TABLES, OldDatabase, open_old
+from operator_svc.adopt.messages import adopt_messages
+from operator_svc.adopt.records import adopt_adjustments, adopt_tool_calls
+from operator_svc.adopt.report import Counts, Report
+from operator_svc.adopt.run import FEEDBACK, MAX_KEPT_ID, Progress, Run
+from operator_svc.adopt.sessions import adopt_sessions
+from operator_svc.adopt.target import NUMBERED, AdoptionStore, reserve_ids
+from operator_svc.adopt.tasks import adopt_tasks
+from operator_svc.db import ConstraintViolation, Database, Transaction, connect, migrations
+from operator_svc.db.locations import Location, locate
+from operator_svc.db.lockfile import FileLock, lock_path
+from operator_svc.errors import ConfigurationError
+from operator_svc.settings import Settings
+
+PATIENCE = 120.0
+"""Seconds that one statement may take at least: nobody waits for an answer here."""
+
+_COUNTED = 2000
+
+
+async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Progress) -> Report:
+    """Bring the old database at ``path`` into the one of the settings, which is migrated first.
+
+    A dry run writes nothing, and tells what would be done. Raises ConfigurationError where the
+    old file can not be read or is none of VX11's, or where the target is in use (SQLite), and
+    OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
+    """
+    location = locate(settings.database_url)
+    with open_old(path) as old, closing(Notebook()) as notebook:
+        if location.dialect == "sqlite" and _is_same(path, location.path):
+            raise ConfigurationError([f"{path} is the target itself"])
+        open_target = _dry_target if dry_run else _target
+        highest = _highest_ids(old)
+        async with open_target(settings, location, highest) as store:
+            for table in NUMBERED:
+                await store.number_from(table, highest[table])
+            run = Run(old, store, notebook, progress)
+            run.report = Report({table: Counts() for table in TABLES})
+            await _adopt_all(run)
+            old.check_unchanged()
+        return run.report
+
+
+async def _adopt_all(run: Run) -> None:
+    await run.identify()
+    await adopt_sessions(run)
+    await adopt_messages(run)
+    await adopt_tool_calls(run)
+    await adopt_tasks(run)
+    await adopt_adjustments(run)
+    for counts in run.notebook.counts(_COUNTED):
+        await run.store.count_messages(counts)
+
+
+def _highest_ids(old: OldDatabase) -> dict[str, int]:
+    highest = {table: old.highest_id(table, MAX_KEPT_ID) for table in TABLES}
+    # Tool calls and changes may name messages that are missing, and bring them back by their ids.
+    highest["operator_message"] = max(
+        highest["operator_message"], old.highest_message_named(MAX_KEPT_ID)
+    )
+    return highest | {FEEDBACK: 0}
+
+
+def _is_same(path: Path, target: Path) -> bool:
+    return target.exists() and path.samefile(target)
+
+
+# Targets.
+
+
+@asynccontextmanager
+async def _target(
+    settings: Settings, location: Location, highest: Mapping[str, int]
+) -> AsyncIterator[AdoptionStore]:
+    if location.dialect == "sqlite":
+        # Migrating waits for another process; one that serves does not give the file back.
+        lock = FileLock(lock_path(location.path))
+        lock.acquire()
+        lock.release()
+    await asyncio.to_thread(migrations.migrate, settings.database_url)
+    database = await connect(_patient(settings))
+    try:
+        await reserve_ids(database, highest)
+        async with database.transaction() as transaction:
+            yield AdoptionStore(transaction, database.dialect)
+    except ConstraintViolation as error:
+        raise ConfigurationError(
+            [f"the target refused a row ({error}); nothing was brought in"]
+        ) from error
+    finally:
+        await database.aclose()
+
+
+@asynccontextmanager
+async def _dry_target(
+    settings: Settings, location: Location, highest: Mapping[str, int]
+) -> AsyncIterator[AdoptionStore]:
+    if location.dialect == "sqlite" and not location.path.exists():
+        yield AdoptionStore(_Empty(), location.dialect, dry=True)
+        return
+    database = await connect(_patient(settings))
+    try:
+        if await _is_ready(database):
+            async with database.transaction() as transaction:
+                yield AdoptionStore(transaction, database.dialect, dry=True)
+        else:
+            yield AdoptionStore(_Empty(), database.dialect, dry=True)
+    finally:
+        await database.aclose()
+
+
+async def _is_ready(database: Database) -> bool:
+    """Whether the target has its tables; False for one that is empty."""
+    applied = await database.applied_migrations()
+    if applied and migrations.pending(applied, database.dialect):
+        raise ConfigurationError(
+            ["the target has an older schema: run operator-svc migrate before a dry run"]
+        )
+    return bool(applied)
+
+
+def _patient(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, db_timeout=max(settings.db_timeout, PATIENCE))
+
+
+class _Empty(Transaction):
+    """A target that has nothing yet."""
+
+    async def execute(self, sql: str, /, **params: Any) -> int:
+        return 0
+
+    async def executemany(self, sql: str, rows: Iterable[Mapping[str, Any]], /) -> None:
+        return None
+
+    async def fetch(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        return []

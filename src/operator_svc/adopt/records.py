@@ -1,0 +1,251 @@
+"""Old tool calls, and old changes of Switch, some of which are feedback."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+
+from operator_svc.adopt.messages import messages_for
+from operator_svc.adopt.run import (
+    ADJUSTMENT,
+    FEEDBACK,
+    TOOL_CALL,
+    Run,
+    reference,
+)
+from operator_svc.adopt.values import (
+    Fixes,
+    count,
+    flag,
+    moment,
+    object_of,
+    parsed,
+    short,
+    text,
+)
+from operator_svc.models import ToolCallStatus
+
+CALL_STATUSES = {str(status): status for status in ToolCallStatus} | {
+    "completed": ToolCallStatus.OK,
+    "done": ToolCallStatus.OK,
+    "success": ToolCallStatus.OK,
+    "failed": ToolCallStatus.ERROR,
+    "failure": ToolCallStatus.ERROR,
+    "timeout": ToolCallStatus.ERROR,
+    "running": ToolCallStatus.PENDING,
+}
+MAX_ENGINE = 200
+"""Characters of an engine's name (the API's own limit)."""
+
+NO_MESSAGE = ""
+"""What tool calls without a message name."""
+
+
+async def adopt_tool_calls(run: Run) -> None:
+    """Bring all tool calls in; a message that is missing is made."""
+    fixes = Fixes()
+    last = run.now
+    for batch in run.batches(TOOL_CALL):
+        fresh = await run.fresh(TOOL_CALL, batch)
+        refs = [NO_MESSAGE if row[1] is None else reference(row[1]) for _, row in fresh]
+        times = []
+        for _, row in fresh:
+            last = moment(row[3], Fixes(), "") or last
+            times.append(last)
+        met = run.notebook.messages(refs)
+        home = run.name_of(None)
+        wanted = {
+            ref: (home, None, at) for ref, at in reversed(list(zip(refs, times, strict=True)))
+        }
+        messages = await messages_for(run, wanted)
+        rows, asked, mended, became = [], [], [], []
+        for (key, row), ref, at in zip(fresh, refs, times, strict=True):
+            if (message_id := messages[ref]) is None:
+                run.report.skipped(TOOL_CALL, "its message was deleted since")
+                continue
+            if ref not in met:
+                fixes.note("its message was missing")
+            rows.append(_tool_call(row, message_id, at, fixes))
+            asked.append((row[0], None))
+            mended.append(fixes.take())
+            became.append(key)
+        for i, (number, kept) in enumerate(await run.numbers(TOOL_CALL, asked)):
+            rows[i]["id"] = number
+            run.report.written(TOOL_CALL, mended[i] | (set() if kept else {"its id was taken"}))
+        await run.store.insert(TOOL_CALL, rows)
+        noted = {key: str(row["id"]) for key, row in zip(became, rows, strict=True)}
+        await run.store.note(run.source, TOOL_CALL, noted)
+
+
+def _tool_call(
+    old: tuple[Any, ...], message_id: int, at: dt.datetime, fixes: Fixes
+) -> dict[str, Any]:
+    _, _, name, created, raw_status, duration, raw_result, raw_error = old
+    if moment(created, fixes, "created_at") is None:
+        fixes.note("created_at was missing")
+    tool_name = text(name, fixes, "tool_name")
+    if not tool_name:
+        fixes.note("tool_name was missing")
+    result = parsed(raw_result, fixes, "result").plain
+    error = text(raw_error, fixes, "error")
+    status = CALL_STATUSES.get((text(raw_status, Fixes(), "") or "").strip().lower())
+    if status is None:
+        fixes.note("its status was unknown")
+        status = ToolCallStatus.ERROR if error else ToolCallStatus.PENDING
+        if not error and result is not None:
+            status = ToolCallStatus.OK
+    return {
+        "id": 0,
+        "message_id": message_id,
+        "tool_name": tool_name or "unknown",
+        "status": str(status),
+        "duration_ms": count(duration, fixes, "duration_ms"),
+        "result": result,
+        "error": error,
+        "created_at": at,
+        "finished_at": None if status is ToolCallStatus.PENDING else at,
+    }
+
+
+async def adopt_adjustments(run: Run) -> None:
+    """Bring all changes of Switch in. A row that names an engine is feedback (too)."""
+    fixes = Fixes()
+    last = run.now
+    for batch in run.batches(ADJUSTMENT):
+        fresh = await run.fresh(ADJUSTMENT, batch)
+        last = await _AdjustmentBatch(run, fixes, last).write(fresh)
+
+
+class _AdjustmentBatch:
+    """Changes and feedback of one batch."""
+
+    def __init__(self, run: Run, fixes: Fixes, last: dt.datetime) -> None:
+        self._run = run
+        self._last = last
+        self._fixes = fixes
+        self._changes: list[tuple[str, Any, dict[str, Any]]] = []
+        self._feedback: list[tuple[str, dict[str, Any]]] = []
+
+    async def write(self, fresh: list[tuple[str, tuple[Any, ...]]]) -> dt.datetime:
+        """Sort the rows out and store them; the time of the last one, for rows without any."""
+        run, home = self._run, self._run.name_of(None)
+        at = {key: self._time(row) for key, row in fresh}
+        names = {key: run.name_of(row[1]) for key, row in fresh if row[1] is not None}
+        first = {names[k]: (r[1], at[k]) for k, r in reversed(fresh) if r[1] is not None}
+        notes = await run.sessions_for(first)
+        wanted = {
+            reference(row[2]): (names.get(key, home), row[1], at[key])
+            for key, row in reversed(fresh)
+            if row[2] is not None and not (key in names and notes[names[key]].gone)
+        }
+        met = run.notebook.messages(wanted)
+        messages = await messages_for(run, wanted)
+        for key, row in fresh:
+            note = notes[names[key]] if key in names else None
+            if note is not None and note.gone:
+                run.report.skipped(ADJUSTMENT, "its session was deleted since")
+                continue
+            ref = None if row[2] is None else reference(row[2])
+            if ref is not None and messages[ref] is None:
+                run.report.skipped(ADJUSTMENT, "its message was deleted since")
+                continue
+            if note is not None and note.made:
+                self._fixes.note("its session was missing")
+            if ref is not None and ref not in met:
+                self._fixes.note("its message was missing")
+            common = {
+                "id": 0,
+                "session_id": note.target if note else None,
+                "message_id": None if ref is None else messages[ref],
+                "created_at": at[key],
+            }
+            self._sort(key, row, common)
+        await self._store()
+        return self._last
+
+    def _time(self, row: tuple[Any, ...]) -> dt.datetime:
+        for value in (row[7], row[9], row[14]):
+            if (at := moment(value, Fixes(), "")) is not None:
+                self._last = at
+                break
+        return self._last
+
+    def _sort(self, key: str, row: tuple[Any, ...], common: dict[str, Any]) -> None:
+        before, after, reason, engine = row[3:7]
+        has_change = any(value is not None for value in (before, after, reason))
+        engine_name = short(engine, self._fixes, "engine_used", MAX_ENGINE)
+        if not has_change and not engine_name:
+            self._fixes.take()
+            self._run.report.refused(ADJUSTMENT, "it has neither a change nor an engine")
+            return
+        if moment(row[7], self._fixes, "created_at") is None:
+            self._fixes.note("created_at was missing")
+        if engine_name:
+            if not has_change:
+                self._fixes.note(f"it is feedback and went to {FEEDBACK}")
+            self._feedback.append((key, self._new_feedback(row, engine_name, common)))
+        if has_change:
+            self._changes.append((key, row[0], self._new_change(row, common)))
+        self._run.report.written(ADJUSTMENT, self._fixes.take())
+
+    def _new_change(self, row: tuple[Any, ...], common: dict[str, Any]) -> dict[str, Any]:
+        fixes = self._fixes
+        reason = text(row[5], fixes, "reason")
+        if reason is None:
+            fixes.note("reason was missing")
+        return common | {
+            "before_config": _config(row[3], fixes, "before_config"),
+            "after_config": _config(row[4], fixes, "after_config"),
+            "reason": reason or "",
+            "applied": bool(flag(row[8], fixes, "applied")),
+            "applied_at": moment(row[9], fixes, "applied_at"),
+        }
+
+    def _new_feedback(
+        self, row: tuple[Any, ...], engine: str, common: dict[str, Any]
+    ) -> dict[str, Any]:
+        fixes = self._fixes
+        error = text(row[13], fixes, "error_message")
+        success = flag(row[10], fixes, "success")
+        created_at = moment(row[14], fixes, "feedback_timestamp") or common["created_at"]
+        return common | {
+            "engine": engine,
+            "success": error is None if success is None else success,
+            "latency_ms": count(row[11], fixes, "latency_ms") or 0,
+            "tokens_used": count(row[12], fixes, "tokens_used") or 0,
+            "error_message": error,
+            "created_at": created_at,
+            "not_before": created_at,
+            # It is history: Switch is not told of it anew.
+            "given_up_at": self._run.now,
+        }
+
+    async def _store(self) -> None:
+        run, became = self._run, {}
+        for (key, row), number in zip(
+            self._feedback,
+            await run.store.new_ids(FEEDBACK, len(self._feedback)),
+            strict=True,
+        ):
+            row["id"] = number
+            became[key] = f"feedback:{number}"
+        asked = [(old_id, None) for _, old_id, _ in self._changes]
+        numbers = await run.numbers(ADJUSTMENT, asked)
+        for (key, _, row), (number, _) in zip(self._changes, numbers, strict=True):
+            row["id"] = number
+            became[key] = str(number)
+        await run.store.insert(FEEDBACK, [row for _, row in self._feedback])
+        await run.store.insert(ADJUSTMENT, [row for _, _, row in self._changes])
+        await run.store.note(run.source, ADJUSTMENT, became)
+
+
+def _config(raw: Any, fixes: Fixes, what: str) -> str:
+    """A configuration is an object; what is none stands in it as ``adopted_config``."""
+    read = parsed(raw, fixes, what)
+    if read.plain is None:
+        fixes.note(f"{what} was missing")
+    elif isinstance(read.value, dict):
+        return read.plain
+    return msgspec.json.encode(object_of(read, "adopted_config") or {}).decode()

@@ -1,0 +1,307 @@
+"""What the steps of adopting an old database share: whom rows belong to, and which ids they get.
+
+A row is known again by its old id and a mark of what never changes in it, not by the file: a copy
+of the file, or the file after it has grown, brings only what is new.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from operator_svc.adopt.id_map import Notebook, SessionNote
+from operator_svc.adopt.legacy_file import OldDatabase
+from operator_svc.adopt.report import Report
+from operator_svc.adopt.target import AdoptionStore
+from operator_svc.adopt.values import mark
+from operator_svc.models import Json
+from operator_svc.protocol.text import storable
+
+SESSION = "operator_session"
+MESSAGE = "operator_message"
+TOOL_CALL = "operator_tool_call"
+TASK = "operator_browser_task"
+ADJUSTMENT = "operator_switch_adjustment"
+FEEDBACK = "operator_switch_feedback"
+
+READ: dict[str, tuple[str, ...]] = {
+    SESSION: ("id", "session_id", "user_id", "source", "created_at", "updated_at"),
+    MESSAGE: ("id", "session_id", "role", "content", "created_at", "message_metadata"),
+    TOOL_CALL: (
+        "id", "message_id", "tool_name", "created_at",
+        "status", "duration_ms", "result", "error",
+    ),
+    TASK: (
+        "id", "session_id", "url", "created_at",
+        "status", "result", "error", "error_message", "executed_at", "completed_at",
+        "snapshot_path", "screenshot_path", "text_snippet",
+    ),
+    ADJUSTMENT: (
+        "id", "session_id", "message_id", "before_config", "after_config", "reason",
+        "engine_used", "created_at",
+        "applied", "applied_at", "success", "latency_ms", "tokens_used", "error_message",
+        "feedback_timestamp",
+    ),
+}  # fmt: skip
+"""The columns of the old tables. The first ones, in number as MARKED says, never change."""
+
+MARKED = {SESSION: 5, MESSAGE: 5, TOOL_CALL: 4, TASK: 4, ADJUSTMENT: 8}
+
+MAX_KEPT_ID = 2**52
+"""Higher ids are not kept: JavaScript clients could not read those that follow."""
+
+DEFAULT_USER = "local"
+MADE_SOURCE = "adopted"
+
+_PROBES = 200
+_GOOD_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+_BAD_CHARACTERS = re.compile(r"[^A-Za-z0-9._:-]+")
+
+Progress = Callable[[str, int, int], None]
+"""Called with a table, the rows of it that are done, and all of its rows."""
+
+
+class SessionAsk(msgspec.Struct):
+    """A session that is to be there. ``known`` is what it became when it was adopted before."""
+
+    name: str
+    user_id: str
+    source: str
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    old_id: Any = None
+    metadata: dict[str, Json] = {}
+    made: bool = False
+    known: str | None = None
+
+
+class Run:
+    """One adoption."""
+
+    def __init__(
+        self, old: OldDatabase, store: AdoptionStore, notebook: Notebook, progress: Progress
+    ) -> None:
+        self.old = old
+        self.store = store
+        self.notebook = notebook
+        self.now = dt.datetime.now(dt.UTC)
+        self.report = Report({})
+        self.source = ""
+        self.sources: list[str] = []
+        self._progress = progress
+
+    async def identify(self) -> None:
+        """Find out whether rows of this database were adopted before, and by what name."""
+        self.sources = await self.store.sources()
+        first: list[str] = []
+        for table in self.old.columns:
+            batch = next(self.old.batches(table, READ[table]), [])[:_PROBES]
+            keys = [key_of(table, row) for row in batch]
+            for source in self.sources:
+                if keys and await self.store.known([source], table, keys):
+                    self.source = source
+                    return
+            first += keys[:1]
+        self.source = mark(*first)
+
+    def batches(
+        self, table: str, order: Sequence[str] = ("id",)
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of an old table; each batch is counted and shown as progress when it is done."""
+        total = self.old.count(table)
+        counts = self.report.tables[table]
+        self._progress(table, 0, total)
+        for batch in self.old.batches(table, READ[table], order):
+            yield batch
+            counts.read += len(batch)
+            self._progress(table, counts.read, total)
+
+    async def known(self, table: str, keys: Sequence[str]) -> dict[str, str]:
+        """What those of the rows became that were adopted before."""
+        return await self.store.known(self.sources, table, keys) if self.sources else {}
+
+    async def fresh(
+        self, table: str, batch: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[str, tuple[Any, ...]]]:
+        """Those of the rows that were not adopted before, each once and with its key."""
+        keys = [key_of(table, row) for row in batch]
+        known = await self.known(table, keys)
+        rows = dict(zip(keys, batch, strict=True))
+        fresh = [(key, row) for key, row in rows.items() if key not in known]
+        for _ in range(len(batch) - len(fresh)):
+            self.report.skipped(table, "adopted before")
+        return fresh
+
+    def name_of(self, raw: Any) -> str:
+        """The session id that an old one becomes; the same one each time."""
+        if type(raw) is str and _GOOD_NAME(raw):
+            return raw
+        if raw is None or raw in ("", b""):
+            return f"adopted-{self.source}"
+        plain = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+        if _GOOD_NAME(plain):
+            return plain
+        clean = _BAD_CHARACTERS.sub("-", plain)[:40].strip("-")
+        return f"{clean or 'session'}-{mark(plain)}"
+
+    # Sessions.
+
+    async def place(self, asks: Sequence[SessionAsk]) -> list[str]:
+        """Find or make sessions that were not met in this run; each is noted.
+
+        For each ask: ``known``, ``joined`` with one that is there, or ``new``.
+        """
+        there = await self.store.sessions([ask.known or ask.name for ask in asks])
+        targets = {ask.name: ask.known or ask.name for ask in asks}
+        for ask in asks:
+            at = there.get(ask.name)
+            if ask.known is None and at is not None and at.user_id != ask.user_id:
+                # Somebody else's: what was said there is not for this user to read.
+                targets[ask.name] = f"{ask.name[:47]}-{mark(self.source, ask.name)}"
+                ask.metadata.setdefault("adopted_session_id", ask.name)
+        others = [targets[ask.name] for ask in asks if targets[ask.name] not in there]
+        there |= await self.store.sessions(others)
+        outcomes, rows, joins = [], [], []
+        became: dict[str, str] = {}
+        for ask, old_id in zip(asks, await self._session_ids(asks), strict=True):
+            target = targets[ask.name]
+            at = there.get(target)
+            outcome = "known" if ask.known else "new" if at is None else "joined"
+            self.notebook.add_session(
+                SessionNote(
+                    ask.name,
+                    target,
+                    at.user_id if at else ask.user_id,
+                    gone=outcome == "known" and at is None,
+                    made=ask.made and outcome == "new",
+                    floor=at.highest if at and outcome == "known" else 0,
+                )
+            )
+            outcomes.append(outcome)
+            if outcome == "new":
+                rows.append(_session_row(ask, target, old_id))
+            elif at is not None:
+                whole = outcome == "joined" and not ask.made
+                joins.append((target, ask.source, ask.created_at, ask.updated_at, whole))
+            if ask.made and outcome != "known":
+                became[missing_key(ask.name)] = target
+        await self.store.insert(SESSION, rows)
+        await self.store.join_sessions(joins)
+        await self.store.note(self.source, SESSION, became)
+        return outcomes
+
+    async def _session_ids(self, asks: Sequence[SessionAsk]) -> list[int]:
+        asked = [(ask.old_id, None) for ask in asks]
+        return [number for number, _ in await self.numbers(SESSION, asked)]
+
+    async def sessions_for(
+        self, wanted: Mapping[str, tuple[Any, dt.datetime]]
+    ) -> dict[str, SessionNote]:
+        """The sessions of rows: by name, with the old id and the time of the first such row.
+        Those that the old file lacks are made."""
+        notes = {name: self.notebook.session(name) for name in wanted}
+        lacking = [name for name, note in notes.items() if note is None]
+        if lacking:
+            before = await self.store.known([self.source], SESSION, [*map(missing_key, lacking)])
+            asks = [
+                SessionAsk(
+                    name, DEFAULT_USER, MADE_SOURCE, wanted[name][1], wanted[name][1],
+                    metadata=made_metadata(name, wanted[name][0]), made=True,
+                    known=before.get(missing_key(name)),
+                )
+                for name in lacking
+            ]  # fmt: skip
+            for outcome in await self.place(asks):
+                if outcome == "new":
+                    self.report.made(SESSION, "rows named a session that was not there")
+        return {name: note or self._met(name) for name, note in notes.items()}
+
+    def _met(self, name: str) -> SessionNote:
+        note = self.notebook.session(name)
+        assert note is not None, name
+        return note
+
+    # Ids.
+
+    async def numbers(
+        self, table: str, asked: Sequence[tuple[Any, SessionNote | None]]
+    ) -> list[tuple[int, bool]]:
+        """New ids for rows with old ones, and whether they are the old ones.
+
+        Within a session ids keep their order: once one of them can not be kept, none of those
+        that follow is.
+        """
+        wanted = [old_id for old_id, _ in asked if is_keepable(old_id)]
+        taken = await self.store.taken(table, wanted)
+        found: list[tuple[int, bool] | None] = []
+        for old_id, note in asked:
+            if is_keepable(old_id) and old_id not in taken and (not note or old_id > note.floor):
+                taken.add(old_id)
+                found.append((old_id, True))
+                continue
+            if note is not None:
+                self.notebook.shift(note)
+            found.append(None)
+        new = iter(await self.store.new_ids(table, found.count(None)))
+        return [number or (next(new), False) for number in found]
+
+
+def key_of(table: str, row: Sequence[Any]) -> str:
+    """By what a row is known again: its old id, and a mark of what never changes in it."""
+    old_id = row[0] if type(row[0]) is int else storable(str(row[0]))[:64]
+    return f"{old_id}:{mark(*row[: MARKED[table]])}"
+
+
+def missing_key(name: object) -> str:
+    """By what a row is known again that was made because others named it."""
+    return f"missing:{storable(str(name))[:100]}"
+
+
+def is_keepable(old_id: Any) -> bool:
+    """Whether an id can be ours too."""
+    return type(old_id) is int and 1 <= old_id <= MAX_KEPT_ID
+
+
+def reference(value: Any) -> int | str:
+    """An old id as another row names it, whatever type it was stored with."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    plain = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if plain.isascii() and plain.isdigit() and len(plain) < 19:
+        return int(plain)
+    return storable(plain)
+
+
+def made_metadata(name: str, raw: Any) -> dict[str, Json]:
+    """The metadata of a session that was made; the old id is kept where it had to be changed."""
+    metadata: dict[str, Json] = {"adopted": True}
+    if raw is not None and raw != name:
+        plain = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+        metadata["adopted_session_id"] = storable(plain)
+    return metadata
+
+
+def json_text(value: Json) -> str | None:
+    """JSON text for a column; NULL for nothing and for an empty object."""
+    return msgspec.json.encode(value).decode() if value else None
+
+
+def _session_row(ask: SessionAsk, target: str, number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "session_id": target,
+        "epoch": str(uuid.uuid4()),
+        "user_id": ask.user_id,
+        "source": ask.source,
+        "metadata": json_text(ask.metadata),
+        "created_at": ask.created_at,
+        "updated_at": ask.updated_at,
+        "active_at": ask.updated_at,
+    }

@@ -1,0 +1,190 @@
+"""``/asyncapi.json``: AsyncAPI 3.0 of the websocket, made from the structs of its frames."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from operator_svc import __version__
+from operator_svc.protocol import bodies, event_data
+from operator_svc.protocol.frames import (
+    CLIENT_FRAMES,
+    MAX_FRAME,
+    SERVER_FRAMES,
+    SUBPROTOCOL,
+    CloseCode,
+    EventFrame,
+)
+from operator_svc.rest.docs.examples import example_of
+from operator_svc.rest.docs.openapi import schema_of, schemas_of
+
+CLOSE_CODES = {
+    CloseCode.DONE: "done",
+    CloseCode.TOO_BIG: "a frame is larger than allowed",
+    CloseCode.DRAINING: "this process stops; come back",
+    CloseCode.TOO_SLOW: "too much waits for this client; come back and resume",
+    CloseCode.DEAD: "nothing came from this client for too long",
+    CloseCode.TOO_MANY_FRAMES: "too many frames; come back more slowly",
+    CloseCode.INTERNAL_ERROR: "a fault of Operator's; come back",
+    CloseCode.NOT_AUTHENTICATED: "the first frame did not bring a token",
+    CloseCode.FORBIDDEN: "the token is wrong, or the session another user's",
+    CloseCode.AUTH_TOO_LATE: "the token did not come in time",
+    CloseCode.UNREADABLE: "20 unreadable frames in a row",
+    CloseCode.SESSION_DELETED: "the session was deleted",
+    CloseCode.TOO_MANY_CONNECTIONS: "too many connections",
+}
+"""Below 4500 clients come back, from there on they do not."""
+
+_RULES = (
+    "A client keeps one text a reply and kind. It appends a `delta` whose `offset` equals its "
+    "last `end`, and otherwise ignores it and sends `resume`. `reply.snapshot` and a reply's last "
+    "event replace that text. Events are numbered without a gap (`seq`); unknown ones, and "
+    "unknown fields, are to be ignored. `resume` with the last `seq` and the session's `epoch` "
+    "brings what was missed, or `resync` a state to start from. Offsets count Unicode code points."
+)
+
+
+def document(server: str = "") -> dict[str, Any]:
+    """The document; ``server`` is the address that clients use, where it is known."""
+    parts = urlsplit(server or "http://localhost:8011")
+    messages = _messages()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Operator's websocket",
+            "version": __version__,
+            "description": "One session as it goes on. The same frames are the data of the "
+            f"event streams in /openapi.json.\n\n{_RULES}",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "operator": {
+                "host": parts.netloc,
+                "protocol": "wss" if parts.scheme == "https" else "ws",
+                "security": [
+                    {"$ref": f"#/components/securitySchemes/{name}"}
+                    for name in ("header", "subprotocol", "frame")
+                ],
+            }
+        },
+        "channels": {"session": _channel(messages)},
+        "operations": {
+            "clientFrames": _operation("receive", "What a client sends.", CLIENT_FRAMES),
+            "serverFrames": _operation("send", "What the server sends.", SERVER_FRAMES),
+            "events": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/session"},
+                "summary": "Durable events; each is a frame of the type `event`.",
+                "messages": [_in_channel(name) for name in event_data.EVENT_DATA],
+            },
+        },
+        "components": {
+            "schemas": schemas_of(
+                [*CLIENT_FRAMES, *SERVER_FRAMES, *event_data.EVENT_DATA.values()]
+            ),
+            "messages": messages,
+            "securitySchemes": _security(),
+        },
+        "x-close-codes": {str(code): meaning for code, meaning in sorted(CLOSE_CODES.items())},
+    }
+
+
+def _channel(messages: dict[str, Any]) -> dict[str, Any]:
+    query = {
+        "type": "object",
+        "properties": {
+            "after": {"type": "integer", "minimum": 0},
+            "epoch": {"type": "string", "maxLength": 64},
+        },
+    }
+    return {
+        "address": "/ws/{session_id}",
+        "description": f"Subprotocol `{SUBPROTOCOL}`. Frames are JSON text objects, at most "
+        f"{MAX_FRAME} bytes from a client. A session that does not exist yet may be watched. "
+        "`?after=&epoch=` resumes at once.",
+        "parameters": {
+            "session_id": {"description": f"A session's id, {_pattern()}.", "examples": ["s-1"]}
+        },
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
+    }
+
+
+def _pattern() -> str:
+    return str(schema_of(bodies.SessionId)["pattern"])
+
+
+def type_of(frame: type[msgspec.Struct]) -> str:
+    """The ``type`` of a frame."""
+    return str(frame.__struct_config__.tag)
+
+
+def name_of(frame: type[msgspec.Struct]) -> str:
+    """The name of a frame's message: ``client.chat``, ``server.ready``."""
+    return f"{'client' if frame in CLIENT_FRAMES else 'server'}.{type_of(frame)}"
+
+
+def _messages() -> dict[str, Any]:
+    frames = {
+        name_of(frame): {
+            "name": type_of(frame),
+            "summary": " ".join((frame.__doc__ or "").split()).replace("``", "`"),
+            "payload": schema_of(frame),
+            "examples": [{"payload": example_of(frame)}],
+        }
+        for frame in (*CLIENT_FRAMES, *SERVER_FRAMES)
+    }
+    return frames | {name: _event(name, struct) for name, struct in event_data.EVENT_DATA.items()}
+
+
+def _event(name: str, data: type[msgspec.Struct]) -> dict[str, Any]:
+    example = {**example_of(EventFrame), "event": name, "data": example_of(data)}
+    if name == "session.deleted":
+        del example["seq"]
+    narrowed = {"properties": {"event": {"const": name}, "data": schema_of(data)}}
+    return {
+        "name": "event",
+        "title": name,
+        "summary": " ".join((data.__doc__ or "").split()).replace("``", "`"),
+        "payload": {"allOf": [schema_of(EventFrame), narrowed]},
+        "examples": [{"payload": example}],
+    }
+
+
+def _operation(action: str, summary: str, frames: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": "#/channels/session"},
+        "summary": summary,
+        "messages": [_in_channel(name_of(frame)) for frame in frames],
+    }
+
+
+def _in_channel(name: str) -> dict[str, str]:
+    return {"$ref": f"#/channels/session/messages/{name}"}
+
+
+def _security() -> dict[str, Any]:
+    return {
+        "header": {
+            "type": "httpApiKey",
+            "in": "header",
+            "name": "X-VX11-Token",
+            "description": "A wrong one is refused before the upgrade (403).",
+        },
+        "subprotocol": {
+            "type": "httpApiKey",
+            "in": "header",
+            "name": "Sec-WebSocket-Protocol",
+            "description": f"`{SUBPROTOCOL}, token.<base64url of the token, without =>`, for "
+            "browsers. A wrong one closes with 4501.",
+        },
+        "frame": {
+            "type": "apiKey",
+            "in": "user",
+            "description": "The first frame, `auth`, where neither header brings a token.",
+        },
+    }

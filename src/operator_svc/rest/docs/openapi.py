@@ -1,0 +1,286 @@
+"""``/openapi.json``: OpenAPI 3.1, made from the structs that decode requests and encode answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from operator_svc import __version__
+from operator_svc.errors import ErrorCode
+from operator_svc.protocol import bodies
+from operator_svc.rest.docs.described import Answer, Operation, Parameter
+from operator_svc.rest.docs.examples import example_of, problem_example
+from operator_svc.rest.docs.operations import OPERATIONS
+from operator_svc.rest.docs.schema_rules import NEEDS, add_to
+from operator_svc.rest.problems import CONTENT_TYPE, Problem
+
+REF = "#/components/schemas/{name}"
+ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
+"""Errors of every call: it can not be read, its origin is foreign, or Operator has a fault."""
+WITH_TOKEN = (ErrorCode.AUTH_REQUIRED, ErrorCode.RATE_LIMITED, ErrorCode.DATABASE_UNAVAILABLE)
+TAGS = {
+    "chat": "Asking Switch.",
+    "sessions": "What was said.",
+    "replies": "Replies while they are written, and after.",
+    "browser": "Pages that are opened on behalf of a session.",
+    "tool calls": "Records of tools that were used.",
+    "switch": "Switch's configuration, and how its engines do.",
+    "system": "The other modules of VX11.",
+    "machines": "For probes, scrapers and readers of documents.",
+}
+PATH_IDS: dict[str, tuple[Any, str]] = {
+    "session_id": (bodies.SessionId, "A session."),
+    "reply_id": (bodies.MessageId, "A reply, which is a message."),
+    "message_id": (bodies.MessageId, "A message."),
+    "adjustment_id": (bodies.MessageId, "A change of Switch."),
+    "task_id": (str, "A browser task; opaque."),
+    "code": (str, "An error's code."),
+}
+STREAMED = {
+    "description": "Each event; its data is a frame of /asyncapi.json.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The `seq` of a durable event."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
+HEADERS = {
+    "X-Request-ID": "The request's id: the one that it brought, or a new one.",
+    "Retry-After": "Whole seconds after which trying again may help.",
+    "Allow": "The methods that there are.",
+    "Location": "Where to look for what is not ready yet.",
+    "Preference-Applied": "What of `Prefer` was followed.",
+    "Content-Disposition": "A name for the file.",
+    "ETag": "Which picture it is.",
+    "Age": "Seconds since it was found out.",
+    "RateLimit": "What is left of each limit, where there are some.",
+    "RateLimit-Policy": "The limits.",
+    "WWW-Authenticate": "How to bring the token.",
+}
+
+
+def document(server: str = "") -> dict[str, Any]:
+    """The document; ``server`` is the address that clients use, if it is another than this."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Operator",
+            "version": __version__,
+            "summary": "The conversation backend of VX11.",
+            "description": "Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. "
+            "Unknown fields of a body are ignored. The websocket is described in /asyncapi.json.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server or "/"}],
+        "tags": [{"name": name, "description": meaning} for name, meaning in TAGS.items()],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "responses": _problem_responses(),
+            "headers": {
+                name: {"description": meaning, "schema": {"type": "string"}}
+                for name, meaning in HEADERS.items()
+            },
+            "securitySchemes": {
+                "token": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-VX11-Token",
+                    "description": "None: 401. A wrong one: 403. Not asked for where auth is off.",
+                }
+            },
+        },
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    kinds: list[Any] = [Problem]
+    for operation in OPERATIONS:
+        kinds.extend(k for a in operation.answers.values() for k in a.content.values())
+        if operation.body is not None:
+            kinds.append(operation.body)
+    schemas = schemas_of(kinds)
+    for name, needs in NEEDS.items():
+        add_to(schemas[name], needs)
+    schemas["Problem"]["properties"]["error"]["enum"] = [str(code) for code in ErrorCode]
+    return schemas
+
+
+def schemas_of(kinds: Iterable[Any]) -> dict[str, Any]:
+    """The schemas of these structs and of all that they are made of, by name, with examples."""
+    structs = [k for k in kinds if isinstance(k, type) and issubclass(k, msgspec.Struct)]
+    unique = list(dict.fromkeys(structs))
+    _, components = msgspec.json.schema_components(unique, ref_template=REF)
+    schemas: dict[str, Any] = _tidy(components)
+    for struct in unique:
+        if (example := example_of(struct)) is not None:
+            schemas[struct.__name__]["examples"] = [example]
+    return dict(sorted(schemas.items()))
+
+
+def _tidy(value: Any) -> Any:
+    """Docstrings as text; and ``$``, which means the very end in JSON Schema, alone for it."""
+    if isinstance(value, dict):
+        tidied = {key: _tidy(child) for key, child in value.items()}
+        if isinstance(text := tidied.get("description"), str):
+            tidied["description"] = re.sub(r"\s+", " ", text).replace("``", "`")
+        if isinstance(pattern := tidied.get("pattern"), str):
+            tidied["pattern"] = pattern.replace(r"(?!\n)$", "$")
+        return tidied
+    if isinstance(value, list | tuple):
+        return [_tidy(child) for child in value]
+    return value
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The schema of a parameter's or a content's type."""
+    if kind is bytes:
+        return {"type": "string", "contentMediaType": "application/octet-stream"}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {"$ref": REF.format(name=kind.__name__)}
+    schema: dict[str, Any] = _tidy(msgspec.json.schema(kind))
+    if "$ref" in schema:  # an enumeration
+        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+# Operations.
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "operationId": operation_id(operation),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+    }
+    if operation.detail:
+        shown["description"] = operation.detail
+    if operation.open:
+        shown["security"] = []
+    names = re.findall(r"\{(\w+)\}", operation.path)
+    parameters = [_path_parameter(name) for name in names]
+    parameters += [_parameter(parameter) for parameter in operation.parameters]
+    if parameters:
+        shown["parameters"] = parameters
+    if operation.body is not None:
+        shown["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": schema_of(operation.body),
+                    "example": example_of(operation.body),
+                }
+            },
+        }
+    shown["responses"] = {
+        str(status): _answer(answer, operation) for status, answer in operation.answers.items()
+    } | _problems(operation)
+    return shown
+
+
+def operation_id(operation: Operation) -> str:
+    """A name for generated clients: ``get_session_events`` and the like."""
+    words = re.sub(r"\{\w+\}", "", operation.path).replace("-", "_").split("/")
+    return "_".join([operation.method.lower(), *filter(None, words)]).replace(".", "_")
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    kind, meaning = PATH_IDS[name]
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": meaning,
+        "schema": schema_of(kind),
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.meaning,
+        "schema": schema_of(parameter.kind),
+    }
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
+    rates = () if operation.open else ("RateLimit", "RateLimit-Policy")
+    shown: dict[str, Any] = {
+        "description": answer.meaning,
+        "headers": _headers(("X-Request-ID", *rates, *answer.headers)),
+    }
+    for media, kind in answer.content.items():
+        content: dict[str, Any] = {}
+        if kind is None:
+            content["schema"] = STREAMED
+        elif kind is dict:
+            content["schema"] = {"type": "object"}
+        else:
+            content["schema"] = schema_of(kind)
+        if (example := example_of(kind)) is not None:
+            content["example"] = example
+        shown.setdefault("content", {})[media] = content
+    return shown
+
+
+def errors_of(operation: Operation) -> list[ErrorCode]:
+    """All errors that a call may be answered with."""
+    more = () if operation.open else WITH_TOKEN
+    return list(dict.fromkeys((*ALWAYS, *more, *operation.errors)))
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    return {
+        str(status): {"$ref": f"#/components/responses/{_name(codes)}"}
+        for status, codes in _by_status(operation).items()
+    }
+
+
+def _by_status(operation: Operation) -> dict[int, tuple[ErrorCode, ...]]:
+    found: dict[int, tuple[ErrorCode, ...]] = {}
+    for code in errors_of(operation):
+        found[code.status] = (*found.get(code.status, ()), code)
+    return dict(sorted(found.items()))
+
+
+def _name(codes: Iterable[ErrorCode]) -> str:
+    return ".".join(codes)
+
+
+def _problem_responses() -> dict[str, Any]:
+    """Each set of errors of one status that a call may be answered with, once."""
+    sets = {codes for operation in OPERATIONS for codes in _by_status(operation).values()}
+    return {_name(codes): _problem_response(codes) for codes in sorted(sets)}
+
+
+def _problem_response(codes: tuple[ErrorCode, ...]) -> dict[str, Any]:
+    only = {"properties": {"error": {"enum": [str(code) for code in codes]}}}
+    return {
+        "description": "; ".join(f"`{code}`: {code.summary}" for code in codes),
+        "headers": _headers(("X-Request-ID", *_headers_of(codes[0].status))),
+        "content": {
+            CONTENT_TYPE: {
+                "schema": {"allOf": [schema_of(Problem), only]},
+                "examples": {str(code): {"value": problem_example(code)} for code in codes},
+            }
+        },
+    }
+
+
+def _headers_of(status: int) -> tuple[str, ...]:
+    if status in (429, 503):
+        return ("Retry-After",)
+    return ("WWW-Authenticate",) if status == 401 else ()

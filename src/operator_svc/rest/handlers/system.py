@@ -1,0 +1,43 @@
+"""The system as it is now. These answer always, with what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from operator_svc.context import SERVICES
+from operator_svc.rest import responses
+from operator_svc.services.ttl_cache import Cached, Fresh
+
+
+async def overview(request: web.Request) -> web.StreamResponse:
+    """All modules of VX11."""
+    return await _answer(request.app[SERVICES].system.overview)
+
+
+async def dashboard(request: web.Request) -> web.StreamResponse:
+    """Shub, as it tells of itself."""
+    return await _answer(request.app[SERVICES].system.dashboard)
+
+
+async def resources(request: web.Request) -> web.StreamResponse:
+    """Tools and models."""
+    return await _answer(request.app[SERVICES].system.resources)
+
+
+async def _answer(cached: Cached[Any]) -> web.StreamResponse:
+    fresh = await cached.get()
+    return responses.json(fresh.value, headers=_age_headers(fresh, cached.ttl))
+
+
+def _age_headers(fresh: Fresh[Any], ttl: float) -> dict[str, str]:
+    """How long an answer may be used, and how old it is (RFC 9111), both in whole seconds."""
+    return {"Cache-Control": f"private, max-age={int(ttl)}", "Age": str(int(fresh.age))}
+
+
+ROUTES = [
+    web.get("/operator/vx11/overview", overview),
+    web.get("/operator/shub/dashboard", dashboard),
+    web.get("/operator/resources", resources),
+]

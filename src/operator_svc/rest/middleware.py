@@ -1,0 +1,267 @@
+"""What every request passes, in one go: its id, its origin, its token, its limits, and after
+the handler its answer to a failure, the access log and the metrics.
+
+One lean middleware instead of a chain: each link of a chain costs as much as a handler.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+from aiohttp.web_urldispatcher import AbstractRoute
+from multidict import istr
+
+from operator_svc import telemetry, tracing
+from operator_svc.context import Services
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.rest import cors, requests
+from operator_svc.rest.problems import problem
+from operator_svc.rest.request_context import CALL, Call, request_id_of
+from operator_svc.services.rate_limit import RateLimit
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS = frozenset(
+    {
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+        "/errors/{code}",
+    }
+)
+"""Routes that ask for no token (api.md, HTTP)."""
+OWN_AUTH = frozenset({"/ws/{session_id}"})
+"""Routes that look for the token themselves, because it may come later."""
+QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Routes of probes, whose successes are no news."""
+UNMATCHED = "unmatched"
+"""The route of requests that no route takes, in logs and metrics."""
+TOKEN_HEADER = istr("X-VX11-Token")
+_ID_HEADER = istr("X-Request-ID")
+CLIENT_GONE = 499
+"""The status in logs and metrics where the client left before its answer (nginx's number)."""
+
+
+class _Route:
+    """What is known of a route; its metrics are looked up once."""
+
+    __slots__ = ("metrics", "needs_token", "quiet", "span", "template")
+
+    def __init__(self, template: str, method: str) -> None:
+        self.template = template
+        self.span = f"{method} {template}"
+        self.needs_token = template not in OPEN_PATHS and template not in OWN_AUTH
+        self.quiet = template in QUIET_PATHS
+        self.metrics = telemetry.HTTP.route(template, method)
+
+
+class Gate:
+    """Lets requests in, and sees their answers out."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._tokens = services.tokens
+        self._conversations = services.conversations
+        self._origins = settings.origins
+        self._max_body = settings.max_body
+        self._sample = settings.log_sample
+        self._rate = RateLimit(settings.request_rate, 60.0, "requests of one token")
+        self._routes: dict[AbstractRoute, _Route] = {}
+        self._unmatched: dict[str, _Route] = {}
+        self._callers: dict[str, Callable[[], None]] = {}
+        self._log = log.bind()
+
+    def route(self, request: web.Request) -> _Route:
+        """The route that a request takes."""
+        match = request.match_info
+        known = self._routes.get(match.route)
+        if known is None:
+            method = request.method
+            if match.http_exception is not None:
+                known = self._unmatched.get(method)
+                if known is None:
+                    known = self._unmatched[method] = _Route(UNMATCHED, method)
+                return known
+            resource = match.route.resource
+            template = resource.canonical if resource is not None else UNMATCHED
+            known = self._routes[match.route] = _Route(template, match.route.method)
+        return known
+
+    def enter(self, request: web.Request, call: Call, route: _Route) -> web.Response | None:
+        """Check a request before its handler runs; an answer where there is nothing to handle.
+
+        Raises OperatorError or web.HTTPException.
+        """
+        headers = request.headers
+        origin = headers.get(hdrs.ORIGIN)
+        if origin is not None:
+            cors.check_origin(origin, self._origins)
+            call.origin = origin
+        missed = request.match_info.http_exception
+        if request.method == "OPTIONS" and isinstance(missed, web.HTTPMethodNotAllowed):
+            if cors.is_preflight(request):
+                return cors.preflight(missed.allowed_methods)
+            if request.path not in OPEN_PATHS:
+                self._authenticate(request, call)
+            return cors.options(missed.allowed_methods)
+        if missed is not None:
+            raise missed
+        if route.needs_token:
+            self._authenticate(request, call)
+        if request.body_exists:
+            length = request.content_length
+            if length is not None and length > self._max_body:
+                raise requests.too_large(self._max_body)
+        return None
+
+    def _authenticate(self, request: web.Request, call: Call) -> None:
+        token = request.headers.get(TOKEN_HEADER)
+        if token is None and self._tokens.required:
+            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {TOKEN_HEADER} is missing")
+        caller = self._tokens.find(token or "")
+        if caller is None:
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
+        call.caller = caller
+        if self._rate.rate:
+            call.tell_rate("requests", self._rate, caller.name)
+            self._rate.take(caller.name)
+
+    def fail(self, request: web.Request, call: Call, error: Exception) -> web.StreamResponse:
+        """The answer to a failed request; raises ConnectionError where one has begun already."""
+        if request.writer.output_size > 0:
+            log.error("an answer broke off", exc_info=error)
+            raise ConnectionResetError("the answer broke off") from error
+        response = problem(error, call.request_id)
+        if response.status == 500:
+            log.error("request failed", exc_info=error)
+        elif response.status in (401, 403):
+            log.warning(
+                "audit",
+                action=f"{request.method} {request.rel_url.path_safe}"[:200],
+                caller=call.caller.name if call.caller else None,
+                outcome="refused",
+                status=response.status,
+            )
+        return response
+
+    def leave(
+        self, request: web.Request, call: Call, route: _Route, status: int, size: int, begun: float
+    ) -> None:
+        """Count and log an answered request."""
+        took = perf_counter() - begun
+        method = request.method
+        route.metrics.count(status)
+        if status != 101:
+            route.metrics.observe(took)
+        caller = call.caller
+        if caller is not None:
+            counter = self._callers.get(caller.name)
+            if counter is None:
+                counter = telemetry.TOKEN_REQUESTS.labels(caller.name).inc
+                self._callers[caller.name] = counter
+            counter()
+        if status < 400:
+            if route.quiet:
+                return
+            if self._sample < 1 and random.random() >= self._sample:  # noqa: S311 - no secret
+                return
+        self._log.info(
+            "request",
+            method=method,
+            route=route.template,
+            status=status,
+            ms=round(took * 1000, 2),
+            bytes=size,
+            request_id=call.request_id,
+            caller=caller.name if caller is not None else None,
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Whether clients should come back on another connection, to another process."""
+        return self._conversations.draining
+
+
+def middleware_of(gate: Gate) -> Middleware:
+    """The middleware that takes requests through ``gate``."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begun = perf_counter()
+        call = request[CALL] = Call(request_id_of(request.headers.get(_ID_HEADER)))
+        route = gate.route(request)
+        if route.quiet and hdrs.ORIGIN not in request.headers:
+            return await _probe(gate, request, handler, call, route, begun)
+        status = CLIENT_GONE
+        size = 0
+        structlog.contextvars.bind_contextvars(request_id=call.request_id)
+        try:
+            try:
+                response: web.StreamResponse | None = gate.enter(request, call, route)
+                if response is None:
+                    response = await _traced(request, handler, call, route)
+            except Exception as error:
+                if isinstance(error, ConnectionError) and _left(request):
+                    raise
+                response = gate.fail(request, call, error)
+            status = response.status
+            if isinstance(response, web.Response):
+                body = response.body
+                size = len(body) if isinstance(body, bytes) else 0
+            else:
+                size = response.body_length if response.prepared else 0
+            if gate.draining:
+                response.force_close()
+            return response
+        finally:
+            gate.leave(request, call, route, status, size, begun)
+
+    return middleware
+
+
+async def _probe(
+    gate: Gate, request: web.Request, handler: Handler, call: Call, route: _Route, begun: float
+) -> web.StreamResponse:
+    """A probe is only counted, unless it fails: there is nothing to check, and they come often."""
+    try:
+        response = await handler(request)
+    except Exception as error:
+        response = gate.fail(request, call, error)
+        gate.leave(request, call, route, response.status, 0, begun)
+        return response
+    route.metrics.count(response.status)
+    route.metrics.observe(perf_counter() - begun)
+    return response
+
+
+async def _traced(
+    request: web.Request, handler: Handler, call: Call, route: _Route
+) -> web.StreamResponse:
+    with tracing.span(
+        route.span,
+        "server",
+        request.headers,
+        http__request__method=request.method,
+        http__route=route.template,
+        operator__request_id=call.request_id,
+    ) as span:
+        response = await handler(request)
+        span.set(http__response__status_code=response.status)
+        return response
+
+
+def _left(request: web.Request) -> bool:
+    """Whether the client is gone, so that there is nobody to answer."""
+    transport = request.transport
+    return transport is None or transport.is_closing()

@@ -1,0 +1,76 @@
+"""What is known of a request while it is answered: its id, who calls, and what it may do."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TypeAlias
+
+import structlog
+from aiohttp import web
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.services.rate_limit import RateLimit
+
+log = structlog.get_logger(__name__)
+
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}").fullmatch
+_process = os.urandom(5).hex()
+_numbers = itertools.count(1)
+
+
+Rate: TypeAlias = tuple[str, RateLimit, str]
+"""A limit that a request counts for: the policy's name, the limit, and the key within it."""
+
+
+class Call:
+    """One request. ``origin`` is set where it is an allowed one."""
+
+    __slots__ = ("caller", "origin", "rates", "request_id")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.caller: Caller | None = None
+        self.origin: str | None = None
+        self.rates: list[Rate] | None = None
+
+    def tell_rate(self, name: str, limit: RateLimit, key: str) -> None:
+        """Have the answer tell how much of a limit is left, as it stands then."""
+        rates = self.rates = self.rates or []
+        rates.append((name, limit, key))
+
+
+CALL: web.RequestKey[Call] = web.RequestKey("call", Call)
+
+
+def new_request_id() -> str:
+    """An id that no other request of any process has."""
+    return f"{_process}{next(_numbers):06x}"
+
+
+def request_id_of(brought: str | None) -> str:
+    """The id that a client brought, where it can stand in a header and a log; else a new one."""
+    if brought is not None and _GOOD_ID(brought):
+        return brought
+    return new_request_id()
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Who calls. Only for routes that ask for a token."""
+    caller = request[CALL].caller
+    assert caller is not None, "an open route has no caller"
+    return caller
+
+
+def require_operator(request: web.Request, action: str) -> Caller:
+    """The caller, who must have the role ``operator``; writes the audit line of ``action``.
+
+    Raises OperatorError(forbidden).
+    """
+    caller = caller_of(request)
+    if caller.role != "operator":
+        raise OperatorError(ErrorCode.FORBIDDEN, "this needs the role operator")
+    log.info("audit", action=action, caller=caller.name, outcome="allowed")
+    return caller

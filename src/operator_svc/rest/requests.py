@@ -1,0 +1,218 @@
+"""Reading requests: bodies with their limits, queries, path ids and headers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from operator_svc.context import SERVICES
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol import decoding
+from operator_svc.protocol.bodies import SessionId
+from operator_svc.protocol.text import problem as text_problem
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+_JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE).fullmatch
+_SESSION_ID = re.compile(SessionId.__metadata__[0].pattern).fullmatch  # type: ignore[attr-defined]
+_ROW_ID = re.compile(r"[1-9][0-9]{0,18}").fullmatch
+_KEY = re.compile(r"[\x20-\x7e]{1,200}").fullmatch
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?').fullmatch
+
+
+# Bodies.
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, at most OPERATOR_MAX_BODY bytes of it, within OPERATOR_HEADER_TIMEOUT.
+
+    Raises OperatorError: unsupported_media_type, payload_too_large, and invalid_json where it
+    does not come in time.
+    """
+    settings = request.app[SERVICES].settings
+    content = request.content
+    if content.at_eof():
+        return b""  # its Content-Type means nothing: clients send some by habit
+    content_type = request.headers.get("Content-Type")
+    if content_type and not _JSON_TYPE(content_type):
+        raise OperatorError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    if content.is_eof():
+        whole = content.read_nowait()
+        _check_size(len(whole), settings.max_body)
+        return whole
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.header_timeout):
+            while chunk := await content.readany():
+                body += chunk
+                _check_size(len(body), settings.max_body)
+    except TimeoutError:
+        raise OperatorError(
+            ErrorCode.INVALID_JSON, f"the body did not come within {settings.header_timeout:g} s"
+        ) from None
+    return bytes(body)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise too_large(limit)
+
+
+def too_large(limit: int) -> OperatorError:
+    """The failure of a body that has more bytes than allowed."""
+    return OperatorError(ErrorCode.PAYLOAD_TOO_LARGE, f"the body has more than {limit} bytes")
+
+
+async def body(request: web.Request, struct: type[S]) -> S:
+    """The body as ``struct``. Fields that it lacks may stand in the query, as text.
+
+    Raises OperatorError, also of ``protocol.decoding``.
+    """
+    raw = await read_body(request)
+    if not request.query_string:
+        return decoding.decode(raw, struct)
+    plain = decoding.loads(raw) if raw.strip() else {}
+    if isinstance(plain, dict):
+        plain = _with_query(request, plain, struct)
+    return decoding.convert(plain, struct)
+
+
+def _with_query(
+    request: web.Request, plain: dict[str, Any], struct: type[msgspec.Struct]
+) -> dict[str, Any]:
+    merged = dict(plain)
+    for info in msgspec.structs.fields(struct):
+        name = info.encode_name
+        value = request.query.get(name)
+        if value is None or name in plain:
+            continue
+        try:
+            merged[name] = msgspec.to_builtins(
+                msgspec.convert(value, info.type, strict=False), str_keys=True
+            )
+        except msgspec.ValidationError:
+            merged[name] = value  # refused below, together with the others
+    return merged
+
+
+# Queries of GETs, whose faults are 400.
+
+
+def parameter(request: web.Request, name: str, kind: Any) -> Any:
+    """A query parameter as ``kind``; None where it is not given.
+
+    Raises OperatorError(invalid_parameter) that names it.
+    """
+    raw = request.query.get(name)
+    if raw is None:
+        return None
+    if fault := text_problem(raw):
+        raise wrong(name, f"it {fault}")
+    try:
+        return msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise wrong(name, str(error)) from None
+
+
+def wrong(name: str, reason: str) -> OperatorError:
+    """The failure of a parameter that is not valid."""
+    return OperatorError(
+        ErrorCode.INVALID_PARAMETER,
+        f"{name}: {reason}",
+        errors=[{"field": name, "reason": reason}],
+    )
+
+
+def limit(request: web.Request, default: int, most: int) -> int:
+    """The parameter ``limit``: 1 to ``most``."""
+    value = parameter(request, "limit", Annotated[int, Meta(ge=1, le=most)])
+    return default if value is None else int(value)
+
+
+# Ids in paths: one of the wrong form names nothing.
+
+
+def session_id(request: web.Request) -> str:
+    """The session's id in the path; raises OperatorError(session_not_found)."""
+    value = request.match_info["session_id"]
+    if not _SESSION_ID(value):
+        raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+    return value
+
+
+def row_id(request: web.Request, name: str, code: ErrorCode) -> int:
+    """A row's id in the path; raises OperatorError(``code``) where it can be none."""
+    value = request.match_info[name]
+    if not _ROW_ID(value) or int(value) >= 2**63:
+        raise OperatorError(code, code.summary[0].lower() + code.summary[1:])
+    return int(value)
+
+
+# Headers.
+
+
+class Preference(msgspec.Struct, frozen=True):
+    """What the header Prefer (RFC 7240) asks for; ``wait`` is in seconds, None is for ever."""
+
+    wait: float | None = None
+    applied: str = ""
+
+
+def preference(request: web.Request) -> Preference:
+    """How long a caller wants to wait for an answer. What is not understood is ignored."""
+    given = request.headers.getall("Prefer", ())
+    if not given:
+        return Preference()
+    wait, at_once = None, False
+    for part in ",".join(given).split(","):
+        name = part.partition(";")[0].strip().lower()
+        if name == "respond-async":
+            at_once = True
+        elif (found := _WAIT(name)) and wait is None:
+            wait = int(found[1])
+    if wait is not None:
+        return Preference(float(wait), f"wait={wait}")
+    return Preference(0.0, "respond-async") if at_once else Preference()
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The header Idempotency-Key: 1 to 200 printable ASCII characters.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    value = request.headers.get("Idempotency-Key")
+    if value is not None and not _KEY(value):
+        raise wrong("Idempotency-Key", "it must have 1 to 200 printable ASCII characters")
+    return value
+
+
+def wants_events(request: web.Request, stream: bool | None) -> bool:
+    """Whether an event stream is asked for: by ``stream``, else by the header Accept."""
+    if stream is not None:
+        return stream
+    accept = request.headers.get("Accept")
+    if accept is None or "text/event-stream" not in accept:
+        return False
+    ranked: dict[str, tuple[float, int]] = {}
+    for place, part in enumerate(accept.lower().split(",")):
+        name, _, rest = part.partition(";")
+        ranked.setdefault(name.strip(), (_quality(rest), -place))
+    events = ranked.get("text/event-stream", (0.0, 0))
+    return events[0] > 0 and events > ranked.get("application/json", (0.0, 0))
+
+
+def _quality(parameters: str) -> float:
+    for parameter_ in parameters.split(";"):
+        name, _, value = parameter_.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,80 @@
+"""Answers: structs to JSON bytes, and the headers that every answer has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict, istr
+
+from operator_svc.rest.cors import let_in
+from operator_svc.rest.request_context import CALL, Call
+
+_encode = msgspec.json.Encoder().encode
+_CACHE, _CSP, _ID = istr("Cache-Control"), istr("Content-Security-Policy"), istr("X-Request-ID")
+_NOSNIFF, _REFERRER = istr("X-Content-Type-Options"), istr("Referrer-Policy")
+_SERVER = istr("Server")
+NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy of answers that are data, should a browser show one as a page."""
+_JSON = CIMultiDict(
+    {
+        "Content-Type": "application/json",
+        _SERVER: "operator",
+        _NOSNIFF: "nosniff",
+        _REFERRER: "no-referrer",
+        _CSP: NO_SCRIPTS,
+        _CACHE: "no-store",
+    }
+)
+
+
+def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """``value`` (a struct, or plain data) as a JSON answer."""
+    response = web.Response(status=status, body=_encode(value), headers=_JSON)
+    if headers:
+        response.headers.update(headers)
+    return response
+
+
+def encoded(body: bytes) -> web.Response:
+    """A JSON answer whose bytes are there already."""
+    return web.Response(body=body, headers=_JSON)
+
+
+async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set what every answer has; runs as a signal just before the head of one is sent, so
+    streams and failures have it too."""
+    headers = response.headers
+    call = request.get(CALL)
+    if call is not None:
+        headers[_ID] = call.request_id
+        if call.origin is not None:
+            let_in(headers, call.origin)
+        if call.rates:
+            _tell_rates(headers, call)
+    if _NOSNIFF in headers:
+        return
+    headers[_SERVER] = "operator"
+    if response.status == 101:
+        return
+    headers[_NOSNIFF] = "nosniff"
+    headers[_REFERRER] = "no-referrer"
+    if _CSP not in headers:
+        headers[_CSP] = NO_SCRIPTS
+    if _CACHE not in headers:
+        headers[_CACHE] = "no-store"
+
+
+def _tell_rates(headers: CIMultiDict[str], call: Call) -> None:
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): ``q`` calls are
+    allowed in ``w`` seconds, ``r`` of them are left, and in ``t`` seconds all of them again."""
+    policies, states = [], []
+    for name, limit, key in call.rates or ():
+        left = limit.left(key)
+        refill = math.ceil((limit.rate - left) * limit.per / limit.rate)
+        policies.append(f'"{name}";{limit.policy}')
+        states.append(f'"{name}";r={math.floor(left)};t={refill}')
+    headers["RateLimit-Policy"] = ", ".join(policies)
+    headers["RateLimit"] = ", ".join(states)

@@ -1,0 +1,87 @@
+"""Listening: the application's port, and that of the metrics where it is another."""
+
+from __future__ import annotations
+
+import resource
+import socket
+
+import structlog
+from aiohttp import web
+
+from operator_svc.errors import ConfigurationError
+from operator_svc.rest.handlers import health
+from operator_svc.rest.server.connections import Runner
+from operator_svc.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 4096
+"""Connections that the kernel keeps for us while we are busy."""
+SPARE_FILES = 256
+"""File descriptors that are left for databases, neighbours and logs."""
+
+
+class Server:
+    """Serves one application."""
+
+    def __init__(self, app: web.Application, settings: Settings) -> None:
+        self._settings = settings
+        self._runner = _runner(app, settings)
+        self._metrics: Runner | None = None
+        if settings.metrics_port:
+            alone = web.Application()
+            alone.add_routes(health.METRICS)
+            self._metrics = _runner(alone, settings)
+
+    async def start(self) -> str:
+        """Listen; the URL that clients of this machine can use.
+
+        Raises ConfigurationError where the address can not be had.
+        """
+        settings = self._settings
+        await self._runner.setup()
+        if self._metrics is not None:
+            await self._metrics.setup()
+            await _listen(self._metrics, settings.host, settings.metrics_port)
+        port = await _listen(self._runner, settings.host, settings.port)
+        host = settings.host
+        if host in ("", "0.0.0.0", "::"):  # noqa: S104 - asked for by name
+            host = "127.0.0.1"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def close(self) -> None:
+        """Stop listening, let requests that are being answered end, and close connections."""
+        await self._runner.cleanup()
+        if self._metrics is not None:
+            await self._metrics.cleanup()
+
+
+def _runner(app: web.Application, settings: Settings) -> Runner:
+    return Runner(app, limit=_room(settings.connections), header_timeout=settings.header_timeout)
+
+
+async def _listen(runner: Runner, host: str, port: int) -> int:
+    site = web.TCPSite(runner, host or None, port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except (OSError, socket.gaierror) as error:
+        raise ConfigurationError(
+            [f"can not listen on {host}:{port}: {error.strerror or error}"]
+        ) from error
+    return site.port
+
+
+def _room(connections: int) -> int:
+    """As many connections as wanted, or as the system lets this process have files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < connections + SPARE_FILES:
+        wanted = connections + SPARE_FILES
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY or soft >= connections + SPARE_FILES:
+        return connections
+    room = max(soft - SPARE_FILES, 16)
+    log.info("fewer connections than set: the limit of open files", connections=room)
+    return room

@@ -1,0 +1,1 @@
+"""Browser tasks: stored, claimed and run."""

@@ -1,0 +1,271 @@
+"""Running one browser task: have its page opened, and keep what came of that.
+
+A page that failed has an end; where the browser service was away or died, the page is tried
+again a bounded number of times, later each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+import structlog
+
+from operator_svc import telemetry
+from operator_svc.background import TaskOwner
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import BrowserTask, Json
+from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
+from operator_svc.protocol.browser import DEFAULT_TIMEOUT_MS
+from operator_svc.services.browser import outcomes as facts
+from operator_svc.services.live.hub import Live
+from operator_svc.stores.browser_tasks import (
+    BrowserTaskStore,
+    Claimed,
+    Ending,
+    Moved,
+    last_event,
+)
+
+log = structlog.get_logger(__name__)
+
+PAGES_A_POD = 4
+"""Pages that one pod has opened at once; what the browser service opens at once by default."""
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 10.0)
+"""Seconds between tries while the browser service is away; one more failure ends the task."""
+DEATHS = 3
+"""A page under which the browser died so often has failed itself."""
+DEATH_DELAY = 1.0
+BUSY_MIN, BUSY_MAX = 0.2, 10.0
+"""Bounds of the pause, in seconds, after the service said that its queue is full."""
+PROBE_INTERVAL = 0.25
+"""Seconds between pages, one at a time, while the service is away."""
+STORE_PAUSE, STORE_PAUSE_MAX = 0.05, 2.0
+
+Stop = Literal["cancelled", "released", "lost"]
+
+
+class Browsing(Protocol):
+    """The browser service, as far as a task needs it."""
+
+    async def navigate(self, url: str, options: Mapping[str, Json], seconds: float) -> Visit:
+        """See peers.browser.Browser.navigate."""
+
+
+class Running:
+    """A task that this process runs."""
+
+    def __init__(self, task: Claimed) -> None:
+        self.task = task
+        self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+
+    @property
+    def alone(self) -> bool:
+        """Whether it gets the browser for itself: a page that brings it down must not be
+        mistaken for those that it takes with it."""
+        return self.task.deaths > 0
+
+    def stop(self, how: Stop) -> None:
+        """End the visit soon; the first reason counts."""
+        if not self.stopped.done():
+            self.stopped.set_result(how)
+
+
+class BrowserRuns:
+    """The tasks that run here, and whether there is room for one more.
+
+    ``on_free`` is called when there may be something to claim, ``on_end`` with the id of a task
+    that does not run here any more. ``pod_id`` tells the present owner's name.
+    """
+
+    def __init__(
+        self,
+        store: BrowserTaskStore,
+        browser: Browsing,
+        live: Live,
+        pod_id: Callable[[], str],
+        *,
+        on_free: Callable[[], None],
+        on_end: Callable[[str], None],
+        pages: int = PAGES_A_POD,
+        retry_delays: tuple[float, ...] = RETRY_DELAYS,
+        death_delay: float = DEATH_DELAY,
+    ) -> None:
+        self._store = store
+        self._browser = browser
+        self._live = live
+        self._pod_id = pod_id
+        self._on_free = on_free
+        self._on_end = on_end
+        self._pages = pages
+        self._delays = retry_delays
+        self._death_delay = death_delay
+        self._tasks = TaskOwner("browser-runs")
+        self._running: dict[str, Running] = {}
+        self._freed = asyncio.Event()
+        self._away_until: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(list(self._running.values()))
+
+    def get(self, task_id: str) -> Running | None:
+        """A task that runs here."""
+        return self._running.get(task_id)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be claimed."""
+        if any(running.alone for running in self._running.values()):
+            return False
+        return len(self._running) < (self._pages if self._away_until is None else 1)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next claim may be made: while the service is away, it is probed."""
+        if self._away_until is None:
+            return 0.0
+        return max(self._away_until - asyncio.get_running_loop().time(), 0.0)
+
+    def begin(self, task: Claimed) -> None:
+        """Run a task that this pod has claimed."""
+        running = self._running[task.task_id] = Running(task)
+        facts.show(self._live, task.session_id, task, "browser_task.started")
+        self._tasks.start(self._run(running), task.task_id)
+
+    async def idle(self) -> None:
+        """Wait until no task runs."""
+        while self._running:
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def aclose(self) -> None:
+        """End at once; what still runs is left to be found without an owner."""
+        await self._tasks.aclose()
+
+    # One task.
+
+    async def _run(self, running: Running) -> None:
+        task = running.task
+        structlog.contextvars.bind_contextvars(task_id=task.task_id, session_id=task.session_id)
+        try:
+            outcome = await self._visit(running)
+            await self._settle(running, outcome)
+        except Exception:
+            log.exception("browser task failed for a reason of our own")
+            await self._end(running, facts.failed(task, str(ErrorCode.INTERNAL_ERROR)))
+        finally:
+            if self._running.get(task.task_id) is running:
+                del self._running[task.task_id]
+            self._freed.set()
+            self._on_free()
+
+    async def _visit(self, running: Running) -> Visit | OperatorError | None:
+        """What came of the page, or why nothing did; None where the task was stopped."""
+        visit = self._tasks.start(self._navigate(running), "visit")
+        either: set[asyncio.Future[Any]] = {visit, running.stopped}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return visit.result() if visit.done() else None
+        finally:
+            visit.cancel()  # which closes the connection: the service then stops the page
+            await asyncio.gather(visit, return_exceptions=True)
+
+    async def _navigate(self, running: Running) -> Visit | OperatorError:
+        """The visit; errors are returned, for whoever asked may have stopped it."""
+        task = running.task
+        while running.alone and len(self._running) > 1:
+            self._freed.clear()
+            await self._freed.wait()
+        options = task.options if isinstance(task.options, dict) else {}
+        seconds = options.get("timeout_ms", DEFAULT_TIMEOUT_MS) / 1000
+        while True:
+            try:
+                visit = await self._browser.navigate(task.url, options, seconds)
+            except BrowserBusyError as busy:
+                self._away_until = None
+                await asyncio.sleep(min(max(busy.retry_after or 0.0, BUSY_MIN), BUSY_MAX))
+                continue
+            except BrowserAwayError as away:
+                self._away_until = asyncio.get_running_loop().time() + PROBE_INTERVAL
+                return away
+            except OperatorError as error:
+                self._away_until = None
+                return error
+            self._away_until = None
+            return visit
+
+    async def _settle(self, running: Running, outcome: Visit | OperatorError | None) -> None:
+        """Store what came of a task: its end, or that it waits for another try."""
+        task = running.task
+        if isinstance(outcome, Visit):
+            await self._end(running, facts.of_visit(task, outcome))
+        elif isinstance(outcome, BrowserAwayError | BrowserDiedError):
+            await self._try_again(running, outcome)
+        elif outcome is not None:
+            log.warning("browser task failed", error=str(outcome.code), detail=outcome.detail)
+            await self._end(running, facts.of_failure(task, outcome))
+        elif running.stopped.result() == "cancelled":
+            await self._end(running, facts.cancelled(task))
+        elif running.stopped.result() == "released":
+            await self._release(running, task.attempts, task.deaths, 0.0)
+
+    async def _try_again(self, running: Running, why: OperatorError) -> None:
+        task = running.task
+        died = isinstance(why, BrowserDiedError)
+        attempts, deaths = task.attempts + 1, task.deaths + died
+        log.warning("the browser failed a task", attempts=attempts, died=died, detail=why.detail)
+        if deaths >= DEATHS:
+            reason = f"the browser died under the page, {deaths} times"
+            await self._end(running, facts.failed(task, reason, attempts=attempts, deaths=deaths))
+        elif attempts > len(self._delays):
+            await self._end(running, facts.unavailable(task, attempts, deaths))
+        else:
+            delay = self._death_delay if died else self._delays[attempts - 1]
+            await self._release(running, attempts, deaths, delay)
+
+    # Storing.
+
+    async def _release(self, running: Running, attempts: int, deaths: int, delay: float) -> None:
+        task = running.task
+        data = facts.of_pending(task, attempts)
+        moved = await self._store_until_done(
+            lambda: self._store.release(
+                task, attempts=attempts, deaths=deaths, delay=delay, data=data
+            ),
+            task,
+        )
+        if moved is None:  # asked to stop in this moment, or not ours any more
+            await self._end(running, facts.cancelled(task))
+            return
+        facts.show(self._live, task.session_id, moved, "browser_task.queued")
+        asyncio.get_running_loop().call_later(delay, self._on_free)
+
+    async def _end(self, running: Running, ending: Ending) -> None:
+        task = running.task
+        data = facts.of_ending(task, ending)
+        moved = await self._store_until_done(lambda: self._store.end(task, ending, data), task)
+        if moved is not None:
+            telemetry.BROWSER_TASKS.labels(str(ending.status)).inc()
+            facts.show(self._live, task.session_id, moved, last_event(ending.status))
+        elif task.session_id is not None:
+            # Another pod ended it, or an attempt that seemed to fail was stored.
+            self._live.refresh((task.session_id,))
+        self._on_end(task.task_id)
+
+    async def _store_until_done(
+        self, write: Callable[[], Awaitable[Moved | None]], task: BrowserTask
+    ) -> Moved | None:
+        """Try a write until the database answers; None where the task is not ours any more."""
+        pause = STORE_PAUSE
+        while task.owner == self._pod_id():
+            try:
+                return await write()
+            except OperatorError as error:
+                log.warning("a task's state could not be stored yet", error=str(error.code))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, STORE_PAUSE_MAX)
+        return None

@@ -1,0 +1,259 @@
+"""Browser tasks: stored first, opened by whichever pod has room, found again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import structlog
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import BrowserTask, Caller, Screenshot, TaskStatus
+from operator_svc.protocol import events as names
+from operator_svc.protocol.browser import (
+    BrowserTaskList,
+    BrowserTaskRequest,
+    BrowserTaskView,
+    task_view,
+)
+from operator_svc.services.browser import outcomes as facts
+from operator_svc.services.browser.reclaimer import Leftovers
+from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.hub import Live
+from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_USER = "local"
+ADD_ATTEMPTS = 4
+"""Races that a new task may lose against others that make or delete the same session."""
+CANCEL_ATTEMPTS = 4
+CANCEL_WAIT = 5.0
+"""Seconds that a cancel waits for a running task's end before it answers with what there is."""
+UNFINISHED = frozenset({TaskStatus.PENDING, TaskStatus.RUNNING})
+
+
+class BrowserTasks:
+    """Stores tasks, waits for them, cancels them and shows them.
+
+    ``worker`` is None where there is no browser service: then nothing new is taken.
+    """
+
+    def __init__(
+        self,
+        store: BrowserTaskStore,
+        worker: BrowserWorker | None,
+        live: Live,
+        *,
+        screenshot_retention: float,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._live = live
+        self._leftovers = Leftovers(store, worker, live, screenshot_retention)
+        self.reclaim = self._leftovers.reclaim
+        self.purge = self._leftovers.purge
+        self.draining = False
+
+    # New tasks.
+
+    async def add(self, caller: Caller, asked: BrowserTaskRequest) -> str:
+        """Store a task to be run soon; returns its id.
+
+        Raises OperatorError: draining, browser_unavailable where none is configured, forbidden,
+        session_not_found, database_unavailable.
+        """
+        if self.draining:
+            raise OperatorError(
+                ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0
+            )
+        if self._worker is None:
+            raise OperatorError(
+                ErrorCode.BROWSER_UNAVAILABLE, "no browser service is configured (BROWSER_URL)"
+            )
+        if caller.user_id is not None and asked.user_id not in (None, caller.user_id):
+            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
+        task_id = uuid.uuid4().hex
+        await self._add(caller, asked, task_id)
+        self._worker.wake()
+        return task_id
+
+    async def _add(self, caller: Caller, asked: BrowserTaskRequest, task_id: str) -> None:
+        session_id = asked.session_id
+        user_id = caller.user_id or asked.user_id or DEFAULT_USER
+        data = facts.of_new(task_id, session_id, asked.url)
+        for _ in range(ADD_ATTEMPTS):
+            moved = await self._store.add(
+                task_id=task_id,
+                session_id=session_id,
+                viewer=caller.user_id,
+                user_id=user_id,
+                url=asked.url,
+                options=asked.options,
+                data=data,
+            )
+            if moved is not None:
+                facts.show(self._live, session_id, moved, "browser_task.queued")
+                return
+            assert session_id is not None, "a task without a session is always stored"
+            epoch = str(uuid.uuid4())
+            moved = await self._store.add_new(
+                task_id=task_id,
+                session_id=session_id,
+                epoch=epoch,
+                user_id=user_id,
+                source=asked.source,
+                url=asked.url,
+                options=asked.options,
+                data=data,
+            )
+            if moved is not None:
+                self._show_session(session_id, epoch, user_id, asked.source, moved)
+                return
+        raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+
+    def _show_session(
+        self, session_id: str, epoch: str, user_id: str, source: str, moved: Moved
+    ) -> None:
+        self._live.created(session_id, epoch)
+        created = {"session_id": session_id, "user_id": user_id, "source": source}
+        self._live.offer(
+            session_id, LiveEvent.make(session_id, 1, names.SESSION_CREATED, moved.ts, created)
+        )
+        facts.show(self._live, session_id, moved, "browser_task.queued")
+
+    # Showing and waiting.
+
+    async def get(self, caller: Caller, task_id: str) -> BrowserTaskView:
+        """A task as it stands; raises OperatorError(task_not_found)."""
+        return await self._view(await self._find(caller, task_id))
+
+    async def _find(self, caller: Caller, task_id: str) -> BrowserTask:
+        task = await self._store.get(task_id, caller.user_id)
+        if task is None:
+            raise OperatorError(ErrorCode.TASK_NOT_FOUND, "there is no such task")
+        return task
+
+    async def _view(self, task: BrowserTask) -> BrowserTaskView:
+        position = None
+        if task.status == TaskStatus.PENDING:
+            position = await self._store.ahead(task) + 1
+        return task_view(task, position)
+
+    async def wait(self, caller: Caller, task_id: str, within: float) -> BrowserTaskView:
+        """The task when it has ended, or as it stands after so many seconds.
+
+        Raises OperatorError(task_not_found), also where it is deleted meanwhile.
+        """
+        worker = self._worker
+        if worker is None or within <= 0:
+            return await self.get(caller, task_id)
+        ended = worker.waiter(task_id)
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    task = await self._find(caller, task_id)
+                    given_up = worker.closed or (
+                        worker.draining and task.status == TaskStatus.PENDING
+                    )
+                    if given_up or task.status not in UNFINISHED:
+                        return await self._view(task)
+                    await ended.wait()
+                    ended.clear()
+        except TimeoutError:
+            return await self.get(caller, task_id)
+        finally:
+            worker.leave(task_id, ended)
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        session_id: str | None,
+        user_id: str | None,
+        status: TaskStatus | None,
+        limit: int,
+        cursor: str | None,
+    ) -> BrowserTaskList:
+        """A page of tasks, newest first. Raises OperatorError: forbidden, invalid_parameter."""
+        if caller.user_id is not None and user_id not in (None, caller.user_id):
+            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
+        rows = await self._store.page(
+            session_id=session_id,
+            user_id=caller.user_id or user_id,
+            status=None if status is None else str(status),
+            before=facts.place(cursor) if cursor else NEWEST,
+            limit=limit + 1,
+        )
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return BrowserTaskList(
+            [facts.of_line(row) for row in rows], facts.cursor(rows[-1]) if more else None
+        )
+
+    async def screenshot_etag(self, caller: Caller, task_id: str) -> str:
+        """The entity tag of a task's picture; raises OperatorError(task_not_found)."""
+        task = await self._find(caller, task_id)
+        if task.screenshot_etag is None:
+            raise _no_screenshot()
+        return task.screenshot_etag
+
+    async def screenshot(self, caller: Caller, task_id: str) -> Screenshot:
+        """A task's picture; raises OperatorError(task_not_found)."""
+        await self._find(caller, task_id)
+        picture = await self._store.screenshot(task_id)
+        if picture is None:
+            raise _no_screenshot()
+        return picture
+
+    # Cancelling.
+
+    async def cancel(self, caller: Caller, task_id: str) -> BrowserTaskView:
+        """Stop a task, whichever pod runs it; one that has ended stays as it is."""
+        for _ in range(CANCEL_ATTEMPTS):
+            task = await self._find(caller, task_id)
+            if task.status == TaskStatus.PENDING:
+                if await self._leftovers.end(task, facts.cancelled(task)):
+                    return await self.get(caller, task_id)
+            elif task.status == TaskStatus.RUNNING:
+                if await self._store.request_cancel(task_id):
+                    if self._worker is not None:
+                        self._worker.cancel(task_id)
+                    return await self.wait(caller, task_id, CANCEL_WAIT)
+            else:
+                return await self._view(task)
+        return await self.get(caller, task_id)
+
+    # Start and end.
+
+    def start(self) -> None:
+        """Begin to run tasks."""
+        if self._worker is not None:
+            self._worker.start()
+
+    async def drain(self, within: float) -> None:
+        """Take nothing new, let running tasks end for so many seconds, then give them back.
+
+        Those who wait for a task are answered then.
+        """
+        self.draining = True
+        if self._worker is None:
+            return
+        self._worker.drain()
+        try:
+            async with asyncio.timeout(within):
+                await self._worker.runs.idle()
+        except TimeoutError:
+            log.warning("browser tasks given back", tasks=len(self._worker.runs))
+        await self.aclose()
+
+    async def aclose(self, within: float = CANCEL_WAIT) -> None:
+        """Give back what runs; before the lease is given up."""
+        self.draining = True
+        if self._worker is not None:
+            await self._worker.aclose(within)
+
+
+def _no_screenshot() -> OperatorError:
+    return OperatorError(ErrorCode.TASK_NOT_FOUND, "this task has no screenshot")

@@ -1,0 +1,214 @@
+"""The pod's hands for browser tasks: it claims what is due, and looks after what runs.
+
+A task is the pod's that claimed it, as long as that pod's lease holds. Whoever wants a running
+task to stop says so in the database, and its pod sees it within ``WATCH_INTERVAL``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from operator_svc import telemetry
+from operator_svc.background import TaskOwner
+from operator_svc.errors import OperatorError
+from operator_svc.models import TaskStatus
+from operator_svc.services.browser.runner import (
+    DEATH_DELAY,
+    PAGES_A_POD,
+    RETRY_DELAYS,
+    BrowserRuns,
+    Browsing,
+)
+from operator_svc.services.live.hub import Live
+from operator_svc.stores.browser_tasks import BrowserTaskStore
+
+log = structlog.get_logger(__name__)
+
+POLL_INTERVAL = 1.0
+"""Seconds between looks for tasks of other pods, and for due ones, while some wait."""
+IDLE_INTERVAL = 5.0
+"""The same while none is known to wait; a process that is alone does not look then at all."""
+LOST_CLAIM_PAUSE = 0.05
+"""Seconds after which a task is claimed again whose session was just being written to; twice
+as long each time in a row."""
+WATCH_INTERVAL = 0.5
+"""Seconds between looks whether running tasks are to stop, and waited-for ones have ended."""
+QUEUE_COUNTED = 10_000
+"""Waiting tasks that are counted at most."""
+
+
+class BrowserWorker:
+    """Runs the tasks of this pod. ``start`` it, and ``aclose`` it before the lease is given up.
+
+    ``pod_id`` tells the present owner's name, which changes when a lease is lost.
+    """
+
+    def __init__(
+        self,
+        store: BrowserTaskStore,
+        browser: Browsing,
+        live: Live,
+        pod_id: Callable[[], str],
+        *,
+        shared: bool,
+        pages: int = PAGES_A_POD,
+        retry_delays: tuple[float, ...] = RETRY_DELAYS,
+        death_delay: float = DEATH_DELAY,
+    ) -> None:
+        self._store = store
+        self._pod_id = pod_id
+        self._shared = shared
+        self.runs = BrowserRuns(
+            store,
+            browser,
+            live,
+            pod_id,
+            on_free=self.wake,
+            on_end=self.tell,
+            pages=pages,
+            retry_delays=retry_delays,
+            death_delay=death_delay,
+        )
+        self._tasks = TaskOwner("browser-tasks")
+        self._wake = asyncio.Event()
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._misses = 0
+        self._claiming: asyncio.Task[None] | None = None
+        self.draining = False
+        self.closed = False
+
+    def start(self) -> None:
+        """Begin to claim and run tasks. To be called in the running loop."""
+        self._claiming = self._tasks.start(self._claim_forever(), "claims")
+        self._tasks.start(self._watch_forever(), "watch")
+
+    def wake(self) -> None:
+        """There is a new task, or room for one."""
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Claim no more; those who wait for a task that does not run are told."""
+        self.draining = True
+        self.wake()
+        for task_id in list(self._waiters):
+            self.tell(task_id)
+
+    async def aclose(self, within: float) -> None:
+        """Claim no more and give back what runs, for another pod or the next start.
+
+        What can not be given back within so many seconds is left to be found without an owner.
+        """
+        self.drain()
+        try:
+            async with asyncio.timeout(within):
+                if self._claiming is not None:
+                    await asyncio.wait([self._claiming])
+                for running in self.runs:
+                    running.stop("released")
+                await self.runs.idle()
+        except TimeoutError:
+            log.error("browser tasks could not be given back", tasks=len(self.runs))
+        await self.abandon()
+        for task_id in list(self._waiters):
+            self.tell(task_id)
+
+    async def abandon(self) -> None:
+        """End at once; what still runs is left to be found without an owner."""
+        self.draining = self.closed = True
+        await self._tasks.aclose()
+        await self.runs.aclose()
+
+    # Who waits for a task, or wants it to stop.
+
+    def waiter(self, task_id: str) -> asyncio.Event:
+        """An event that is set when the task may have ended; give it back by ``leave``."""
+        event = asyncio.Event()
+        self._waiters.setdefault(task_id, set()).add(event)
+        return event
+
+    def leave(self, task_id: str, event: asyncio.Event) -> None:
+        """Nobody waits for ``event`` any more."""
+        waiters = self._waiters.get(task_id, set())
+        waiters.discard(event)
+        if not waiters:
+            self._waiters.pop(task_id, None)
+
+    def tell(self, task_id: str) -> None:
+        """Tell those who wait for a task to look at it."""
+        for event in self._waiters.get(task_id, ()):
+            event.set()
+
+    def cancel(self, task_id: str) -> None:
+        """Stop a task at once, if it runs here."""
+        running = self.runs.get(task_id)
+        if running is not None:
+            running.stop("cancelled")
+
+    async def _watch_forever(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            try:
+                await self._watch()
+            except OperatorError as error:
+                log.warning("running tasks could not be looked after", error=str(error.code))
+
+    async def _watch(self) -> None:
+        """Stop tasks that somebody cancelled, deleted or took; tell of those that ended."""
+        pod_id = self._pod_id()
+        for running in self.runs:
+            if running.task.owner != pod_id:
+                running.stop("lost")
+        # What begins to run while the answer is on its way is none of its business.
+        here = {running.task.task_id: running for running in self.runs}
+        asked = here.keys() | self._waiters.keys()
+        if not asked:
+            return
+        states = {state.task_id: state for state in await self._store.states(sorted(asked))}
+        for task_id, running in here.items():
+            state = states.get(task_id)
+            if state is None or state.owner != running.task.owner:
+                running.stop("lost")
+            elif state.cancel_requested:
+                running.stop("cancelled")
+        for task_id in asked:
+            state = states.get(task_id)
+            if state is None or state.status not in (TaskStatus.PENDING, TaskStatus.RUNNING):
+                self.tell(task_id)
+
+    # Claiming.
+
+    async def _claim_forever(self) -> None:
+        while not self.draining:
+            self._wake.clear()
+            try:
+                pause = await self._fill()
+            except OperatorError as error:
+                log.warning("no task could be claimed", error=str(error.code))
+                pause = POLL_INTERVAL
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _fill(self) -> float | None:
+        """Claim as long as there is room; seconds until the next look, None is for a wake."""
+        while not self.draining and self.runs.has_room:
+            if self.runs.pause:
+                return self.runs.pause
+            claimed = await self._store.claim(self._pod_id())
+            if claimed is None:
+                break
+            self._misses = 0
+            self.runs.begin(claimed)
+        waiting = await self._store.waiting(QUEUE_COUNTED)
+        telemetry.BROWSER_QUEUE.set(waiting.pending)
+        if waiting.due and self.runs.has_room:
+            self._misses += 1
+            return min(LOST_CLAIM_PAUSE * 2.0 ** min(self._misses, 10), POLL_INTERVAL)
+        if waiting.pending:
+            return POLL_INTERVAL
+        return IDLE_INTERVAL if self._shared else None

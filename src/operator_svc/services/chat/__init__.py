@@ -1,0 +1,1 @@
+"""Chats: starting, writing, following and reading replies."""

@@ -1,0 +1,1 @@
+"""Sessions as clients see them: feeds, subscriptions, send queues."""

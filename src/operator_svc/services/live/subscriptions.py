@@ -1,0 +1,209 @@
+"""One client that watches a session: from where, and how it catches up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+from operator_svc import telemetry
+from operator_svc.protocol.frames import Delta, Resumed, Resync, SessionState, Snapshot, encode
+from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.chat.history import Histories
+from operator_svc.services.chat.reply_follower import Following
+from operator_svc.services.live.feed import Feed, Kind, LiveEvent
+from operator_svc.services.live.hub import Live
+from operator_svc.services.live.send_queue import Outbox
+from operator_svc.stores.events import EventStore
+
+REPLAY_PAGE = 100
+"""Events read at once while replaying."""
+RESYNC_MESSAGES = 50
+"""Newest messages that a resync starts from (``api.md``, server frames)."""
+
+Ends: TypeAlias = dict[tuple[int, Kind], int]
+"""Up to where a client was sent each reply's texts."""
+
+
+class Subscription:
+    """A client's view of one session. ``close`` gives it back."""
+
+    def __init__(
+        self,
+        live: Live,
+        feed: Feed,
+        events: EventStore,
+        histories: Histories,
+        outbox: Outbox,
+        resume_limit: int,
+    ) -> None:
+        self._live = live
+        self._events = events
+        self._histories = histories
+        self._resume_limit = resume_limit
+        self._closed = False
+        self._catching_up = asyncio.Lock()
+        self.feed = feed
+        self.outbox = outbox
+
+    def join(self) -> None:
+        """Show what comes from now on, and the replies that are being written."""
+        for reply in self.feed.replies.values():
+            for frame in reply.snapshots():
+                self.outbox.frame(frame)
+        self._go_live()
+
+    async def begin(self, seq: int) -> None:
+        """As ``join``, for a client that was told of event ``seq`` as the newest; at its pace,
+        however much there is to show. Raises as ``resume``.
+        """
+        async with self._catching_up:
+            await self._follow(seq)
+
+    async def resume(self, after: int, epoch: str | None) -> None:
+        """Replay the events after ``after`` at the client's pace, then go on live.
+
+        Where that is not possible (too many, purged, or of another epoch) the client is given
+        a state to start from. Raises ConnectionError when the client is gone, and
+        OperatorError(database_unavailable), after which it is shown nothing more.
+        """
+        async with self._catching_up:
+            feed = self.feed
+            feed.live.discard(self.outbox)
+            if after > feed.seen:  # another pod may have shown more than this one has read
+                await self._live.catch_up(feed)
+            behind = feed.seen - after
+            cursor: int | None = None
+            if epoch in (None, feed.epoch) and 0 <= behind <= self._resume_limit:
+                cursor = await self._replay(after)
+            if cursor is not None:
+                telemetry.RESUMES.labels("resumed").inc()
+                await self.outbox.send(encode(Resumed(after=after, seq=cursor)))
+            await self._follow(cursor)
+
+    async def _follow(self, cursor: int | None) -> None:
+        """Send what is missing, events from ``cursor`` on and texts, until nothing is and the
+        client has taken it; then go live. Nothing is awaited between the last look and that.
+
+        A client slower than its session is thus served for ever here, in pieces as large as its
+        pace makes them, and never cut off for what it missed before.
+        """
+        ends: Ends = {}
+        while not self.feed.over:
+            if cursor is None:
+                cursor = await self._resync()
+                ends.clear()
+            if cursor is not None:
+                cursor = await self._replay(cursor)
+            if cursor is not None and not await self._send_texts(ends) and self.outbox.idle:
+                break
+            await self.outbox.ready()
+        self._go_live()
+
+    def _go_live(self) -> None:
+        if self.feed.over:
+            self.feed.part(self.outbox)
+        else:
+            self.feed.live.add(self.outbox)
+
+    async def _replay(self, cursor: int) -> int | None:
+        """Send what follows on ``cursor`` up to what the feed has shown; where that ended, or
+        None where events are not kept any more."""
+        while cursor < self.feed.seen and not self.feed.over:
+            rows = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE)
+            if not rows:  # purged; or the session is gone, and it is time that the feed knows
+                await self._live.catch_up(self.feed)
+                return None
+            for row in rows:
+                event = LiveEvent.of_row(row)
+                if event.seq != cursor + 1:
+                    return None
+                if event.seq > self.feed.seen:
+                    self.feed.offer((event,))
+                await self.outbox.send(event.frame, event.seq)
+                cursor = event.seq
+        return cursor
+
+    async def _send_texts(self, ends: Ends) -> bool:
+        """Send what ``ends`` lacks of the replies that are being written; False where nothing."""
+        sent = False
+        for reply in list(self.feed.replies.values()):
+            for kind, end in list(reply.ends.items()):
+                shown = ends.get((reply.reply_id, kind))
+                if shown == end or (shown is None and not end and kind != "text"):
+                    continue
+                if reply.reply_id not in self.feed.replies:
+                    break  # its last event comes next, and nothing after that
+                end = reply.ends[kind]
+                ends[reply.reply_id, kind] = end
+                frame: Snapshot | Delta
+                if shown is None:
+                    frame = Snapshot(
+                        reply_id=reply.reply_id, kind=kind, text=reply.text(kind), end=end
+                    )
+                else:
+                    frame = Delta(
+                        reply_id=reply.reply_id,
+                        offset=shown,
+                        end=end,
+                        content=reply.text_from(shown, kind),
+                        kind=kind,
+                    )
+                await self.outbox.send(encode(frame))
+                sent = True
+        return sent
+
+    async def _resync(self) -> int | None:
+        """Send a state to start from, and the number of its last event; None where the feed had
+        to learn first that its session is another now."""
+        state = await self._histories.state(self.feed.session_id, RESYNC_MESSAGES)
+        seq, epoch = (state.seq, state.epoch) if state else (0, None)
+        if epoch != self.feed.epoch or seq > self.feed.seen:
+            await self._live.catch_up(self.feed)
+            if epoch != self.feed.epoch or seq > self.feed.seen:
+                return None
+        frame = Resync(
+            seq=seq,
+            epoch=epoch,
+            snapshot=SessionState(
+                messages=state.messages if state else [],
+                next_before=state.next_before if state else None,
+            ),
+        )
+        telemetry.RESUMES.labels("resync").inc()
+        await self.outbox.send(encode(frame))
+        return seq
+
+    def close(self) -> None:
+        """The client is gone."""
+        if self._closed:
+            return
+        self._closed = True
+        self.feed.live.discard(self.outbox)
+        self.outbox.close()
+        self._live.release(self.feed)
+
+
+class Watching:
+    """Opens subscriptions."""
+
+    def __init__(
+        self, live: Live, events: EventStore, histories: Histories, resume_limit: int
+    ) -> None:
+        self._live = live
+        self._events = events
+        self._histories = histories
+        self._resume_limit = resume_limit
+
+    async def follow(self, accepted: Accepted, outbox: Outbox) -> None:
+        """Send one reply's events and text, up to its last event, whoever writes it.
+
+        Raises OperatorError, and ConnectionError when the client is gone.
+        """
+        await Following(self._live, self._events, self._histories, accepted, outbox).run()
+
+    async def open(self, session_id: str, outbox: Outbox) -> Subscription:
+        """Watch a session, whether it exists yet or not; nothing is shown before ``join``."""
+        feed = await self._live.open_feed(session_id)
+        return Subscription(
+            self._live, feed, self._events, self._histories, outbox, self._resume_limit
+        )

@@ -1,0 +1,1 @@
+"""Switch's configuration and the engines behind it."""

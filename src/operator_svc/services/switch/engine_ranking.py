@@ -1,0 +1,133 @@
+"""What feedback adds up to: engines ranked, and the change of Switch that it speaks for."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Protocol
+
+from msgspec import UNSET
+
+from operator_svc.background import TaskOwner
+from operator_svc.errors import OperatorError
+from operator_svc.peers.switch import ModelsAvailable
+from operator_svc.protocol.records import EngineRanking, EngineView, Recommendation, Unknown
+from operator_svc.services.ttl_cache import TTL, Cached, Fresh
+from operator_svc.stores.switch_feedback import EngineStats, FeedbackStore
+
+ENGINES = 200
+"""Engines of a ranking at most, those with most calls."""
+WINDOWS = 16
+"""Rankings of different windows that are kept at once."""
+Z = 1.96
+"""Standard deviations of the 95 % that the success rate is trusted for."""
+MAX_NAME = 200
+"""Characters of a model's name that a change can have."""
+HALF_SPEED_MS = 5000.0
+"""Latency that halves a score."""
+
+
+class ListsModels(Protocol):
+    """Switch, as far as a recommendation needs it."""
+
+    async def models_available(self) -> ModelsAvailable:
+        """The models that Switch can use."""
+
+
+class EngineRankings:
+    """Rankings by window, each kept for a moment."""
+
+    def __init__(
+        self, switch: ListsModels, store: FeedbackStore, tasks: TaskOwner, *, ttl: float = TTL
+    ) -> None:
+        self._switch = switch
+        self._store = store
+        self._tasks = tasks
+        self._ttl = ttl
+        self._rankings: OrderedDict[int, Cached[EngineRanking]] = OrderedDict()
+
+    def forget(self) -> None:
+        """There is new feedback here: whoever asks next is to see it."""
+        for ranking in self._rankings.values():
+            ranking.forget()
+
+    async def get(self, window: int) -> Fresh[EngineRanking]:
+        """Engines ranked by the feedback of the last ``window`` seconds, best first.
+
+        Raises OperatorError(database_unavailable).
+        """
+        ranking = self._rankings.get(window)
+        if ranking is None:
+            ranking = self._rankings[window] = Cached(
+                lambda: self._rank(window), self._tasks, ttl=self._ttl
+            )
+            if len(self._rankings) > WINDOWS:
+                self._rankings.popitem(last=False)
+        else:
+            self._rankings.move_to_end(window)
+        return await ranking.get()
+
+    async def _rank(self, window: int) -> EngineRanking:
+        stats = await self._store.engines(window, ENGINES)
+        engines = sorted(map(_view, stats), key=lambda e: (-e.score, -e.calls, e.engine))
+        if not engines:
+            return EngineRanking(engines, None, None, window)
+        try:
+            listed = await self._switch.models_available()
+        except OperatorError as error:
+            return EngineRanking(engines, None, Unknown(str(error.code), error.detail), window)
+        return EngineRanking(engines, recommend(engines, listed), None, window)
+
+
+def recommend(engines: list[EngineView], listed: ModelsAvailable) -> Recommendation | None:
+    """The change that feedback speaks for; None where Switch uses the best of its models already,
+    or nothing is known of any of them. ``engines`` are ranked, best first."""
+    names = {model.name for model in listed.models}
+    best = next((engine for engine in engines if engine.engine in names), None)
+    if best is None or best.score <= 0 or best.engine == listed.active:
+        return None
+    used = listed.active if listed.active and len(listed.active) <= MAX_NAME else None
+    active = next((engine for engine in engines if engine.engine == used), None)
+    if active is not None and active.score >= best.score:
+        return None
+    compared = (
+        f"{used} scores {active.score}" if active is not None
+        else f"nothing is known of {used}" if used
+        else "Switch does not say what it uses"
+    )  # fmt: skip
+    return Recommendation(
+        before_config={"default_model": used} if used else UNSET,
+        after_config={"default_model": best.engine},
+        reason=(
+            f"{best.engine} scores {best.score} of {best.calls} calls"
+            f" ({best.success_rate:.1%} well, median {best.latency_p50_ms:g} ms); {compared}"
+        ),
+    )
+
+
+def _view(stats: EngineStats) -> EngineView:
+    p50, p95 = stats.latency_p50_ms, stats.latency_p95_ms
+    return EngineView(
+        engine=stats.engine,
+        calls=stats.calls,
+        success_rate=round(stats.successes / stats.calls, 4),
+        latency_p50_ms=None if p50 is None else round(p50, 1),
+        latency_p95_ms=None if p95 is None else round(p95, 1),
+        tokens=stats.tokens,
+        score=score(stats.successes, stats.calls, p50, p95),
+    )
+
+
+def score(successes: int, calls: int, p50_ms: float | None, p95_ms: float | None) -> float:
+    """From 0 to 1: how sure it is that calls succeed, times how quick they are (docs/system.md).
+
+    The first is the lower bound of Wilson's interval for the success rate, so that few calls
+    count for little; the second is 1 at 0 ms and 0.5 at 5 s, of the mean of median and p95.
+    """
+    if not successes or p50_ms is None or p95_ms is None:
+        return 0.0
+    rate, z2 = successes / calls, Z * Z
+    spread = Z * math.sqrt(rate * (1 - rate) / calls + z2 / (4 * calls * calls))
+    sure = (rate + z2 / (2 * calls) - spread) / (1 + z2 / calls)
+    quick = HALF_SPEED_MS / (HALF_SPEED_MS + (p50_ms + p95_ms) / 2)
+    return round(sure * quick, 4)
