@@ -3,7 +3,7 @@
 # Two images from one file:
 #   docker build --target operator --tag operator-svc .
 #   docker build --target browser  --tag operator-browser .
-# tests/architecture/test_image.py replays the steps of `wheels`, `environment` and `operator`.
+# tests/project/test_image.py replays the steps of `wheels`, `environment` and `operator`.
 
 ARG PYTHON=3.11-slim-bookworm
 

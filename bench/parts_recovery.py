@@ -98,7 +98,7 @@ async def _kill_some(bench: Bench) -> list[float]:
 
     with running(survivor, *victims):
         begun = time.monotonic()
-        watching = [await sockets.connect(survivor, f"k-{n}", see) for n in range(VICTIMS)]
+        subscriptions = [await sockets.connect(survivor, f"k-{n}", see) for n in range(VICTIMS)]
         asking = [
             await sockets.connect(victim, f"k-{n}", lambda *_: None)
             for n, victim in enumerate(victims)
@@ -118,6 +118,6 @@ async def _kill_some(bench: Bench) -> list[float]:
             async with asyncio.timeout(30):
                 while len(ended) < VICTIMS:
                     await asyncio.sleep(0.02)
-        for socket in (*watching, *asking):
+        for socket in (*subscriptions, *asking):
             socket.close()
     return [at - killed[session_id] for session_id, at in ended.items()]

@@ -15,8 +15,8 @@ import operator_svc.db
 from operator_svc.cli import main
 from operator_svc.db.contract import Dialect
 from operator_svc.db.queries import Query, Statement, load
-from operator_svc.services.chat.reply_writer import Replies
-from operator_svc.services.lease import Ownership
+from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.lease import Lease
 
 CHANGED = ("chat_start", "chat_start_new", "reply_finish")
 _LEFT_OUT = ("INSERT INTO operator_event", "DELETE FROM operator_reply_chunk")
@@ -58,7 +58,7 @@ async def _nothing(_: object) -> None:
 
 if __name__ == "__main__":
     operator_svc.db.load = _load  # type: ignore[attr-defined]
-    Replies.store_text = _nothing  # type: ignore[method-assign, assignment]
-    Ownership.step = _nothing  # type: ignore[method-assign, assignment]
+    ReplyWriter.store_text = _nothing  # type: ignore[method-assign, assignment]
+    Lease.step = _nothing  # type: ignore[method-assign, assignment]
     sys.argv[1:] = ["serve"]
     main()

@@ -24,15 +24,15 @@ from operator_svc.services import maintenance
 from operator_svc.services.auth import Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
-from operator_svc.services.chat.chats import Conversations
+from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import Replies
+from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.tool_calls import ToolCalls
-from operator_svc.services.lease import Ownership
-from operator_svc.services.live.clients import Sockets
-from operator_svc.services.live.hub import Live
-from operator_svc.services.live.subscriptions import Watching
-from operator_svc.services.switch.adjustments import SwitchTuning
+from operator_svc.services.lease import Lease
+from operator_svc.services.live.clients import ClientRegistry
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.subscriptions import Subscriptions
+from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import FORWARD_EVERY, EngineFeedback
 from operator_svc.services.system.cached_views import System
@@ -71,43 +71,43 @@ class Operator:
         chunks, self._events = ReplyChunkStore(database), EventStore(database)
         tool_calls = ToolCallStore(database)
         self._chunks = chunks
-        self.live = Live(sessions, messages, self._events, chunks, self.bus, self.tasks)
-        self.replies = Replies(
+        self.hub = SessionHub(sessions, messages, self._events, chunks, self.bus, self.tasks)
+        self.reply_writer = ReplyWriter(
             self.switch,
             messages,
             chunks,
-            self.live,
+            self.hub,
             self.tasks,
             auto_feedback=settings.auto_feedback == "on",
         )
         histories = Histories(sessions, messages, chunks, tool_calls, self._events)
-        self.conversations = Conversations(
+        self.chats = Chats(
             sessions,
             messages,
             ChatKeyStore(database),
             histories,
-            self.replies,
-            self.live,
+            self.reply_writer,
+            self.hub,
             history_messages=settings.history_messages,
             history_chars=settings.history_chars,
             chat_rate=settings.chat_rate,
         )
-        self.ownership = Ownership(
+        self.ownership = Lease(
             PodStore(database),
             messages,
-            self.replies,
-            self.live,
+            self.reply_writer,
+            self.hub,
             ttl=settings.lease_ttl,
             shared=self.bus.shared,
         )
         self.browser_tasks = self._make_browser_tasks()
-        self.tool_calls = ToolCalls(tool_calls, messages, self.live)
-        self.replies.tool_calls = self.tool_calls
+        self.tool_calls = ToolCalls(tool_calls, messages, self.hub)
+        self.reply_writer.tool_calls = self.tool_calls
         self._make_switch_records(messages)
         self.system = self._make_system()
         self.ownership.sweeps += [
             self.browser_tasks.reclaim,
-            self.switch_tuning.free,
+            self.adjustments.free,
             self.feedback.free,
         ]
         self.tokens = Tokens(settings)
@@ -116,15 +116,15 @@ class Operator:
             database=database,
             tasks=self.tasks,
             tokens=self.tokens,
-            conversations=self.conversations,
+            chats=self.chats,
             histories=histories,
-            replies=self.replies,
-            live=self.live,
-            watching=Watching(self.live, self._events, histories, settings.resume_limit),
-            sockets=Sockets(self.tasks, settings),
+            reply_writer=self.reply_writer,
+            hub=self.hub,
+            subscriptions=Subscriptions(self.hub, self._events, histories, settings.resume_limit),
+            clients=ClientRegistry(self.tasks, settings),
             browser_tasks=self.browser_tasks,
             tool_calls=self.tool_calls,
-            switch_tuning=self.switch_tuning,
+            adjustments=self.adjustments,
             feedback=self.feedback,
             engine_rankings=self.engine_rankings,
             system=self.system,
@@ -139,25 +139,25 @@ class Operator:
             worker = BrowserWorker(
                 store,
                 self.browser,
-                self.live,
-                lambda: self.replies.pod_id,
+                self.hub,
+                lambda: self.reply_writer.pod_id,
                 shared=self.bus.shared,
                 pages=self.settings.browser_tasks,
             )
         retention = self.settings.screenshot_retention
-        return BrowserTasks(store, worker, self.live, screenshot_retention=retention)
+        return BrowserTasks(store, worker, self.hub, screenshot_retention=retention)
 
     def _make_switch_records(self, messages: MessageStore) -> None:
         def pod_id() -> str:
-            return self.replies.pod_id
+            return self.reply_writer.pod_id
 
-        self.switch_tuning = SwitchTuning(
-            self.switch, AdjustmentStore(self.database), messages, self.live, self.tasks, pod_id
+        self.adjustments = Adjustments(
+            self.switch, AdjustmentStore(self.database), messages, self.hub, self.tasks, pod_id
         )
         store = FeedbackStore(self.database)
         self.engine_rankings = EngineRankings(self.switch, store, self.tasks)
         self.feedback = EngineFeedback(
-            self.switch, store, messages, self.live, self.engine_rankings, pod_id
+            self.switch, store, messages, self.hub, self.engine_rankings, pod_id
         )
 
     def _make_system(self) -> System:
@@ -198,7 +198,7 @@ class Operator:
     async def _start(self) -> None:
         await self.bus.open(self._news)
         await self.ownership.open()
-        self.live.start()
+        self.hub.start()
         self.browser_tasks.start()
         every = self.settings.tick
         self.tasks.start(maintenance.watch(), "loop-lag")
@@ -221,18 +221,18 @@ class Operator:
 
     async def _tick(self) -> None:
         try:
-            await self.replies.store_text()
+            await self.reply_writer.store_text()
         finally:
             await self.bus.flush()
 
     async def _poll(self) -> None:
-        if self.live.watched:
-            self.live.poll()
+        if self.hub.watched:
+            self.hub.poll()
         self._others_acted.set()
 
     def _news(self, session_ids: Collection[str] | None) -> None:
-        self.live.heard(session_ids)
-        if session_ids is None or not self.replies.sessions().isdisjoint(session_ids):
+        self.hub.heard(session_ids)
+        if session_ids is None or not self.reply_writer.sessions().isdisjoint(session_ids):
             self._others_acted.set()
 
     async def _look_around(self) -> None:
@@ -240,7 +240,7 @@ class Operator:
             await self._others_acted.wait()
             self._others_acted.clear()
             try:
-                await self.replies.look_around()
+                await self.reply_writer.look_around()
             except Exception as error:  # the next poll asks again
                 log.warning("own replies could not be read", exc_info=error)
 
@@ -255,29 +255,29 @@ class Operator:
 
     async def drain(self) -> None:
         """Take no new chats, and let running replies end until the deadline."""
-        self.conversations.draining = True
+        self.chats.draining = True
         deadline = self.settings.drain_timeout
-        log.info("draining", replies=len(self.replies), seconds=deadline)
-        sockets = asyncio.ensure_future(self.services.sockets.drain(deadline))
+        log.info("draining", replies=len(self.reply_writer), seconds=deadline)
+        sockets = asyncio.ensure_future(self.services.clients.drain(deadline))
         pages = asyncio.ensure_future(self.browser_tasks.drain(deadline))
         try:
             async with asyncio.timeout(deadline):
-                await self.replies.idle()
+                await self.reply_writer.idle()
         except TimeoutError:
-            log.warning("replies interrupted by the end", replies=len(self.replies))
-            self.replies.interrupt_all()
-            await self.replies.idle()
+            log.warning("replies interrupted by the end", replies=len(self.reply_writer))
+            self.reply_writer.interrupt_all()
+            await self.reply_writer.idle()
         await pages
         await sockets
 
     async def aclose(self) -> None:
         """End everything; the database last."""
-        self.replies.interrupt_all()
+        self.reply_writer.interrupt_all()
         try:
             async with asyncio.timeout(self.settings.db_timeout):
-                await self.replies.idle()
+                await self.reply_writer.idle()
         except TimeoutError:
-            log.error("replies could not be stored at the end", replies=len(self.replies))
+            log.error("replies could not be stored at the end", replies=len(self.reply_writer))
         await self.browser_tasks.aclose(self.settings.db_timeout)
         await self.feedback.close(self.settings.db_timeout)
         await self.tasks.aclose()

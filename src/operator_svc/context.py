@@ -10,14 +10,14 @@ from operator_svc.background import TaskOwner
 from operator_svc.db import Database
 from operator_svc.services.auth import Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
-from operator_svc.services.chat.chats import Conversations
+from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import Replies
+from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.tool_calls import ToolCalls
-from operator_svc.services.live.clients import Sockets
-from operator_svc.services.live.hub import Live
-from operator_svc.services.live.subscriptions import Watching
-from operator_svc.services.switch.adjustments import SwitchTuning
+from operator_svc.services.live.clients import ClientRegistry
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.subscriptions import Subscriptions
+from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.services.system.cached_views import System
@@ -32,15 +32,15 @@ class Services:
     database: Database
     tasks: TaskOwner
     tokens: Tokens
-    conversations: Conversations
+    chats: Chats
     histories: Histories
-    replies: Replies
-    live: Live
-    watching: Watching
-    sockets: Sockets
+    reply_writer: ReplyWriter
+    hub: SessionHub
+    subscriptions: Subscriptions
+    clients: ClientRegistry
     browser_tasks: BrowserTasks
     tool_calls: ToolCalls
-    switch_tuning: SwitchTuning
+    adjustments: Adjustments
     feedback: EngineFeedback
     engine_rankings: EngineRankings
     system: System

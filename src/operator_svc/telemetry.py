@@ -93,8 +93,8 @@ CHATS = Counter("operator_chats_total", "Chats by how they began.", ["kind"])
 CHATS_NEW, CHATS_AGAIN = CHATS.labels("new"), CHATS.labels("again")
 REPLIES = Counter("operator_replies_total", "Replies by how they ended.", ["status"])
 REPLIES_RUNNING = Gauge("operator_replies_running", "Replies that this process writes now.")
-FIRST_TOKEN_SECONDS = Histogram(
-    "operator_first_token_seconds",
+TIME_TO_FIRST_TOKEN_SECONDS = Histogram(
+    "operator_time_to_first_token_seconds",
     "Time from the call to Switch to the first piece of its reply.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
@@ -103,8 +103,8 @@ SWITCH_SECONDS = Histogram(
     "Time that Switch took for a whole reply.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
-OWN_SECONDS = Histogram(
-    "operator_own_seconds",
+CHAT_OVERHEAD_SECONDS = Histogram(
+    "operator_chat_overhead_seconds",
     "Time of a chat that Operator spent itself, Switch's share taken off.",
     buckets=_DB_BUCKETS,
 )
@@ -112,7 +112,9 @@ TOKENS = Counter("operator_tokens_total", "Tokens that Switch said it used.")
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])
 QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.")
 MERGED_DELTAS = Counter("operator_merged_deltas_total", "Pieces merged for slow clients.")
-SLOW_CLOSES = Counter("operator_slow_closes_total", "Clients cut off for being too slow.")
+SLOW_CONSUMER_DISCONNECTS = Counter(
+    "operator_slow_consumer_disconnects_total", "Clients cut off for being too slow."
+)
 RESUMES = Counter("operator_resumes_total", "Resumes by outcome.", ["outcome"])
 BUS_NOTIFIES = Counter("operator_bus_notifies_total", "Notifications sent to other pods.")
 BUS_DELAY_SECONDS = Histogram(
@@ -120,8 +122,9 @@ BUS_DELAY_SECONDS = Histogram(
     "Time from a notification of another pod to its news being shown here.",
     buckets=_DB_BUCKETS,
 )
-POLL_REPAIRS = Counter(
-    "operator_poll_repairs_total", "Sessions whose news a poll found and no notification brought."
+MISSED_NOTIFICATIONS = Counter(
+    "operator_missed_notifications_total",
+    "Sessions whose news a poll found and no notification brought.",
 )
 BROWSER_TASKS = Counter(
     "operator_browser_tasks_total", "Browser tasks by how they ended.", ["status"]

@@ -1,244 +1,192 @@
-"""A warm browser service for each module of tests, a site that it may open, and a canary that
-it must never reach.
-
-All of it is on this machine. The site has the name ``pages.test``, which only the service's
-resolver knows and ``BROWSER_ALLOW`` opens; loopback itself stays closed.
-"""
+"""Pods that run browser tasks, without HTTP: each with its worker, its lease and its live view."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from operator_svc.browser_service.server import make_app
-from operator_svc.browser_service.service import BrowserService
-from operator_svc.settings import BrowserSettings
+from operator_svc.background import TaskOwner
+from operator_svc.bus.local import LocalBus
+from operator_svc.db import Database
+from operator_svc.models import Caller
+from operator_svc.peers.browser import PNG, Visit
+from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
+from operator_svc.services.browser.tasks import BrowserTasks
+from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.stores.browser_tasks import BrowserTaskStore
+from operator_svc.stores.events import EventStore
+from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.pods import PodStore
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.sessions import SessionStore
 
-TOKEN = "the-token"
+ANYBODY = Caller()
+DELAYS = (0.01, 0.02, 0.03, 0.04, 0.05)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Navigate = Callable[..., Awaitable[dict[str, Any]]]
+Answer = Visit | Exception | Callable[[], Awaitable[Visit]]
 
 
-class Names:
-    """A resolver with a table: each lookup of a name takes the next of its answers."""
+def visit(url: str = "https://example.org/", **fields: Any) -> Visit:
+    """A page that was opened."""
+    given = {
+        "status": "ok",
+        "url": url,
+        "final_url": url,
+        "http_status": 200,
+        "title": "A page",
+        "text": "What it says. " * 100,
+        "links": [{"url": "https://example.org/next", "text": "next"}],
+        "screenshot": PNG + b"pixels",
+        "script_result": {"n": [1, None]},
+        "console": ["log: hello"],
+        "duration_ms": 5,
+    }
+    return Visit(**{**given, **fields})
+
+
+class FakeBrowser:
+    """Answers each address as its test says: by the next of its answers, the last one again."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, list[list[str]]] = {}
-        self.asked: list[str] = []
-
-    def __setitem__(self, name: str, answers: list[list[str]]) -> None:
-        self._answers[name] = answers
-
-    async def __call__(self, name: str) -> list[str]:
-        self.asked.append(name)
-        answers = self._answers.get(name)
-        if not answers:
-            raise OSError("no such name")
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-
-class Site:
-    """A web server whose pages the tests make up as they go."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._numbers = itertools.count(1)
-        self._handlers: dict[str, Handler] = {}
-        self._runner: web.ServerRunner | None = None
-        self.port = 0
+        self.answers: dict[str, list[Answer]] = {}
         self.seen: list[str] = []
+        self.left: list[str] = []
+        """Addresses whose caller went away."""
+        self.together: list[frozenset[str]] = []
+        """Which pages were open whenever one more was."""
         self.hold = asyncio.Event()
-        """Handlers of slow pages wait for it; it is set when the site closes."""
+        """What the pages named ``hold`` wait for."""
+        self._open: list[str] = []
 
-    async def start(self, address: str = "127.0.0.1") -> None:
-        self._runner = web.ServerRunner(
-            web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.5
+    def on(self, url: str, *answers: Answer) -> str:
+        self.answers[url] = list(answers)
+        return url
+
+    async def navigate(self, url: str, options: Mapping[str, Any], seconds: float) -> Visit:
+        self.seen.append(url)
+        self._open.append(url)
+        self.together.append(frozenset(self._open))
+        try:
+            if "hold" in url:
+                await self.hold.wait()
+            answers = self.answers.get(url, [visit(url)])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer if isinstance(answer, Visit) else await answer()
+        except asyncio.CancelledError:
+            self.left.append(url)
+            raise
+        finally:
+            self._open.remove(url)
+
+
+class Pod:
+    """One process that runs browser tasks."""
+
+    def __init__(self, database: Database, browser: FakeBrowser, name: str, **given: Any) -> None:
+        self.database = database
+        self.browser = browser
+        self.pod_id = name
+        self.store = BrowserTaskStore(database)
+        self.pods = PodStore(database)
+        self.events = EventStore(database)
+        self.sessions = SessionStore(database)
+        self._owner = TaskOwner(name)
+        self.hub = SessionHub(
+            self.sessions,
+            MessageStore(database),
+            self.events,
+            ReplyChunkStore(database),
+            LocalBus(),
+            self._owner,
         )
-        await self._runner.setup()
-        await web.TCPSite(self._runner, address, 0).start()
-        self.port = self._runner.addresses[0][1]
+        options: dict[str, Any] = {
+            "shared": True,
+            "retry_delays": DELAYS,
+            "death_delay": 0.01,
+        } | given
+        self.worker = BrowserWorker(self.store, browser, self.hub, lambda: self.pod_id, **options)
+        self.tasks = BrowserTasks(self.store, self.worker, self.hub, screenshot_retention=30)
+        self.ttl = 30.0
+
+    async def open(self) -> Pod:
+        await self.pods.register(self.pod_id, self.ttl)
+        self.hub.start()
+        self.tasks.start()
+        return self
 
     async def aclose(self) -> None:
-        self.hold.set()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self.tasks.aclose()
+        await self._owner.aclose()
 
-    @property
-    def base(self) -> str:
-        return f"http://{self._host}:{self.port}"
+    async def kill(self) -> None:
+        """End as a process that is killed does: nothing is written, the lease runs out."""
+        await self.worker.abandon()
+        await self.pods.remove(self.pod_id)
 
-    def on(self, handler: Handler, path: str = "") -> str:
-        """Let ``handler`` serve a path; returns its whole address."""
-        path = path or f"/{next(self._numbers)}"
-        self._handlers[path] = handler
-        return self.base + path
+    async def add(self, url: str, session_id: str | None = None, **options: Any) -> str:
+        return await self.tasks.add(ANYBODY, BrowserTaskRequest(url, options, session_id))
 
-    def page(
-        self,
-        body: str | bytes,
-        kind: str = "text/html; charset=utf-8",
-        status: int = 200,
-        path: str = "",
-        **headers: str,
-    ) -> str:
-        """Serve ``body``; returns its address. Underscores in header names become hyphens."""
-        data = body.encode() if isinstance(body, str) else body
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async def get(self, task_id: str) -> BrowserTaskView:
+        return await self.tasks.get(ANYBODY, task_id)
 
-        async def serve(request: web.Request) -> web.Response:
-            return web.Response(body=data, status=status, headers={"Content-Type": kind, **named})
+    async def end(self, task_id: str, within: float = 10.0) -> BrowserTaskView:
+        """The task when it has ended, which it must."""
+        view = await self.tasks.wait(ANYBODY, task_id, within)
+        assert view.completed_at is not None, view
+        return view
 
-        return self.on(serve, path)
+    async def until(self, task_id: str, status: str) -> BrowserTaskView:
+        """The task once it stands so."""
+        async with asyncio.timeout(10):
+            while (view := await self.get(task_id)).status != status:
+                await asyncio.sleep(0.01)
+        return view
 
-    def redirect(self, to: str, status: int = 302) -> str:
-        """Serve a redirect to ``to``."""
-        return self.page("", status=status, Location=to)
+    async def replayed(self, session_id: str) -> list[LiveEvent]:
+        """All events of a session, which must be numbered without a gap."""
+        rows = await self.events.after(session_id, 0, 1000)
+        assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+        return [LiveEvent.of_row(row) for row in rows]
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.seen.append(request.path)
-        handler = self._handlers.get(request.path)
-        if handler is None:
-            return web.Response(status=404, text="there is nothing here")
-        return await handler(request)  # type: ignore[arg-type]
-
-
-class Canary:
-    """Listens on loopback, TCP and UDP, and remembers whoever comes."""
-
-    def __init__(self) -> None:
-        self.visits: list[str] = []
-        self.port = 0
-        self._servers: list[asyncio.Server] = []
-        self._udp: list[asyncio.DatagramTransport] = []
-
-    async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        for address in ("127.0.0.1", "::1"):
-            server = await asyncio.start_server(self._visited, address, self.port)
-            self._servers.append(server)
-            self.port = server.sockets[0].getsockname()[1]
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self.visits), (address, self.port)
-            )
-            self._udp.append(transport)
-
-    async def aclose(self) -> None:
-        for server in self._servers:
-            server.close()
-        for transport in self._udp:
-            transport.close()
-
-    async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.visits.append("tcp")
-        body = b"the canary's secret"
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nAccess-Control-Allow-Origin: *\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
-        )
-        await writer.drain()
-        writer.close()
+    async def steps(self, session_id: str, task_id: str) -> list[str]:
+        """What happened to a task, in order."""
+        prefix = "browser_task."
+        return [
+            event.event.removeprefix(prefix)
+            for event in await self.replayed(session_id)
+            if event.event.startswith(prefix) and event.data["task_id"] == task_id
+        ]
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, visits: list[str]) -> None:
-        self._visits = visits
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._visits.append("udp")
+MakePod = Callable[..., Awaitable[Pod]]
 
 
-def settings(**changes: Any) -> BrowserSettings:
-    """The settings of a service under test."""
-    return BrowserSettings(**{"token": TOKEN, "allow": "pages.test", "port": 0, **changes})
+@pytest.fixture
+def browser() -> FakeBrowser:
+    return FakeBrowser()
 
 
-@pytest.fixture(scope="module")
-def browser_settings() -> BrowserSettings:
-    """The settings of the module's service; a module may have its own."""
-    return settings()
+@pytest.fixture
+async def make_pod(database: Database, browser: FakeBrowser) -> AsyncIterator[MakePod]:
+    """Starts pods on one database, and one browser service for all of them."""
+    async with AsyncExitStack() as stack:
+
+        async def make(name: str = "pod-1", **given: Any) -> Pod:
+            pod = Pod(database, browser, name, **given)
+            stack.push_async_callback(pod.aclose)
+            return await pod.open()
+
+        yield make
 
 
-@pytest.fixture(scope="module")
-def chromium_flags() -> tuple[str, ...]:
-    """More flags for the module's Chromium."""
-    return ()
-
-
-@pytest.fixture(scope="module")
-def names() -> Names:
-    """The resolver of the module's service."""
-    table = Names()
-    table["pages.test"] = [["127.0.0.1"]]
-    return table
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site() -> AsyncIterator[Site]:
-    """The site that the service may open."""
-    opened = Site("pages.test")
-    await opened.start()
-    yield opened
-    await opened.aclose()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def canary() -> AsyncIterator[Canary]:
-    """What nobody may reach."""
-    bird = Canary()
-    await bird.start()
-    yield bird
-    await bird.aclose()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def decoy() -> AsyncIterator[Canary]:
-    """A canary for one test that means to reach it."""
-    bird = Canary()
-    await bird.start()
-    yield bird
-    await bird.aclose()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(
-    browser_settings: BrowserSettings, names: Names, chromium_flags: tuple[str, ...]
-) -> AsyncIterator[BrowserService]:
-    """The module's service, with Chromium running."""
-    started = BrowserService(browser_settings, resolver=names, flags=chromium_flags)
-    await started.start()
-    yield started
-    await started.aclose()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(
-    service: BrowserService, browser_settings: BrowserSettings
-) -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    """A client of the module's service."""
-    server = TestServer(make_app(browser_settings, service), handler_cancellation=True)
-    async with TestClient(server) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def navigate(client: TestClient[web.Request, web.Application]) -> Navigate:
-    """Posts to /navigate and gives the answer, which must be 200."""
-
-    async def post(url: str, **fields: Any) -> dict[str, Any]:
-        async with client.post(
-            "/navigate", json={"url": url, **fields}, headers={"X-VX11-Token": TOKEN}
-        ) as response:
-            body = await response.json()
-            assert response.status == 200, body
-            assert isinstance(body, dict)
-            return body
-
-    return post
+@pytest.fixture
+async def pod(make_pod: MakePod) -> Pod:
+    return await make_pod()

@@ -134,7 +134,7 @@ async def test_readers_that_never_read_do_not_grow_memory(cluster: Cluster) -> N
     for _ in range(8):
         await flood(10)
         peak = max(peak, pod.memory())
-    closes = await cluster.metric(pod, "operator_slow_closes_total")
+    closes = await cluster.metric(pod, "operator_slow_consumer_disconnects_total")
     waiting = await cluster.metric(pod, "operator_queued_bytes")
     tell(
         f"\n100 readers that never read: {warm / 2**20:.1f} MiB warm, {peak / 2**20:.1f} MiB at"

@@ -28,7 +28,7 @@ from operator_svc.db import (
     sqlite_connection,
 )
 from operator_svc.db.sqlite_connection import open_connection, run_on_thread
-from operator_svc.db.sqlite_groups import Failure, Raw, Write, commit_group
+from operator_svc.db.sqlite_groups import Failure, SqliteConnection, Write, commit_group
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
 
@@ -156,7 +156,7 @@ async def test_when_sqlite_gives_a_transaction_up_the_rest_goes_on_in_another(
         return Write(lambda raw: raw.execute(sql, (name,)).fetchall(), future)
 
     with closing(
-        sqlite3.connect(tmp_path / "x.db", isolation_level=None, factory=Raw)
+        sqlite3.connect(tmp_path / "x.db", isolation_level=None, factory=SqliteConnection)
     ) as connection:
         connection.execute("CREATE TABLE t (name TEXT PRIMARY KEY)")
         group = [

@@ -22,8 +22,8 @@ from operator_svc.peers.switch import (
     Recorded,
 )
 from operator_svc.services.chat.tool_calls import ToolCalls
-from operator_svc.services.live.hub import Live
-from operator_svc.services.switch.adjustments import SwitchTuning
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.stores.events import EventRow, EventStore
@@ -165,19 +165,19 @@ class Pod:
         self.bus = QuietBus()
         sessions, self.messages = SessionStore(database), MessageStore(database)
         self.events = EventStore(database)
-        self.live = Live(
+        self.hub = SessionHub(
             sessions, self.messages, self.events, ReplyChunkStore(database), self.bus, self.tasks
         )
         self.adjustments = AdjustmentStore(database)
         self.feedbacks = FeedbackStore(database)
         self.tool_call_store = ToolCallStore(database)
-        self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.live)
-        self.tuning = SwitchTuning(
-            switch, self.adjustments, self.messages, self.live, self.tasks, lambda: self.pod_id
+        self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.hub)
+        self.tuning = Adjustments(
+            switch, self.adjustments, self.messages, self.hub, self.tasks, lambda: self.pod_id
         )
         self.rankings = EngineRankings(switch, self.feedbacks, self.tasks)
         self.feedback = EngineFeedback(
-            switch, self.feedbacks, self.messages, self.live, self.rankings, lambda: self.pod_id
+            switch, self.feedbacks, self.messages, self.hub, self.rankings, lambda: self.pod_id
         )
 
     async def chat(self, session_id: str = "s-1", user_id: str = "ann") -> Started:

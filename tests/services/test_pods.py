@@ -18,7 +18,7 @@ from operator_svc.models import Caller, ReplyStatus
 from operator_svc.peers.chat_types import Done, Part, Prompt, Text
 from operator_svc.protocol.bodies import Chat
 from operator_svc.services.chat.chats import Accepted
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.settings import Settings
 
@@ -128,7 +128,7 @@ class Pods:
     async def start(self, **settings: Any) -> Operator:
         quick: dict[str, Any] = {"lease_ttl": 1.0, "tick": 0.02, "chat_rate": 0, "auth": "off"}
         operator = await Operator.open(Settings(database_url=self.url, **(quick | settings)))
-        operator.replies._switch = self.switch
+        operator.reply_writer._switch = self.switch
         self.all.append(operator)
         return operator
 
@@ -170,8 +170,8 @@ async def watch(
     operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
 ) -> Reader:
     reader = Reader()
-    outbox = Outbox(reader, operator.tasks, operator.settings.outbox_bytes)
-    reader.subscription = await operator.services.watching.open(session_id, outbox)
+    send_queue = SendQueue(reader, operator.tasks, operator.settings.outbox_bytes)
+    reader.subscription = await operator.services.subscriptions.open(session_id, send_queue)
     if after is None:
         reader.subscription.join()
     else:
@@ -180,7 +180,7 @@ async def watch(
 
 
 async def chat(operator: Operator, message: str = "hi", **fields: Any) -> Accepted:
-    return await operator.conversations.start(ANYBODY, Chat(message=message, **fields))
+    return await operator.chats.start(ANYBODY, Chat(message=message, **fields))
 
 
 async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
@@ -192,7 +192,7 @@ async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
     late = await watch(pod, "s")
     assert late.types() == ["reply.snapshot"]
     pods.switch.say("!", end=True)
-    outcome = await pod.conversations.wait(accepted)
+    outcome = await pod.chats.wait(accepted)
     assert outcome is not None
     assert outcome.content == "Guten Morgen 😀!"
     resumed = await watch(pod, "s", after=0)
@@ -235,7 +235,7 @@ async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
     )
     shared.switch.say("once", end=True)
     outcomes = [
-        await pod.conversations.wait(accepted, 5)
+        await pod.chats.wait(accepted, 5)
         for pod, accepted in zip((one, two, one, two), starts, strict=True)
     ]
     assert [o and o.content for o in outcomes] == ["once"] * 4
@@ -253,17 +253,17 @@ async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
     first = await chat(pod, client_message_id="k", session_id="s")
     pods.switch.say("half")
     pods.switch.pieces.put_nowait(OperatorError(ErrorCode.SWITCH_ERROR, "it was cut"))
-    outcome = await pod.conversations.wait(first)
+    outcome = await pod.chats.wait(first)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.FAILED, "half")
     with pytest.raises(OperatorError) as failed:
-        await pod.conversations.answer(first, outcome)
+        await pod.chats.answer(first, outcome)
     assert failed.value.code is ErrorCode.SWITCH_ERROR
     second = await chat(pod, client_message_id="k", session_id="s")
     assert second.message_id == first.message_id
     assert second.reply_id != first.reply_id
     pods.switch.say("whole", end=True)
-    whole = await pod.conversations.wait(second)
+    whole = await pod.chats.wait(second)
     assert whole is not None
     assert whole.content == "whole"
     history = await pod.services.histories.page(ANYBODY, "s", limit=10, before=None)
@@ -278,18 +278,18 @@ async def test_cancel_on_another_pod(shared: Pods) -> None:
     shared.switch.say("partial")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "partial")
     begun = time.monotonic()
-    view = await two.conversations.cancel(ANYBODY, accepted.reply_id)
+    view = await two.chats.cancel(ANYBODY, accepted.reply_id)
     assert time.monotonic() - begun < 1.0
     assert (view.status, view.content) == ("cancelled", "partial")
     assert shared.switch.closed == 1
     await reader.until(lambda: reader.ended == {accepted.reply_id: "reply.cancelled"})
-    assert (await one.conversations.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
+    assert (await one.chats.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
 
 
 async def test_cancel_before_the_first_token(pods: Pods) -> None:
     pod = await pods.start()
     accepted = await chat(pod)
-    view = await pod.conversations.cancel(ANYBODY, accepted.reply_id)
+    view = await pod.chats.cancel(ANYBODY, accepted.reply_id)
     assert (view.status, view.content) == ("cancelled", "")
     assert pods.switch.running == 0
 
@@ -307,9 +307,7 @@ async def test_a_dead_pods_reply_is_interrupted_once(shared: Pods) -> None:
         assert reader.texts == {accepted.reply_id: "kept text"}
         assert reader.seqs == [1, 2, 3, 4]
     with pytest.raises(OperatorError) as failed:
-        await two.conversations.answer(
-            accepted, await two.conversations._wait_elsewhere("s", accepted.reply_id)
-        )
+        await two.chats.answer(accepted, await two.chats._wait_elsewhere("s", accepted.reply_id))
     assert failed.value.code is ErrorCode.REPLY_INTERRUPTED
 
 
@@ -323,14 +321,14 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
     async with two.database.transaction() as tx:
         await tx.execute(
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
-            pod=one.replies.pod_id,
+            pod=one.reply_writer.pod_id,
         )
     await reader.until(lambda: bool(reader.ended), within=5)
     shared.switch.say("after", end=True)
-    outcome = await one.conversations.wait(accepted, 3)
+    outcome = await one.chats.wait(accepted, 3)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
-    assert len(one.replies) == 0
+    assert len(one.reply_writer) == 0
     assert REGISTRY.get_sample_value("operator_leases_lost_total") == lost + 1
     fresh = await chat(one, session_id="s")
     shared.switch.pieces = asyncio.Queue()
@@ -345,7 +343,7 @@ async def test_what_a_crash_left_is_interrupted_at_the_next_start(sqlite_url: st
     await asyncio.sleep(0.2)
     await pods.kill(one)
     two = await pods.start()
-    view = await two.conversations.reply(ANYBODY, accepted.reply_id)
+    view = await two.chats.reply(ANYBODY, accepted.reply_id)
     assert (view.status, view.content) == ("interrupted", "left")
     await pods.aclose()
 
@@ -357,13 +355,13 @@ async def test_deleting_ends_everything_everywhere(shared: Pods, watched: bool) 
     accepted = await chat(one, session_id="s")
     shared.switch.say("x")
     await there.until(lambda: bool(there.texts))
-    await two.conversations.delete(ANYBODY, "s")
+    await two.chats.delete(ANYBODY, "s")
     await all_until((here, there), lambda reader: reader.gone_at)
     for reader in (here, there):
         assert reader.events()[-1] == "session.deleted"
     await here.until(lambda: shared.switch.closed == 1)
     with pytest.raises(OperatorError) as gone:
-        await one.conversations.wait(accepted, 2)
+        await one.chats.wait(accepted, 2)
     assert gone.value.code is ErrorCode.SESSION_NOT_FOUND
 
 
@@ -372,7 +370,7 @@ async def test_resuming(pods: Pods) -> None:
     for _ in range(5):
         accepted = await chat(pod, session_id="s")
         pods.switch.say("reply", end=True)
-        await pod.conversations.wait(accepted)
+        await pod.chats.wait(accepted)
     session = await pod.services.histories.session(ANYBODY, "s")
     assert session.last_seq == 16
     near = await watch(pod, "s", after=10, epoch=session.epoch)
@@ -402,7 +400,7 @@ async def test_resuming_while_much_is_happening(shared: Pods) -> None:
         while not stop.is_set():
             accepted = await chat(pod, session_id="s")
             shared.switch.say("a", "b", end=True)
-            await pod.conversations.wait(accepted)
+            await pod.chats.wait(accepted)
 
     talking = [asyncio.create_task(talk(pod)) for pod in (one, one, two, two)]
     steady = await watch(two, "s", after=0)
@@ -470,13 +468,13 @@ async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None
     one, two = await shared.start(), await shared.start()
     reader = await watch(two, "s")
     one.bus.announce = lambda session_id: None  # type: ignore[method-assign]
-    repaired = REGISTRY.get_sample_value("operator_poll_repairs_total") or 0.0
+    repaired = REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0
     accepted = await chat(one, session_id="s")
     shared.switch.say("hello")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello", within=3)
     shared.switch.say(end=True)
     await reader.until(lambda: bool(reader.ended), within=3)
-    assert (REGISTRY.get_sample_value("operator_poll_repairs_total") or 0.0) > repaired
+    assert (REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0) > repaired
 
 
 async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> None:
@@ -484,7 +482,7 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
     for text in ("first question", "second", "third"):
         accepted = await chat(pod, text, session_id="s")
         pods.switch.say("answer", end=True)
-        await pod.conversations.wait(accepted)
+        await pod.chats.wait(accepted)
     assert [p.history for p in pods.switch.prompts[:3]] == [
         [],
         [{"role": "assistant", "content": "answer"}],
@@ -492,7 +490,7 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
     ]
     again = await chat(pod, "", session_id="s", regenerate=accepted.message_id)
     pods.switch.say("another answer", end=True)
-    await pod.conversations.wait(again)
+    await pod.chats.wait(again)
     assert pods.switch.prompts[-1].message == "third"
     history = await pod.services.histories.page(ANYBODY, "s", limit=9, before=None)
     assert [m.content for m in history.messages[-3:]] == ["third", "answer", "another answer"]
@@ -502,21 +500,21 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
 async def test_a_bound_caller_sees_its_own_only(pods: Pods) -> None:
     pod = await pods.start()
     ana, eva = Caller("a", "client", "ana"), Caller("e", "client", "eva")
-    accepted = await pod.conversations.start(ana, Chat(message="x", session_id="s"))
+    accepted = await pod.chats.start(ana, Chat(message="x", session_id="s"))
     with pytest.raises(OperatorError) as hidden:
-        await pod.conversations.start(eva, Chat(message="x", session_id="s"))
+        await pod.chats.start(eva, Chat(message="x", session_id="s"))
     assert hidden.value.code is ErrorCode.SESSION_NOT_FOUND
     for attempt in (
         pod.services.histories.page(eva, "s", limit=1, before=None),
-        pod.conversations.reply(eva, accepted.reply_id),
-        pod.conversations.cancel(eva, accepted.reply_id),
-        pod.conversations.delete(eva, "s"),
+        pod.chats.reply(eva, accepted.reply_id),
+        pod.chats.cancel(eva, accepted.reply_id),
+        pod.chats.delete(eva, "s"),
     ):
         with pytest.raises(OperatorError) as hidden:
             await attempt
         assert hidden.value.code.status == 404
     with pytest.raises(OperatorError) as refused:
-        await pod.conversations.start(eva, Chat(message="x", user_id="ana"))
+        await pod.chats.start(eva, Chat(message="x", user_id="ana"))
     assert refused.value.code is ErrorCode.FORBIDDEN
     pods.switch.say(end=True)
-    await pod.conversations.wait(accepted)
+    await pod.chats.wait(accepted)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from operator_svc.background import TaskOwner
-from operator_svc.services.ttl_cache import Cached
+from operator_svc.services.ttl_cache import TtlCache
 
 
 class Source:
@@ -44,7 +44,7 @@ async def tasks() -> AsyncIterator[TaskOwner]:
 
 async def test_a_thousand_who_wait_are_one_question(tasks: TaskOwner) -> None:
     source, clock = Source(), Clock()
-    cached = Cached(source.ask, tasks, ttl=2.0, clock=clock)
+    cached = TtlCache(source.ask, tasks, ttl=2.0, clock=clock)
     waiting = [asyncio.ensure_future(cached.get()) for _ in range(1000)]
     await asyncio.sleep(0)
     source.free.set()
@@ -58,7 +58,7 @@ async def test_a_thousand_who_wait_are_one_question(tasks: TaskOwner) -> None:
 
 async def test_one_who_leaves_does_not_end_it_for_others(tasks: TaskOwner) -> None:
     source = Source()
-    cached = Cached(source.ask, tasks)
+    cached = TtlCache(source.ask, tasks)
     impatient = asyncio.ensure_future(cached.get())
     patient = asyncio.ensure_future(cached.get())
     await asyncio.sleep(0)
@@ -73,7 +73,7 @@ async def test_a_failure_is_told_to_all_and_not_kept(tasks: TaskOwner) -> None:
     source = Source()
     source.error = ValueError("no")
     source.free.set()
-    cached = Cached(source.ask, tasks)
+    cached = TtlCache(source.ask, tasks)
     results = await asyncio.gather(cached.get(), cached.get(), return_exceptions=True)
     assert [repr(result) for result in results] == ["ValueError('no')"] * 2
     source.error = None
@@ -82,7 +82,7 @@ async def test_a_failure_is_told_to_all_and_not_kept(tasks: TaskOwner) -> None:
 
 async def test_what_was_asked_before_it_was_to_be_forgotten_is_not_kept(tasks: TaskOwner) -> None:
     source = Source()
-    cached = Cached(source.ask, tasks)
+    cached = TtlCache(source.ask, tasks)
     early = asyncio.ensure_future(cached.get())
     await asyncio.sleep(0)
     cached.forget()
@@ -98,7 +98,7 @@ async def test_what_was_asked_before_it_was_to_be_forgotten_is_not_kept(tasks: T
 async def test_the_end_of_its_owner_ends_those_who_wait() -> None:
     source = Source()
     async with TaskOwner("tests") as owner:
-        waiting = asyncio.ensure_future(Cached(source.ask, owner).get())
+        waiting = asyncio.ensure_future(TtlCache(source.ask, owner).get())
         await asyncio.sleep(0)
     await asyncio.wait([waiting])
     assert waiting.cancelled()

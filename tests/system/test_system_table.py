@@ -18,7 +18,7 @@ from aiohttp import ClientResponse, web
 from operator_svc.devpeers import DevPeers, Standin, start
 from operator_svc.devpeers.standin import json_response
 from operator_svc.devpeers.switch_calls import SwitchCalls
-from tests.api.rest_service import TOKEN, Service, running
+from tests.rest.rest_service import TOKEN, Service, running
 
 DOC = Path(__file__).parents[2] / "docs" / "system.md"
 STATES = ("up", "slow", "wrong", "gone", "lying")

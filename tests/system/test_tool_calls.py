@@ -132,7 +132,7 @@ async def test_live_and_replayed_events_are_the_same(
 ) -> None:
     shown: list[bytes] = []
     monkeypatch.setattr(
-        pod.live, "offer", lambda _, *events: shown.extend(event.frame for event in events)
+        pod.hub, "offer", lambda _, *events: shown.extend(event.frame for event in events)
     )
     started = await pod.chat()
     text = 'naïve "quotes" \\ 😀 \u2028 1.0'

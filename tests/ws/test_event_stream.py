@@ -74,7 +74,7 @@ async def chatting(service: Service, body: Frame, **headers: str) -> AsyncIterat
 
 
 @asynccontextmanager
-async def watching(service: Service, query: str = "", **headers: str) -> AsyncIterator[Stream]:
+async def subscriptions(service: Service, query: str = "", **headers: str) -> AsyncIterator[Stream]:
     async with service.session.get(
         f"{service.url}/operator/session/s/events{query}", headers=HEADERS | EVENTS | headers
     ) as response:
@@ -192,11 +192,11 @@ async def test_the_reply_goes_on_without_its_reader(service: Service) -> None:
         await stream.until(lambda: stream.frames)
         speaker = await service.switch.next()
         stream.response.close()
-    sockets = service.operator.services.sockets
+    sockets = service.operator.services.clients
     speaker.say("it ")
     await service.until(lambda: len(sockets) == 0)
     speaker.say("goes on", None)
-    await service.until(lambda: not service.operator.replies.ids)
+    await service.until(lambda: not service.operator.reply_writer.ids)
     assert (await service.history())[1]["content"] == "it goes on"
 
 
@@ -247,7 +247,7 @@ async def test_an_old_client_of_http_1_0(service: Service) -> None:
 async def test_a_session_as_events(both: Service) -> None:
     await both.said(1)
     socket = await both.ready()
-    async with watching(both) as stream:
+    async with subscriptions(both) as stream:
         assert stream.frames[0] == socket.frames[0]
         ids = await socket.chat()
         speaker = await both.switch.next()
@@ -275,15 +275,15 @@ async def test_a_last_event_id_that_is_none_of_ours(service: Service, value: str
 
 async def test_coming_back_as_browsers_do(both: Service) -> None:
     await both.said(2)
-    async with watching(both, "?after=0", **{"Last-Event-ID": "3"}) as stream:
+    async with subscriptions(both, "?after=0", **{"Last-Event-ID": "3"}) as stream:
         stream.view.expect_replay(3)
         await stream.until(lambda: "resumed" in stream.kinds())
         assert stream.frames[-1] == {"type": "resumed", "after": 3, "seq": 7}
         epoch = stream.frames[0]["epoch"]
-    async with watching(both, f"?epoch={epoch}", **{"Last-Event-ID": "7"}) as stream:
+    async with subscriptions(both, f"?epoch={epoch}", **{"Last-Event-ID": "7"}) as stream:
         await stream.until(lambda: "resumed" in stream.kinds())
         assert stream.kinds() == ["ready", "resumed"]
-    async with watching(both, "?epoch=another", **{"Last-Event-ID": "7"}) as stream:
+    async with subscriptions(both, "?epoch=another", **{"Last-Event-ID": "7"}) as stream:
         await stream.until(lambda: "resync" in stream.kinds())
         assert stream.view.seq == 7
 
@@ -291,7 +291,7 @@ async def test_coming_back_as_browsers_do(both: Service) -> None:
 async def test_comments_keep_it_alive(start: Start) -> None:
     service = await start(heartbeat=0.1)
     await service.said(1)
-    async with watching(service) as stream:
+    async with subscriptions(service) as stream:
         await stream.until(lambda: stream.comments >= 3)
         assert stream.kinds() == ["ready"]
 
@@ -299,17 +299,17 @@ async def test_comments_keep_it_alive(start: Start) -> None:
 async def test_one_who_leaves_is_noticed(start: Start) -> None:
     service = await start(heartbeat=0.5)
     await service.said(1)
-    sockets = service.operator.services.sockets
-    async with watching(service) as stream:
+    sockets = service.operator.services.clients
+    async with subscriptions(service) as stream:
         await service.until(lambda: len(sockets) == 1)
         stream.response.close()
     await service.until(lambda: len(sockets) == 0)
-    assert not service.operator.live.watched
+    assert not service.operator.hub.watched
 
 
 async def test_deleting_the_session_ends_it(both: Service) -> None:
     await both.said(1)
-    async with watching(both) as stream:
+    async with subscriptions(both) as stream:
         await both.http("DELETE", "/operator/session/s")
         await stream.to_the_end()
     assert stream.kinds() == ["ready", "session.deleted"]
@@ -318,7 +318,7 @@ async def test_deleting_the_session_ends_it(both: Service) -> None:
 
 async def test_draining(both: Service) -> None:
     await both.said(1)
-    async with watching(both) as stream, watching(both, "?after=0") as other:
+    async with subscriptions(both) as stream, subscriptions(both, "?after=0") as other:
         other.view.expect_replay(0)
         talker = await both.ready()
         await talker.chat()
@@ -335,12 +335,12 @@ async def test_draining(both: Service) -> None:
 async def test_too_many_streams(start: Start) -> None:
     service = await start(sockets_per_session=1)
     await service.said(1)
-    await service.until(lambda: len(service.operator.services.sockets) == 0)
-    async with watching(service):
+    await service.until(lambda: len(service.operator.services.clients) == 0)
+    async with subscriptions(service):
         problem = await service.http("GET", "/operator/session/s/events", headers=EVENTS)
         assert (problem["http_status"], problem["error"]) == (429, "rate_limited")
-    await service.until(lambda: len(service.operator.services.sockets) == 0)
-    async with watching(service):
+    await service.until(lambda: len(service.operator.services.clients) == 0)
+    async with subscriptions(service):
         pass
 
 
@@ -353,7 +353,7 @@ async def test_one_who_does_not_read_is_cut_off(start: Start) -> None:
         b"GET /operator/session/s/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
         b"X-VX11-Token: %b\r\n\r\n" % TOKEN.encode()
     )
-    sockets = service.operator.services.sockets
+    sockets = service.operator.services.clients
     await service.until(lambda: len(sockets) == 1)
     for _ in range(8):
         service.switch.answer = ["😀" * 190_000]

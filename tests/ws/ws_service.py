@@ -245,7 +245,7 @@ class Service:
     def __init__(self, operator: Operator, url: str, session: ClientSession) -> None:
         self.operator = operator
         self.switch = ScriptedSwitch()
-        operator.replies._switch = self.switch
+        operator.reply_writer._switch = self.switch
         self.url = url
         self.session = session
         self.sockets: list[Socket] = []
@@ -383,7 +383,7 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
         stack.push_async_callback(operator.aclose)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)
-        stack.push_async_callback(operator.services.sockets.close_all, 4000)
+        stack.push_async_callback(operator.services.clients.close_all, 4000)
         url = await server.start()
         session = await stack.enter_async_context(ClientSession())
         service = Service(operator, url, session)

@@ -30,7 +30,7 @@ _SCHEMA = (
 
 
 @dataclass(slots=True)
-class SessionNote:
+class MappedSession:
     """Where messages of a session go.
 
     ``name`` is the id that it should have, ``target`` the one that it has; ``gone`` that it was
@@ -46,20 +46,20 @@ class SessionNote:
     floor: int = 0
 
 
-class Notebook:
+class IdMap:
     """Notes of sessions by name, and of messages by old id."""
 
     def __init__(self) -> None:
         self._raw = sqlite3.connect("", isolation_level=None)
         for statement in _SCHEMA:
             self._raw.execute(statement)
-        self._recent: OrderedDict[str, SessionNote] = OrderedDict()
+        self._recent: OrderedDict[str, MappedSession] = OrderedDict()
 
     def close(self) -> None:
         """Forget all."""
         self._raw.close()
 
-    def session(self, name: str) -> SessionNote | None:
+    def session(self, name: str) -> MappedSession | None:
         """The note of a session, if it was met already."""
         note = self._recent.get(name)
         if note is not None:
@@ -71,11 +71,11 @@ class Notebook:
         if row is None:
             return None
         target, user_id, gone, made, floor = row
-        note = SessionNote(name, target, user_id, bool(gone), bool(made), floor)
+        note = MappedSession(name, target, user_id, bool(gone), bool(made), floor)
         self._keep(note)
         return note
 
-    def add_session(self, note: SessionNote) -> None:
+    def add_session(self, note: MappedSession) -> None:
         """Remember a session that was not met before."""
         self._raw.execute(
             "INSERT INTO session (name, target, user_id, gone, made, floor)"
@@ -84,13 +84,13 @@ class Notebook:
         )
         self._keep(note)
 
-    def shift(self, note: SessionNote) -> None:
+    def shift(self, note: MappedSession) -> None:
         """From here on no message of this session keeps its id."""
         if note.floor != SHIFTED:
             note.floor = SHIFTED
             self._raw.execute("UPDATE session SET floor = ? WHERE name = ?", (SHIFTED, note.name))
 
-    def _keep(self, note: SessionNote) -> None:
+    def _keep(self, note: MappedSession) -> None:
         self._recent[note.name] = note
         if len(self._recent) > _CACHED:
             self._recent.popitem(last=False)

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.adopt.id_map import Notebook
-from operator_svc.adopt.legacy_file import TABLES, OldDatabase, open_old
+from operator_svc.adopt.id_map import IdMap
+from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_old
 from operator_svc.adopt.messages import adopt_messages
 from operator_svc.adopt.records import adopt_adjustments, adopt_tool_calls
 from operator_svc.adopt.report import Counts, Report
@@ -43,7 +43,7 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """
     location = locate(settings.database_url)
-    with open_old(path) as old, closing(Notebook()) as notebook:
+    with open_old(path) as old, closing(IdMap()) as notebook:
         if location.dialect == "sqlite" and _is_same(path, location.path):
             raise ConfigurationError([f"{path} is the target itself"])
         open_target = _dry_target if dry_run else _target
@@ -69,7 +69,7 @@ async def _adopt_all(run: Run) -> None:
         await run.store.count_messages(counts)
 
 
-def _highest_ids(old: OldDatabase) -> dict[str, int]:
+def _highest_ids(old: LegacyDatabase) -> dict[str, int]:
     highest = {table: old.highest_id(table, MAX_KEPT_ID) for table in TABLES}
     # Tool calls and changes may name messages that are missing, and bring them back by their ids.
     highest["operator_message"] = max(

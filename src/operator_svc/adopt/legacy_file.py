@@ -42,7 +42,7 @@ _State = dict[str, tuple[int, int]]
 """Sizes and times of the file and of what stands beside it."""
 
 
-class OldDatabase:
+class LegacyDatabase:
     """An open old file. ``columns`` are those of each of the tables that it has."""
 
     def __init__(self, path: Path, raw: sqlite3.Connection, before: _State | None) -> None:
@@ -155,7 +155,7 @@ class OldDatabase:
 
 
 @contextmanager
-def open_old(path: Path) -> Iterator[OldDatabase]:
+def open_old(path: Path) -> Iterator[LegacyDatabase]:
     """Open an old file for reading.
 
     Raises ConfigurationError where it can not be read, or is no database, or not VX11's.
@@ -168,7 +168,7 @@ def open_old(path: Path) -> Iterator[OldDatabase]:
         except sqlite3.Error as error:
             raise _explained(path, error) from error
         try:
-            yield OldDatabase(path, raw, None if locked else before)
+            yield LegacyDatabase(path, raw, None if locked else before)
         finally:
             raw.close()
 

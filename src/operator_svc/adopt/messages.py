@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from operator_svc.adopt.id_map import SessionNote
+from operator_svc.adopt.id_map import MappedSession
 from operator_svc.adopt.run import (
     MESSAGE,
     Run,
@@ -37,7 +37,7 @@ class _Batch:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.keys: list[str] = []
-        self.asked: list[tuple[Any, SessionNote | None]] = []
+        self.asked: list[tuple[Any, MappedSession | None]] = []
         self.fixes: list[set[str]] = []
         self.became: list[tuple[int | str, int | None]] = []
 
@@ -81,7 +81,7 @@ async def adopt_messages(run: Run) -> None:
 
 
 def _new(
-    old: tuple[Any, ...], note: SessionNote, fixes: Fixes, last: dt.datetime
+    old: tuple[Any, ...], note: MappedSession, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
     _, session_id, raw_role, raw_content, created, raw_metadata = old
     lost: dict[str, Json] = {}
@@ -143,7 +143,9 @@ async def _write(run: Run, batch: _Batch) -> None:
     run.notebook.add_counts(counts)
 
 
-def _count(counts: dict[str, tuple[int, dt.datetime]], note: SessionNote, at: dt.datetime) -> None:
+def _count(
+    counts: dict[str, tuple[int, dt.datetime]], note: MappedSession, at: dt.datetime
+) -> None:
     added, last = counts.get(note.name, (0, at))
     counts[note.name] = (added + 1, max(last, at))
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.adopt.id_map import Notebook, SessionNote
-from operator_svc.adopt.legacy_file import OldDatabase
+from operator_svc.adopt.id_map import IdMap, MappedSession
+from operator_svc.adopt.legacy_file import LegacyDatabase
 from operator_svc.adopt.report import Report
 from operator_svc.adopt.target import AdoptionStore
 from operator_svc.adopt.values import mark
@@ -84,7 +84,7 @@ class Run:
     """One adoption."""
 
     def __init__(
-        self, old: OldDatabase, store: AdoptionStore, notebook: Notebook, progress: Progress
+        self, old: LegacyDatabase, store: AdoptionStore, notebook: IdMap, progress: Progress
     ) -> None:
         self.old = old
         self.store = store
@@ -173,7 +173,7 @@ class Run:
             at = there.get(target)
             outcome = "known" if ask.known else "new" if at is None else "joined"
             self.notebook.add_session(
-                SessionNote(
+                MappedSession(
                     ask.name,
                     target,
                     at.user_id if at else ask.user_id,
@@ -201,7 +201,7 @@ class Run:
 
     async def sessions_for(
         self, wanted: Mapping[str, tuple[Any, dt.datetime]]
-    ) -> dict[str, SessionNote]:
+    ) -> dict[str, MappedSession]:
         """The sessions of rows: by name, with the old id and the time of the first such row.
         Those that the old file lacks are made."""
         notes = {name: self.notebook.session(name) for name in wanted}
@@ -221,7 +221,7 @@ class Run:
                     self.report.made(SESSION, "rows named a session that was not there")
         return {name: note or self._met(name) for name, note in notes.items()}
 
-    def _met(self, name: str) -> SessionNote:
+    def _met(self, name: str) -> MappedSession:
         note = self.notebook.session(name)
         assert note is not None, name
         return note
@@ -229,7 +229,7 @@ class Run:
     # Ids.
 
     async def numbers(
-        self, table: str, asked: Sequence[tuple[Any, SessionNote | None]]
+        self, table: str, asked: Sequence[tuple[Any, MappedSession | None]]
     ) -> list[tuple[int, bool]]:
         """New ids for rows with old ones, and whether they are the old ones.
 

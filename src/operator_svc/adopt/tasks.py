@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.adopt.id_map import SessionNote
+from operator_svc.adopt.id_map import MappedSession
 from operator_svc.adopt.run import DEFAULT_USER, TASK, Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
 from operator_svc.models import Json, TaskStatus
@@ -80,7 +80,7 @@ def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
 
 
 def _new(
-    run: Run, old: tuple[Any, ...], note: SessionNote | None, fixes: Fixes, last: dt.datetime
+    run: Run, old: tuple[Any, ...], note: MappedSession | None, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
     (_, _, url, created, raw_status, result, error, error_message, executed, completed,
      *found) = old  # fmt: skip

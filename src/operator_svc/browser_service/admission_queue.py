@@ -8,7 +8,7 @@ from collections import deque
 from operator_svc.errors import ErrorCode, OperatorError
 
 
-class Slots:
+class AdmissionQueue:
     """``pages`` slots and ``queue`` places to wait for one."""
 
     def __init__(self, pages: int, queue: int) -> None:

@@ -20,7 +20,7 @@ RETRY_DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between starts that fail; the last one stays."""
 
 
-class Keeper:
+class ChromiumSupervisor:
     """Owner of the one Chromium; ``flags`` are added to its command line."""
 
     def __init__(

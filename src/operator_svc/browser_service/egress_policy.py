@@ -58,7 +58,7 @@ class SystemResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Gate:
+class EgressPolicy:
     """The rules of one service: what ``BROWSER_ALLOW`` opens, and nothing of ourselves."""
 
     def __init__(self, allow: AllowList, resolver: Resolver) -> None:

@@ -15,7 +15,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.egress_policy import UnreachableError
-from operator_svc.browser_service.page_proxy import PORTS, Lane
+from operator_svc.browser_service.page_proxy import PORTS, PageProxy
 
 _LOCAL_SCHEMES = frozenset({"about", "blob", "data"})
 """They load nothing from anywhere, and Chromium lets pages use them only within itself."""
@@ -23,10 +23,10 @@ _LOCAL_SCHEMES = frozenset({"about", "blob", "data"})
 MAX_REFUSED = 100
 
 
-class Guard:
+class NavigationGuard:
     """Judges the documents that the main frame of one page is about to load."""
 
-    def __init__(self, session: CDPSession, lane: Lane, tasks: TaskOwner) -> None:
+    def __init__(self, session: CDPSession, lane: PageProxy, tasks: TaskOwner) -> None:
         self._session = session
         self._lane = lane
         self._tasks = tasks

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service import http_heads
 from operator_svc.browser_service.addresses import Address
-from operator_svc.browser_service.egress_policy import Gate, UnreachableError
-from operator_svc.browser_service.proxy_connection import Relay
+from operator_svc.browser_service.egress_policy import EgressPolicy, UnreachableError
+from operator_svc.browser_service.proxy_connection import ProxyConnection
 
 MAX_CONNECTIONS = 256
 MAX_RESOLUTIONS = 8
@@ -33,14 +33,14 @@ class Refusal(NamedTuple):
     blocked: bool
 
 
-class Lane:
+class PageProxy:
     """The proxy of one page: ``async with Lane(...)`` listens, leaving it cuts everything.
 
     ``max_bytes`` bounds what passes in both directions; past it ``overweight`` is set and
     nothing passes any more.
     """
 
-    def __init__(self, gate: Gate, max_bytes: int) -> None:
+    def __init__(self, gate: EgressPolicy, max_bytes: int) -> None:
         self._gate = gate
         self._max_bytes = max_bytes
         self.tasks = TaskOwner("lane")
@@ -58,7 +58,7 @@ class Lane:
         """The proxy's address, as Chromium is given it."""
         return f"http://127.0.0.1:{self._port}"
 
-    async def __aenter__(self) -> Lane:
+    async def __aenter__(self) -> PageProxy:
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", 0, limit=http_heads.MAX_RESPONSE_HEAD
         )
@@ -146,7 +146,7 @@ class Lane:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await Relay(self).serve(reader, writer)
+            await ProxyConnection(self).serve(reader, writer)
         finally:
             self._writers.discard(writer)
 

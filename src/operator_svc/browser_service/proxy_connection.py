@@ -25,7 +25,7 @@ MAX_ADDRESSES = 4
 _CHUNK = 64 * 1024
 
 
-class Road(Protocol):
+class ProxyContext(Protocol):
     """What a connection needs of its lane."""
 
     tasks: TaskOwner
@@ -40,10 +40,10 @@ class Road(Protocol):
         """Note ``size`` bytes; False where that is too much for the page."""
 
 
-class Relay:
+class ProxyConnection:
     """Serves one connection of ``road``."""
 
-    def __init__(self, road: Road) -> None:
+    def __init__(self, road: ProxyContext) -> None:
         self._road = road
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,10 +9,10 @@ import structlog
 
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.addresses import AllowList
-from operator_svc.browser_service.admission_queue import Slots
+from operator_svc.browser_service.admission_queue import AdmissionQueue
 from operator_svc.browser_service.bodies import NavigateRequest, Visit
-from operator_svc.browser_service.chromium_supervisor import Keeper
-from operator_svc.browser_service.egress_policy import Gate, Resolver, SystemResolver
+from operator_svc.browser_service.chromium_supervisor import ChromiumSupervisor
+from operator_svc.browser_service.egress_policy import EgressPolicy, Resolver, SystemResolver
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.browser_service.page_proxy import PORTS
 from operator_svc.browser_service.tab import ChromiumGoneError
@@ -43,11 +43,11 @@ class BrowserService:
     ) -> None:
         self._system = SystemResolver() if resolver is None else None
         allow = AllowList.parse(settings.allow)
-        self._gate = Gate(allow, resolver or self._system or SystemResolver())
+        self._gate = EgressPolicy(allow, resolver or self._system or SystemResolver())
         self._limits = Limits(settings.page_bytes, settings.screenshot_bytes)
         self.metrics = Metrics()
-        self.keeper = Keeper(settings, self.metrics, flags)
-        self.slots = Slots(settings.pages, settings.queue)
+        self.keeper = ChromiumSupervisor(settings, self.metrics, flags)
+        self.slots = AdmissionQueue(settings.pages, settings.queue)
         self._tasks = TaskOwner("browser")
         self._visitors: set[Visitor] = set()
         self._running: set[asyncio.Task[Visit | OperatorError]] = set()

@@ -11,8 +11,8 @@ from playwright.async_api import Error as PlaywrightError
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.bodies import Viewport
 from operator_svc.browser_service.chromium import Chromium
-from operator_svc.browser_service.navigation_guard import Guard
-from operator_svc.browser_service.page_proxy import Lane
+from operator_svc.browser_service.navigation_guard import NavigationGuard
+from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.scripts import quiet_console
 from operator_svc.protocol.text import storable
 
@@ -39,7 +39,7 @@ class Tab:
         context: BrowserContext,
         page: Page,
         session: CDPSession,
-        guard: Guard,
+        guard: NavigationGuard,
         tasks: TaskOwner,
     ) -> None:
         self.page = page
@@ -59,7 +59,7 @@ class Tab:
         if len(self._lines) < MAX_CONSOLE_LINES:
             self._lines.append(storable(line[:MAX_CONSOLE_LINE]))
 
-    def console(self, lane: Lane) -> list[str]:
+    def console(self, lane: PageProxy) -> list[str]:
         """The console's lines, then what the page was kept from."""
         self._unsubscribe()
         for url, reason in self.guard.refused:
@@ -110,7 +110,9 @@ class Tab:
                 self._chromium.give_up()
 
 
-async def open_tab(chromium: Chromium, lane: Lane, viewport: Viewport, tasks: TaskOwner) -> Tab:
+async def open_tab(
+    chromium: Chromium, lane: PageProxy, viewport: Viewport, tasks: TaskOwner
+) -> Tab:
     """Open an empty page whose only way out is ``lane``; raises ChromiumGoneError."""
     try:
         async with asyncio.timeout(OPEN_TIMEOUT):
@@ -123,7 +125,7 @@ async def open_tab(chromium: Chromium, lane: Lane, viewport: Viewport, tasks: Ta
             await context.add_init_script(quiet_console(MAX_CONSOLE_LINES, MAX_CONSOLE_LINE))
             page = await context.new_page()
             session = await context.new_cdp_session(page)
-            guard = Guard(session, lane, tasks)
+            guard = NavigationGuard(session, lane, tasks)
             await guard.start()
     except (PlaywrightError, TimeoutError) as error:
         log.warning("chromium opens no page: it is ended", exc_info=error)

@@ -15,8 +15,8 @@ from operator_svc.background import TaskOwner
 from operator_svc.browser_service import visit_steps
 from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.chromium import Chromium
-from operator_svc.browser_service.egress_policy import Gate
-from operator_svc.browser_service.page_proxy import Lane
+from operator_svc.browser_service.egress_policy import EgressPolicy
+from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.tab import Tab, open_tab
 
 log = structlog.get_logger(__name__)
@@ -65,14 +65,14 @@ class Visitor:
         if not self._stopped.done():
             self._stopped.set_result(cause)
 
-    async def run(self, chromium: Chromium, gate: Gate) -> Visit:
+    async def run(self, chromium: Chromium, gate: EgressPolicy) -> Visit:
         """Visit the page.
 
         Raises StoppedError (GONE, DRAINING, DIED); ChromiumGoneError where the page was not
         opened at all; OperatorError where its address is none.
         """
         self._outcome.began = time.monotonic()
-        async with TaskOwner("visit") as tasks, Lane(gate, self._limits.page_bytes) as lane:
+        async with TaskOwner("visit") as tasks, PageProxy(gate, self._limits.page_bytes) as lane:
             tab = await open_tab(chromium, lane, self._outcome.request.window, tasks)
             self._outcome.start_clock()
             self._watch(tab, chromium, tasks)
@@ -92,7 +92,7 @@ class Visitor:
         tab.page.on("crash", lambda _: self.stop(Cause.CRASHED))
         tab.page.on("close", lambda _: self.stop(Cause.CLOSED))
 
-    async def _visit(self, tab: Tab, lane: Lane, chromium: Chromium) -> None:
+    async def _visit(self, tab: Tab, lane: PageProxy, chromium: Chromium) -> None:
         outcome = self._outcome
         has_script = outcome.request.script is not None
         try:

@@ -16,7 +16,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from operator_svc.browser_service import scripts
 from operator_svc.browser_service.bodies import Link, NavigateRequest, Status, Visit
-from operator_svc.browser_service.page_proxy import Lane
+from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.screenshot import take_screenshot
 from operator_svc.browser_service.tab import Tab
 from operator_svc.errors import OperatorError
@@ -85,7 +85,7 @@ class Outcome:
         )
 
 
-async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
+async def load(tab: Tab, lane: PageProxy, outcome: Outcome) -> None:
     """Open the address and wait as asked.
 
     Raises OperatorError where Chromium understands no address, and playwright's Error where
@@ -116,7 +116,7 @@ async def load(tab: Tab, lane: Lane, outcome: Outcome) -> None:
         going.cancel()
 
 
-async def _done_or_stuck(going: asyncio.Task[Response | None], tab: Tab, lane: Lane) -> None:
+async def _done_or_stuck(going: asyncio.Task[Response | None], tab: Tab, lane: PageProxy) -> None:
     """Wait for the page, but not long for one that will not be done, and not for a blocked one.
 
     That is one that was cut off for its weight; or one that was about to leave and was kept:
@@ -145,7 +145,7 @@ async def _wait_for_the_other(tab: Tab, outcome: Outcome) -> None:
         outcome.out_of_time()
 
 
-def _not_loaded(tab: Tab, lane: Lane, outcome: Outcome, error: PlaywrightError) -> None:
+def _not_loaded(tab: Tab, lane: PageProxy, outcome: Outcome, error: PlaywrightError) -> None:
     if "invalid URL" in error.message:
         raise OperatorError.invalid("url", "is no address that Chromium understands")
     net = _NET_ERROR.search(error.message)
@@ -207,7 +207,7 @@ async def run_script(tab: Tab, outcome: Outcome) -> None:
         )
 
 
-async def look(tab: Tab, lane: Lane, outcome: Outcome, screenshot_bytes: int) -> None:
+async def look(tab: Tab, lane: PageProxy, outcome: Outcome, screenshot_bytes: int) -> None:
     """Read the page and take its picture; past the page's time only for GRACE seconds."""
     request = outcome.request
     if tab.page.url in _NOT_COMMITTED:
@@ -253,7 +253,7 @@ async def _read(tab: Tab, text_limit: int) -> scripts.Look:
     raise AssertionError("unreachable")
 
 
-def _understood(tab: Tab, lane: Lane, outcome: Outcome, seen: scripts.Look) -> bool:
+def _understood(tab: Tab, lane: PageProxy, outcome: Outcome, seen: scripts.Look) -> bool:
     """Take over where the page is; False where there is no page to be seen."""
     if seen.url.startswith("chrome-error:"):
         outcome.final_url = tab.guard.last_url

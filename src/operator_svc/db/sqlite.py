@@ -34,7 +34,7 @@ from operator_svc.db.sqlite_connection import (
 )
 from operator_svc.db.sqlite_groups import (
     Failure,
-    Raw,
+    SqliteConnection,
     Write,
     applied_migrations,
     commit_group,
@@ -133,7 +133,7 @@ class SqliteDatabase:
         rows = await self.fetch(query, record, **params)
         return rows[0] if rows else None
 
-    async def _on_reader(self, work: Callable[[Raw], T]) -> T:
+    async def _on_reader(self, work: Callable[[SqliteConnection], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             connection = await self._readers.acquire(loop.time() + self._seconds)
@@ -152,7 +152,9 @@ class SqliteDatabase:
             clock.cancel()
             self._readers.release(connection)
 
-    def _run(self, raw: Raw, plan: _Plan, read: Reader[R], params: dict[str, Any]) -> list[R]:
+    def _run(
+        self, raw: SqliteConnection, plan: _Plan, read: Reader[R], params: dict[str, Any]
+    ) -> list[R]:
         """All statements of ``plan``; the rows of the last one that has columns."""
         if plan.timed:
             params[_MOMENT] = raw.moment()
@@ -186,7 +188,7 @@ class SqliteDatabase:
         finally:
             plan.observe(perf_counter() - started)
 
-    def _enqueue(self, run: Callable[[Raw], T]) -> asyncio.Future[T]:
+    def _enqueue(self, run: Callable[[SqliteConnection], T]) -> asyncio.Future[T]:
         if self._writer is None:
             raise unavailable("the database is closed")
         loop = asyncio.get_running_loop()
@@ -207,7 +209,7 @@ class SqliteDatabase:
             self._grouping = None
 
     def _commit_queue(
-        self, raw: Raw, loop: asyncio.AbstractEventLoop
+        self, raw: SqliteConnection, loop: asyncio.AbstractEventLoop
     ) -> tuple[list[Write], list[Any]]:
         """Commit group after group until none waits; the last group, which is not delivered yet.
 

@@ -13,7 +13,7 @@ import aiosqlite
 
 from operator_svc.db.queries import compile_statement
 from operator_svc.db.records import sqlite_params
-from operator_svc.db.sqlite_groups import Raw, translated
+from operator_svc.db.sqlite_groups import SqliteConnection, translated
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ async def _open(path: Path, read_only: bool) -> aiosqlite.Connection:
         timeout=BUSY_SECONDS,
         isolation_level=None,
         cached_statements=_STATEMENTS,
-        factory=Raw,
+        factory=SqliteConnection,
     )
     # A process that has to end at once does not close its connections, and must not wait for
     # their threads for ever. What they have not committed was not acknowledged.
@@ -77,14 +77,14 @@ async def run_on_thread(connection: aiosqlite.Connection, work: Callable[..., T]
     return result
 
 
-def raw_of(connection: aiosqlite.Connection) -> Raw:
+def raw_of(connection: aiosqlite.Connection) -> SqliteConnection:
     """The driver's connection; it may be used on its thread only, ``interrupt`` excepted."""
     raw = connection._conn
-    assert isinstance(raw, Raw)
+    assert isinstance(raw, SqliteConnection)
     return raw
 
 
-def _prepare(raw: Raw, read_only: bool) -> None:
+def _prepare(raw: SqliteConnection, read_only: bool) -> None:
     raw.add_functions()
     for pragma in _PRAGMAS:
         raw.execute(pragma)

@@ -31,7 +31,7 @@ _VIOLATIONS: dict[int, Violation] = {
 }
 
 
-class Raw(sqlite3.Connection):
+class SqliteConnection(sqlite3.Connection):
     """A connection whose SQL has ``now()`` and ``now(seconds)``: the moment at which the present
     unit of work began, and seconds later, in the form of ``utc_text``.
 
@@ -64,7 +64,7 @@ class Raw(sqlite3.Connection):
 class Write(NamedTuple):
     """A write that waits for the writer's thread, and the future of the one who waits for it."""
 
-    run: Callable[[Raw], Any]
+    run: Callable[[SqliteConnection], Any]
     future: asyncio.Future[Any]
 
 
@@ -100,7 +100,7 @@ def applied_migrations(raw: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row[0] for row in raw.execute("SELECT migration_id FROM _yoyo_migration"))
 
 
-def commit_group(raw: Raw, group: Sequence[Write]) -> list[Any]:
+def commit_group(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
     """Run the writes of ``group`` in one transaction; for each its rows, or its Failure.
 
     Nearly always all go well; where one does not, all are undone and done again, each in its
@@ -125,7 +125,7 @@ def commit_group(raw: Raw, group: Sequence[Write]) -> list[Any]:
     return outcomes
 
 
-def _commit_each(raw: Raw, group: Sequence[Write]) -> list[Any]:
+def _commit_each(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
     """As ``commit_group``, where one of the writes is known to fail.
 
     It is rolled back alone. Where SQLite gives the whole transaction up (a full disk does
@@ -162,7 +162,7 @@ def deliver(group: Sequence[Write], outcomes: Sequence[Any]) -> None:
             write.future.set_result(outcome)
 
 
-def _run_one(raw: Raw, run: Callable[[Raw], Any]) -> Any:
+def _run_one(raw: SqliteConnection, run: Callable[[SqliteConnection], Any]) -> Any:
     try:
         raw.execute("SAVEPOINT one")
         rows = run(raw)

@@ -23,7 +23,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-class Paced:
+class PacedStream:
     """One stream: ``frames`` (already chunks) go to ``transport``, one every ``interval``."""
 
     __slots__ = ("done", "frames", "interval", "sent", "transport")
@@ -58,10 +58,10 @@ class Paced:
             self.done.set_result(None)
 
 
-Entry: TypeAlias = tuple[float, int, Paced]
+Entry: TypeAlias = tuple[float, int, PacedStream]
 
 
-class Wheel:
+class Pacer:
     """The one timer."""
 
     def __init__(self) -> None:
@@ -70,13 +70,13 @@ class Wheel:
         self._timer: asyncio.TimerHandle | None = None
         self._when = 0.0
 
-    def add(self, stream: Paced) -> None:
+    def add(self, stream: PacedStream) -> None:
         """Send ``stream`` from its interval from now on."""
         loop = asyncio.get_running_loop()
         self._push(loop.time() + stream.interval, stream)
         self._arm(loop)
 
-    def _push(self, when: float, stream: Paced) -> None:
+    def _push(self, when: float, stream: PacedStream) -> None:
         self._count += 1  # orders equal times, in the order in which they were added
         heapq.heappush(self._due, (when, self._count, stream))
 

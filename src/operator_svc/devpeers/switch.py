@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from operator_svc.devpeers.pacer import Paced, Wheel, chunk
+from operator_svc.devpeers.pacer import PacedStream, Pacer, chunk
 from operator_svc.devpeers.script import (
     Script,
     frames,
@@ -66,7 +66,7 @@ class SwitchStandin(Standin):
         self.recent: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
         """The bodies of the last chats, for tests to look at."""
         self.state = SwitchCalls()
-        self._wheel = Wheel()
+        self._wheel = Pacer()
 
     def routes(self) -> list[web.RouteDef]:
         """Chat, and the calls that tune it."""
@@ -199,7 +199,7 @@ class SwitchStandin(Standin):
                 transport.write(piece)
                 count += 1
             return count
-        paced = Paced(transport, pieces, 1 / (script.rate or 1000))
+        paced = PacedStream(transport, pieces, 1 / (script.rate or 1000))
         self._wheel.add(paced)
         try:
             await paced.done

@@ -29,7 +29,7 @@ def application(services: Services) -> web.Application:
     app = web.Application(client_max_size=settings.max_body)
     app[SERVICES] = services
     app[health.READINESS] = health.Readiness(services)
-    app.middlewares.append(middleware.middleware_of(middleware.Gate(services)))
+    app.middlewares.append(middleware.middleware_of(middleware.RequestPipeline(services)))
     app.on_response_prepare.append(responses.finish_headers)
     routes(app)
     return app

@@ -29,7 +29,7 @@ from operator_svc.protocol.frames import (
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
 from operator_svc.services.live.clients import CLOSE_GRACE
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class EventStream:
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.subscription: Subscription | None = None
-        self.outbox = Outbox(self, services.tasks, services.settings.outbox_bytes)
+        self.send_queue = SendQueue(self, services.tasks, services.settings.outbox_bytes)
 
     async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
@@ -84,7 +84,7 @@ class EventStream:
             await self._finish()
         finally:
             working.cancel()
-            self.outbox.close()
+            self.send_queue.close()
         return self._response
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -93,14 +93,14 @@ class EventStream:
         except ConnectionError:
             self._leave()
         except OperatorError as error:
-            self.outbox.frame(encode(ErrorFrame(error=str(error.code), detail=error.detail)))
+            self.send_queue.frame(encode(ErrorFrame(error=str(error.code), detail=error.detail)))
 
     async def _finish(self) -> None:
         """End the answer after what waits; a client that does not read is cut off."""
         try:
             async with asyncio.timeout(CLOSE_GRACE):
-                await self.outbox.flushed()
-                self.outbox.close()
+                await self.send_queue.flushed()
+                self.send_queue.close()
                 await self._response.write_eof()
         except (TimeoutError, ConnectionError):
             self._transport.abort()
@@ -148,12 +148,16 @@ class EventStream:
     def look(self) -> None:
         """See Client.look."""
         if self._transport.is_closing():
-            self.outbox.close()
+            self.send_queue.close()
             self._leave()
 
     def beat(self) -> None:
         """See Client.beat."""
-        if self._drain is not None and not self.outbox.closed and not self.outbox.queued_bytes:
+        if (
+            self._drain is not None
+            and not self.send_queue.closed
+            and not self.send_queue.queued_bytes
+        ):
             self._write(sse.comment("ping"))
 
     def busy(self) -> bool:
@@ -165,7 +169,7 @@ class EventStream:
     def say_draining(self, reconnect_in_ms: int) -> None:
         """See Client.say_draining."""
         if self._drain is not None:
-            self.outbox.frame(encode(Draining(reconnect_in_ms=reconnect_in_ms)))
+            self.send_queue.frame(encode(Draining(reconnect_in_ms=reconnect_in_ms)))
 
     def close(self, code: int) -> None:
         """See Client.close."""
@@ -184,21 +188,21 @@ async def stream_chat(
 
     Raises OperatorError where the chat could not begin.
     """
-    accepted = await services.conversations.start(caller, chat)
+    accepted = await services.chats.start(caller, chat)
     ids = {
         "session_id": accepted.session_id,
         "message_id": accepted.message_id,
         "reply_id": accepted.reply_id,
     }
     stream = EventStream(services, request)
-    services.sockets.enter(stream)
+    services.clients.enter(stream)
     try:
         return await stream.run(
             encode(Result(id=None, ok=True, data=ids)),
-            lambda: services.watching.follow(accepted, stream.outbox),
+            lambda: services.subscriptions.follow(accepted, stream.send_queue),
         )
     finally:
-        services.sockets.leave(stream)
+        services.clients.leave(stream)
 
 
 async def watch_session(request: web.Request) -> web.StreamResponse:
@@ -211,7 +215,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     session_id = requests.session_id(request)
     after, epoch = _place(request)
     await services.histories.session(caller_of(request), session_id)
-    sockets = services.sockets
+    sockets = services.clients
     if sockets.draining:
         raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
     full = sockets.full
@@ -230,7 +234,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
 async def _show(
     services: Services, stream: EventStream, session_id: str, after: int | None, epoch: str | None
 ) -> web.StreamResponse:
-    subscription = await services.watching.open(session_id, stream.outbox)
+    subscription = await services.subscriptions.open(session_id, stream.send_queue)
     stream.subscription = subscription
     ready = Ready(
         session_id=session_id,

@@ -66,13 +66,13 @@ class _Route:
         self.metrics = telemetry.HTTP.route(template, method)
 
 
-class Gate:
+class RequestPipeline:
     """Lets requests in, and sees their answers out."""
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._tokens = services.tokens
-        self._conversations = services.conversations
+        self._chats = services.chats
         self._origins = settings.origins
         self._max_body = settings.max_body
         self._sample = settings.log_sample
@@ -190,10 +190,10 @@ class Gate:
     @property
     def draining(self) -> bool:
         """Whether clients should come back on another connection, to another process."""
-        return self._conversations.draining
+        return self._chats.draining
 
 
-def middleware_of(gate: Gate) -> Middleware:
+def middleware_of(gate: RequestPipeline) -> Middleware:
     """The middleware that takes requests through ``gate``."""
 
     @web.middleware
@@ -231,7 +231,12 @@ def middleware_of(gate: Gate) -> Middleware:
 
 
 async def _probe(
-    gate: Gate, request: web.Request, handler: Handler, call: Call, route: _Route, begun: float
+    gate: RequestPipeline,
+    request: web.Request,
+    handler: Handler,
+    call: Call,
+    route: _Route,
+    begun: float,
 ) -> web.StreamResponse:
     """A probe is only counted, unless it fails: there is nothing to check, and they come often."""
     try:

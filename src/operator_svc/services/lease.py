@@ -10,8 +10,8 @@ import structlog
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import ReplyStatus
-from operator_svc.services.chat.reply_writer import Replies
-from operator_svc.services.live.hub import Live
+from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.messages import MessageStore, Streaming
 from operator_svc.stores.pods import PodStore
 
@@ -21,7 +21,7 @@ RENEWALS_A_TTL = 3
 """How often a lease is renewed within its time to live."""
 
 
-class Ownership:
+class Lease:
     """The lease of this process.
 
     ``shared`` says whether other processes use the same database; where none can, everything
@@ -32,16 +32,16 @@ class Ownership:
         self,
         pods: PodStore,
         messages: MessageStore,
-        replies: Replies,
-        live: Live,
+        reply_writer: ReplyWriter,
+        hub: SessionHub,
         *,
         ttl: float,
         shared: bool,
     ) -> None:
         self._pods = pods
         self._messages = messages
-        self._replies = replies
-        self._live = live
+        self._reply_writer = reply_writer
+        self._hub = hub
         self._ttl = ttl
         self._shared = shared
         self._renewed = 0.0
@@ -59,18 +59,18 @@ class Ownership:
         """Begin the lease."""
         await self._register()
         if not self._shared:
-            for reply in await self._messages.unowned(self._replies.pod_id):
+            for reply in await self._messages.unowned(self._reply_writer.pod_id):
                 await self._interrupt(reply)
             await self._sweep_more()
 
     async def close(self) -> None:
         """Give the lease up; nothing may be being written any more."""
-        await self._pods.remove(self._replies.pod_id)
+        await self._pods.remove(self._reply_writer.pod_id)
 
     async def step(self) -> None:
         """Renew the lease, and end what others left. To be called every ``interval``."""
         try:
-            held = await self._pods.renew(self._replies.pod_id, self._ttl)
+            held = await self._pods.renew(self._reply_writer.pod_id, self._ttl)
         except OperatorError:
             if self._shared and time.monotonic() - self._renewed > self._ttl:
                 await self._lost()
@@ -86,14 +86,14 @@ class Ownership:
             await self._sweep_more()
 
     async def _register(self) -> None:
-        await self._pods.register(self._replies.pod_id, self._ttl)
+        await self._pods.register(self._reply_writer.pod_id, self._ttl)
         self._renewed = self._held_since = time.monotonic()
 
     async def _lost(self) -> None:
-        if self._replies.ids:
-            log.error("the lease was lost", replies=len(self._replies.ids))
+        if self._reply_writer.ids:
+            log.error("the lease was lost", replies=len(self._reply_writer.ids))
         telemetry.LEASES_LOST.inc()
-        self._replies.lose()
+        self._reply_writer.lose()
         await self._register()
 
     async def _sweep(self) -> None:
@@ -103,9 +103,9 @@ class Ownership:
         twice, since a reply is stored a moment before its task begins.
         """
         orphans: set[int] = set()
-        for reply in await self._messages.unowned(self._replies.pod_id):
-            if reply.owner == self._replies.pod_id:
-                if reply.reply_id in self._replies.ids:
+        for reply in await self._messages.unowned(self._reply_writer.pod_id):
+            if reply.owner == self._reply_writer.pod_id:
+                if reply.reply_id in self._reply_writer.ids:
                     continue
                 if reply.reply_id not in self._suspects:
                     orphans.add(reply.reply_id)
@@ -115,7 +115,7 @@ class Ownership:
 
     async def _sweep_more(self) -> None:
         for sweep in self.sweeps:
-            await sweep(self._replies.pod_id)
+            await sweep(self._reply_writer.pod_id)
 
     async def _interrupt(self, reply: Streaming) -> None:
         ended = await self._messages.interrupt(
@@ -128,5 +128,5 @@ class Ownership:
         if ended is not None:
             log.warning("reply interrupted", session_id=reply.session_id, reply_id=reply.reply_id)
             telemetry.REPLIES.labels(str(ReplyStatus.INTERRUPTED)).inc()
-            self._live.announce(reply.session_id)
-            self._live.refresh((reply.session_id,))
+            self._hub.announce(reply.session_id)
+            self._hub.refresh((reply.session_id,))

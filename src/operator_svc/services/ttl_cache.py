@@ -15,14 +15,14 @@ TTL = 2.0
 """Seconds that an aggregate is kept."""
 
 
-class Fresh(NamedTuple, Generic[T]):
+class CacheHit(NamedTuple, Generic[T]):
     """A kept answer and its age in seconds."""
 
     value: T
     age: float
 
 
-class Cached(Generic[T]):
+class TtlCache(Generic[T]):
     """Asks ``ask`` where its last answer is older than ``ttl`` seconds.
 
     Who comes while it is being asked waits for the same answer; one that leaves does not end it
@@ -45,16 +45,16 @@ class Cached(Generic[T]):
         self._kept_at: float | None = None
         self.ttl = ttl
 
-    async def get(self) -> Fresh[T]:
+    async def get(self) -> CacheHit[T]:
         """The answer; raises what asking raises."""
         if self._kept_at is not None and (age := self._clock() - self._kept_at) < self.ttl:
-            return Fresh(self._kept, age)  # type: ignore[arg-type]  # kept together with its time
+            return CacheHit(self._kept, age)  # type: ignore[arg-type]  # kept together with its time
         if self._asking is None:
             self._asking = self._tasks.start(self._run(), "ask")
         answer = await asyncio.shield(self._asking)
         if isinstance(answer, Exception):
             raise answer
-        return Fresh(answer, 0.0)
+        return CacheHit(answer, 0.0)
 
     def forget(self) -> None:
         """Whoever comes from now on gets an answer that was asked for after now."""

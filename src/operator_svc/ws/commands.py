@@ -124,7 +124,7 @@ class Commands:
         if self._order is None:
             self._order = asyncio.Lock()
         async with self._order:  # messages are stored in the order in which they came
-            accepted = await self._services.conversations.start(self._caller, chat)
+            accepted = await self._services.chats.start(self._caller, chat)
         return {
             "session_id": accepted.session_id,
             "message_id": accepted.message_id,
@@ -132,7 +132,7 @@ class Commands:
         }
 
     async def _cancel(self, frame: Cancel) -> Any:
-        return await self._services.conversations.cancel(self._caller, frame.reply_id)
+        return await self._services.chats.cancel(self._caller, frame.reply_id)
 
     async def _resume(self, frame: Resume) -> Any:
         await self._subscription.resume(frame.after, frame.epoch)

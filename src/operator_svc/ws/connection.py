@@ -26,10 +26,10 @@ from operator_svc.protocol.frames import (
 )
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.ws.commands import Commands
-from operator_svc.ws.frame_decoder import UnusableFrameError, read, unreadable_binary
+from operator_svc.ws.frame_decoder import InvalidFrameError, read, unreadable_binary
 from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
 
 MAX_UNREADABLE = 20
@@ -53,7 +53,7 @@ class Connection:
         "_unreadable",
         "_ws",
         "caller",
-        "outbox",
+        "send_queue",
         "session_id",
         "writer",
     )
@@ -81,7 +81,7 @@ class Connection:
         self.caller: Caller | None = None
         self.session_id = session_id
         self.writer = ws.writer = SocketWriter(request, drain, self._deleted)
-        self.outbox = Outbox(self.writer, services.tasks, services.settings.outbox_bytes)
+        self.send_queue = SendQueue(self.writer, services.tasks, services.settings.outbox_bytes)
 
     # What comes in.
 
@@ -118,7 +118,7 @@ class Connection:
             try:
                 if await self.receive() is None:
                     return
-            except UnusableFrameError:
+            except InvalidFrameError:
                 continue
 
     def _allowed(self) -> bool:
@@ -141,12 +141,12 @@ class Connection:
         """Show the session, from ``after`` on where that is given, and do what the client asks,
         until it leaves or is sent away."""
         services = self._services
-        if not services.sockets.join(self, self.session_id):
+        if not services.clients.join(self, self.session_id):
             self.close(CloseCode.TOO_MANY_CONNECTIONS)
             await self.until_left()
             return
         try:
-            subscription = await services.watching.open(self.session_id, self.outbox)
+            subscription = await services.subscriptions.open(self.session_id, self.send_queue)
         except OperatorError as error:
             self.refuse(error, None)
             self.close(CloseCode.INTERNAL_ERROR)
@@ -178,8 +178,8 @@ class Connection:
         assert self._subscription is not None
         feed = self._subscription.feed
         if event is not None and feed.user_id not in (None, self.caller.user_id):
-            feed.live.discard(self.outbox)
-            self.outbox.close()
+            feed.subscribers.discard(self.send_queue)
+            self.send_queue.close()
             self.writer.close(CloseCode.FORBIDDEN)
 
     def _begin(
@@ -212,14 +212,14 @@ class Connection:
                 if text is None:
                     return
                 frame = read(text)
-            except UnusableFrameError as unusable:
+            except InvalidFrameError as unusable:
                 self._note_unusable(unusable)
             else:
                 self._unreadable = 0
                 if self._commands is not None:
                     self._commands.take(frame)
 
-    def _note_unusable(self, unusable: UnusableFrameError) -> None:
+    def _note_unusable(self, unusable: InvalidFrameError) -> None:
         self.refuse(unusable.error, unusable.id)
         self._unreadable = self._unreadable + 1 if unusable.unreadable else 0
         if self._unreadable >= MAX_UNREADABLE:
@@ -229,7 +229,7 @@ class Connection:
 
     def send(self, frame: ServerFrame) -> None:
         """Send a frame."""
-        self.outbox.frame(encode(frame))
+        self.send_queue.frame(encode(frame))
 
     def refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
         """Say that what a frame asked for was not done."""
@@ -240,7 +240,7 @@ class Connection:
 
     def close(self, code: int) -> None:
         """Close with ``code``, after what waits where that is soon written."""
-        if self.outbox.queued_bytes:
+        if self.send_queue.queued_bytes:
             self._services.tasks.start(self._close_flushed(code), "close")
         else:
             self.writer.close(code)
@@ -248,7 +248,7 @@ class Connection:
     async def _close_flushed(self, code: int) -> None:
         try:
             async with asyncio.timeout(CLOSE_GRACE):
-                await self.outbox.flushed()
+                await self.send_queue.flushed()
         except TimeoutError:
             pass
         self.writer.close(code)
@@ -269,8 +269,8 @@ class Connection:
             self.writer.close(CloseCode.DEAD)
             return
         self._alive = False
-        if not self.outbox.queued_bytes:
-            self.outbox.frame(_PING)
+        if not self.send_queue.queued_bytes:
+            self.send_queue.frame(_PING)
         self.writer.control(PROTOCOL_PING)
 
     def busy(self) -> bool:

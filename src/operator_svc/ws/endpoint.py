@@ -25,7 +25,7 @@ from operator_svc.protocol.frames import (
 )
 from operator_svc.services.auth import ANONYMOUS
 from operator_svc.ws.connection import Connection
-from operator_svc.ws.frame_decoder import UnusableFrameError, read
+from operator_svc.ws.frame_decoder import InvalidFrameError, read
 from operator_svc.ws.writer import WebSocket
 
 log = structlog.get_logger(__name__)
@@ -59,13 +59,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     asked = _asked(request, services)
     if not ws.can_prepare(request):
         raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
-    if services.sockets.draining or services.conversations.draining:
+    if services.clients.draining or services.chats.draining:
         raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
     await _check_owner(services, asked)
     drain = (await ws.prepare(request)).drain
     connection = Connection(services, request, ws, drain, asked.session_id)
-    full = services.sockets.full
-    services.sockets.enter(connection)
+    full = services.clients.full
+    services.clients.enter(connection)
     try:
         if full:
             connection.close(CloseCode.TOO_MANY_CONNECTIONS)
@@ -81,7 +81,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         connection.close(CloseCode.INTERNAL_ERROR)
         await connection.until_left()
     finally:
-        services.sockets.leave(connection)
+        services.clients.leave(connection)
         connection.writer.finish()
     return ws
 
@@ -158,8 +158,8 @@ async def _check_owner(services: Services, asked: Asked) -> None:
     """A session of another user is as if it were not there."""
     if asked.caller is None or asked.caller.user_id is None:
         return
-    feed = await services.live.open_feed(asked.session_id)
-    services.live.release(feed)
+    feed = await services.hub.open_feed(asked.session_id)
+    services.hub.release(feed)
     if feed.user_id not in (None, asked.caller.user_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
@@ -181,7 +181,7 @@ async def _authenticate(connection: Connection, services: Services, asked: Asked
         except TimeoutError:
             connection.close(CloseCode.AUTH_TOO_LATE)
             return None
-        except UnusableFrameError:
+        except InvalidFrameError:
             text = ""
         if text is None:
             return None
@@ -199,6 +199,6 @@ async def _authenticate(connection: Connection, services: Services, asked: Asked
 def _read_auth(text: str) -> Auth | None:
     try:
         frame = read(text)
-    except UnusableFrameError:
+    except InvalidFrameError:
         return None
     return frame if isinstance(frame, Auth) else None

@@ -15,7 +15,7 @@ _FRAMES: dict[str, type[ClientFrame]] = {
 }
 
 
-class UnusableFrameError(Exception):
+class InvalidFrameError(Exception):
     """A message that is no frame, or a frame that can not be done. ``id`` is the frame's, where
     it has one; ``unreadable`` says that it is not even known what was meant."""
 
@@ -32,7 +32,7 @@ def read(text: str) -> ClientFrame:
         plain = decoding.loads(text)
     except OperatorError as error:
         unreadable = error.code is ErrorCode.INVALID_JSON
-        raise UnusableFrameError(error, None, unreadable=unreadable) from error
+        raise InvalidFrameError(error, None, unreadable=unreadable) from error
     if not isinstance(plain, dict):
         raise _unreadable("frame", "it must be a JSON object", None)
     frame_id = _id_of(plain)
@@ -46,16 +46,16 @@ def read(text: str) -> ClientFrame:
     try:
         return decoding.convert(plain, struct)
     except OperatorError as error:
-        raise UnusableFrameError(error, frame_id, unreadable=False) from error
+        raise InvalidFrameError(error, frame_id, unreadable=False) from error
 
 
-def unreadable_binary() -> UnusableFrameError:
+def unreadable_binary() -> InvalidFrameError:
     """What a binary frame is."""
     return _unreadable("frame", "it must be text, not binary", None)
 
 
-def _unreadable(field: str, reason: str, frame_id: FrameId | None) -> UnusableFrameError:
-    return UnusableFrameError(OperatorError.invalid(field, reason), frame_id, unreadable=True)
+def _unreadable(field: str, reason: str, frame_id: FrameId | None) -> InvalidFrameError:
+    return InvalidFrameError(OperatorError.invalid(field, reason), frame_id, unreadable=True)
 
 
 def _id_of(plain: dict[str, Any]) -> FrameId | None:

@@ -24,20 +24,20 @@ async def chat(request: web.Request) -> web.StreamResponse:
         source="web" if call.origin is not None else "api",
     )
     caller = caller_of(request)
-    conversations = services.conversations
-    if asked.session_id is not None and conversations.rate.rate:
-        call.tell_rate("chats", conversations.rate, asked.session_id)
+    chats = services.chats
+    if asked.session_id is not None and chats.rate.rate:
+        call.tell_rate("chats", chats.rate, asked.session_id)
     if requests.wants_events(request, body.stream):
         return await event_stream.stream_chat(request, services, caller, asked)
     preference = requests.preference(request)
-    accepted = await conversations.start(caller, asked)
-    outcome = await conversations.wait(accepted, preference.wait)
+    accepted = await chats.start(caller, asked)
+    outcome = await chats.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if outcome is None:
         headers["Location"] = f"/operator/reply/{accepted.reply_id}"
         pending = ChatPending(accepted.session_id, accepted.message_id, accepted.reply_id)
         return responses.json(pending, status=202, headers=headers)
-    return responses.json(await conversations.answer(accepted, outcome), headers=headers)
+    return responses.json(await chats.answer(accepted, outcome), headers=headers)
 
 
 ROUTES = [web.post("/operator/chat", chat)]

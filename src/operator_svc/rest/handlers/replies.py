@@ -13,14 +13,14 @@ from operator_svc.rest.request_context import caller_of
 async def reply(request: web.Request) -> web.StreamResponse:
     """A reply, with its text so far where it is being written."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].conversations.reply(caller_of(request), reply_id)
+    view = await request.app[SERVICES].chats.reply(caller_of(request), reply_id)
     return responses.json(view)
 
 
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Stop a reply, whichever process writes it; one that has ended stays as it is."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].conversations.cancel(caller_of(request), reply_id)
+    view = await request.app[SERVICES].chats.cancel(caller_of(request), reply_id)
     return responses.json(view)
 
 

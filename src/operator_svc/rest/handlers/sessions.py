@@ -52,7 +52,7 @@ async def sessions(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
     session_id = requests.session_id(request)
-    await request.app[SERVICES].conversations.delete(caller_of(request), session_id)
+    await request.app[SERVICES].chats.delete(caller_of(request), session_id)
     return web.Response(status=204)
 
 

@@ -39,7 +39,7 @@ async def add_adjustment(request: web.Request) -> web.StreamResponse:
     """Record a change of Switch; nothing is done to it yet."""
     caller = require_operator(request, "switch.adjustment.record")
     body = await _body(request, records.AdjustmentBody)
-    row = await request.app[SERVICES].switch_tuning.record(caller, body)
+    row = await request.app[SERVICES].adjustments.record(caller, body)
     return responses.json(records.adjustment_answer(row), status=201)
 
 
@@ -47,7 +47,7 @@ async def apply(request: web.Request) -> web.StreamResponse:
     """Do a change on Switch."""
     caller = require_operator(request, "switch.adjustment.apply")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
-    row = await request.app[SERVICES].switch_tuning.apply(caller, adjustment_id)
+    row = await request.app[SERVICES].adjustments.apply(caller, adjustment_id)
     return responses.json(records.adjustment_answer(row))
 
 
@@ -55,13 +55,13 @@ async def revert(request: web.Request) -> web.StreamResponse:
     """Put back what was before a change."""
     caller = require_operator(request, "switch.adjustment.revert")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
-    row = await request.app[SERVICES].switch_tuning.revert(caller, adjustment_id)
+    row = await request.app[SERVICES].adjustments.revert(caller, adjustment_id)
     return responses.json(records.adjustment_answer(row))
 
 
 async def adjustments(request: web.Request) -> web.StreamResponse:
     """A page of changes, newest first."""
-    page = await request.app[SERVICES].switch_tuning.page(
+    page = await request.app[SERVICES].adjustments.page(
         caller_of(request),
         session_id=requests.parameter(request, "session_id", SessionId),
         applied=requests.parameter(request, "applied", bool),

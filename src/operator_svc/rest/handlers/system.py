@@ -8,7 +8,7 @@ from aiohttp import web
 
 from operator_svc.context import SERVICES
 from operator_svc.rest import responses
-from operator_svc.services.ttl_cache import Cached, Fresh
+from operator_svc.services.ttl_cache import CacheHit, TtlCache
 
 
 async def overview(request: web.Request) -> web.StreamResponse:
@@ -26,12 +26,12 @@ async def resources(request: web.Request) -> web.StreamResponse:
     return await _answer(request.app[SERVICES].system.resources)
 
 
-async def _answer(cached: Cached[Any]) -> web.StreamResponse:
+async def _answer(cached: TtlCache[Any]) -> web.StreamResponse:
     fresh = await cached.get()
     return responses.json(fresh.value, headers=_age_headers(fresh, cached.ttl))
 
 
-def _age_headers(fresh: Fresh[Any], ttl: float) -> dict[str, str]:
+def _age_headers(fresh: CacheHit[Any], ttl: float) -> dict[str, str]:
     """How long an answer may be used, and how old it is (RFC 9111), both in whole seconds."""
     return {"Cache-Control": f"private, max-age={int(ttl)}", "Age": str(int(fresh.age))}
 

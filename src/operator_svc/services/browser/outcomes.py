@@ -15,7 +15,7 @@ from operator_svc.peers.browser import Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import NEWEST, Claimed, Ending, Line, Moved, Picture
 
 STATUSES = {
@@ -136,11 +136,11 @@ def _plain(fact: BrowserTaskFact) -> dict[str, Any]:
     return plain
 
 
-def show(live: Live, session_id: str | None, moved: Moved | Claimed, event: str) -> None:
+def show(hub: SessionHub, session_id: str | None, moved: Moved | Claimed, event: str) -> None:
     """Show an event that was committed, with the data that was stored; none without a session."""
     if session_id is not None and moved.last_seq is not None:
         made = LiveEvent.make(session_id, moved.last_seq, event, moved.ts, moved.data)
-        live.offer(session_id, made)
+        hub.offer(session_id, made)
 
 
 # Lists.

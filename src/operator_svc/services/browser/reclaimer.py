@@ -9,7 +9,7 @@ from operator_svc.models import BrowserTask
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.browser.runner import RETRY_DELAYS
 from operator_svc.services.browser.worker import BrowserWorker
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore, Ending, last_event
 
 log = structlog.get_logger(__name__)
@@ -18,19 +18,19 @@ PURGE_PAGE = 100
 """Pictures that are deleted in one write."""
 
 
-class Leftovers:
+class TaskReclaimer:
     """Moves tasks that do not run here. ``retention`` of pictures is in days."""
 
     def __init__(
         self,
         store: BrowserTaskStore,
         worker: BrowserWorker | None,
-        live: Live,
+        hub: SessionHub,
         retention: float,
     ) -> None:
         self._store = store
         self._worker = worker
-        self._live = live
+        self._hub = hub
         self._retention = retention
         self._suspects: set[str] = set()
 
@@ -40,7 +40,7 @@ class Leftovers:
         if moved is None:
             return False
         telemetry.BROWSER_TASKS.labels(str(ending.status)).inc()
-        facts.show(self._live, task.session_id, moved, last_event(ending.status))
+        facts.show(self._hub, task.session_id, moved, last_event(ending.status))
         if self._worker is not None:
             self._worker.tell(task.task_id)
         return True
@@ -77,7 +77,7 @@ class Leftovers:
                 task, attempts=attempts, deaths=task.deaths, delay=0.0, data=data
             )
             if moved is not None:
-                facts.show(self._live, task.session_id, moved, "browser_task.queued")
+                facts.show(self._hub, task.session_id, moved, "browser_task.queued")
                 if self._worker is not None:
                     self._worker.wake()
 

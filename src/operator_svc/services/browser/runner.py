@@ -19,7 +19,7 @@ from operator_svc.models import BrowserTask, Json
 from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
 from operator_svc.protocol.browser import DEFAULT_TIMEOUT_MS
 from operator_svc.services.browser import outcomes as facts
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import (
     BrowserTaskStore,
     Claimed,
@@ -53,7 +53,7 @@ class Browsing(Protocol):
         """See peers.browser.Browser.navigate."""
 
 
-class Running:
+class RunningTask:
     """A task that this process runs."""
 
     def __init__(self, task: Claimed) -> None:
@@ -72,7 +72,7 @@ class Running:
             self.stopped.set_result(how)
 
 
-class BrowserRuns:
+class TaskRunner:
     """The tasks that run here, and whether there is room for one more.
 
     ``on_free`` is called when there may be something to claim, ``on_end`` with the id of a task
@@ -83,7 +83,7 @@ class BrowserRuns:
         self,
         store: BrowserTaskStore,
         browser: Browsing,
-        live: Live,
+        hub: SessionHub,
         pod_id: Callable[[], str],
         *,
         on_free: Callable[[], None],
@@ -94,7 +94,7 @@ class BrowserRuns:
     ) -> None:
         self._store = store
         self._browser = browser
-        self._live = live
+        self._hub = hub
         self._pod_id = pod_id
         self._on_free = on_free
         self._on_end = on_end
@@ -102,17 +102,17 @@ class BrowserRuns:
         self._delays = retry_delays
         self._death_delay = death_delay
         self._tasks = TaskOwner("browser-runs")
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, RunningTask] = {}
         self._freed = asyncio.Event()
         self._away_until: float | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def __iter__(self) -> Iterator[Running]:
+    def __iter__(self) -> Iterator[RunningTask]:
         return iter(list(self._running.values()))
 
-    def get(self, task_id: str) -> Running | None:
+    def get(self, task_id: str) -> RunningTask | None:
         """A task that runs here."""
         return self._running.get(task_id)
 
@@ -132,8 +132,8 @@ class BrowserRuns:
 
     def begin(self, task: Claimed) -> None:
         """Run a task that this pod has claimed."""
-        running = self._running[task.task_id] = Running(task)
-        facts.show(self._live, task.session_id, task, "browser_task.started")
+        running = self._running[task.task_id] = RunningTask(task)
+        facts.show(self._hub, task.session_id, task, "browser_task.started")
         self._tasks.start(self._run(running), task.task_id)
 
     async def idle(self) -> None:
@@ -148,7 +148,7 @@ class BrowserRuns:
 
     # One task.
 
-    async def _run(self, running: Running) -> None:
+    async def _run(self, running: RunningTask) -> None:
         task = running.task
         structlog.contextvars.bind_contextvars(task_id=task.task_id, session_id=task.session_id)
         try:
@@ -163,7 +163,7 @@ class BrowserRuns:
             self._freed.set()
             self._on_free()
 
-    async def _visit(self, running: Running) -> Visit | OperatorError | None:
+    async def _visit(self, running: RunningTask) -> Visit | OperatorError | None:
         """What came of the page, or why nothing did; None where the task was stopped."""
         visit = self._tasks.start(self._navigate(running), "visit")
         either: set[asyncio.Future[Any]] = {visit, running.stopped}
@@ -174,7 +174,7 @@ class BrowserRuns:
             visit.cancel()  # which closes the connection: the service then stops the page
             await asyncio.gather(visit, return_exceptions=True)
 
-    async def _navigate(self, running: Running) -> Visit | OperatorError:
+    async def _navigate(self, running: RunningTask) -> Visit | OperatorError:
         """The visit; errors are returned, for whoever asked may have stopped it."""
         task = running.task
         while running.alone and len(self._running) > 1:
@@ -198,7 +198,7 @@ class BrowserRuns:
             self._away_until = None
             return visit
 
-    async def _settle(self, running: Running, outcome: Visit | OperatorError | None) -> None:
+    async def _settle(self, running: RunningTask, outcome: Visit | OperatorError | None) -> None:
         """Store what came of a task: its end, or that it waits for another try."""
         task = running.task
         if isinstance(outcome, Visit):
@@ -213,7 +213,7 @@ class BrowserRuns:
         elif running.stopped.result() == "released":
             await self._release(running, task.attempts, task.deaths, 0.0)
 
-    async def _try_again(self, running: Running, why: OperatorError) -> None:
+    async def _try_again(self, running: RunningTask, why: OperatorError) -> None:
         task = running.task
         died = isinstance(why, BrowserDiedError)
         attempts, deaths = task.attempts + 1, task.deaths + died
@@ -229,7 +229,9 @@ class BrowserRuns:
 
     # Storing.
 
-    async def _release(self, running: Running, attempts: int, deaths: int, delay: float) -> None:
+    async def _release(
+        self, running: RunningTask, attempts: int, deaths: int, delay: float
+    ) -> None:
         task = running.task
         data = facts.of_pending(task, attempts)
         moved = await self._store_until_done(
@@ -241,19 +243,19 @@ class BrowserRuns:
         if moved is None:  # asked to stop in this moment, or not ours any more
             await self._end(running, facts.cancelled(task))
             return
-        facts.show(self._live, task.session_id, moved, "browser_task.queued")
+        facts.show(self._hub, task.session_id, moved, "browser_task.queued")
         asyncio.get_running_loop().call_later(delay, self._on_free)
 
-    async def _end(self, running: Running, ending: Ending) -> None:
+    async def _end(self, running: RunningTask, ending: Ending) -> None:
         task = running.task
         data = facts.of_ending(task, ending)
         moved = await self._store_until_done(lambda: self._store.end(task, ending, data), task)
         if moved is not None:
             telemetry.BROWSER_TASKS.labels(str(ending.status)).inc()
-            facts.show(self._live, task.session_id, moved, last_event(ending.status))
+            facts.show(self._hub, task.session_id, moved, last_event(ending.status))
         elif task.session_id is not None:
             # Another pod ended it, or an attempt that seemed to fail was stored.
-            self._live.refresh((task.session_id,))
+            self._hub.refresh((task.session_id,))
         self._on_end(task.task_id)
 
     async def _store_until_done(

@@ -17,10 +17,10 @@ from operator_svc.protocol.browser import (
     task_view,
 )
 from operator_svc.services.browser import outcomes as facts
-from operator_svc.services.browser.reclaimer import Leftovers
+from operator_svc.services.browser.reclaimer import TaskReclaimer
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
 
 log = structlog.get_logger(__name__)
@@ -44,14 +44,14 @@ class BrowserTasks:
         self,
         store: BrowserTaskStore,
         worker: BrowserWorker | None,
-        live: Live,
+        hub: SessionHub,
         *,
         screenshot_retention: float,
     ) -> None:
         self._store = store
         self._worker = worker
-        self._live = live
-        self._leftovers = Leftovers(store, worker, live, screenshot_retention)
+        self._hub = hub
+        self._leftovers = TaskReclaimer(store, worker, hub, screenshot_retention)
         self.reclaim = self._leftovers.reclaim
         self.purge = self._leftovers.purge
         self.draining = False
@@ -94,7 +94,7 @@ class BrowserTasks:
                 data=data,
             )
             if moved is not None:
-                facts.show(self._live, session_id, moved, "browser_task.queued")
+                facts.show(self._hub, session_id, moved, "browser_task.queued")
                 return
             assert session_id is not None, "a task without a session is always stored"
             epoch = str(uuid.uuid4())
@@ -116,12 +116,12 @@ class BrowserTasks:
     def _show_session(
         self, session_id: str, epoch: str, user_id: str, source: str, moved: Moved
     ) -> None:
-        self._live.created(session_id, epoch)
+        self._hub.created(session_id, epoch)
         created = {"session_id": session_id, "user_id": user_id, "source": source}
-        self._live.offer(
+        self._hub.offer(
             session_id, LiveEvent.make(session_id, 1, names.SESSION_CREATED, moved.ts, created)
         )
-        facts.show(self._live, session_id, moved, "browser_task.queued")
+        facts.show(self._hub, session_id, moved, "browser_task.queued")
 
     # Showing and waiting.
 

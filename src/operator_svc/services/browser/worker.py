@@ -19,10 +19,10 @@ from operator_svc.services.browser.runner import (
     DEATH_DELAY,
     PAGES_A_POD,
     RETRY_DELAYS,
-    BrowserRuns,
     Browsing,
+    TaskRunner,
 )
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class BrowserWorker:
         self,
         store: BrowserTaskStore,
         browser: Browsing,
-        live: Live,
+        hub: SessionHub,
         pod_id: Callable[[], str],
         *,
         shared: bool,
@@ -61,10 +61,10 @@ class BrowserWorker:
         self._store = store
         self._pod_id = pod_id
         self._shared = shared
-        self.runs = BrowserRuns(
+        self.runs = TaskRunner(
             store,
             browser,
-            live,
+            hub,
             pod_id,
             on_free=self.wake,
             on_end=self.tell,

@@ -15,9 +15,9 @@ from operator_svc.peers.chat_types import Prompt
 from operator_svc.protocol import events as names
 from operator_svc.protocol.bodies import Chat, ChatAnswer, ReplyView
 from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import Outcome, Replies, Running
+from operator_svc.services.chat.reply_writer import Outcome, ReplyWriter, RunningReply
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.rate_limit import RateLimit
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.messages import Key, KeyTakenError, MessageStore, Started
@@ -44,7 +44,7 @@ class Accepted:
         session_id: str,
         message_id: int,
         reply_id: int,
-        running: Running | None,
+        running: RunningReply | None,
         events: tuple[LiveEvent, ...] = (),
         *,
         new: bool = False,
@@ -57,7 +57,7 @@ class Accepted:
         self.new = new
 
 
-class Conversations:
+class Chats:
     """Starts chats, waits for replies, cancels them, and deletes sessions."""
 
     def __init__(
@@ -66,8 +66,8 @@ class Conversations:
         messages: MessageStore,
         keys: ChatKeyStore,
         histories: Histories,
-        replies: Replies,
-        live: Live,
+        reply_writer: ReplyWriter,
+        hub: SessionHub,
         *,
         history_messages: int,
         history_chars: int,
@@ -77,8 +77,8 @@ class Conversations:
         self._messages = messages
         self._keys = keys
         self._histories = histories
-        self._replies = replies
-        self._live = live
+        self._reply_writer = reply_writer
+        self._hub = hub
         self._history_messages = history_messages
         self._history_chars = history_chars
         self.rate = RateLimit(chat_rate, 60.0, "chats of one session")
@@ -116,10 +116,10 @@ class Conversations:
         common: dict[str, Any] = {
             "content": chat.message,
             "metadata": _message_metadata(chat),
-            "pod_id": self._replies.pod_id,
+            "pod_id": self._reply_writer.pod_id,
             "key": key,
         }
-        new = chat.session_id is None or self._live.awaited(chat.session_id)
+        new = chat.session_id is None or self._hub.awaited(chat.session_id)
         for _ in range(START_ATTEMPTS):
             if not new and chat.session_id is not None:
                 started = await self._messages.start(
@@ -158,7 +158,7 @@ class Conversations:
             session_id=message.session_id,
             viewer=caller.user_id,
             message_id=message.id,
-            pod_id=self._replies.pod_id,
+            pod_id=self._reply_writer.pod_id,
             key=key,
         )
         if started is None:
@@ -179,13 +179,13 @@ class Conversations:
                 continue
             _check_same(chat, key, known)
             if reply.status not in (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED):
-                running = self._replies.get(reply.id)
+                running = self._reply_writer.get(reply.id)
                 return Accepted(reply.session_id, message.id, reply.id, running)
             started = await self._messages.retry(
                 session_id=known.session_id,
                 message_id=known.message_id,
                 failed_reply_id=known.reply_id,
-                pod_id=self._replies.pod_id,
+                pod_id=self._reply_writer.pod_id,
                 key=key,
             )
             if started is not None:
@@ -221,11 +221,11 @@ class Conversations:
                 metadata=chat.metadata,
             )
 
-        running = self._replies.run(session_id, started, prepare)
+        running = self._reply_writer.run(session_id, started, prepare)
         events = _start_events(session_id, user_id, chat, started, new=new, again=again)
         if new:
-            self._live.created(session_id, started.epoch)
-        self._live.offer(session_id, *events)
+            self._hub.created(session_id, started.epoch)
+        self._hub.offer(session_id, *events)
         return Accepted(session_id, started.message_id, started.reply_id, running, events, new=True)
 
     async def _history(
@@ -281,7 +281,7 @@ class Conversations:
     async def _wait_elsewhere(self, session_id: str, reply_id: int) -> Outcome:
         """Wait for a reply that another pod writes: for its news, and by looking now and then."""
         ended = asyncio.Event()
-        feed = await self._live.open_feed(session_id)
+        feed = await self._hub.open_feed(session_id)
         waiter = _EndWaiter(reply_id, ended)
         feed.waiters.add(waiter)
         try:
@@ -299,7 +299,7 @@ class Conversations:
                     continue
         finally:
             feed.waiters.discard(waiter)
-            self._live.release(feed)
+            self._hub.release(feed)
 
     async def answer(self, accepted: Accepted, outcome: Outcome) -> ChatAnswer:
         """The answer of a chat that ended well; raises OperatorError where it did not."""
@@ -329,10 +329,10 @@ class Conversations:
     async def reply(self, caller: Caller, reply_id: int) -> ReplyView:
         """A reply as it stands, with the text of this very moment where this pod writes it."""
         view = await self._histories.reply(caller, reply_id)
-        running = self._replies.get(reply_id)
+        running = self._reply_writer.get(reply_id)
         if running is None or view.status != ReplyStatus.STREAMING:
             return view
-        text = running.live.text()
+        text = running.stream.text()
         return ReplyView(
             reply_id=view.reply_id,
             message_id=view.message_id,
@@ -350,11 +350,11 @@ class Conversations:
         view = await self._histories.reply(caller, reply_id)
         if view.status != ReplyStatus.STREAMING:
             return view
-        running = self._replies.get(reply_id)
+        running = self._reply_writer.get(reply_id)
         if running is not None:
-            self._replies.cancel(running, ReplyStatus.CANCELLED)
+            self._reply_writer.cancel(running, ReplyStatus.CANCELLED)
         elif await self._messages.request_cancel(reply_id) is not None:
-            self._live.announce(view.session_id)
+            self._hub.announce(view.session_id)
         accepted = Accepted(view.session_id, view.message_id or 0, reply_id, running)
         await self.wait(accepted, CANCEL_WAIT)
         return await self._histories.reply(caller, reply_id)
@@ -367,8 +367,8 @@ class Conversations:
         deleted = await self._sessions.delete(session_id, caller.user_id)
         if deleted is None:
             raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
-        self._replies.lose_session(session_id)
-        self._live.deleted(session_id)
+        self._reply_writer.lose_session(session_id)
+        self._hub.deleted(session_id)
 
 
 class _EndWaiter:

@@ -14,10 +14,10 @@ from operator_svc.protocol.bodies import ReplyView
 from operator_svc.protocol.frames import EventFrame, encode
 from operator_svc.services.chat.chats import RECHECK, Accepted
 from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import Running
+from operator_svc.services.chat.reply_writer import RunningReply
 from operator_svc.services.live.feed import Feed, LiveEvent
-from operator_svc.services.live.hub import Live
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import last_event
 
@@ -25,22 +25,22 @@ ANYBODY = Caller()
 """Who asked was let in before."""
 
 
-class Following:
+class ReplyFollower:
     """Sends a reply's events and its text, up to its last event."""
 
     def __init__(
         self,
-        live: Live,
+        hub: SessionHub,
         events: EventStore,
         histories: Histories,
         accepted: Accepted,
-        outbox: Outbox,
+        send_queue: SendQueue,
     ) -> None:
-        self._live = live
+        self._hub = hub
         self._events = events
         self._histories = histories
         self._accepted = accepted
-        self._outbox = outbox
+        self._send_queue = send_queue
         self._sent = 0
         self._ending: LiveEvent | None = None
         self._news = asyncio.Event()
@@ -53,30 +53,30 @@ class Following:
         else:
             await self._anywhere()
 
-    async def _here(self, running: Running) -> None:
+    async def _here(self, running: RunningReply) -> None:
         """A reply that this process writes; it brings its last event itself."""
         for event in self._accepted.events:
             if event.event == names.REPLY_STARTED:
                 self._send(event)
-        live = running.live
-        if live.ends["text"] or live.ends["reasoning"]:
-            for frame in live.snapshots():
-                self._outbox.frame(frame)
-        live.watchers.add(self._outbox)
+        hub = running.stream
+        if hub.ends["text"] or hub.ends["reasoning"]:
+            for frame in hub.snapshots():
+                self._send_queue.frame(frame)
+        hub.watchers.add(self._send_queue)
         try:
             outcome = await asyncio.shield(running.done)
         finally:
-            live.watchers.discard(self._outbox)
+            hub.watchers.discard(self._send_queue)
         if outcome is None:  # this process lost it
             await self._anywhere()
 
     async def _anywhere(self) -> None:
         """A reply that another process writes, or one that has ended."""
-        feed = await self._live.open_feed(self._accepted.session_id)
+        feed = await self._hub.open_feed(self._accepted.session_id)
         feed.waiters.add(self._see)
         try:
             while not await self._tell(feed):
-                self._live.refresh((feed.session_id,))
+                self._hub.refresh((feed.session_id,))
                 try:
                     async with asyncio.timeout(RECHECK):
                         await self._news.wait()
@@ -84,7 +84,7 @@ class Following:
                     continue
         finally:
             feed.waiters.discard(self._see)
-            self._live.release(feed)
+            self._hub.release(feed)
 
     async def _tell(self, feed: Feed) -> bool:
         """Send what there is; False where the reply's end is still to come."""
@@ -100,23 +100,23 @@ class Following:
         reply = feed.replies.get(reply_id)
         if self._ending is None and reply is not None and not feed.over:
             for frame in reply.snapshots():
-                self._outbox.frame(frame)
-            reply.watchers.add(self._outbox)
+                self._send_queue.frame(frame)
+            reply.watchers.add(self._send_queue)
             try:
                 while self._ending is None and not feed.over:
                     await self._news.wait()
                     self._news.clear()
             finally:
-                reply.watchers.discard(self._outbox)
+                reply.watchers.discard(self._send_queue)
         if self._ending is not None:
             self._send(self._ending)
             return True
         if feed.over:
-            feed.part(self._outbox)
+            feed.part(self._send_queue)
             return True
         if stored.finished_at is None:
             return False
-        self._outbox.frame(encode(_unnumbered(stored, stored.finished_at)))
+        self._send_queue.frame(encode(_unnumbered(stored, stored.finished_at)))
         return True
 
     async def _stored(self) -> ReplyView:
@@ -139,7 +139,7 @@ class Following:
     def _send(self, event: LiveEvent) -> None:
         if event.seq > self._sent:
             self._sent = event.seq
-            self._outbox.frame(event.frame, event.seq)
+            self._send_queue.frame(event.frame, event.seq)
 
 
 def _unnumbered(reply: ReplyView, ended_at: datetime) -> EventFrame:

@@ -22,8 +22,8 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyChunk, ReplyStatus
 from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCall
 from operator_svc.protocol import events as names
-from operator_svc.services.live.feed import LiveEvent, LiveReply
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.feed import LiveEvent, ReplyStream
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.messages import Feedback, MessageStore, Started, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
@@ -63,14 +63,14 @@ class Outcome:
         self.metadata = metadata
 
 
-class Running:
+class RunningReply:
     """A reply that this process writes."""
 
-    def __init__(self, started: Started, live: LiveReply) -> None:
-        self.session_id = live.session_id
+    def __init__(self, started: Started, stream: ReplyStream) -> None:
+        self.session_id = stream.session_id
         self.reply_id = started.reply_id
         self.message_id = started.message_id
-        self.live = live
+        self.stream = stream
         self.stored_end = 0
         self.chunked = False
         self.stop: ReplyStatus | None = None
@@ -108,7 +108,7 @@ class Running:
             self.done.exception()  # nobody has to wait
 
 
-class Replies:
+class ReplyWriter:
     """The replies of this pod."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Replies:
         switch: Chatting,
         messages: MessageStore,
         chunks: ReplyChunkStore,
-        live: Live,
+        hub: SessionHub,
         tasks: TaskOwner,
         *,
         auto_feedback: bool,
@@ -124,10 +124,10 @@ class Replies:
         self._switch = switch
         self._messages = messages
         self._chunks = chunks
-        self._live = live
+        self._hub = hub
         self._tasks = tasks
         self._auto_feedback = auto_feedback
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, RunningReply] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.pod_id = uuid.uuid4().hex
@@ -136,7 +136,7 @@ class Replies:
     def __len__(self) -> int:
         return len(self._running)
 
-    def get(self, reply_id: int) -> Running | None:
+    def get(self, reply_id: int) -> RunningReply | None:
         """The reply, if this process writes it."""
         return self._running.get(reply_id)
 
@@ -151,17 +151,17 @@ class Replies:
 
     # Starting and stopping.
 
-    def run(self, session_id: str, started: Started, prepare: Prepare) -> Running:
+    def run(self, session_id: str, started: Started, prepare: Prepare) -> RunningReply:
         """Begin to write a reply that is stored as begun; ``prepare`` makes its prompt."""
-        live = self._live.begin(session_id, started.reply_id)
-        running = Running(started, live)
+        stream = self._hub.begin(session_id, started.reply_id)
+        running = RunningReply(started, stream)
         self._running[started.reply_id] = running
         self._idle.clear()
         telemetry.REPLIES_RUNNING.inc()
         running.task = self._tasks.start(self._run(running, prepare), f"reply-{started.reply_id}")
         return running
 
-    def cancel(self, running: Running, status: ReplyStatus) -> None:
+    def cancel(self, running: RunningReply, status: ReplyStatus) -> None:
         """Stop a reply of this process, keeping what there is of it."""
         if running.stop is None and not running.lost:
             running.stop = status
@@ -190,7 +190,7 @@ class Replies:
 
     # A reply's life.
 
-    async def _run(self, running: Running, prepare: Prepare) -> None:
+    async def _run(self, running: RunningReply, prepare: Prepare) -> None:
         pod_id = self.pod_id
         structlog.contextvars.bind_contextvars(
             session_id=running.session_id, reply_id=running.reply_id
@@ -208,7 +208,7 @@ class Replies:
             self._forget(running)
 
     async def _read_until_stopped(
-        self, running: Running, prepare: Prepare
+        self, running: RunningReply, prepare: Prepare
     ) -> tuple[ReplyStatus, dict[str, Any]]:
         if running.stop is None and not running.lost:
             running.reading = True
@@ -227,15 +227,17 @@ class Replies:
             metadata["error"] = str(ErrorCode.REPLY_INTERRUPTED)
         return status, metadata
 
-    def _forget(self, running: Running) -> None:
+    def _forget(self, running: RunningReply) -> None:
         running.resolve(None)
-        self._live.finish(running.live)
+        self._hub.finish(running.stream)
         del self._running[running.reply_id]
         telemetry.REPLIES_RUNNING.dec()
         if not self._running:
             self._idle.set()
 
-    async def _read(self, running: Running, prepare: Prepare) -> tuple[ReplyStatus, dict[str, Any]]:
+    async def _read(
+        self, running: RunningReply, prepare: Prepare
+    ) -> tuple[ReplyStatus, dict[str, Any]]:
         begun = time.perf_counter()
         try:
             prompt = await prepare()
@@ -267,20 +269,20 @@ class Replies:
             telemetry.SWITCH_SECONDS.observe(running.switch_s)
         return ReplyStatus.COMPLETE, _metadata(done, running.switch_s)
 
-    async def _follow(self, running: Running, prompt: Prompt, begun: float) -> Done:
+    async def _follow(self, running: RunningReply, prompt: Prompt, begun: float) -> Done:
         """Show what Switch sends as it comes; what it says at the end."""
         done: Done | None = None
-        live = running.live
-        async with aclosing(self._switch.chat(prompt)) as stream:
-            async for parts in stream:
+        stream = running.stream
+        async with aclosing(self._switch.chat(prompt)) as upstream:
+            async for parts in upstream:
                 if running.first_token_s is None:
                     running.first_token_s = time.perf_counter() - begun
-                    telemetry.FIRST_TOKEN_SECONDS.observe(running.first_token_s)
+                    telemetry.TIME_TO_FIRST_TOKEN_SECONDS.observe(running.first_token_s)
                 if len(parts) > 1:
                     parts = _joined(parts)
                 for part in parts:
                     if type(part) is Text:
-                        _show(live, part.content)
+                        _show(stream, part.content)
                     elif isinstance(part, Done):
                         done = part
                     else:
@@ -288,20 +290,20 @@ class Replies:
         assert done is not None, "a stream ends with Done or raises"
         return done
 
-    async def _take(self, running: Running, part: Part) -> None:
-        live = running.live
+    async def _take(self, running: RunningReply, part: Part) -> None:
+        stream = running.stream
         if isinstance(part, Reasoning):
-            room = MAX_REPLY_CHARS - live.ends["reasoning"]
+            room = MAX_REPLY_CHARS - stream.ends["reasoning"]
             if room > 0:
-                live.append("reasoning", part.content[:room])
+                stream.append("reasoning", part.content[:room])
         elif isinstance(part, ToolCall) and self.tool_calls is not None:
             running.called_tools = True
             await self.tool_calls.record_streamed(running.session_id, running.reply_id, part)
 
     async def _finish(
-        self, running: Running, pod_id: str, status: ReplyStatus, metadata: dict[str, Any]
+        self, running: RunningReply, pod_id: str, status: ReplyStatus, metadata: dict[str, Any]
     ) -> None:
-        content = running.live.text()
+        content = running.stream.text()
         pause = 0.05
         failing_since: float | None = None
         while True:
@@ -327,10 +329,10 @@ class Replies:
                 pause = min(pause * 2, FINISH_RETRY_MAX)
         if ended is None:
             # Another pod ended it, or an attempt that seemed to fail was stored.
-            self._live.refresh((running.session_id,))
+            self._hub.refresh((running.session_id,))
             return
         telemetry.REPLIES.labels(str(status)).inc()
-        telemetry.OWN_SECONDS.observe(
+        telemetry.CHAT_OVERHEAD_SECONDS.observe(
             max(time.perf_counter() - running.begun - running.switch_s, 0.0)
         )
         event = LiveEvent.make(
@@ -340,13 +342,13 @@ class Replies:
             ended.ts,
             names.reply_ended(running.reply_id, running.message_id, str(status), content, metadata),
         )
-        self._live.offer(running.session_id, event)
-        for outbox in list(running.live.watchers):
-            outbox.frame(event.frame, event.seq)
+        self._hub.offer(running.session_id, event)
+        for send_queue in list(running.stream.watchers):
+            send_queue.frame(event.frame, event.seq)
         running.resolve(Outcome(status, content, metadata))
 
     def _feedback(
-        self, running: Running, status: ReplyStatus, metadata: dict[str, Any]
+        self, running: RunningReply, status: ReplyStatus, metadata: dict[str, Any]
     ) -> Feedback | None:
         engine = metadata.get("provider")
         if not self._auto_feedback or not engine:
@@ -367,15 +369,17 @@ class Replies:
     async def store_text(self) -> None:
         """Store the new text of all replies in one write, and stop those that are not ours."""
         chunks: list[ReplyChunk] = []
-        taken: list[tuple[Running, int]] = []
+        taken: list[tuple[RunningReply, int]] = []
         for running in self._running.values():
-            live = running.live
-            if live.ends["text"] == running.stored_end or running.lost:
+            stream = running.stream
+            if stream.ends["text"] == running.stored_end or running.lost:
                 continue
             chunks.append(
-                ReplyChunk(running.reply_id, running.stored_end, live.text_from(running.stored_end))
+                ReplyChunk(
+                    running.reply_id, running.stored_end, stream.text_from(running.stored_end)
+                )
             )
-            taken.append((running, live.ends["text"]))
+            taken.append((running, stream.ends["text"]))
             running.chunked = True
         if not chunks:
             return
@@ -383,7 +387,7 @@ class Replies:
         for running, end in taken:
             if running.reply_id in kept:
                 running.stored_end = end
-                self._live.announce(running.session_id)
+                self._hub.announce(running.session_id)
             elif running.reply_id in self._running and running.stop is None:
                 log.warning("a reply was ended by another pod", reply_id=running.reply_id)
                 running.lose()
@@ -420,13 +424,13 @@ def _joined(parts: list[Part]) -> list[Part]:
     return joined
 
 
-def _show(live: LiveReply, content: str) -> None:
+def _show(stream: ReplyStream, content: str) -> None:
     """Show a piece of the text; raises OperatorError(reply_too_large) with what fits shown."""
-    room = MAX_REPLY_CHARS - live.ends["text"]
+    room = MAX_REPLY_CHARS - stream.ends["text"]
     if len(content) <= room:
-        live.append("text", content)
+        stream.append("text", content)
         return
-    live.append("text", content[:room])
+    stream.append("text", content[:room])
     raise OperatorError(
         ErrorCode.REPLY_TOO_LARGE, f"the reply has more than {MAX_REPLY_CHARS} characters"
     )

@@ -23,7 +23,7 @@ from operator_svc.protocol.records import (
 from operator_svc.services.access import HasMessages, after_id
 from operator_svc.services.chat.history import tool_call_view
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
 
 log = structlog.get_logger(__name__)
@@ -49,10 +49,10 @@ _STATUSES = {
 class ToolCalls:
     """Records tool calls; each one and each end is an event of its session."""
 
-    def __init__(self, store: ToolCallStore, messages: HasMessages, live: Live) -> None:
+    def __init__(self, store: ToolCallStore, messages: HasMessages, hub: SessionHub) -> None:
         self._store = store
         self._messages = messages
-        self._live = live
+        self._hub = hub
         self._streamed: OrderedDict[tuple[int, str], int] = OrderedDict()
 
     async def record(self, caller: Caller, body: ToolCallBody) -> ToolCallView:
@@ -109,7 +109,7 @@ class ToolCalls:
             event = LiveEvent.make(
                 written.session_id, written.seq, RECORDED, written.ts, written.data
             )
-            self._live.offer(written.session_id, event)
+            self._hub.offer(written.session_id, event)
         return written
 
     async def of_message(

@@ -54,7 +54,7 @@ class Client(Protocol):
         """End the connection once what waits for the client is sent; twice is like once."""
 
 
-class Sockets:
+class ClientRegistry:
     """Knows each live client from its connection to its end."""
 
     def __init__(self, tasks: TaskOwner, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from operator_svc.protocol import events as names
 from operator_svc.protocol.frames import Delta, EventFrame, Snapshot, encode
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventRow
 
 Kind = Literal["text", "reasoning"]
@@ -70,7 +70,7 @@ def data_of(row: EventRow) -> dict[str, Any]:
     return row.data or {}
 
 
-class LiveReply:
+class ReplyStream:
     """A reply while it is being written: its text so far, and who is shown it."""
 
     def __init__(self, session_id: str, reply_id: int, *, local: bool) -> None:
@@ -78,7 +78,7 @@ class LiveReply:
         self.reply_id = reply_id
         self.local = local
         self.feed: Feed | None = None
-        self.watchers: set[Outbox] = set()
+        self.watchers: set[SendQueue] = set()
         self.ends: dict[Kind, int] = {"text": 0, "reasoning": 0}
         self.parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
 
@@ -89,13 +89,13 @@ class LiveReply:
         self.parts[kind].append(content)
         readers = [*self.watchers] if self.watchers else []
         if self.feed is not None:
-            readers += self.feed.live
+            readers += self.feed.subscribers
         if not readers:
             return
         delta = Delta(reply_id=self.reply_id, offset=offset, end=end, content=content, kind=kind)
         data = encode(delta)
-        for outbox in readers:
-            outbox.delta(delta, data)
+        for send_queue in readers:
+            send_queue.delta(delta, data)
 
     def text(self, kind: Kind = "text") -> str:
         """The text so far."""
@@ -132,15 +132,15 @@ class LiveReply:
 class Feed:
     """One watched session on this process."""
 
-    def __init__(self, session_id: str, local_reply: Callable[[int], LiveReply | None]) -> None:
+    def __init__(self, session_id: str, local_reply: Callable[[int], ReplyStream | None]) -> None:
         self.session_id = session_id
-        self.live: set[Outbox] = set()
+        self.subscribers: set[SendQueue] = set()
         self.seen = -1
         self.epoch: str | None = None
         self.user_id: str | None = None
         self.users = 0
         self.waiters: set[Callable[[LiveEvent | None], None]] = set()
-        self.replies: dict[int, LiveReply] = {}
+        self.replies: dict[int, ReplyStream] = {}
         self.deleted = False
         self.lost = False
         self.stale = False
@@ -190,8 +190,8 @@ class Feed:
         # First those who may find that somebody must not be shown it.
         for waiter in list(self.waiters):
             waiter(event)
-        for outbox in list(self.live):
-            outbox.frame(event.frame, event.seq)
+        for send_queue in list(self.subscribers):
+            send_queue.frame(event.frame, event.seq)
         if event.event == names.REPLY_STARTED:
             self.watch(event.data["reply_id"])
         elif event.event in names.REPLY_ENDINGS:
@@ -199,17 +199,19 @@ class Feed:
             if reply is not None:
                 reply.feed = None
 
-    def watch(self, reply_id: int) -> LiveReply:
+    def watch(self, reply_id: int) -> ReplyStream:
         """Show a reply's text as it comes, and first what there is of it."""
         reply = self.replies.get(reply_id)
         if reply is None:
-            reply = self._local_reply(reply_id) or LiveReply(self.session_id, reply_id, local=False)
+            reply = self._local_reply(reply_id) or ReplyStream(
+                self.session_id, reply_id, local=False
+            )
             self.replies[reply_id] = reply
             reply.feed = self
             if reply.ends["text"] or reply.ends["reasoning"]:
                 for frame in reply.snapshots():
-                    for outbox in list(self.live):
-                        outbox.frame(frame)
+                    for send_queue in list(self.subscribers):
+                        send_queue.frame(frame)
         return reply
 
     def end(self) -> None:
@@ -217,21 +219,21 @@ class Feed:
         if self.deleted:
             return
         self.deleted = True
-        for outbox in list(self.live):
-            self.part(outbox)
+        for send_queue in list(self.subscribers):
+            self.part(send_queue)
         self._leave()
 
     def cut(self) -> None:
         """Events are missing that can't be had any more: all come back and resume."""
         self.lost = True
-        for outbox in list(self.live):
-            self.part(outbox)
+        for send_queue in list(self.subscribers):
+            self.part(send_queue)
         self._leave()
 
-    def part(self, outbox: Outbox) -> None:
+    def part(self, send_queue: SendQueue) -> None:
         """Send away a client of a session that is over."""
         if not self.deleted:
-            outbox.overflow()
+            send_queue.overflow()
             return
         notice = EventFrame(
             seq=UNSET,
@@ -240,11 +242,11 @@ class Feed:
             ts=datetime.now(UTC),
             data={"session_id": self.session_id},
         )
-        outbox.frame(encode(notice))
-        outbox.gone()
+        send_queue.frame(encode(notice))
+        send_queue.gone()
 
     def _leave(self) -> None:
-        self.live.clear()
+        self.subscribers.clear()
         for waiter in list(self.waiters):
             waiter(None)
 

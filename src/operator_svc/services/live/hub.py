@@ -12,7 +12,7 @@ import structlog
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
-from operator_svc.services.live.feed import Feed, LiveEvent, LiveReply
+from operator_svc.services.live.feed import Feed, LiveEvent, ReplyStream
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
@@ -35,7 +35,7 @@ class Bus(Protocol):
         """Have it said with the next tick."""
 
 
-class Live:
+class SessionHub:
     """All watched sessions of this process, and the reader that keeps them current."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Live:
         self._bus = bus
         self._tasks = tasks
         self._feeds: dict[str, Feed] = {}
-        self._local: dict[int, LiveReply] = {}
+        self._local: dict[int, ReplyStream] = {}
         self._dirty: set[str] = set()
         self._polled: set[str] = set()
         self._heard: dict[str, float] = {}
@@ -66,9 +66,9 @@ class Live:
 
     # What the writers of this process say.
 
-    def begin(self, session_id: str, reply_id: int) -> LiveReply:
+    def begin(self, session_id: str, reply_id: int) -> ReplyStream:
         """A reply that this process is going to write."""
-        reply = self._local[reply_id] = LiveReply(session_id, reply_id, local=True)
+        reply = self._local[reply_id] = ReplyStream(session_id, reply_id, local=True)
         feed = self._feeds.get(session_id)
         if feed is not None and reply_id in feed.replies:
             # A client came between the commit and here, and saw a reply that nobody wrote yet.
@@ -76,12 +76,12 @@ class Live:
             reply.feed = feed
         return reply
 
-    def finish(self, reply: LiveReply) -> None:
+    def finish(self, reply: ReplyStream) -> None:
         """This process no longer writes the reply."""
         self._local.pop(reply.reply_id, None)
         reply.watchers.clear()
 
-    def local_reply(self, reply_id: int) -> LiveReply | None:
+    def local_reply(self, reply_id: int) -> ReplyStream | None:
         """A reply that this process writes now."""
         return self._local.get(reply_id)
 
@@ -224,7 +224,7 @@ class Live:
             behind[news.session_id] = feed.seen
             newest[news.session_id] = news.last_seq or 0
             if news.session_id in self._polled:
-                telemetry.POLL_REPAIRS.inc()
+                telemetry.MISSED_NOTIFICATIONS.inc()
         if behind:
             rows = await self._events.after_each(behind, EVENTS_A_READ)
             for row in rows:

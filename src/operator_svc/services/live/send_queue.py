@@ -70,7 +70,7 @@ class _Queued:
         )
 
 
-class Outbox:
+class SendQueue:
     """What one client is still to get, in order; at most ``limit`` bytes of it."""
 
     def __init__(self, sink: Sink, tasks: TaskOwner, limit: int) -> None:
@@ -180,7 +180,7 @@ class Outbox:
 
     def _check(self) -> None:
         if self._bytes > self._limit:
-            telemetry.SLOW_CLOSES.inc()
+            telemetry.SLOW_CONSUMER_DISCONNECTS.inc()
             self.overflow()
 
     async def _flush(self) -> None:

@@ -9,10 +9,10 @@ from operator_svc import telemetry
 from operator_svc.protocol.frames import Delta, Resumed, Resync, SessionState, Snapshot, encode
 from operator_svc.services.chat.chats import Accepted
 from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_follower import Following
+from operator_svc.services.chat.reply_follower import ReplyFollower
 from operator_svc.services.live.feed import Feed, Kind, LiveEvent
-from operator_svc.services.live.hub import Live
-from operator_svc.services.live.send_queue import Outbox
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
 
 REPLAY_PAGE = 100
@@ -29,27 +29,27 @@ class Subscription:
 
     def __init__(
         self,
-        live: Live,
+        hub: SessionHub,
         feed: Feed,
         events: EventStore,
         histories: Histories,
-        outbox: Outbox,
+        send_queue: SendQueue,
         resume_limit: int,
     ) -> None:
-        self._live = live
+        self._hub = hub
         self._events = events
         self._histories = histories
         self._resume_limit = resume_limit
         self._closed = False
         self._catching_up = asyncio.Lock()
         self.feed = feed
-        self.outbox = outbox
+        self.send_queue = send_queue
 
     def join(self) -> None:
         """Show what comes from now on, and the replies that are being written."""
         for reply in self.feed.replies.values():
             for frame in reply.snapshots():
-                self.outbox.frame(frame)
+                self.send_queue.frame(frame)
         self._go_live()
 
     async def begin(self, seq: int) -> None:
@@ -68,16 +68,16 @@ class Subscription:
         """
         async with self._catching_up:
             feed = self.feed
-            feed.live.discard(self.outbox)
+            feed.subscribers.discard(self.send_queue)
             if after > feed.seen:  # another pod may have shown more than this one has read
-                await self._live.catch_up(feed)
+                await self._hub.catch_up(feed)
             behind = feed.seen - after
             cursor: int | None = None
             if epoch in (None, feed.epoch) and 0 <= behind <= self._resume_limit:
                 cursor = await self._replay(after)
             if cursor is not None:
                 telemetry.RESUMES.labels("resumed").inc()
-                await self.outbox.send(encode(Resumed(after=after, seq=cursor)))
+                await self.send_queue.send(encode(Resumed(after=after, seq=cursor)))
             await self._follow(cursor)
 
     async def _follow(self, cursor: int | None) -> None:
@@ -94,16 +94,16 @@ class Subscription:
                 ends.clear()
             if cursor is not None:
                 cursor = await self._replay(cursor)
-            if cursor is not None and not await self._send_texts(ends) and self.outbox.idle:
+            if cursor is not None and not await self._send_texts(ends) and self.send_queue.idle:
                 break
-            await self.outbox.ready()
+            await self.send_queue.ready()
         self._go_live()
 
     def _go_live(self) -> None:
         if self.feed.over:
-            self.feed.part(self.outbox)
+            self.feed.part(self.send_queue)
         else:
-            self.feed.live.add(self.outbox)
+            self.feed.subscribers.add(self.send_queue)
 
     async def _replay(self, cursor: int) -> int | None:
         """Send what follows on ``cursor`` up to what the feed has shown; where that ended, or
@@ -111,7 +111,7 @@ class Subscription:
         while cursor < self.feed.seen and not self.feed.over:
             rows = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE)
             if not rows:  # purged; or the session is gone, and it is time that the feed knows
-                await self._live.catch_up(self.feed)
+                await self._hub.catch_up(self.feed)
                 return None
             for row in rows:
                 event = LiveEvent.of_row(row)
@@ -119,7 +119,7 @@ class Subscription:
                     return None
                 if event.seq > self.feed.seen:
                     self.feed.offer((event,))
-                await self.outbox.send(event.frame, event.seq)
+                await self.send_queue.send(event.frame, event.seq)
                 cursor = event.seq
         return cursor
 
@@ -148,7 +148,7 @@ class Subscription:
                         content=reply.text_from(shown, kind),
                         kind=kind,
                     )
-                await self.outbox.send(encode(frame))
+                await self.send_queue.send(encode(frame))
                 sent = True
         return sent
 
@@ -158,7 +158,7 @@ class Subscription:
         state = await self._histories.state(self.feed.session_id, RESYNC_MESSAGES)
         seq, epoch = (state.seq, state.epoch) if state else (0, None)
         if epoch != self.feed.epoch or seq > self.feed.seen:
-            await self._live.catch_up(self.feed)
+            await self._hub.catch_up(self.feed)
             if epoch != self.feed.epoch or seq > self.feed.seen:
                 return None
         frame = Resync(
@@ -170,7 +170,7 @@ class Subscription:
             ),
         )
         telemetry.RESUMES.labels("resync").inc()
-        await self.outbox.send(encode(frame))
+        await self.send_queue.send(encode(frame))
         return seq
 
     def close(self) -> None:
@@ -178,32 +178,32 @@ class Subscription:
         if self._closed:
             return
         self._closed = True
-        self.feed.live.discard(self.outbox)
-        self.outbox.close()
-        self._live.release(self.feed)
+        self.feed.subscribers.discard(self.send_queue)
+        self.send_queue.close()
+        self._hub.release(self.feed)
 
 
-class Watching:
+class Subscriptions:
     """Opens subscriptions."""
 
     def __init__(
-        self, live: Live, events: EventStore, histories: Histories, resume_limit: int
+        self, hub: SessionHub, events: EventStore, histories: Histories, resume_limit: int
     ) -> None:
-        self._live = live
+        self._hub = hub
         self._events = events
         self._histories = histories
         self._resume_limit = resume_limit
 
-    async def follow(self, accepted: Accepted, outbox: Outbox) -> None:
+    async def follow(self, accepted: Accepted, send_queue: SendQueue) -> None:
         """Send one reply's events and text, up to its last event, whoever writes it.
 
         Raises OperatorError, and ConnectionError when the client is gone.
         """
-        await Following(self._live, self._events, self._histories, accepted, outbox).run()
+        await ReplyFollower(self._hub, self._events, self._histories, accepted, send_queue).run()
 
-    async def open(self, session_id: str, outbox: Outbox) -> Subscription:
+    async def open(self, session_id: str, send_queue: SendQueue) -> Subscription:
         """Watch a session, whether it exists yet or not; nothing is shown before ``join``."""
-        feed = await self._live.open_feed(session_id)
+        feed = await self._hub.open_feed(session_id)
         return Subscription(
-            self._live, feed, self._events, self._histories, outbox, self._resume_limit
+            self._hub, feed, self._events, self._histories, send_queue, self._resume_limit
         )

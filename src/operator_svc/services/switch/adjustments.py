@@ -22,7 +22,7 @@ from operator_svc.protocol.records import (
 )
 from operator_svc.services.access import HasMessages, after_id, no_session, session_of
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.config_changes import (
     LeaseLostError,
     Tunable,
@@ -54,7 +54,7 @@ class _Work(NamedTuple):
     applying: bool
 
 
-class SwitchTuning:
+class Adjustments:
     """Only one change is worked on at a time, here and on all pods: what Switch says while it
     is read back must come from that change alone.
 
@@ -67,14 +67,14 @@ class SwitchTuning:
         switch: Tunable,
         store: AdjustmentStore,
         messages: HasMessages,
-        live: Live,
+        hub: SessionHub,
         tasks: TaskOwner,
         pod_id: Callable[[], str],
     ) -> None:
         self._switch = switch
         self._store = store
         self._messages = messages
-        self._live = live
+        self._hub = hub
         self._tasks = tasks
         self._pod_id = pod_id
         self._turn = asyncio.Lock()
@@ -267,7 +267,7 @@ class SwitchTuning:
     def _show(self, written: WrittenAdjustment, event: str) -> None:
         if written.session_id is not None and written.seq is not None and written.ts is not None:
             shown = LiveEvent.make(written.session_id, written.seq, event, written.ts, written.data)
-            self._live.offer(written.session_id, shown)
+            self._hub.offer(written.session_id, shown)
 
 
 def _as_it_is(found: SwitchAdjustment, work: _Work) -> SwitchAdjustment:

@@ -12,7 +12,7 @@ from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
 from operator_svc.peers.switch import ModelsAvailable
 from operator_svc.protocol.records import EngineRanking, EngineView, Recommendation, Unknown
-from operator_svc.services.ttl_cache import TTL, Cached, Fresh
+from operator_svc.services.ttl_cache import TTL, CacheHit, TtlCache
 from operator_svc.stores.switch_feedback import EngineStats, FeedbackStore
 
 ENGINES = 200
@@ -44,21 +44,21 @@ class EngineRankings:
         self._store = store
         self._tasks = tasks
         self._ttl = ttl
-        self._rankings: OrderedDict[int, Cached[EngineRanking]] = OrderedDict()
+        self._rankings: OrderedDict[int, TtlCache[EngineRanking]] = OrderedDict()
 
     def forget(self) -> None:
         """There is new feedback here: whoever asks next is to see it."""
         for ranking in self._rankings.values():
             ranking.forget()
 
-    async def get(self, window: int) -> Fresh[EngineRanking]:
+    async def get(self, window: int) -> CacheHit[EngineRanking]:
         """Engines ranked by the feedback of the last ``window`` seconds, best first.
 
         Raises OperatorError(database_unavailable).
         """
         ranking = self._rankings.get(window)
         if ranking is None:
-            ranking = self._rankings[window] = Cached(
+            ranking = self._rankings[window] = TtlCache(
                 lambda: self._rank(window), self._tasks, ttl=self._ttl
             )
             if len(self._rankings) > WINDOWS:

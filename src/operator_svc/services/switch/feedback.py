@@ -25,7 +25,7 @@ from operator_svc.protocol.records import (
 )
 from operator_svc.services.access import HasMessages, no_session, session_of
 from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import Live
+from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.stores.switch_feedback import Claimed, FeedbackStore
 
@@ -66,14 +66,14 @@ class EngineFeedback:
         switch: TakesFeedback,
         store: FeedbackStore,
         messages: HasMessages,
-        live: Live,
+        hub: SessionHub,
         rankings: EngineRankings,
         pod_id: Callable[[], str],
     ) -> None:
         self._switch = switch
         self._store = store
         self._messages = messages
-        self._live = live
+        self._hub = hub
         self._rankings = rankings
         self._pod_id = pod_id
         self._closing = False
@@ -110,7 +110,7 @@ class EngineFeedback:
             event = LiveEvent.make(
                 written.session_id, written.seq, RECORDED, written.ts, written.data
             )
-            self._live.offer(written.session_id, event)
+            self._hub.offer(written.session_id, event)
         self._rankings.forget()
         return feedback_answer(written)
 

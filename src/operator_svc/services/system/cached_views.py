@@ -10,7 +10,7 @@ from operator_svc.services.system import model_catalog, shub_dashboard
 from operator_svc.services.system.model_catalog import AsksHermes, AsksSwitch
 from operator_svc.services.system.overview import Gateway, HasHealth, Overviews, Pinged
 from operator_svc.services.system.shub_dashboard import AsksShub
-from operator_svc.services.ttl_cache import TTL, Cached
+from operator_svc.services.ttl_cache import TTL, TtlCache
 
 
 class System:
@@ -28,12 +28,12 @@ class System:
         *,
         ttl: float = TTL,
     ) -> None:
-        self.overview: Cached[Overview] = Cached(
+        self.overview: TtlCache[Overview] = TtlCache(
             Overviews(gateway, modules, database).look, tasks, ttl=ttl
         )
-        self.dashboard: Cached[Dashboard] = Cached(
+        self.dashboard: TtlCache[Dashboard] = TtlCache(
             lambda: shub_dashboard.look(shub), tasks, ttl=ttl
         )
-        self.resources: Cached[Resources] = Cached(
+        self.resources: TtlCache[Resources] = TtlCache(
             lambda: model_catalog.look(hermes, switch), tasks, ttl=ttl
         )

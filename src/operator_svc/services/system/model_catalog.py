@@ -11,7 +11,7 @@ from operator_svc.peers.hermes import Available, Catalog
 from operator_svc.peers.hermes import LocalModel as HermesModel
 from operator_svc.peers.switch import ModelsAvailable, Providers
 from operator_svc.protocol.system import CliTool, LocalModel, Resources
-from operator_svc.services.system.source_calls import told
+from operator_svc.services.system.source_calls import call_source
 
 WITHIN = 2.5
 """Seconds for each of the five calls, which are made at once."""
@@ -68,11 +68,11 @@ class _Merged:
 async def look(hermes: AsksHermes, switch: AsksSwitch) -> Resources:
     """What there is now. Nothing but cancellation is raised."""
     available, listed, catalog, models, providers = await asyncio.gather(
-        told(hermes.available(), WITHIN),
-        told(hermes.models(), WITHIN),
-        told(hermes.catalog(), WITHIN),
-        told(switch.models_available(), WITHIN),
-        told(switch.providers(), WITHIN),
+        call_source(hermes.available(), WITHIN),
+        call_source(hermes.models(), WITHIN),
+        call_source(hermes.catalog(), WITHIN),
+        call_source(switch.models_available(), WITHIN),
+        call_source(switch.providers(), WITHIN),
     )
     tools = _Merged(("available", "type", "status", "rate_limit_daily", "updated_at"))
     local = _Merged(("size_mb", "category", "status", "compatibility", "active", "warm"))

@@ -17,7 +17,7 @@ from operator_svc.models import Json
 from operator_svc.peers.gateway import SystemStatus
 from operator_svc.peers.modules import Seen
 from operator_svc.protocol.system import ModuleStatus, ModuleView, Overview
-from operator_svc.services.system.source_calls import Told, told
+from operator_svc.services.system.source_calls import SourceResult, call_source
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,9 @@ class Overviews:
 
     async def _others(self) -> tuple[str, dict[str, ModuleView]]:
         begun = time.monotonic()
-        answer = await told(self._gateway.system_status(within=GATEWAY_WITHIN), GATEWAY_WITHIN)
+        answer = await call_source(
+            self._gateway.system_status(within=GATEWAY_WITHIN), GATEWAY_WITHIN
+        )
         if answer.value is not None:
             found = _as_gateway_says(answer.value)
             if found:
@@ -126,7 +128,9 @@ class Overviews:
 
     async def _ask(self, name: str, module: HasHealth) -> ModuleView:
         begun = time.monotonic()
-        answer: Told[Seen] = await told(module.health(within=MODULE_WITHIN), MODULE_WITHIN)
+        answer: SourceResult[Seen] = await call_source(
+            module.health(within=MODULE_WITHIN), MODULE_WITHIN
+        )
         now = datetime.now(UTC)
         if answer.value is None:
             source = answer.source

@@ -14,7 +14,7 @@ from operator_svc.protocol.system import (
     ShubResources,
     SourceView,
 )
-from operator_svc.services.system.source_calls import told
+from operator_svc.services.system.source_calls import call_source
 
 WITHIN = 2.5
 """Seconds for each of the three calls, which are made at once."""
@@ -37,7 +37,9 @@ class AsksShub(Protocol):
 async def look(shub: AsksShub) -> Dashboard:
     """How Shub is now. Nothing but cancellation is raised."""
     status, ready, projects = await asyncio.gather(
-        told(shub.status(), WITHIN), told(shub.ready(), WITHIN), told(shub.projects(), WITHIN)
+        call_source(shub.status(), WITHIN),
+        call_source(shub.ready(), WITHIN),
+        call_source(shub.projects(), WITHIN),
     )
     sources = {"status": status.source, "ready": ready.source, "projects": projects.source}
     said = status.value

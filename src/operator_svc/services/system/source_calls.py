@@ -20,27 +20,27 @@ _TIMEOUTS = frozenset({ErrorCode.PEER_TIMEOUT, ErrorCode.SWITCH_TIMEOUT})
 _OK = SourceView(status="ok")
 
 
-class Told(NamedTuple, Generic[T]):
+class SourceResult(NamedTuple, Generic[T]):
     """What a source said, None where it failed."""
 
     value: T | None
     source: SourceView
 
 
-async def told(call: Awaitable[T], within: float) -> Told[T]:
+async def call_source(call: Awaitable[T], within: float) -> SourceResult[T]:
     """Await a call to a neighbour, which gives up after ``within`` seconds by itself; one that
     does not is given up a moment later. Only cancellation is raised."""
     try:
         async with asyncio.timeout(within + SPARE):
-            return Told(await call, _OK)
+            return SourceResult(await call, _OK)
     except OperatorError as error:
-        return Told(
+        return SourceResult(
             None,
             SourceView(status=failure_of(error), error=str(error.code), detail=error.detail),
         )
     except TimeoutError:
         detail = f"it did not answer within {within:g} s"
-        return Told(None, SourceView(status="timeout", error="peer_timeout", detail=detail))
+        return SourceResult(None, SourceView(status="timeout", error="peer_timeout", detail=detail))
 
 
 def failure_of(error: OperatorError) -> SourceStatus:

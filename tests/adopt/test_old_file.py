@@ -1,0 +1,171 @@
+"""The old file is never written, whatever state it is in, and what is none is refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from operator_svc.adopt import legacy_file
+from operator_svc.adopt.legacy_file import open_old
+from operator_svc.errors import ConfigurationError
+from operator_svc.models import Message
+from tests.adopt.conftest import OldFile, Target
+
+
+def state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """All files of a folder, with their times."""
+    return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+
+
+def contents(path: Path) -> list[str]:
+    with open_old(path) as old:
+        return [row[0] for b in old.batches("operator_message", ("content", "id")) for row in b]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> OldFile:
+    """An old database in a folder of its own."""
+    (tmp_path / "vx11").mkdir()
+    old = OldFile(tmp_path / "vx11" / "vx11.db")
+    old.session("abc")
+    old.messages("abc", "hello")
+    return old
+
+
+async def test_nothing_is_written(alone: OldFile, target: Target) -> None:
+    before = state(alone.path.parent)
+    await target.adopt(alone, dry_run=True)
+    await target.adopt(alone)
+    assert state(alone.path.parent) == before
+
+
+async def test_what_stands_in_a_write_ahead_log_only_is_read(
+    alone: OldFile, target: Target
+) -> None:
+    writer = sqlite3.connect(alone.path)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("INSERT INTO operator_message (session_id, role, content) VALUES"
+                   " ('abc', 'user', 'in the log')")  # fmt: skip
+    writer.commit()
+    before = state(alone.path.parent)
+    assert "vx11.db-wal" in before
+    await target.adopt(alone)
+    assert state(alone.path.parent) == before
+    writer.close()
+    assert [m.content for m in await target.rows(Message)] == ["hello", "in the log"]
+
+
+def test_a_file_in_wal_mode_without_its_log(alone: OldFile) -> None:
+    alone.run("PRAGMA journal_mode = WAL")
+    before = state(alone.path.parent)
+    assert list(before) == ["vx11.db"]
+    assert contents(alone.path) == ["hello"]
+    assert state(alone.path.parent) == before
+
+
+def test_a_journal_that_a_crash_left_is_rolled_back_in_a_copy(
+    alone: OldFile, tmp_path: Path
+) -> None:
+    writer = sqlite3.connect(alone.path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN")
+    writer.execute("UPDATE operator_message SET content = 'half done'")
+    for _ in range(300):  # more than the cache holds, so the file itself is changed
+        writer.execute("INSERT INTO madre_actions (what) VALUES (hex(randomblob(2000)))")
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name in ("vx11.db", "vx11.db-journal"):
+        (crashed / name).write_bytes((alone.path.parent / name).read_bytes())
+    writer.close()
+    before = state(crashed)
+    assert contents(crashed / "vx11.db") == ["hello"]
+    assert state(crashed) == before
+
+
+def test_a_name_that_is_no_plain_one(alone: OldFile) -> None:
+    odd = alone.path.with_name("a b%20?mode=rwc#c.db")
+    alone.path.rename(odd)
+    assert contents(odd) == ["hello"]
+    assert [path.name for path in odd.parent.iterdir()] == [odd.name]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "no SQLite database"), (b"hello" * 1000, "no SQLite database"),
+     (b"SQLite format 3\0" + b"\xff" * 5000, "")],
+)  # fmt: skip
+def test_what_is_no_database(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "nonsense.db"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        contents(path)
+    assert str(path) in str(caught.value)
+    assert problem in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_somebody_else(tmp_path: Path) -> None:
+    other = OldFile(tmp_path / "other.db", "CREATE TABLE madre_actions (id INTEGER)")
+    with pytest.raises(ConfigurationError, match="none of the tables"):
+        contents(other.path)
+
+
+async def test_the_new_database_is_not_the_old_one(sqlite_url: str) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    with pytest.raises(ConfigurationError, match="of this Operator"):
+        contents(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not there"):
+        contents(tmp_path / "none.db")
+
+
+async def test_a_damaged_file_brings_nothing(alone: OldFile, target: Target) -> None:
+    alone.messages("abc", *("x" * 3000 for _ in range(60)))
+    data = bytearray(alone.path.read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 4096 * 8] = os.urandom(4096 * 8)
+    alone.path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=r"vx11\.db can not be read"):
+        await target.adopt(alone)
+    for table in ("operator_session", "operator_message", "operator_adopted"):
+        assert await target.count(table) == 0
+
+
+def test_a_file_that_is_being_written(alone: OldFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy_file, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(legacy_file, "_BESIDE", ())  # else it is read from a copy
+    writer = sqlite3.connect(alone.path, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ConfigurationError, match="stop VX11 first"):
+        contents(alone.path)
+    writer.close()
+
+
+async def test_a_file_that_was_written_meanwhile_brings_nothing(
+    alone: OldFile, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone.run("PRAGMA journal_mode = WAL")
+    batches = legacy_file.LegacyDatabase.batches
+
+    def changed(self: legacy_file.LegacyDatabase, *args: object) -> object:
+        os.utime(alone.path)
+        return batches(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(legacy_file.LegacyDatabase, "batches", changed)
+    with pytest.raises(ConfigurationError, match="changed while it was read"):
+        await target.adopt(alone)
+    assert await target.count("operator_message") == 0
+
+
+def test_no_copy_is_left(alone: OldFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    alone.path.with_name("vx11.db-wal").touch()
+    assert contents(alone.path) == ["hello"]
+    assert list(temporary.iterdir()) == []

@@ -1,0 +1,152 @@
+"""Chromium dies, hangs and forgets: it is repaired, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from operator_svc.browser_service.bodies import NavigateRequest
+from operator_svc.errors import ErrorCode, OperatorError
+from tests.browser_service.processes import (
+    eventually,
+    family,
+    hanging,
+    open_files,
+    processes,
+)
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(120),
+]
+
+
+@pytest.mark.parametrize("victim", ["chromium", "driver"])
+async def test_a_death_is_repaired_and_the_queue_goes_on(
+    victim: str, service: Any, site: Any
+) -> None:
+    url = hanging(site)
+    seen = len(site.seen)
+    open_pages = [
+        asyncio.create_task(service.visit(NavigateRequest(url=url)))
+        for _ in range(service.slots.taken, 4)
+    ]
+    queued = [
+        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
+        for _ in range(6)
+    ]
+    await eventually(lambda: len(site.seen) >= seen + 4)
+    old = service.keeper.current
+    if victim == "chromium":
+        os.kill(old.pid, signal.SIGKILL)
+    else:
+        mine = family(os.getpid())
+        drivers = [p for p, line in mine.items() if "run-driver" in line]
+        assert len(drivers) == 1
+        os.kill(drivers[0], signal.SIGKILL)
+    for failure in await asyncio.gather(*open_pages, return_exceptions=True):
+        assert isinstance(failure, OperatorError)
+        assert failure.code is ErrorCode.BROWSER_UNAVAILABLE
+        assert failure.retry_after == 1
+        assert "Chromium died under the page" in failure.detail
+        assert failure.extra == {"cause": "died"}
+    answers = await asyncio.gather(*queued)
+    assert [answer.text for answer in answers] == ["queued"] * 6
+    assert service.keeper.current is not old
+    await eventually(lambda: old.pid not in processes())
+
+
+async def test_an_idle_death_is_repaired_before_the_next_page(service: Any, site: Any) -> None:
+    old = service.keeper.current
+    os.kill(old.pid, signal.SIGKILL)
+    await eventually(lambda: old.died.is_set())
+    answer = await service.visit(NavigateRequest(url=site.page("<p>next")))
+    assert answer.text == "next"
+    drivers = [p for p, line in family(os.getpid()).items() if "run-driver" in line]
+    os.kill(drivers[0], signal.SIGKILL)
+    answer = await service.visit(NavigateRequest(url=site.page("<p>again")))
+    assert answer.text == "again"
+
+
+async def test_a_chromium_that_hangs_is_replaced(
+    service: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from operator_svc.browser_service import tab
+
+    monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
+    old = service.keeper.current
+    os.kill(old.pid, signal.SIGSTOP)
+    tasks = [
+        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
+    ]
+    await eventually(old.died.is_set)
+    monkeypatch.undo()
+    answers = await asyncio.gather(*tasks)
+    assert [answer.text for answer in answers] == ["x"] * 6
+    assert service.keeper.current is not old
+    await eventually(lambda: old.pid not in processes())
+
+
+@pytest.mark.timeout(400)
+async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
+    """All kinds of pages; no process, file, context, proxy or task is left of them."""
+    kinds = [
+        NavigateRequest(url=site.page("<p>x")),
+        NavigateRequest(url=site.page("<p>x<iframe srcdoc='y'></iframe>"), script="1"),
+        NavigateRequest(url="http://10.0.0.1/"),
+        NavigateRequest(url=hanging(site), timeout_ms=50),
+        NavigateRequest(url=site.page("<script>new Worker('data:,1')</script>")),
+        NavigateRequest(url="file:///etc/passwd"),
+        NavigateRequest(url="http://nowhere.test/"),
+        NavigateRequest(url=site.page("<p>x<script>while (1) {}</script>"), timeout_ms=50),
+    ]
+
+    async def visit(count: int) -> None:
+        requests = [kinds[number % len(kinds)] for number in range(count)]
+        for start in range(0, count, 8):
+            await asyncio.gather(*(service.visit(r) for r in requests[start : start + 8]))
+
+    def left() -> tuple[dict[int, int], int, int]:
+        """Open files of each process but the renderers; renderers; tasks."""
+        members = family(os.getpid())
+        pages = [pid for pid, line in members.items() if "--type=renderer" in line]
+        files = {pid: open_files([pid]) for pid in members if pid not in pages}
+        return files, len(pages), len(asyncio.all_tasks())
+
+    def more(now: tuple[dict[int, int], int, int]) -> list[str]:
+        """What there is more of than before. Chromium starts a service or two of its own in
+        time, with some files; a leak would be one for each page, or for each page of a kind."""
+        files = sum(now[0][pid] - before[0][pid] for pid in now[0].keys() & before[0].keys())
+        return [
+            f"{name}: {many} more"
+            for name, many, allowed in (
+                ("processes", len(now[0]) - len(before[0]), 3),
+                ("open files", files, 12),
+                ("renderers", now[1] - before[1], 0),
+                ("tasks", now[2] - before[2], 0),
+            )
+            if many > allowed
+        ]
+
+    from operator_svc.browser_service import visit_steps
+
+    visit_steps.GRACE, kept = 0.3, visit_steps.GRACE
+    try:
+        await visit(24)
+        await asyncio.sleep(3)
+        before = left()
+        await visit(200)
+    finally:
+        visit_steps.GRACE = kept
+    assert service.keeper.current.browser.contexts == []
+    assert service._gate.own_ports == set()
+    # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
+    for _ in range(150):
+        if not more(left()):
+            break
+        await asyncio.sleep(0.2)
+    assert more(left()) == []

@@ -1,0 +1,395 @@
+"""No page gets to where it may not: every trick is tried with the real browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+from operator_svc.browser_service.chromium import find_executable
+from operator_svc.settings import BrowserSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def browser_settings() -> BrowserSettings:
+    return BrowserSettings(token="the-token", allow="pages.test, pages.localhost, 127.0.0.2")
+
+
+@pytest.fixture(autouse=True)
+def _canary_is_safe(canary: Any) -> Any:
+    canary.visits.clear()
+    yield
+    assert canary.visits == [], "the canary was reached"
+
+
+ADDRESSES = [
+    "127.0.0.1",
+    "127.0.0.1.",
+    "127.1",
+    "127.0.1",
+    "127.255.255.254",
+    "2130706433",
+    "0x7f000001",
+    "0x7F.1",
+    "0177.0.0.1",
+    "017700000001",
+    "0x7f.0.0.0x1",
+    "127.0.0.0x1",
+    "%31%32%37.0.0.1",
+    "１２７.0.0.1",
+    "127。0。0。1",
+    "0",
+    "0.0.0.0",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "foo.localhost",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "user:password@127.0.0.1",
+    "pages.test@127.0.0.1",
+    "pages.test:80@127.0.0.1",
+    "loopback.test",
+    "loopback.test.",
+    "mixed.test",
+]
+
+
+@pytest.mark.parametrize("host", ADDRESSES)
+async def test_every_way_to_write_loopback_is_blocked(
+    host: str, navigate: Any, canary: Any, names: Any
+) -> None:
+    names["loopback.test"] = [["127.0.0.1"]]
+    names["mixed.test"] = [["93.184.215.14", "127.0.0.1"]]
+    answers = await asyncio.gather(
+        navigate(f"http://{host}:{canary.port}/"), navigate(f"https://{host}:{canary.port}/")
+    )
+    for answer in answers:
+        assert answer["status"] == "blocked"
+        assert "refused" in answer["error"]
+        assert answer["text"] == ""
+        assert answer["screenshot"] is None
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("10.0.0.1", "private"),
+        ("172.16.0.1", "private"),
+        ("172.31.255.255", "private"),
+        ("192.168.1.1", "private"),
+        ("100.64.0.1", "carrier"),
+        ("169.254.1.1", "link-local"),
+        ("169.254.169.254", "metadata"),
+        ("2852039166", "metadata"),
+        ("[::ffff:169.254.169.254]", "metadata"),
+        ("[fd00:ec2::254]", "metadata"),
+        ("metadata.test", "metadata"),
+        ("192.0.0.1", "reserved"),
+        ("198.18.0.1", "benchmarks"),
+        ("224.0.0.1", "multicast"),
+        ("240.0.0.1", "reserved"),
+        ("255.255.255.255", "reserved"),
+        ("[fc00::1]", "unique local"),
+        ("[fe80::1]", "link-local"),
+        ("[ff02::1]", "multicast"),
+        ("[64:ff9b::a00:1]", "NAT64"),
+        ("[2002:a00:1::]", "6to4"),
+        ("[::ffff:10.0.0.1]", "IPv4-mapped"),
+        ("[::10.0.0.1]", "IPv4-compatible"),
+        ("[2001::1]", "Teredo"),
+        ("[4000::1]", "not globally routable"),
+    ],
+)
+async def test_other_networks_are_blocked_with_their_reason(
+    host: str, reason: str, navigate: Any, names: Any
+) -> None:
+    names["metadata.test"] = [["169.254.169.254"]]
+    answer = await navigate(f"http://{host}/")
+    assert answer["status"] == "blocked"
+    assert reason in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://pages.test/",
+        "chrome://version/",
+        "data:text/html,hello",
+        "javascript:alert(1)",
+        "view-source:http://pages.test/",
+        "about:blank",
+        "ws://pages.test/",
+        "blob:http://pages.test/1",
+        "localhost:80",
+    ],
+)
+async def test_other_schemes_are_blocked(url: str, navigate: Any) -> None:
+    answer = await navigate(url)
+    assert answer["status"] == "blocked"
+    assert "not opened" in answer["error"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_blocked(status: int, navigate: Any, site: Any, canary: Any) -> None:
+    targets = [f"{scheme}://127.0.0.1:{canary.port}/" for scheme in ("http", "https")]
+    answers = await asyncio.gather(
+        *(navigate(site.redirect(site.redirect(to, status), status)) for to in targets)
+    )
+    assert [answer["status"] for answer in answers] == ["blocked", "blocked"]
+    assert [answer["final_url"] for answer in answers] == targets
+
+
+async def test_what_is_allowed_opens(navigate: Any, site: Any) -> None:
+    answer = await navigate(site.page("<title>welcome</title>"))
+    assert (answer["status"], answer["title"]) == ("ok", "welcome")
+
+
+async def test_a_canary_can_be_reached_at_all(navigate: Any, decoy: Any) -> None:
+    """Else all the other tests would show nothing: by the allowed name, it answers."""
+    answer = await navigate(f"http://pages.test:{decoy.port}/")
+    assert (answer["status"], answer["text"]) == ("ok", "the canary's secret")
+    assert "tcp" in decoy.visits
+
+
+INSIDE = {
+    "fetch": "fetch('{url}', {{mode: 'no-cors'}}).then(() => 'reached', () => 'failed')",
+    "fetch with cors": "fetch('{url}').then(r => r.text(), () => 'failed')",
+    "https": "fetch('{url}'.replace('http:', 'https:')).then(r => 'reached', () => 'failed')",
+    "redirect": "fetch('{redirect}').then(r => r.text(), () => 'failed')",
+    "xhr": "new Promise(done => {{ const x = new XMLHttpRequest(); x.open('GET', '{url}');"
+    " x.onload = () => done('reached'); x.onerror = () => done('failed'); x.send(); }})",
+    "websocket": "new Promise(done => {{ const s = new WebSocket('{url}'.replace('http', 'ws'));"
+    " s.onopen = () => done('reached'); s.onerror = () => done('failed'); }})",
+    "secure websocket": "new Promise(done => {{"
+    " const s = new WebSocket('{url}'.replace('http', 'wss'));"
+    " s.onopen = () => done('reached'); s.onerror = () => done('failed'); }})",
+    "events": "new Promise(done => {{ const s = new EventSource('{url}');"
+    " s.onopen = () => done('reached'); s.onerror = () => done('failed'); }})",
+    "image": "new Promise(done => {{ const i = new Image(); i.onload = () => done('reached');"
+    " i.onerror = () => done('failed'); i.src = '{url}'; }})",
+    "script": "new Promise(done => {{ const s = document.createElement('script');"
+    " s.onload = () => done('reached'); s.onerror = () => done('failed'); s.src = '{url}';"
+    " document.body.append(s); }})",
+    "style": "new Promise(done => {{ const s = document.createElement('link');"
+    " s.rel = 'stylesheet'; s.onload = () => done('reached'); s.onerror = () => done('failed');"
+    " s.href = '{url}'; document.head.append(s); }})",
+    "module": "import('{url}').then(() => 'reached', () => 'failed')",
+    "video": "new Promise(done => {{ const v = document.createElement('video');"
+    " v.onloadeddata = () => done('reached'); v.onerror = () => done('failed');"
+    " v.src = '{url}'; }})",
+    "beacon": "(navigator.sendBeacon('{url}', 'x'),"
+    " new Promise(d => setTimeout(d, 400, 'failed')))",
+    "preconnect": "(() => {{ for (const rel of ['preconnect', 'dns-prefetch', 'prefetch',"
+    " 'preload', 'prerender', 'manifest', 'icon']) {{ const l = document.createElement('link');"
+    " l.rel = rel; l.as = 'fetch'; l.href = '{url}'; document.head.append(l); }}"
+    " return new Promise(d => setTimeout(d, 500, 'failed')); }})()",
+    "speculation": "(() => {{ const s = document.createElement('script');"
+    " s.type = 'speculationrules'; s.textContent = JSON.stringify({{prerender: [{{source: 'list',"
+    " urls: ['{url}'], eagerness: 'immediate'}}], prefetch: [{{source: 'list', urls: ['{url}'],"
+    " eagerness: 'immediate'}}]}}); document.head.append(s);"
+    " return new Promise(d => setTimeout(d, 500, 'failed')); }})()",
+    "object": "new Promise(done => {{ const o = document.createElement('object');"
+    " o.data = '{url}'; o.onload = () => done('reached'); o.onerror = () => done('failed');"
+    " document.body.append(o); }})",
+    "worker": "new Promise(done => {{ const code = `fetch('{url}').then(() =>"
+    " postMessage('reached'), () => postMessage('failed'))`;"
+    " const w = new Worker(URL.createObjectURL(new Blob([code])));"
+    " w.onmessage = e => done(e.data); w.onerror = () => done('failed'); }})",
+    "keepalive": "fetch('{url}', {{method: 'POST', body: 'x', keepalive: true}})"
+    ".then(() => 'reached', () => 'failed')",
+    "frame": "new Promise(done => {{ const f = document.createElement('iframe');"
+    " f.onload = () => setTimeout(done, 100, 'failed'); f.src = '{url}';"
+    " document.body.append(f); }})",
+    "frame that moves": "new Promise(done => {{ const f = document.createElement('iframe');"
+    " f.onload = () => setTimeout(done, 200, 'failed'); f.src = '{redirect}';"
+    " document.body.append(f); }})",
+    "data frame": "new Promise(done => {{ const f = document.createElement('iframe');"
+    " f.onload = () => setTimeout(done, 300, 'failed');"
+    " f.src = 'data:text/html,<img src={url}>'; document.body.append(f); }})",
+    "form": "new Promise(done => {{ const f = document.createElement('iframe'); f.name = 'f';"
+    " document.body.append(f); const o = document.createElement('form'); o.method = 'POST';"
+    " o.action = '{url}'; o.target = 'f'; document.body.append(o); o.submit();"
+    " setTimeout(done, 400, 'failed'); }})",
+    "webtransport": "(async () => {{ try {{ const t = new WebTransport("
+    "'{url}'.replace('http:', 'https:')); await t.ready; return 'reached'; }}"
+    " catch (e) {{ return e.name === 'WebTransportError' ? 'failed' : String(e); }} }})()",
+}
+
+
+def safe(url: str) -> str:
+    """The same page under a name that Chromium trusts like https: more of it works there."""
+    return url.replace("pages.test", "pages.localhost")
+
+
+@pytest.mark.parametrize("way", INSIDE)
+async def test_a_page_gets_no_further_than_its_lane(
+    way: str, navigate: Any, site: Any, canary: Any
+) -> None:
+    target = f"http://127.0.0.1:{canary.port}/"
+    script = INSIDE[way].format(url=target, redirect=site.redirect(target))
+    answer = await navigate(safe(site.page("<p>page")), script=script, timeout_ms=15000)
+    assert (answer["status"], answer["error"]) == ("ok", None)
+    assert answer["script_result"] == "failed"
+    assert answer["text"].startswith("page")
+
+
+WEBRTC = """
+(async () => {{
+  const found = [];
+  const peer = new RTCPeerConnection({{iceServers: [
+    {{urls: 'stun:127.0.0.1:{port}'}},
+    {{urls: 'turn:127.0.0.1:{port}?transport=udp', username: 'u', credential: 'c'}},
+    {{urls: 'turn:127.0.0.1:{port}?transport=tcp', username: 'u', credential: 'c'}},
+    {{urls: 'turns:127.0.0.1:{port}?transport=tcp', username: 'u', credential: 'c'}},
+    {{urls: 'stun:localhost:{port}'}},
+  ]}});
+  peer.onicecandidate = e => e.candidate && found.push(e.candidate.candidate);
+  peer.createDataChannel('x');
+  await peer.setLocalDescription(await peer.createOffer());
+  const other = new RTCPeerConnection();
+  await other.setRemoteDescription(peer.localDescription);
+  await other.setLocalDescription(await other.createAnswer());
+  await peer.setRemoteDescription(other.localDescription);
+  for (const kind of ['udp', 'tcp']) {{
+    const line = `candidate:1 1 ${{kind}} 2122260223 127.0.0.1 {port} typ host`
+      + (kind === 'tcp' ? ' tcptype passive' : '') + ' generation 0';
+    await peer.addIceCandidate({{candidate: line, sdpMid: '0', sdpMLineIndex: 0}}).catch(() => 0);
+  }}
+  await new Promise(done => setTimeout(done, {wait}));
+  return found;
+}})()
+"""
+
+
+async def test_webrtc_gets_nowhere(navigate: Any, site: Any, canary: Any) -> None:
+    script = WEBRTC.format(port=canary.port, wait=2500)
+    answer = await navigate(safe(site.page("<p>page")), script=script)
+    assert (answer["status"], answer["error"]) == ("ok", None)
+    assert answer["script_result"] == [], "no way was offered, and no address of ours told"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bare_page(site: Any) -> AsyncIterator[Any]:
+    """A page of a Chromium without our flags and proxies, on the site's address."""
+    async with async_playwright() as driver:
+        chromium = await driver.chromium.launch(executable_path=find_executable(BrowserSettings()))
+        page = await chromium.new_page()
+        yield page
+        await chromium.close()
+
+
+async def test_without_our_flags_webrtc_reaches_a_canary(
+    bare_page: Any, site: Any, decoy: Any
+) -> None:
+    """What makes the test above worth something."""
+    await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
+    await bare_page.evaluate(WEBRTC.format(port=decoy.port, wait=500))
+    async with asyncio.timeout(30):
+        while not {"udp", "tcp"} <= set(decoy.visits):
+            await asyncio.sleep(0.05)
+
+
+async def test_without_our_flags_webtransport_reaches_a_canary(
+    bare_page: Any, site: Any, decoy: Any
+) -> None:
+    await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
+    way = INSIDE["webtransport"].format(url=f"http://127.0.0.1:{decoy.port}/")
+    task = asyncio.ensure_future(bare_page.evaluate(way))
+    async with asyncio.timeout(30):
+        while "udp" not in decoy.visits:
+            await asyncio.sleep(0.05)
+    task.cancel()
+
+
+async def test_a_service_worker_gets_no_further(navigate: Any, site: Any, canary: Any) -> None:
+    target = f"http://127.0.0.1:{canary.port}/"
+    code = (
+        "self.oninstall = () => self.skipWaiting();"
+        "self.onactivate = e => e.waitUntil(self.clients.claim());"
+        f"self.onmessage = e => fetch('{target}').then("
+        "() => e.source.postMessage('reached'), () => e.source.postMessage('failed'));"
+    )
+    site.page(code, "text/javascript", path="/sw.js")
+    url = safe(site.page("<p>page"))
+    script = (
+        "new Promise(async done => { try {"
+        " navigator.serviceWorker.onmessage = e => done(e.data);"
+        " await navigator.serviceWorker.register('/sw.js');"
+        " (await navigator.serviceWorker.ready).active.postMessage('go');"
+        "} catch (e) { done(String(e)) } })"
+    )
+    answer = await navigate(url, script=script)
+    assert (answer["status"], answer["error"], answer["script_result"]) == ("ok", None, "failed")
+
+
+async def test_a_name_that_changes_its_address_gains_nothing(
+    navigate: Any, canary: Any, names: Any, site: Any
+) -> None:
+    """The first answer is judged and connected to; a second one is never asked for."""
+    names["flip.test"] = [["127.0.0.2"], ["127.0.0.1"]]
+    names.asked.clear()
+    script = (
+        f"fetch('http://flip.test:{canary.port}/').then(r => r.text(), () => 'failed')"
+        f".then(() => fetch('http://flip.test:{canary.port}/').then(r => r.text(), () => 'failed'))"
+    )
+    answer = await navigate(site.page("<p>page"), script=script)
+    assert answer["script_result"] == "failed"
+    assert names.asked.count("flip.test") == 1
+
+
+async def test_a_later_navigation_is_refused_and_told(
+    navigate: Any, site: Any, canary: Any
+) -> None:
+    for scheme in ("http", "https"):
+        target = f"{scheme}://127.0.0.1:{canary.port}/"
+        answer = await navigate(
+            site.page(f"<title>t</title><p>stays<script>location = '{target}'</script>")
+        )
+        assert (answer["status"], answer["title"], answer["text"]) == ("ok", "t", "stays")
+        assert answer["http_status"] == 200
+        assert any(line.startswith(f"refused: {target}") for line in answer["console"])
+
+
+async def test_a_refused_part_of_a_page_stands_in_the_console(
+    navigate: Any, site: Any, canary: Any
+) -> None:
+    answer = await navigate(site.page(f"<p>page<img src='http://127.0.0.1:{canary.port}/i.png'>"))
+    assert answer["status"] == "ok"
+    line = f"refused: 127.0.0.1:{canary.port} (the address 127.0.0.1 is refused: loopback)"
+    assert line in answer["console"]
+
+
+async def test_metadata_stays_refused_where_all_is_allowed(site: Any, names: Any) -> None:
+    from operator_svc.browser_service.addresses import AllowList
+    from operator_svc.browser_service.egress_policy import EgressPolicy, UnreachableError
+
+    names["metadata.test"] = [["169.254.169.254"]]
+    gate = EgressPolicy(AllowList.parse("0.0.0.0/0, ::/0, metadata.test"), names)
+    assert [str(a) for a in await gate.addresses("10.1.2.3")] == ["10.1.2.3"]
+    for host in ("169.254.169.254", "metadata.test", "[fd00:ec2::254]", "[::ffff:a9fe:a9fe]"):
+        with pytest.raises(UnreachableError, match="metadata") as caught:
+            await gate.addresses(host)
+        assert caught.value.blocked
+
+
+async def test_a_local_file_is_not_shown(navigate: Any, site: Any) -> None:
+    answer = await navigate(
+        site.page("<p>page<iframe src='file:///etc/passwd'></iframe>"),
+        script="fetch('file:///etc/passwd').then(r => r.text(), () => 'failed')",
+    )
+    assert answer["script_result"] == "failed"
+    assert "root:" not in answer["text"]

@@ -1,0 +1,235 @@
+"""``operator-svc``: what its commands print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.project.process import Process, get, python_path
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "operator_svc"]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    return {"PATH": python_path(), "PYTHONPATH": str(ROOT / "src")} | settings
+
+
+def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def test_help_is_quick_to_import(tmp_path: Path) -> None:
+    heavy = "{'aiohttp', 'asyncpg', 'msgspec', 'playwright', 'yoyo'} & set(sys.modules)"
+    code = (
+        "import sys; from operator_svc.cli import main\n"
+        f"try: main(['--help'])\nfinally: print('heavy:', {heavy} or 'none')"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    ).stdout
+    assert "heavy: none" in shown
+    for name in ("serve", "dev", "devpeers", "migrate", "check-config"):
+        assert re.search(rf"^  {name} ", shown, re.MULTILINE)
+
+
+def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "check-config",
+        VX11_GATEWAY_TOKEN="hush-hush",
+        OPERATOR_PORT="9000",
+        OPERATOR_DATABASE_URL="postgresql://operator:hush-hush@db/operator",
+        OPERATOR_PROT="1",
+    )
+    assert done.returncode == 0
+    assert "hush-hush" not in done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "OPERATOR_PORT=9000" in lines
+    assert "OPERATOR_TOKEN=***" in lines
+    assert "OPERATOR_DATABASE_URL=postgresql://operator:***@db/operator" in lines
+    assert "BROWSER_PORT=8012" in lines
+    assert "OPERATOR_PROT" in done.stderr
+    assert "OPERATOR_PORT" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_the_file_of_tokens_is_checked_without_showing_it(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "tokens.jsonl"
+    file.write_text('{"name": "ci", "token": "hush-hush", "role": "king"}\nhush-hush\n')
+    done = run(tmp_path, command, OPERATOR_TOKEN="t", OPERATOR_TOKENS_FILE=str(file))
+    assert done.returncode == 2
+    assert "hush-hush" not in done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert [f"line {number}" in line for number, line in enumerate(lines, 1)] == [True, True]
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve", "dev"])
+def test_each_wrong_value_is_one_line_and_nothing_starts(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command, OPERATOR_TOKEN="t", OPERATOR_PORT="70000", OPERATOR_TICK="often")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert "OPERATOR_PORT" in lines[0]
+    assert "70000" in lines[0]
+    assert "OPERATOR_TICK" in lines[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_wants_a_token_or_to_be_told_that_there_is_none(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve")
+    assert done.returncode == 2
+    assert "OPERATOR_AUTH=off" in done.stderr
+    with Process(
+        [*COMMAND, "serve"], environment(OPERATOR_AUTH="off", OPERATOR_PORT="0"), tmp_path
+    ) as process:
+        assert get(f"{process.ready()}/operator/sessions")[0] == 200
+        assert process.end() == 0
+
+
+def test_serve_says_what_is_wrong_with_the_database(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", OPERATOR_TOKEN="t", OPERATOR_DATABASE_URL="mysql://x/y")
+    assert done.returncode == 2
+    assert "OPERATOR_DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    env = environment(OPERATOR_TOKEN="t", OPERATOR_PORT="0")
+    with Process([*COMMAND, "serve"], env, tmp_path) as process:
+        port = process.ready().rpartition(":")[2]
+        other = tmp_path / "other"
+        other.mkdir()
+        done = run(other, "serve", OPERATOR_TOKEN="t", OPERATOR_PORT=port)
+        assert done.returncode != 0
+        assert port in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_second_process_on_the_file_is_refused(tmp_path: Path) -> None:
+    env = environment(OPERATOR_TOKEN="t", OPERATOR_PORT="0")
+    with Process([*COMMAND, "serve"], env, tmp_path) as process:
+        process.ready()
+        done = run(tmp_path, "serve", OPERATOR_TOKEN="t", OPERATOR_PORT="0")
+        assert done.returncode == 2
+        assert "operator.db" in done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_migrate_goes_forward_and_back_and_needs_no_token(tmp_path: Path) -> None:
+    names = sorted(
+        path.stem
+        for path in (ROOT / "migrations" / "sqlite").glob("*.sql")
+        if not path.name.endswith(".rollback.sql")
+    )
+    assert run(tmp_path, "migrate").stdout.split() == [w for n in names for w in ("applied", n)]
+    assert "nothing to do" in run(tmp_path, "migrate").stdout
+    back = run(tmp_path, "migrate", "--rollback", "1")
+    assert back.stdout.split() == ["rolled", "back", names[-1]]
+    assert run(tmp_path, "migrate").stdout.split() == ["applied", names[-1]]
+    assert run(tmp_path, "migrate", "--rollback", "0").returncode == 2
+
+
+def test_migrate_tells_an_absent_database_from_a_wrong_setting(tmp_path: Path) -> None:
+    absent = run(tmp_path, "migrate", OPERATOR_DATABASE_URL="postgresql://x@127.0.0.1:1/y")
+    assert absent.returncode == 75
+    assert len(absent.stderr.splitlines()) == 1, absent.stderr
+    wrong = run(tmp_path, "migrate", OPERATOR_DATABASE_URL="nonsense")
+    assert wrong.returncode == 2
+
+
+def test_devpeers_tell_where_they_are_and_end_on_ctrl_c(tmp_path: Path) -> None:
+    ports = [f"--{name}-port=0" for name in ("switch", "hermes", "shub", "tentaculo-link")]
+    with Process([*COMMAND, "devpeers", *ports], environment(), tmp_path) as process:
+        url = process.line("SWITCH_URL=").strip().partition("=")[2]
+        process.line("TENTACULO_LINK_URL=")
+        status, body = get(f"{url}/health")
+        assert status == 200
+        assert json.loads(body)["module"] == "switch"
+        assert process.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGTERM])
+def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: int) -> None:
+    env = environment(OPERATOR_PORT="0", BROWSER_PORT="0", OPERATOR_LOG_FORMAT="json")
+    # Found in the process table afterwards, in whatever it started.
+    env["TEST_MARK"] = mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    with Process([*COMMAND, "dev"], env, tmp_path) as process:
+        url = process.line("Operator listens on").split()[-1]
+        token = process.line("token:").split()[-1]
+        assert len(token) > 20
+        process.line("SWITCH_URL is a stand-in")
+        curl = process.line("curl ").strip()
+        assert token in curl
+        assert get(f"{url}/operator/sessions")[0] == 401
+        said = subprocess.run(
+            ["sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        assert "stand-in" in json.loads(said)["response"]
+        browser = next(line for line in process.output if "the browser service runs at" in line)
+        until = time.monotonic() + 30
+        while not _answers(f"{browser.split()[-1]}/health"):
+            assert time.monotonic() < until, process.output
+            time.sleep(0.1)
+        assert process.end(last) == 0, process.output
+        assert _with_mark(mark) == []
+    assert (tmp_path / "data" / "operator.db").exists()
+
+
+def test_dev_uses_a_neighbour_that_is_set(tmp_path: Path) -> None:
+    env = environment(
+        OPERATOR_PORT="0",
+        BROWSER_URL="",
+        OPERATOR_LOG_FORMAT="json",
+        OPERATOR_AUTH="off",
+        SWITCH_URL="http://127.0.0.1:1",
+    )
+    with Process([*COMMAND, "dev"], env, tmp_path) as process:
+        process.line("HERMES_URL is a stand-in")
+        curl = process.line("curl ").strip()
+        assert not any("SWITCH_URL" in line for line in process.output)
+        said = subprocess.run(
+            ["sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        assert json.loads(said)["error"] == "switch_unavailable"
+        assert process.end() == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        return get(url)[0] == 200
+    except OSError:
+        return False
+
+
+def _with_mark(mark: str) -> list[str]:
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in environ.read_text(errors="replace"):
+                found.append((environ.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found

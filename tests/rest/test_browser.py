@@ -1,0 +1,380 @@
+"""Browser tasks over HTTP: every call, header and failure. The browser service is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import prometheus_client
+import pytest
+
+from tests.fakes.browsing import PNG, Browsing, browsing_at
+from tests.fakes.browsing import TOKEN as BROWSER_TOKEN
+from tests.fakes.raw import dead_address
+from tests.rest.rest_service import TOKEN, running
+
+PATH = "/operator/browser/task"
+PAGE = "https://example.org/"
+
+
+@pytest.fixture
+async def browsing() -> AsyncIterator[Browsing]:
+    """A browser service that opens nothing."""
+    async with browsing_at() as made:
+        yield made
+
+
+@pytest.fixture
+async def service(start: Any, browsing: Browsing) -> Any:
+    """Operator beside that browser service."""
+    return await start(browser_url=browsing.url, browser_token=BROWSER_TOKEN)
+
+
+async def add(service: Any, url: str = PAGE, **fields: Any) -> dict[str, Any]:
+    response = await service.post(PATH, {"url": url, **fields})
+    assert response.status in (200, 202), await response.text()
+    body: dict[str, Any] = await response.json()
+    return body
+
+
+async def until_running(service: Any, task_id: str) -> None:
+    async with asyncio.timeout(10):
+        while (await (await service.get(f"{PATH}/{task_id}")).json())["status"] != "running":
+            await asyncio.sleep(0.01)
+
+
+async def test_a_task_that_ends_in_time(service: Any, browsing: Browsing) -> None:
+    response = await service.post(
+        PATH,
+        {
+            "url": f"  {PAGE}\n",
+            "session_id": "s1",
+            "timeout_ms": 900,
+            "wait_until": "commit",
+            "full_page": True,
+            "viewport": {"width": 400},
+            "script": "1 + 1",
+            "text_limit": 5,
+            "unknown": "ignored",
+        },
+    )
+    assert response.status == 200
+    assert "Location" not in response.headers
+    task = await response.json()
+    assert browsing.asked == [
+        {
+            "url": PAGE,
+            "timeout_ms": 900,
+            "wait_until": "commit",
+            "full_page": True,
+            "viewport": {"width": 400, "height": 720},
+            "script": "1 + 1",
+            "text_limit": 5,
+        }
+    ]
+    path = f"{PATH}/{task['task_id']}/screenshot"
+    result = task["result"]
+    assert result == {
+        "status": "ok",
+        "url": PAGE,
+        "title": "A page",
+        "text_snippet": ("words " * 1000)[:500],
+        "screenshot_path": path,
+        "error": None,
+        "timestamp": task["completed_at"],
+        "duration_ms": 7,
+        "final_url": PAGE + "#end",
+        "http_status": 200,
+        "text": "words " * 1000,
+        "links": [],
+        "console": [],
+        "script_result": 2,
+    }
+    assert {name: task[name] for name in ("status", "url", "session_id")} == {
+        "status": "completed",
+        "url": PAGE,
+        "session_id": "s1",
+    }
+    assert task["screenshot_path"] == path
+    assert task["text_snippet"] == result["text_snippet"]
+    assert task["error_message"] is None
+    assert task["created_at"] <= task["started_at"] <= task["completed_at"]
+    again = await service.get(f"{PATH}/{task['task_id']}")
+    assert (again.status, await again.json()) == (200, task)
+    history = await (await service.get("/operator/session/s1")).json()
+    assert (history["user_id"], history["messages"]) == ("local", [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "prefer", "applied"),
+    [
+        ({"wait": 0}, None, None),
+        ({"wait": 0.05}, None, None),
+        ({}, "respond-async", "respond-async"),
+        ({"wait": 60}, "respond-async", "respond-async"),
+        ({"wait": 60}, "wait=0", "wait=0"),
+        ({"wait": 0}, "handling=lenient", None),
+    ],
+)
+async def test_a_task_that_takes_longer(
+    service: Any, browsing: Browsing, fields: dict[str, Any], prefer: str | None, applied: str
+) -> None:
+    headers = {"Prefer": prefer} if prefer else {}
+    begun = time.monotonic()
+    body = {"url": "https://hold.test/", "session_id": "s1", **fields}
+    response = await service.post(PATH, body, headers=headers)
+    assert time.monotonic() - begun < 5
+    assert response.status == 202
+    assert response.headers.get("Preference-Applied") == applied
+    task = await response.json()
+    assert response.headers["Location"] == f"{PATH}/{task['task_id']}"
+    assert task["status"] in ("pending", "running")
+    assert (task["result"], task["screenshot_path"], task["completed_at"]) == (None, None, None)
+    missing = await service.get(response.headers["Location"] + "/screenshot")
+    assert (missing.status, (await missing.json())["error"]) == (404, "task_not_found")
+    browsing.hold.set()
+    ended = await add(service, PAGE, session_id="s1")
+    assert ended["status"] == "completed"
+
+
+async def test_old_clients_read_what_they_know(service: Any) -> None:
+    """The published UI posts ``url`` and ``session_id``, and reads the flat fields."""
+    response = await service.post(f"{PATH}?session_id=ui-1", {"url": PAGE})
+    task = await (await service.get(f"{PATH}/{(await response.json())['task_id']}")).json()
+    for name in ("screenshot_path", "text_snippet", "error_message", "created_at", "completed_at"):
+        assert name in task
+    assert task["session_id"] == "ui-1"
+
+
+async def test_a_blocked_page_is_an_answer_and_no_failure(service: Any) -> None:
+    task = await add(service, "https://blocked.test/", session_id="s1")
+    assert (task["status"], task["result"]["status"]) == ("blocked", "blocked")
+    assert task["error_message"] == task["result"]["error"] == "it is private"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "url"),
+        ({"url": ""}, "url"),
+        ({"url": "example.org"}, "url"),
+        ({"url": "http://"}, "url"),
+        ({"url": "http://a b/"}, "url"),
+        ({"url": "http://x/" + "x" * 8192}, "url"),
+        ({"url": 7}, "url"),
+        ({"url": PAGE, "session_id": "no spaces"}, "session_id"),
+        ({"url": PAGE, "user_id": ""}, "user_id"),
+        ({"url": PAGE, "wait": -1}, "wait"),
+        ({"url": PAGE, "wait": 121}, "wait"),
+        ({"url": PAGE, "wait": "long"}, "wait"),
+        ({"url": PAGE, "timeout_ms": 120_001}, "timeout_ms"),
+        ({"url": PAGE, "wait_until": "never"}, "wait_until"),
+        ({"url": PAGE, "full_page": "yes"}, "full_page"),
+        ({"url": PAGE, "viewport": {"width": 1}}, "viewport.width"),
+        ({"url": PAGE, "script": "x" * 65_537}, "script"),
+        ({"url": PAGE, "script": "a\0b"}, "script"),
+        ({"url": PAGE, "text_limit": 200_001}, "text_limit"),
+    ],
+)
+async def test_wrong_bodies(service: Any, body: dict[str, Any], field: str) -> None:
+    response = await service.post(PATH, body)
+    assert response.status == 422
+    problem = await response.json()
+    assert problem["error"] == "validation_error"
+    assert [fault["field"] for fault in problem["errors"]] == [field]
+    listed = await (await service.get("/operator/browser/tasks")).json()
+    assert listed == {"tasks": [], "next_cursor": None}
+
+
+async def picture(service: Any, path: str, **headers: str) -> tuple[int, bytes, Any]:
+    """What a picture's address answers: status, body and headers."""
+    named = {"X-VX11-Token": TOKEN} | {n.replace("_", "-"): v for n, v in headers.items()}
+    async with service.session.get(service.url + path, headers=named) as response:
+        return response.status, await response.read(), response.headers
+
+
+async def test_the_screenshot(service: Any) -> None:
+    path = (await add(service))["screenshot_path"]
+    status, body, headers = await picture(service, path)
+    assert (status, body) == (200, PNG)
+    assert headers["Content-Type"] == "image/png"
+    assert headers["Content-Security-Policy"] == "sandbox"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "private, no-cache"
+    etag = headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        status, body, headers = await picture(service, path, If_None_Match=known)
+        assert (status, body, headers["ETag"]) == (304, b"", etag)
+        assert headers["Content-Security-Policy"] == "sandbox"
+        assert "Content-Type" not in headers
+    for unknown in ('"other"', "no tag"):
+        status, body, _ = await picture(service, path, If_None_Match=unknown)
+        assert (status, body) == (200, PNG)
+    blank = await add(service, "https://blank.test/")
+    assert blank["screenshot_path"] is None
+    missing = await service.get(f"{PATH}/{blank['task_id']}/screenshot")
+    assert missing.status == 404
+
+
+@pytest.mark.parametrize("suffix", ["", "/screenshot"])
+@pytest.mark.parametrize("task_id", ["unknown", "a%20b", "x" * 300, "%00", "..%2f"])
+async def test_unknown_tasks(service: Any, task_id: str, suffix: str) -> None:
+    response = await service.get(f"{PATH}/{task_id}{suffix}")
+    assert (response.status, (await response.json())["error"]) == (404, "task_not_found")
+    cancelled = await service.post(f"{PATH}/{task_id}/cancel")
+    assert (cancelled.status, (await cancelled.json())["error"]) == (404, "task_not_found")
+
+
+async def test_cancelling(service: Any, browsing: Browsing) -> None:
+    ids = [
+        (await add(service, f"https://hold.test/{n}", session_id="s1", wait=0))["task_id"]
+        for n in range(6)
+    ]
+    await until_running(service, ids[3])
+    listed = await (await service.get("/operator/browser/tasks?status=pending")).json()
+    assert {task["task_id"] for task in listed["tasks"]} == {ids[4], ids[5]}
+    waiting = await (await service.get(f"{PATH}/{ids[5]}")).json()
+    assert waiting["position"] == 2
+    for task_id in (ids[5], ids[0], ids[0]):
+        response = await service.post(f"{PATH}/{task_id}/cancel")
+        assert response.status == 200
+        task = await response.json()
+        assert (task["status"], task["result"], task["position"]) == ("cancelled", None, None)
+    assert browsing.left == ["https://hold.test/0"]
+    events = await (await service.get("/operator/session/s1/events")).json()
+    names = [event["event"] for event in events["events"]]
+    assert names.count("browser_task.cancelled") == 2
+
+
+async def test_lists(service: Any) -> None:
+    for n in range(5):
+        await add(service, f"{PAGE}{n}", session_id="s1" if n % 2 else None)
+    page = await (await service.get("/operator/browser/tasks?limit=2")).json()
+    assert [task["url"] for task in page["tasks"]] == [f"{PAGE}4", f"{PAGE}3"]
+    assert "text" not in page["tasks"][0]
+    assert page["tasks"][0]["title"] == "A page"
+    seen = 2
+    while page["next_cursor"] is not None:
+        query = f"?limit=2&cursor={page['next_cursor']}"
+        page = await (await service.get(f"/operator/browser/tasks{query}")).json()
+        seen += len(page["tasks"])
+    assert seen == 5
+    for query, count in (
+        ("session_id=s1", 2),
+        ("user_id=local&status=completed", 5),
+        ("user_id=nobody", 0),
+        ("status=failed", 0),
+    ):
+        page = await (await service.get(f"/operator/browser/tasks?{query}")).json()
+        assert len(page["tasks"]) == count
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "status=done", "session_id=a%20b", "cursor=x", "cursor=-"]
+)
+async def test_wrong_parameters_of_lists(service: Any, query: str) -> None:
+    response = await service.get(f"/operator/browser/tasks?{query}")
+    assert (response.status, (await response.json())["error"]) == (400, "invalid_parameter")
+
+
+async def test_without_a_token(service: Any) -> None:
+    task = await add(service)
+    for method, path in (
+        ("POST", PATH),
+        ("GET", f"{PATH}/{task['task_id']}"),
+        ("GET", f"{PATH}/{task['task_id']}/screenshot"),
+        ("POST", f"{PATH}/{task['task_id']}/cancel"),
+        ("GET", "/operator/browser/tasks"),
+    ):
+        assert (await service.call(method, path, token=None)).status == 401
+        assert (await service.call(method, path, token="wrong")).status == 403
+    assert (await service.call("DELETE", PATH)).status == 405
+
+
+async def test_tokens_of_users_see_their_own(start: Any, browsing: Browsing, tmp_path: Any) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(
+        '{"name": "bob", "token": "of-bob", "user_id": "bob"}\n'
+        '{"name": "eve", "token": "of-eve", "user_id": "eve"}\n'
+    )
+    service = await start(
+        browser_url=browsing.url, browser_token=BROWSER_TOKEN, tokens_file=str(tokens)
+    )
+    body = {"url": PAGE, "session_id": "s1"}
+    response = await service.post(PATH, body, token="of-bob")
+    task = await response.json()
+    assert (response.status, task["user_id"]) == (200, "bob")
+    for path in (f"{PATH}/{task['task_id']}", task["screenshot_path"]):
+        assert (await service.get(path, token="of-bob")).status == 200
+        assert (await service.get(path)).status == 200
+        assert (await service.get(path, token="of-eve")).status == 404
+    refused = await service.post(PATH, body, token="of-eve")
+    assert (refused.status, (await refused.json())["error"]) == (404, "session_not_found")
+    other = await service.post(PATH, {"url": PAGE, "user_id": "bob"}, token="of-eve")
+    assert other.status == 403
+    assert (await service.get("/operator/browser/tasks?user_id=bob", token="of-eve")).status == 403
+
+
+# The browser service is not there.
+
+
+async def test_no_browser_is_configured(start: Any) -> None:
+    service = await start(browser_url="")
+    response = await service.post(PATH, {"url": PAGE})
+    assert (response.status, (await response.json())["error"]) == (503, "browser_unavailable")
+    assert "Retry-After" in response.headers
+    assert (await service.post(PATH, {"url": "nonsense"})).status == 422
+    assert (await (await service.get("/operator/browser/tasks")).json())["tasks"] == []
+
+
+async def test_a_task_is_stored_though_the_browser_is_away(start: Any) -> None:
+    service = await start(browser_url=dead_address())
+    response = await service.post(PATH, {"url": PAGE, "wait": 0.5, "session_id": "s1"})
+    assert response.status == 202
+    task_id = (await response.json())["task_id"]
+    cancelled = await service.post(f"{PATH}/{task_id}/cancel")
+    assert (await cancelled.json())["status"] == "cancelled"
+
+
+async def test_a_deleted_session_takes_its_tasks_along(service: Any, browsing: Browsing) -> None:
+    running = await add(service, "https://hold.test/", session_id="s1", wait=0)
+    await until_running(service, running["task_id"])
+    assert (await service.call("DELETE", "/operator/session/s1")).status == 204
+    assert (await service.get(f"{PATH}/{running['task_id']}")).status == 404
+    async with asyncio.timeout(5):
+        while not browsing.left:
+            await asyncio.sleep(0.01)
+
+
+async def test_metrics(service: Any) -> None:
+    def count(status: str) -> float:
+        name = "operator_browser_tasks_total"
+        return prometheus_client.REGISTRY.get_sample_value(name, {"status": status}) or 0.0
+
+    before = count("completed"), count("blocked")
+    await add(service)
+    await add(service, "https://blocked.test/")
+    assert (count("completed"), count("blocked")) == (before[0] + 1, before[1] + 1)
+    assert prometheus_client.REGISTRY.get_sample_value("operator_browser_queue") == 0
+
+
+async def test_a_restart_goes_on_where_it_was(sqlite_url: str, browsing: Browsing) -> None:
+    async with AsyncExitStack() as stack:
+        settings = {"browser_url": browsing.url, "browser_token": BROWSER_TOKEN}
+        service = await stack.enter_async_context(running(sqlite_url, **settings))
+        task_id = (await add(service, "https://hold.test/", wait=0))["task_id"]
+        await until_running(service, task_id)
+        await stack.aclose()
+        assert browsing.left == ["https://hold.test/"]
+        browsing.hold.set()
+        service = await stack.enter_async_context(running(sqlite_url, **settings))
+        async with asyncio.timeout(10):
+            while True:
+                task = await (await service.get(f"{PATH}/{task_id}")).json()
+                if task["status"] == "completed":
+                    break
+                await asyncio.sleep(0.01)
+        assert task["attempts"] == 0

@@ -1,0 +1,227 @@
+"""Connections: slow heads and bodies, too many of them, and what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.rest.conftest import Start
+from tests.rest.rest_service import TOKEN, Service
+
+HEAD = b"POST /operator/chat HTTP/1.1\r\nHost: x\r\nX-VX11-Token: " + TOKEN.encode() + b"\r\n"
+
+
+class SqliteConnection:
+    """A connection that sends what the test says."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """One answer: status, headers by lower name, body."""
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return int(first.split()[1]), headers, body
+
+    async def closed(self, within: float = 10) -> float:
+        """Wait until the server closes; the seconds it took."""
+        begun = time.monotonic()
+        async with asyncio.timeout(within):
+            try:
+                while await self.reader.read(65536):
+                    pass
+            except ConnectionError:
+                pass
+        return time.monotonic() - begun
+
+    async def open(self) -> bool:
+        """Whether the server still holds it."""
+        try:
+            async with asyncio.timeout(0.05):
+                return await self.reader.read(1) != b""
+        except TimeoutError:
+            return True
+        except ConnectionError:
+            return False
+
+
+@asynccontextmanager
+async def raw(service: Service) -> AsyncIterator[SqliteConnection]:
+    """A connection to the service."""
+    parts = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        yield SqliteConnection(reader, writer)
+    finally:
+        writer.close()
+
+
+async def test_a_slow_head_is_cut_off(start: Start) -> None:
+    service = await start(header_timeout=0.4)
+    async with raw(service) as silent, raw(service) as slow, raw(service) as kept:
+        kept.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await kept.answer())[0] == 200
+        slow.send(b"GET /health HTTP/1.1\r\n")
+
+        async def drip() -> None:
+            while True:
+                slow.send(b"X: y\r\n")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.ensure_future(drip())
+        assert await silent.closed() < 3
+        assert await slow.closed() < 3
+        dripping.cancel()
+        # One that has been answered may be idle for longer.
+        assert await kept.open()
+        kept.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await kept.answer())[0] == 200
+        # But a second head that comes slowly is cut off as the first.
+        kept.send(b"GET /health HTTP/1.1\r\n")
+        assert await kept.closed() < 3
+
+
+async def test_a_slow_body_is_refused(start: Start) -> None:
+    service = await start(header_timeout=0.3)
+    async with raw(service) as slow:
+        slow.send(HEAD + b"Content-Length: 100\r\n\r\n{")
+        status, headers, body = await slow.answer()
+        assert status == 400
+        assert headers["content-type"] == "application/problem+json"
+        assert "did not come" in json.loads(body)["detail"]
+
+
+async def test_a_body_that_breaks_off_harms_nobody(service: Service) -> None:
+    with capture_logs() as logs:
+        async with raw(service) as gone:
+            gone.send(HEAD + b"Content-Length: 100\r\n\r\n{")
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
+    assert [entry["log_level"] for entry in logs] == ["info"]
+    assert logs[0]["status"] == 499
+    async with raw(service) as broken:
+        broken.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n")
+        status, _, body = await broken.answer()
+        assert (status, json.loads(body)["status"]) == (400, 400)
+    await service.chat("still here")
+
+
+async def test_too_large_is_said_before_the_body_is_sent(service: Service) -> None:
+    async with raw(service) as asking:
+        asking.send(HEAD + b"Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n")
+        status, _, body = await asking.answer()
+        assert (status, json.loads(body)["error"]) == (413, "payload_too_large")
+    async with raw(service) as asking:
+        body = b'{"message": "hi"}'
+        asking.send(HEAD + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body))
+        assert (await asking.answer())[0] == 100
+        asking.send(body)
+        assert (await asking.answer())[0] == 200
+
+
+async def test_many_silent_connections_do_not_keep_others_out(start: Start) -> None:
+    service = await start(connections=100)
+    async with raw(service) as busy:
+        body = b'{"message": "slowly [[delay=1]]"}'
+        busy.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await asyncio.sleep(0.1)
+        silent = []
+        for number in range(300):
+            parts = urlsplit(service.url)
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            writer.write(b"POST /operator/chat HTTP/1.1\r\n" if number % 2 else b"")
+            silent.append(SqliteConnection(reader, writer))
+        begun = time.monotonic()
+        await service.chat("let me in")
+        assert time.monotonic() - begun < 5
+        # The one that was being answered kept its place.
+        assert (await busy.answer())[0] == 200
+        for connection in silent:
+            connection.writer.close()
+
+
+async def test_no_more_connections_than_allowed(start: Start) -> None:
+    service = await start(connections=10)
+    body = b'{"message": "slowly [[delay=2]]"}'
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    held = []
+    for _ in range(10):
+        parts = urlsplit(service.url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        held.append(SqliteConnection(reader, writer))
+        held[-1].send(request)
+        await asyncio.sleep(0.02)
+    async with raw(service) as refused:
+        status, headers, shown = await refused.answer()
+        assert (status, json.loads(shown)["error"]) == (429, "rate_limited")
+        assert int(headers["retry-after"]) >= 1
+        assert await refused.closed() < 3
+    assert [(await connection.answer())[0] for connection in held] == [200] * 10
+    for connection in held:
+        connection.writer.close()
+    await asyncio.sleep(0.05)
+    assert (await service.get("/health")).status == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"hello\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nBad Header: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+    ],
+    ids=["words", "tls", "version", "length", "lengths", "smuggling", "name", "value", "url",
+         "header", "headers"],
+)  # fmt: skip
+async def test_what_is_no_http(service: Service, request_bytes: bytes) -> None:
+    async with raw(service) as wrong:
+        wrong.send(request_bytes)
+        status, headers, body = await wrong.answer()
+        assert status == 400
+        shown = json.loads(body)
+        assert shown["error"] == "invalid_parameter"
+        assert headers["content-type"] == "application/problem+json"
+        assert headers["x-request-id"] == shown["request_id"]
+        assert "aiohttp" not in str(headers)
+        assert await wrong.closed() < 5
+
+
+async def test_requests_one_after_another_and_pipelined(service: Service) -> None:
+    async with raw(service) as client:
+        client.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        for _ in range(20):
+            assert (await client.answer())[0] == 200
+
+
+async def test_http_1_0(service: Service) -> None:
+    await service.chat("hi", session_id="s")
+    async with raw(service) as client:
+        client.send(
+            b"GET /operator/session/s/export HTTP/1.0\r\nX-VX11-Token: %b\r\n\r\n" % TOKEN.encode()
+        )
+        head, _, body = (await client.reader.read()).partition(b"\r\n\r\n")
+        assert b" 200 " in head
+        assert b"chunked" not in head
+        assert len(body.splitlines()) == 3

@@ -1,0 +1,281 @@
+"""The published documents say what there is, and nothing that is not; their examples fit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from operator_svc.errors import ErrorCode
+from operator_svc.protocol import event_data, frames
+from operator_svc.protocol import events as event_names
+from operator_svc.protocol.frames import CLIENT_FRAMES, SERVER_FRAMES, CloseCode
+from operator_svc.rest.docs import asyncapi, openapi
+from operator_svc.rest.docs.operations import OPERATIONS
+from operator_svc.rest.middleware import OPEN_PATHS
+from operator_svc.rest.problems import Problem
+from tests.rest.conftest import Start
+from tests.rest.rest_service import Service
+
+HTTP = json.loads(msgspec.json.encode(openapi.document()))
+SOCKET = json.loads(msgspec.json.encode(asyncapi.document()))
+
+
+def references(value: Any) -> set[str]:
+    """All that a document refers to within itself."""
+    if isinstance(value, dict):
+        found = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return found.union(*map(references, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    return set()
+
+
+def resolved(document: Any, reference: str) -> Any:
+    assert reference.startswith("#/"), reference
+    for part in reference[2:].split("/"):
+        document = document[part.replace("~1", "/")]
+    return document
+
+
+async def test_every_route_is_described_and_nothing_else(service: Service) -> None:
+    routes = {
+        (route.method, route.resource.canonical)
+        for route in service.operator.application().router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    described = {(o.method, o.path) for o in OPERATIONS if o.method != "OPTIONS"}
+    socket = {("GET", channel["address"]) for channel in SOCKET["channels"].values()}
+    assert routes == described | socket
+    for method, path in {(o.method, o.path) for o in OPERATIONS} - described:
+        assert (await service.call(method, path)).status == 204, path
+
+
+async def test_the_documents_are_served(service: Service) -> None:
+    for path, made in (("/openapi.json", HTTP), ("/asyncapi.json", SOCKET)):
+        response = await service.get(path, token=None)
+        assert response.content_type == "application/json"
+        assert await response.json() == made
+        etag = response.headers["ETag"]
+        again = await service.get(path, token=None, headers={"If-None-Match": etag})
+        assert (again.status, await again.text()) == (304, "")
+
+
+async def test_the_documents_name_the_address_that_clients_use(start: Start) -> None:
+    service = await start(public_url="https://operator.example/base")
+    http = await (await service.get("/openapi.json")).json()
+    assert http["servers"] == [{"url": "https://operator.example/base"}]
+    socket = await (await service.get("/asyncapi.json")).json()
+    assert socket["servers"]["operator"]["host"] == "operator.example"
+    assert socket["servers"]["operator"]["protocol"] == "wss"
+
+
+@pytest.mark.parametrize("document", [HTTP, SOCKET], ids=["openapi", "asyncapi"])
+def test_all_references_lead_somewhere_and_all_components_are_used(document: Any) -> None:
+    found = references(document)
+    for reference in found:
+        assert resolved(document, reference) is not None
+    for kind in ("schemas", "responses", "headers", "messages"):
+        for name in document["components"].get(kind, {}):
+            assert f"#/components/{kind}/{name}" in found, name
+
+
+def test_ids_of_operations_are_unique() -> None:
+    ids = [openapi.operation_id(operation) for operation in OPERATIONS]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in ids)
+
+
+def test_open_calls_are_said_to_be() -> None:
+    assert {operation.path for operation in OPERATIONS if operation.open} == OPEN_PATHS
+
+
+def test_every_error_is_described_somewhere() -> None:
+    told = {code for operation in OPERATIONS for code in openapi.errors_of(operation)}
+    # 405 is no answer of an operation: it says that there is none.
+    # The neighbours' own failures are told within the answers about the system.
+    elsewhere = {
+        ErrorCode.METHOD_NOT_ALLOWED,
+        ErrorCode.PEER_ERROR,
+        ErrorCode.PEER_TIMEOUT,
+        ErrorCode.PEER_UNAVAILABLE,
+    }
+    assert told | elsewhere == set(ErrorCode)
+
+
+def test_every_body_and_answer_has_an_example_that_fits() -> None:
+    shown = 0
+    for operation in OPERATIONS:
+        entry = HTTP["paths"][operation.path][operation.method.lower()]
+        if operation.body is not None:
+            example = entry["requestBody"]["content"]["application/json"]["example"]
+            msgspec.convert(example, operation.body)
+            shown += 1
+        for status, answer in operation.answers.items():
+            for media, kind in answer.content.items():
+                if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                    example = entry["responses"][str(status)]["content"][media]["example"]
+                    fits(example, kind)
+                    shown += 1
+    assert shown > 30
+
+
+def fits(example: Any, kind: type[msgspec.Struct]) -> None:
+    """The example decodes, and has all fields that there can be, and no others."""
+    msgspec.convert(example, kind)
+    optional = {f.encode_name for f in msgspec.structs.fields(kind) if f.default is UNSET}
+    fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+    tag = {"type"} if kind.__struct_config__.tag else set()
+    assert fields - optional <= set(example) <= fields | tag, kind
+
+
+def test_every_problem_has_examples_that_fit() -> None:
+    for name, response in HTTP["components"]["responses"].items():
+        content = response["content"]["application/problem+json"]
+        assert list(content["examples"]) == name.split(".")
+        for code, example in content["examples"].items():
+            problem = msgspec.convert(example["value"], Problem)
+            assert problem.error == code
+            known = ErrorCode.named(code)
+            assert known is not None
+            assert problem.status == known.status
+            assert problem.type == f"/errors/{code}"
+
+
+def test_every_frame_is_described_with_an_example_that_fits() -> None:
+    messages = SOCKET["components"]["messages"]
+    expected = {asyncapi.name_of(f) for f in (*CLIENT_FRAMES, *SERVER_FRAMES)}
+    assert set(messages) == expected | set(event_data.EVENT_DATA)
+    for table, side in ((CLIENT_FRAMES, "client"), (SERVER_FRAMES, "server")):
+        for frame in table:
+            (example,) = messages[f"{side}.{asyncapi.type_of(frame)}"]["examples"]
+            decoded = msgspec.json.decode(json.dumps(example["payload"]), type=frame)
+            assert decoded == msgspec.convert(example["payload"], frame)
+            assert example["payload"]["type"] == asyncapi.type_of(frame)
+
+
+def test_every_event_is_described_with_an_example_that_fits() -> None:
+    named = {
+        event_names.SESSION_CREATED,
+        event_names.SESSION_DELETED,
+        event_names.MESSAGE_CREATED,
+        event_names.REPLY_STARTED,
+        *event_names.REPLY_ENDINGS,
+        *event_names.RECORD_EVENTS,
+    }
+    assert set(event_data.EVENT_DATA) == named
+    for name, struct in event_data.EVENT_DATA.items():
+        (example,) = SOCKET["components"]["messages"][name]["examples"]
+        frame = msgspec.convert(example["payload"], frames.EventFrame)
+        assert frame.event == name
+        fits(frame.data, struct)
+
+
+def test_every_close_code_is_described() -> None:
+    codes = {value for name, value in vars(CloseCode).items() if name.isupper()}
+    assert set(asyncapi.CLOSE_CODES) == codes
+    assert set(SOCKET["x-close-codes"]) == {str(code) for code in codes}
+
+
+async def test_events_are_as_they_are_described(both: Service) -> None:
+    answer = await both.chat("hi", session_id="s")
+    await both.post("/operator/chat", {"message": "[[500]]", "session_id": "s"})
+    cancelled = await both.post(
+        "/operator/chat",
+        {"message": "[[rate=5]] [[tokens=500]]", "session_id": "s"},
+        headers={"Prefer": "respond-async"},
+    )
+    await both.post(f"/operator/reply/{(await cancelled.json())['reply_id']}/cancel")
+    for path, body in (
+        ("/operator/tool/call", {"message_id": answer["reply_id"], "tool_name": "t",
+                                 "status": "ok", "duration_ms": 3, "result": {"a": 1}}),
+        ("/operator/switch/feedback", {"engine": "e", "success": False, "error_msg": "x",
+                                       "session_id": "s"}),
+        ("/operator/switch/adjustment", {"after_config": {"mode": "ECO"}, "reason": "r",
+                                         "before_config": {}, "session_id": "s"}),
+        ("/operator/browser/task", {"url": "gopher://nowhere/", "session_id": "s", "wait": 0}),
+    ):  # fmt: skip
+        response = await both.post(path, body)
+        assert response.status in (200, 201, 202), await response.text()
+    events = (await (await both.get("/operator/session/s/events?limit=1000")).json())["events"]
+    seen = set()
+    for event in events:
+        struct = event_data.EVENT_DATA[event["event"]]
+        fits(event["data"], struct)
+        seen.add(event["event"])
+    assert seen >= {
+        "session.created", "message.created", "reply.started", "reply.completed", "reply.failed",
+        "reply.cancelled", "tool_call.recorded", "switch_feedback.recorded",
+        "switch_adjustment.recorded", "browser_task.queued",
+    }  # fmt: skip
+
+
+def test_the_page_about_errors_lists_all_of_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    table = text.partition("<!-- errors -->")[2].partition("<!-- /errors -->")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{code}` | {code.status} | {code.summary} | {'yes' if code.retryable else 'no'} |"
+        for code in ErrorCode
+    ]
+
+
+async def test_errors_have_pages(service: Service) -> None:
+    problem = await (await service.get("/operator/session/none")).json()
+    response = await service.get(problem["type"], token=None)
+    assert await response.json() == {
+        "error": "session_not_found",
+        "status": 404,
+        "title": problem["title"],
+        "retryable": False,
+    }
+    unknown = await service.get("/errors/nonsense", token=None)
+    assert (unknown.status, (await unknown.json())["error"]) == (404, "not_found")
+
+
+async def test_the_page_asks_no_other_host(service: Service) -> None:
+    from playwright.async_api import Request, async_playwright
+
+    asked: list[str] = []
+    complaints: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox"]
+        )
+        page = await browser.new_page()
+        page.on("request", note)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{service.url}/docs")
+        await page.wait_for_selector("body[data-ready]", timeout=20_000)
+        text = await page.inner_text("main")
+        await page.fill("#filter", "tool-calls")
+        visible = await page.locator("details:visible").count()
+        await browser.close()
+    await asyncio.sleep(0)
+    assert complaints == []
+    assert {url.removeprefix(service.url) for url in asked} <= {
+        "/docs", "/openapi.json", "/asyncapi.json", "/favicon.ico",
+    }  # fmt: skip
+    for operation in OPERATIONS:
+        assert operation.path in text
+    for name in SOCKET["components"]["messages"]:
+        assert name in text
+    assert 1 <= visible < 5
+
+
+def chromium() -> str | None:
+    """A Chromium of the machine, where there is one; else Playwright's own."""
+    import shutil
+
+    return shutil.which("chromium") or shutil.which("chromium-browser")

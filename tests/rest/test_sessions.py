@@ -1,0 +1,192 @@
+"""Reading what was said: pages, the list and its search, export, events, deletion."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.rest.rest_service import Service
+
+
+async def talk(service: Service, session_id: str, chats: int, **fields: Any) -> None:
+    """A session with so many chats: ``m0``, ``m1`` and so on."""
+    for number in range(chats):
+        await service.chat(f"m{number}", session_id=session_id, **fields)
+
+
+async def page(service: Service, path: str) -> dict[str, Any]:
+    """The body of a GET that is answered."""
+    response = await service.get(path)
+    assert response.status == 200, await response.text()
+    body: dict[str, Any] = await response.json()
+    return body
+
+
+async def test_history_comes_in_pages(both: Service) -> None:
+    await talk(both, "s", 5)
+    whole = await page(both, "/operator/session/s")
+    assert whole["message_count"] == 10
+    assert whole["next_before"] is None
+    contents = [m["content"] for m in whole["messages"]]
+    assert contents[::2] == [f"m{n}" for n in range(5)]
+    ids = [m["id"] for m in whole["messages"]]
+    assert ids == sorted(ids)
+
+    paged: list[int] = []
+    before = ""
+    while True:
+        part = await page(both, f"/operator/session/s?limit=3{before}")
+        assert part["message_count"] == 10
+        paged = [m["id"] for m in part["messages"]] + paged
+        if part["next_before"] is None:
+            break
+        assert part["next_before"] == part["messages"][0]["id"]
+        before = f"&before={part['next_before']}"
+    assert paged == ids
+    exact = await page(both, f"/operator/session/s?limit=2&before={ids[2]}")
+    assert [m["id"] for m in exact["messages"]] == ids[:2]
+    assert exact["next_before"] is None
+    nothing = await page(both, f"/operator/session/s?before={ids[0]}")
+    assert (nothing["messages"], nothing["next_before"]) == ([], None)
+
+
+async def test_times_are_in_utc(both: Service) -> None:
+    await talk(both, "s", 1)
+    history = await page(both, "/operator/session/s")
+    for text in (history["created_at"], history["updated_at"], history["messages"][0]["timestamp"]):
+        assert text.endswith("Z")
+        assert datetime.fromisoformat(text).utcoffset() == timedelta(0)
+
+
+async def test_sessions_come_in_pages_newest_first(both: Service) -> None:
+    for number in range(5):
+        await talk(both, f"s{number}", 1, user_id="ana" if number % 2 else "bob")
+
+    async def pages(query: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            part = await page(both, f"/operator/sessions?limit=2{query}{cursor}")
+            assert len(part["sessions"]) <= 2
+            found += [s["session_id"] for s in part["sessions"]]
+            if part["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={part['next_cursor']}"
+
+    assert await pages("") == ["s4", "s3", "s2", "s1", "s0"]
+    assert await pages("&user_id=ana") == ["s3", "s1"]
+    assert await pages("&user_id=nobody") == []
+    first = (await page(both, "/operator/sessions?limit=1"))["sessions"][0]
+    assert first["message_count"] == 2
+    assert {"session_id", "user_id", "source", "created_at", "updated_at"} <= set(first)
+
+
+async def test_search_finds_words_of_messages(both: Service) -> None:
+    await both.chat("the Cat sat on the mat", session_id="cats")
+    await both.chat("dogs and cats", session_id="dogs")
+    await both.chat("naïve café 漢字", session_id="odd")
+
+    async def found(query: str) -> set[str]:
+        response = await both.get("/operator/sessions", params={"q": query})
+        assert response.status == 200, (query, await response.text())
+        return {s["session_id"] for s in (await response.json())["sessions"]}
+
+    assert await found("cat") == {"cats"}
+    assert await found("CAT mat") == {"cats"}
+    assert await found("cat dogs") == set()
+    assert await found("cats") == {"dogs"}
+    assert await found("café") == {"odd"}
+    assert await found("") == await found("   ") == {"cats", "dogs", "odd"}
+    for operators in ('"', "'", "a AND", "NOT", "*", "(", "cat:*", "^cat", "-", "NEAR(a b)", "%_",
+                      "{a}:b", "\\", "& | !", "😀", ";drop table", "<->", ":"):  # fmt: skip
+        await found(operators)
+
+
+async def test_an_export_has_one_record_a_line(both: Service) -> None:
+    await talk(both, "a:b.c", 3)
+    response = await both.get("/operator/session/a:b.c/export")
+    assert response.status == 200
+    assert response.content_type == "application/x-ndjson"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="a_b.c.jsonl"'
+    lines = [json.loads(line) for line in (await response.text()).splitlines()]
+    assert [line["type"] for line in lines] == ["session"] + ["message"] * 6
+    history = await page(both, "/operator/session/a:b.c")
+    assert lines[0]["session_id"] == "a:b.c"
+    assert [{k: v for k, v in x.items() if k != "type"} for x in lines[1:]] == history["messages"]
+
+
+async def test_a_long_export_is_streamed(service: Service) -> None:
+    await talk(service, "s", 1)
+    text = "x" * 20_000
+    for _ in range(220):
+        await service.chat(text, session_id="s")
+    response = await service.get("/operator/session/s/export")
+    assert "Content-Length" not in response.headers
+    lines = (await response.text()).splitlines()
+    assert len(lines) == 1 + 2 * 221
+    assert all(json.loads(line) for line in lines)
+
+
+async def test_events_come_in_pages_without_a_gap(both: Service) -> None:
+    await talk(both, "s", 3)
+    whole = await page(both, "/operator/session/s/events")
+    assert whole["seq"] == 10
+    assert [e["seq"] for e in whole["events"]] == list(range(1, 11))
+    names = [e["event"] for e in whole["events"]]
+    assert names[:4] == ["session.created", "message.created", "reply.started", "reply.completed"]
+    after, seen = 0, []
+    while after is not None:
+        part = await page(both, f"/operator/session/s/events?after={after}&limit=4")
+        assert part["epoch"] == whole["epoch"]
+        seen += part["events"]
+        after = part["next_after"]
+    assert seen == whole["events"]
+    none = await page(both, "/operator/session/s/events?after=10")
+    assert (none["events"], none["next_after"]) == ([], None)
+
+
+async def test_a_deleted_session_is_gone_with_all_of_it(both: Service) -> None:
+    answer = await both.chat("hi", session_id="s", client_message_id="key")
+    response = await both.call("DELETE", "/operator/session/s")
+    assert response.status == 204
+    for path in ("", "/export", "/events"):
+        assert (await both.get(f"/operator/session/s{path}")).status == 404
+    assert (await both.call("DELETE", "/operator/session/s")).status == 404
+    assert (await both.get(f"/operator/reply/{answer['reply_id']}")).status == 404
+    assert (await page(both, "/operator/sessions?q=hi"))["sessions"] == []
+    again = await both.chat("hi", session_id="s", client_message_id="key")
+    assert again["reply_id"] != answer["reply_id"]
+
+
+async def test_deleting_stops_a_running_reply(both: Service) -> None:
+    asked = asyncio.ensure_future(
+        both.post("/operator/chat", {"message": "[[rate=20]] [[tokens=1000]]", "session_id": "s"})
+    )
+    while not len(both.operator.reply_writer):
+        await asyncio.sleep(0.02)
+    assert (await both.call("DELETE", "/operator/session/s")).status == 204
+    response = await asked
+    assert (response.status, (await response.json())["error"]) == (404, "session_not_found")
+    while len(both.operator.reply_writer):
+        await asyncio.sleep(0.02)
+
+
+async def test_the_history_shows_a_reply_that_is_being_written(both: Service) -> None:
+    response = await both.post(
+        "/operator/chat",
+        {"message": "[[rate=40]] [[tokens=2000]]", "session_id": "s"},
+        headers={"Prefer": "respond-async"},
+    )
+    reply_id = (await response.json())["reply_id"]
+    lengths: list[int] = []
+    while len(lengths) < 3:
+        await asyncio.sleep(0.15)
+        reply = (await page(both, "/operator/session/s"))["messages"][-1]
+        assert reply["status"] == "streaming"
+        if reply["content"]:
+            lengths.append(len(reply["content"]))
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+    await both.post(f"/operator/reply/{reply_id}/cancel")

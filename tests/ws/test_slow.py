@@ -1,0 +1,176 @@
+"""Clients that read slowly, or not at all, or vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+
+from prometheus_client import REGISTRY
+
+from tests.ws.conftest import Start
+from tests.ws.ws_service import LazyClient, Service, Socket, Speaker
+
+PIECE = "😀" * 1000  # 4 KB as a frame
+
+
+async def speak(speaker: Speaker, quick: Socket, pieces: int) -> None:
+    """So many pieces, as fast as a quick reader reads them."""
+    for _ in range(pieces):
+        shown = len(quick.of("delta"))
+        speaker.say(PIECE)
+        await quick.until(lambda shown=shown: len(quick.of("delta")) > shown)  # type: ignore[misc]
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
+
+
+async def test_pieces_for_a_slow_reader_are_merged(service: Service) -> None:
+    merged = metric("operator_merged_deltas_total")
+    slow = await LazyClient.connect(service)
+    quick = await service.ready()
+    ids = await quick.chat()
+    speaker = await service.switch.next()
+    for _ in range(110):
+        speaker.say(PIECE)
+        await asyncio.sleep(0)
+    await quick.until(lambda: len(quick.of("delta")) == 110)
+    assert metric("operator_queued_bytes") > 0
+    speaker.say("end", None)
+    await quick.ended()
+    while not slow.view.endings:
+        await slow.read()
+    deltas = [f for f in slow.frames if f["type"] == "delta"]
+    assert len(deltas) < 110
+    assert metric("operator_merged_deltas_total") >= merged + 110 - len(deltas)
+    assert "".join(d["content"] for d in deltas) == PIECE * 110 + "end"
+    assert slow.view.texts == quick.view.texts == {ids["reply_id"]: PIECE * 110 + "end"}
+    await slow.ws.close()
+    await service.until(lambda: metric("operator_queued_bytes") == 0)
+
+
+async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
+    start: Start,
+) -> None:
+    service = await start(outbox_bytes=64 * 1024)
+    slow = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    cut_off = metric("operator_slow_consumer_disconnects_total")
+    begun = time.monotonic()
+    await speak(speaker, quick, 190)
+    assert time.monotonic() - begun < 5  # nobody waited for it
+    assert metric("operator_slow_consumer_disconnects_total") == cut_off + 1
+    assert metric("operator_queued_bytes") == 0
+    speaker.say("end", None)
+    await quick.ended()
+    assert await slow.read_to_the_end() in (4001, None)
+    assert slow.view.endings == {}
+    back = await service.ready(query=f"?after={slow.view.seq}", known=slow.view)
+    await back.ended()
+    assert back.view.texts == quick.view.texts
+
+
+async def test_the_close_code_reaches_one_who_reads_again(start: Start) -> None:
+    service = await start(outbox_bytes=4096)
+    slow = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    await speak(speaker, quick, 150)
+    assert await slow.read_to_the_end() == 4001
+
+
+async def test_a_slow_reader_can_resume_however_small_its_queue(start: Start) -> None:
+    service = await start(outbox_bytes=4096)
+    quick = await service.ready()
+    service.switch.answer = [PIECE * 20]
+    for number in range(10):
+        await quick.chat(f"number {number}")
+    await quick.ended(10)
+    service.switch.answer = None
+    ids = await quick.chat("the last")
+    for _ in range(10):
+        await service.switch.next()
+    speaker = await service.switch.next()
+    await speak(speaker, quick, 100)
+    assert len(quick.view.texts[ids["reply_id"]]) == 100_000
+    slow = await LazyClient.connect(service, "/ws/s?after=0")  # 800 KB of events, 400 of text
+    slow.view.seq = 0
+    speaker.say(PIECE)
+    await asyncio.sleep(0.2)
+    speaker.say("end", None)
+    await quick.ended(11)
+    while len(slow.view.endings) < 11:
+        await slow.read()
+    assert slow.view.texts == quick.view.texts
+    assert slow.view.seq == quick.view.seq
+    await slow.ws.close()
+
+
+async def test_a_late_joiner_that_is_slow_gets_all_of_a_long_text(start: Start) -> None:
+    service = await start(outbox_bytes=4096)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    await speak(speaker, quick, 150)
+    slow = await LazyClient.connect(service)
+    await speak(speaker, quick, 10)
+    while sum(map(len, slow.view.texts.values())) < 160_000:
+        await slow.read()
+    assert slow.view.texts == quick.view.texts
+    await slow.ws.close()
+
+
+async def test_one_who_does_not_answer_a_close_is_cut(start: Start) -> None:
+    service = await start(outbox_bytes=4096)
+    lazy = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    await speak(speaker, quick, 150)
+    sockets = service.operator.services.clients
+    assert len(sockets) == 2
+    await service.until(lambda: len(sockets) == 1)
+    lazy.cut()
+
+
+async def test_one_who_vanishes_is_forgotten(service: Service) -> None:
+    client = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    sockets = service.operator.services.clients
+    assert len(sockets) == 2
+    client.cut()
+    await service.until(lambda: len(sockets) == 1)
+    speaker.say("it goes on", None)
+    await quick.ended()
+    await quick.leave()
+    await service.until(lambda: len(sockets) == 0)
+    assert not service.operator.hub.watched
+
+
+async def test_one_who_reads_slowly_but_reads_is_alive(start: Start) -> None:
+    service = await start(heartbeat=0.3)
+    quick = await service.ready()
+    service.switch.answer = [PIECE * 150]
+    for number in range(3):
+        await quick.chat(f"number {number}")
+    await quick.ended(3)
+    slow = await LazyClient.connect(service, "/ws/s?after=0")
+    slow.ws.transport.pause_reading()
+    descriptor = slow.ws.transport.get_extra_info("socket").fileno()
+    sockets = service.operator.services.clients
+    read = 0
+    for _ in range(60):  # in 1.5 s less than a megabyte: the pong comes after them
+        with contextlib.suppress(BlockingIOError):
+            read += len(os.read(descriptor, 16_000))
+        await asyncio.sleep(0.025)
+    assert read < 1_000_000
+    assert len(sockets) == 2
+    await service.until(lambda: len(sockets) == 1)  # now it reads no more
+    slow.cut()
