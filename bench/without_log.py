@@ -14,7 +14,7 @@ from pathlib import Path
 import operator_svc.db
 from operator_svc.cli import main
 from operator_svc.db.contract import Dialect
-from operator_svc.db.queries import Query, Statement, load
+from operator_svc.db.queries import Query, load
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.lease import Lease
 
@@ -26,7 +26,7 @@ _CTE = re.compile(r",\s+(?:events|chunks) AS \(\n.*?\n\)(?=,|\n)", re.DOTALL)
 def _without(query: Query) -> Query:
     """``query`` without what it writes to the log and deletes of chunks."""
     statements = [
-        Statement(_without_parts(statement.sql), statement.params)
+        statement._replace(sql=_without_parts(statement.sql))
         for statement in query.statements
         if not statement.sql.startswith(_LEFT_OUT)
     ]

@@ -48,12 +48,13 @@ INNER JOIN (
 ) AS e
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
+/*+ only if :key */
 INSERT INTO operator_chat_key (
     scope, key, body_hash, session_id, message_id, reply_id, created_at
 )
 SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 2;
+WHERE r.id = last_insert_rowid() AND changes() = 2;
 
 -- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
 -- Stores a message and the reply to be written, in a new session.
@@ -91,12 +92,13 @@ INNER JOIN (
 ) AS e
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
+/*+ only if :key */
 INSERT INTO operator_chat_key (
     scope, key, body_hash, session_id, message_id, reply_id, created_at
 )
 SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 3;
+WHERE r.id = last_insert_rowid() AND changes() = 3;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
@@ -156,12 +158,13 @@ SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
 FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
+/*+ only if :key */
 INSERT INTO operator_chat_key (
     scope, key, body_hash, session_id, message_id, reply_id, created_at
 )
 SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND :key IS NOT NULL AND changes() = 1;
+WHERE r.id = last_insert_rowid() AND changes() = 1;
 
 -- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
@@ -179,6 +182,7 @@ INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT session_id, last_seq, :event, now(), :reply_id FROM operator_session
 WHERE session_id = :session_id AND changes() = 1;
 
+/*+ only if :engine */
 INSERT INTO operator_switch_feedback (
     session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
     not_before, created_at
@@ -186,11 +190,12 @@ INSERT INTO operator_switch_feedback (
 SELECT
     :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
     now(), now()
-WHERE changes() = 1 AND :engine IS NOT NULL;
+WHERE changes() = 1;
 
+/*+ only if :chunked */
 DELETE FROM operator_reply_chunk
 WHERE
-    reply_id = :reply_id AND :chunked IS NOT NULL
+    reply_id = :reply_id
     AND (SELECT m.status FROM operator_message AS m WHERE m.id = :reply_id) <> 'streaming';
 
 -- name: reply_interrupt(session_id, reply_id, owner, metadata)

@@ -24,6 +24,13 @@ SELECT count(*) AS count FROM thing
 
 -- name: thing_named(name)
 SELECT id, name FROM thing WHERE name = :name OR name = 'not :a parameter'
+
+-- name: thing_quote()
+SELECT 'call now() later' AS name
+
+-- name: moments()
+SELECT now() AS one, NOW ( ) AS two, "now()"."now()" AS three
+FROM (SELECT now() AS "now()") AS "now()"
 """
 
 SQLITE = """
@@ -40,8 +47,17 @@ INSERT INTO thing (name) VALUES (:name);
 INSERT INTO thing (name) VALUES (:other) RETURNING id;
 UPDATE thing SET score = 1 WHERE name = :name;
 
+-- name: thing_remove(name, other)
+DELETE FROM thing WHERE (name = :name AND :other IS NOT NULL) OR name = 'last';
+
 -- name: part_add(thing)
 INSERT INTO part (thing) VALUES (:thing);
+
+-- name: thing_rename(name, new_name, colour)
+/*+ only if :new_name */
+UPDATE thing SET name = :new_name WHERE name = :name;
+/*+ only if :colour */
+UPDATE thing SET colour = :colour WHERE name = coalesce(:new_name, :name);
 
 -- name: wait_long()
 WITH RECURSIVE forever (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM forever)
@@ -61,8 +77,15 @@ INSERT INTO thing (name) VALUES (:name);
 WITH one AS (INSERT INTO thing (name, score) VALUES (:name, 1))
 INSERT INTO thing (name) VALUES (:other) RETURNING id
 
+-- name: thing_remove(name, other)
+DELETE FROM thing WHERE (name = :name AND CAST(:other AS text) IS NOT NULL) OR name = 'last';
+
 -- name: part_add(thing)
 INSERT INTO part (thing) VALUES (:thing);
+
+-- name: thing_rename(name, new_name, colour)
+UPDATE thing SET name = coalesce(:new_name, name), colour = coalesce(:colour, colour)
+WHERE name = :name;
 
 -- name: wait_long()
 SELECT count(*) AS count FROM pg_sleep(30)

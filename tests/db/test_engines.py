@@ -117,6 +117,40 @@ async def test_fetch_one_gives_the_first_row_or_none(things: Database) -> None:
     assert await things.fetch_one("thing_named", Named, name="a") == Named(1, "a")
 
 
+class Moments(msgspec.Struct, frozen=True):
+    """One moment, asked for in three ways."""
+
+    one: dt.datetime
+    two: dt.datetime
+    three: dt.datetime
+
+
+async def test_a_statement_runs_whatever_its_parameters_are(things: Database) -> None:
+    """A condition on a parameter within a statement decides nothing about the whole of it."""
+    for name in ("first", "last"):
+        await things.write("thing_name", Nothing, name=name)
+    await things.write("thing_remove", Nothing, name="first", other=None)
+    assert await names(things) == ["first"]
+    await things.write("thing_remove", Nothing, name="first", other="given")
+    assert await names(things) == []
+
+
+async def test_a_hinted_statement_runs_only_with_its_parameter(things: Database) -> None:
+    await things.write("thing_name", Nothing, name="old")
+    await things.write("thing_rename", Nothing, name="old", new_name=None, colour="red")
+    await things.write("thing_rename", Nothing, name="old", new_name=None, colour=None)
+    (row,) = await things.fetch("thing_all", Thing)
+    assert (row.name, row.colour) == ("old", Colour.RED)
+    await things.write("thing_rename", Nothing, name="old", new_name="new", colour=None)
+    assert await names(things) == ["new"]
+
+
+async def test_text_and_names_that_look_like_a_call_of_now_stay(things: Database) -> None:
+    assert await things.fetch("thing_quote", Name) == [Name("call now() later")]
+    (moments,) = await things.fetch("moments", Moments)
+    assert moments.one == moments.two == moments.three
+
+
 async def test_a_write_of_several_changes_is_one_unit(things: Database) -> None:
     rows = await things.write("thing_name_twice", Id, name="a", other="b")
     assert len(rows) == 1

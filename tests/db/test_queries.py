@@ -9,7 +9,14 @@ import psycopg
 import pytest
 
 from operator_svc.db import Database, Dialect
-from operator_svc.db.queries import QueryError, compile_statement, load, resource_folder
+from operator_svc.db.queries import (
+    QueryError,
+    Statement,
+    compile_statement,
+    load,
+    replace_now,
+    resource_folder,
+)
 
 
 def folder(tmp_path: Path, shared: str = "", sqlite: str = "", postgresql: str = "") -> Path:
@@ -24,7 +31,7 @@ def test_a_name_becomes_a_number_for_postgresql(tmp_path: Path) -> None:
     shared = "-- name: q(a, b)\nSELECT :b, CAST(:a AS int), :b;"
     one = load(folder(tmp_path, shared), "postgresql")["q"]
     assert one.params == {"a", "b"}
-    assert one.statements == (("SELECT $1, CAST($2 AS int), $1", ("b", "a")),)
+    assert one.statements == (Statement("SELECT $1, CAST($2 AS int), $1", ("b", "a")),)
     two = load(tmp_path, "sqlite")["q"]
     assert two.statements[0].sql == "SELECT :b, CAST(:a AS int), :b"
 
@@ -46,7 +53,7 @@ def test_a_name_becomes_a_number_for_postgresql(tmp_path: Path) -> None:
 def test_parameters_are_found_only_where_they_are(
     sql: str, expected: str, params: tuple[str, ...]
 ) -> None:
-    assert compile_statement(sql, "postgresql") == (expected, params)
+    assert compile_statement(sql, "postgresql") == Statement(expected, params)
 
 
 def test_a_write_of_sqlite_is_a_list_of_statements(tmp_path: Path) -> None:
@@ -74,6 +81,7 @@ def test_a_write_of_sqlite_is_a_list_of_statements(tmp_path: Path) -> None:
         ("", "-- name: q(a)\nSELECT :a", "-- name: q(b)\nSELECT :b", "differ"),
         ("-- name: q()\nSELECT 1; SELECT 2;", "", "", "one statement"),
         ("-- name: q()\n-- nothing", "", "", "empty"),
+        ("-- name: q(a)\n/*+ only if :a */\nSELECT 1", "", "", "without hints"),
     ],
 )
 def test_a_fault_in_the_files_is_refused(
@@ -82,6 +90,36 @@ def test_a_fault_in_the_files_is_refused(
     faulty = folder(tmp_path, shared, sqlite, postgresql)
     with pytest.raises(QueryError, match=complaint):
         load(faulty, "postgresql")
+
+
+@pytest.mark.parametrize(
+    ("sql", "complaint"),
+    [
+        ("/*+ only when :a */ SELECT :a", "is not 'only if :name'"),
+        ("/*+ only if a */ SELECT :a", "is not 'only if :name'"),
+        ("SELECT 1 /*+ only if :a */ + 1", "stands in a statement"),
+        ("/*+ only if :a */ /*+ only if :b */ SELECT 1", "stands in a statement"),
+        ("SELECT 1; /*+ only if :a */", "before no statement"),
+    ],
+)
+def test_a_hint_that_means_nothing_is_refused(tmp_path: Path, sql: str, complaint: str) -> None:
+    params = ", ".join(sorted({name for name in "ab" if f":{name}" in sql}))
+    text = f"-- name: q({params})\n{sql}"
+    with pytest.raises(QueryError, match=complaint):
+        load(folder(tmp_path, sqlite=text, postgresql=text), "sqlite")
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT now(), NOW ( ), now(:s)", "SELECT :m, :m, now(:s)"),
+        ("SELECT 'call now() later', \"now()\"", "SELECT 'call now() later', \"now()\""),
+        ("SELECT know(), t.now(), now_(), unknown()", "SELECT know(), t.now(), now_(), unknown()"),
+        ("SELECT 1 -- now()\n, 'it''s now()' || now()", "SELECT 1 -- now()\n, 'it''s now()' || :m"),
+    ],
+)
+def test_now_is_replaced_only_where_it_is_called(sql: str, expected: str) -> None:
+    assert replace_now(sql, ":m") == expected
 
 
 def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:

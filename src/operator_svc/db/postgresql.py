@@ -70,7 +70,7 @@ class PostgresqlDatabase:
         self._dsn = dsn
         self._seconds = seconds
         self._plans = {
-            q.name: _Plan(q.name, q.params, *q.statements[0], query_observer(q.name))
+            q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
             for q in queries.values()
         }
         self._pool: Pool[asyncpg.Connection] = Pool(self._connect, _usable, size)

@@ -3,6 +3,9 @@
 aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for its adapters lose
 what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
 in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
+
+In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
+out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.
 """
 
 from __future__ import annotations
@@ -25,13 +28,17 @@ _TOKEN = re.compile(
     | (?P<quoted>"(?:""|[^"])*")
     | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$)
     | (?P<comment>--[^\n]*)
+    | /\*\+(?P<hint>.*?)\*/
     | (?P<block>/\*.*?\*/)
+    | (?P<now>(?<![\w.$@:])(?i:now)\s*\(\s*\))
     | (?P<cast>::)
     | :(?P<param>[A-Za-z_]\w*)
     | (?P<end>;)
     """,
     re.VERBOSE | re.DOTALL,
 )
+_KEPT = frozenset({"string", "quoted", "dollar", "tag", "cast", "now"})
+_ONLY_IF = re.compile(r"\s*only if :([A-Za-z_]\w*)\s*")
 
 
 class QueryError(Exception):
@@ -40,10 +47,11 @@ class QueryError(Exception):
 
 class Statement(NamedTuple):
     """One SQL statement: for PostgreSQL with ``$n``, which stand for ``params`` in their order,
-    for SQLite with ``:name``."""
+    for SQLite with ``:name``. ``only_if`` is the parameter without which it is left out."""
 
     sql: str
     params: tuple[str, ...]
+    only_if: str | None = None
 
 
 class Query(NamedTuple):
@@ -106,6 +114,11 @@ def compile_statement(sql: str, dialect: Dialect) -> Statement:
     return statement
 
 
+def replace_now(sql: str, replacement: str) -> str:
+    """``sql`` with ``replacement`` for each call of ``now()``; text and names stay as they are."""
+    return _TOKEN.sub(lambda token: replacement if token["now"] else token[0], sql)
+
+
 def _read(folder: Path) -> dict[str, _Source]:
     found: dict[str, _Source] = {}
     for file in sorted(folder.glob("*.sql")):
@@ -141,42 +154,61 @@ def _without_trailing_comments(text: str) -> Iterator[str]:
 
 
 def _params(source: _Source) -> frozenset[str]:
-    used = frozenset(t["param"] for t in _TOKEN.finditer(source.sql) if t["param"])
-    if source.declared is not None and used != source.declared:
+    used = {token["param"] for token in _TOKEN.finditer(source.sql)}
+    used |= {_hinted(token["hint"]) for token in _TOKEN.finditer(source.sql) if token["hint"]}
+    found = frozenset(name for name in used if name is not None)
+    if source.declared is not None and found != source.declared:
         raise QueryError(
             f"{source.file}: {source.name} declares {sorted(source.declared)} "
-            f"and uses {sorted(used)}"
+            f"and uses {sorted(found)}"
         )
-    return used
+    return found
 
 
 def _query(source: _Source, dialect: Dialect) -> Query:
-    statements = tuple(_split(source.sql, dialect))
+    try:
+        statements = tuple(_split(source.sql, dialect))
+    except QueryError as error:
+        raise QueryError(f"{source.file}: {source.name}: {error}") from error
     if not statements:
         raise QueryError(f"{source.file}: {source.name} is empty")
-    if dialect == "postgresql" and len(statements) > 1:
-        raise QueryError(f"{source.file}: {source.name} must be one statement for PostgreSQL")
+    if dialect == "postgresql" and (len(statements) > 1 or statements[0].only_if):
+        raise QueryError(
+            f"{source.file}: {source.name} must be one statement, without hints, for PostgreSQL"
+        )
     return Query(source.name, _params(source), statements)
+
+
+def _hinted(hint: str) -> str:
+    """The parameter that a hint names. Raises QueryError for a hint that means nothing here."""
+    if (named := _ONLY_IF.fullmatch(hint)) is None:
+        raise QueryError(f"the hint {hint.strip()!r} is not 'only if :name'")
+    return named[1]
 
 
 def _split(sql: str, dialect: Dialect) -> Iterator[Statement]:
     """The statements of ``sql`` with the dialect's parameters, without comments."""
     parts: list[str] = []
     numbers: dict[str, int] = {}
+    only_if: str | None = None
     at = 0
-    for token in _TOKEN.finditer(sql):
+    for token in _TOKEN.finditer(f"{sql}\n;"):
         kind = token.lastgroup
-        if kind in ("string", "quoted", "dollar", "tag", "cast"):
+        if kind in _KEPT:
             continue
         parts.append(sql[at : token.start()])
         at = token.end()
         if kind == "param":
             number = numbers.setdefault(token["param"], len(numbers) + 1)
             parts.append(f"${number}" if dialect == "postgresql" else f":{token['param']}")
+        elif kind == "hint":
+            if only_if is not None or "".join(parts).strip():
+                raise QueryError(f"the hint {token['hint'].strip()!r} stands in a statement")
+            only_if = _hinted(token["hint"])
         elif kind == "end":
-            if text := "".join(parts).strip():
-                yield Statement(text, tuple(numbers))
-            parts, numbers = [], {}
-    parts.append(sql[at:])
-    if text := "".join(parts).strip():
-        yield Statement(text, tuple(numbers))
+            text = "".join(parts).strip()
+            if text:
+                yield Statement(text, tuple(numbers), only_if)
+            elif only_if is not None:
+                raise QueryError(f"the hint with :{only_if} stands before no statement")
+            parts, numbers, only_if = [], {}, None

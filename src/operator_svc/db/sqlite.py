@@ -8,7 +8,6 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,7 +23,7 @@ from operator_svc import tracing
 from operator_svc.db.contract import Dialect, check_params, unavailable
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
-from operator_svc.db.queries import Query
+from operator_svc.db.queries import Query, Statement, replace_now
 from operator_svc.db.records import Reader, reader, sqlite_params
 from operator_svc.db.sqlite_connection import (
     SqliteTransaction,
@@ -47,21 +46,32 @@ from operator_svc.telemetry import query_observer
 R = TypeVar("R", bound=msgspec.Struct)
 T = TypeVar("T")
 
-_MOMENT = "moment_of_the_unit"
-_NEEDED = re.compile(r"\bAND :(\w+) IS NOT NULL\b")
 GROUP = 256
 """Writes in one commit at most: bounds how long the first of them waits."""
 
 
+_MOMENT = "moment_of_the_unit"
+
+
 class _Plan(NamedTuple):
-    """Each statement has the parameter without which it does nothing, if there is one;
-    ``timed`` says that they take the moment of their unit as a parameter."""
+    """A query as it is run: ``timed`` says that its statements take the moment of their unit."""
 
     name: str
     params: frozenset[str]
-    statements: tuple[tuple[str, str | None], ...]
+    statements: tuple[Statement, ...]
     timed: bool
     observe: Callable[[float], None]
+
+    @classmethod
+    def of(cls, query: Query) -> _Plan:
+        """``query`` with ``now()`` as a parameter: calling back into Python for it costs a third
+        of a write."""
+        bound = tuple(
+            statement._replace(sql=replace_now(statement.sql, f":{_MOMENT}"))
+            for statement in query.statements
+        )
+        timed = bound != query.statements
+        return cls(query.name, query.params, bound, timed, query_observer(query.name))
 
 
 class SqliteDatabase:
@@ -70,10 +80,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, queries: Mapping[str, Query], readers: int, seconds: float):
         self._path = path
         self._seconds = seconds
-        self._plans = {
-            q.name: _Plan(q.name, q.params, *_statements(q), query_observer(q.name))
-            for q in queries.values()
-        }
+        self._plans = {query.name: _Plan.of(query) for query in queries.values()}
         self._lock = FileLock(lock_path(path))
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
@@ -162,8 +169,8 @@ class SqliteDatabase:
             raw.begin_unit()
         rows: list[Any] = []
         columns: tuple[Any, ...] = ()
-        for sql, needed in plan.statements:
-            if needed is not None and params[needed] is None:
+        for sql, _, only_if in plan.statements:
+            if only_if is not None and params[only_if] is None:
                 continue
             cursor = raw.execute(sql, params)
             if cursor.description is not None:
@@ -259,23 +266,6 @@ class SqliteDatabase:
         if writer is not None:
             await writer.close()
         self._lock.release()
-
-
-def _statements(query: Query) -> tuple[tuple[tuple[str, str | None], ...], bool]:
-    """The statements of ``query`` as they are run, each with the parameter that it needs, and
-    whether they are timed.
-
-    ``now()`` becomes a parameter: to call back into Python for it costs a third of a write. An
-    INSERT or DELETE that asks for ``AND :name IS NOT NULL`` is left out where that is NULL.
-    """
-    sql = [statement.sql for statement in query.statements]
-    timed = [text.replace("now()", f":{_MOMENT}") for text in sql]
-    return tuple((text, _needed(text)) for text in timed), timed != sql
-
-
-def _needed(sql: str) -> str | None:
-    asked = _NEEDED.search(sql) if sql.startswith(("INSERT", "DELETE")) else None
-    return asked[1] if asked else None
 
 
 def _usable(connection: aiosqlite.Connection) -> bool:
