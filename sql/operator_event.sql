@@ -9,10 +9,6 @@ WHERE e.session_id = :session_id AND e.seq > :after
 ORDER BY e.seq
 LIMIT :page;
 
--- name: event_oldest(session_id)^
--- The number of the oldest event that is kept, or NULL.
-SELECT min(seq) AS seq FROM operator_event WHERE session_id = :session_id;
-
 -- name: events_of_message(session_id, message_id)
 -- The events that are about one message, in order.
 SELECT

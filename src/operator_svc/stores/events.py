@@ -27,12 +27,6 @@ class EventRow(Record, frozen=True):
     finished_at: datetime | None
 
 
-class Oldest(Record, frozen=True):
-    """The number of the oldest event that is kept."""
-
-    seq: int | None
-
-
 class Purged(Record, frozen=True):
     """An event that was deleted for its age."""
 
@@ -66,11 +60,6 @@ class EventStore:
             seqs=list(seen.values()),
             page=limit,
         )
-
-    async def oldest(self, session_id: str) -> int | None:
-        """The number of the oldest event that is kept of a session."""
-        row = await self._db.fetch_one("event_oldest", Oldest, session_id=session_id)
-        return row.seq if row else None
 
     async def purge(self, days: float, limit: int) -> int:
         """Delete about ``limit`` of the events older than ``days``; how many went."""
