@@ -59,6 +59,6 @@ async def _nothing(_: object) -> None:
 if __name__ == "__main__":
     operator_svc.db.load = _load  # type: ignore[attr-defined]
     ReplyWriter.store_text = _nothing  # type: ignore[method-assign, assignment]
-    Lease.step = _nothing  # type: ignore[method-assign, assignment]
+    Lease.renew = _nothing  # type: ignore[method-assign, assignment]
     sys.argv[1:] = ["serve"]
     main()

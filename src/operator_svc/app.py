@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,18 +21,19 @@ from operator_svc.peers.browser import make_browser
 from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.peers.system_peers import make_neighbours
 from operator_svc.rest.server.listener import Server
-from operator_svc.services import maintenance
 from operator_svc.services.auth import Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.history import Histories
+from operator_svc.services.chat.recovery import ReplyRecovery
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.subscriptions import Subscriptions
+from operator_svc.services.maintenance import Maintenance, purge_pages
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import FORWARD_EVERY, EngineFeedback
@@ -50,12 +52,10 @@ from operator_svc.stores.tool_calls import ToolCallStore
 
 log = structlog.get_logger(__name__)
 
-POLL_INTERVAL = 1.0
-"""Seconds between looks for news that no notification brought (architecture.md)."""
 YOUNG_OBJECTS = 10_000
 """New objects after which garbage is looked for; Python's own number is 700."""
-PURGE_INTERVAL = 300.0
 PURGE_PAGE = 5000
+"""Events that are deleted in one write."""
 
 
 class Operator:
@@ -68,19 +68,20 @@ class Operator:
         self.bus: Bus = make_bus(settings, database)
         self.switch: Switch = make_switch(settings, add_headers=tracing.inject)
         sessions, messages = SessionStore(database), MessageStore(database)
-        chunks, self._events = ReplyChunkStore(database), EventStore(database)
+        chunks, events = ReplyChunkStore(database), EventStore(database)
         tool_calls = ToolCallStore(database)
-        self._chunks = chunks
-        self.hub = SessionHub(sessions, messages, self._events, chunks, self.bus, self.tasks)
+        self.hub = SessionHub(sessions, messages, events, chunks, self.bus, self.tasks)
+        self.lease = Lease(PodStore(database), ttl=settings.lease_ttl, shared=self.bus.shared)
         self.reply_writer = ReplyWriter(
             self.switch,
             messages,
             chunks,
             self.hub,
+            self.lease,
             self.tasks,
             auto_feedback=settings.auto_feedback == "on",
         )
-        histories = Histories(sessions, messages, chunks, tool_calls, self._events)
+        histories = Histories(sessions, messages, chunks, tool_calls, events)
         self.chats = Chats(
             sessions,
             messages,
@@ -88,28 +89,32 @@ class Operator:
             histories,
             self.reply_writer,
             self.hub,
+            self.lease,
             history_messages=settings.history_messages,
             history_chars=settings.history_chars,
             chat_rate=settings.chat_rate,
-        )
-        self.ownership = Lease(
-            PodStore(database),
-            messages,
-            self.reply_writer,
-            self.hub,
-            ttl=settings.lease_ttl,
-            shared=self.bus.shared,
         )
         self.browser_tasks = self._make_browser_tasks()
         self.tool_calls = ToolCalls(tool_calls, messages, self.hub)
         self.reply_writer.tool_calls = self.tool_calls
         self._make_switch_records(messages)
         self.system = self._make_system()
-        self.ownership.sweeps += [
-            self.browser_tasks.reclaim,
-            self.adjustments.free,
-            self.feedback.free,
-        ]
+        recovery = ReplyRecovery(messages, self.reply_writer, self.hub, self.lease)
+        self.maintenance = Maintenance(
+            self.lease,
+            sweeps=(
+                recovery.sweep,
+                self.browser_tasks.reclaim,
+                self.adjustments.free,
+                self.feedback.free,
+            ),
+            purges=(
+                partial(purge_pages, partial(events.purge, settings.event_retention), PURGE_PAGE),
+                chunks.purge,
+                self.browser_tasks.purge,
+            ),
+            polls=(self._poll,),
+        )
         self.tokens = Tokens(settings)
         self.services = Services(
             settings=settings,
@@ -120,7 +125,7 @@ class Operator:
             histories=histories,
             reply_writer=self.reply_writer,
             hub=self.hub,
-            subscriptions=Subscriptions(self.hub, self._events, histories, settings.resume_limit),
+            subscriptions=Subscriptions(self.hub, events, histories, settings.resume_limit),
             clients=ClientRegistry(self.tasks, settings),
             browser_tasks=self.browser_tasks,
             tool_calls=self.tool_calls,
@@ -140,24 +145,21 @@ class Operator:
                 store,
                 self.browser,
                 self.hub,
-                lambda: self.reply_writer.pod_id,
+                self.lease,
                 shared=self.bus.shared,
                 pages=self.settings.browser_tasks,
             )
         retention = self.settings.screenshot_retention
-        return BrowserTasks(store, worker, self.hub, screenshot_retention=retention)
+        return BrowserTasks(store, worker, self.hub, self.lease, screenshot_retention=retention)
 
     def _make_switch_records(self, messages: MessageStore) -> None:
-        def pod_id() -> str:
-            return self.reply_writer.pod_id
-
         self.adjustments = Adjustments(
-            self.switch, AdjustmentStore(self.database), messages, self.hub, self.tasks, pod_id
+            self.switch, AdjustmentStore(self.database), messages, self.hub, self.tasks, self.lease
         )
         store = FeedbackStore(self.database)
         self.engine_rankings = EngineRankings(self.switch, store, self.tasks)
         self.feedback = EngineFeedback(
-            self.switch, store, messages, self.hub, self.engine_rankings, pod_id
+            self.switch, store, messages, self.hub, self.engine_rankings, self.lease
         )
 
     def _make_system(self) -> System:
@@ -197,17 +199,14 @@ class Operator:
 
     async def _start(self) -> None:
         await self.bus.open(self._news)
-        await self.ownership.open()
+        await self.maintenance.begin()
         self.hub.start()
         self.browser_tasks.start()
         every = self.settings.tick
-        self.tasks.start(maintenance.watch(), "loop-lag")
+        self.maintenance.start(self.tasks)
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
-        self.tasks.start(forever(self.ownership.step, self.ownership.interval, "lease"), "lease")
-        self.tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
         self.tasks.start(forever(self.feedback.forward, FORWARD_EVERY, "feedback"), "feedback")
         if self.bus.shared:
-            self.tasks.start(forever(self._poll, POLL_INTERVAL, "poll"), "poll")
             self.tasks.start(self._look_around(), "look-around")
 
     def application(self) -> web.Application:
@@ -225,7 +224,7 @@ class Operator:
         finally:
             await self.bus.flush()
 
-    async def _poll(self) -> None:
+    def _poll(self) -> None:
         if self.hub.watched:
             self.hub.poll()
         self._others_acted.set()
@@ -243,13 +242,6 @@ class Operator:
                 await self.reply_writer.look_around()
             except Exception as error:  # the next poll asks again
                 log.warning("own replies could not be read", exc_info=error)
-
-    async def _purge(self) -> None:
-        purged = PURGE_PAGE
-        while purged >= PURGE_PAGE:
-            purged = await self._events.purge(self.settings.event_retention, PURGE_PAGE)
-        await self._chunks.purge()
-        await self.browser_tasks.purge()
 
     # The end.
 
@@ -283,7 +275,7 @@ class Operator:
         await self.tasks.aclose()
         try:
             await self.bus.aclose()
-            await self.ownership.close()
+            await self.lease.release()
         except Exception as error:  # the lease runs out by itself
             log.warning("the lease could not be given up", exc_info=error)
         await self.switch.aclose()

@@ -112,8 +112,8 @@ class Pod:
             "retry_delays": DELAYS,
             "death_delay": 0.01,
         } | given
-        self.worker = BrowserWorker(self.store, browser, self.hub, lambda: self.pod_id, **options)
-        self.tasks = BrowserTasks(self.store, self.worker, self.hub, screenshot_retention=30)
+        self.worker = BrowserWorker(self.store, browser, self.hub, self, **options)
+        self.tasks = BrowserTasks(self.store, self.worker, self.hub, self, screenshot_retention=30)
         self.ttl = 30.0
 
     async def open(self) -> Pod:

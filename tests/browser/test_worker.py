@@ -317,7 +317,7 @@ async def test_a_task_of_a_dead_pod_is_taken_over_once(make_pod: Any, browser: A
     await first.until(task_id, "running")
     await first.kill()
     others = [await make_pod(f"pod-{n}") for n in (2, 3)]
-    await asyncio.gather(*(pod.tasks.reclaim(pod.pod_id) for pod in others))
+    await asyncio.gather(*(pod.tasks.reclaim() for pod in others))
     await others[0].until(task_id, "running")
     browser.hold.set()
     view = await others[0].end(task_id)
@@ -333,7 +333,7 @@ async def test_a_dead_pods_task_that_was_cancelled_is_not_run_again(make_pod: An
     await first.kill()
     other = await make_pod("pod-2")
     assert await other.store.request_cancel(task_id)
-    await other.tasks.reclaim(other.pod_id)
+    await other.tasks.reclaim()
     assert (await other.get(task_id)).status == "cancelled"
     assert await other.steps("s1", task_id) == ["queued", "started", "cancelled"]
 
@@ -343,11 +343,11 @@ async def test_a_task_that_outlives_its_owners_again_and_again_fails(make_pod: A
     for n in range(6):
         pod = await make_pod(f"pod-{n}")
         task_id = task_id or await pod.add("https://hold.test/")
-        await pod.tasks.reclaim(pod.pod_id)
+        await pod.tasks.reclaim()
         await pod.until(task_id, "running")
         await pod.kill()
     last = await make_pod("last")
-    await last.tasks.reclaim("last")
+    await last.tasks.reclaim()
     view = await last.get(task_id)
     assert (view.status, view.error_message) == ("failed", "browser_unavailable")
 
@@ -365,7 +365,7 @@ async def test_a_pod_that_lost_its_lease_writes_nothing_more(
         await asyncio.sleep(0.01)
     await first.worker.runs.idle()
     assert (await first.get(task_id)).status == "running"  # and leaves the task to others
-    await first.tasks.reclaim(first.pod_id)
+    await first.tasks.reclaim()
     browser.hold.set()
     view = await first.end(task_id)
     assert (view.status, view.attempts) == ("completed", 1)
@@ -376,9 +376,9 @@ async def test_a_claim_whose_answer_was_lost_is_found(make_pod: Any) -> None:
     pod = await make_pod(pages=0)
     task_id = await pod.add("https://example.org/", "s1")
     assert await pod.store.claim(pod.pod_id) is not None
-    await pod.tasks.reclaim(pod.pod_id)
+    await pod.tasks.reclaim()
     assert (await pod.get(task_id)).status == "running"  # it might be about to be run
-    await pod.tasks.reclaim(pod.pod_id)
+    await pod.tasks.reclaim()
     assert (await pod.get(task_id)).status == "pending"
 
 

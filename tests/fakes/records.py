@@ -173,11 +173,11 @@ class Pod:
         self.tool_call_store = ToolCallStore(database)
         self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.hub)
         self.tuning = Adjustments(
-            switch, self.adjustments, self.messages, self.hub, self.tasks, lambda: self.pod_id
+            switch, self.adjustments, self.messages, self.hub, self.tasks, self
         )
         self.rankings = EngineRankings(switch, self.feedbacks, self.tasks)
         self.feedback = EngineFeedback(
-            switch, self.feedbacks, self.messages, self.hub, self.rankings, lambda: self.pod_id
+            switch, self.feedbacks, self.messages, self.hub, self.rankings, self
         )
 
     async def chat(self, session_id: str = "s-1", user_id: str = "ann") -> Started:

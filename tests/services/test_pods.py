@@ -321,7 +321,7 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
     async with two.database.transaction() as tx:
         await tx.execute(
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
-            pod=one.reply_writer.pod_id,
+            pod=one.lease.pod_id,
         )
     await reader.until(lambda: bool(reader.ended), within=5)
     shared.switch.say("after", end=True)

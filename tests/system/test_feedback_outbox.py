@@ -237,11 +237,11 @@ async def test_a_pod_that_dies_between_call_and_mark(
             await dead.feedback.forward()
         assert told(switch, "a") == [0, 1]
         await alive.feedback.forward()
-        await alive.feedback.free("pod-2")
+        await alive.feedback.free()
         await alive.feedback.forward()
         assert told(switch, "a") == [0, 1], "as long as its lease holds, it may be alive"
         await die(dead)
-        await alive.feedback.free("pod-2")
+        await alive.feedback.free()
         await alive.feedback.forward()
         assert told(switch, "a") == [0, 1, 1, 2, 3]
 
@@ -257,7 +257,7 @@ async def test_over_a_restart(sqlite_url: str, switch: TunedSwitch) -> None:
     opened = await connect(Settings(database_url=sqlite_url))
     await PodStore(opened).register("second", 10)
     second = Pod(opened, switch, "second")
-    await second.feedback.free("second")
+    await second.feedback.free()
     await second.feedback.forward()
     await second.tasks.aclose()
     await opened.aclose()

@@ -348,7 +348,7 @@ async def test_a_dead_pods_mark_is_taken_over(database: Database, switch: TunedS
         waiting = asyncio.ensure_future(alive.tuning.apply(ANYBODY, row.id))
         await asyncio.sleep(0.1)
         assert not waiting.done(), "until it is sure that the other one is dead"
-        await alive.tuning.free("pod-2")
+        await alive.tuning.free()
         assert (await waiting).applied
         assert (await stored(alive, row)).owner is None
 
@@ -357,7 +357,7 @@ async def test_the_mark_of_a_living_pod_stays(database: Database, switch: TunedS
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO"})
         assert await one.adjustments.claim(row.id, "pod-1", applied=False) is not None
-        await other.tuning.free("pod-2")
+        await other.tuning.free()
         assert (await stored(one, row)).owner == "pod-1"
 
 
@@ -381,7 +381,7 @@ async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: Tune
         assert switch.changes == [], "it stopped at the next step"
         async with database.transaction() as tx:
             await tx.execute("DELETE FROM operator_pod WHERE pod_id = 'pod-1'")
-        await other.tuning.free("pod-2")
+        await other.tuning.free()
         assert (await other.tuning.apply(ANYBODY, row.id)).applied
 
 
@@ -501,5 +501,5 @@ async def test_leases_are_what_counts(database: Database, switch: TunedSwitch) -
         await lease(database, "paused", -1)
         row = await recorded(pod, {"mode": "ECO"})
         assert await pod.adjustments.claim(row.id, "paused", applied=False) is not None
-        await pod.tuning.free(pod.pod_id)
+        await pod.tuning.free()
         assert (await stored(pod, row)).owner is None

@@ -1,20 +1,90 @@
-"""How late the event loop is: what blocks it delays every client."""
+"""Maintenance: renews the lease, recovers what dead pods left, purges, polls, measures the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from operator_svc import telemetry
+from operator_svc.background import TaskOwner, forever
+from operator_svc.services.lease import Lease
 
-INTERVAL = 0.25
-"""Seconds between looks."""
+PURGE_INTERVAL = 300.0
+"""Seconds between purges of what is kept for a limited time."""
+POLL_INTERVAL = 1.0
+"""Seconds between polls for changes that no notification brought (architecture.md)."""
+LAG_INTERVAL = 0.25
+"""Seconds between measurements of the event loop's lag."""
+
+Job: TypeAlias = Callable[[], Awaitable[None]]
 
 
-async def watch() -> None:
-    """Measure for as long as the loop runs."""
+class Maintenance:
+    """Runs what no request asks for.
+
+    ``sweeps`` take over what pods that are gone have left, ``purges`` delete what is older than
+    its retention, and ``polls`` repair lost notifications where other pods share the database.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        sweeps: Sequence[Job],
+        purges: Sequence[Job],
+        polls: Sequence[Callable[[], None]],
+    ) -> None:
+        self._lease = lease
+        self._sweeps = sweeps
+        self._purges = purges
+        self._polls = polls
+
+    async def begin(self) -> None:
+        """Begin the lease; where no other process can own anything, sweep what a crash left.
+
+        Raises OperatorError(database_unavailable).
+        """
+        await self._lease.begin()
+        if self._lease.may_judge_others:
+            await self._run(self._sweeps)
+
+    def start(self, tasks: TaskOwner) -> None:
+        """Begin all periodic work. To be called in the running loop."""
+        tasks.start(forever(self._hold, self._lease.interval, "lease"), "lease")
+        tasks.start(forever(self._purge, PURGE_INTERVAL, "purge"), "purge")
+        tasks.start(measure_loop_lag(), "loop-lag")
+        if self._lease.shared:
+            tasks.start(forever(self._poll, POLL_INTERVAL, "poll"), "poll")
+
+    async def _hold(self) -> None:
+        await self._lease.renew()
+        if self._lease.may_judge_others:
+            await self._run(self._sweeps)
+
+    async def _purge(self) -> None:
+        await self._run(self._purges)
+
+    async def _poll(self) -> None:
+        for poll in self._polls:
+            poll()
+
+    async def _run(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            await job()
+
+
+async def purge_pages(purge_page: Callable[[int], Awaitable[int]], page: int) -> None:
+    """Purge in writes of ``page`` rows each, so that none holds locks for long."""
+    while await purge_page(page) >= page:
+        pass
+
+
+async def measure_loop_lag() -> None:
+    """Measure how late the event loop is, for as long as it runs: what blocks it delays all."""
     while True:
-        due = time.perf_counter() + INTERVAL
-        await asyncio.sleep(INTERVAL)
+        due = time.perf_counter() + LAG_INTERVAL
+        await asyncio.sleep(LAG_INTERVAL)
         # The loop counts in milliseconds, so that a timer may also come a little early.
         telemetry.EVENT_LOOP_LAG_SECONDS.observe(max(time.perf_counter() - due, 0.0))

@@ -9,6 +9,7 @@ from operator_svc.models import BrowserTask
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.browser.runner import RETRY_DELAYS
 from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore, Ending, last_event
 
@@ -26,11 +27,13 @@ class TaskReclaimer:
         store: BrowserTaskStore,
         worker: BrowserWorker | None,
         hub: SessionHub,
+        lease: PodIdentity,
         retention: float,
     ) -> None:
         self._store = store
         self._worker = worker
         self._hub = hub
+        self._lease = lease
         self._retention = retention
         self._suspects: set[str] = set()
 
@@ -45,14 +48,15 @@ class TaskReclaimer:
             self._worker.tell(task.task_id)
         return True
 
-    async def reclaim(self, pod_id: str) -> None:
+    async def reclaim(self) -> None:
         """Let tasks wait again whose owner is gone.
 
         To be called at the start where no other process uses the database, else now and then,
-        but only by a pod that has held its own lease for a while (see services.ownership).
-        Tasks of ``pod_id`` itself that nobody here runs come from a claim whose answer was lost;
+        but only while the lease allows to judge other pods (see services.lease). Tasks of
+        this pod that nobody here runs come from a claim whose answer was lost;
         they count when they are seen twice, since a task is claimed a moment before it is run.
         """
+        pod_id = self._lease.pod_id
         orphans: set[str] = set()
         for task in await self._store.unowned(pod_id):
             if task.owner == pod_id:

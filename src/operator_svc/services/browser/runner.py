@@ -19,6 +19,7 @@ from operator_svc.models import BrowserTask, Json
 from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
 from operator_svc.protocol.browser import DEFAULT_TIMEOUT_MS
 from operator_svc.services.browser import outcomes as facts
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import (
     BrowserTaskStore,
@@ -76,7 +77,7 @@ class TaskRunner:
     """The tasks that run here, and whether there is room for one more.
 
     ``on_free`` is called when there may be something to claim, ``on_end`` with the id of a task
-    that does not run here any more. ``pod_id`` tells the present owner's name.
+    that does not run here any more.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class TaskRunner:
         store: BrowserTaskStore,
         browser: Browsing,
         hub: SessionHub,
-        pod_id: Callable[[], str],
+        lease: PodIdentity,
         *,
         on_free: Callable[[], None],
         on_end: Callable[[str], None],
@@ -95,7 +96,7 @@ class TaskRunner:
         self._store = store
         self._browser = browser
         self._hub = hub
-        self._pod_id = pod_id
+        self._lease = lease
         self._on_free = on_free
         self._on_end = on_end
         self._pages = pages
@@ -263,7 +264,7 @@ class TaskRunner:
     ) -> Moved | None:
         """Try a write until the database answers; None where the task is not ours any more."""
         pause = STORE_PAUSE
-        while task.owner == self._pod_id():
+        while task.owner == self._lease.pod_id:
             try:
                 return await write()
             except OperatorError as error:

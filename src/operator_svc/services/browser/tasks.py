@@ -19,6 +19,7 @@ from operator_svc.protocol.browser import (
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.browser.reclaimer import TaskReclaimer
 from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
@@ -45,13 +46,14 @@ class BrowserTasks:
         store: BrowserTaskStore,
         worker: BrowserWorker | None,
         hub: SessionHub,
+        lease: PodIdentity,
         *,
         screenshot_retention: float,
     ) -> None:
         self._store = store
         self._worker = worker
         self._hub = hub
-        self._leftovers = TaskReclaimer(store, worker, hub, screenshot_retention)
+        self._leftovers = TaskReclaimer(store, worker, hub, lease, screenshot_retention)
         self.reclaim = self._leftovers.reclaim
         self.purge = self._leftovers.purge
         self.draining = False

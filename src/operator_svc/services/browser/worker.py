@@ -7,7 +7,6 @@ task to stop says so in the database, and its pod sees it within ``WATCH_INTERVA
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
@@ -22,6 +21,7 @@ from operator_svc.services.browser.runner import (
     Browsing,
     TaskRunner,
 )
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 
@@ -41,17 +41,14 @@ QUEUE_COUNTED = 10_000
 
 
 class BrowserWorker:
-    """Runs the tasks of this pod. ``start`` it, and ``aclose`` it before the lease is given up.
-
-    ``pod_id`` tells the present owner's name, which changes when a lease is lost.
-    """
+    """Runs the tasks of this pod. ``start`` it, and ``aclose`` it before the lease is given up."""
 
     def __init__(
         self,
         store: BrowserTaskStore,
         browser: Browsing,
         hub: SessionHub,
-        pod_id: Callable[[], str],
+        lease: PodIdentity,
         *,
         shared: bool,
         pages: int = PAGES_A_POD,
@@ -59,13 +56,13 @@ class BrowserWorker:
         death_delay: float = DEATH_DELAY,
     ) -> None:
         self._store = store
-        self._pod_id = pod_id
+        self._lease = lease
         self._shared = shared
         self.runs = TaskRunner(
             store,
             browser,
             hub,
-            pod_id,
+            lease,
             on_free=self.wake,
             on_end=self.tell,
             pages=pages,
@@ -157,7 +154,7 @@ class BrowserWorker:
 
     async def _watch(self) -> None:
         """Stop tasks that somebody cancelled, deleted or took; tell of those that ended."""
-        pod_id = self._pod_id()
+        pod_id = self._lease.pod_id
         for running in self.runs:
             if running.task.owner != pod_id:
                 running.stop("lost")
@@ -199,7 +196,7 @@ class BrowserWorker:
         while not self.draining and self.runs.has_room:
             if self.runs.pause:
                 return self.runs.pause
-            claimed = await self._store.claim(self._pod_id())
+            claimed = await self._store.claim(self._lease.pod_id)
             if claimed is None:
                 break
             self._misses = 0

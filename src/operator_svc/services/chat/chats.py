@@ -16,6 +16,7 @@ from operator_svc.protocol import events as names
 from operator_svc.protocol.bodies import Chat, ChatAnswer, ReplyView
 from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.reply_writer import Outcome, ReplyWriter, RunningReply
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.rate_limit import RateLimit
@@ -68,6 +69,7 @@ class Chats:
         histories: Histories,
         reply_writer: ReplyWriter,
         hub: SessionHub,
+        lease: PodIdentity,
         *,
         history_messages: int,
         history_chars: int,
@@ -79,6 +81,7 @@ class Chats:
         self._histories = histories
         self._reply_writer = reply_writer
         self._hub = hub
+        self._lease = lease
         self._history_messages = history_messages
         self._history_chars = history_chars
         self.rate = RateLimit(chat_rate, 60.0, "chats of one session")
@@ -116,7 +119,7 @@ class Chats:
         common: dict[str, Any] = {
             "content": chat.message,
             "metadata": _message_metadata(chat),
-            "pod_id": self._reply_writer.pod_id,
+            "pod_id": self._lease.pod_id,
             "key": key,
         }
         new = chat.session_id is None or self._hub.awaited(chat.session_id)
@@ -158,7 +161,7 @@ class Chats:
             session_id=message.session_id,
             viewer=caller.user_id,
             message_id=message.id,
-            pod_id=self._reply_writer.pod_id,
+            pod_id=self._lease.pod_id,
             key=key,
         )
         if started is None:
@@ -185,7 +188,7 @@ class Chats:
                 session_id=known.session_id,
                 message_id=known.message_id,
                 failed_reply_id=known.reply_id,
-                pod_id=self._reply_writer.pod_id,
+                pod_id=self._lease.pod_id,
                 key=key,
             )
             if started is not None:

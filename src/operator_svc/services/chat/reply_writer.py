@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
@@ -22,6 +21,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyChunk, ReplyStatus
 from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCall
 from operator_svc.protocol import events as names
+from operator_svc.services.lease import Lease
 from operator_svc.services.live.feed import LiveEvent, ReplyStream
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.messages import Feedback, MessageStore, Started, last_event
@@ -117,6 +117,7 @@ class ReplyWriter:
         messages: MessageStore,
         chunks: ReplyChunkStore,
         hub: SessionHub,
+        lease: Lease,
         tasks: TaskOwner,
         *,
         auto_feedback: bool,
@@ -125,13 +126,14 @@ class ReplyWriter:
         self._messages = messages
         self._chunks = chunks
         self._hub = hub
+        self._lease = lease
         self._tasks = tasks
         self._auto_feedback = auto_feedback
         self._running: dict[int, RunningReply] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self.pod_id = uuid.uuid4().hex
         self.tool_calls: ToolCallRecorder | None = None
+        lease.on_loss(self.abandon_all)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -167,11 +169,12 @@ class ReplyWriter:
             running.stop = status
             running.leave()
 
-    def lose(self) -> None:
+    def abandon_all(self) -> None:
         """The lease is lost: stop all calls and write nothing more."""
+        if self._running:
+            log.error("replies abandoned", replies=len(self._running))
         for running in self._running.values():
             running.lose()
-        self.pod_id = uuid.uuid4().hex
 
     def lose_session(self, session_id: str) -> None:
         """A session was deleted: stop its calls and write nothing more."""
@@ -191,7 +194,7 @@ class ReplyWriter:
     # A reply's life.
 
     async def _run(self, running: RunningReply, prepare: Prepare) -> None:
-        pod_id = self.pod_id
+        pod_id = self._lease.pod_id
         structlog.contextvars.bind_contextvars(
             session_id=running.session_id, reply_id=running.reply_id
         )
@@ -383,7 +386,7 @@ class ReplyWriter:
             running.chunked = True
         if not chunks:
             return
-        kept = await self._chunks.append(self.pod_id, chunks)
+        kept = await self._chunks.append(self._lease.pod_id, chunks)
         for running, end in taken:
             if running.reply_id in kept:
                 running.stored_end = end
@@ -397,7 +400,7 @@ class ReplyWriter:
         mine = [running for running in self._running.values() if running.reading]
         if not mine:
             return
-        owned = {r.reply_id: r for r in await self._messages.of_pod(self.pod_id)}
+        owned = {r.reply_id: r for r in await self._messages.of_pod(self._lease.pod_id)}
         for running in mine:
             reply = owned.get(running.reply_id)
             if reply is not None and reply.cancel_requested:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
@@ -21,6 +20,7 @@ from operator_svc.protocol.records import (
     check_adjustment,
 )
 from operator_svc.services.access import HasMessages, after_id, no_session, session_of
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.config_changes import (
@@ -59,7 +59,7 @@ class Adjustments:
     is read back must come from that change alone.
 
     A pod marks the change that it works on with its id; what a pod left that is gone is taken
-    off by ``free``. ``pod_id`` gives the present id, which changes when the lease is lost.
+    off by ``free``.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Adjustments:
         messages: HasMessages,
         hub: SessionHub,
         tasks: TaskOwner,
-        pod_id: Callable[[], str],
+        lease: PodIdentity,
     ) -> None:
         self._switch = switch
         self._store = store
         self._messages = messages
         self._hub = hub
         self._tasks = tasks
-        self._pod_id = pod_id
+        self._lease = lease
         self._turn = asyncio.Lock()
         self._under_way: dict[_Work, asyncio.Task[SwitchAdjustment | OperatorError]] = {}
 
@@ -148,10 +148,10 @@ class Adjustments:
         """Put back what was before a change. Raises as ``apply``."""
         return await self._change(caller, _Work(adjustment_id, False))
 
-    async def free(self, pod_id: str) -> None:
-        """Take over changes of pods that are gone: a sweep of the pod ``pod_id``."""
+    async def free(self) -> None:
+        """Take over changes of pods that are gone."""
         if freed := await self._store.free():
-            log.warning("changes of Switch that dead processes left", rows=freed, pod_id=pod_id)
+            log.warning("changes of Switch that dead processes left", rows=freed)
 
     async def _change(self, caller: Caller, work: _Work) -> SwitchAdjustment:
         if await self._store.get(work.adjustment_id, caller.user_id) is None:
@@ -182,7 +182,7 @@ class Adjustments:
             found = await self._store.get(work.adjustment_id)
             if found is None:
                 raise _not_found()
-            pod_id = self._pod_id()
+            pod_id = self._lease.pod_id
             others = {w.id for w in await self._store.at_work() if w.owner != pod_id}
             if others:
                 # While it is under way, `applied` still has the state that it had before.
@@ -220,7 +220,7 @@ class Adjustments:
         self, claimed: SwitchAdjustment, work: _Work, pod_id: str
     ) -> SwitchAdjustment:
         def still_ours() -> None:
-            if self._pod_id() != pod_id:
+            if self._lease.pod_id != pod_id:
                 raise LeaseLostError
 
         event, error = APPLIED if work.applying else REVERTED, None

@@ -24,6 +24,7 @@ from operator_svc.protocol.records import (
     feedback_answer,
 )
 from operator_svc.services.access import HasMessages, no_session, session_of
+from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.engine_ranking import EngineRankings
@@ -59,7 +60,7 @@ class TakesFeedback(Protocol):
 
 
 class EngineFeedback:
-    """``pod_id`` gives this process' present id, under which it claims what it forwards."""
+    """Stores feedback, and forwards it to Switch under this pod's lease."""
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class EngineFeedback:
         messages: HasMessages,
         hub: SessionHub,
         rankings: EngineRankings,
-        pod_id: Callable[[], str],
+        lease: PodIdentity,
     ) -> None:
         self._switch = switch
         self._store = store
         self._messages = messages
         self._hub = hub
         self._rankings = rankings
-        self._pod_id = pod_id
+        self._lease = lease
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -125,17 +126,17 @@ class EngineFeedback:
             return
         self._idle.clear()
         try:
-            heads = await self._store.heads(self._pod_id())
+            heads = await self._store.heads(self._lease.pod_id)
             for feedback_id in heads:
                 if self._closing or not await self._forward_from(feedback_id, RUN // len(heads)):
                     return
         finally:
             self._idle.set()
 
-    async def free(self, pod_id: str) -> None:
-        """Take over what pods that are gone were forwarding: a sweep of the pod ``pod_id``."""
+    async def free(self) -> None:
+        """Take over what pods that are gone were forwarding."""
         if freed := await self._store.free():
-            log.warning("feedback of dead processes", rows=freed, pod_id=pod_id)
+            log.warning("feedback of dead processes", rows=freed)
 
     async def close(self, within: float) -> None:
         """Forward no more; what Switch is being told now is told and marked first, where that
@@ -149,7 +150,7 @@ class EngineFeedback:
 
     async def _forward_from(self, feedback_id: int, left: int) -> bool:
         """Forward a row and up to ``left`` in all of its engine; False where Switch is away."""
-        pod_id = self._pod_id()
+        pod_id = self._lease.pod_id
         row = await self._store.claim(feedback_id, pod_id)
         while row is not None:
             left -= 1
@@ -163,7 +164,7 @@ class EngineFeedback:
                     return isinstance(error, PeerRefusedError)
                 _log_given_up(row, error)
             telemetry.FEEDBACK.labels("given_up" if given_up else "forwarded").inc()
-            go_on = left > 0 and not self._closing and self._pod_id() == pod_id
+            go_on = left > 0 and not self._closing and self._lease.pod_id == pod_id
             row = await self._settle(row, pod_id, given_up=given_up, go_on=go_on)
         return True
 

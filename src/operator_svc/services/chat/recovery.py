@@ -1,0 +1,62 @@
+"""Recovery of replies that nobody writes any more: they end as interrupted, with their text."""
+
+from __future__ import annotations
+
+import structlog
+
+from operator_svc import telemetry
+from operator_svc.errors import ErrorCode
+from operator_svc.models import ReplyStatus
+from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.lease import PodIdentity
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.stores.messages import MessageStore, Streaming
+
+log = structlog.get_logger(__name__)
+
+
+class ReplyRecovery:
+    """Ends the replies of dead pods, and those of this pod that no task writes."""
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        reply_writer: ReplyWriter,
+        hub: SessionHub,
+        lease: PodIdentity,
+    ) -> None:
+        self._messages = messages
+        self._reply_writer = reply_writer
+        self._hub = hub
+        self._lease = lease
+        self._suspects: set[int] = set()
+
+    async def sweep(self) -> None:
+        """End what is abandoned; only while the lease allows to judge other pods.
+
+        A reply of this pod without a task comes from a start whose answer was lost. It counts
+        only when it is seen twice, since a reply is stored a moment before its task begins.
+        """
+        pod_id = self._lease.pod_id
+        orphans: set[int] = set()
+        for reply in await self._messages.unowned(pod_id):
+            if reply.owner == pod_id:
+                if reply.reply_id in self._reply_writer.ids:
+                    continue
+                if reply.reply_id not in self._suspects:
+                    orphans.add(reply.reply_id)
+                    continue
+            await self._interrupt(reply)
+        self._suspects = orphans
+
+    async def _interrupt(self, reply: Streaming) -> None:
+        metadata = {
+            "status": str(ReplyStatus.INTERRUPTED),
+            "error": str(ErrorCode.REPLY_INTERRUPTED),
+        }
+        if await self._messages.interrupt(reply, metadata) is None:
+            return
+        log.warning("reply interrupted", session_id=reply.session_id, reply_id=reply.reply_id)
+        telemetry.REPLIES.labels(str(ReplyStatus.INTERRUPTED)).inc()
+        self._hub.announce(reply.session_id)
+        self._hub.refresh((reply.session_id,))
