@@ -15,13 +15,6 @@ SERIAL := $(wildcard tests/cluster tests/e2e)
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
 
-# A busy machine can be late for a test that means seconds: what failed runs once more, alone.
-# What fails again has failed.
-define once-more
-$(1) || { test $$? -eq 1 && echo 'Once more, and alone, what failed:' && \
-  $(PYTEST) --last-failed --last-failed-no-failures none $(ARGS) tests; }
-endef
-
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test unit serial check format lint types layers sql image-check \
         manifests docs docs-check bench chaos image migrate clean
@@ -55,10 +48,10 @@ run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; 
 test: check unit serial  ## everything: the checks, then all tests on SQLite, PostgreSQL and Chromium
 
 unit: $(READY) machine
-	@$(call once-more,$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests)
+	@$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine
-	@$(call once-more,$(PYTEST) $(ARGS) $(SERIAL))
+	@$(PYTEST) $(ARGS) $(SERIAL)
 
 check: lint types layers sql image-check manifests docs-check  ## all that can be said without running it
 

@@ -323,6 +323,7 @@ async def test_twenty_queued_tasks_start_in_order_and_finish(client: Client, sit
     assert len(events) == 1 + 3 * 20
 
 
+@pytest.mark.measures_time
 async def test_cancelling_stops_the_page_within_a_second(client: Client, site: Site) -> None:
     task_id = await client.begin(site.url + "hold", session_id="s1")
     while not site.seen:

@@ -255,6 +255,7 @@ async def test_a_waiting_task_is_cancelled_at_once(pod: Any, browser: Any) -> No
     assert "https://example.org/" not in browser.seen
 
 
+@pytest.mark.measures_time
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 async def test_a_running_task_is_cancelled_within_a_second(
     make_pod: Any, browser: Any, where: str, monkeypatch: pytest.MonkeyPatch

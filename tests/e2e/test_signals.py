@@ -18,6 +18,7 @@ AT_ONCE = 2.0
 """Seconds that the end may take on a busy machine; the reply would go on for a minute."""
 
 
+@pytest.mark.measures_time
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> None:
     async with (

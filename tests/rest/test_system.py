@@ -55,6 +55,7 @@ async def test_how_old_an_answer_is(
     assert (await served.get(path)).headers["Age"] == "1", "whole seconds that have passed"
 
 
+@pytest.mark.measures_time
 async def test_one_round_every_two_seconds(served: Service, peers: DevPeers) -> None:
     begun = time.monotonic()
     seconds = 0.0
@@ -78,6 +79,7 @@ async def test_a_full_overview(served: Service) -> None:
     assert shown["modules"]["operator"]["status"] == "ok"
 
 
+@pytest.mark.measures_time
 async def test_all_hang_and_health_does_not_notice(sqlite_url: str) -> None:
     async with hung() as peer:
         places: dict[str, Any] = dict.fromkeys(URLS, peer.url)
@@ -96,6 +98,7 @@ async def test_all_hang_and_health_does_not_notice(sqlite_url: str) -> None:
     assert [body["status"] for body in bodies] == ["down", "unavailable", "unavailable"]
 
 
+@pytest.mark.measures_time
 async def test_the_cache_is_cheap(served: Service) -> None:
     """1,000 a second on one core are asked for. A whole round of HTTP in this very
     process, client and server, is measured against one that answers nothing but health."""

@@ -271,6 +271,7 @@ async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
     assert history.messages[1].metadata["error"] == "switch_error"
 
 
+@pytest.mark.measures_time
 async def test_cancel_on_another_pod(shared: Pods) -> None:
     one, two = await shared.start(), await shared.start()
     reader = await watch(two, "s")

@@ -165,6 +165,7 @@ WITHIN = 0.3 * ROWS / 1_000_000
 """Seconds, of the 300 ms that a million rows may take."""
 
 
+@pytest.mark.measures_time
 async def test_many_rows_by_an_index_alone(
     postgresql_url: str, postgresql_database: Database
 ) -> None:

@@ -221,6 +221,7 @@ async def test_a_circuit_that_is_open_is_said() -> None:
     assert seen.modules["madre"].latency_ms is None, "it was not asked"
 
 
+@pytest.mark.measures_time
 async def test_all_hang_and_all_wait_for_one_look() -> None:
     """The database too; a thousand at once are answered by one round, within 3 s."""
     database = Pinged()

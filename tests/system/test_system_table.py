@@ -265,6 +265,7 @@ def test_the_table_has_all_calls() -> None:
     assert head in DOC.read_text(encoding="utf-8")
 
 
+@pytest.mark.measures_time
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("call", "group", "cells"), table(), ids=lambda v: str(v)[:50])
 async def test_each_row(

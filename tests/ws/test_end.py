@@ -70,6 +70,7 @@ async def test_cancel_before_the_first_word(service: Service) -> None:
 # Life.
 
 
+@pytest.mark.measures_time
 async def test_the_server_shows_life(start: Start) -> None:
     service = await start(heartbeat=0.1)
     begun = time.monotonic()
@@ -79,6 +80,7 @@ async def test_the_server_shows_life(start: Start) -> None:
     assert socket.of("ping")[0] == {"type": "ping"}
 
 
+@pytest.mark.measures_time
 async def test_who_answers_nothing_is_dead(start: Start) -> None:
     service = await start(heartbeat=0.2)
     begun = time.monotonic()
@@ -157,6 +159,7 @@ async def test_a_reply_that_is_being_written_is_shown_to_its_end(both: Service) 
     await drained
 
 
+@pytest.mark.measures_time
 async def test_the_deadline_interrupts_and_says_so(start: Start) -> None:
     service = await start(drain_timeout=0.3)
     socket = await service.ready()
