@@ -13,8 +13,9 @@ from operator_svc.background import TaskOwner
 from operator_svc.bus.local import LocalBus
 from operator_svc.db import Database
 from operator_svc.models import Caller
-from operator_svc.peers.browser import PNG, Visit
+from operator_svc.peers.browser import PNG
 from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
+from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.live.feed import LiveEvent

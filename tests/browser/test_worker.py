@@ -11,9 +11,10 @@ import pytest
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, TaskStatus
-from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
+from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import BrowserTaskRequest
+from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser import outcomes, runner, worker
 from operator_svc.services.live.feed import LiveEvent
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from operator_svc.browser_service.bodies import NavigateRequest
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.navigate import NavigateRequest
 from tests.browser_service.processes import (
     eventually,
     family,

@@ -188,8 +188,8 @@ async def test_pages_wait_their_turn_and_too_many_are_sent_away(
 
 async def test_twenty_queued_pages_start_in_order(site: Any, names: Any) -> None:
     """With one page at a time, the order of the requests is the order of the pages."""
-    from operator_svc.browser_service.bodies import NavigateRequest
     from operator_svc.browser_service.service import BrowserService
+    from operator_svc.protocol.navigate import NavigateRequest
 
     seen: list[str] = []
 

@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from operator_svc.browser_service.bodies import NavigateRequest
 from operator_svc.browser_service.chromium import find_executable, sandboxed
 from operator_svc.errors import ConfigurationError
+from operator_svc.protocol.navigate import NavigateRequest
 from operator_svc.settings import BrowserSettings
 from tests.browser_service.processes import (
     Process,

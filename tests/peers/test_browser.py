@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from aioresponses import aioresponses
 
-from operator_svc.browser_service import bodies
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import browser as peer
 from operator_svc.peers.browser import (
@@ -25,7 +24,7 @@ from operator_svc.peers.browser import (
     make_browser,
 )
 from operator_svc.peers.transport import PeerRefusedError
-from operator_svc.protocol import browser as protocol
+from operator_svc.protocol.navigate import Visit
 from operator_svc.settings import Settings
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
@@ -57,7 +56,7 @@ async def browser_at(url: str = URL) -> AsyncIterator[Browser]:
         await browser.aclose()
 
 
-async def answered(**answer: Any) -> peer.Visit:
+async def answered(**answer: Any) -> Visit:
     with aioresponses() as fake:
         # An exception comes before anything was sent: such a call is tried once more.
         fake.post(f"{URL}/navigate", repeat=True, **answer)
@@ -273,51 +272,3 @@ async def test_where_it_is() -> None:
     made = make_browser(Settings(token="t"))
     assert made is not None
     await made.aclose()
-
-
-# Operator and the browser service say the same of a page, and neither imports the other.
-
-
-def test_both_sides_take_the_same_pages() -> None:
-    theirs = {f.name: f for f in msgspec.structs.fields(bodies.NavigateRequest)}
-    ours = {f.name: f for f in msgspec.structs.fields(protocol.BrowserTaskBody)}
-    assert set(theirs) == {"url", *protocol.PAGE_FIELDS}
-    assert theirs["timeout_ms"].default == protocol.DEFAULT_TIMEOUT_MS
-    edges: dict[str, list[Any]] = {
-        "url": ["", "x", "x" * 8192, "x" * 8193],
-        "timeout_ms": [0, 1, 120_000, 120_001, "1"],
-        "wait_until": ["commit", "domcontentloaded", "load", "networkidle", "never"],
-        "full_page": [True, 1],
-        "viewport": [
-            {},
-            {"width": 15},
-            {"width": 16, "height": 16},
-            {"width": 3840, "height": 2160},
-            {"width": 3841},
-            {"height": 2161},
-        ],
-        "script": ["", "x" * 65536, "x" * 65537],
-        "text_limit": [-1, 0, 200_000, 200_001],
-    }
-    for name, values in edges.items():
-        for value in values:
-            assert _takes(theirs[name].type, value) == _takes(ours[name].type, value), (name, value)
-
-
-def _takes(kind: Any, value: Any) -> bool:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-ADDRESSES = f"""
-{PAGE} HTTP://EXAMPLE.ORG ftp://x javascript:alert(1) file:///etc/passwd example.org //example.org
-http:// https:/// http:x a\tb x:y \x7f: 1http://x http://[ data:text/html,x about:blank é://x
-"""
-
-
-@pytest.mark.parametrize("url", ["http://a b/", *ADDRESSES.split(), *ADDRESSES.splitlines()])
-def test_both_sides_have_the_same_rule_for_addresses(url: str) -> None:
-    assert protocol.url_problem(url) == bodies._url_problem(url)

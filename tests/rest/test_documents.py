@@ -16,10 +16,10 @@ from operator_svc.errors import ErrorCode
 from operator_svc.protocol import event_data, frames
 from operator_svc.protocol import events as event_names
 from operator_svc.protocol.frames import CLIENT_FRAMES, SERVER_FRAMES, CloseCode
+from operator_svc.protocol.problems import Problem
 from operator_svc.rest.docs import asyncapi, openapi
 from operator_svc.rest.docs.operations import OPERATIONS
 from operator_svc.rest.middleware import OPEN_PATHS
-from operator_svc.rest.problems import Problem
 from tests.rest.conftest import Start
 from tests.rest.rest_service import Service
 

@@ -16,7 +16,7 @@ from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.peers.chat_types import Done, Part, Prompt, Text
-from operator_svc.protocol.bodies import Chat
+from operator_svc.protocol.chat import Chat
 from operator_svc.services.chat.chats import Accepted
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription

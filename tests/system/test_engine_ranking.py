@@ -14,7 +14,7 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.db.queries import load, resource_folder
-from operator_svc.protocol.records import AdjustmentBody, EngineView, FeedbackBody
+from operator_svc.protocol.switch import AdjustmentBody, EngineView, FeedbackBody
 from operator_svc.services.switch.engine_ranking import ENGINES, WINDOWS, recommend, score
 from operator_svc.stores.switch_feedback import FeedbackStore
 from tests.fakes.records import ANYBODY, Pod, TunedSwitch, pods, unreachable

@@ -12,7 +12,7 @@ from operator_svc.db import Database, connect
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.peers.breaker import CircuitOpenError
-from operator_svc.protocol.records import FeedbackAnswer, FeedbackBody
+from operator_svc.protocol.switch import FeedbackAnswer, FeedbackBody
 from operator_svc.services.switch import feedback
 from operator_svc.settings import Settings
 from operator_svc.stores.messages import Feedback

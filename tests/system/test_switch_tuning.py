@@ -10,7 +10,7 @@ import pytest
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, SwitchAdjustment
-from operator_svc.protocol.records import AdjustmentBody
+from operator_svc.protocol.switch import AdjustmentBody
 from operator_svc.services.switch import adjustments
 from tests.fakes.records import (
     ANYBODY,

@@ -11,7 +11,8 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.models import ToolCall as ToolCallRow
 from operator_svc.peers.chat_types import ToolCall
-from operator_svc.protocol.records import AdjustmentBody, FeedbackBody, ToolCallBody
+from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody
+from operator_svc.protocol.tool_calls import ToolCallBody
 from operator_svc.services.chat import tool_calls
 from operator_svc.services.live.feed import LiveEvent
 from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late

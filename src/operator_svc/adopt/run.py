@@ -7,7 +7,6 @@ of the file, or the file after it has grown, brings only what is new.
 from __future__ import annotations
 
 import datetime as dt
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from operator_svc.adopt.report import Report
 from operator_svc.adopt.target import AdoptionStore
 from operator_svc.adopt.values import mark
 from operator_svc.models import Json
+from operator_svc.protocol import ids
 from operator_svc.protocol.text import storable
 
 SESSION = "operator_session"
@@ -59,8 +59,6 @@ DEFAULT_USER = "local"
 MADE_SOURCE = "adopted"
 
 _PROBES = 200
-_GOOD_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
-_BAD_CHARACTERS = re.compile(r"[^A-Za-z0-9._:-]+")
 
 Progress = Callable[[str, int, int], None]
 """Called with a table, the rows of it that are done, and all of its rows."""
@@ -139,14 +137,14 @@ class Run:
 
     def name_of(self, raw: Any) -> str:
         """The session id that an old one becomes; the same one each time."""
-        if type(raw) is str and _GOOD_NAME(raw):
+        if type(raw) is str and ids.is_session_id(raw):
             return raw
         if raw is None or raw in ("", b""):
             return f"adopted-{self.source}"
         plain = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
-        if _GOOD_NAME(plain):
+        if ids.is_session_id(plain):
             return plain
-        clean = _BAD_CHARACTERS.sub("-", plain)[:40].strip("-")
+        clean = ids.plain_name(plain)[:40].strip("-")
         return f"{clean or 'session'}-{mark(plain)}"
 
     # Sessions.

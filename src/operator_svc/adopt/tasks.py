@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from operator_svc.adopt.id_map import MappedSession
 from operator_svc.adopt.run import DEFAULT_USER, TASK, Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
 from operator_svc.models import Json, TaskStatus
+from operator_svc.protocol import ids
 from operator_svc.protocol.browser import SNIPPET_CHARS
 
 UNFINISHED = "adopted"
@@ -25,7 +25,6 @@ STATUSES = {str(status): status for status in TaskStatus} | {
     "canceled": TaskStatus.CANCELLED,
 }
 _OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING)
-_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}").fullmatch
 _TEXTS = ("status", "title", "text_snippet", "text", "final_url")
 _LISTS = ("links", "console")
 
@@ -72,10 +71,10 @@ async def adopt_tasks(run: Run) -> None:
 
 def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
     plain = old_id if isinstance(old_id, str) else str(old_id)
-    if _GOOD_ID(plain) and plain not in taken:
+    if ids.is_task_id(plain) and plain not in taken:
         return plain
     fixes.note("its id was taken" if plain in taken else "its id broke the rule")
-    clean = re.sub(r"[^A-Za-z0-9._:-]+", "-", plain)[:100].strip("-")
+    clean = ids.plain_name(plain)[:100].strip("-")
     return f"{clean or 'task'}-{mark(key)}"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from math import sqrt
 from typing import Any
 
 from playwright.async_api import CDPSession
 
-from operator_svc.browser_service.bodies import Viewport
+from operator_svc.protocol.navigate import Viewport
 
 MAX_WIDTH = 4096
 MAX_HEIGHT = 12_000
@@ -18,8 +19,8 @@ _TRIES = 4
 
 async def take_screenshot(
     session: CDPSession, viewport: Viewport, full_page: bool, max_bytes: int
-) -> str | None:
-    """The page as a PNG in base64; made smaller until it has at most ``max_bytes``.
+) -> bytes | None:
+    """The page as a PNG; made smaller until it has at most ``max_bytes``.
 
     None where that does not succeed. Raises playwright's Error where the page does not answer.
     """
@@ -35,9 +36,8 @@ async def take_screenshot(
         if full_page or scale != 1.0:
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
             what |= {"clip": clip, "captureBeyondViewport": full_page}
-        picture = str((await session.send("Page.captureScreenshot", what))["data"])
-        size_now = len(picture) * 3 // 4
-        if size_now <= max_bytes:
+        picture = base64.b64decode((await session.send("Page.captureScreenshot", what))["data"])
+        if len(picture) <= max_bytes:
             return picture
-        scale = max(scale * min(0.9 * sqrt(max_bytes / size_now), 0.9), 0.02)
+        scale = max(scale * min(0.9 * sqrt(max_bytes / len(picture)), 0.9), 0.02)
     return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.protocol.decoding import MAX_DEPTH
+from operator_svc.protocol.decoding import MAX_DEPTH, is_too_deep
 from operator_svc.protocol.text import storable, storable_json
 
 MAX_TITLE = 1000
@@ -179,15 +179,6 @@ def read_result(value: Any) -> Any:
         result = json.loads(rest)
     except (ValueError, RecursionError):
         raise ScriptError("the script's result is no JSON that can be stored") from None
-    if _deep(result):
+    if is_too_deep(result):
         raise ScriptError(f"the script's result is nested deeper than {MAX_DEPTH} levels")
     return storable_json(result)
-
-
-def _deep(value: Any) -> bool:
-    """Whether JSON is nested deeper than what clients may send."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        children = (c for p in level for c in (p.values() if isinstance(p, dict) else p))
-        level = [child for child in children if isinstance(child, dict | list)]
-    return bool(level)

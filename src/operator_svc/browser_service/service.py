@@ -10,7 +10,6 @@ import structlog
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.addresses import AllowList
 from operator_svc.browser_service.admission_queue import AdmissionQueue
-from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.chromium_supervisor import ChromiumSupervisor
 from operator_svc.browser_service.egress_policy import EgressPolicy, Resolver, SystemResolver
 from operator_svc.browser_service.metrics import Metrics
@@ -18,6 +17,7 @@ from operator_svc.browser_service.page_proxy import PORTS
 from operator_svc.browser_service.tab import ChromiumGoneError
 from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.navigate import NavigateRequest, Visit
 from operator_svc.settings import BrowserSettings
 
 log = structlog.get_logger(__name__)

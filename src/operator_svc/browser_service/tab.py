@@ -9,11 +9,11 @@ from playwright.async_api import BrowserContext, CDPSession, ConsoleMessage, Dow
 from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.background import TaskOwner
-from operator_svc.browser_service.bodies import Viewport
 from operator_svc.browser_service.chromium import Chromium
 from operator_svc.browser_service.navigation_guard import NavigationGuard
 from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.scripts import quiet_console
+from operator_svc.protocol.navigate import Viewport
 from operator_svc.protocol.text import storable
 
 log = structlog.get_logger(__name__)

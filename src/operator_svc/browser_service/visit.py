@@ -13,11 +13,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service import visit_steps
-from operator_svc.browser_service.bodies import NavigateRequest, Visit
 from operator_svc.browser_service.chromium import Chromium
 from operator_svc.browser_service.egress_policy import EgressPolicy
 from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.tab import Tab, open_tab
+from operator_svc.protocol.navigate import NavigateRequest, Visit
 
 log = structlog.get_logger(__name__)
 

@@ -15,11 +15,11 @@ from playwright.async_api import Response
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from operator_svc.browser_service import scripts
-from operator_svc.browser_service.bodies import Link, NavigateRequest, Status, Visit
 from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.screenshot import take_screenshot
 from operator_svc.browser_service.tab import Tab
 from operator_svc.errors import OperatorError
+from operator_svc.protocol.navigate import Link, NavigateRequest, PageStatus, Visit
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +41,14 @@ class Outcome:
     request: NavigateRequest
     began: float = field(default_factory=time.monotonic)
     deadline: float = math.inf
-    status: Status = "ok"
+    status: PageStatus = "ok"
     error: str | None = None
     final_url: str = ""
     http_status: int | None = None
     script_fault: str | None = None
     script_result: Any = None
     seen: scripts.Look | None = None
-    screenshot: str | None = None
+    screenshot: bytes | None = None
 
     def start_clock(self) -> None:
         """The page's time begins: it is not for the opening of Chromium's window."""
@@ -58,7 +58,7 @@ class Outcome:
         """Seconds that are left of the page's time, never quite none."""
         return max(self.deadline - time.monotonic(), 0.001)
 
-    def fail(self, status: Status, error: str) -> None:
+    def fail(self, status: PageStatus, error: str) -> None:
         """The page can not be shown as it was asked for."""
         self.status, self.error = status, error
 

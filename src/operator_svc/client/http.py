@@ -14,7 +14,9 @@ import msgspec
 
 from operator_svc.client.conversation import Conversation
 from operator_svc.client.replies import ClientError
-from operator_svc.protocol.bodies import ChatAnswer, ChatBody, History, ReplyView, SessionList
+from operator_svc.protocol.chat import ChatAnswer, ChatBody, ReplyView
+from operator_svc.protocol.headers import TOKEN
+from operator_svc.protocol.sessions import History, SessionList
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -33,7 +35,7 @@ class OperatorClient:
 
     def __init__(self, url: str, token: str = "") -> None:
         self.url = url.rstrip("/")
-        self._headers = {"X-VX11-Token": token} if token else {}
+        self._headers = {TOKEN: token} if token else {}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> OperatorClient:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import click
 
+from operator_svc.protocol import headers
+
 BROWSER_END = 10.0
 """Seconds that the browser service may take to end before it is killed."""
 
@@ -123,7 +125,7 @@ def _end_with_parent() -> None:
 
 
 def _welcome(url: str, token: str, notes: list[str]) -> str:
-    header = f"-H 'X-VX11-Token: {token}' " if token else ""
+    header = f"-H '{headers.TOKEN}: {token}' " if token else ""
     chat = f"curl -sN {url}/operator/chat {header}-H 'Content-Type: application/json'"
     body = """'{"session_id": "demo", "message": "Hello, Operator"}'"""
     socket = f"ws{url.removeprefix('http')}/ws/demo"

@@ -6,7 +6,8 @@ import time
 
 from aiohttp import web
 
-from operator_svc.devpeers.standin import TOKEN_HEADER, VERSION, Standin, json_response
+from operator_svc.devpeers.standin import VERSION, Standin, json_response
+from operator_svc.protocol import headers
 
 
 class ShubStandin(Standin):
@@ -22,7 +23,7 @@ class ShubStandin(Standin):
 
     def unauthorized(self, request: web.Request) -> web.Response | None:
         """Shub answers 403, where the others answer 401."""
-        if not self.token or request.headers.get(TOKEN_HEADER) == self.token:
+        if not self.token or request.headers.get(headers.TOKEN) == self.token:
             return None
         return json_response({"detail": "Invalid VX11 token"}, 403)
 

@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
-TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - the header's name
+from operator_svc.protocol import headers
+
 VERSION = "stand-in"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -71,7 +72,7 @@ class Standin:
 
     def unauthorized(self, request: web.Request) -> web.Response | None:
         """The refusal of a call without the right token."""
-        if not self.token or request.headers.get(TOKEN_HEADER) == self.token:
+        if not self.token or request.headers.get(headers.TOKEN) == self.token:
             return None
         return json_response({"detail": "auth_required"}, 401)
 

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from operator_svc.devpeers.standin import VERSION, Standin, json_response
+from operator_svc.protocol import headers
 
 PORTS = {
     "tentaculo_link": 8000,
@@ -87,7 +88,7 @@ async def _health_of(url: str, token: str) -> dict[str, Any]:
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
-        head = f"GET /health HTTP/1.0\r\nHost: {where.netloc}\r\nX-VX11-Token: {token}\r\n\r\n"
+        head = f"GET /health HTTP/1.0\r\nHost: {where.netloc}\r\n{headers.TOKEN}: {token}\r\n\r\n"
         writer.write(head.encode())
         await writer.drain()
         answer = await reader.read(65536)

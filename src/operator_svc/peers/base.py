@@ -19,7 +19,6 @@ from operator_svc.peers.transport import (
     PEER,
     RETRY_PAUSE,
     SWITCH,
-    TOKEN_HEADER,
     AddHeaders,
     Failures,
     PeerLostError,
@@ -27,6 +26,7 @@ from operator_svc.peers.transport import (
     Transport,
     read_bounded,
 )
+from operator_svc.protocol.headers import TOKEN
 
 __all__ = ["PEER", "SWITCH", "AddHeaders", "Failures", "Peer", "PeerRefusedError"]
 
@@ -74,7 +74,7 @@ class Peer(Transport):
         breaker: Breaker | None = None,
         add_headers: AddHeaders | None = None,
     ) -> None:
-        every = {TOKEN_HEADER: token, **(headers or {})} if token else headers or {}
+        every = {TOKEN: token, **(headers or {})} if token else headers or {}
         super().__init__(name, url, every, failures, connect_timeout, add_headers)
         self.breaker = breaker or Breaker(name, failures.unavailable)
         self._timeout = timeout

@@ -7,9 +7,7 @@ away or died under the page has none, and the page may be opened again.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
-from typing import Literal
 
 import aiohttp
 import msgspec
@@ -21,14 +19,15 @@ from operator_svc.peers.transport import (
     PASSING,
     SAID_BYTES,
     SAID_TIMEOUT,
-    TOKEN_HEADER,
     AddHeaders,
     Failures,
     PeerLostError,
     Transport,
     read_bounded,
 )
-from operator_svc.protocol.decoding import MAX_DEPTH
+from operator_svc.protocol.decoding import MAX_DEPTH, is_too_deep
+from operator_svc.protocol.headers import TOKEN
+from operator_svc.protocol.navigate import Visit
 from operator_svc.protocol.text import loads, storable_json
 from operator_svc.settings import Settings
 
@@ -74,23 +73,6 @@ class BrowserBusyError(OperatorError):
         )
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of opening a page; all text is storable. ``screenshot`` is a PNG."""
-
-    status: Literal["ok", "timeout", "error", "blocked"]
-    url: str
-    final_url: str
-    http_status: int | None = None
-    title: str = ""
-    text: str = ""
-    links: list[dict[str, Json]] = []
-    screenshot: bytes | None = None
-    script_result: Json = None
-    console: list[str] = []
-    error: str | None = None
-    duration_ms: int
-
-
 class _Problem(msgspec.Struct):
     error: str = ""
     cause: str = ""
@@ -130,7 +112,7 @@ class Browser:
     """Opens pages, each in its own time; as many at once as are asked for."""
 
     def __init__(self, url: str, token: str = "", *, add_headers: AddHeaders | None = None) -> None:
-        headers = {TOKEN_HEADER: token} if token else {}
+        headers = {TOKEN: token} if token else {}
         self._transport = _BrowserTransport(
             NAME, url, headers, BROWSER, CONNECT_TIMEOUT, add_headers
         )
@@ -142,6 +124,7 @@ class Browser:
 
     async def navigate(self, url: str, options: Mapping[str, Json], seconds: float) -> Visit:
         """Open ``url``, which may take ``seconds``, when its turn comes; cancelling stops it.
+        All text of the visit is storable.
 
         Raises BrowserAwayError, BrowserDiedError, BrowserBusyError, PeerRefusedError where the
         service does not take the request, and OperatorError(peer_error) for nonsense.
@@ -199,45 +182,22 @@ class Browser:
             if not isinstance(plain, dict):
                 raise ValueError("it is no object")
             faults = []
-            if _too_deep(plain.get("script_result")):
+            if is_too_deep(plain.get("script_result")):
                 plain["script_result"] = None
                 faults.append(f"the script's result is nested deeper than {MAX_DEPTH} levels")
-            picture = _picture(plain.pop("screenshot", None))
+            visit = msgspec.convert(storable_json(plain), Visit)
+            picture = visit.screenshot
+            if picture is not None and not picture.startswith(PNG):
+                raise ValueError("the screenshot is no PNG")
             if picture is not None and len(picture) > MAX_SCREENSHOT_BYTES:
                 picture = None
                 faults.append("the screenshot is too large")
-            visit = msgspec.convert(storable_json(plain), Visit)
         except (ValueError, msgspec.ValidationError, RecursionError) as fault:
             raise self._transport.wrong(
                 "POST /navigate", "its answer makes no sense", str(fault), raw
             ) from fault
         error = "; ".join(filter(None, (visit.error, *faults))) or None
         return msgspec.structs.replace(visit, screenshot=picture, error=error)
-
-
-def _too_deep(value: Json) -> bool:
-    """Whether JSON is nested deeper than what a client may send, too."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-    return bool(level)
-
-
-def _picture(encoded: Json) -> bytes | None:
-    """The PNG, if there is one; raises ValueError where it is something else."""
-    if encoded is None:
-        return None
-    if not isinstance(encoded, str):
-        raise ValueError("the screenshot is no text")
-    picture = base64.b64decode(encoded, validate=True)
-    if not picture.startswith(PNG):
-        raise ValueError("the screenshot is no PNG")
-    return picture
 
 
 def make_browser(settings: Settings, *, add_headers: AddHeaders | None = None) -> Browser | None:

@@ -22,7 +22,6 @@ from operator_svc.peers.peer_errors import MAX_CHARS, scrubbed, without, words
 AddHeaders = Callable[[dict[str, str]], None]
 """Adds headers to an outbound call, such as ``traceparent``."""
 
-TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - the header's name
 KEEP_ALIVE = 4.0
 """Seconds that an idle connection is kept. Uvicorn, under most modules, closes after 5: giving
 up first leaves no moment in which a call is written to a connection that is being closed."""

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from operator_svc.errors import OperatorError
 from operator_svc.models import BrowserTask
-from operator_svc.protocol.bodies import SessionId, UserId
+from operator_svc.protocol.ids import SessionId, UserId
+from operator_svc.protocol.navigate import (
+    PAGE_FIELDS,
+    Script,
+    TextLimit,
+    TimeoutMs,
+    Url,
+    Viewport,
+    WaitUntil,
+    checked_url,
+)
 
 TASK_PATH = "/operator/browser/task/"
 DEFAULT_WAIT = 30.0
 MAX_WAIT = 120.0
 """Seconds that a caller may wait for a task's end (api.md, browser service)."""
-DEFAULT_TIMEOUT_MS = 30_000
-"""The browser service's own, where a task does not say how long its page may take."""
 SNIPPET_CHARS = 500
-
-_CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
-
-
-class Viewport(msgspec.Struct, frozen=True):
-    """The window's size in CSS pixels."""
-
-    width: Annotated[int, Meta(ge=16, le=3840)] = 1280
-    height: Annotated[int, Meta(ge=16, le=2160)] = 720
 
 
 class BrowserTaskBody(msgspec.Struct, frozen=True):
     """The body of ``POST /operator/browser/task``: where it belongs, how long the caller waits,
     and the page's fields as the browser service takes them."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    url: Url
     session_id: SessionId | None = None
     user_id: UserId | None = None
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
-    timeout_ms: Annotated[int, Meta(ge=1, le=120_000)] | None = None
-    wait_until: Literal["commit", "domcontentloaded", "load", "networkidle"] | None = None
+    timeout_ms: TimeoutMs | None = None
+    wait_until: WaitUntil | None = None
     full_page: bool | None = None
     viewport: Viewport | None = None
-    script: Annotated[str, Meta(max_length=64 * 1024)] | None = None
-    text_limit: Annotated[int, Meta(ge=0, le=200_000)] | None = None
-
-
-PAGE_FIELDS = ("timeout_ms", "wait_until", "full_page", "viewport", "script", "text_limit")
+    script: Script | None = None
+    text_limit: TextLimit | None = None
 
 
 class BrowserTaskRequest(msgspec.Struct, frozen=True):
@@ -62,31 +55,12 @@ class BrowserTaskRequest(msgspec.Struct, frozen=True):
 
 
 def task_of(body: BrowserTaskBody, *, source: str = "api") -> BrowserTaskRequest:
-    """The task that a body asks for; raises OperatorError(validation_error).
-
-    Only what can't be read as an address is refused: one that may not be opened is a task that
-    ends as ``blocked``.
-    """
-    url = body.url.strip(" \t\r\n")
-    if (problem := url_problem(url)) is not None:
-        raise OperatorError.invalid("url", problem)
+    """The task that a body asks for; raises OperatorError(validation_error)."""
     given = {name: getattr(body, name) for name in PAGE_FIELDS}
     options = {
         name: msgspec.to_builtins(value) for name, value in given.items() if value is not None
     }
-    return BrowserTaskRequest(url, options, body.session_id, body.user_id, source)
-
-
-def url_problem(url: str) -> str | None:
-    """Why ``url`` is none, by the browser service's own rule."""
-    if _CONTROL.search(url):
-        return "must not contain spaces or control characters"
-    match = _SCHEME.fullmatch(url)
-    if match is None:
-        return "must be a whole address, like https://example.org/"
-    if match.group(1).lower() in ("http", "https") and not match.group(2).strip("/\\"):
-        return "has no host"
-    return None
+    return BrowserTaskRequest(checked_url(body.url), options, body.session_id, body.user_id, source)
 
 
 class TaskResult(msgspec.Struct, frozen=True):

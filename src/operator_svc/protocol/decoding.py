@@ -1,18 +1,21 @@
-"""From bytes of a client to structs, with errors that name each field."""
+"""Decoding of what clients send: bytes and queries to structs, with errors that name each field."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Json
 
 S = TypeVar("S", bound=msgspec.Struct)
+Fault: TypeAlias = tuple[str, str]
+"""The name of a field and what is wrong with it, in words for the client."""
 
 _PATH = re.compile(r" - at `(?:key )?\$\.?(?P<path>[^`]*)`$")
 MAX_DEPTH = 100
@@ -58,8 +61,7 @@ def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:
     if not isinstance(plain, dict):
         raise OperatorError.invalid("body", "it must be a JSON object")
     _check_depth(plain)
-    if faults := list(_nul_faults(plain, "")):
-        raise _invalid(faults)
+    check(_nul_faults(plain, ""))
     try:
         return msgspec.convert(plain, struct, strict=strict)
     except msgspec.ValidationError:
@@ -81,7 +83,48 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _invalid(faults: list[tuple[str, str]]) -> OperatorError:
+def with_query(body: Json, query: Mapping[str, str], struct: type[msgspec.Struct]) -> Json:
+    """``body`` with the fields of ``struct`` that only the query has, read from their text."""
+    if not isinstance(body, dict):
+        return body
+    merged = dict(body)
+    for info in msgspec.structs.fields(struct):
+        name = info.encode_name
+        text = query.get(name)
+        if text is not None and name not in body:
+            merged[name] = _from_text(text, info.type)
+    return merged
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    """``text`` as ``kind``: numbers from their digits, objects and any JSON from their JSON.
+
+    Text that is none of them stays as it is: ``convert`` names it with the other faults.
+    """
+    try:
+        if kind is not Any:
+            return msgspec.to_builtins(msgspec.convert(text, kind, strict=False), str_keys=True)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+
+
+def check(faults: Iterable[Fault]) -> None:
+    """Raise OperatorError(validation_error) that names all of ``faults``, if there are any."""
+    if found := list(faults):
+        raise _invalid(found)
+
+
+def size_faults(name: str, value: Json, most: int) -> Iterator[Fault]:
+    """The fault of a field that has more than ``most`` bytes as JSON."""
+    if value is not None and len(msgspec.json.encode(value)) > most:
+        yield name, f"it has more than {most} bytes as JSON"
+
+
+def _invalid(faults: list[Fault]) -> OperatorError:
     shown = "; ".join(f"{name}: {reason}" for name, reason in faults[:5])
     return OperatorError(
         ErrorCode.VALIDATION_ERROR,
@@ -90,7 +133,7 @@ def _invalid(faults: list[tuple[str, str]]) -> OperatorError:
     )
 
 
-def _faults(plain: Mapping[str, Any], struct: type[S], strict: bool) -> Iterator[tuple[str, str]]:
+def _faults(plain: Mapping[str, Any], struct: type[S], strict: bool) -> Iterator[Fault]:
     for info in msgspec.structs.fields(struct):
         if info.encode_name not in plain:
             if info.required:
@@ -102,7 +145,7 @@ def _faults(plain: Mapping[str, Any], struct: type[S], strict: bool) -> Iterator
             yield _named(info.encode_name, str(error))
 
 
-def _named(name: str, message: str) -> tuple[str, str]:
+def _named(name: str, message: str) -> Fault:
     """msgspec ends its message with the path of the fault within the value."""
     found = _PATH.search(message)
     if found is None:
@@ -112,8 +155,16 @@ def _named(name: str, message: str) -> tuple[str, str]:
     return joined, message[: found.start()]
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _check_depth(value: Json) -> None:
+    if is_too_deep(value):
+        raise OperatorError(
+            ErrorCode.INVALID_JSON, f"the body is nested deeper than {MAX_DEPTH} levels"
+        )
+
+
+def is_too_deep(value: Json) -> bool:
+    """Whether a JSON value is nested deeper than ``MAX_DEPTH`` levels."""
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [
             child
@@ -122,13 +173,11 @@ def _check_depth(value: Any) -> None:
             if isinstance(child, dict | list)
         ]
         if not level:
-            return
-    raise OperatorError(
-        ErrorCode.INVALID_JSON, f"the body is nested deeper than {MAX_DEPTH} levels"
-    )
+            return False
+    return True
 
 
-def _nul_faults(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _nul_faults(value: Any, path: str) -> Iterator[Fault]:
     if isinstance(value, str):
         if "\0" in value:
             yield path or "body", "it holds a NUL character"
@@ -151,11 +200,10 @@ def _raise_for_surrogates(body: bytes | str) -> None:
         return
     if isinstance(plain, dict):
         _check_depth(plain)
-        if faults := list(_surrogate_faults(plain, "")):
-            raise _invalid(faults)
+        check(_surrogate_faults(plain, ""))
 
 
-def _surrogate_faults(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _surrogate_faults(value: Any, path: str) -> Iterator[Fault]:
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             yield path or "body", "it holds half a surrogate pair"

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from operator_svc.protocol import events as names
-from operator_svc.protocol.bodies import Metadata
 from operator_svc.protocol.browser import BrowserTaskFact
-from operator_svc.protocol.records import AdjustmentView
+from operator_svc.protocol.sessions import Metadata
+from operator_svc.protocol.switch import AdjustmentView
 
 
 class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):

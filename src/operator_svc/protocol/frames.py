@@ -10,15 +10,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc.errors import OperatorError
-from operator_svc.protocol.bodies import (
-    KeyText,
-    MessageId,
-    MessageView,
-    Metadata,
-    SessionId,
-    Summary,
-    Text,
-)
+from operator_svc.protocol.chat import Hint, Summary, Text
+from operator_svc.protocol.ids import Epoch, KeyText, RowId, Seq, SessionId
+from operator_svc.protocol.sessions import MessageView, Metadata
 
 FrameId = int | Annotated[str, Meta(max_length=200)]
 SUBPROTOCOL = "operator.v1"
@@ -64,20 +58,20 @@ class ChatFrame(ClientFrame, frozen=True, kw_only=True, tag="chat"):
     client_message_id: KeyText | None = None
     context_summary: Summary | None = None
     metadata: Metadata | None = None
-    provider_hint: Annotated[str, Meta(max_length=200)] | None = None
+    provider_hint: Hint | None = None
 
 
 class Cancel(ClientFrame, frozen=True, kw_only=True, tag="cancel"):
     """Stops a reply."""
 
-    reply_id: MessageId
+    reply_id: RowId
 
 
 class Resume(ClientFrame, frozen=True, kw_only=True, tag="resume"):
     """Asks for the events after ``after``, and for what follows."""
 
-    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    epoch: Annotated[str, Meta(max_length=64)] | None = None
+    after: Seq
+    epoch: Epoch | None = None
 
 
 class ClientPing(ClientFrame, frozen=True, kw_only=True, tag="ping"):

@@ -8,14 +8,31 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol import headers
 
-EXPOSED = (
-    "X-Request-ID, Retry-After, Location, ETag, Preference-Applied, RateLimit, RateLimit-Policy"
+EXPOSED = ", ".join(
+    (
+        headers.REQUEST_ID,
+        "Retry-After",
+        "Location",
+        "ETag",
+        "Preference-Applied",
+        "RateLimit",
+        "RateLimit-Policy",
+    )
 )
 """Answer headers that pages may read."""
-ACCEPTED = (
-    "X-VX11-Token, Content-Type, Accept, Idempotency-Key, Prefer, Last-Event-ID, X-Request-ID, "
-    "If-None-Match"
+ACCEPTED = ", ".join(
+    (
+        headers.TOKEN,
+        "Content-Type",
+        "Accept",
+        headers.IDEMPOTENCY_KEY,
+        "Prefer",
+        "Last-Event-ID",
+        headers.REQUEST_ID,
+        "If-None-Match",
+    )
 )
 """Request headers that pages may send."""
 PREFLIGHT_SECONDS = 600
@@ -59,8 +76,8 @@ def _joined(methods: Collection[str]) -> str:
     return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
-def let_in(headers: CIMultiDict[str], origin: str) -> None:
+def let_in(answer: CIMultiDict[str], origin: str) -> None:
     """Let the page of ``origin`` read the answer."""
-    headers["Access-Control-Allow-Origin"] = origin
-    headers["Access-Control-Expose-Headers"] = EXPOSED
-    headers.add("Vary", "Origin")
+    answer["Access-Control-Allow-Origin"] = origin
+    answer["Access-Control-Expose-Headers"] = EXPOSED
+    answer.add("Vary", "Origin")

@@ -7,18 +7,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import structlog
 from aiohttp import HttpVersion11, web
-from msgspec import Meta
 
 from operator_svc import __version__
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol import sse
-from operator_svc.protocol.bodies import Chat
+from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.frames import (
     Draining,
     ErrorFrame,
@@ -26,6 +25,7 @@ from operator_svc.protocol.frames import (
     Result,
     encode,
 )
+from operator_svc.protocol.ids import Epoch, Seq
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
 from operator_svc.services.live.clients import CLOSE_GRACE
@@ -39,8 +39,6 @@ SEND_BUFFER = 128 * 1024
 not read shows."""
 RETRY = 5.0
 """Seconds after which one may come back who found too many streams."""
-
-Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class EventStream:
@@ -259,7 +257,7 @@ async def _show(
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
     """Where the client left off; the header is of a browser that comes back by itself."""
-    epoch = requests.parameter(request, "epoch", Annotated[str, Meta(max_length=64)]) or None
+    epoch = requests.parameter(request, "epoch", Epoch) or None
     last = request.headers.get("Last-Event-ID")
     if last:
         if not (last.isascii() and last.isdigit() and len(last) < 19):

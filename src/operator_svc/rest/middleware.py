@@ -19,6 +19,7 @@ from multidict import istr
 from operator_svc import telemetry, tracing
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol import headers
 from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
@@ -47,8 +48,7 @@ QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"}
 """Routes of probes, whose successes are no news."""
 UNMATCHED = "unmatched"
 """The route of requests that no route takes, in logs and metrics."""
-TOKEN_HEADER = istr("X-VX11-Token")
-_ID_HEADER = istr("X-Request-ID")
+_TOKEN, _REQUEST_ID = istr(headers.TOKEN), istr(headers.REQUEST_ID)
 CLIENT_GONE = 499
 """The status in logs and metrics where the client left before its answer (nginx's number)."""
 
@@ -103,8 +103,7 @@ class RequestPipeline:
 
         Raises OperatorError or web.HTTPException.
         """
-        headers = request.headers
-        origin = headers.get(hdrs.ORIGIN)
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
             cors.check_origin(origin, self._origins)
             call.origin = origin
@@ -126,9 +125,9 @@ class RequestPipeline:
         return None
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
-        token = request.headers.get(TOKEN_HEADER)
+        token = request.headers.get(_TOKEN)
         if token is None and self._tokens.required:
-            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {TOKEN_HEADER} is missing")
+            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {headers.TOKEN} is missing")
         caller = self._tokens.find(token or "")
         if caller is None:
             raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
@@ -199,7 +198,7 @@ def middleware_of(gate: RequestPipeline) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
-        call = request[CALL] = Call(request_id_of(request.headers.get(_ID_HEADER)))
+        call = request[CALL] = Call(request_id_of(request.headers.get(_REQUEST_ID)))
         route = gate.route(request)
         if route.quiet and hdrs.ORIGIN not in request.headers:
             return await _probe(gate, request, handler, call, route, begun)

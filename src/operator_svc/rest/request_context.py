@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from typing import TypeAlias
 
 import structlog
@@ -12,11 +11,11 @@ from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
+from operator_svc.protocol.ids import is_request_id
 from operator_svc.services.rate_limit import RateLimit
 
 log = structlog.get_logger(__name__)
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}").fullmatch
 _process = os.urandom(5).hex()
 _numbers = itertools.count(1)
 
@@ -52,7 +51,7 @@ def new_request_id() -> str:
 
 def request_id_of(brought: str | None) -> str:
     """The id that a client brought, where it can stand in a header and a log; else a new one."""
-    if brought is not None and _GOOD_ID(brought):
+    if brought is not None and is_request_id(brought):
         return brought
     return new_request_id()
 

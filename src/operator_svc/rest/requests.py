@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -12,17 +13,13 @@ from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.protocol import decoding
-from operator_svc.protocol.bodies import SessionId
+from operator_svc.protocol import decoding, headers, ids
 from operator_svc.protocol.text import problem as text_problem
 
 S = TypeVar("S", bound=msgspec.Struct)
-T = TypeVar("T")
+Query: TypeAlias = Mapping[str, str]
 
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE).fullmatch
-_SESSION_ID = re.compile(SessionId.__metadata__[0].pattern).fullmatch  # type: ignore[attr-defined]
-_ROW_ID = re.compile(r"[1-9][0-9]{0,18}").fullmatch
-_KEY = re.compile(r"[\x20-\x7e]{1,200}").fullmatch
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?').fullmatch
 
 
@@ -69,36 +66,21 @@ def too_large(limit: int) -> OperatorError:
     return OperatorError(ErrorCode.PAYLOAD_TOO_LARGE, f"the body has more than {limit} bytes")
 
 
-async def body(request: web.Request, struct: type[S]) -> S:
+async def body(
+    request: web.Request, struct: type[S], prepare: Callable[[Any, Query], Any] | None = None
+) -> S:
     """The body as ``struct``. Fields that it lacks may stand in the query, as text.
 
+    ``prepare`` turns the body's JSON value into the fields, where it is not an object of them.
     Raises OperatorError, also of ``protocol.decoding``.
     """
     raw = await read_body(request)
     if not request.query_string:
         return decoding.decode(raw, struct)
     plain = decoding.loads(raw) if raw.strip() else {}
-    if isinstance(plain, dict):
-        plain = _with_query(request, plain, struct)
-    return decoding.convert(plain, struct)
-
-
-def _with_query(
-    request: web.Request, plain: dict[str, Any], struct: type[msgspec.Struct]
-) -> dict[str, Any]:
-    merged = dict(plain)
-    for info in msgspec.structs.fields(struct):
-        name = info.encode_name
-        value = request.query.get(name)
-        if value is None or name in plain:
-            continue
-        try:
-            merged[name] = msgspec.to_builtins(
-                msgspec.convert(value, info.type, strict=False), str_keys=True
-            )
-        except msgspec.ValidationError:
-            merged[name] = value  # refused below, together with the others
-    return merged
+    if prepare is not None:
+        plain = prepare(plain, request.query)
+    return decoding.convert(decoding.with_query(plain, request.query, struct), struct)
 
 
 # Queries of GETs, whose faults are 400.
@@ -141,17 +123,17 @@ def limit(request: web.Request, default: int, most: int) -> int:
 def session_id(request: web.Request) -> str:
     """The session's id in the path; raises OperatorError(session_not_found)."""
     value = request.match_info["session_id"]
-    if not _SESSION_ID(value):
+    if not ids.is_session_id(value):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
     return value
 
 
 def row_id(request: web.Request, name: str, code: ErrorCode) -> int:
     """A row's id in the path; raises OperatorError(``code``) where it can be none."""
-    value = request.match_info[name]
-    if not _ROW_ID(value) or int(value) >= 2**63:
+    value = ids.row_id(request.match_info[name])
+    if value is None:
         raise OperatorError(code, code.summary[0].lower() + code.summary[1:])
-    return int(value)
+    return value
 
 
 # Headers.
@@ -186,9 +168,9 @@ def idempotency_key(request: web.Request) -> str | None:
 
     Raises OperatorError(invalid_parameter).
     """
-    value = request.headers.get("Idempotency-Key")
-    if value is not None and not _KEY(value):
-        raise wrong("Idempotency-Key", "it must have 1 to 200 printable ASCII characters")
+    value = request.headers.get(headers.IDEMPOTENCY_KEY)
+    if value is not None and not ids.is_printable_key(value):
+        raise wrong(headers.IDEMPOTENCY_KEY, "it must have 1 to 200 printable ASCII characters")
     return value
 
 

@@ -9,11 +9,12 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict, istr
 
+from operator_svc.protocol.headers import REQUEST_ID
 from operator_svc.rest.cors import let_in
 from operator_svc.rest.request_context import CALL, Call
 
 _encode = msgspec.json.Encoder().encode
-_CACHE, _CSP, _ID = istr("Cache-Control"), istr("Content-Security-Policy"), istr("X-Request-ID")
+_CACHE, _CSP, _ID = istr("Cache-Control"), istr("Content-Security-Policy"), istr(REQUEST_ID)
 _NOSNIFF, _REFERRER = istr("X-Content-Type-Options"), istr("Referrer-Policy")
 _SERVER = istr("Server")
 NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
-from operator_svc.protocol.bodies import ChatBody, chat_of
+from operator_svc.protocol.chat import ChatBody, chat_of
 from operator_svc.protocol.frames import (
     Auth,
     Cancel,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 
 import msgspec
 import structlog
@@ -14,6 +13,7 @@ from aiohttp import hdrs, web
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
+from operator_svc.protocol import headers
 from operator_svc.protocol.frames import (
     MAX_FRAME,
     SUBPROTOCOL,
@@ -23,15 +23,13 @@ from operator_svc.protocol.frames import (
     FrameId,
     Resume,
 )
+from operator_svc.protocol.ids import is_session_id
 from operator_svc.services.auth import ANONYMOUS
 from operator_svc.ws.connection import Connection
 from operator_svc.ws.frame_decoder import InvalidFrameError, read
 from operator_svc.ws.writer import WebSocket
 
 log = structlog.get_logger(__name__)
-
-TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - a header's name
-_session_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -94,13 +92,13 @@ def _asked(request: web.Request, services: Services) -> Asked:
     if origin is not None and origin not in services.settings.origins:
         raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
     session_id = request.match_info["session_id"]
-    if not _session_id(session_id):
+    if not is_session_id(session_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
     caller, token = None, None
     offered = _offered(request)
     if not services.tokens.required:
         caller = ANONYMOUS
-    elif header := request.headers.get(TOKEN_HEADER):
+    elif header := request.headers.get(headers.TOKEN):
         caller = services.tokens.find(header)
         if caller is None:
             raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from operator_svc import __version__
-from operator_svc.protocol import bodies, event_data
+from operator_svc.protocol import event_data, headers, ids
 from operator_svc.protocol.frames import (
     CLIENT_FRAMES,
     MAX_FRAME,
@@ -114,7 +114,7 @@ def _channel(messages: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pattern() -> str:
-    return str(schema_of(bodies.SessionId)["pattern"])
+    return str(schema_of(ids.SessionId)["pattern"])
 
 
 def type_of(frame: type[msgspec.Struct]) -> str:
@@ -172,7 +172,7 @@ def _security() -> dict[str, Any]:
         "header": {
             "type": "httpApiKey",
             "in": "header",
-            "name": "X-VX11-Token",
+            "name": headers.TOKEN,
             "description": "A wrong one is refused before the upgrade (403).",
         },
         "subprotocol": {

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from operator_svc.errors import ErrorCode as E
-from operator_svc.protocol import bodies
-from operator_svc.rest.handlers import sessions
+from operator_svc.protocol import headers, ids
 
 Method = Literal["GET", "POST", "DELETE", "OPTIONS"]
 NDJSON, EVENTS, PNG = "application/x-ndjson", "text/event-stream", "image/png"
@@ -69,14 +68,14 @@ PREFER = Parameter(
     "header",
 )
 KEY = Parameter(
-    "Idempotency-Key",
+    headers.IDEMPOTENCY_KEY,
     Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}$")],
     "The same as `client_message_id`, which wins: a call with the same key is made once.",
     "header",
 )
-CURSOR = Parameter("cursor", sessions.Cursor, "`next_cursor` of the page before.")
-OF_SESSION = Parameter("session_id", bodies.SessionId, "Only those of this session.")
-OF_USER = Parameter("user_id", bodies.UserId, "Only those of this user.")
+CURSOR = Parameter("cursor", ids.Cursor, "`next_cursor` of the page before.")
+OF_SESSION = Parameter("session_id", ids.SessionId, "Only those of this session.")
+OF_USER = Parameter("user_id", ids.UserId, "Only those of this user.")
 SWITCH_FAILS = (
     E.SWITCH_ERROR,
     E.SWITCH_UNAVAILABLE,

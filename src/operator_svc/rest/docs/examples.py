@@ -9,8 +9,17 @@ import msgspec
 
 from operator_svc import __version__
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.protocol import bodies, browser, event_data, frames, records, system
-from operator_svc.rest import problems
+from operator_svc.protocol import (
+    browser,
+    chat,
+    event_data,
+    frames,
+    problems,
+    sessions,
+    switch,
+    system,
+    tool_calls,
+)
 from operator_svc.rest.handlers import health
 
 _AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -22,13 +31,13 @@ _METADATA = {
     "tokens_used": 34, "streamed": True,
 }  # fmt: skip
 _TEXT = "Nine modules are running."
-_CALL = bodies.ToolCallView(
+_CALL = tool_calls.ToolCallView(
     7, 42, "list_modules", "ok", 120, {"all": True}, ["switch", "hermes"], None, _AT, _LATER
 )
-_CHAT = bodies.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
+_CHAT = chat.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
 _MESSAGES = [
-    bodies.MessageView(41, "user", "What is running?", "complete", _AT, {}, []),
-    bodies.MessageView(42, "assistant", _TEXT, "complete", _AT, _METADATA, [_CALL], 41),
+    sessions.MessageView(41, "user", "What is running?", "complete", _AT, {}, []),
+    sessions.MessageView(42, "assistant", _TEXT, "complete", _AT, _METADATA, [_CALL], 41),
 ]
 _FACT = browser.BrowserTaskFact(
     _TASK, "s-1", "https://example.org/", "completed", 1, "Example Domain", "Example Domain",
@@ -57,30 +66,30 @@ _OK = system.SourceView(status="ok")
 
 _ALL: tuple[msgspec.Struct, ...] = (
     # Bodies and answers.
-    bodies.ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2"),
+    chat.ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2"),
     _CHAT,
-    bodies.ChatPending("s-1", 41, 42),
-    bodies.SessionList([bodies.SessionView("s-1", "local", "api", _AT, _LATER, 2, {})], None),
-    bodies.History("s-1", "local", "api", _AT, _LATER, 2, _MESSAGES, None),
-    bodies.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, _AT, _LATER),
-    bodies.EventList(
+    chat.ChatPending("s-1", 41, 42),
+    sessions.SessionList([sessions.SessionView("s-1", "local", "api", _AT, _LATER, 2, {})], None),
+    sessions.History("s-1", "local", "api", _AT, _LATER, 2, _MESSAGES, None),
+    chat.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, _AT, _LATER),
+    sessions.EventList(
         "s-1", _EPOCH, 4,
-        [bodies.EventView(3, "reply.started", "s-1", _AT,
+        [sessions.EventView(3, "reply.started", "s-1", _AT,
                           {"reply_id": 42, "message_id": 41, "status": "streaming"})], 3,
     ),
     _CALL,
     browser.BrowserTaskBody(url="https://example.org/", session_id="s-1", wait=10),
     _TASK_VIEW,
     browser.BrowserTaskList([_FACT], None),
-    records.ToolCallBody(message_id=42, tool_name="list_modules", status="pending"),
-    records.ToolCallList([_CALL], None),
-    records.AdjustmentBody(after_config={"mode": "ECO"}, reason="the laptop runs on its battery"),
-    records.AdjustmentAnswer(adjustment_id=3, **_CHANGE),
-    records.AdjustmentList([records.AdjustmentView(**_CHANGE)], None),
-    records.FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
-    records.FeedbackAnswer(**_FEEDBACK),
-    records.EngineRanking(
-        [records.EngineView(engine="hermes", calls=12, success_rate=0.75, latency_p50_ms=800,
+    tool_calls.ToolCallBody(message_id=42, tool_name="list_modules", status="pending"),
+    tool_calls.ToolCallList([_CALL], None),
+    switch.AdjustmentBody(after_config={"mode": "ECO"}, reason="the laptop runs on its battery"),
+    switch.AdjustmentAnswer(adjustment_id=3, **_CHANGE),
+    switch.AdjustmentList([switch.AdjustmentView(**_CHANGE)], None),
+    switch.FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
+    switch.FeedbackAnswer(**_FEEDBACK),
+    switch.EngineRanking(
+        [switch.EngineView(engine="hermes", calls=12, success_rate=0.75, latency_p50_ms=800,
                             latency_p95_ms=1900, tokens=4100, score=0.71)], None, None, 86400,
     ),
     system.Overview(
@@ -141,7 +150,7 @@ _ALL: tuple[msgspec.Struct, ...] = (
         created_at=_AT, finished_at=_LATER,
     ),
     _FACT,
-    records.AdjustmentView(**_CHANGE),
+    switch.AdjustmentView(**_CHANGE),
     event_data.FeedbackFact(**_FEEDBACK),
 )  # fmt: skip
 _BY_STRUCT: dict[Any, msgspec.Struct] = {type(example): example for example in _ALL}
@@ -166,4 +175,4 @@ def problem_example(code: ErrorCode) -> dict[str, Any]:
     if code is ErrorCode.VALIDATION_ERROR:
         errors = [{"field": "message", "reason": "it is missing"}]
     error = OperatorError(code, code.summary[0].lower() + code.summary[1:], errors=errors)
-    return problems.body_of(error, code.status, "6f1c0e9b2d00002a")
+    return problems.body_of(error, "6f1c0e9b2d00002a")

@@ -10,12 +10,12 @@ import msgspec
 
 from operator_svc import __version__
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import bodies
+from operator_svc.protocol import headers, ids
+from operator_svc.protocol.problems import CONTENT_TYPE, Problem
 from operator_svc.rest.docs.described import Answer, Operation, Parameter
 from operator_svc.rest.docs.examples import example_of, problem_example
 from operator_svc.rest.docs.operations import OPERATIONS
 from operator_svc.rest.docs.schema_rules import NEEDS, add_to
-from operator_svc.rest.problems import CONTENT_TYPE, Problem
 
 REF = "#/components/schemas/{name}"
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
@@ -32,10 +32,10 @@ TAGS = {
     "machines": "For probes, scrapers and readers of documents.",
 }
 PATH_IDS: dict[str, tuple[Any, str]] = {
-    "session_id": (bodies.SessionId, "A session."),
-    "reply_id": (bodies.MessageId, "A reply, which is a message."),
-    "message_id": (bodies.MessageId, "A message."),
-    "adjustment_id": (bodies.MessageId, "A change of Switch."),
+    "session_id": (ids.SessionId, "A session."),
+    "reply_id": (ids.RowId, "A reply, which is a message."),
+    "message_id": (ids.RowId, "A message."),
+    "adjustment_id": (ids.RowId, "A change of Switch."),
     "task_id": (str, "A browser task; opaque."),
     "code": (str, "An error's code."),
 }
@@ -93,7 +93,7 @@ def document(server: str = "") -> dict[str, Any]:
                 "token": {
                     "type": "apiKey",
                     "in": "header",
-                    "name": "X-VX11-Token",
+                    "name": headers.TOKEN,
                     "description": "None: 401. A wrong one: 403. Not asked for where auth is off.",
                 }
             },

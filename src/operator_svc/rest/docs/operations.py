@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from operator_svc.errors import ErrorCode as E
 from operator_svc.models import TaskStatus
-from operator_svc.protocol import bodies, browser, records, system
-from operator_svc.rest import problems
+from operator_svc.protocol import browser, problems, system
+from operator_svc.protocol.chat import ChatAnswer, ChatBody, ChatPending, ReplyView
+from operator_svc.protocol.ids import Epoch, RowId, Seq
+from operator_svc.protocol.sessions import EventList, History, SessionList
+from operator_svc.protocol.switch import (
+    AdjustmentAnswer,
+    AdjustmentBody,
+    AdjustmentList,
+    EngineRanking,
+    FeedbackAnswer,
+    FeedbackBody,
+)
+from operator_svc.protocol.tool_calls import ToolCallBody, ToolCallList, ToolCallView
 from operator_svc.rest.docs.described import (
     BAD_BODY,
     BAD_QUERY,
@@ -41,15 +52,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "the user is the message. A client that gives up loses nothing: the reply goes on and is "
         f"in the history. {FROM_QUERY}",
         parameters=(PREFER, KEY),
-        body=bodies.ChatBody,
+        body=ChatBody,
         answers={
             200: Answer(
                 meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
-                content={"application/json": bodies.ChatAnswer, EVENTS: None},
+                content={"application/json": ChatAnswer, EVENTS: None},
                 headers=("Preference-Applied",),
             ),
             202: json(
-                bodies.ChatPending, "The reply is still written.", "Location", "Preference-Applied"
+                ChatPending, "The reply is still written.", "Location", "Preference-Applied"
             ),
         },
         errors=(*BAD_BODY, E.INVALID_PARAMETER, E.SESSION_NOT_FOUND, E.MESSAGE_NOT_FOUND,
@@ -75,7 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
             limit(sessions.SESSIONS_LIMIT, sessions.SESSIONS_MOST),
             CURSOR,
         ),
-        answers={200: json(bodies.SessionList, "A page of them.")},
+        answers={200: json(SessionList, "A page of them.")},
         errors=BAD_QUERY,
     ),
     Operation(
@@ -85,9 +96,9 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="The history of a session",
         parameters=(
             limit(sessions.HISTORY_LIMIT, sessions.HISTORY_MOST),
-            Parameter("before", bodies.MessageId, "Only messages before this one."),
+            Parameter("before", RowId, "Only messages before this one."),
         ),
-        answers={200: json(bodies.History, "The newest page, oldest message first.")},
+        answers={200: json(History, "The newest page, oldest message first.")},
         errors=(*BAD_QUERY, E.SESSION_NOT_FOUND),
     ),
     Operation(
@@ -120,15 +131,15 @@ OPERATIONS: tuple[Operation, ...] = (
         detail="With `Accept: text/event-stream` it goes on live, as the websocket does "
         "(/asyncapi.json): `Last-Event-ID` or `after`, with `epoch`, say where to resume.",
         parameters=(
-            Parameter("after", sessions.Seq, "Only events after this number."),
+            Parameter("after", Seq, "Only events after this number."),
             limit(sessions.EVENTS_LIMIT, sessions.EVENTS_MOST),
-            Parameter("epoch", sessions.Epoch, "The one that `after` belongs to."),
+            Parameter("epoch", Epoch, "The one that `after` belongs to."),
             Parameter("Last-Event-ID", str, "Where a stream broke off.", "header"),
         ),
         answers={
             200: Answer(
                 meaning="A page of them, or the stream.",
-                content={"application/json": bodies.EventList, EVENTS: None},
+                content={"application/json": EventList, EVENTS: None},
             )
         },
         errors=(*BAD_QUERY, E.SESSION_NOT_FOUND, E.DRAINING),
@@ -138,7 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/operator/reply/{reply_id}",
         tag="replies",
         summary="A reply as it stands",
-        answers={200: json(bodies.ReplyView, "Its text so far.")},
+        answers={200: json(ReplyView, "Its text so far.")},
         errors=(E.REPLY_NOT_FOUND,),
     ),
     Operation(
@@ -146,7 +157,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/operator/reply/{reply_id}/cancel",
         tag="replies",
         summary="Stop a reply, whichever process writes it",
-        answers={200: json(bodies.ReplyView, "The reply; one that had ended stays as it was.")},
+        answers={200: json(ReplyView, "The reply; one that had ended stays as it was.")},
         errors=(E.REPLY_NOT_FOUND,),
     ),
     Operation(
@@ -214,8 +225,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="tool calls",
         summary="Record a tool call, or the end of one",
         detail=f"With `tool_call_id` a pending call is finished. {FROM_QUERY}",
-        body=records.ToolCallBody,
-        answers={201: json(bodies.ToolCallView, "The record.")},
+        body=ToolCallBody,
+        answers={201: json(ToolCallView, "The record.")},
         errors=(*BAD_BODY, E.MESSAGE_NOT_FOUND, E.TOOL_CALL_NOT_FOUND, E.CONFLICT),
     ),
     Operation(
@@ -224,7 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="tool calls",
         summary="The tool calls of a message, oldest first",
         parameters=(limit(tool_calls.TOOL_CALLS_LIMIT, tool_calls.TOOL_CALLS_MOST), CURSOR),
-        answers={200: json(records.ToolCallList, "A page of them.")},
+        answers={200: json(ToolCallList, "A page of them.")},
         errors=(*BAD_QUERY, E.MESSAGE_NOT_FOUND),
     ),
     Operation(
@@ -233,8 +244,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="switch",
         summary="Record a change of Switch",
         detail=f"Nothing is done to Switch before it is applied. {FROM_QUERY}",
-        body=records.AdjustmentBody,
-        answers={201: json(records.AdjustmentAnswer, "The record.")},
+        body=AdjustmentBody,
+        answers={201: json(AdjustmentAnswer, "The record.")},
         errors=(*BAD_BODY, E.SESSION_NOT_FOUND, E.MESSAGE_NOT_FOUND, *SWITCH_FAILS),
     ),
     Operation(
@@ -242,7 +253,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/operator/switch/adjustment/{adjustment_id}/apply",
         tag="switch",
         summary="Do a change",
-        answers={200: json(records.AdjustmentAnswer, "It is applied.")},
+        answers={200: json(AdjustmentAnswer, "It is applied.")},
         errors=(E.ADJUSTMENT_NOT_FOUND, E.CONFLICT, *SWITCH_FAILS, E.DRAINING),
     ),
     Operation(
@@ -250,7 +261,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/operator/switch/adjustment/{adjustment_id}/revert",
         tag="switch",
         summary="Put back what was before a change",
-        answers={200: json(records.AdjustmentAnswer, "It is reverted.")},
+        answers={200: json(AdjustmentAnswer, "It is reverted.")},
         errors=(E.ADJUSTMENT_NOT_FOUND, E.CONFLICT, *SWITCH_FAILS, E.DRAINING),
     ),
     Operation(
@@ -264,7 +275,7 @@ OPERATIONS: tuple[Operation, ...] = (
             limit(switch.ADJUSTMENTS_LIMIT, switch.ADJUSTMENTS_MOST),
             CURSOR,
         ),
-        answers={200: json(records.AdjustmentList, "A page of them.")},
+        answers={200: json(AdjustmentList, "A page of them.")},
         errors=BAD_QUERY,
     ),
     Operation(
@@ -273,8 +284,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="switch",
         summary="Say how an engine did",
         detail=FROM_QUERY,
-        body=records.FeedbackBody,
-        answers={200: json(records.FeedbackAnswer, "It is kept; Switch is told later.")},
+        body=FeedbackBody,
+        answers={200: json(FeedbackAnswer, "It is kept; Switch is told later.")},
         errors=(*BAD_BODY, E.SESSION_NOT_FOUND, E.MESSAGE_NOT_FOUND),
     ),
     Operation(
@@ -283,7 +294,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="switch",
         summary="Engines, best first",
         parameters=(Parameter("window", switch.Window, "Seconds of feedback that count."),),
-        answers={200: json(records.EngineRanking, "The ranking.")},
+        answers={200: json(EngineRanking, "The ranking.")},
         errors=BAD_QUERY,
     ),
     *(

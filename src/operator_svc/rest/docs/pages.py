@@ -14,8 +14,8 @@ from aiohttp.helpers import ETag
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.problems import kind_of
 from operator_svc.rest import responses
-from operator_svc.rest.problems import kind_of
 
 
 async def openapi(request: web.Request) -> web.StreamResponse:

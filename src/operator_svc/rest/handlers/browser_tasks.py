@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated
-
 from aiohttp import web
 from aiohttp.helpers import ETag
-from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import TaskStatus
-from operator_svc.protocol.bodies import SessionId, UserId
 from operator_svc.protocol.browser import (
     DEFAULT_WAIT,
     MAX_WAIT,
@@ -21,16 +16,13 @@ from operator_svc.protocol.browser import (
     BrowserTaskView,
     task_of,
 )
+from operator_svc.protocol.ids import Cursor, SessionId, UserId, is_task_id
 from operator_svc.rest import requests, responses
 from operator_svc.rest.request_context import CALL, caller_of
 
 TASKS_LIMIT, TASKS_MOST = 50, 200
 SANDBOX = "sandbox"
 """Content-Security-Policy of a picture, should a browser show it as a page (api.md)."""
-
-Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
-
-_TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}").fullmatch
 
 
 async def add(request: web.Request) -> web.StreamResponse:
@@ -58,7 +50,7 @@ def _unfinished(view: BrowserTaskView) -> bool:
 
 def _task_id(request: web.Request) -> str:
     value = request.match_info["task_id"]
-    if not _TASK_ID(value):
+    if not is_task_id(value):
         raise OperatorError(ErrorCode.TASK_NOT_FOUND, "there is no such task")
     return value
 

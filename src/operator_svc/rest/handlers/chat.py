@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from operator_svc.context import SERVICES
-from operator_svc.protocol.bodies import ChatBody, ChatPending, chat_of
+from operator_svc.protocol.chat import ChatBody, ChatPending, chat_of
 from operator_svc.rest import event_stream, requests, responses
 from operator_svc.rest.request_context import CALL, caller_of
 

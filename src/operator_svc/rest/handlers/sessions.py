@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from operator_svc.context import SERVICES
-from operator_svc.protocol.bodies import MessageId, UserId
+from operator_svc.protocol.ids import Cursor, Epoch, RowId, Seq, UserId
 from operator_svc.rest import event_stream, requests, responses
 from operator_svc.rest.request_context import caller_of
 
@@ -20,17 +20,14 @@ EVENTS_LIMIT, EVENTS_MOST = 100, 1000
 EXPORT_STALL = 60.0
 """Seconds that a client may take for one page of an export before it is cut off."""
 
-Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Words = Annotated[str, Meta(max_length=500)]
-Epoch = Annotated[str, Meta(max_length=64)]
-Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 async def history(request: web.Request) -> web.StreamResponse:
     """A page of a session's messages."""
     session_id = requests.session_id(request)
     limit = requests.limit(request, HISTORY_LIMIT, HISTORY_MOST)
-    before = requests.parameter(request, "before", MessageId)
+    before = requests.parameter(request, "before", RowId)
     histories = request.app[SERVICES].histories
     page = await histories.page(caller_of(request), session_id, limit=limit, before=before)
     return responses.json(page)

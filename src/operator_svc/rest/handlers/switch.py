@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import decoding, records
-from operator_svc.protocol.bodies import SessionId
+from operator_svc.protocol import switch as protocol
+from operator_svc.protocol.ids import Cursor, SessionId
 from operator_svc.rest import requests, responses
 from operator_svc.rest.request_context import caller_of, require_operator
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST = 50, 200
 WINDOW = 86_400
 """Seconds of feedback that engines are ranked by (the published contract, engines)."""
 WINDOW_MOST = 366 * 86_400
 
-Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
 Window = Annotated[int, Meta(ge=1, le=WINDOW_MOST)]
-
-
-async def _body(request: web.Request, struct: type[S]) -> S:
-    """The fields of a record, from the body and the query."""
-    raw = await requests.read_body(request)
-    plain = decoding.loads(raw) if raw.strip() else {}
-    if isinstance(plain, dict):
-        plain = records.with_query(plain, request.query, struct)
-    return decoding.convert(plain, struct)
 
 
 async def add_adjustment(request: web.Request) -> web.StreamResponse:
     """Record a change of Switch; nothing is done to it yet."""
     caller = require_operator(request, "switch.adjustment.record")
-    body = await _body(request, records.AdjustmentBody)
+    body = await requests.body(request, protocol.AdjustmentBody)
     row = await request.app[SERVICES].adjustments.record(caller, body)
-    return responses.json(records.adjustment_answer(row), status=201)
+    return responses.json(protocol.adjustment_answer(row), status=201)
 
 
 async def apply(request: web.Request) -> web.StreamResponse:
@@ -48,7 +35,7 @@ async def apply(request: web.Request) -> web.StreamResponse:
     caller = require_operator(request, "switch.adjustment.apply")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
     row = await request.app[SERVICES].adjustments.apply(caller, adjustment_id)
-    return responses.json(records.adjustment_answer(row))
+    return responses.json(protocol.adjustment_answer(row))
 
 
 async def revert(request: web.Request) -> web.StreamResponse:
@@ -56,7 +43,7 @@ async def revert(request: web.Request) -> web.StreamResponse:
     caller = require_operator(request, "switch.adjustment.revert")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
     row = await request.app[SERVICES].adjustments.revert(caller, adjustment_id)
-    return responses.json(records.adjustment_answer(row))
+    return responses.json(protocol.adjustment_answer(row))
 
 
 async def adjustments(request: web.Request) -> web.StreamResponse:
@@ -73,7 +60,7 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
 
 async def add_feedback(request: web.Request) -> web.StreamResponse:
     """Keep feedback on an engine; Switch is told later."""
-    body = await _body(request, records.FeedbackBody)
+    body = await requests.body(request, protocol.FeedbackBody)
     answer = await request.app[SERVICES].feedback.record(caller_of(request), body)
     return responses.json(answer)
 

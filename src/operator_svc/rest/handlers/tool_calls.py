@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from aiohttp import web
-from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import decoding, records
+from operator_svc.protocol.ids import Cursor
+from operator_svc.protocol.tool_calls import ToolCallBody, with_bare_result
 from operator_svc.rest import requests, responses
 from operator_svc.rest.request_context import caller_of
 
 TOOL_CALLS_LIMIT, TOOL_CALLS_MOST = 50, 200
 
-Cursor = Annotated[str, Meta(min_length=1, max_length=200)]
-
 
 async def add(request: web.Request) -> web.StreamResponse:
     """Record a tool call; with ``tool_call_id`` the end of a pending one."""
-    raw = await requests.read_body(request)
-    plain = decoding.loads(raw) if raw.strip() else {}
-    fields = records.tool_call_fields(plain, request.query)
-    body = decoding.convert(fields, records.ToolCallBody)
+    body = await requests.body(request, ToolCallBody, with_bare_result)
     view = await request.app[SERVICES].tool_calls.record(caller_of(request), body)
     return responses.json(view, status=201)
 

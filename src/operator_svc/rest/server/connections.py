@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -18,7 +17,8 @@ from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.rest.problems import body_of, problem
+from operator_svc.protocol import headers, problems
+from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import new_request_id, request_id_of
 
 log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ class Connection(RequestHandler):
         """The answer to what is no request, or to a failure that nobody mapped."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionResetError("the answer broke off") from exc
-        request_id = request_id_of(request.headers.get("X-Request-ID"))
+        request_id = request_id_of(request.headers.get(headers.REQUEST_ID))
         error: BaseException = exc or RuntimeError(message or "no cause is known")
         if status < 500:
             log.info("unreadable request", kind=type(exc).__name__, request_id=request_id)
@@ -101,7 +101,7 @@ class Connection(RequestHandler):
         else:
             log.error("request failed", exc_info=exc, request_id=request_id)
         response = problem(error, request_id)
-        response.headers["X-Request-ID"] = request_id
+        response.headers[headers.REQUEST_ID] = request_id
         response.headers["Server"] = "operator"
         response.force_close()
         return response
@@ -109,13 +109,12 @@ class Connection(RequestHandler):
 
 def _busy() -> bytes:
     """The whole answer to a client for whom there is no connection."""
-    error = OperatorError(ErrorCode.RATE_LIMITED, "too many connections")
-    body = msgspec.json.encode(body_of(error, 429, new_request_id()))
-    head = (
-        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\n"
-        f"Retry-After: 5\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    error = OperatorError(ErrorCode.RATE_LIMITED, "too many connections", retry_after=5.0)
+    answer = problems.answer(error, new_request_id())
+    head = "HTTP/1.1 429 Too Many Requests\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+    head += f"Connection: close\r\nContent-Length: {len(answer.body)}\r\n\r\n"
+    return head.encode() + answer.body
 
 
 class GuardedServer(AiohttpServer):

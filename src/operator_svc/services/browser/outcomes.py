@@ -11,9 +11,9 @@ import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import BrowserTask, Json, TaskStatus
-from operator_svc.peers.browser import Visit
 from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
+from operator_svc.protocol.navigate import Visit
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import NEWEST, Claimed, Ending, Line, Moved, Picture
@@ -39,7 +39,7 @@ def of_visit(task: BrowserTask, visit: Visit) -> Ending:
         "title": visit.title,
         "text_snippet": visit.text[:SNIPPET_CHARS],
         "text": visit.text,
-        "links": visit.links,
+        "links": msgspec.to_builtins(visit.links),
         "console": visit.console,
         "script_result": visit.script_result,
     }

@@ -16,8 +16,8 @@ from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import BrowserTask, Json
-from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError, Visit
-from operator_svc.protocol.browser import DEFAULT_TIMEOUT_MS
+from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError
+from operator_svc.protocol.navigate import DEFAULT_TIMEOUT_MS, Visit
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub

@@ -13,7 +13,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.protocol import events as names
-from operator_svc.protocol.bodies import Chat, ChatAnswer, ReplyView
+from operator_svc.protocol.chat import Chat, ChatAnswer, ReplyView
 from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.reply_writer import Outcome, ReplyWriter, RunningReply
 from operator_svc.services.lease import PodIdentity

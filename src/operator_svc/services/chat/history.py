@@ -11,16 +11,16 @@ import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Message, ReplyStatus, Session, ToolCall
-from operator_svc.protocol.bodies import (
+from operator_svc.protocol.chat import ReplyView
+from operator_svc.protocol.sessions import (
     EventList,
     EventView,
     History,
     MessageView,
-    ReplyView,
     SessionList,
     SessionView,
-    ToolCallView,
 )
+from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.live.feed import data_of
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import NEWEST, MessageStore

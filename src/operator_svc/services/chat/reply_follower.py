@@ -10,7 +10,7 @@ from msgspec import UNSET
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol import events as names
-from operator_svc.protocol.bodies import ReplyView
+from operator_svc.protocol.chat import ReplyView
 from operator_svc.protocol.frames import EventFrame, encode
 from operator_svc.services.chat.chats import RECHECK, Accepted
 from operator_svc.services.chat.history import Histories

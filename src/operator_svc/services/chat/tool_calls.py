@@ -13,11 +13,11 @@ from operator_svc.db import ConstraintViolation
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Json, ToolCallStatus
 from operator_svc.peers.chat_types import ToolCall, milliseconds_or_none, text_or_none
-from operator_svc.protocol.bodies import ToolCallView
-from operator_svc.protocol.records import (
+from operator_svc.protocol.tool_calls import (
     MAX_VALUE_BYTES,
     ToolCallBody,
     ToolCallList,
+    ToolCallView,
     check_tool_call,
 )
 from operator_svc.services.access import HasMessages, after_id

@@ -13,7 +13,7 @@ from operator_svc.background import TaskOwner
 from operator_svc.db import ConstraintViolation
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, SwitchAdjustment
-from operator_svc.protocol.records import (
+from operator_svc.protocol.switch import (
     AdjustmentBody,
     AdjustmentList,
     adjustment_view,

@@ -10,7 +10,7 @@ import structlog
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json, SwitchAdjustment
 from operator_svc.peers.switch import Context, Loaded, ModeState
-from operator_svc.protocol.records import APPLICABLE
+from operator_svc.protocol.switch import APPLICABLE
 
 log = structlog.get_logger(__name__)
 

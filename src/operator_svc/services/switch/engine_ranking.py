@@ -11,7 +11,7 @@ from msgspec import UNSET
 from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
 from operator_svc.peers.switch import ModelsAvailable
-from operator_svc.protocol.records import EngineRanking, EngineView, Recommendation, Unknown
+from operator_svc.protocol.switch import EngineRanking, EngineView, Recommendation, Unknown
 from operator_svc.services.ttl_cache import TTL, CacheHit, TtlCache
 from operator_svc.stores.switch_feedback import EngineStats, FeedbackStore
 

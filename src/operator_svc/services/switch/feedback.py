@@ -17,7 +17,7 @@ from operator_svc.models import Caller
 from operator_svc.peers.base import PeerRefusedError
 from operator_svc.peers.breaker import CircuitOpenError
 from operator_svc.peers.switch import Recorded
-from operator_svc.protocol.records import (
+from operator_svc.protocol.switch import (
     FeedbackAnswer,
     FeedbackBody,
     check_feedback,

@@ -1,25 +1,20 @@
-"""Tool calls, changes of Switch and feedback: what clients send of them, and what they see.
-
-Old scripts send these fields in the query, and dictionaries in the JSON body: named ones for a
-change of Switch, for a tool call a bare object that is its ``result``. Where body and query both
-give a field, the body wins.
-"""
+"""Switch: adjustments of its configuration, feedback on its engines, and their ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import OperatorError
 from operator_svc.models import Json, SwitchAdjustment, SwitchFeedback
-from operator_svc.protocol.bodies import MessageId, SessionId, ToolCallView
+from operator_svc.protocol import decoding
+from operator_svc.protocol.ids import RowId, SessionId
+from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
 
-MAX_VALUE_BYTES = 256 * 1024
-"""Largest ``arguments`` and ``result`` of a tool call, as JSON."""
 MAX_CONFIG_BYTES = 32 * 1024
 """Largest ``before_config`` and ``after_config``, as JSON: both stand in each event."""
 MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
@@ -27,40 +22,18 @@ MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 APPLICABLE = ("mode", "default_model", "preload_model")
 """What of a configuration Switch can be told, in the order in which it is: the last one can not
 be undone."""
-
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
-ErrorText = Annotated[str, Meta(max_length=10_000)]
-Milliseconds = Annotated[float, Meta(ge=0, le=2**31)]
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]
 Config = dict[str, Any]
-_JSON_FIELDS = frozenset({"arguments", "result", "before_config", "after_config"})
-_OF_NAMED_CALL = frozenset({"message_id", "tool_call_id", "tool_name", "arguments", "result"})
-
-
-class ToolCallBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool call of a message; with ``tool_call_id`` the end of a pending one.
-
-    ``duration_ms`` is in milliseconds.
-    """
-
-    message_id: MessageId | None = None
-    tool_call_id: MessageId | None = None
-    tool_name: Name | None = None
-    status: Literal["pending", "ok", "error"] | None = None
-    duration_ms: Milliseconds | None = None
-    arguments: Json = None
-    result: Json = None
-    error: ErrorText | None = None
 
 
 class AdjustmentBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of Switch; ``before_config`` left out is read from Switch."""
+    """An adjustment of Switch; ``before_config`` left out is read from Switch."""
 
     after_config: Config
     reason: Annotated[str, Meta(min_length=1, max_length=2000)]
     before_config: Config | None = None
     session_id: SessionId | None = None
-    message_id: MessageId | None = None
+    message_id: RowId | None = None
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,18 +47,11 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
     error_message: ErrorText | None = None
     error_msg: ErrorText | None = None
     session_id: SessionId | None = None
-    message_id: MessageId | None = None
-
-
-class ToolCallList(msgspec.Struct, frozen=True):
-    """A page of a message's tool calls, oldest first."""
-
-    tool_calls: list[ToolCallView]
-    next_cursor: str | None
+    message_id: RowId | None = None
 
 
 class AdjustmentView(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of Switch. ``error`` is why it was not applied or reverted the last time."""
+    """An adjustment of Switch. ``error`` is why it was not applied or reverted the last time."""
 
     id: int
     session_id: str | None
@@ -101,14 +67,14 @@ class AdjustmentView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdjustmentAnswer(AdjustmentView, frozen=True, kw_only=True):
-    """A change with what old clients read of it."""
+    """An adjustment with what old clients read of it."""
 
     adjustment_id: int
     status: Literal["ok"] = "ok"
 
 
 class AdjustmentList(msgspec.Struct, frozen=True):
-    """A page of changes, newest first."""
+    """A page of adjustments, newest first."""
 
     adjustments: list[AdjustmentView]
     next_cursor: str | None
@@ -151,7 +117,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that feedback speaks for: a body for ``POST /operator/switch/adjustment``.
+    """An adjustment that feedback speaks for: a body for ``POST /operator/switch/adjustment``.
     ``before_config`` is left out where Switch does not say what it uses."""
 
     before_config: Config | UnsetType = UNSET
@@ -169,12 +135,12 @@ class EngineRanking(msgspec.Struct, frozen=True):
 
 
 def adjustment_view(row: SwitchAdjustment) -> AdjustmentView:
-    """A change as clients see it."""
+    """An adjustment as clients see it."""
     return AdjustmentView(**{name: getattr(row, name) for name in AdjustmentView.__struct_fields__})
 
 
 def adjustment_answer(row: SwitchAdjustment) -> AdjustmentAnswer:
-    """A change as the answer to its POST."""
+    """An adjustment as the answer to its POST."""
     shown = {name: getattr(row, name) for name in AdjustmentView.__struct_fields__}
     return AdjustmentAnswer(adjustment_id=row.id, **shown)
 
@@ -185,60 +151,9 @@ def feedback_answer(row: SwitchFeedback) -> FeedbackAnswer:
     return FeedbackAnswer(**{name: getattr(row, name) for name in names})
 
 
-def with_query(
-    body: Mapping[str, Any], query: Mapping[str, str], struct: type[msgspec.Struct]
-) -> dict[str, Any]:
-    """``body`` with the fields that only the query has, read from their text."""
-    merged = dict(body)
-    for info in msgspec.structs.fields(struct):
-        name = info.encode_name
-        text = query.get(name)
-        if text is not None and name not in body:
-            merged[name] = _from_text(name, text, info.type)
-    return merged
-
-
-def _from_text(name: str, text: str, kind: Any) -> Any:
-    try:
-        if name in _JSON_FIELDS:
-            return msgspec.json.decode(text)
-        return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
-        return text  # what is wrong with it is said together with the other fields' faults
-
-
-def tool_call_fields(body: Any, query: Mapping[str, str]) -> Any:
-    """The fields of a tool call. A body is its bare ``result`` where the query names the call,
-    and the body has other fields than a call's and none that only a call has."""
-    if not isinstance(body, dict):
-        return body
-    named_by_query = "tool_call_id" in query or {"message_id", "tool_name"} <= query.keys()
-    strange = body.keys() - set(ToolCallBody.__struct_fields__)
-    if named_by_query and strange and not body.keys() & _OF_NAMED_CALL:
-        body = {"result": body}
-    return with_query(body, query, ToolCallBody)
-
-
-def check_tool_call(body: ToolCallBody) -> None:
-    """Raises OperatorError(validation_error) for fields that do not go together."""
-    _refuse(_tool_call_faults(body))
-
-
-def _tool_call_faults(body: ToolCallBody) -> Iterator[tuple[str, str]]:
-    if body.tool_call_id is None:
-        if body.message_id is None:
-            yield "message_id", "it is missing"
-        if body.tool_name is None:
-            yield "tool_name", "it is missing"
-    elif body.status not in ("ok", "error"):
-        yield "status", "to finish a pending call it must be ok or error"
-    for name, value in (("arguments", body.arguments), ("result", body.result)):
-        yield from _size_faults(name, value, MAX_VALUE_BYTES)
-
-
 def check_adjustment(body: AdjustmentBody) -> None:
     """Raises OperatorError(validation_error) for a configuration that Switch can not have."""
-    _refuse(_adjustment_faults(body))
+    decoding.check(_adjustment_faults(body))
 
 
 def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
@@ -248,7 +163,7 @@ def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
     ):
         if config is None:
             continue
-        yield from _size_faults(name, config, MAX_CONFIG_BYTES)
+        yield from decoding.size_faults(name, config, MAX_CONFIG_BYTES)
         for key in APPLICABLE:
             value = config.get(key)
             if value is None:
@@ -263,15 +178,3 @@ def check_feedback(body: FeedbackBody) -> None:
     """Raises OperatorError(validation_error) for a success of unknown duration."""
     if body.success and body.latency_ms is None:
         raise OperatorError.invalid("latency_ms", "it is missing")
-
-
-def _size_faults(name: str, value: Json, most: int) -> Iterator[tuple[str, str]]:
-    if value is not None and len(msgspec.json.encode(value)) > most:
-        yield name, f"it has more than {most} bytes as JSON"
-
-
-def _refuse(faults: Iterator[tuple[str, str]]) -> None:
-    found = [{"field": name, "reason": reason} for name, reason in faults]
-    if found:
-        shown = "; ".join(f"{fault['field']}: {fault['reason']}" for fault in found[:5])
-        raise OperatorError(ErrorCode.VALIDATION_ERROR, shown, errors=found)

@@ -1,28 +1,33 @@
-"""What ``POST /navigate`` takes and answers, and how a request's body is checked."""
+"""``POST /navigate`` of the browser service: what its callers send and what they are answered.
+
+Operator and the browser service both read their limits here, so that a page that Operator
+takes is one that the service takes, too.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from operator_svc.errors import OperatorError
-from operator_svc.protocol.decoding import decode
 
-MAX_BODY = 256 * 1024
-"""Largest body of a request, in bytes."""
+DEFAULT_TIMEOUT_MS = 30_000
+"""Time of a page whose caller sets none."""
 
-MAX_URL = 8192
-MAX_TIMEOUT_MS = 120_000
-MAX_TEXT = 200_000
-MAX_SCRIPT = 64 * 1024
+Url = Annotated[str, Meta(min_length=1, max_length=8192)]
+TimeoutMs = Annotated[int, Meta(ge=1, le=120_000)]
+Script = Annotated[str, Meta(max_length=64 * 1024)]
+"""A JavaScript expression."""
+TextLimit = Annotated[int, Meta(ge=0, le=200_000)]
+"""Code points of a page's text that are kept."""
+WaitUntil: TypeAlias = Literal["commit", "domcontentloaded", "load", "networkidle"]
+PageStatus: TypeAlias = Literal["ok", "timeout", "error", "blocked"]
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")
-
-WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
 
 
 class Viewport(msgspec.Struct, frozen=True):
@@ -33,15 +38,15 @@ class Viewport(msgspec.Struct, frozen=True):
 
 
 class NavigateRequest(msgspec.Struct, frozen=True):
-    """A page to open. ``script`` is an expression; ``text_limit`` counts code points."""
+    """A page to open."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
-    timeout_ms: Annotated[int, Meta(ge=1, le=MAX_TIMEOUT_MS)] = 30_000
+    url: Url
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
     wait_until: WaitUntil = "load"
     full_page: bool = False
     viewport: Viewport | None = None
-    script: Annotated[str, Meta(max_length=MAX_SCRIPT)] | None = None
-    text_limit: Annotated[int, Meta(ge=0, le=MAX_TEXT)] = 20_000
+    script: Script | None = None
+    text_limit: TextLimit = 20_000
 
     @property
     def window(self) -> Viewport:
@@ -54,6 +59,10 @@ class NavigateRequest(msgspec.Struct, frozen=True):
         return self.url.partition(":")[0].lower()
 
 
+PAGE_FIELDS = NavigateRequest.__struct_fields__[1:]
+"""The fields of a request beside its address; all have defaults."""
+
+
 class Link(msgspec.Struct, frozen=True):
     """A link of the page: its whole address and its text."""
 
@@ -61,40 +70,36 @@ class Link(msgspec.Struct, frozen=True):
     text: str
 
 
-Status = Literal["ok", "timeout", "error", "blocked"]
-
-
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of opening a page. ``screenshot`` is a PNG in base64."""
+    """The answer: a page as it was seen. ``screenshot`` is a PNG, in base64 where it travels."""
 
-    status: Status
+    status: PageStatus
     url: str
     final_url: str
     http_status: int | None = None
     title: str = ""
     text: str = ""
     links: list[Link] = []
-    screenshot: str | None = None
+    screenshot: bytes | None = None
     script_result: Any = None
     console: list[str] = []
     error: str | None = None
     duration_ms: int
 
 
-def decode_request(body: bytes) -> NavigateRequest:
-    """Read the body of ``POST /navigate``; unknown fields are ignored.
+def checked_url(url: str) -> str:
+    """``url`` without white space around it.
 
-    Raises OperatorError: invalid_json, or validation_error that names each wrong field.
+    Raises OperatorError(validation_error) for what cannot be read as an address. One that may
+    not be opened passes: its visit ends as ``blocked``.
     """
-    request = decode(body, NavigateRequest)
-    request = msgspec.structs.replace(request, url=request.url.strip(" \t\r\n"))
-    if (problem := _url_problem(request.url)) is not None:
-        raise OperatorError.invalid("url", problem)
-    return request
+    url = url.strip(" \t\r\n")
+    if (fault := _url_fault(url)) is not None:
+        raise OperatorError.invalid("url", fault)
+    return url
 
 
-def _url_problem(url: str) -> str | None:
-    """Why ``url`` is none; what Chromium may find beyond that, it says itself."""
+def _url_fault(url: str) -> str | None:
     if _CONTROL.search(url):
         return "must not contain spaces or control characters"
     match = _SCHEME.fullmatch(url)

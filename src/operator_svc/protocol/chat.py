@@ -1,26 +1,23 @@
-"""What clients send over HTTP, and what they are answered."""
+"""Chats: what asks for a reply, whichever transport it comes by, and the answers to it."""
 
 from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS
+from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
+from operator_svc.protocol.sessions import Metadata
+from operator_svc.protocol.tool_calls import ToolCallView
 
-# "$" alone would let a line end through.
-SessionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?!\n)$")]
-UserId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
-KeyText = Annotated[str, Meta(min_length=1, max_length=200)]
 Hint = Annotated[str, Meta(max_length=200)]
 Summary = Annotated[str, Meta(max_length=100_000)]
-Metadata = dict[str, Any]
-MessageId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -107,7 +104,7 @@ def _regenerate(metadata: Metadata) -> int | None:
     if (value := metadata.get("regenerate")) is None:
         return None
     try:
-        return msgspec.convert(value, MessageId)
+        return msgspec.convert(value, RowId)
     except msgspec.ValidationError:
         raise OperatorError.invalid("metadata.regenerate", "it must be a message's id") from None
 
@@ -123,67 +120,6 @@ def _last_of_user(messages: list[Turn]) -> tuple[str, list[Turn]]:
                 )
             return text, messages[:index]
     raise OperatorError.invalid("messages", "none of them has the role user")
-
-
-class ToolCallView(msgspec.Struct, frozen=True):
-    """A recorded tool call."""
-
-    id: int
-    message_id: int
-    tool_name: str
-    status: str
-    duration_ms: int | None
-    arguments: Any
-    result: Any
-    error: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-
-class MessageView(msgspec.Struct, frozen=True):
-    """A message as the history shows it. The text of a reply that is being written is what is
-    stored of it by now; a failed reply has its code in ``metadata.error``."""
-
-    id: int
-    role: str
-    content: str
-    status: str
-    timestamp: datetime
-    metadata: Metadata
-    tool_calls: list[ToolCallView]
-    reply_to: int | None = None
-
-
-class SessionView(msgspec.Struct, frozen=True):
-    """A session in the list of sessions."""
-
-    session_id: str
-    user_id: str
-    source: str
-    created_at: datetime
-    updated_at: datetime
-    message_count: int
-    metadata: Metadata
-
-
-class SessionList(msgspec.Struct, frozen=True):
-    """A page of sessions; ``next_cursor`` asks for the next one, null at the end."""
-
-    sessions: list[SessionView]
-    next_cursor: str | None
-
-
-class History(msgspec.Struct, frozen=True):
-    """A page of a session's messages, oldest first; ``next_before`` asks for older ones."""
-
-    session_id: str
-    user_id: str
-    source: str
-    created_at: datetime
-    updated_at: datetime
-    message_count: int
-    messages: list[MessageView]
-    next_before: int | None
 
 
 class ChatAnswer(msgspec.Struct, frozen=True):
@@ -219,23 +155,3 @@ class ReplyView(msgspec.Struct, frozen=True):
     metadata: Metadata
     created_at: datetime
     finished_at: datetime | None
-
-
-class EventView(msgspec.Struct, frozen=True):
-    """A durable event, as the websocket's frame has it."""
-
-    seq: int
-    event: str
-    session_id: str
-    ts: datetime
-    data: Any
-
-
-class EventList(msgspec.Struct, frozen=True):
-    """Events of a session after a number; ``next_after`` asks for more, null at the end."""
-
-    session_id: str
-    epoch: str
-    seq: int
-    events: list[EventView]
-    next_after: int | None

@@ -1,0 +1,7 @@
+"""HTTP headers of Operator's own, and those whose meaning both sides of a call share."""
+
+from __future__ import annotations
+
+TOKEN = "X-VX11-Token"  # noqa: S105 - the name of a header
+REQUEST_ID = "X-Request-ID"
+IDEMPOTENCY_KEY = "Idempotency-Key"
