@@ -29,6 +29,7 @@ from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.recovery import ReplyRecovery
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.tool_calls import ToolCalls
+from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.hub import SessionHub
@@ -82,6 +83,7 @@ class Operator:
             auto_feedback=settings.auto_feedback == "on",
         )
         histories = Histories(sessions, messages, chunks, tool_calls, events)
+        self.drain_state = DrainState()
         self.chats = Chats(
             sessions,
             messages,
@@ -90,6 +92,7 @@ class Operator:
             self.reply_writer,
             self.hub,
             self.lease,
+            self.drain_state,
             history_messages=settings.history_messages,
             history_chars=settings.history_chars,
             chat_rate=settings.chat_rate,
@@ -120,6 +123,7 @@ class Operator:
             settings=settings,
             database=database,
             tasks=self.tasks,
+            drain=self.drain_state,
             tokens=self.tokens,
             chats=self.chats,
             histories=histories,
@@ -146,11 +150,14 @@ class Operator:
                 self.browser,
                 self.hub,
                 self.lease,
+                self.drain_state,
                 shared=self.bus.shared,
                 pages=self.settings.browser_tasks,
             )
         retention = self.settings.screenshot_retention
-        return BrowserTasks(store, worker, self.hub, self.lease, screenshot_retention=retention)
+        return BrowserTasks(
+            store, worker, self.hub, self.lease, self.drain_state, screenshot_retention=retention
+        )
 
     def _make_switch_records(self, messages: MessageStore) -> None:
         self.adjustments = Adjustments(
@@ -247,7 +254,7 @@ class Operator:
 
     async def drain(self) -> None:
         """Take no new chats, and let running replies end until the deadline."""
-        self.chats.draining = True
+        self.drain_state.begin()
         deadline = self.settings.drain_timeout
         log.info("draining", replies=len(self.reply_writer), seconds=deadline)
         sockets = asyncio.ensure_future(self.services.clients.drain(deadline))

@@ -14,6 +14,7 @@ from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.tool_calls import ToolCalls
+from operator_svc.services.drain import DrainState
 from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.subscriptions import Subscriptions
@@ -31,6 +32,7 @@ class Services:
     settings: Settings
     database: Database
     tasks: TaskOwner
+    drain: DrainState
     tokens: Tokens
     chats: Chats
     histories: Histories

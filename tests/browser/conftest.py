@@ -18,6 +18,7 @@ from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
 from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.drain import DrainState
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore
@@ -113,8 +114,11 @@ class Pod:
             "retry_delays": DELAYS,
             "death_delay": 0.01,
         } | given
-        self.worker = BrowserWorker(self.store, browser, self.hub, self, **options)
-        self.tasks = BrowserTasks(self.store, self.worker, self.hub, self, screenshot_retention=30)
+        drain = DrainState()
+        self.worker = BrowserWorker(self.store, browser, self.hub, self, drain, **options)
+        self.tasks = BrowserTasks(
+            self.store, self.worker, self.hub, self, drain, screenshot_retention=30
+        )
         self.ttl = 30.0
 
     async def open(self) -> Pod:

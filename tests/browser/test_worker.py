@@ -35,7 +35,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_task_is_run_and_shown(pod: Any) -> None:
     feed = await pod.hub.open_feed("s1")
     shown: list[LiveEvent | None] = []
-    feed.waiters.add(shown.append)
+    feed.listeners.add(shown.append)
     task_id = await pod.add("https://example.org/", "s1", full_page=True)
     view = await pod.end(task_id)
     assert (view.status, view.error_message, view.attempts) == ("completed", None, 0)

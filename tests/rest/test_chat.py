@@ -247,7 +247,7 @@ async def test_the_limit_of_requests_is_told(start: Start) -> None:
 
 
 async def test_a_draining_process_takes_no_chats(service: Service) -> None:
-    service.operator.chats.draining = True
+    service.operator.services.drain.begin()
     response = await service.post("/operator/chat", {"message": "hi"})
     assert (response.status, (await response.json())["error"]) == (503, "draining")
     assert response.headers["Retry-After"] == "1"

@@ -133,7 +133,7 @@ async def test_live_and_replayed_events_are_the_same(
 ) -> None:
     shown: list[bytes] = []
     monkeypatch.setattr(
-        pod.hub, "offer", lambda _, *events: shown.extend(event.frame for event in events)
+        pod.hub, "publish", lambda _, *events: shown.extend(event.frame for event in events)
     )
     started = await pod.chat()
     text = 'naïve "quotes" \\ 😀 \u2028 1.0'

@@ -214,8 +214,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     after, epoch = _place(request)
     await services.histories.session(caller_of(request), session_id)
     sockets = services.clients
-    if sockets.draining:
-        raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
+    services.drain.refuse_new()
     full = sockets.full
     stream = EventStream(services, request)
     sockets.enter(stream)
@@ -236,7 +235,7 @@ async def _show(
     stream.subscription = subscription
     ready = Ready(
         session_id=session_id,
-        seq=subscription.feed.seen,
+        seq=subscription.feed.last_seq,
         epoch=subscription.feed.epoch,
         version=__version__,
         heartbeat_s=services.settings.heartbeat,

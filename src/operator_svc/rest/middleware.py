@@ -72,7 +72,7 @@ class RequestPipeline:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._tokens = services.tokens
-        self._chats = services.chats
+        self._drain = services.drain
         self._origins = settings.origins
         self._max_body = settings.max_body
         self._sample = settings.log_sample
@@ -189,7 +189,7 @@ class RequestPipeline:
     @property
     def draining(self) -> bool:
         """Whether clients should come back on another connection, to another process."""
-        return self._chats.draining
+        return self._drain.draining
 
 
 def middleware_of(gate: RequestPipeline) -> Middleware:

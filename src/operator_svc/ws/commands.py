@@ -78,7 +78,7 @@ class Commands:
         if after is not None:
             self._on_resume(Resume(after=after, epoch=epoch))
         elif feed.replies:
-            self._start(self._subscription.begin(feed.seen), None, vital=True)
+            self._start(self._subscription.begin(feed.last_seq), None, vital=True)
         else:
             self._subscription.join()
 
@@ -136,7 +136,7 @@ class Commands:
 
     async def _resume(self, frame: Resume) -> Any:
         await self._subscription.resume(frame.after, frame.epoch)
-        return {"seq": self._subscription.feed.seen}
+        return {"seq": self._subscription.feed.last_seq}
 
     def _start(
         self, command: Coroutine[Any, Any, Any], frame_id: FrameId | None, *, vital: bool = False

@@ -158,7 +158,7 @@ class Connection:
                 self._begin(subscription, after, epoch, auth_id)
             await self._read_frames()
         finally:
-            subscription.feed.waiters.discard(self._see)
+            subscription.feed.listeners.discard(self._see)
             subscription.close()
 
     def _may_watch(self, subscription: Subscription) -> bool:
@@ -170,7 +170,7 @@ class Connection:
         if subscription.feed.user_id not in (None, self.caller.user_id):
             self.close(CloseCode.FORBIDDEN)
             return False
-        subscription.feed.waiters.add(self._see)
+        subscription.feed.listeners.add(self._see)
         return True
 
     def _see(self, event: LiveEvent | None) -> None:
@@ -194,7 +194,7 @@ class Connection:
         self.send(
             Ready(
                 session_id=self.session_id,
-                seq=feed.seen,
+                seq=feed.last_seq,
                 epoch=feed.epoch,
                 version=__version__,
                 heartbeat_s=self._services.settings.heartbeat,

@@ -57,8 +57,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     asked = _asked(request, services)
     if not ws.can_prepare(request):
         raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
-    if services.clients.draining or services.chats.draining:
-        raise OperatorError(ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0)
+    services.drain.refuse_new()
     await _check_owner(services, asked)
     drain = (await ws.prepare(request)).drain
     connection = Connection(services, request, ws, drain, asked.session_id)

@@ -37,7 +37,7 @@ class Readiness:
 
     async def check(self) -> None:
         """Raises OperatorError: draining, database_unavailable."""
-        if self._services.chats.draining:
+        if self._services.drain.draining:
             raise OperatorError(ErrorCode.DRAINING, "this process is about to stop")
         async with self._looking:
             if time.monotonic() - self._looked >= READY_SECONDS:
@@ -82,7 +82,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 async def health(request: web.Request) -> web.StreamResponse:
     """That this process answers. It asks nobody: the gateway waits for it in its own health."""
-    draining = request.app[SERVICES].chats.draining
+    draining = request.app[SERVICES].drain.draining
     return responses.encoded(_health(draining, int(time.monotonic() - _begun)))
 
 

@@ -140,7 +140,7 @@ def show(hub: SessionHub, session_id: str | None, moved: Moved | Claimed, event:
     """Show an event that was committed, with the data that was stored; none without a session."""
     if session_id is not None and moved.last_seq is not None:
         made = LiveEvent.make(session_id, moved.last_seq, event, moved.ts, moved.data)
-        hub.offer(session_id, made)
+        hub.publish(session_id, made)
 
 
 # Lists.

@@ -19,6 +19,7 @@ from operator_svc.protocol.browser import (
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.browser.reclaimer import TaskReclaimer
 from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
@@ -47,16 +48,17 @@ class BrowserTasks:
         worker: BrowserWorker | None,
         hub: SessionHub,
         lease: PodIdentity,
+        drain: DrainState,
         *,
         screenshot_retention: float,
     ) -> None:
         self._store = store
         self._worker = worker
         self._hub = hub
+        self._drain = drain
         self._leftovers = TaskReclaimer(store, worker, hub, lease, screenshot_retention)
         self.reclaim = self._leftovers.reclaim
         self.purge = self._leftovers.purge
-        self.draining = False
 
     # New tasks.
 
@@ -66,10 +68,7 @@ class BrowserTasks:
         Raises OperatorError: draining, browser_unavailable where none is configured, forbidden,
         session_not_found, database_unavailable.
         """
-        if self.draining:
-            raise OperatorError(
-                ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0
-            )
+        self._drain.refuse_new()
         if self._worker is None:
             raise OperatorError(
                 ErrorCode.BROWSER_UNAVAILABLE, "no browser service is configured (BROWSER_URL)"
@@ -120,7 +119,7 @@ class BrowserTasks:
     ) -> None:
         self._hub.created(session_id, epoch)
         created = {"session_id": session_id, "user_id": user_id, "source": source}
-        self._hub.offer(
+        self._hub.publish(
             session_id, LiveEvent.make(session_id, 1, names.SESSION_CREATED, moved.ts, created)
         )
         facts.show(self._hub, session_id, moved, "browser_task.queued")
@@ -157,7 +156,7 @@ class BrowserTasks:
                 while True:
                     task = await self._find(caller, task_id)
                     given_up = worker.closed or (
-                        worker.draining and task.status == TaskStatus.PENDING
+                        self._drain.draining and task.status == TaskStatus.PENDING
                     )
                     if given_up or task.status not in UNFINISHED:
                         return await self._view(task)
@@ -239,7 +238,7 @@ class BrowserTasks:
 
         Those who wait for a task are answered then.
         """
-        self.draining = True
+        self._drain.begin()
         if self._worker is None:
             return
         self._worker.drain()
@@ -252,7 +251,7 @@ class BrowserTasks:
 
     async def aclose(self, within: float = CANCEL_WAIT) -> None:
         """Give back what runs; before the lease is given up."""
-        self.draining = True
+        self._drain.begin()
         if self._worker is not None:
             await self._worker.aclose(within)
 

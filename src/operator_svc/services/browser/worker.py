@@ -21,6 +21,7 @@ from operator_svc.services.browser.runner import (
     Browsing,
     TaskRunner,
 )
+from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.browser_tasks import BrowserTaskStore
@@ -49,6 +50,7 @@ class BrowserWorker:
         browser: Browsing,
         hub: SessionHub,
         lease: PodIdentity,
+        drain: DrainState,
         *,
         shared: bool,
         pages: int = PAGES_A_POD,
@@ -57,6 +59,7 @@ class BrowserWorker:
     ) -> None:
         self._store = store
         self._lease = lease
+        self._drain = drain
         self._shared = shared
         self.runs = TaskRunner(
             store,
@@ -74,7 +77,6 @@ class BrowserWorker:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._misses = 0
         self._claiming: asyncio.Task[None] | None = None
-        self.draining = False
         self.closed = False
 
     def start(self) -> None:
@@ -88,7 +90,7 @@ class BrowserWorker:
 
     def drain(self) -> None:
         """Claim no more; those who wait for a task that does not run are told."""
-        self.draining = True
+        self._drain.begin()
         self.wake()
         for task_id in list(self._waiters):
             self.tell(task_id)
@@ -114,7 +116,8 @@ class BrowserWorker:
 
     async def abandon(self) -> None:
         """End at once; what still runs is left to be found without an owner."""
-        self.draining = self.closed = True
+        self._drain.begin()
+        self.closed = True
         await self._tasks.aclose()
         await self.runs.aclose()
 
@@ -178,7 +181,7 @@ class BrowserWorker:
     # Claiming.
 
     async def _claim_forever(self) -> None:
-        while not self.draining:
+        while not self._drain.draining:
             self._wake.clear()
             try:
                 pause = await self._fill()
@@ -193,7 +196,7 @@ class BrowserWorker:
 
     async def _fill(self) -> float | None:
         """Claim as long as there is room; seconds until the next look, None is for a wake."""
-        while not self.draining and self.runs.has_room:
+        while not self._drain.draining and self.runs.has_room:
             if self.runs.pause:
                 return self.runs.pause
             claimed = await self._store.claim(self._lease.pod_id)

@@ -16,6 +16,7 @@ from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import Chat, ChatAnswer, ReplyView
 from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.reply_writer import Outcome, ReplyWriter, RunningReply
+from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
@@ -70,6 +71,7 @@ class Chats:
         reply_writer: ReplyWriter,
         hub: SessionHub,
         lease: PodIdentity,
+        drain: DrainState,
         *,
         history_messages: int,
         history_chars: int,
@@ -82,10 +84,10 @@ class Chats:
         self._reply_writer = reply_writer
         self._hub = hub
         self._lease = lease
+        self._drain = drain
         self._history_messages = history_messages
         self._history_chars = history_chars
         self.rate = RateLimit(chat_rate, 60.0, "chats of one session")
-        self.draining = False
 
     # Starting.
 
@@ -95,10 +97,7 @@ class Chats:
         Raises OperatorError: draining, rate_limited, forbidden, conflict, message_not_found,
         session_not_found, database_unavailable.
         """
-        if self.draining:
-            raise OperatorError(
-                ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0
-            )
+        self._drain.refuse_new()
         if caller.user_id is not None and chat.user_id not in (None, caller.user_id):
             raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
         if chat.session_id is not None:
@@ -228,7 +227,7 @@ class Chats:
         events = _start_events(session_id, user_id, chat, started, new=new, again=again)
         if new:
             self._hub.created(session_id, started.epoch)
-        self._hub.offer(session_id, *events)
+        self._hub.publish(session_id, *events)
         return Accepted(session_id, started.message_id, started.reply_id, running, events, new=True)
 
     async def _history(
@@ -286,7 +285,7 @@ class Chats:
         ended = asyncio.Event()
         feed = await self._hub.open_feed(session_id)
         waiter = _EndWaiter(reply_id, ended)
-        feed.waiters.add(waiter)
+        feed.listeners.add(waiter)
         try:
             while True:
                 reply = await self._messages.get(reply_id)
@@ -301,7 +300,7 @@ class Chats:
                 except TimeoutError:
                     continue
         finally:
-            feed.waiters.discard(waiter)
+            feed.listeners.discard(waiter)
             self._hub.release(feed)
 
     async def answer(self, accepted: Accepted, outcome: Outcome) -> ChatAnswer:
@@ -357,7 +356,7 @@ class Chats:
         if running is not None:
             self._reply_writer.cancel(running, ReplyStatus.CANCELLED)
         elif await self._messages.request_cancel(reply_id) is not None:
-            self._hub.announce(view.session_id)
+            self._hub.notify_pods(view.session_id)
         accepted = Accepted(view.session_id, view.message_id or 0, reply_id, running)
         await self.wait(accepted, CANCEL_WAIT)
         return await self._histories.reply(caller, reply_id)

@@ -58,5 +58,5 @@ class ReplyRecovery:
             return
         log.warning("reply interrupted", session_id=reply.session_id, reply_id=reply.reply_id)
         telemetry.REPLIES.labels(str(ReplyStatus.INTERRUPTED)).inc()
-        self._hub.announce(reply.session_id)
+        self._hub.notify_pods(reply.session_id)
         self._hub.refresh((reply.session_id,))

@@ -73,7 +73,7 @@ class ReplyFollower:
     async def _anywhere(self) -> None:
         """A reply that another process writes, or one that has ended."""
         feed = await self._hub.open_feed(self._accepted.session_id)
-        feed.waiters.add(self._see)
+        feed.listeners.add(self._see)
         try:
             while not await self._tell(feed):
                 self._hub.refresh((feed.session_id,))
@@ -83,7 +83,7 @@ class ReplyFollower:
                 except TimeoutError:
                     continue
         finally:
-            feed.waiters.discard(self._see)
+            feed.listeners.discard(self._see)
             self._hub.release(feed)
 
     async def _tell(self, feed: Feed) -> bool:

@@ -345,7 +345,7 @@ class ReplyWriter:
             ended.ts,
             names.reply_ended(running.reply_id, running.message_id, str(status), content, metadata),
         )
-        self._hub.offer(running.session_id, event)
+        self._hub.publish(running.session_id, event)
         for send_queue in list(running.stream.watchers):
             send_queue.frame(event.frame, event.seq)
         running.resolve(Outcome(status, content, metadata))
@@ -390,7 +390,7 @@ class ReplyWriter:
         for running, end in taken:
             if running.reply_id in kept:
                 running.stored_end = end
-                self._hub.announce(running.session_id)
+                self._hub.notify_pods(running.session_id)
             elif running.reply_id in self._running and running.stop is None:
                 log.warning("a reply was ended by another pod", reply_id=running.reply_id)
                 running.lose()

@@ -22,7 +22,6 @@ from operator_svc.protocol.tool_calls import (
 )
 from operator_svc.services.access import HasMessages, after_id
 from operator_svc.services.chat.history import tool_call_view
-from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
 
@@ -106,10 +105,7 @@ class ToolCalls:
                 raise
             return None  # the message was deleted in this very moment
         if written is not None:
-            event = LiveEvent.make(
-                written.session_id, written.seq, RECORDED, written.ts, written.data
-            )
-            self._hub.offer(written.session_id, event)
+            self._hub.publish_record(written.session_id, RECORDED, written)
         return written
 
     async def of_message(

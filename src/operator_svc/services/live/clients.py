@@ -71,7 +71,6 @@ class ClientRegistry:
         self._beating: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        self.draining = False
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -117,7 +116,6 @@ class ClientRegistry:
     async def drain(self, within: float) -> None:
         """Send all clients away: those that watch a reply of this process when that has ended,
         at the latest after ``within`` seconds and a moment for last words; the others at once."""
-        self.draining = True
         for client in list(self._slot_of):
             client.say_draining(random.randint(RECONNECT_MIN_MS, RECONNECT_MAX_MS))  # noqa: S311 - no secret
         loop = asyncio.get_running_loop()

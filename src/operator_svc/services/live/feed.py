@@ -1,8 +1,8 @@
 """One watched session: what its clients are shown, strictly in the order of its events.
 
-A ``Feed`` knows the number of the newest event that it has shown (``seen``) and shows the next
+A ``Feed`` knows the number of the newest event that it has shown (``last_seq``) and shows the next
 ones, whether they come from a write of this process or are read from the database after another
-pod's news. Whatever does not follow on ``seen`` waits until the gap has been read.
+pod's news. Whatever does not follow on ``last_seq`` waits until the gap has been read.
 """
 
 from __future__ import annotations
@@ -135,11 +135,11 @@ class Feed:
     def __init__(self, session_id: str, local_reply: Callable[[int], ReplyStream | None]) -> None:
         self.session_id = session_id
         self.subscribers: set[SendQueue] = set()
-        self.seen = -1
+        self.last_seq = -1
         self.epoch: str | None = None
         self.user_id: str | None = None
-        self.users = 0
-        self.waiters: set[Callable[[LiveEvent | None], None]] = set()
+        self.refs = 0
+        self.listeners: set[Callable[[LiveEvent | None], None]] = set()
         self.replies: dict[int, ReplyStream] = {}
         self.deleted = False
         self.lost = False
@@ -151,7 +151,7 @@ class Feed:
     @property
     def loaded(self) -> bool:
         """Whether it is known where the session stands."""
-        return self.seen >= 0
+        return self.last_seq >= 0
 
     @property
     def over(self) -> bool:
@@ -168,28 +168,28 @@ class Feed:
         if self.over:
             return True
         for event in events:
-            if event.seq > self.seen:
+            if event.seq > self.last_seq:
                 self._waiting[event.seq] = event
         if not self.loaded:
             return True
-        while (following := self._waiting.pop(self.seen + 1, None)) is not None:
+        while (following := self._waiting.pop(self.last_seq + 1, None)) is not None:
             self._show(following)
         return not self._waiting
 
     def start_from(self, seq: int, epoch: str | None, user_id: str | None) -> None:
         """What clients see of this session begins after event ``seq``."""
         self.epoch, self.user_id = epoch, user_id
-        self.seen = seq
+        self.last_seq = seq
         self._waiting = {n: event for n, event in self._waiting.items() if n > seq}
         self.offer(())
 
     def _show(self, event: LiveEvent) -> None:
-        self.seen = event.seq
+        self.last_seq = event.seq
         if event.event == names.SESSION_CREATED:
             self.user_id = event.data.get("user_id")
         # First those who may find that somebody must not be shown it.
-        for waiter in list(self.waiters):
-            waiter(event)
+        for listener in list(self.listeners):
+            listener(event)
         for send_queue in list(self.subscribers):
             send_queue.frame(event.frame, event.seq)
         if event.event == names.REPLY_STARTED:
@@ -247,8 +247,8 @@ class Feed:
 
     def _leave(self) -> None:
         self.subscribers.clear()
-        for waiter in list(self.waiters):
-            waiter(None)
+        for listener in list(self.listeners):
+            listener(None)
 
     def forget(self) -> None:
         """Nobody watches any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -33,6 +34,25 @@ class Bus(Protocol):
 
     def announce(self, session_id: str) -> None:
         """Have it said with the next tick."""
+
+
+class StoredRecord(Protocol):
+    """A record as it was stored, with the number, time and data of the event that says so.
+
+    ``seq`` and ``ts`` are None where the record belongs to no session.
+    """
+
+    @property
+    def seq(self) -> int | None:
+        """The event's number in its session."""
+
+    @property
+    def ts(self) -> datetime | None:
+        """The event's time, by the database's clock."""
+
+    @property
+    def data(self) -> Any:
+        """The event's data."""
 
 
 class SessionHub:
@@ -85,15 +105,23 @@ class SessionHub:
         """A reply that this process writes now."""
         return self._local.get(reply_id)
 
-    def offer(self, session_id: str, *events: LiveEvent) -> None:
-        """Events that this process has committed."""
-        self._bus.announce(session_id)
+    def publish(self, session_id: str, *events: LiveEvent) -> None:
+        """Show events that this process has committed, and notify the other pods."""
+        self.notify_pods(session_id)
         feed = self._feeds.get(session_id)
         if feed is not None and not feed.offer(events):
             self.refresh((session_id,))
 
-    def announce(self, session_id: str) -> None:
-        """New text of a reply of this process is stored."""
+    def publish_record(self, session_id: str | None, event: str, record: StoredRecord) -> None:
+        """Publish the event that was stored with a record; a record without a session has none."""
+        if session_id is not None and record.seq is not None and record.ts is not None:
+            self.publish(
+                session_id,
+                LiveEvent.make(session_id, record.seq, event, record.ts, record.data),
+            )
+
+    def notify_pods(self, session_id: str) -> None:
+        """Have the other pods read what is new in a session, with the next tick."""
         self._bus.announce(session_id)
 
     def created(self, session_id: str, epoch: str) -> None:
@@ -109,7 +137,7 @@ class SessionHub:
 
     def deleted(self, session_id: str) -> None:
         """This process has deleted the session."""
-        self._bus.announce(session_id)
+        self.notify_pods(session_id)
         feed = self._feeds.get(session_id)
         if feed is not None:
             self._end(feed)
@@ -141,7 +169,7 @@ class SessionHub:
         if feed is None:
             feed = self._feeds[session_id] = Feed(session_id, self.local_reply)
             feed.loading = self._tasks.start(self._load(feed), "load")
-        feed.users += 1
+        feed.refs += 1
         try:
             while not feed.loaded:
                 assert feed.loading is not None
@@ -155,8 +183,8 @@ class SessionHub:
 
     def release(self, feed: Feed) -> None:
         """A client of a feed is gone."""
-        feed.users -= 1
-        if feed.users == 0:
+        feed.refs -= 1
+        if feed.refs == 0:
             feed.forget()
             self._drop(feed)
 
@@ -214,14 +242,14 @@ class SessionHub:
             return
         behind: dict[str, int] = {}
         newest: dict[str, int] = {}
-        for news in await self._sessions.news({s: f.seen for s, f in feeds.items()}):
+        for news in await self._sessions.news({s: f.last_seq for s, f in feeds.items()}):
             feed = feeds[news.session_id]
             if news.epoch is None or (feed.epoch is not None and news.epoch != feed.epoch):
                 if feed.epoch is not None:
                     self._end(feed)
                 continue
             feed.epoch = news.epoch
-            behind[news.session_id] = feed.seen
+            behind[news.session_id] = feed.last_seq
             newest[news.session_id] = news.last_seq or 0
             if news.session_id in self._polled:
                 telemetry.MISSED_NOTIFICATIONS.inc()
@@ -232,7 +260,7 @@ class SessionHub:
             if len(rows) == EVENTS_A_READ:
                 self.refresh(behind)
             else:
-                stuck = {s: f for s, seq in newest.items() if (f := feeds[s]).seen < seq}
+                stuck = {s: f for s, seq in newest.items() if (f := feeds[s]).last_seq < seq}
                 await self._look_why(stuck)
         ends = {
             reply.reply_id: reply.ends["text"]
@@ -250,7 +278,7 @@ class SessionHub:
         through their life, can't show them any more, and its clients resume on another."""
         if not stuck:
             return
-        for news in await self._sessions.news({s: f.seen for s, f in stuck.items()}):
+        for news in await self._sessions.news({s: f.last_seq for s, f in stuck.items()}):
             feed = stuck[news.session_id]
             if news.epoch != feed.epoch:
                 self._end(feed)

@@ -69,9 +69,9 @@ class Subscription:
         async with self._catching_up:
             feed = self.feed
             feed.subscribers.discard(self.send_queue)
-            if after > feed.seen:  # another pod may have shown more than this one has read
+            if after > feed.last_seq:  # another pod may have shown more than this one has read
                 await self._hub.catch_up(feed)
-            behind = feed.seen - after
+            behind = feed.last_seq - after
             cursor: int | None = None
             if epoch in (None, feed.epoch) and 0 <= behind <= self._resume_limit:
                 cursor = await self._replay(after)
@@ -108,7 +108,7 @@ class Subscription:
     async def _replay(self, cursor: int) -> int | None:
         """Send what follows on ``cursor`` up to what the feed has shown; where that ended, or
         None where events are not kept any more."""
-        while cursor < self.feed.seen and not self.feed.over:
+        while cursor < self.feed.last_seq and not self.feed.over:
             rows = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE)
             if not rows:  # purged; or the session is gone, and it is time that the feed knows
                 await self._hub.catch_up(self.feed)
@@ -117,7 +117,7 @@ class Subscription:
                 event = LiveEvent.of_row(row)
                 if event.seq != cursor + 1:
                     return None
-                if event.seq > self.feed.seen:
+                if event.seq > self.feed.last_seq:
                     self.feed.offer((event,))
                 await self.send_queue.send(event.frame, event.seq)
                 cursor = event.seq
@@ -157,9 +157,9 @@ class Subscription:
         to learn first that its session is another now."""
         state = await self._histories.state(self.feed.session_id, RESYNC_MESSAGES)
         seq, epoch = (state.seq, state.epoch) if state else (0, None)
-        if epoch != self.feed.epoch or seq > self.feed.seen:
+        if epoch != self.feed.epoch or seq > self.feed.last_seq:
             await self._hub.catch_up(self.feed)
-            if epoch != self.feed.epoch or seq > self.feed.seen:
+            if epoch != self.feed.epoch or seq > self.feed.last_seq:
                 return None
         frame = Resync(
             seq=seq,

@@ -21,7 +21,6 @@ from operator_svc.protocol.switch import (
 )
 from operator_svc.services.access import HasMessages, after_id, no_session, session_of
 from operator_svc.services.lease import PodIdentity
-from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.config_changes import (
     LeaseLostError,
@@ -109,7 +108,7 @@ class Adjustments:
             written = None  # the message was deleted in this very moment
         if written is None:
             raise no_session()
-        self._show(written, RECORDED)
+        self._hub.publish_record(written.session_id, RECORDED, written)
         return written
 
     async def page(
@@ -242,7 +241,7 @@ class Adjustments:
             if now.applied != work.applying and now.error is not None:
                 raise _failure(now)
             return now
-        self._show(written, event)
+        self._hub.publish_record(written.session_id, event, written)
         log.info("switch adjustment", adjustment_id=claimed.id, outcome=event)
         if error is not None:
             raise _failure(written)
@@ -263,11 +262,6 @@ class Adjustments:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
-
-    def _show(self, written: WrittenAdjustment, event: str) -> None:
-        if written.session_id is not None and written.seq is not None and written.ts is not None:
-            shown = LiveEvent.make(written.session_id, written.seq, event, written.ts, written.data)
-            self._hub.offer(written.session_id, shown)
 
 
 def _as_it_is(found: SwitchAdjustment, work: _Work) -> SwitchAdjustment:

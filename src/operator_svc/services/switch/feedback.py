@@ -25,7 +25,6 @@ from operator_svc.protocol.switch import (
 )
 from operator_svc.services.access import HasMessages, no_session, session_of
 from operator_svc.services.lease import PodIdentity
-from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.stores.switch_feedback import Claimed, FeedbackStore
@@ -107,11 +106,7 @@ class EngineFeedback:
             written = None  # the message was deleted in this very moment
         if written is None:
             raise no_session()
-        if written.session_id is not None and written.seq is not None and written.ts is not None:
-            event = LiveEvent.make(
-                written.session_id, written.seq, RECORDED, written.ts, written.data
-            )
-            self._hub.offer(written.session_id, event)
+        self._hub.publish_record(written.session_id, RECORDED, written)
         self._rankings.forget()
         return feedback_answer(written)
 
