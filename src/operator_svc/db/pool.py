@@ -17,12 +17,17 @@ from operator_svc.telemetry import DB_POOL_WAIT_SECONDS
 
 C = TypeVar("C")
 
+FRESH_SECONDS = 15.0
+"""A connection that nobody used for longer is in doubt: firewalls forget silent ones, and a
+machine that vanished said nothing."""
+
 
 class Pool(Generic[C]):
     """Up to ``size`` connections, opened when they are needed; the last one used goes out first.
 
     ``connect`` opens one by a deadline (in the loop's time), ``usable`` tells whether a free one
-    may still be used; one that is not is forgotten.
+    may still be used; one that is not is forgotten. ``prove`` asks a free one that is in doubt,
+    by a deadline too, and closes it where it fails; without it nothing is ever in doubt.
     """
 
     def __init__(
@@ -30,12 +35,15 @@ class Pool(Generic[C]):
         connect: Callable[[float], Awaitable[C]],
         usable: Callable[[C], bool],
         size: int,
+        prove: Callable[[C, float], Awaitable[bool]] | None = None,
     ) -> None:
         self._connect = connect
         self._usable = usable
         self._limit = size
+        self._prove = prove
+        self._doubted = float("-inf")
         self._open = 0
-        self._idle: list[C] = []
+        self._idle: list[tuple[C, float]] = []
         self._waiting: deque[asyncio.Future[C | None]] = deque()
         self._closed = False
         self._all_free: asyncio.Event | None = None
@@ -54,10 +62,13 @@ class Pool(Generic[C]):
         if self._closed:
             raise unavailable("the database is closed")
         while self._idle:
-            connection = self._idle.pop()
-            if self._usable(connection):
+            connection, since = self._idle.pop()
+            if not self._usable(connection):
+                self._open -= 1
+                continue
+            if self._is_fresh(since) or await self._proven(connection, deadline):
                 return connection
-            self._open -= 1
+            return await self._fill(deadline)
         if self._open < self._limit:
             self._open += 1
             return await self._fill(deadline)
@@ -67,6 +78,19 @@ class Pool(Generic[C]):
         finally:
             DB_POOL_WAIT_SECONDS.observe(perf_counter() - started)
         return await self._fill(deadline) if handed is None else handed
+
+    def _is_fresh(self, since: float) -> bool:
+        now = asyncio.get_running_loop().time()
+        return since > self._doubted and now - since < FRESH_SECONDS
+
+    async def _proven(self, connection: C, deadline: float) -> bool:
+        if self._prove is None:
+            return True
+        try:
+            return await self._prove(connection, deadline)
+        except BaseException:
+            self._give_place()
+            raise
 
     async def _fill(self, deadline: float) -> C:
         """Open a connection for a place that is already counted."""
@@ -105,8 +129,13 @@ class Pool(Generic[C]):
             if not turn.done():
                 turn.set_result(connection)
                 return
-        self._idle.append(connection)
+        self._idle.append((connection, asyncio.get_running_loop().time()))
         self._note_free()
+
+    def doubt(self) -> None:
+        """Have each free connection prove itself before it is used again: something happened
+        that may have happened to all of them."""
+        self._doubted = asyncio.get_running_loop().time()
 
     def discard(self) -> None:
         """Forget a connection that was given out: the caller has closed it."""
@@ -114,7 +143,7 @@ class Pool(Generic[C]):
 
     def take_idle(self) -> list[C]:
         """Forget all free connections: the caller closes them."""
-        taken, self._idle = self._idle, []
+        taken, self._idle = [connection for connection, _ in self._idle], []
         self._open -= len(taken)
         return taken
 

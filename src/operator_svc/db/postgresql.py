@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -16,18 +17,25 @@ from operator_svc import tracing
 from operator_svc.background import TaskOwner
 from operator_svc.db.contract import Dialect, Nothing, check_params
 from operator_svc.db.pool import Pool
-from operator_svc.db.postgresql_errors import REFUSED, is_lost, translated
+from operator_svc.db.postgresql_connect import READ_ONLY, Connector, set_up
+from operator_svc.db.postgresql_errors import REFUSED, UNDONE, is_lost, refused, translated
 from operator_svc.db.queries import Query, compile_statement
-from operator_svc.db.records import Reader, json_text, json_value, reader
+from operator_svc.db.records import Reader, reader
 from operator_svc.errors import ConfigurationError
 from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)
 log = structlog.get_logger(__name__)
 
-_STATEMENTS = 1024
 _CLOSE_SECONDS = 2.0
+_PROOF_SECONDS = 1.0
 _APPLICATION = "operator-svc"
+
+ATTEMPTS = 8
+"""How often a statement is tried that the server undoes for a reason that passes: deadlocks,
+serialisation failures, a connection that leads to a standby."""
+RETRY_PAUSE = 0.01
+"""Longest pause, in seconds, before the first retry; each further one may take this much longer."""
 
 
 class _Plan(NamedTuple):
@@ -38,45 +46,21 @@ class _Plan(NamedTuple):
     observe: Callable[[float], None]
 
 
-async def open_connection(dsn: str, seconds: float) -> asyncpg.Connection:
-    """A connection that gives JSON as Python values and uuids as text.
-
-    Raises what asyncpg raises. Nothing is set on the session, so a pool need not reset it.
-    """
-    async with asyncio.timeout(seconds):
-        connection = await asyncpg.connect(
-            dsn,
-            timeout=seconds,
-            statement_cache_size=_STATEMENTS,
-            max_cached_statement_lifetime=0,
-            server_settings={"application_name": _APPLICATION},
-        )
-        try:
-            for kind in ("json", "jsonb"):
-                await connection.set_type_codec(
-                    kind, schema="pg_catalog", encoder=json_text, decoder=json_value
-                )
-            await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
-        except BaseException:
-            connection.terminate()
-            raise
-    return connection
-
-
 class PostgresqlDatabase:
     """A pool of connections to one PostgreSQL database. It recovers by itself."""
 
     def __init__(self, dsn: str, queries: Mapping[str, Query], size: int, seconds: float):
-        self._dsn = dsn
+        self._connector = Connector(dsn, _APPLICATION)
         self._seconds = seconds
         self._plans = {
             q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
             for q in queries.values()
         }
-        self._pool: Pool[asyncpg.Connection] = Pool(self._connect, _usable, size)
+        self._pool: Pool[asyncpg.Connection] = Pool(self._connect, _usable, size, self._prove)
         self._retiring = TaskOwner("postgresql")
         self._writes: set[asyncio.Task[list[Any]]] = set()
         self._checked: set[tuple[str, type]] = set()
+        self._reachable = True
 
     @property
     def dialect(self) -> Dialect:
@@ -102,11 +86,43 @@ class PostgresqlDatabase:
         return database
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
-        left = deadline - asyncio.get_running_loop().time()
         try:
-            return await open_connection(self._dsn, max(left, 0.001))
+            async with asyncio.timeout_at(deadline):
+                connection = await self._connector.open(_until(deadline))
+                try:
+                    await set_up(connection)
+                except BaseException:
+                    connection.terminate()
+                    raise
         except Exception as error:
-            raise translated(error, closed=True) from error
+            self._note_reachable(error)
+            raise refused(error) from error
+        self._note_reachable(None)
+        return connection
+
+    def _note_reachable(self, error: Exception | None) -> None:
+        """Log that the database went away, and that it is back, once each."""
+        if error is not None and self._reachable:
+            log.warning("the database cannot be reached", error=repr(error))
+        elif error is None and not self._reachable:
+            log.info("the database is reached again")
+        self._reachable = error is None
+
+    async def _prove(self, connection: asyncpg.Connection, deadline: float) -> bool:
+        """Whether a connection answers and takes writes. Where one does not, it is closed, and
+        the free ones with it: they most likely lead to the same server."""
+        seconds = min(_until(deadline), _PROOF_SECONDS)
+        try:
+            if await connection.fetchval(READ_ONLY, timeout=seconds) == "off":
+                return True
+        except Exception as error:  # any failure disproves it
+            log.debug("a connection failed its proof", error=repr(error))
+        except BaseException:
+            connection.terminate()
+            raise
+        for one in (connection, *self._pool.take_idle()):
+            one.terminate()
+        return False
 
     def _plan(self, query: str, params: Mapping[str, Any]) -> _Plan:
         plan = self._plans.get(query)
@@ -122,7 +138,9 @@ class PostgresqlDatabase:
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="postgresql"):
-                rows = await self._run(plan.sql, [params[name] for name in plan.order], retry=True)
+                rows = await self._run(
+                    plan.sql, [params[name] for name in plan.order], repeatable=True
+                )
             return self._records(plan, record, rows)
         finally:
             plan.observe(perf_counter() - started)
@@ -136,7 +154,7 @@ class PostgresqlDatabase:
         """See Database.write."""
         plan = self._plan(query, params)
         started = perf_counter()
-        work = self._run(plan.sql, [params[name] for name in plan.order], retry=False)
+        work = self._run(plan.sql, [params[name] for name in plan.order], repeatable=False)
         task = asyncio.get_running_loop().create_task(work, name=plan.name)
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -159,21 +177,27 @@ class PostgresqlDatabase:
             self._checked.add((plan.name, record))
         return read.read(rows)
 
-    async def _run(self, sql: str, args: list[Any], *, retry: bool) -> list[Any]:
+    async def _run(self, sql: str, args: list[Any], *, repeatable: bool) -> list[Any]:
+        """The rows of a statement. One that the server undid is tried again; one whose answer
+        was lost with its connection once more, if it is ``repeatable``."""
         deadline = asyncio.get_running_loop().time() + self._seconds
+        attempt = 0
         while True:
             connection = await self._pool.acquire(deadline)
-            left = deadline - asyncio.get_running_loop().time()
             try:
-                rows: list[Any] = await connection.fetch(sql, *args, timeout=max(left, 0.001))
+                rows: list[Any] = await connection.fetch(sql, *args, timeout=_until(deadline))
             except BaseException as error:
                 lost = self._after_failure(connection, error)
                 if not isinstance(error, Exception):
                     raise
-                if lost and retry:
-                    retry = False
-                    continue
-                raise translated(error, closed=lost) from error
+                attempt += 1
+                undone = isinstance(error, UNDONE) and attempt < ATTEMPTS
+                if not undone and not (lost and repeatable and attempt == 1):
+                    raise translated(error, closed=lost) from error
+                if not lost:
+                    longest = RETRY_PAUSE * attempt
+                    await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
+                continue
             self._pool.release(connection)
             return rows
 
@@ -184,24 +208,35 @@ class PostgresqlDatabase:
         if lost or closed:
             connection.terminate()
             self._pool.discard()
-            for idle in self._pool.take_idle():
-                idle.terminate()
+            self._pool.doubt()
         elif isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
             self._pool.release(connection)
         else:
-            # A timeout or a cancellation: the server may still be at it.
+            # A timeout or a cancellation: the server may still be at it, or it vanished.
             self._pool.discard()
+            self._pool.doubt()
             self._retiring.start(_retire(connection), "retire")
         return lost
 
     async def ping(self) -> None:
         """See Database.ping."""
-        await self._run("SELECT 1", [], retry=True)
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        connection = await self._pool.acquire(deadline)
+        try:
+            if await self._prove(connection, deadline):
+                self._pool.release(connection)
+                return
+        except BaseException:
+            self._pool.discard()
+            raise
+        self._pool.discard()
+        # Opening one asks what the proof asks: another server may have taken over meanwhile.
+        self._pool.release(await self._pool.acquire(deadline))
 
     async def applied_migrations(self) -> frozenset[str]:
         """See Database.applied_migrations."""
         try:
-            rows = await self._run("SELECT migration_id FROM _yoyo_migration", [], retry=True)
+            rows = await self._run("SELECT migration_id FROM _yoyo_migration", [], repeatable=True)
         except asyncpg.UndefinedTableError:
             return frozenset()
         return frozenset(row[0] for row in rows)
@@ -266,6 +301,11 @@ class PostgresqlTransaction:
 def _note_abandoned(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("a write failed after its caller had gone", query=task.get_name(), error=error)
+
+
+def _until(deadline: float) -> float:
+    """Seconds left; some always are, so that what is late fails by its timeout."""
+    return max(deadline - asyncio.get_running_loop().time(), 0.001)
 
 
 def _usable(connection: asyncpg.Connection) -> bool:

@@ -7,6 +7,7 @@ import asyncio
 import asyncpg  # type: ignore[import-untyped]
 
 from operator_svc.db.contract import ConstraintViolation, Violation, unavailable
+from operator_svc.errors import OperatorError
 
 _VIOLATIONS: dict[type[Exception], Violation] = {
     asyncpg.UniqueViolationError: "unique",
@@ -25,11 +26,24 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: it leads to what is a standby by now
+    # 26000 and 42P05: a pooler has put another session behind it.
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
     # The driver lost track of the connection's state: seen when the server is killed just as
     # a statement is sent ("cannot switch to state 12; another operation (2) is in progress").
     asyncpg.InternalClientError,
 )
-"""The connection is gone (or the server starts or stops): another one may do."""
+"""They say something of the connection, not of the statement: another connection may do."""
+
+UNDONE = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.SerializationError,  # 40001
+    asyncpg.DeadlockDetectedError,  # 40P01
+)
+"""The statement did nothing, for a reason that passes: it may be tried again, a write too."""
 
 _BUSY = (
     asyncio.TimeoutError,
@@ -38,7 +52,7 @@ _BUSY = (
     asyncpg.TransactionTimeoutError,
     asyncpg.LockNotAvailableError,
     asyncpg.PostgresIOError,
-    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,  # SQLSTATE 40
     asyncpg.TargetServerAttributeNotMatched,
 )
 
@@ -56,6 +70,15 @@ def is_lost(error: BaseException, closed: bool) -> bool:
     if isinstance(error, TimeoutError):  # which is an OSError
         return False
     return isinstance(error, LOST) or (closed and isinstance(error, asyncpg.InterfaceError))
+
+
+def refused(error: Exception) -> OperatorError:
+    """What a failure to open a connection means to callers, whatever it was."""
+    known = translated(error, closed=True)
+    if not isinstance(known, OperatorError):
+        known = unavailable("the database refused the connection")
+        known.__cause__ = error
+    return known
 
 
 def translated(error: Exception, *, closed: bool = False) -> Exception:

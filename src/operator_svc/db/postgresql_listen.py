@@ -10,7 +10,8 @@ import asyncpg  # type: ignore[import-untyped]
 import structlog
 
 from operator_svc.db.contract import unavailable
-from operator_svc.db.postgresql_errors import is_lost, translated
+from operator_svc.db.postgresql_connect import READ_ONLY, Connector
+from operator_svc.db.postgresql_errors import is_lost, refused, translated
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ class PostgresqlListener:
         on_lost: Callable[[], None],
         seconds: float,
     ) -> None:
-        self._dsn = dsn
+        self._connector = Connector(dsn, _APPLICATION)
         self._channels = tuple(channels)
         self._on_notification = on_notification
         self._on_lost = on_lost
@@ -50,18 +51,14 @@ class PostgresqlListener:
             async with asyncio.timeout(self._seconds):
                 connection = await self._connect()
         except Exception as error:
-            raise translated(error, closed=True) from error
+            raise refused(error) from error
         self._connection = connection
         connection.add_termination_listener(self._terminated)
         if connection.is_closed():  # it may have been lost before we listened for that
             self._terminated(connection)
 
     async def _connect(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=self._seconds,
-            server_settings={"application_name": _APPLICATION},
-        )
+        connection = await self._connector.open(self._seconds)
         try:
             for channel in self._channels:
                 await connection.add_listener(channel, self._heard)
@@ -84,15 +81,19 @@ class PostgresqlListener:
 
     async def check(self) -> None:
         """See Listener.check."""
-        await self._execute("SELECT 1")
+        if await self._execute(READ_ONLY) != [("off",)] and (connection := self._connection):
+            # A primary that was demoted in place: nobody notifies here any more.
+            connection.terminate()
+            self._terminated(connection)
+            raise unavailable()
 
-    async def _execute(self, sql: str, *args: str) -> None:
+    async def _execute(self, sql: str, *args: str) -> list[tuple[Any, ...]]:
         async with self._turn:
             connection = self._connection
             if connection is None:
                 raise unavailable()
             try:
-                await connection.fetch(sql, *args, timeout=self._seconds)
+                rows = await connection.fetch(sql, *args, timeout=self._seconds)
             except BaseException as error:
                 closed = connection.is_closed()
                 if closed or not isinstance(error, asyncpg.PostgresError):
@@ -102,6 +103,7 @@ class PostgresqlListener:
                 if isinstance(error, Exception):
                     raise translated(error, closed=is_lost(error, closed)) from error
                 raise
+            return [tuple(row) for row in rows]
 
     async def aclose(self) -> None:
         """See Listener.aclose."""

@@ -1,0 +1,106 @@
+"""Connections to PostgreSQL: which of a URL's hosts, and what holds on each connection."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]
+
+from operator_svc.db.records import json_text, json_value
+from operator_svc.errors import ConfigurationError
+
+HOST_SECONDS = 2.0
+"""How long one of several hosts may take to let us in; ``connect_timeout`` in the URL overrides."""
+
+READ_ONLY = "SELECT current_setting('transaction_read_only')"
+"""Says ``on`` on a standby and where somebody has set the server to take no writes."""
+
+_STATEMENTS = 1024
+
+
+class Connector:
+    """Opens connections to the one of a URL's hosts that takes writes, the last such host first.
+
+    A host that is away, refuses or takes no writes is passed over, as by libpq's
+    ``target_session_attrs=read-write``, whether the URL says so or not: what a standby shows is
+    old, and looks as if commits had been lost.
+    """
+
+    def __init__(self, dsn: str, application: str) -> None:
+        try:
+            self._hosts, self._host_seconds = _split(dsn)
+        except ValueError as error:
+            raise ConfigurationError([f"PostgreSQL: {error}"]) from error
+        self._application = application
+
+    async def open(self, seconds: float) -> asyncpg.Connection:
+        """A connection, within ``seconds``. Raises what asyncpg raises for the last host."""
+        until = asyncio.get_running_loop().time() + seconds
+        failure: Exception | None = None
+        for tried, host in enumerate([*self._hosts], 1):
+            left = max(until - asyncio.get_running_loop().time(), 0.001)
+            share = left if tried == len(self._hosts) else min(left, HOST_SECONDS)
+            try:
+                connection = await self._open(host, min(share, self._host_seconds))
+            except Exception as error:  # of whatever kind: another host may let us in
+                failure = error
+                continue
+            self._hosts.remove(host)
+            self._hosts.insert(0, host)
+            return connection
+        assert failure is not None, "a URL has at least one host"
+        raise failure
+
+    async def _open(self, dsn: str, seconds: float) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            dsn,
+            timeout=seconds,
+            target_session_attrs="read-write",
+            statement_cache_size=_STATEMENTS,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": self._application},
+        )
+
+
+async def set_up(connection: asyncpg.Connection) -> None:
+    """Have a connection give JSON as Python values and uuids as text, whatever the server's
+    defaults are. It stays so for the connection's life: a pool need not reset it."""
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(
+            kind, schema="pg_catalog", encoder=json_text, decoder=json_value
+        )
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
+
+
+def _split(dsn: str) -> tuple[list[str], float]:
+    """A URL for each host of ``dsn``, and how long each may take to let us in.
+
+    asyncpg goes through several hosts itself, but gives the first silent one all the time, and
+    ends at the first that answers with an error.
+    """
+    parts = urlsplit(dsn)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query.pop("target_session_attrs", None)
+    seconds = float(query.pop("connect_timeout", 0)) or float("inf")
+    login, at, hosts = parts.netloc.rpartition("@")
+    if hosts:
+        netlocs = [f"{login}{at}{host}" for host in hosts.split(",")]
+        queries = [query] * len(netlocs)
+    else:
+        names = query.pop("host", "").split(",")
+        ports = query.pop("port", "").split(",")
+        if len(ports) == 1:
+            ports *= len(names)
+        if len(ports) != len(names):
+            raise ValueError("as many ports as hosts are wanted, or one")
+        netlocs = [parts.netloc] * len(names)
+        queries = [
+            query | ({"host": name} if name else {}) | ({"port": port} if port else {})
+            for name, port in zip(names, ports, strict=True)
+        ]
+    urls = [
+        parts._replace(netloc=netloc, query=urlencode(own)).geturl()
+        for netloc, own in zip(netlocs, queries, strict=True)
+    ]
+    return urls, seconds

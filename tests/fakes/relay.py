@@ -1,0 +1,86 @@
+"""A relay between the service and PostgreSQL that can be moved, frozen and made to lose answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+SOCKET = ".s.PGSQL.5432"
+CHUNK = 65536
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Relay:
+    """Listens on PostgreSQL's socket in ``folder``, and carries bytes to the one in ``target``.
+
+    ``target`` may be set anew: connections that are open stay where they are.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = Path(tempfile.mkdtemp(prefix="operator-relay-"))
+        self.folder.chmod(0o755)
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_unix_server(self._accept, self.folder / SOCKET)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        shutil.rmtree(self.folder)
+
+    def freeze(self) -> None:
+        """Carry nothing any more, and close nothing."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Carry on where it stopped."""
+        self._thawed.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._thawed.wait()
+            server = await asyncio.open_unix_connection(self.target / SOCKET)
+            try:
+                await self._join((reader, writer), server)
+            finally:
+                server[1].transport.abort()
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody is there, or the test is over
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _join(self, client: Ends, server: Ends) -> None:
+        carriers = [
+            asyncio.create_task(self._carry(client[0], server[1])),
+            asyncio.create_task(self._carry(server[0], client[1])),
+        ]
+        try:
+            await asyncio.wait(carriers, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for carrier in carriers:
+                carrier.cancel()
+            await asyncio.gather(*carriers, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._thawed.wait()
+                writer.write(data)
+                await writer.drain()
