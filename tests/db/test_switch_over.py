@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,6 +67,8 @@ def set_read_only(server: PostgresServer, value: str = "on") -> None:
     """Have a server take no more writes, as managed databases do before a switch-over."""
     server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     server.execute("SELECT pg_reload_conf()")
+    while server.execute("SHOW default_transaction_read_only") != [(value,)]:
+        time.sleep(0.01)
 
 
 async def test_writes_go_to_the_new_primary_after_a_switch_over(
