@@ -19,7 +19,7 @@ from operator_svc.context import SERVICES, Services
 from operator_svc.db import Database, connect, migrations
 from operator_svc.peers.browser import make_browser
 from operator_svc.peers.switch import Switch, make_switch
-from operator_svc.peers.system_peers import make_neighbours
+from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.auth import Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
@@ -67,7 +67,7 @@ class Operator:
         self.database = database
         self.tasks = TaskOwner("operator")
         self.bus: Bus = make_bus(settings, database)
-        self.switch: Switch = make_switch(settings, add_headers=tracing.inject)
+        self.switch: Switch = make_switch(settings)
         sessions, messages = SessionStore(database), MessageStore(database)
         chunks, events = ReplyChunkStore(database), EventStore(database)
         tool_calls = ToolCallStore(database)
@@ -142,7 +142,7 @@ class Operator:
 
     def _make_browser_tasks(self) -> BrowserTasks:
         store = BrowserTaskStore(self.database)
-        self.browser = make_browser(self.settings, add_headers=tracing.inject)
+        self.browser = make_browser(self.settings)
         worker = None
         if self.browser is not None:
             worker = BrowserWorker(
@@ -170,12 +170,12 @@ class Operator:
         )
 
     def _make_system(self) -> System:
-        self.neighbours = make_neighbours(self.settings, add_headers=tracing.inject)
+        self.peers = make_system_peers(self.settings)
         return System(
-            self.neighbours.gateway,
-            self.neighbours.modules,
-            self.neighbours.shub,
-            self.neighbours.hermes,
+            self.peers.gateway,
+            self.peers.modules,
+            self.peers.shub,
+            self.peers.hermes,
             self.switch,
             self.database,
             self.tasks,
@@ -286,7 +286,7 @@ class Operator:
         except Exception as error:  # the lease runs out by itself
             log.warning("the lease could not be given up", exc_info=error)
         await self.switch.aclose()
-        await self.neighbours.aclose()
+        await self.peers.aclose()
         if self.browser is not None:
             await self.browser.aclose()
         await self.database.aclose()

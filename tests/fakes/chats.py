@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def reasoning(self) -> str:
-        """What the model thought."""
+        """The model's reasoning."""
         return "".join(part.content for part in self.parts if isinstance(part, Reasoning))
 
     @property

@@ -1,4 +1,4 @@
-"""What all peers share: the circuit breaker, limits, retries of reads, errors of ours."""
+"""The client that all peers share: circuit breaker, limits, repeated reads, errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import structlog
 from aioresponses import aioresponses
 
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
-from operator_svc.peers.base import Peer, PeerRefusedError
+from operator_svc.peers.base import CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN, Breaker, CircuitOpenError
+from operator_svc.peers.transport import vx11_headers
 from tests.fakes.chats import TOKEN
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
@@ -30,7 +31,9 @@ class Thing(msgspec.Struct):
 
 @asynccontextmanager
 async def peer_at(url: str = URL, **options: Any) -> AsyncIterator[Peer]:
-    peer = Peer("Thing", url, TOKEN, **options)
+    breaker = options.pop("breaker", None)
+    policy = CallPolicy(**options)
+    peer = Peer("Thing", url, vx11_headers(TOKEN), policy=policy, breaker=breaker)
     try:
         yield peer
     finally:
@@ -174,7 +177,7 @@ async def test_a_large_answer_is_not_read_to_its_end() -> None:
         await client.json(b'{"name": "' + b"x" * 20_000 + b'"}')
         await client.until_gone()
 
-    async with raw_server(behaviour) as server, peer_at(server.url, max_answer_bytes=1000) as peer:
+    async with raw_server(behaviour) as server, peer_at(server.url, answer_bytes=1000) as peer:
         error = await failure(peer, ErrorCode.PEER_ERROR)
         assert "too large" in error.detail
 
@@ -265,7 +268,7 @@ def state(breaker: Breaker) -> str:
 
 def open_it(breaker: Breaker) -> None:
     for _ in range(2):
-        breaker.failed(breaker.enter())
+        breaker.failed(breaker.acquire())
     assert state(breaker) == "open"
 
 
@@ -273,37 +276,37 @@ def test_only_one_tries_an_open_circuit(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.now = 9.9
     with pytest.raises(CircuitOpenError):
-        breaker.enter()
+        breaker.acquire()
     clock.now = 10
-    ticket = breaker.enter()
+    permit = breaker.acquire()
     assert state(breaker) == "half_open"
     with pytest.raises(CircuitOpenError) as caught:
-        breaker.enter()
+        breaker.acquire()
     assert caught.value.retry_after == 1
-    breaker.failed(ticket)
+    breaker.failed(permit)
     assert state(breaker) == "open"
     with pytest.raises(CircuitOpenError) as caught:
-        breaker.enter()
+        breaker.acquire()
     assert caught.value.retry_after == 10
 
 
 def test_a_try_that_is_given_up_lets_the_next_one_try(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.now = 10
-    breaker.left(breaker.enter())
-    breaker.succeeded(breaker.enter())
+    breaker.abandoned(breaker.acquire())
+    breaker.succeeded(breaker.acquire())
     assert state(breaker) == "closed"
 
 
 def test_calls_of_an_earlier_state_have_no_say(breaker: Breaker, clock: Clock) -> None:
-    old = breaker.enter()
+    old = breaker.acquire()
     open_it(breaker)
     breaker.succeeded(old)
     assert state(breaker) == "open"
     clock.now = 10
-    trying = breaker.enter()
+    trying = breaker.acquire()
     breaker.failed(old)
-    breaker.left(old)
+    breaker.abandoned(old)
     assert state(breaker) == "half_open"
     breaker.succeeded(trying)
     breaker.failed(old)
@@ -313,21 +316,21 @@ def test_calls_of_an_earlier_state_have_no_say(breaker: Breaker, clock: Clock) -
 
 def test_successes_between_failures_keep_it_closed(breaker: Breaker) -> None:
     for _ in range(5):
-        breaker.failed(breaker.enter())
-        breaker.succeeded(breaker.enter())
+        breaker.failed(breaker.acquire())
+        breaker.succeeded(breaker.acquire())
     assert state(breaker) == "closed"
 
 
 def test_a_long_try_lets_others_in_but_may_still_fail(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.now = 10
-    ticket = breaker.alive(breaker.enter())
+    permit = breaker.first_byte(breaker.acquire())
     assert state(breaker) == "closed"
-    breaker.enter()
-    breaker.failed(ticket)
+    breaker.acquire()
+    breaker.failed(permit)
     assert state(breaker) == "open"
     clock.now = 20
-    ticket = breaker.alive(breaker.enter())
-    breaker.succeeded(ticket)
-    breaker.failed(breaker.enter())
+    permit = breaker.first_byte(breaker.acquire())
+    breaker.succeeded(permit)
+    breaker.failed(breaker.acquire())
     assert state(breaker) == "closed"

@@ -138,11 +138,9 @@ async def test_only_models_can_be_asked_for_beside_chats(switch: Switch) -> None
     for call in (
         switch.context(),
         switch.providers(),
-        switch.queue_status(),
         switch.set_mode("ECO"),
         switch.set_default_model("m"),
         switch.record_result("m", True, 1.0, 2),
-        switch.health(),
     ):
         with pytest.raises(PeerRefusedError) as caught:
             await call

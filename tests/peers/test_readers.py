@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from operator_svc.peers.chat_types import (
     AnswerError,
+    AnswerReader,
     Done,
     Part,
     Prompt,
-    Reader,
     Reasoning,
     Text,
-    ToolCall,
+    ToolCallPart,
 )
 from operator_svc.peers.dialect_openai import OpenAiDialect, OpenAiReader
 from operator_svc.peers.dialect_vx11 import Vx11Reader
@@ -30,7 +30,7 @@ def event(**fields: Any) -> bytes:
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 
-def read(reader: Reader, *chunks: bytes) -> list[Part]:
+def read(reader: AnswerReader, *chunks: bytes) -> list[Part]:
     """All parts; the stream ends after the chunks unless the answer was done before."""
     parts: list[Part] = []
     for chunk in chunks:
@@ -176,7 +176,7 @@ def test_event_streams_that_are_failures(stream: bytes) -> None:
 
 
 @pytest.mark.parametrize("reader", [Vx11Reader(), OpenAiReader()])
-def test_what_came_in_the_same_read_before_a_fault_is_kept(reader: Reader) -> None:
+def test_what_came_in_the_same_read_before_a_fault_is_kept(reader: AnswerReader) -> None:
     good = TOKEN if isinstance(reader, Vx11Reader) else delta(content="hi")
     with pytest.raises(AnswerError) as caught:
         reader.feed(good + good + b"data: rubbish\n\n" + good)
@@ -201,7 +201,7 @@ def test_tool_calls_are_read_widely(
     fields: dict[str, Any], name: str, arguments: Any, identity: str | None
 ) -> None:
     call, done = read(Vx11Reader(), event(type="tool_call", **fields) + DONE)
-    assert isinstance(call, ToolCall)
+    assert isinstance(call, ToolCallPart)
     assert isinstance(done, Done)
     assert (call.name, call.arguments, call.id) == (name, arguments, identity)
     assert set(call.raw) == {storable(key) for key in fields}
@@ -281,8 +281,8 @@ def test_openai_tool_calls_are_put_together() -> None:
         SENTINEL,
     ]
     first, second, done = read(OpenAiReader(), *stream)
-    assert isinstance(first, ToolCall)
-    assert isinstance(second, ToolCall)
+    assert isinstance(first, ToolCallPart)
+    assert isinstance(second, ToolCallPart)
     assert isinstance(done, Done)
     assert (first.id, first.name, first.arguments) == ("a", "look", {"at": "it"})
     assert (second.id, second.name, second.arguments) == ("b", "go", {})
@@ -324,7 +324,7 @@ def test_openai_answers_in_one_piece() -> None:
     thought, text, call, done = OpenAiReader().whole(json.dumps(body).encode())
     assert thought == Reasoning("hm")
     assert text == Text("hi")
-    assert isinstance(call, ToolCall)
+    assert isinstance(call, ToolCallPart)
     assert call.arguments == {"x": 1}
     assert done == Done(provider="m-1", decision="openai", tokens_used=9, streamed=False)
 

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 import structlog
 
+from operator_svc import tracing
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import chat_stream
 from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
-from operator_svc.peers.switch import Switch, Text, ToolCall
+from operator_svc.peers.switch import Switch, Text, ToolCallPart
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 
 FAST = 2000.0
@@ -106,7 +107,7 @@ async def test_reasoning_and_tool_calls(standin: SwitchStandin, switch: Switch) 
     answer = await ask(switch, "[[reasoning]]")
     assert answer.reasoning == "I am a stand-in and think"
     answer = await ask(switch, "[[tool_call]]")
-    (call,) = [part for part in answer.parts if isinstance(part, ToolCall)]
+    (call,) = [part for part in answer.parts if isinstance(part, ToolCallPart)]
     assert call.name == "standin_tool"
     assert call.id == "call-1"
     assert call.arguments == {"query": "[[tool_call]]"}
@@ -368,20 +369,18 @@ async def test_a_refusal_of_one_message_does_not_open_the_circuit(
         assert not isinstance(caught.value, CircuitOpenError)
 
 
-async def test_headers_for_tracing_go_along(standin: SwitchStandin) -> None:
-    from operator_svc.peers.switch import make_switch
-    from operator_svc.settings import Settings
-
+async def test_trace_headers_are_sent_with_every_call(
+    standin: SwitchStandin, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
 
-    def add(headers: dict[str, str]) -> None:
+    def inject(headers: dict[str, str]) -> None:
         headers["traceparent"] = "00-abc"
         seen.append("asked")
 
-    switch = make_switch(Settings(token=TOKEN, switch_url=standin.url), add_headers=add)
+    monkeypatch.setattr(tracing, "inject", inject)
     await ask(switch, "hello")
     await switch.context()
-    await switch.aclose()
     assert len(seen) == 2
     assert standin.last_headers["traceparent"] == "00-abc"
     assert standin.last_headers["X-VX11-Token"] == TOKEN

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
+from operator_svc import tracing
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.switch import make_switch
 from operator_svc.peers.transport import LINGER
-from operator_svc.settings import Settings
-from tests.fakes.chats import TOKEN, Answer, ask, switch_at
+from tests.fakes.chats import Answer, ask, switch_at
 from tests.fakes.raw import (
     STREAM_HEAD,
     Connection,
@@ -244,7 +243,9 @@ async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -
         assert sum(b"second" in request for request in server.requests) == 1
 
 
-async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
+async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def behaviour(client: Connection) -> None:
         while True:
             await client.request()
@@ -264,12 +265,10 @@ async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -
                 asyncio.get_running_loop().call_soon(protocol.transport.close)
                 closed += 1
 
-    async with raw_server(behaviour) as server:
-        settings = Settings(token=TOKEN, switch_url=server.url)
-        switch = make_switch(settings, add_headers=lose_the_idle_connection)
+    monkeypatch.setattr(tracing, "inject", lose_the_idle_connection)
+    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for message in ("first", "second", "third"):
             assert (await ask(switch, message)).text == "fine"
-        await switch.aclose()
         assert closed == 2
         assert server.connections == 3
         assert len(server.requests) == 3

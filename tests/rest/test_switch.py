@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from tests.fakes.neighbours import unused_url
+from tests.fakes.bad_peers import unused_url
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 

@@ -12,7 +12,7 @@ import pytest
 from operator_svc.devpeers import DevPeers
 from operator_svc.devpeers import start as start_peers
 from operator_svc.services.ttl_cache import CacheHit
-from tests.fakes.neighbours import URLS, hung
+from tests.fakes.bad_peers import URLS, hung
 from tests.rest.rest_service import TOKEN, Service, running
 
 PATHS = ("/operator/vx11/overview", "/operator/shub/dashboard", "/operator/resources")

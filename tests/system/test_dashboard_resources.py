@@ -13,10 +13,10 @@ from aioresponses import aioresponses
 
 from operator_svc.background import TaskOwner
 from operator_svc.peers.switch import make_switch
-from operator_svc.peers.system_peers import make_neighbours
+from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
-from tests.fakes.neighbours import everywhere, gone, hung
+from tests.fakes.bad_peers import everywhere, gone, hung
 
 SETTINGS = Settings(token="t")
 
@@ -28,15 +28,15 @@ class Pinged:
 
 @asynccontextmanager
 async def system(settings: Settings = SETTINGS) -> AsyncIterator[System]:
-    neighbours, switch = make_neighbours(settings), make_switch(settings)
+    system_peers, switch = make_system_peers(settings), make_switch(settings)
     async with TaskOwner("tests") as tasks:
         try:
             yield System(
-                neighbours.gateway, neighbours.modules, neighbours.shub, neighbours.hermes,
+                system_peers.gateway, system_peers.modules, system_peers.shub, system_peers.hermes,
                 switch, Pinged(), tasks,
             )  # fmt: skip
         finally:
-            await neighbours.aclose()
+            await system_peers.aclose()
             await switch.aclose()
 
 

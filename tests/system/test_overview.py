@@ -17,12 +17,12 @@ from operator_svc.background import TaskOwner
 from operator_svc.devpeers import start
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.switch import make_switch
-from operator_svc.peers.system_peers import make_neighbours
+from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.protocol.system import Overview
 from operator_svc.services.system import overview as service
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
-from tests.fakes.neighbours import URLS, everywhere, gone, hung, unused_url
+from tests.fakes.bad_peers import URLS, everywhere, gone, hung, unused_url
 
 MODULES = [
     "tentaculo_link", "madre", "switch", "hermes", "hormiguero", "manifestator", "mcp", "shub",
@@ -47,15 +47,15 @@ class Pinged:
 @asynccontextmanager
 async def system(settings: Settings, database: Pinged | None = None) -> AsyncIterator[System]:
     """The system as ``settings`` say where it is."""
-    neighbours, switch = make_neighbours(settings), make_switch(settings)
+    system_peers, switch = make_system_peers(settings), make_switch(settings)
     async with TaskOwner("tests") as tasks:
         try:
             yield System(
-                neighbours.gateway, neighbours.modules, neighbours.shub, neighbours.hermes,
+                system_peers.gateway, system_peers.modules, system_peers.shub, system_peers.hermes,
                 switch, database or Pinged(), tasks,
             )  # fmt: skip
         finally:
-            await neighbours.aclose()
+            await system_peers.aclose()
             await switch.aclose()
 
 

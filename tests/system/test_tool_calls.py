@@ -10,7 +10,7 @@ import pytest
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.models import ToolCall as ToolCallRow
-from operator_svc.peers.chat_types import ToolCall
+from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody
 from operator_svc.protocol.tool_calls import ToolCallBody
 from operator_svc.services.chat import tool_calls
@@ -18,14 +18,16 @@ from operator_svc.services.live.feed import LiveEvent
 from tests.fakes.records import ANYBODY, Pod, TunedSwitch, late
 
 
-async def streamed(pod: Pod, reply_id: int, *calls: ToolCall) -> list[ToolCallRow]:
+async def streamed(pod: Pod, reply_id: int, *calls: ToolCallPart) -> list[ToolCallRow]:
     for call in calls:
         await pod.tool_calls.record_streamed("s-1", reply_id, call)
     return await pod.tool_call_store.of_messages([reply_id])
 
 
-def call(**raw: Any) -> ToolCall:
-    return ToolCall(name="grep", arguments={"q": 1}, id=raw.get("id"), raw={"name": "grep", **raw})
+def call(**raw: Any) -> ToolCallPart:
+    return ToolCallPart(
+        name="grep", arguments={"q": 1}, id=raw.get("id"), raw={"name": "grep", **raw}
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Stand-ins for the neighbours, for machines without VX11.
+"""Stand-ins for the modules of VX11, for machines without them.
 
-They are honest: every answer says that it comes from a stand-in. And they are as unkind as the
-real modules on request; ``POST /standin/mode`` tells them so, ``GET /standin/stats`` counts.
+Every answer names its stand-in. On request (``POST /standin/mode``) they misbehave as the real
+modules do; ``GET /standin/stats`` counts calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class DevPeers:
-    """The stand-ins that run. ``environment`` is what a service needs to find them."""
+    """The running stand-ins; ``environment`` is what a service needs to find them."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class DevPeers:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Settings by the names of their variables."""
+        """Addresses by the names of their settings."""
         return {
             "SWITCH_URL": self.switch.url,
             "HERMES_URL": self.hermes.url,
@@ -86,7 +86,7 @@ async def start(
     """Start all stand-ins; port 0 takes a free one.
 
     With ``operator_url`` the gateway's stand-in asks Operator for its health, as the real one
-    does. Raises OSError where a port is taken; none is left running then.
+    does. Raises OSError, with all stopped again, where a port is taken.
     """
     switch, hermes, shub = SwitchStandin(token, script), HermesStandin(token), ShubStandin(token)
     gateway = TentaculoLinkStandin(token)

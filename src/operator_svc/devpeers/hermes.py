@@ -16,7 +16,7 @@ MODELS = (
 
 
 class HermesStandin(Standin):
-    """Hermes with three models that nobody has, and no tools. It wants the token everywhere."""
+    """Hermes with three models that nobody has, and no tools; each path needs the token."""
 
     name = "hermes"
 

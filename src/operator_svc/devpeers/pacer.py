@@ -1,8 +1,7 @@
 """Sends many streams, each at its own pace, from one timer.
 
-A timer and a task for each token would cost more than the service that is being tried with
-them: here five hundred streams share one timer, and a token that was encoded before is one
-write to its connection.
+A timer and a task for each token would cost more than the service under test: five hundred
+streams share one timer, and a token that is already encoded is one write to its connection.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 GRID = 0.001
-"""Seconds; the times of all streams are rounded up to it, so that they fall together."""
+"""Seconds to which the times of all streams are rounded up, so that they coincide."""
 BACKLOG_BYTES = 256 * 1024
-"""A connection with more than this unsent is given nothing until it has read on."""
+"""Unsent bytes above which a connection gets no more until its reader catches up."""
 
 
 def chunk(data: bytes) -> bytes:
@@ -24,7 +23,7 @@ def chunk(data: bytes) -> bytes:
 
 
 class PacedStream:
-    """One stream: ``frames`` (already chunks) go to ``transport``, one every ``interval``."""
+    """One stream: sends ``frames`` (already chunks) to ``transport``, one every ``interval``."""
 
     __slots__ = ("done", "frames", "interval", "sent", "transport")
 
@@ -38,7 +37,7 @@ class PacedStream:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def step(self) -> bool:
-        """Send the next frame; False at the end, or where the reader is gone."""
+        """Send the next frame; returns False at the end, and where the reader left."""
         if self.transport.is_closing() or self.done.done():
             self.finish()
             return False
@@ -53,7 +52,7 @@ class PacedStream:
         return True
 
     def finish(self) -> None:
-        """Wake the one who waits for the end."""
+        """Resolve ``done``."""
         if not self.done.done():
             self.done.set_result(None)
 
@@ -62,7 +61,7 @@ Entry: TypeAlias = tuple[float, int, PacedStream]
 
 
 class Pacer:
-    """The one timer."""
+    """Timer of all streams."""
 
     def __init__(self) -> None:
         self._due: list[Entry] = []
@@ -71,7 +70,7 @@ class Pacer:
         self._when = 0.0
 
     def add(self, stream: PacedStream) -> None:
-        """Send ``stream`` from its interval from now on."""
+        """Start ``stream``; its first frame is due after one interval."""
         loop = asyncio.get_running_loop()
         self._push(loop.time() + stream.interval, stream)
         self._arm(loop)
@@ -89,9 +88,9 @@ class Pacer:
                 return
             self._timer.cancel()
         self._when = when
-        self._timer = loop.call_at(when, self._turn, loop)
+        self._timer = loop.call_at(when, self._send_due, loop)
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _send_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
         due = self._due

@@ -1,4 +1,4 @@
-"""How the Switch stand-in is told to behave in a chat, and the pieces that it then sends."""
+"""Scripts of the Switch stand-in: modes of a chat, and the events that they send."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ FILLER = ("the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog",
 
 
 class Script(msgspec.Struct, frozen=True):
-    """How one chat is answered.
+    """Behaviour of one chat.
 
-    It is put together from what ``POST /standin/mode`` set, ``metadata.standin`` of the call
-    and directives in the message, such as ``[[cut]]`` or ``[[rate=20]]``; the last one wins.
+    Set by ``POST /standin/mode``, by ``metadata.standin`` of the call and by directives in the
+    message, such as ``[[cut]]`` or ``[[rate=20]]``; the last one wins.
     """
 
     mode: ChatMode = "ok"
@@ -52,8 +52,8 @@ class Script(msgspec.Struct, frozen=True):
     size: int = 10_000_000
     """Characters of a ``big`` answer."""
 
-    def told(self, metadata: Any, message: str) -> Script:
-        """This script as a call's own words change it; raises msgspec.ValidationError."""
+    def overridden(self, metadata: Any, message: str) -> Script:
+        """This script with a call's own overrides; raises msgspec.ValidationError."""
         changes: dict[str, Any] = {}
         wanted = metadata.get("standin") if isinstance(metadata, dict) else None
         if isinstance(wanted, dict):
@@ -70,17 +70,17 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def token_event(content: str, kind: str = "token") -> bytes:
-    """One token as Switch would stream it."""
+    """One token, as Switch streams it."""
     return encode(msgspec.json.encode({"type": kind, "content": content}))
 
 
 def escaped_event(escaped: str) -> bytes:
-    """A token whose content stands in the JSON as it is written here."""
+    """A token whose content is put into the JSON unescaped."""
     return encode(b'{"type":"token","content":"%s"}' % escaped.encode())
 
 
-def words(text: str) -> list[str]:
-    """``text`` cut as a model might."""
+def split_words(text: str) -> list[str]:
+    """``text`` cut into words, each with the space before it."""
     return _WORD.findall(text)
 
 
@@ -94,7 +94,7 @@ def _contents(script: Script, message: str) -> Iterator[str]:
         pieces: Iterator[str] = (f"{time.monotonic():.6f} " for _ in itertools.count())
         yield from itertools.islice(pieces, script.tokens or 20)
         return
-    said = words(PREFIX + message)
+    said = split_words(PREFIX + message)
     if script.tokens is None:
         yield from said
         return
@@ -103,7 +103,7 @@ def _contents(script: Script, message: str) -> Iterator[str]:
 
 
 def frames(script: Script, message: str) -> Iterator[bytes]:
-    """The tokens of the reply as chunks, each encoded when it is due or long before."""
+    """The reply's tokens as chunks."""
     if script.stamp:
         return map(chunk, map(token_event, _contents(script, message)))
     if script.tokens is None or len(message) > 200:
@@ -123,10 +123,12 @@ def _frame(word: str) -> bytes:
 
 
 def special_events(script: Script, message: str) -> list[bytes]:
-    """The events, up to Done, of the modes that send others than plain tokens."""
-    text = [token_event(word) for word in words(PREFIX + message)]
+    """The events before the last one, for modes that send more than plain tokens."""
+    text = [token_event(word) for word in split_words(PREFIX + message)]
     if script.mode == "reasoning":
-        return [token_event(w, "reasoning") for w in words("I am a stand-in and think")] + text
+        return [
+            token_event(w, "reasoning") for w in split_words("I am a stand-in and think")
+        ] + text
     if script.mode == "tool_call":
         call = {
             "type": "tool_call",

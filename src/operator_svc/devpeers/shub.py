@@ -11,7 +11,7 @@ from operator_svc.protocol import headers
 
 
 class ShubStandin(Standin):
-    """Shub with nothing to do. ``projects`` None answers as the real one does today: a stub."""
+    """Shub with nothing to do; ``projects`` None answers with a stub, as the real one does."""
 
     name = "shub"
     open_paths = frozenset({"/health"})
@@ -22,7 +22,7 @@ class ShubStandin(Standin):
         self._started = time.monotonic()
 
     def unauthorized(self, request: web.Request) -> web.Response | None:
-        """Shub answers 403, where the others answer 401."""
+        """403, where the other modules answer 401."""
         if not self.token or request.headers.get(headers.TOKEN) == self.token:
             return None
         return json_response({"detail": "Invalid VX11 token"}, 403)

@@ -1,4 +1,4 @@
-"""What all stand-ins share: the token, unkindness on request, counters, and honesty.
+"""Base of all stand-ins: the token, faults on request, counters.
 
 Each answer has the header ``X-Stand-In``, so that nobody takes one for the real module.
 """
@@ -24,15 +24,15 @@ CallMode = Literal[
 
 
 class Calls(msgspec.Struct):
-    """How the plain calls (all but Switch's chat) behave, for the next ``times`` of them."""
+    """Faults of the plain calls (all but Switch's chat), for the next ``times`` of them."""
 
     mode: CallMode = "ok"
     path: str = ""
-    """Only calls whose path starts so; empty means all."""
+    """Prefix of the paths that are meant; empty means all."""
     delay: float = 0.0
     """Seconds before each answer."""
     times: int | None = None
-    """After so many calls all is well again; None means for ever."""
+    """Calls after which the faults end; None means never."""
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
@@ -43,18 +43,18 @@ def json_response(body: object, status: int = 200) -> web.Response:
 
 
 class Standin:
-    """A module of VX11 that is not there. Subclasses name it and add its calls."""
+    """Stand-in for one module of VX11; subclasses name it and add its calls."""
 
     name = ""
     open_paths: frozenset[str] = frozenset()
-    """Paths that want no token."""
+    """Paths that need no token."""
 
     def __init__(self, token: str = "") -> None:
         self.token = token
         self.calls = Calls()
         self.counts: dict[str, int] = {}
         self.last_headers: Mapping[str, str] = {}
-        """Those of the last call."""
+        """Headers of the last call."""
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -63,11 +63,11 @@ class Standin:
         raise NotImplementedError
 
     def stats(self) -> dict[str, object]:
-        """What was counted."""
+        """Counters, as ``GET /standin/stats`` answers them."""
         return {"standin": self.name, "counts": self.counts}
 
     def set_mode(self, wanted: dict[str, object]) -> None:
-        """Behave as ``wanted`` from here on; raises msgspec.ValidationError."""
+        """Set the faults; raises msgspec.ValidationError."""
         self.calls = msgspec.convert(wanted.get("calls", {}), Calls)
 
     def unauthorized(self, request: web.Request) -> web.Response | None:
@@ -87,7 +87,7 @@ class Standin:
                 web.get("/standin/stats", self._get_stats),
             ]
         )
-        # Handlers are cancelled when their caller leaves: that is how an abort is seen.
+        # Handlers are cancelled when their caller leaves, so that aborts can be counted.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
@@ -98,7 +98,7 @@ class Standin:
         return self.url
 
     async def aclose(self) -> None:
-        """Stop listening and end what runs."""
+        """Stop listening and cancel running handlers."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -123,13 +123,13 @@ class Standin:
             calls.times -= 1
         if calls.delay:
             await asyncio.sleep(calls.delay)
-        return await self._unkind(request, calls.mode) or await handler(request)
+        return await self._misbehave(request, calls.mode) or await handler(request)
 
     def is_chat(self, path: str) -> bool:
-        """Whether ``path`` is a chat, which has unkindness of its own."""
+        """True where ``path`` is a chat, which follows a script instead."""
         return False
 
-    async def _unkind(self, request: web.Request, mode: CallMode) -> web.StreamResponse | None:
+    async def _misbehave(self, request: web.Request, mode: CallMode) -> web.StreamResponse | None:
         if mode == "500":
             return json_response({"detail": "[stand-in] told to fail"}, 500)
         if mode == "404":

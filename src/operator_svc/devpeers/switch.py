@@ -1,4 +1,4 @@
-"""A stand-in for Switch: streams a reply that says what it is, or misbehaves as it is told."""
+"""Stand-in for Switch: streams a reply that names the stand-in, or misbehaves on request."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class _Message(msgspec.Struct):
     content: Any
 
 
-class _Chat(msgspec.Struct):
+class _ChatRequest(msgspec.Struct):
     messages: list[_Message]
     provider_hint: str | None = None
     metadata: dict[str, Any] = {}
     stream: bool = False
 
 
-class Counter(msgspec.Struct):
-    """What became of the chats with one message, or of all."""
+class ChatCounts(msgspec.Struct):
+    """Counts of the chats with one message, or of all chats."""
 
     calls: int = 0
     running: int = 0
     max_running: int = 0
     finished: int = 0
     aborted: int = 0
-    """Ended because the caller left."""
+    """Ended by the caller's leaving."""
 
 
 class SwitchStandin(Standin):
-    """Switch, as far as Operator uses it. ``script`` is how chats are answered."""
+    """Switch, as far as Operator uses it; chats follow ``script``."""
 
     name = "switch"
     open_paths = frozenset({"/health"})
@@ -61,15 +61,15 @@ class SwitchStandin(Standin):
         super().__init__(token)
         self.script = script or Script()
         self.times: int | None = None
-        self.total = Counter()
-        self.by_message: dict[str, Counter] = {}
+        self.total = ChatCounts()
+        self.by_message: dict[str, ChatCounts] = {}
         self.recent: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
-        """The bodies of the last chats, for tests to look at."""
+        """Bodies of the last chats, for tests."""
         self.state = SwitchCalls()
-        self._wheel = Pacer()
+        self._pacer = Pacer()
 
     def routes(self) -> list[web.RouteDef]:
-        """Chat, and the calls that tune it."""
+        """The chat, its record, and Switch's other calls."""
         recent = web.get("/standin/recent", self._recent)
         return [web.post("/switch/chat", self._chat), recent, *self.state.routes()]
 
@@ -84,12 +84,12 @@ class SwitchStandin(Standin):
         self.times = msgspec.convert(wanted.get("times"), int | None)
 
     def stats(self) -> dict[str, object]:
-        """The counters of chats, of all and by message."""
+        """Counters of all chats, and by message."""
         return super().stats() | {"chats": self.total, "by_message": self.by_message}
 
     async def aclose(self) -> None:
-        """End the streams and stop."""
-        self._wheel.close()
+        """End all streams and stop."""
+        self._pacer.close()
         await super().aclose()
 
     async def _recent(self, _: web.Request) -> web.Response:
@@ -105,11 +105,11 @@ class SwitchStandin(Standin):
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         try:
-            call = msgspec.json.decode(raw, type=_Chat)
-            # Its prompt is the first message, whatever that is.
+            call = msgspec.json.decode(raw, type=_ChatRequest)
+            # As with the real Switch, the first message is the prompt, whatever its role.
             prompt = call.messages[0].content if call.messages else ""
             message = prompt if isinstance(prompt, str) else str(prompt)
-            script = self._next_script().told(call.metadata, message)
+            script = self._next_script().overridden(call.metadata, message)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return json_response({"detail": [{"loc": ["body"], "msg": str(error)}]}, 422)
         self.recent.append(msgspec.json.decode(raw))
@@ -125,7 +125,7 @@ class SwitchStandin(Standin):
         except asyncio.CancelledError:
             aborted = 1
             raise
-        except ConnectionError:  # left between two writes
+        except ConnectionError:  # the caller left between two writes
             aborted = 1
             return web.Response()
         finally:
@@ -134,10 +134,10 @@ class SwitchStandin(Standin):
                 counter.aborted += aborted
                 counter.finished += 1 - aborted
 
-    def _counters(self, message: str) -> tuple[Counter, Counter]:
+    def _counters(self, message: str) -> tuple[ChatCounts, ChatCounts]:
         if message not in self.by_message and len(self.by_message) >= KEPT_MESSAGES:
             del self.by_message[next(iter(self.by_message))]
-        return self.total, self.by_message.setdefault(message, Counter())
+        return self.total, self.by_message.setdefault(message, ChatCounts())
 
     async def _answer(
         self, request: web.Request, script: Script, message: str, wants_stream: bool
@@ -192,7 +192,7 @@ class SwitchStandin(Standin):
     async def _send(
         self, transport: asyncio.Transport, pieces: Iterator[bytes], script: Script
     ) -> int:
-        """Send all of ``pieces``; how many tokens that were, with the first."""
+        """Send all of ``pieces``; returns the number of tokens, the first one included."""
         if script.rate <= 0 and script.mode != "endless":
             count = 1
             for piece in pieces:
@@ -200,7 +200,7 @@ class SwitchStandin(Standin):
                 count += 1
             return count
         paced = PacedStream(transport, pieces, 1 / (script.rate or 1000))
-        self._wheel.add(paced)
+        self._pacer.add(paced)
         try:
             await paced.done
         finally:
@@ -230,7 +230,7 @@ def _unchunk(data: bytes) -> bytes:
 
 
 def _plain(script: Script, message: str) -> web.Response | None:
-    """The answer of a mode that is one document; None for all others."""
+    """The answer of a mode that is one document; None for the other modes."""
     mode = script.mode
     text = f"[stand-in] {message}"
     if mode in ("400", "500", "503"):

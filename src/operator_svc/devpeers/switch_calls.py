@@ -1,4 +1,4 @@
-"""The rest of the Switch stand-in: its modes, models, providers, queue and feedback."""
+"""Calls of the Switch stand-in beside its chat: modes, models, providers, queue, feedback."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MODELS = ("standin-small", "standin-medium", "standin-large")
 
 
 class SwitchCalls:
-    """State that the control calls change and the others show."""
+    """Switch's state, which control calls change and other calls show."""
 
     def __init__(self) -> None:
         self.mode = "BALANCED"
         self.active = MODELS[0]
         self.warm: str | None = None
         self.recorded: deque[dict[str, Any]] = deque(maxlen=10_000)
-        """What was told by ``record_result``."""
+        """Bodies of ``record_result`` calls."""
         self.tasks = 0
 
     def routes(self) -> list[web.RouteDef]:
-        """All of Switch's calls but chat."""
+        """Routes of all calls but the chat."""
         return [
             web.post("/switch/task", self._task),
             web.post("/switch/hermes/record_result", self._record),

@@ -1,4 +1,4 @@
-"""A stand-in for Tentáculo Link, the gateway."""
+"""Stand-in for Tentáculo Link, the gateway."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASK_TIMEOUT = 2.0
 
 class TentaculoLinkStandin(Standin):
     """The gateway. It asks ``modules`` (addresses by name) for their health, one after another
-    as the real one does, and reports those without an address as failed.
+    as the real one does, and reports modules without an address as failed.
     """
 
     name = "tentaculo_link"
@@ -41,7 +41,7 @@ class TentaculoLinkStandin(Standin):
         super().__init__(token)
         self.modules = dict(modules or {})
         self.circuit_open: set[str] = set()
-        """Modules that are reported so without being asked."""
+        """Modules that it reports so, without asking them."""
 
     def routes(self) -> list[web.RouteDef]:
         """The system's status, and health."""
@@ -84,7 +84,7 @@ class TentaculoLinkStandin(Standin):
 
 
 async def _health_of(url: str, token: str) -> dict[str, Any]:
-    """A module's health, asked in the plainest HTTP: this is no place for a client's cares."""
+    """A module's health, asked in plain HTTP/1.0."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:

@@ -1,1 +1,1 @@
-"""The neighbours that Operator calls; the only outbound HTTP of the service."""
+"""Clients of the peers that Operator calls: all outbound HTTP of the service."""

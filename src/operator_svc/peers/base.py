@@ -1,4 +1,4 @@
-"""What all outbound calls share: typed answers, limits of time and size, a circuit breaker."""
+"""Client of one peer: typed answers, bounded calls, repeated reads, a circuit breaker."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from operator_svc import tracing
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.peer_errors import words
+from operator_svc.peers.peer_errors import error_message
 from operator_svc.peers.transport import (
     PEER,
     RETRY_PAUSE,
     SWITCH,
-    AddHeaders,
     Failures,
     PeerLostError,
     PeerRefusedError,
     Transport,
     read_bounded,
 )
-from operator_svc.protocol.headers import TOKEN
 
-__all__ = ["PEER", "SWITCH", "AddHeaders", "Failures", "Peer", "PeerRefusedError"]
+__all__ = ["PEER", "SWITCH", "CallPolicy", "Failures", "Peer", "PeerRefusedError"]
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT = 1.0
-CALL_TIMEOUT = 2.5
-"""Seconds for a whole call: the overview and the dashboard must answer within 3."""
-MAX_ANSWER_BYTES = 4 * 2**20
-READ_ATTEMPTS = 2
+
+class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a call and repeats of a read. Times are seconds, sizes are bytes."""
+
+    connect_timeout: float = 1.0
+    timeout: float = 2.5
+    """For a whole call, repeats included: the overview and the dashboard answer within 3."""
+    answer_bytes: int = 4 * 2**20
+    read_attempts: int = 2
+
+
+DEFAULT_POLICY = CallPolicy()
 
 
 class _Call(NamedTuple):
@@ -54,31 +59,26 @@ class _Status(msgspec.Struct):
 
 
 class Peer(Transport):
-    """One neighbour, with connections of its own and a circuit breaker.
+    """A peer, with its own connections and circuit breaker.
 
     Each call is bounded in time and in the size of its answer, follows no redirect, and
     raises nothing but OperatorError (``failures`` names the codes) and CancelledError.
+    ``headers`` go with every call.
     """
 
     def __init__(
         self,
         name: str,
         url: str,
-        token: str = "",
-        *,
         headers: Mapping[str, str] | None = None,
+        *,
         failures: Failures = PEER,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        timeout: float = CALL_TIMEOUT,
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        policy: CallPolicy = DEFAULT_POLICY,
         breaker: Breaker | None = None,
-        add_headers: AddHeaders | None = None,
     ) -> None:
-        every = {TOKEN: token, **(headers or {})} if token else headers or {}
-        super().__init__(name, url, every, failures, connect_timeout, add_headers)
+        super().__init__(name, url, headers or {}, failures, policy.connect_timeout)
         self.breaker = breaker or Breaker(name, failures.unavailable)
-        self._timeout = timeout
-        self._max_answer_bytes = max_answer_bytes
+        self._policy = policy
 
     async def get(
         self,
@@ -89,7 +89,7 @@ class Peer(Transport):
         within: float | None = None,
         any_status: bool = False,
     ) -> T:
-        """Read ``path``; tried twice where the first try did not get through.
+        """Read ``path``, again where an attempt does not get through.
 
         An answer whose ``status`` is ``error`` is a PeerRefusedError, unless ``any_status``.
         """
@@ -106,7 +106,7 @@ class Peer(Transport):
     async def _run(
         self, call: _Call, answer: type[T], within: float | None, *, any_status: bool
     ) -> T:
-        ticket = self.breaker.enter()
+        permit = self.breaker.acquire()
         try:
             with tracing.span(
                 call.method,
@@ -115,27 +115,27 @@ class Peer(Transport):
                 http__request__method=call.method,
                 url__path=call.path,
             ):
-                async with asyncio.timeout(within or self._timeout):
-                    raw = await self._tries(call)
+                async with asyncio.timeout(within or self._policy.timeout):
+                    raw = await self._attempt(call)
             if not any_status:
                 self._check_status(raw, str(call))
             result = self._decode(raw, answer, str(call))
         except TimeoutError:
-            self.breaker.failed(ticket)
+            self.breaker.failed(permit)
             raise self.timed_out(str(call), "total") from None
         except PeerRefusedError:
-            self.breaker.succeeded(ticket)
+            self.breaker.succeeded(permit)
             raise
         except OperatorError:
-            self.breaker.failed(ticket)
+            self.breaker.failed(permit)
             raise
         except BaseException:
-            self.breaker.left(ticket)
+            self.breaker.abandoned(permit)
             raise
-        self.breaker.succeeded(ticket)
+        self.breaker.succeeded(permit)
         return result
 
-    async def _tries(self, call: _Call) -> bytes:
+    async def _attempt(self, call: _Call) -> bytes:
         attempt = 1
         while True:
             try:
@@ -145,14 +145,15 @@ class Peer(Transport):
                 finally:
                     response.close()
             except PeerLostError:
-                if call.method != "GET" or attempt == READ_ATTEMPTS:
+                if call.method != "GET" or attempt == self._policy.read_attempts:
                     raise
             attempt += 1
-            await asyncio.sleep(RETRY_PAUSE * (0.5 + random.random()))  # noqa: S311 - jitter
+            jitter = 0.5 + random.random()  # noqa: S311 - no secret
+            await asyncio.sleep(RETRY_PAUSE * jitter)
 
     async def _read(self, response: aiohttp.ClientResponse, call: str) -> bytes:
         try:
-            body = await read_bounded(response, self._max_answer_bytes)
+            body = await read_bounded(response, self._policy.answer_bytes)
         except aiohttp.ClientError as error:
             raise self.failure(call, error) from error
         if body is None:
@@ -160,13 +161,13 @@ class Peer(Transport):
         return body
 
     def _check_status(self, raw: bytes, call: str) -> None:
-        """Raise for a refusal that comes with HTTP 200."""
+        """Raise PeerRefusedError for a refusal that comes with HTTP 200."""
         try:
             answer = msgspec.json.decode(raw, type=_Status)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return  # no object: the decoding that follows says so
+            return  # no object: decoding it as the answer fails next
         if isinstance(answer.status, str) and answer.status.lower() == "error":
-            error = self.wrong(call, "it refused the call", words(raw))
+            error = self.wrong(call, "it refused the call", error_message(raw))
             raise PeerRefusedError(error.code, error.detail, status=200)
 
     def _decode(self, raw: bytes, answer: type[T], call: str) -> T:

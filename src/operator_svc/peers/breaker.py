@@ -1,4 +1,4 @@
-"""A circuit breaker: after failures in a row a peer is left alone for a while."""
+"""Circuit breaker: after failures in a row no call is made to a peer for a while."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ log = structlog.get_logger(__name__)
 
 
 class CircuitOpenError(OperatorError):
-    """The call was not made: the peer failed too often just now."""
+    """Raised in place of a call, while the circuit of a peer is open."""
 
 
 class Breaker:
-    """Counts the failures of one peer.
+    """Counts the failures in a row of one peer.
 
-    A call takes a ticket from ``enter`` and hands it back to exactly one of ``succeeded``,
-    ``failed`` or ``left``. Tickets are numbered by the circuit's state: what a call that
-    began in an earlier state has to say no longer counts, so a stream that ends late can
-    neither close nor open a circuit that others have judged meanwhile.
+    A call takes a permit from ``acquire`` and hands it to exactly one of ``succeeded``,
+    ``failed`` or ``abandoned``. A permit is the circuit's generation, which each change of
+    state advances: the outcome of a call from an earlier generation does not count, so a
+    stream that ends late neither closes nor opens a circuit that later calls have judged.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Breaker:
         self._state: State = "closed"
         self._failures = 0
         self._opened_at = 0.0
-        self._era = 0
-        self._tell()
+        self._generation = 0
+        self._export()
 
     @property
     def state(self) -> State:
-        """``half_open`` means that one call is trying whether the peer is back."""
+        """The state; ``half_open`` while one call probes the peer."""
         return self._state
 
-    def enter(self) -> int:
-        """A ticket for one call; raises CircuitOpenError where none may be made now."""
+    def acquire(self) -> int:
+        """A permit for one call; raises CircuitOpenError while the circuit is open."""
         if self._state != "closed":
             wait = self._opened_at + self._cool_down - self._clock()
             if self._state == "half_open" or wait > 0:
@@ -71,46 +71,46 @@ class Breaker:
                     retry_after=max(wait, 1.0),
                 )
             self._become("half_open")
-        return self._era
+        return self._generation
 
-    def succeeded(self, ticket: int) -> None:
-        """The call ended well, or the peer refused it in good order."""
-        if ticket == self._era:
+    def succeeded(self, permit: int) -> None:
+        """Record that the peer works: the call succeeded, or was refused in good order."""
+        if permit == self._generation:
             self._failures = 0
             if self._state == "half_open":
                 self._become("closed")
 
-    def alive(self, ticket: int) -> int:
-        """A long call has its first answer; returns the ticket that the call goes on with.
+    def first_byte(self, permit: int) -> int:
+        """Record that a long call is being answered; returns the permit that it goes on with.
 
-        A trying call lets the others in from here, but one more failure shuts them out again.
+        A probe closes the circuit here, and the next failure opens it again.
         """
-        if ticket == self._era and self._state == "half_open":
+        if permit == self._generation and self._state == "half_open":
             self._become("closed")
             self._failures = self._threshold - 1
-            return self._era
-        return ticket
+            return self._generation
+        return permit
 
-    def failed(self, ticket: int) -> None:
-        """The call failed by the peer's fault."""
-        if ticket != self._era:
+    def failed(self, permit: int) -> None:
+        """Record that the call failed by the peer's fault."""
+        if permit != self._generation:
             return
         self._failures += 1
         if self._failures >= self._threshold or self._state == "half_open":
             self._opened_at = self._clock()
             self._become("open")
 
-    def left(self, ticket: int) -> None:
-        """The call was given up by its caller: it says nothing about the peer."""
-        if ticket == self._era and self._state == "half_open":
-            self._become("open")  # its time is over: the next call tries
+    def abandoned(self, permit: int) -> None:
+        """Record that the caller gave up, which says nothing about the peer."""
+        if permit == self._generation and self._state == "half_open":
+            self._become("open")  # the cool-down is over: the next call probes
 
     def _become(self, state: State) -> None:
         self._state = state
-        self._era += 1
-        self._tell()
+        self._generation += 1
+        self._export()
         log.info("circuit changed", peer=self.name, state=state, failures=self._failures)
 
-    def _tell(self) -> None:
+    def _export(self) -> None:
         for state in get_args(State):
             telemetry.BREAKER_STATE.labels(self.name, state).set(state == self._state)

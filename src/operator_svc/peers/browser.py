@@ -1,7 +1,7 @@
-"""The browser service, which opens pages of strangers in a process of its own.
+"""Client of the browser service, which opens untrusted pages in a process of its own.
 
-What matters to its caller is told apart: a page that failed has an answer; a service that was
-away or died under the page has none, and the page may be opened again.
+A page that failed has an answer. A service that is away, or died with the page, has none, and
+the page may be opened again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from operator_svc.peers.transport import (
     PASSING,
     SAID_BYTES,
     SAID_TIMEOUT,
-    AddHeaders,
     Failures,
     PeerLostError,
     Transport,
     read_bounded,
+    vx11_headers,
 )
 from operator_svc.protocol.decoding import MAX_DEPTH, is_too_deep
-from operator_svc.protocol.headers import TOKEN
 from operator_svc.protocol.navigate import Visit
 from operator_svc.protocol.text import loads, storable_json
 from operator_svc.settings import Settings
@@ -47,9 +46,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class BrowserAwayError(OperatorError):
-    """The page was not opened, or nobody knows: the service is away, hangs or is about to stop.
+    """Raised where the service is away, hangs or is about to stop: the page may not be open.
 
-    ``answered`` is True where something answered in its place or by itself.
+    ``answered`` is True where the service, or a proxy before it, answered.
     """
 
     def __init__(self, detail: str, *, answered: bool = False) -> None:
@@ -58,14 +57,14 @@ class BrowserAwayError(OperatorError):
 
 
 class BrowserDiedError(OperatorError):
-    """Chromium, or the whole service, died while it had the page."""
+    """Raised where Chromium or the whole service died with the page open."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(ErrorCode.BROWSER_UNAVAILABLE, detail)
 
 
 class BrowserBusyError(OperatorError):
-    """The service's queue is full; ``retry_after`` is in seconds."""
+    """Raised where the service's queue is full; ``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(
@@ -79,7 +78,7 @@ class _Problem(msgspec.Struct):
 
 
 class _BrowserTransport(Transport):
-    """Knows what the service's refusals mean."""
+    """Transport that tells the service's refusals apart."""
 
     async def _refusal(
         self, response: aiohttp.ClientResponse, call: str, hide: str
@@ -103,18 +102,17 @@ class _BrowserTransport(Transport):
         return BrowserAwayError(f"{NAME} answered with HTTP status {status}", answered=True)
 
     def timed_out(self, call: str, limit: str) -> OperatorError:
-        """A service that can't be reached in time is away."""
+        """The error for a limit of time that passed: a service that is too slow is away."""
         super().timed_out(call, limit)
         return BrowserAwayError(f"{NAME} did not answer in time ({limit})")
 
 
 class Browser:
-    """Opens pages, each in its own time; as many at once as are asked for."""
+    """Opens pages, each within its own time, any number at once."""
 
-    def __init__(self, url: str, token: str = "", *, add_headers: AddHeaders | None = None) -> None:
-        headers = {TOKEN: token} if token else {}
+    def __init__(self, url: str, token: str = "") -> None:
         self._transport = _BrowserTransport(
-            NAME, url, headers, BROWSER, CONNECT_TIMEOUT, add_headers
+            NAME, url, vx11_headers(token), BROWSER, CONNECT_TIMEOUT
         )
         self.grace = GRACE
 
@@ -158,7 +156,7 @@ class Browser:
             raise BrowserDiedError(error.detail) from error
 
     async def _watch(self, clock: asyncio.Timeout, seconds: float) -> None:
-        """End the call when the service gives no sign of life any more."""
+        """End the call once the service no longer answers its health check."""
         alive, pause = True, seconds + self.grace
         while alive:
             await asyncio.sleep(pause)
@@ -166,7 +164,7 @@ class Browser:
         clock.reschedule(asyncio.get_running_loop().time())
 
     async def alive(self) -> bool:
-        """Whether the service answers, be it only that it has no browser now."""
+        """True where the service answers, be it only that it has no browser now."""
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT):
                 (await self._transport.open("GET", "/health")).close()
@@ -200,9 +198,9 @@ class Browser:
         return msgspec.structs.replace(visit, screenshot=picture, error=error)
 
 
-def make_browser(settings: Settings, *, add_headers: AddHeaders | None = None) -> Browser | None:
-    """The browser service as ``settings`` describe it; None where there is none."""
+def make_browser(settings: Settings) -> Browser | None:
+    """The browser service of ``settings``; None where none is configured."""
     if not settings.browser_url:
         return None
     token = settings.browser_token or settings.token
-    return Browser(settings.browser_url, token, add_headers=add_headers)
+    return Browser(settings.browser_url, token)

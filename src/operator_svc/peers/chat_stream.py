@@ -11,7 +11,7 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.base import Peer, PeerRefusedError
 from operator_svc.peers.chat_types import AnswerError, Dialect, Done, Part, Prompt
-from operator_svc.peers.peer_errors import without
+from operator_svc.peers.peer_errors import mask
 from operator_svc.protocol.sse import EventTooLargeError
 
 MAX_ANSWER_BYTES = 16 * 2**20
@@ -80,7 +80,7 @@ async def stream(
     started = loop.time()
     deadline = started + timeouts.total
     call = f"POST {dialect.path}"
-    ticket = peer.breaker.enter()
+    permit = peer.breaker.acquire()
     response: aiohttp.ClientResponse | None = None
     watch: _Watch | None = None
     reader = dialect.reader()
@@ -94,10 +94,10 @@ async def stream(
             raw = await _whole(peer, content, watch)
             parts = _finished(reader.whole(raw), loop.time() - started)
             watch.stop()
-            peer.breaker.succeeded(ticket)
+            peer.breaker.succeeded(permit)
             yield parts
             return
-        ticket = peer.breaker.alive(ticket)
+        permit = peer.breaker.first_byte(permit)
         feed, readany, time = reader.feed, content.readany, loop.time
         while True:
             watch.waiting_since = time()
@@ -109,29 +109,29 @@ async def stream(
             if parts:
                 yield parts
         watch.stop()
-        peer.breaker.succeeded(ticket)
+        peer.breaker.succeeded(permit)
         peer.linger(response)
         response = None
         yield _finished(parts, loop.time() - started)
     except OperatorError as error:
-        _judge(peer, ticket, error)
+        _judge(peer, permit, error)
         raise
     except AnswerError as error:
-        peer.breaker.failed(ticket)
-        said = without(prompt.message, error.said)
+        peer.breaker.failed(permit)
+        said = mask(prompt.message, error.said)
         if error.parts:
             yield error.parts
         raise peer.wrong(call, error.detail, said, error.raw) from None
     except EventTooLargeError:
-        peer.breaker.succeeded(ticket)
+        peer.breaker.succeeded(permit)
         raise _too_large(peer) from None
     except aiohttp.ClientError as error:
-        peer.breaker.failed(ticket)
+        peer.breaker.failed(permit)
         if watch is not None and watch.limit:
             raise peer.timed_out(call, watch.limit) from None
         raise peer.failure(call, error) from error
     except BaseException:
-        peer.breaker.left(ticket)
+        peer.breaker.abandoned(permit)
         raise
     finally:
         if watch is not None:
@@ -162,11 +162,11 @@ async def _whole(peer: Peer, content: aiohttp.StreamReader, watch: _Watch) -> by
     return bytes(body)
 
 
-def _judge(peer: Peer, ticket: int, error: OperatorError) -> None:
+def _judge(peer: Peer, permit: int, error: OperatorError) -> None:
     if isinstance(error, PeerRefusedError) or error.code is ErrorCode.REPLY_TOO_LARGE:
-        peer.breaker.succeeded(ticket)
+        peer.breaker.succeeded(permit)
     else:
-        peer.breaker.failed(ticket)
+        peer.breaker.failed(permit)
 
 
 def _too_large(peer: Peer) -> OperatorError:

@@ -1,4 +1,4 @@
-"""What goes to Switch, and what comes back, whichever dialect it speaks."""
+"""Prompt and answer of a chat, in terms that all dialects share."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
     content: str
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model called; ``raw`` is all that Switch said of it, made storable."""
+class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the model called; ``raw`` is all that came of it, made storable."""
 
     name: str
     arguments: Json = None
@@ -46,10 +46,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a reply; None where Switch does not tell.
+    """End of a reply; a field is None where the upstream does not give it.
 
-    ``latency_ms`` is Switch's own figure, else the time from the call to here. ``streamed`` is
-    False where the whole reply came as one JSON answer.
+    ``latency_ms`` is the upstream's own figure, else the time from the call to here.
+    ``streamed`` is False where the whole reply came as one JSON answer.
     """
 
     provider: str | None = None
@@ -60,14 +60,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool = True
 
 
-Part: TypeAlias = Text | Reasoning | ToolCall | Done
+Part: TypeAlias = Text | Reasoning | ToolCallPart | Done
 
 
 class AnswerError(Exception):
-    """The answer is a failure or nonsense.
+    """Raised for an answer that is a failure, or cannot be read.
 
-    ``detail`` is our words; ``said`` is what the peer said of its failure; ``raw`` is a piece
-    of an answer that could not be read, which may be anything, the reply's text too.
+    ``detail`` may be shown to a client. ``said`` is the peer's own message; ``raw`` is a piece
+    of an answer that could not be read: anything, the reply's text too.
     """
 
     def __init__(self, detail: str, said: str = "", raw: object = b"") -> None:
@@ -76,10 +76,10 @@ class AnswerError(Exception):
         self.said = said
         self.raw = raw
         self.parts: list[Part] = []
-        """What came before it in the same read, and is kept."""
+        """Parts that came before it in the same read, and are kept."""
 
 
-class Reader(Protocol):
+class AnswerReader(Protocol):
     """Turns one answer's bytes into parts. ``done`` is True once a Done was among them."""
 
     done: bool
@@ -98,19 +98,19 @@ class Reader(Protocol):
 
 
 class Dialect(Protocol):
-    """How a chat is asked for, and how its answer is read."""
+    """Protocol of an upstream: makes the call's body and reads its answer."""
 
     path: str
 
     def body(self, prompt: Prompt) -> bytes:
         """The call's body, JSON."""
 
-    def reader(self) -> Reader:
+    def reader(self) -> AnswerReader:
         """A reader for one answer."""
 
 
 def text_or_none(value: Json) -> str | None:
-    """``value`` if it is a text with something in it."""
+    """``value`` if it is a text that is not empty."""
     return value if isinstance(value, str) and value else None
 
 

@@ -15,7 +15,7 @@ from operator_svc.peers.chat_types import (
     Prompt,
     Reasoning,
     Text,
-    ToolCall,
+    ToolCallPart,
     count_or_none,
     json_object,
     parsed_arguments,
@@ -117,7 +117,7 @@ class OpenAiReader:
         return parts
 
     def end(self) -> list[Part]:
-        """What was kept back, and Done."""
+        """The held-back text, the tool calls, and Done."""
         if self._finish_reason is None:
             raise AnswerError("its answer was cut off")
         parts: list[Part] = []
@@ -242,15 +242,15 @@ def _widely(data: bytes) -> _Chunk:
 
 def _check(error: Json) -> None:
     if error:
-        words = error.get("message") if isinstance(error, dict) else error
-        raise AnswerError("it reported a failure", str(words)[:500])
+        message = error.get("message") if isinstance(error, dict) else error
+        raise AnswerError("it reported a failure", str(message)[:500])
 
 
-def _tool_call(call: dict[str, str]) -> ToolCall:
+def _tool_call(call: dict[str, str]) -> ToolCallPart:
     call = storable_json(call)
     if not call["name"]:
         raise AnswerError("a tool call of its answer has no name")
-    return ToolCall(
+    return ToolCallPart(
         name=call["name"],
         arguments=parsed_arguments(call["arguments"]),
         id=call["id"] or None,

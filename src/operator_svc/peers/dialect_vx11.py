@@ -1,7 +1,7 @@
-"""Switch's own dialect: ``POST /switch/chat``, answered by an event stream or by one JSON object.
+"""Switch's own dialect: ``POST /switch/chat``, answered by an event stream or one JSON object.
 
-The traps of that call are Switch's as it was read on the day of the audit: it answers 200 when
-it failed, puts its text under one of four names, and takes the first message for its prompt.
+Switch, as read on the day of the audit, answers 200 when it failed, puts its text under one of
+four names, and takes the first message for its prompt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from operator_svc.peers.chat_types import (
     Prompt,
     Reasoning,
     Text,
-    ToolCall,
+    ToolCallPart,
     count_or_none,
     json_object,
     milliseconds_or_none,
@@ -30,7 +30,7 @@ from operator_svc.protocol.sse import Decoder
 from operator_svc.protocol.text import Storable, storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")
-"""Where a JSON answer may have its text, the first that has one wins."""
+"""Fields that may hold the text of a JSON answer; the first one with text wins."""
 MAX_TOKENS = 4096
 FAILED = frozenset({"error", "partial"})
 
@@ -133,7 +133,7 @@ class Vx11Reader:
         elif kind == "tool_call":
             parts.append(_tool_call(event))
         elif kind == "error":
-            raise AnswerError("it reported a failure", _words(event))
+            raise AnswerError("it reported a failure", _failure_message(event))
         elif kind == "done":
             self._finish(event, parts)
         # Other kinds are for readers that know them.
@@ -162,11 +162,11 @@ class Vx11Reader:
 def _check_status(answer: dict[str, Json]) -> None:
     status = answer.get("status")
     if isinstance(status, str) and status.lower() in FAILED:
-        raise AnswerError(f"it answered with status {status.lower()}", _words(answer))
+        raise AnswerError(f"it answered with status {status.lower()}", _failure_message(answer))
 
 
-def _words(answer: dict[str, Json]) -> str:
-    """What Switch says of its failure, for the log."""
+def _failure_message(answer: dict[str, Json]) -> str:
+    """Switch's own message about a failure, for the log."""
     fields = ("detail", "error", *TEXT_FIELDS)
     return next((text for f in fields if (text := text_or_none(answer.get(f)))), "")
 
@@ -186,7 +186,7 @@ def _label(value: Json) -> str | None:
     return storable(value) if isinstance(value, str) and value else None
 
 
-def _tool_call(event: dict[str, Json]) -> ToolCall:
+def _tool_call(event: dict[str, Json]) -> ToolCallPart:
     """Read widely: the event's fields are not fixed, and OpenAI's nesting is in use."""
     raw = storable_json({k: v for k, v in event.items() if k != "type"})
     function = raw.get("function")
@@ -199,7 +199,7 @@ def _tool_call(event: dict[str, Json]) -> ToolCall:
         (fields[n] for n in ("arguments", "args", "input", "parameters") if n in fields), None
     )
     ids = (raw.get(n) for n in ("id", "tool_call_id", "call_id"))
-    return ToolCall(
+    return ToolCallPart(
         name=name,
         arguments=parsed_arguments(arguments),
         id=next((str(i) for i in ids if isinstance(i, str | int) and i != ""), None),

@@ -1,11 +1,12 @@
-"""Tentáculo Link, the gateway: it asks all modules how they are."""
+"""Tentáculo Link, the gateway, which asks all modules for their health."""
 
 from __future__ import annotations
 
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import AddHeaders, Peer
+from operator_svc.peers.base import Peer
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
 
@@ -18,10 +19,10 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class SystemStatus(msgspec.Struct, frozen=True):
-    """How the gateway finds VX11.
+    """Status of VX11 in the gateway's view.
 
-    ``modules`` has for each name that module's ``/health`` body, or ``{status: "error", module,
-    error}``, or ``{status: "circuit_open", module}``; nothing in it is sure to be there.
+    ``modules`` has by name a module's ``/health`` body, or ``{status: "error", module,
+    error}``, or ``{status: "circuit_open", module}``; no field in it is sure to be there.
     """
 
     modules: dict[str, dict[str, Json]]
@@ -35,7 +36,7 @@ class SystemStatus(msgspec.Struct, frozen=True):
 
 
 class TentaculoLink:
-    """Reads the gateway's view. Raises OperatorError: peer_error, _unavailable, _timeout."""
+    """Client of the gateway. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -45,13 +46,11 @@ class TentaculoLink:
         await self.peer.aclose()
 
     async def system_status(self, *, within: float | None = None) -> SystemStatus:
-        """All modules as the gateway finds them; it asks Operator too."""
+        """All modules in the gateway's view; it asks Operator too."""
         return await self.peer.get("/vx11/status", SystemStatus, within=within, any_status=True)
 
 
-def make_tentaculo_link(
-    settings: Settings, *, add_headers: AddHeaders | None = None
-) -> TentaculoLink:
-    """The gateway as ``settings`` describe it."""
-    url = settings.tentaculo_link_url
-    return TentaculoLink(Peer("Tentáculo Link", url, settings.token, add_headers=add_headers))
+def make_tentaculo_link(settings: Settings) -> TentaculoLink:
+    """The gateway at the address of ``settings``."""
+    headers = vx11_headers(settings.token)
+    return TentaculoLink(Peer("Tentáculo Link", settings.tentaculo_link_url, headers))

@@ -1,7 +1,7 @@
 """Hermes, the registry of models and command line tools.
 
-It has no ``/hermes/resources``, whatever older documents say: what it knows is put together
-from its three lists.
+It has no ``/hermes/resources``, whatever older documents say: its three lists hold what it
+knows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import AddHeaders, Peer
+from operator_svc.peers.base import Peer
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
 
@@ -20,7 +21,7 @@ class Available(msgspec.Struct, frozen=True):
     models: list[str]
 
 
-class LocalModel(msgspec.Struct, frozen=True):
+class HermesModel(msgspec.Struct, frozen=True):
     """A model on Hermes' disk; ``size_mb`` is in megabytes."""
 
     name: str
@@ -32,28 +33,28 @@ class LocalModel(msgspec.Struct, frozen=True):
 
 
 class _ModelList(msgspec.Struct):
-    models: list[LocalModel]
+    models: list[HermesModel]
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """How much Hermes may keep; ``max_mb`` is in megabytes."""
+class CatalogLimits(msgspec.Struct, frozen=True):
+    """Bounds of Hermes' store; ``max_mb`` is in megabytes."""
 
     max_models: int | None = None
     max_mb: float | None = None
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """Hermes' catalog; ``cli`` and ``remote`` are as it tells them."""
+    """Hermes' catalog; ``cli`` and ``remote`` as it gives them."""
 
-    local: list[LocalModel]
+    local: list[HermesModel]
     cli: Json = None
     remote: Json = None
-    limits: Limits = Limits()
+    limits: CatalogLimits = CatalogLimits()
     timestamp: str | float | None = None
 
 
 class Hermes:
-    """Reads what Hermes has. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
+    """Client of Hermes. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -66,8 +67,8 @@ class Hermes:
         """Tools and names of models."""
         return await self.peer.get("/hermes/available", Available)
 
-    async def models(self) -> list[LocalModel]:
-        """All models, with what is known of each."""
+    async def models(self) -> list[HermesModel]:
+        """All models with their properties."""
         return (await self.peer.get("/hermes/list", _ModelList)).models
 
     async def catalog(self, max_mb: int | None = None) -> Catalog:
@@ -76,6 +77,6 @@ class Hermes:
         return await self.peer.get("/hermes/catalog/summary", Catalog, params=params)
 
 
-def make_hermes(settings: Settings, *, add_headers: AddHeaders | None = None) -> Hermes:
-    """Hermes as ``settings`` describe it."""
-    return Hermes(Peer("Hermes", settings.hermes_url, settings.token, add_headers=add_headers))
+def make_hermes(settings: Settings) -> Hermes:
+    """Hermes at the address of ``settings``."""
+    return Hermes(Peer("Hermes", settings.hermes_url, vx11_headers(settings.token)))

@@ -1,4 +1,4 @@
-"""The health of any module of VX11, asked of the module itself."""
+"""Health of any module of VX11, asked of the module itself."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import time
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import AddHeaders, Peer
+from operator_svc.peers.base import Peer
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
 
-class Health(msgspec.Struct, frozen=True):
-    """What a module says of itself; only ``status`` is common to all."""
+class ModuleHealth(msgspec.Struct, frozen=True):
+    """A module's own health; only ``status`` is common to all modules."""
 
     status: str
     module: str | None = None
     version: str | None = None
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """A module's health and how long it took to tell, in milliseconds."""
+class HealthProbe(msgspec.Struct, frozen=True):
+    """A module's health and the time that its answer took, in milliseconds."""
 
-    health: Health
+    health: ModuleHealth
     latency_ms: float
 
 
 class Module:
-    """One module. Raises OperatorError: CircuitOpenError, peer_error, _unavailable, _timeout."""
+    """Client of one module. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
 
     def __init__(self, name: str, peer: Peer) -> None:
         self.name = name
@@ -37,17 +38,17 @@ class Module:
         """Close the connections."""
         await self.peer.aclose()
 
-    async def health(self, *, within: float | None = None) -> Seen:
+    async def health(self, *, within: float | None = None) -> HealthProbe:
         """Ask, for ``within`` seconds at most."""
         started = time.monotonic()
-        # Version is not always text, and is no reason to call a module ill.
+        # A version that is no text is no reason to call a module ill.
         raw = await self.peer.get("/health", dict[str, Json], within=within, any_status=True)
         latency_ms = round((time.monotonic() - started) * 1000, 1)
         status, module, version = raw.get("status"), raw.get("module"), raw.get("version")
         if not isinstance(status, str):
             raise self.peer.wrong("GET /health", "its health has no status")
-        return Seen(
-            Health(
+        return HealthProbe(
+            ModuleHealth(
                 status,
                 module if isinstance(module, str) else None,
                 str(version) if isinstance(version, str | int | float) else None,
@@ -56,8 +57,8 @@ class Module:
         )
 
 
-def make_modules(settings: Settings, *, add_headers: AddHeaders | None = None) -> dict[str, Module]:
-    """All modules but Operator itself, by the names that the overview has for them."""
+def make_modules(settings: Settings) -> dict[str, Module]:
+    """All modules but Operator itself, by their names in the overview."""
     urls = {
         "tentaculo_link": settings.tentaculo_link_url,
         "madre": settings.madre_url,
@@ -69,12 +70,7 @@ def make_modules(settings: Settings, *, add_headers: AddHeaders | None = None) -
         "shub": settings.shub_url,
         "spawner": settings.spawner_url,
     }
-    openai = settings.switch_dialect == "openai"
-    tokens = {"switch": ""} if openai else {}  # a server of others has no business with it
-    return {
-        name: Module(
-            name,
-            Peer(name, url, tokens.get(name, settings.token), add_headers=add_headers),
-        )
-        for name, url in urls.items()
-    }
+    headers = dict.fromkeys(urls, vx11_headers(settings.token))
+    if settings.switch_dialect == "openai":
+        headers["switch"] = {}  # VX11's token is for VX11's modules
+    return {name: Module(name, Peer(name, url, headers[name])) for name, url in urls.items()}

@@ -1,8 +1,8 @@
-"""What a peer says of its failures: kept for the log, never passed on, and never whole.
+"""Error messages of peers: for the log only, without secrets, and short.
 
-A peer may repeat in its words what it was sent, so the user's text and our secrets are taken
-out of them, and an answer that could not be read is logged by its size only (at level debug
-by its start).
+A peer may repeat what it was sent, so the user's text and the secrets of a call are masked in
+what is logged. An answer that cannot be read is logged by its size (at level debug by its
+start).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from operator_svc.protocol.text import loads
 
 MAX_CHARS = 500
 MIN_HIDDEN = 4
-"""Shorter texts are in any other text: taking them out would leave nothing to read."""
+"""Characters; a shorter text occurs in any other one, so masking it would leave nothing."""
 FIELDS = ("detail", "error", "error_message", "message", "msg", "reason")
 
 
-def without(hidden: str, said: str) -> str:
-    """``said`` without ``hidden``, be it plain or as it stands in JSON."""
+def mask(hidden: str, said: str) -> str:
+    """Replaces ``hidden`` in ``said`` by ``***``, plain or escaped as in JSON."""
     if len(hidden) < MIN_HIDDEN:
         return said
     forms = {json.dumps(hidden)[1:-1], json.dumps(hidden, ensure_ascii=False)[1:-1], hidden}
@@ -30,32 +30,31 @@ def without(hidden: str, said: str) -> str:
 
 
 def scrubbed(said: str, secrets: Iterable[str]) -> str:
-    """``said``, short and without ``secrets``."""
+    """Masks ``secrets`` in ``said`` and cuts it to ``MAX_CHARS``."""
     for secret in secrets:
-        said = without(secret, said)
+        said = mask(secret, said)
     return said[:MAX_CHARS]
 
 
-def words(body: bytes) -> str:
-    """What the body of an HTTP error says, as far as it says it in a field that is for that.
+def error_message(body: bytes) -> str:
+    """Extracts the message of an HTTP error's JSON body, from the usual fields; empty without one.
 
-    FastAPI's validation errors name place and reason for each fault, and beside them the
-    input, which is left out.
+    Of FastAPI's validation errors it takes place and reason, and leaves out the input.
     """
     try:
-        return _words(loads(body))
+        return _message_of(loads(body))
     except ValueError:
         return ""
 
 
-def _words(value: Json) -> str:
+def _message_of(value: Json) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        said = (_words(value[field]) for field in FIELDS if field in value)
+        said = (_message_of(value[field]) for field in FIELDS if field in value)
         place = value.get("loc")
         where = f"{place}: " if isinstance(place, list) else ""
         return where + next(filter(None, said), "")
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_words, value[:10])))
+        return "; ".join(filter(None, map(_message_of, value[:10])))
     return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import AddHeaders, Peer
+from operator_svc.peers.base import Peer
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
 
@@ -23,7 +24,7 @@ class DspHealth(msgspec.Struct, frozen=True):
 
 
 class ShubStatus(msgspec.Struct, frozen=True):
-    """What Shub does; ``memory_usage_mb`` is in megabytes."""
+    """Shub's jobs and health; ``memory_usage_mb`` is in megabytes."""
 
     health: DspHealth
     batch_jobs_active: int | None = None
@@ -34,20 +35,12 @@ class ShubStatus(msgspec.Struct, frozen=True):
     next_maintenance: Json = None
 
 
-class Ready(msgspec.Struct, frozen=True):
-    """Whether Shub's parts are up."""
+class ShubReadiness(msgspec.Struct, frozen=True):
+    """Readiness of Shub and its parts."""
 
     ready: bool
     dsp_ready: bool | None = None
     vx11_bridge_ready: bool | None = None
-
-
-class ShubHealth(msgspec.Struct, frozen=True):
-    """Shub's own health."""
-
-    status: str
-    module: str | None = None
-    version: str | None = None
 
 
 class _Projects(msgspec.Struct):
@@ -56,7 +49,7 @@ class _Projects(msgspec.Struct):
 
 
 class Shub:
-    """Reads what Shub tells. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
+    """Client of Shub. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -69,20 +62,16 @@ class Shub:
         """Health, jobs and memory; PeerRefusedError (403) for a wrong token."""
         return await self.peer.get("/status", ShubStatus)
 
-    async def ready(self) -> Ready:
-        """Whether Shub's parts are up."""
-        return await self.peer.get("/ready", Ready)
+    async def ready(self) -> ShubReadiness:
+        """Readiness of Shub and its parts."""
+        return await self.peer.get("/ready", ShubReadiness)
 
     async def projects(self) -> list[Json] | None:
-        """Reaper's projects; None where Shub only pretends to know them."""
+        """Reaper's projects; None where Shub answers with a stub."""
         answer = await self.peer.get("/api/reaper/projects", _Projects)
         return None if answer.status == "stub" else answer.projects
 
-    async def health(self) -> ShubHealth:
-        """Shub's own health."""
-        return await self.peer.get("/health", ShubHealth, any_status=True)
 
-
-def make_shub(settings: Settings, *, add_headers: AddHeaders | None = None) -> Shub:
-    """Shub as ``settings`` describe it."""
-    return Shub(Peer("Shub", settings.shub_url, settings.token, add_headers=add_headers))
+def make_shub(settings: Settings) -> Shub:
+    """Shub at the address of ``settings``."""
+    return Shub(Peer("Shub", settings.shub_url, vx11_headers(settings.token)))

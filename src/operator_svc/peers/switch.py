@@ -1,4 +1,4 @@
-"""Switch, the LLM router: chats, and the calls that ask about it and tune it."""
+"""Switch, the LLM router: chats, its state, and the calls that tune it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from operator_svc.models import Json
 from operator_svc.peers import chat_stream
-from operator_svc.peers.base import SWITCH, AddHeaders, Peer, PeerRefusedError
+from operator_svc.peers.base import SWITCH, CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import Breaker
 from operator_svc.peers.chat_types import (
     Dialect,
@@ -19,18 +19,17 @@ from operator_svc.peers.chat_types import (
     Prompt,
     Reasoning,
     Text,
-    ToolCall,
+    ToolCallPart,
 )
 from operator_svc.peers.dialect_openai import OpenAiDialect
 from operator_svc.peers.dialect_vx11 import Vx11Dialect
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
-__all__ = ["Done", "Part", "Prompt", "Reasoning", "Switch", "Text", "ToolCall", "make_switch"]
+__all__ = ["Done", "Part", "Prompt", "Reasoning", "Switch", "Text", "ToolCallPart", "make_switch"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-TASK_TIMEOUT = 30.0
-"""Seconds: Switch's own limit toward its engines."""
 LOAD_TIMEOUT = 60.0
 """Seconds that loading a model may take."""
 CONTROL_TIMEOUT = 5.0
@@ -38,32 +37,12 @@ CONTROL_TIMEOUT = 5.0
 Mode = Literal["ECO", "BALANCED", "HIGH-PERF", "CRITICAL"]
 
 
-class TaskResult(msgspec.Struct, frozen=True):
-    """What a task came to."""
-
-    status: str
-    task_type: str | None = None
-    provider: str | None = None
-    decision: str | None = None
-    result: Json = None
-    latency_ms: float | None = None
-    queue_id: Json = None
-    reasoning: str | None = None
-
-
 class Recorded(msgspec.Struct, frozen=True):
-    """The answer to feedback."""
+    """Answer to feedback."""
 
     status: str
     engine: str | None = None
     recorded: bool | None = None
-
-
-class QueueStatus(msgspec.Struct, frozen=True):
-    """What waits in Switch."""
-
-    size: int
-    items: list[Json] = []
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -111,7 +90,7 @@ class Providers(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The state that Switch is in."""
+    """Switch's mode, models and queue."""
 
     status: str = "ok"
     mode: str | None = None
@@ -122,30 +101,19 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class ModeState(msgspec.Struct, frozen=True):
-    """The answer to a control call."""
+    """Answer to a control call."""
 
     status: str
     mode: str | None = None
     profile: Json = None
-    modes: Json = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The answer to setting or loading a model."""
+    """Answer to setting or loading a model."""
 
     status: str = "ok"
     active: str | None = None
     warm: str | None = None
-
-
-class SwitchHealth(msgspec.Struct, frozen=True):
-    """Switch's own health."""
-
-    status: str
-    module: str | None = None
-    active_model: str | None = None
-    warm_model: str | None = None
-    queue_size: int | None = None
 
 
 class _OpenAiModel(msgspec.Struct):
@@ -157,10 +125,10 @@ class _OpenAiModels(msgspec.Struct):
 
 
 class Switch:
-    """Chats with Switch, and tunes it.
+    """Client of Switch: chats, and the calls that tune it.
 
-    Chats have a circuit breaker of their own: engines that fail must not keep the calls out
-    that would choose other ones. With the ``openai`` dialect only chats and the list of models
+    Chats have a circuit breaker of their own: engines that fail must not shut out the calls
+    that would choose other engines. With the ``openai`` dialect only chats and the list of models
     exist; all else is refused here as such a server would refuse it, with 404.
     """
 
@@ -178,7 +146,7 @@ class Switch:
         await self.calls.aclose()
 
     def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
-        """Ask; a list of parts for each read, the last of which ends with Done.
+        """Ask; yields a list of parts for each read, the last one ends with Done.
 
         To be used as ``async with aclosing(switch.chat(prompt)) as parts``: leaving it closes
         the call. All text in the parts is storable already (``protocol.text``).
@@ -187,28 +155,12 @@ class Switch:
         """
         return chat_stream.stream(self.chats, self._dialect, prompt, self._timeouts)
 
-    async def task(
-        self, task_type: str, payload: Json, source: str = "operator", provider_hint: str = ""
-    ) -> TaskResult:
-        """Run a task; PeerRefusedError where it failed."""
-        body = {
-            "task_type": task_type,
-            "payload": payload,
-            "source": source,
-            "provider_hint": provider_hint or None,
-        }
-        return await self._post("/switch/task", body, TaskResult, within=TASK_TIMEOUT)
-
     async def record_result(
         self, engine: str, success: bool, latency_ms: float | None, tokens: int | None
     ) -> Recorded:
-        """Tell Switch how an engine did."""
+        """Tell Switch the result of a call to an engine."""
         body = {"engine": engine, "success": success, "latency_ms": latency_ms, "tokens": tokens}
         return await self._post("/switch/hermes/record_result", body, Recorded)
-
-    async def queue_status(self) -> QueueStatus:
-        """What waits in Switch."""
-        return await self._get("/switch/queue/status", QueueStatus)
 
     async def models_available(self) -> ModelsAvailable:
         """The models that Switch can use."""
@@ -224,20 +176,12 @@ class Switch:
         """The mode and the models that Switch works with now."""
         return await self._get("/switch/context", Context)
 
-    async def get_mode(self) -> ModeState:
-        """The mode that Switch is in."""
-        return await self._control({"action": "get_mode"})
-
-    async def list_modes(self) -> ModeState:
-        """The modes that Switch knows."""
-        return await self._control({"action": "list_modes"})
-
     async def set_mode(self, mode: str) -> ModeState:
-        """Change Switch's mode; PeerRefusedError where it does not want to."""
+        """Change Switch's mode; raises PeerRefusedError where Switch refuses."""
         return await self._control({"action": "set_mode", "mode": mode})
 
     async def set_default_model(self, model_name: str) -> Loaded:
-        """Change the model that Switch uses; PeerRefusedError (404) for an unknown one."""
+        """Change the model that Switch uses; raises PeerRefusedError (404) for an unknown one."""
         return await self._post(
             "/switch/admin/set_default_model",
             {"model_name": model_name},
@@ -246,14 +190,10 @@ class Switch:
         )
 
     async def preload_model(self, model_name: str) -> Loaded:
-        """Have a model loaded; PeerRefusedError (404) for an unknown one."""
+        """Load a model; raises PeerRefusedError (404) for an unknown one."""
         return await self._post(
             "/switch/admin/preload_model", {"model_name": model_name}, Loaded, within=LOAD_TIMEOUT
         )
-
-    async def health(self) -> SwitchHealth:
-        """Switch's own health."""
-        return await self._get("/health", SwitchHealth)
 
     async def _control(self, body: dict[str, Any]) -> ModeState:
         return await self._post("/switch/control", body, ModeState)
@@ -278,33 +218,28 @@ class Switch:
         return ModelsAvailable([Model(model.id) for model in listing.data])
 
 
-def make_switch(
-    settings: Settings,
-    *,
-    add_headers: AddHeaders | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Switch:
-    """Switch as ``settings`` describe it; ``clock`` is the circuit breakers'."""
-    openai = settings.switch_dialect == "openai"
-    key = settings.switch_api_key
-    headers = {"Authorization": f"Bearer {key}"} if openai and key else {}
+def make_switch(settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> Switch:
+    """Switch at the address of ``settings``; ``clock`` is the circuit breakers'."""
+    dialect: Dialect
+    if settings.switch_dialect == "openai":
+        dialect = OpenAiDialect(settings.switch_url, settings.switch_model)
+        # A server that is none of VX11's has no business with VX11's token.
+        key = settings.switch_api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    else:
+        dialect = Vx11Dialect()
+        headers = vx11_headers(settings.token)
 
     def peer(name: str) -> Peer:
         return Peer(
             "Switch",
             settings.switch_url,
-            # A server that is none of VX11's has no business with VX11's token.
-            "" if openai else settings.token,
-            headers=headers,
+            headers,
             failures=SWITCH,
-            connect_timeout=settings.switch_connect_timeout,
+            policy=CallPolicy(connect_timeout=settings.switch_connect_timeout),
             breaker=Breaker(name, SWITCH.unavailable, clock=clock),
-            add_headers=add_headers,
         )
 
-    dialect: Dialect = (
-        OpenAiDialect(settings.switch_url, settings.switch_model) if openai else Vx11Dialect()
-    )
     timeouts = chat_stream.Timeouts(
         settings.switch_first_byte_timeout,
         settings.switch_idle_timeout,

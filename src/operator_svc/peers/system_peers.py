@@ -1,10 +1,9 @@
-"""All neighbours but Switch's chats and the browser: made and closed together."""
+"""The peers that the views of the system ask, made and closed together."""
 
 from __future__ import annotations
 
 import asyncio
 
-from operator_svc.peers.base import AddHeaders
 from operator_svc.peers.gateway import TentaculoLink, make_tentaculo_link
 from operator_svc.peers.hermes import Hermes, make_hermes
 from operator_svc.peers.modules import Module, make_modules
@@ -12,8 +11,8 @@ from operator_svc.peers.shub import Shub, make_shub
 from operator_svc.settings import Settings
 
 
-class Neighbours:
-    """The neighbours that are asked how the system is; ``modules`` by the overview's names."""
+class SystemPeers:
+    """Peers of the overview, the dashboard and the resources; ``modules`` by overview name."""
 
     def __init__(
         self, gateway: TentaculoLink, modules: dict[str, Module], hermes: Hermes, shub: Shub
@@ -29,11 +28,11 @@ class Neighbours:
         await asyncio.gather(*closing, *[module.aclose() for module in self.modules.values()])
 
 
-def make_neighbours(settings: Settings, *, add_headers: AddHeaders | None = None) -> Neighbours:
-    """The neighbours as ``settings`` describe them."""
-    return Neighbours(
-        make_tentaculo_link(settings, add_headers=add_headers),
-        make_modules(settings, add_headers=add_headers),
-        make_hermes(settings, add_headers=add_headers),
-        make_shub(settings, add_headers=add_headers),
+def make_system_peers(settings: Settings) -> SystemPeers:
+    """The peers at the addresses of ``settings``."""
+    return SystemPeers(
+        make_tentaculo_link(settings),
+        make_modules(settings),
+        make_hermes(settings),
+        make_shub(settings),
     )

@@ -1,13 +1,13 @@
-"""Connections to one peer: what is sent, what is never sent twice, and errors of ours.
+"""HTTP transport to one peer: connections, safe repeats, and the translation of errors.
 
-A peer's own words never reach a client: they go to the log, and the client is told by a
-code and a sentence of ours.
+A peer's own error messages go to the log and never to a client, which gets an error code and
+a sentence of Operator's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import aiohttp
@@ -15,31 +15,35 @@ import structlog
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from operator_svc import __version__
+from operator_svc import __version__, tracing
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
-from operator_svc.peers.peer_errors import MAX_CHARS, scrubbed, without, words
-
-AddHeaders = Callable[[dict[str, str]], None]
-"""Adds headers to an outbound call, such as ``traceparent``."""
+from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
+from operator_svc.protocol.headers import TOKEN
 
 KEEP_ALIVE = 4.0
-"""Seconds that an idle connection is kept. Uvicorn, under most modules, closes after 5: giving
-up first leaves no moment in which a call is written to a connection that is being closed."""
+"""Seconds that an idle connection is kept. Uvicorn, which serves most modules, closes after 5:
+closing first leaves no moment in which a call is written to a connection being closed."""
 RETRY_PAUSE = 0.05
 RETRY_AFTER = 2.0
 """Seconds after which a client may try again when a peer refused the connection."""
 PASSING = frozenset({502, 503, 504})
-"""HTTP statuses of a proxy or of a start that is not over: they pass."""
+"""HTTP statuses of a proxy, or of a server that is still starting: temporary."""
 SAID_BYTES = 4096
 SAID_TIMEOUT = 1.0
 LINGER = 1.0
-"""Seconds that a stream may take to end after its last word, for the connection's next use."""
+"""Seconds that a stream may take to end after its last event before it is closed; a stream that
+ends in time leaves its connection for the next call."""
 
 log = structlog.get_logger(__name__)
 
 
+def vx11_headers(token: str) -> dict[str, str]:
+    """Headers for a module of VX11; empty without a token."""
+    return {TOKEN: token} if token else {}
+
+
 class Failures(NamedTuple):
-    """The codes that a peer's failures are answered with."""
+    """Error codes for the failures of one peer."""
 
     error: ErrorCode
     unavailable: ErrorCode
@@ -51,7 +55,7 @@ SWITCH = Failures(ErrorCode.SWITCH_ERROR, ErrorCode.SWITCH_UNAVAILABLE, ErrorCod
 
 
 class PeerRefusedError(OperatorError):
-    """The peer works, and refused this very call: calling again would change nothing.
+    """Raised where a working peer refuses this very call: a repeat would change nothing.
 
     ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
     """
@@ -62,11 +66,11 @@ class PeerRefusedError(OperatorError):
 
 
 class PeerLostError(OperatorError):
-    """The call did not get through, this time: a read may be tried again at once."""
+    """Raised where a call did not get through: a read may be repeated at once."""
 
 
 class _Body(aiohttp.BytesPayload):
-    """A request's body that knows whether any of it was handed to an open connection."""
+    """Request body that records whether any of it was handed to an open connection."""
 
     handed_over = False
 
@@ -80,7 +84,7 @@ class _Body(aiohttp.BytesPayload):
 
 
 class Transport:
-    """HTTP to one peer, over connections of its own that are used again."""
+    """HTTP to one peer, over its own pool of connections."""
 
     def __init__(
         self,
@@ -89,7 +93,6 @@ class Transport:
         headers: Mapping[str, str],
         failures: Failures,
         connect_timeout: float,
-        add_headers: AddHeaders | None,
     ) -> None:
         base = _address(name, url)
         self.name = name
@@ -106,7 +109,6 @@ class Transport:
             self._headers["Authorization"] = basic
         self._headers.update(headers)
         self._secrets = [base.password or "", *(v.rpartition(" ")[2] for v in headers.values())]
-        self._add_headers = add_headers
         self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
@@ -128,16 +130,15 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         hide: str = "",
     ) -> aiohttp.ClientResponse:
-        """Send the call and wait for the head of a 2xx answer; the caller closes it.
+        """Send a call and wait for the head of a 2xx answer, which the caller closes.
 
-        ``hide`` is a text that stays out of the log, should the peer repeat it.
-        A call that was never handed to a connection is tried once more, any other is not:
-        a POST must not run twice, and aiohttp too repeats idempotent methods only.
+        ``hide`` is masked in the log, should the peer repeat it. A call that was never handed
+        to a connection is sent once more, any other is not: a POST must not run twice, and
+        aiohttp too repeats idempotent methods only.
         """
         url = self._urls.get(path) or self._urls.setdefault(path, URL(self._base + path))
         sent = dict(headers or ())
-        if self._add_headers is not None:
-            self._add_headers(sent)
+        tracing.inject(sent)
         payload = None
         for last in (False, True):
             if body is not None:
@@ -167,10 +168,10 @@ class Transport:
         return response
 
     def linger(self, response: aiohttp.ClientResponse) -> None:
-        """Let ``response``, whose content is no longer of interest, end by itself.
+        """Let ``response``, whose content is no longer needed, end by itself.
 
-        Most end in this very moment, and their connection is used again; one that does not
-        is closed.
+        Most end at once and leave their connection for the next call; one that does not end
+        within ``LINGER`` is closed.
         """
         if not response.content.is_eof():
             loop = asyncio.get_running_loop()
@@ -188,8 +189,8 @@ class Transport:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
-                # Times beyond the connection are the callers': aiohttp's own would set and
-                # cancel a timer for every read.
+                # Callers bound everything beyond the connection: aiohttp's own limits would set
+                # and cancel a timer for every read.
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
             )
         return self._session
@@ -197,14 +198,14 @@ class Transport:
     async def _refusal(
         self, response: aiohttp.ClientResponse, call: str, hide: str
     ) -> OperatorError:
-        """The error for an answer that is not 2xx."""
+        """The error for an answer whose status is not 2xx."""
         status = response.status
         try:
             async with asyncio.timeout(SAID_TIMEOUT):
                 body = await read_bounded(response, SAID_BYTES, cut=True) or b""
         except (aiohttp.ClientError, TimeoutError):
-            body = b""  # whatever it had to say: it failed
-        said = scrubbed(without(hide, words(body)), self._secrets)
+            body = b""  # it failed, whatever its message would have been
+        said = scrubbed(mask(hide, error_message(body)), self._secrets)
         log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
         detail = f"{self.name} answered with HTTP status {status}"
         if 400 <= status <= 499 and status not in (408, 429):
@@ -215,7 +216,7 @@ class Transport:
         return kind(self.failures.error, detail, retry_after=seconds)
 
     def failure(self, call: str, error: BaseException) -> OperatorError:
-        """Our error for one of aiohttp's or the system's."""
+        """The OperatorError for an error of aiohttp or of the system."""
         if isinstance(error, aiohttp.ClientResponseError):  # its text has the whole address
             reason = f"{type(error).__name__}: {error.message}"
         else:
@@ -234,12 +235,12 @@ class Transport:
         return PeerLostError(self.failures.error, f"{self.name} broke off its answer")
 
     def timed_out(self, call: str, limit: str) -> OperatorError:
-        """The error for a limit of time that passed."""
+        """The error for a ``limit`` of time that passed."""
         log.warning("peer too slow", peer=self.name, call=call, limit=limit)
         return OperatorError(self.failures.timeout, f"{self.name} did not answer in time ({limit})")
 
     def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> OperatorError:
-        """The error for an answer that came and is of no use; ``detail`` is our words."""
+        """The error for an answer that cannot be used; ``detail`` may be shown to a client."""
         size = len(raw) if isinstance(raw, bytes) else 0
         said = scrubbed(said, self._secrets)
         log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
@@ -259,14 +260,14 @@ def _address(name: str, url: str) -> URL:
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Whether no connection came to be: nothing was sent."""
+    """True where no connection was made, so nothing was sent."""
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
 
 
 async def read_bounded(
     response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
 ) -> bytes | None:
-    """The whole body; None where it has more than ``limit`` bytes (its start, where ``cut``)."""
+    """Read the whole body; of a body beyond ``limit`` bytes its start where ``cut``, else None."""
     content = response.content
     body = await content.readany()
     if body and not content.at_eof():

@@ -19,7 +19,7 @@ from operator_svc import telemetry, tracing
 from operator_svc.background import TaskOwner
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyChunk, ReplyStatus
-from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCall
+from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCallPart
 from operator_svc.protocol import events as names
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.feed import LiveEvent, ReplyStream
@@ -48,7 +48,7 @@ class Chatting(Protocol):
 class ToolCallRecorder(Protocol):
     """Keeps the tool calls that Switch streams."""
 
-    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCall) -> None:
+    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCallPart) -> None:
         """Store one as a record of its reply."""
 
 
@@ -299,7 +299,7 @@ class ReplyWriter:
             room = MAX_REPLY_CHARS - stream.ends["reasoning"]
             if room > 0:
                 stream.append("reasoning", part.content[:room])
-        elif isinstance(part, ToolCall) and self.tool_calls is not None:
+        elif isinstance(part, ToolCallPart) and self.tool_calls is not None:
             running.called_tools = True
             await self.tool_calls.record_streamed(running.session_id, running.reply_id, part)
 

@@ -12,7 +12,7 @@ import structlog
 from operator_svc.db import ConstraintViolation
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Json, ToolCallStatus
-from operator_svc.peers.chat_types import ToolCall, milliseconds_or_none, text_or_none
+from operator_svc.peers.chat_types import ToolCallPart, milliseconds_or_none, text_or_none
 from operator_svc.protocol.tool_calls import (
     MAX_VALUE_BYTES,
     ToolCallBody,
@@ -123,7 +123,7 @@ class ToolCalls:
             next_cursor=str(rows[-1].id) if more else None,
         )
 
-    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCall) -> None:
+    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCallPart) -> None:
         """Keep a call that Switch streams with a reply; a later one with its id is its end.
 
         It is no reason for the reply to fail: what can't be stored is logged.
@@ -149,7 +149,9 @@ class ToolCalls:
             if len(self._streamed) > REMEMBERED:
                 self._streamed.popitem(last=False)
 
-    async def _stored(self, reply_id: int, call: ToolCall, write: Any) -> WrittenToolCall | None:
+    async def _stored(
+        self, reply_id: int, call: ToolCallPart, write: Any
+    ) -> WrittenToolCall | None:
         pause = PAUSE
         for attempt in range(ATTEMPTS):
             try:
@@ -164,7 +166,7 @@ class ToolCalls:
         return None
 
 
-def _fields(call: ToolCall) -> dict[str, Any]:
+def _fields(call: ToolCallPart) -> dict[str, Any]:
     """What Switch says of a call, as columns."""
     raw = call.raw
     result = next((raw[name] for name in ("result", "output") if raw.get(name) is not None), None)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from operator_svc.models import Json
-from operator_svc.peers.hermes import Available, Catalog
-from operator_svc.peers.hermes import LocalModel as HermesModel
+from operator_svc.peers.hermes import Available, Catalog, HermesModel
 from operator_svc.peers.switch import ModelsAvailable, Providers
 from operator_svc.protocol.system import CliTool, LocalModel, Resources
 from operator_svc.services.system.source_calls import call_source

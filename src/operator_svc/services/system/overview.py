@@ -15,7 +15,7 @@ from operator_svc import __version__
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.gateway import SystemStatus
-from operator_svc.peers.modules import Seen
+from operator_svc.peers.modules import HealthProbe
 from operator_svc.protocol.system import ModuleStatus, ModuleView, Overview
 from operator_svc.services.system.source_calls import SourceResult, call_source
 
@@ -51,7 +51,7 @@ class Gateway(Protocol):
 class HasHealth(Protocol):
     """A module that can be asked how it is."""
 
-    async def health(self, *, within: float | None = None) -> Seen:
+    async def health(self, *, within: float | None = None) -> HealthProbe:
         """Its health."""
 
 
@@ -128,7 +128,7 @@ class Overviews:
 
     async def _ask(self, name: str, module: HasHealth) -> ModuleView:
         begun = time.monotonic()
-        answer: SourceResult[Seen] = await call_source(
+        answer: SourceResult[HealthProbe] = await call_source(
             module.health(within=MODULE_WITHIN), MODULE_WITHIN
         )
         now = datetime.now(UTC)

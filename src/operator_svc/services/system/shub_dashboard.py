@@ -6,7 +6,7 @@ import asyncio
 from typing import Literal, Protocol
 
 from operator_svc.models import Json
-from operator_svc.peers.shub import DspHealth, Ready, ShubStatus
+from operator_svc.peers.shub import DspHealth, ShubReadiness, ShubStatus
 from operator_svc.protocol.system import (
     Dashboard,
     ShubJobs,
@@ -27,7 +27,7 @@ class AsksShub(Protocol):
     async def status(self) -> ShubStatus:
         """Health, jobs and memory."""
 
-    async def ready(self) -> Ready:
+    async def ready(self) -> ShubReadiness:
         """Whether its parts are up."""
 
     async def projects(self) -> list[Json] | None:
@@ -65,7 +65,7 @@ async def look(shub: AsksShub) -> Dashboard:
 
 
 def _verdict(
-    sources: dict[str, SourceView], health: DspHealth | None, ready: Ready | None
+    sources: dict[str, SourceView], health: DspHealth | None, ready: ShubReadiness | None
 ) -> Literal["ok", "degraded", "unavailable"]:
     if all(source.status != "ok" for source in sources.values()):
         return "unavailable"
@@ -73,7 +73,7 @@ def _verdict(
 
 
 def _reason(
-    sources: dict[str, SourceView], health: DspHealth | None, ready: Ready | None
+    sources: dict[str, SourceView], health: DspHealth | None, ready: ShubReadiness | None
 ) -> str | None:
     """Why Shub is not all well, if so; the first reason there is."""
     for name, source in sources.items():
@@ -86,7 +86,7 @@ def _reason(
     return None
 
 
-def _parts(health: DspHealth | None, ready: Ready | None) -> ShubParts:
+def _parts(health: DspHealth | None, ready: ShubReadiness | None) -> ShubParts:
     dsp = ready.dsp_ready if ready and ready.dsp_ready is not None else None
     return ShubParts(
         ready=ready.ready if ready else None,

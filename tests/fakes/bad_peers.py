@@ -1,4 +1,4 @@
-"""Neighbours that hang, refuse or talk nonsense, on real sockets."""
+"""Peers that hang or refuse, on real sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ URLS = (
     "tentaculo_link_url", "madre_url", "switch_url", "hermes_url", "hormiguero_url",
     "manifestator_url", "mcp_url", "shub_url", "spawner_url",
 )  # fmt: skip
-"""The settings that say where the neighbours are."""
+"""Settings that hold the peers' addresses."""
 TOKEN = "token-of-the-tests"
 
 
@@ -26,12 +26,12 @@ def unused_url() -> str:
 
 
 def gone(**urls: str) -> Settings:
-    """Settings with which all neighbours refuse connections, but those given."""
+    """Settings with which all peers but those given refuse connections."""
     return everywhere(unused_url(), **urls)
 
 
 def everywhere(url: str, **urls: str) -> Settings:
-    """Settings with which all neighbours are at ``url``, but those given."""
+    """Settings with all peers but those given at ``url``."""
     places: dict[str, Any] = {**dict.fromkeys(URLS, url), **urls}
     return Settings(token=TOKEN, **places)
 
@@ -58,7 +58,7 @@ class Hung:
 
 @asynccontextmanager
 async def hung() -> AsyncIterator[Hung]:
-    """A neighbour that hangs."""
+    """A peer that hangs."""
     peer = Hung()
     server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
     peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
