@@ -86,13 +86,13 @@ def check_log(log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
 def check_reader(reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
     """It was shown every event once and in order, and has the text that is stored."""
     assert reader.problems == [], reader.name
-    if not reader.resyncs and reader.seqs:
-        assert reader.seqs == list(range(reader.seqs[0], len(log) + 1)), reader.name
+    if not reader.view.resyncs and reader.view.seqs:
+        assert reader.view.seqs == list(range(reader.view.seqs[0], len(log) + 1)), reader.name
     stored = {m["id"]: m["content"] for m in story}
-    for reply_id, text in reader.texts.items():
+    for reply_id, text in reader.view.texts.items():
         assert text == stored[reply_id], f"{reader.name} has another text of {reply_id}"
     by_seq = {event["seq"]: event for event in log}
-    for end in reader.ends.values():
+    for end in reader.view.last_events.values():
         assert {k: v for k, v in end.items() if k != "type"} == by_seq[end["seq"]]
 
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
+from tests.fakes.client_view import ClientView
+
 TRY_AGAIN = (409, 429, 500, 502, 503, 504)
 """Answers after which a client tries again with the same key (the retryable ones)."""
 
@@ -75,22 +77,22 @@ async def chat_until_answered(
 
 
 class Reader:
-    """A websocket client that comes back and resumes, and checks what it is shown."""
+    """A websocket client that comes back and resumes, and notes each broken promise."""
 
     def __init__(self, cluster: Pods, session_id: str, name: str) -> None:
         self._cluster = cluster
         self.session_id = session_id
         self.name = name
-        self.seq = 0
-        self.epoch: str | None = None
-        self.seqs: list[int] = []
-        self.texts: dict[int, str] = {}
-        self.ends: dict[int, dict[str, Any]] = {}
-        self.whole_by_deltas = 0
-        self.connections = 0
-        self.resyncs = 0
         self.problems: list[str] = []
+        self.view = ClientView(self.problems.append)
+        self.view.expect_replay(0)
+        self.connections = 0
         self.socket: aiohttp.ClientWebSocketResponse | None = None
+
+    @property
+    def seq(self) -> int:
+        """The number of the last event."""
+        return self.view.seq or 0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -101,7 +103,7 @@ class Reader:
             await asyncio.sleep(0.05 + 0.2 * random.random())  # noqa: S311
 
     async def _connection(self, pod: Place) -> None:
-        query = f"?after={self.seq}" + (f"&epoch={self.epoch}" if self.epoch else "")
+        query = f"?after={self.seq}" + (f"&epoch={self.view.epoch}" if self.view.epoch else "")
         async with (
             asyncio.timeout(None) as limit,
             self._cluster.http.ws_connect(
@@ -119,53 +121,7 @@ class Reader:
                 frame = await socket.receive()
                 if frame.type is not aiohttp.WSMsgType.TEXT:
                     return
-                self.take(msgspec.json.decode(frame.data))
-
-    def take(self, frame: dict[str, Any]) -> None:
-        """What a client does with a frame, and what it must never see."""
-        kind = frame["type"]
-        if kind == "ready":
-            self.epoch = self.epoch or frame["epoch"]
-        elif kind == "event":
-            self._event(frame)
-        elif kind == "delta" and frame["kind"] == "text":
-            self._delta(frame)
-        elif kind == "reply.snapshot" and frame["kind"] == "text":
-            if frame["reply_id"] in self.ends:
-                self.problems.append(f"a snapshot of {frame['reply_id']} after its last event")
-            self.texts[frame["reply_id"]] = frame["text"]
-        elif kind == "resync":
-            self.resyncs += 1
-            self.seq, self.epoch = frame["seq"], frame["epoch"]
-
-    def _event(self, frame: dict[str, Any]) -> None:
-        seq = frame.get("seq")
-        if seq is None:
-            return
-        if self.seqs and seq != self.seq + 1:
-            self.problems.append(f"event {seq} follows on {self.seq}")
-        self.seq = seq
-        self.seqs.append(seq)
-        data = frame["data"]
-        if frame["event"].startswith("reply.") and frame["event"] != "reply.started":
-            reply_id = data["reply_id"]
-            if reply_id in self.ends:
-                self.problems.append(f"a second last event of {reply_id}")
-            if self.texts.get(reply_id) == data["content"]:
-                self.whole_by_deltas += 1
-            self.ends[reply_id] = frame
-            self.texts[reply_id] = data["content"]
-
-    def _delta(self, frame: dict[str, Any]) -> None:
-        reply_id = frame["reply_id"]
-        if reply_id in self.ends:
-            self.problems.append(f"a delta of {reply_id} after its last event")
-        text = self.texts.get(reply_id, "")
-        if frame["offset"] != len(text):
-            self.problems.append(
-                f"a delta of {reply_id} at {frame['offset']}, where {len(text)} was due"
-            )
-        self.texts[reply_id] = text + frame["content"]
+                self.view.take(msgspec.json.decode(frame.data))
 
     async def leave(self) -> None:
         """Cut the connection as a lost network would."""

@@ -190,14 +190,16 @@ def tell(
     replies = Counter(
         m["status"] for story in stories.values() for m in story if m["role"] == "assistant"
     )
+    views = [reader.view for reader in readers]
     print(  # noqa: T201 - it is what a reader of the test's output wants to know
         f"\n{SECONDS:g} s; did {dict(nemesis.done)}"
         f"\nchats {len(chats)}, answered {sum(c.answer is not None for c in chats)},"
         f" attempts {sum(c.attempts for c in chats)}, calls to Switch {calls}"
         f"\nreplies {dict(replies)}"
         f"\nreaders {len(readers)}: connections {sum(r.connections for r in readers)},"
-        f" events {sum(len(r.seqs) for r in readers)}, resyncs {sum(r.resyncs for r in readers)},"
-        f" replies whole by deltas alone {sum(r.whole_by_deltas for r in readers)}"
+        f" events {sum(len(view.seqs) for view in views)},"
+        f" resyncs {sum(view.resyncs for view in views)},"
+        f" replies whole by deltas alone {sum(view.whole_by_deltas for view in views)}"
     )
     assert all(chat.answer is not None for chat in chats)
     assert sum(replies.values()) > len(chats) // 2

@@ -64,12 +64,12 @@ async def test_a_rolling_restart_loses_no_event(cluster: Cluster) -> None:
         await asyncio.gather(*reading, *writing, return_exceptions=True)
     assert [problem for reader in readers for problem in reader.problems] == []
     for reader in readers:
-        if not reader.resyncs:
-            assert reader.seqs == list(range(1, last[reader.session_id] + 1))
+        if not reader.view.resyncs:
+            assert reader.view.seqs == list(range(1, last[reader.session_id] + 1))
     tell(
         f"\n{SOCKETS} sockets, {len(chats)} chats, all answered;",
         f"connections {sum(r.connections for r in readers)},",
-        f"events shown {sum(len(r.seqs) for r in readers)}",
+        f"events shown {sum(len(r.view.seqs) for r in readers)}",
     )
 
 

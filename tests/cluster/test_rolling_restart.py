@@ -90,7 +90,7 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
         await balancer.aclose()
 
     replies = Counter(m["status"] for story in stories.values() for m in story if m["reply_to"])
-    shown = sum(len(reader.seqs) for reader in readers)
+    shown = sum(len(reader.view.seqs) for reader in readers)
     print(  # noqa: T201 - what was counted is part of what the test is for
         f"\n{len(chats)} chats, of which {at_ends} were under way at the signals,"
         f" answered {sum(chat.answer is not None for chat in chats)};"
@@ -98,7 +98,7 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
         f" {dict(Counter(str(seen) for chat in chats for seen in chat.seen))}"
         f"\nreplies {dict(replies)}"
         f"\nreaders {READERS}: connections {sum(reader.connections for reader in readers)},"
-        f" events shown {shown}, resyncs {sum(reader.resyncs for reader in readers)}"
+        f" events shown {shown}, resyncs {sum(reader.view.resyncs for reader in readers)}"
         f"\nbalancer: handed {list(balancer.handed.values())},"
         f" refused {sum(balancer.refused.values())}, taken out {sum(balancer.taken_out.values())}"
         f"\nby pod since its restart: chats {served}, news of others {delays}"
@@ -116,8 +116,8 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
     for reader in readers:
         log = logs[reader.session_id]
         check_reader(reader, log, stories[reader.session_id])
-        assert reader.resyncs == 0
-        assert reader.seqs == list(range(1, len(log) + 1))
+        assert reader.view.resyncs == 0
+        assert reader.view.seqs == list(range(1, len(log) + 1))
         assert reader.connections >= 2, "all pods were restarted, so everybody came back"
     # It was what it was meant to be: replies under way at each end, and all pods in use.
     assert all(at_ends)

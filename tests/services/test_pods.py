@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,58 +15,24 @@ from prometheus_client import REGISTRY
 from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
-from operator_svc.peers.chat_types import Done, Part, Prompt, Text
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.chat.chats import Accepted
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.settings import Settings
+from tests.fakes.client_view import ClientView, Frame
+from tests.fakes.eventually import eventually
+from tests.fakes.scripted_switch import ScriptedSwitch
 
 ANYBODY = Caller("tests")
 
 
-class ScriptedSwitch:
-    """A Switch whose replies are pieces that the test hands out."""
+class Reader(ClientView):
+    """A client in this process, which can stop reading."""
 
     def __init__(self) -> None:
-        self.prompts: list[Prompt] = []
-        self.running = 0
-        self.most_at_once = 0
-        self.closed = 0
-        self.pieces: asyncio.Queue[str | OperatorError | None] = asyncio.Queue()
-
-    async def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
-        self.prompts.append(prompt)
-        self.running += 1
-        self.most_at_once = max(self.most_at_once, self.running)
-        try:
-            while (piece := await self.pieces.get()) is not None:
-                if isinstance(piece, OperatorError):
-                    raise piece
-                yield [Text(piece)]
-            yield [Done(provider="scripted", tokens_used=3)]
-        finally:
-            self.running -= 1
-            self.closed += 1
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-    def say(self, *pieces: str, end: bool = False) -> None:
-        for piece in pieces:
-            self.pieces.put_nowait(piece)
-        if end:
-            self.pieces.put_nowait(None)
-
-
-class Reader:
-    """A client that keeps what it is shown, as api.md tells clients to."""
-
-    def __init__(self) -> None:
-        self.frames: list[dict[str, Any]] = []
-        self.seqs: list[int] = []
-        self.texts: dict[int, str] = {}
-        self.ended: dict[int, str] = {}
+        super().__init__()
+        self.frames: list[Frame] = []
         self.gone_at = False
         self.blocked = False
         self.cut_off = False
@@ -78,21 +44,7 @@ class Reader:
     def write(self, frame: bytes, seq: int | None) -> None:
         told = msgspec.json.decode(frame)
         self.frames.append(told)
-        if told["type"] == "event":
-            if "seq" in told:
-                self.seqs.append(told["seq"])
-            data = told["data"]
-            if told["event"].startswith("reply.") and "content" in data:
-                assert data["reply_id"] not in self.ended, "a second last event"
-                self.ended[data["reply_id"]] = told["event"]
-                self.texts[data["reply_id"]] = data["content"]
-        elif told["type"] == "delta" and told["kind"] == "text":
-            assert told["reply_id"] not in self.ended, "a delta after the last event"
-            text = self.texts.get(told["reply_id"], "")
-            assert told["offset"] == len(text), "deltas overlap or leave a gap"
-            self.texts[told["reply_id"]] = text + told["content"]
-        elif told["type"] == "reply.snapshot" and told["kind"] == "text":
-            self.texts[told["reply_id"]] = told["text"]
+        self.take(told)
 
     async def drain(self) -> None:
         while self.blocked:
@@ -104,17 +56,11 @@ class Reader:
     def gone(self) -> None:
         self.gone_at = True
 
-    def events(self) -> list[str]:
-        return [f["event"] for f in self.frames if f["type"] == "event"]
-
     def types(self) -> list[str]:
         return [f["type"] for f in self.frames]
 
     async def until(self, what: Callable[[], Any], within: float = 3.0) -> None:
-        deadline = time.monotonic() + within
-        while not what():
-            assert time.monotonic() < deadline, f"not in time; so far {self.types()}"
-            await asyncio.sleep(0.005)
+        await eventually(what, within, every=0.005)
 
 
 class Pods:
@@ -191,7 +137,7 @@ async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
     await early.until(lambda: early.texts.get(accepted.reply_id) == "Guten Morgen 😀")
     late = await watch(pod, "s")
     assert late.types() == ["reply.snapshot"]
-    pods.switch.say("!", end=True)
+    pods.switch.say("!", None)
     outcome = await pod.chats.wait(accepted)
     assert outcome is not None
     assert outcome.content == "Guten Morgen 😀!"
@@ -220,8 +166,8 @@ async def test_another_pod_shows_the_same(shared: Pods) -> None:
         shared.switch.say("x")
     await asyncio.sleep(0.1)
     for _ in range(4):
-        shared.switch.say(end=True)
-    await all_until((here, there, late), lambda reader: len(reader.ended) == 4)
+        shared.switch.say(None)
+    await all_until((here, there, late), lambda reader: len(reader.endings) == 4)
     assert here.seqs == there.seqs == list(range(1, 14))
     assert late.seqs == list(range(4, 14))
     assert here.texts == there.texts == late.texts
@@ -233,7 +179,7 @@ async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
     starts = await asyncio.gather(
         *(chat(pod, client_message_id="k") for pod in (one, two, one, two))
     )
-    shared.switch.say("once", end=True)
+    shared.switch.say("once", None)
     outcomes = [
         await pod.chats.wait(accepted, 5)
         for pod, accepted in zip((one, two, one, two), starts, strict=True)
@@ -252,7 +198,7 @@ async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
     pod = await pods.start()
     first = await chat(pod, client_message_id="k", session_id="s")
     pods.switch.say("half")
-    pods.switch.pieces.put_nowait(OperatorError(ErrorCode.SWITCH_ERROR, "it was cut"))
+    pods.switch.say(OperatorError(ErrorCode.SWITCH_ERROR, "it was cut"))
     outcome = await pod.chats.wait(first)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.FAILED, "half")
@@ -262,7 +208,7 @@ async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
     second = await chat(pod, client_message_id="k", session_id="s")
     assert second.message_id == first.message_id
     assert second.reply_id != first.reply_id
-    pods.switch.say("whole", end=True)
+    pods.switch.say("whole", None)
     whole = await pod.chats.wait(second)
     assert whole is not None
     assert whole.content == "whole"
@@ -283,7 +229,7 @@ async def test_cancel_on_another_pod(shared: Pods) -> None:
     assert time.monotonic() - begun < 1.0
     assert (view.status, view.content) == ("cancelled", "partial")
     assert shared.switch.closed == 1
-    await reader.until(lambda: reader.ended == {accepted.reply_id: "reply.cancelled"})
+    await reader.until(lambda: reader.endings == {accepted.reply_id: "reply.cancelled"})
     assert (await one.chats.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
 
 
@@ -302,9 +248,9 @@ async def test_a_dead_pods_reply_is_interrupted_once(shared: Pods) -> None:
     shared.switch.say("kept ", "text")
     await readers[0].until(lambda: readers[0].texts.get(accepted.reply_id) == "kept text")
     await shared.kill(one)
-    await all_until(readers, lambda reader: bool(reader.ended), within=5)
+    await all_until(readers, lambda reader: bool(reader.endings), within=5)
     for reader in readers:
-        assert reader.ended == {accepted.reply_id: "reply.interrupted"}
+        assert reader.endings == {accepted.reply_id: "reply.interrupted"}
         assert reader.texts == {accepted.reply_id: "kept text"}
         assert reader.seqs == [1, 2, 3, 4]
     with pytest.raises(OperatorError) as failed:
@@ -324,15 +270,14 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
             pod=one.lease.pod_id,
         )
-    await reader.until(lambda: bool(reader.ended), within=5)
-    shared.switch.say("after", end=True)
+    await reader.until(lambda: bool(reader.endings), within=5)
+    shared.switch.say("after", None)
     outcome = await one.chats.wait(accepted, 3)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
     assert len(one.reply_writer) == 0
     assert REGISTRY.get_sample_value("operator_leases_lost_total") == lost + 1
     fresh = await chat(one, session_id="s")
-    shared.switch.pieces = asyncio.Queue()
     assert fresh.running is not None
 
 
@@ -359,7 +304,7 @@ async def test_deleting_ends_everything_everywhere(shared: Pods, watched: bool) 
     await two.chats.delete(ANYBODY, "s")
     await all_until((here, there), lambda reader: reader.gone_at)
     for reader in (here, there):
-        assert reader.events()[-1] == "session.deleted"
+        assert reader.events[-1]["event"] == "session.deleted"
     await here.until(lambda: shared.switch.closed == 1)
     with pytest.raises(OperatorError) as gone:
         await one.chats.wait(accepted, 2)
@@ -370,7 +315,7 @@ async def test_resuming(pods: Pods) -> None:
     pod = await pods.start(resume_limit=10)
     for _ in range(5):
         accepted = await chat(pod, session_id="s")
-        pods.switch.say("reply", end=True)
+        pods.switch.say("reply", None)
         await pod.chats.wait(accepted)
     session = await pod.services.histories.session(ANYBODY, "s")
     assert session.last_seq == 16
@@ -385,12 +330,12 @@ async def test_resuming(pods: Pods) -> None:
     accepted = await chat(pod, session_id="s")
     await near.until(lambda: near.seqs[-1] == 18)
     assert near.subscription is not None
-    near.ended.clear()  # it asks for events that it has had
+    near.expect_replay(12)
     await near.subscription.resume(12, None)
     assert near.seqs[-7:] == [18, 13, 14, 15, 16, 17, 18]
     assert near.types()[-2:] == ["resumed", "reply.snapshot"]
-    pods.switch.say("more", end=True)
-    await near.until(lambda: accepted.reply_id in near.ended)
+    pods.switch.say("more", None)
+    await near.until(lambda: accepted.reply_id in near.endings)
 
 
 async def test_resuming_while_much_is_happening(shared: Pods) -> None:
@@ -400,7 +345,7 @@ async def test_resuming_while_much_is_happening(shared: Pods) -> None:
     async def talk(pod: Operator) -> None:
         while not stop.is_set():
             accepted = await chat(pod, session_id="s")
-            shared.switch.say("a", "b", end=True)
+            shared.switch.say("a", "b", None)
             await pod.chats.wait(accepted)
 
     talking = [asyncio.create_task(talk(pod)) for pod in (one, one, two, two)]
@@ -430,8 +375,8 @@ async def test_a_slow_reader_delays_nobody(pods: Pods) -> None:
     await slow.until(lambda: slow.texts.get(accepted.reply_id) == quick.texts[accepted.reply_id])
     assert sum(kind == "delta" for kind in slow.types()) == 1
     slow.blocked = True
-    pods.switch.say(*["0123456789" * 10] * 100, end=True)
-    await quick.until(lambda: accepted.reply_id in quick.ended)
+    pods.switch.say(*["0123456789" * 10] * 100, None)
+    await quick.until(lambda: accepted.reply_id in quick.endings)
     await slow.until(lambda: slow.cut_off)
     back = await watch(pod, "s", after=slow.seqs[-1])
     assert back.texts == quick.texts
@@ -446,8 +391,8 @@ async def test_the_delay_of_news_from_another_pod_is_measured(shared: Pods) -> N
     begun = time.monotonic()
     reader = await watch(two, "s")
     accepted = await chat(one, session_id="s")
-    shared.switch.say("news", end=True)
-    await reader.until(lambda: accepted.reply_id in reader.ended)
+    shared.switch.say("news", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
     await asyncio.sleep(0.05)
     new = measured("count") - count
     assert 1 <= new <= 8
@@ -459,8 +404,8 @@ async def test_own_news_have_no_delay_of_the_bus(shared: Pods) -> None:
     before = REGISTRY.get_sample_value("operator_bus_delay_seconds_count") or 0.0
     reader = await watch(one, "s")
     accepted = await chat(one, session_id="s")
-    shared.switch.say("own news", end=True)
-    await reader.until(lambda: accepted.reply_id in reader.ended)
+    shared.switch.say("own news", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
     await asyncio.sleep(0.3)
     assert REGISTRY.get_sample_value("operator_bus_delay_seconds_count") == before
 
@@ -473,8 +418,8 @@ async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None
     accepted = await chat(one, session_id="s")
     shared.switch.say("hello")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello", within=3)
-    shared.switch.say(end=True)
-    await reader.until(lambda: bool(reader.ended), within=3)
+    shared.switch.say(None)
+    await reader.until(lambda: bool(reader.endings), within=3)
     assert (REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0) > repaired
 
 
@@ -482,7 +427,7 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
     pod = await pods.start(history_messages=3, history_chars=16)
     for text in ("first question", "second", "third"):
         accepted = await chat(pod, text, session_id="s")
-        pods.switch.say("answer", end=True)
+        pods.switch.say("answer", None)
         await pod.chats.wait(accepted)
     assert [p.history for p in pods.switch.prompts[:3]] == [
         [],
@@ -490,7 +435,7 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
         [{"role": "user", "content": "second"}, {"role": "assistant", "content": "answer"}],
     ]
     again = await chat(pod, "", session_id="s", regenerate=accepted.message_id)
-    pods.switch.say("another answer", end=True)
+    pods.switch.say("another answer", None)
     await pod.chats.wait(again)
     assert pods.switch.prompts[-1].message == "third"
     history = await pod.services.histories.page(ANYBODY, "s", limit=9, before=None)
@@ -517,5 +462,5 @@ async def test_a_bound_caller_sees_its_own_only(pods: Pods) -> None:
     with pytest.raises(OperatorError) as refused:
         await pod.chats.start(eva, Chat(message="x", user_id="ana"))
     assert refused.value.code is ErrorCode.FORBIDDEN
-    pods.switch.say(end=True)
+    pods.switch.say(None)
     await pod.chats.wait(accepted)

@@ -13,8 +13,9 @@ from aiohttp import ClientResponse
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import sse
+from tests.fakes.client_view import ClientView, Frame
 from tests.ws.conftest import Start
-from tests.ws.ws_service import PATIENCE, TOKEN, Frame, Service, View, serving, think
+from tests.ws.ws_service import PATIENCE, TOKEN, Service, serving, think
 
 HEADERS = {"X-VX11-Token": TOKEN}
 EVENTS = {"Accept": "text/event-stream"}
@@ -25,7 +26,7 @@ class Stream:
 
     def __init__(self, response: ClientResponse) -> None:
         self.response = response
-        self.view = View()
+        self.view = ClientView()
         self.frames: list[Frame] = []
         self.comments = 0
         self.last_id = ""

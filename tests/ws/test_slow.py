@@ -9,13 +9,14 @@ import time
 
 from prometheus_client import REGISTRY
 
+from tests.fakes.scripted_switch import ScriptedCall
 from tests.ws.conftest import Start
-from tests.ws.ws_service import LazyClient, Service, Socket, Speaker
+from tests.ws.ws_service import LazyClient, Service, Socket
 
 PIECE = "😀" * 1000  # 4 KB as a frame
 
 
-async def speak(speaker: Speaker, quick: Socket, pieces: int) -> None:
+async def speak(speaker: ScriptedCall, quick: Socket, pieces: int) -> None:
     """So many pieces, as fast as a quick reader reads them."""
     for _ in range(pieces):
         shown = len(quick.of("delta"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as socket_module
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -15,58 +15,16 @@ import websockets
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from operator_svc.app import Operator
-from operator_svc.errors import OperatorError
-from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text
+from operator_svc.peers.chat_types import Part, Reasoning
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
+from tests.fakes.client_view import ClientView, Frame
+from tests.fakes.eventually import eventually
+from tests.fakes.scripted_switch import ScriptedSwitch
 
 TOKEN = "token-of-the-tests"
 PATIENCE = 10.0
 """Seconds that a test waits for something before it fails."""
-
-Frame = dict[str, Any]
-Piece = str | Part | OperatorError | None
-
-
-class Speaker:
-    """One call of Switch. ``closed`` says that whoever called let it go."""
-
-    def __init__(self, prompt: Prompt) -> None:
-        self.prompt = prompt
-        self.pieces: asyncio.Queue[Piece] = asyncio.Queue()
-        self.closed = False
-
-    def say(self, *pieces: Piece) -> None:
-        """Words of the reply; None ends it, an error fails it."""
-        for piece in pieces:
-            self.pieces.put_nowait(piece)
-
-
-class ScriptedSwitch:
-    """A Switch that says what the test says, or ``answer`` at once where that is set."""
-
-    def __init__(self) -> None:
-        self.calls: asyncio.Queue[Speaker] = asyncio.Queue()
-        self.answer: list[Piece] | None = None
-
-    async def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
-        speaker = Speaker(prompt)
-        if self.answer is not None:
-            speaker.say(*self.answer, None)
-        self.calls.put_nowait(speaker)
-        try:
-            while (piece := await speaker.pieces.get()) is not None:
-                if isinstance(piece, OperatorError):
-                    raise piece
-                yield [Text(piece)] if isinstance(piece, str) else [piece]
-            yield [Done(provider="scripted", tokens_used=3)]
-        finally:
-            speaker.closed = True
-
-    async def next(self) -> Speaker:
-        """The next call."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.calls.get()
 
 
 def think(text: str) -> Part:
@@ -74,86 +32,12 @@ def think(text: str) -> Part:
     return Reasoning(text)
 
 
-class View:
-    """What a client has of its session: it follows the rules of ``api.md`` and checks the
-    server's promises while it does."""
-
-    def __init__(self) -> None:
-        self.seq: int | None = None
-        self.epoch: str | None = None
-        self.texts: dict[int, str] = {}
-        self.thoughts: dict[int, str] = {}
-        self.endings: dict[int, str] = {}
-        self.events: list[Frame] = []
-
-    def take(self, frame: Frame) -> None:
-        kind = frame["type"]
-        if kind == "ready":
-            self.epoch = frame["epoch"]
-            if self.seq is None:
-                self.seq = frame["seq"]
-        elif kind == "event":
-            self._event(frame)
-        elif kind == "delta":
-            self._delta(frame)
-        elif kind == "reply.snapshot":
-            assert frame["reply_id"] not in self.endings, "a snapshot after the last event"
-            assert frame["end"] == len(frame["text"])
-            self._texts(frame)[frame["reply_id"]] = frame["text"]
-        elif kind == "resync":
-            self.seq, self.epoch = frame["seq"], frame["epoch"]
-            self.endings.clear()
-            self.texts = {
-                m["id"]: m["content"]
-                for m in frame["snapshot"]["messages"]
-                if m["role"] == "assistant"
-            }
-
-    def expect_replay(self, after: int) -> None:
-        """Events after this one will come (again)."""
-        self.seq = after
-        self.endings.clear()
-
-    def keep(self, other: View) -> None:
-        """Go on from what another connection of the same client had."""
-        self.seq, self.epoch = other.seq, other.epoch
-        self.texts, self.thoughts = dict(other.texts), dict(other.thoughts)
-        self.endings = dict(other.endings)
-
-    def _texts(self, frame: Frame) -> dict[int, str]:
-        return self.texts if frame["kind"] == "text" else self.thoughts
-
-    def _event(self, frame: Frame) -> None:
-        self.events.append(frame)
-        if "seq" not in frame:
-            return
-        if self.seq is None:  # a stream that shows nothing but one reply
-            self.seq = frame["seq"] - 1
-        assert frame["seq"] == self.seq + 1, f"{frame['seq']} after {self.seq}"
-        self.seq = frame["seq"]
-        data = frame["data"]
-        if frame["event"].startswith("reply.") and "content" in data:
-            assert data["reply_id"] not in self.endings, "a second last event"
-            assert data["length"] == len(data["content"])
-            self.endings[data["reply_id"]] = frame["event"]
-            self.texts[data["reply_id"]] = data["content"]
-
-    def _delta(self, frame: Frame) -> None:
-        reply_id = frame["reply_id"]
-        assert reply_id not in self.endings, "a delta after the last event"
-        texts = self._texts(frame)
-        text = texts.get(reply_id, "")
-        assert frame["offset"] == len(text), "deltas overlap or leave a gap"
-        assert frame["end"] == len(text) + len(frame["content"])
-        texts[reply_id] = text + frame["content"]
-
-
 class Socket:
     """A websocket of the tests, which reads all the time (``pause`` stops it), and its view."""
 
     def __init__(self, ws: ClientWebSocketResponse) -> None:
         self.ws = ws
-        self.view = View()
+        self.view = ClientView()
         self.frames: list[Frame] = []
         self.code: int | None = None
         self._changed = asyncio.Event()
@@ -253,7 +137,7 @@ class Service:
     async def open(self, session_id: str = "s", query: str = "", **kwargs: Any) -> Socket:
         """A websocket; ``token=None`` brings none, ``headers`` and ``protocols`` add to it, and
         ``known`` is what an earlier connection of this client has seen."""
-        known: View | None = kwargs.pop("known", None)
+        known: ClientView | None = kwargs.pop("known", None)
         headers = dict(kwargs.pop("headers", {}))
         token = kwargs.pop("token", TOKEN)
         if token is not None:
@@ -294,9 +178,7 @@ class Service:
 
     async def until(self, what: Callable[[], Any]) -> None:
         """Wait until ``what`` is true of the service."""
-        async with asyncio.timeout(PATIENCE):
-            while not what():
-                await asyncio.sleep(0.005)
+        await eventually(what, PATIENCE, every=0.005)
 
     async def history(self, session_id: str = "s") -> list[Frame]:
         """The messages of a session."""
@@ -323,7 +205,7 @@ class LazyClient:
 
     def __init__(self, ws: websockets.ClientConnection) -> None:
         self.ws = ws
-        self.view = View()
+        self.view = ClientView()
         self.frames: list[Frame] = []
 
     @classmethod
