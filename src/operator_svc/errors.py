@@ -9,6 +9,11 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
+EXIT_CONFIGURATION = 2
+"""Exit status of a process whose settings do not allow a start; click's own for wrong usage."""
+EXIT_TEMPORARY = 75
+"""Exit status of what may work when it is tried again (EX_TEMPFAIL of sysexits.h)."""
+
 
 class _Kind(NamedTuple):
     status: int

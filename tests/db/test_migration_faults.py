@@ -20,12 +20,8 @@ from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
 from operator_svc.db import Database, connect, migrations_yoyo
 from operator_svc.db.locations import URL_SETTING, locate
 from operator_svc.db.lockfile import FileLock
-from operator_svc.db.migrations import (
-    ensure,
-    migrate,
-    migration_ids,
-    rollback,
-)
+from operator_svc.db.migration_files import migration_ids
+from operator_svc.db.migrations import ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
 

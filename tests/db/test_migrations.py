@@ -13,15 +13,8 @@ import pytest
 
 from operator_svc.db import Database, connect
 from operator_svc.db.locations import locate
-from operator_svc.db.migrations import (
-    at_head,
-    ensure,
-    head,
-    migrate,
-    migration_ids,
-    pending,
-    rollback,
-)
+from operator_svc.db.migration_files import migration_ids, pending
+from operator_svc.db.migrations import at_head, ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 
@@ -76,7 +69,6 @@ async def test_forward_back_and_forward_again(empty_database_url: str) -> None:
 
 def test_both_dialects_have_the_same_migrations_and_ways_back() -> None:
     assert migration_ids("sqlite") == migration_ids("postgresql")
-    assert head("sqlite") == migration_ids("sqlite")[-1]
     root = Path(__file__).parents[2] / "migrations"
     for dialect in TABLES:
         for name in migration_ids("sqlite"):
@@ -126,7 +118,8 @@ async def test_a_running_process_is_ready_while_a_newer_one_migrates(database: D
     assert await at_head(database)
     async with database.transaction() as transaction:
         await transaction.execute(
-            "DELETE FROM _yoyo_migration WHERE migration_id = :head", head=head(database.dialect)
+            "DELETE FROM _yoyo_migration WHERE migration_id = :head",
+            head=migration_ids(database.dialect)[-1],
         )
     assert not await at_head(database)
 

@@ -70,7 +70,7 @@ async def test_no_service(pod: Pod) -> None:
     await pod.end(signal.SIGKILL)
     code, out, err = await run(pod, "anybody?")
     assert (code, out) == (1, "")
-    assert f"can not be reached at {pod.url}" in err
+    assert f"cannot be reached at {pod.url}" in err
     assert "Traceback" not in err
 
 
@@ -139,8 +139,8 @@ async def test_a_talk(pod: Pod) -> None:
         assert [m.status for m in page.messages[1::2]] == ["complete", "cancelled", "complete"]
 
 
-class Relay:
-    """A TCP relay that can be cut."""
+class CuttingProxy:
+    """A TCP proxy that can be cut."""
 
     def __init__(self, target: str) -> None:
         self._host, self._port = target.removeprefix("http://").split(":")
@@ -148,11 +148,11 @@ class Relay:
         self.url = ""
 
     async def start(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._proxy, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(self._host, int(self._port))
         self._writers |= {writer, up_writer}
 
@@ -175,22 +175,21 @@ class Relay:
 
 
 async def test_the_client_comes_back_and_has_the_whole_text(pod: Pod) -> None:
-    relay = Relay(pod.url)
+    proxy = CuttingProxy(pod.url)
     lost = 0
 
     def note() -> None:
         nonlocal lost
         lost += 1
 
-    async with await relay.start(), OperatorClient(relay.url, TOKEN) as client:
-        async with client.conversation("cut") as conversation:
-            conversation.on_reconnect = note
+    async with await proxy.start(), OperatorClient(proxy.url, TOKEN) as client:
+        async with client.conversation("cut", on_reconnect=note) as conversation:
             reply = await conversation.ask("word " * 60 + "[[rate=40]]")
             pieces = []
             async for piece in reply:
                 pieces.append(piece)
                 if len(pieces) in (5, 20):
-                    relay.cut()
+                    proxy.cut()
             assert reply.status == "complete"
             assert "".join(pieces) == reply.text
             assert lost >= 2
@@ -209,15 +208,15 @@ async def test_the_client_comes_back_and_has_the_whole_text(pod: Pod) -> None:
 
 
 async def test_a_question_that_was_cut_off_is_asked_once(pod: Pod) -> None:
-    relay = Relay(pod.url)
+    proxy = CuttingProxy(pod.url)
     async with (
-        await relay.start(),
-        OperatorClient(relay.url, TOKEN) as client,
+        await proxy.start(),
+        OperatorClient(proxy.url, TOKEN) as client,
         client.conversation("once") as conversation,
     ):
         asking = asyncio.create_task(conversation.ask("only once [[delay=0.5]]"))
         await asyncio.sleep(0.01)
-        relay.cut()
+        proxy.cut()
         reply = await (await asking).wait()
         assert reply.status == "complete"
         page = await client.history("once")

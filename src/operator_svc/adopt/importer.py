@@ -26,6 +26,7 @@ from operator_svc.adopt.tasks import adopt_tasks
 from operator_svc.db import ConstraintViolation, Database, Transaction, connect, migrations
 from operator_svc.db.locations import Location, locate
 from operator_svc.db.lockfile import FileLock, lock_path
+from operator_svc.db.migration_files import pending
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 
@@ -129,7 +130,7 @@ async def _dry_target(
 async def _is_ready(database: Database) -> bool:
     """Whether the target has its tables; False for one that is empty."""
     applied = await database.applied_migrations()
-    if applied and migrations.pending(applied, database.dialect):
+    if applied and pending(applied, database.dialect):
         raise ConfigurationError(
             ["the target has an older schema: run operator-svc migrate before a dry run"]
         )

@@ -13,12 +13,11 @@ from aiohttp import web
 
 import operator_svc
 from operator_svc import logs
-from operator_svc.errors import ConfigurationError
+from operator_svc.errors import EXIT_CONFIGURATION, ConfigurationError
 from operator_svc.settings import BrowserSettings, load
 
 log = structlog.get_logger("operator_svc.browser_service")
 
-EXIT_CONFIGURATION = 2
 DRAIN_TIMEOUT = 2.0
 
 

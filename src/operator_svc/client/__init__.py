@@ -6,8 +6,8 @@
             async for piece in reply:
                 print(piece, end="")
 
-A conversation holds one websocket. When that is lost it comes back by itself, resumes where it
-was, and asks again what was not answered, under the same key, so nothing is asked twice.
+A conversation holds one websocket. When that is lost it reconnects by itself, resumes where it was,
+and sends unanswered requests again under the same key, so nothing is asked twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One session over a websocket that comes back by itself."""
+"""One session over a websocket that reconnects by itself."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import random
 import uuid
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
+from operator_svc.client.connection import Connection
 from operator_svc.client.replies import ClientError, Reply
 from operator_svc.protocol.frames import SUBPROTOCOL
 
-if TYPE_CHECKING:
-    from operator_svc.client.http import OperatorClient
-
 PAUSE = 0.25
 PAUSE_MAX = 5.0
-"""Seconds between attempts to come back: the first, and the longest."""
+"""Seconds between attempts to reconnect: the first, and the longest."""
 FINAL = 4500
-"""Close codes from here on say not to come back."""
+"""Close codes from here on say not to reconnect."""
 QUIET = 10.0
 """Seconds beyond two heartbeats after which a silent connection counts as lost."""
 
 
 class Conversation:
-    """Use it as an asynchronous context manager; ``session_id`` is its session.
+    """A websocket to the session ``session_id``; use it as an asynchronous context manager."""
 
-    ``on_reconnect`` may be set to be told when the connection was lost.
-    """
-
-    def __init__(self, client: OperatorClient, session_id: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session_id: str,
+        on_reconnect: Callable[[], None] | None = None,
+    ) -> None:
         self.session_id = session_id
-        self.on_reconnect: Callable[[], None] | None = None
-        self._client = client
+        self._on_reconnect = on_reconnect
+        self._connection = connection
         self._seq: int | None = None
         self._epoch: str | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -72,12 +72,12 @@ class Conversation:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reading
 
-    # What its user asks for.
+    # Requests.
 
     async def ask(self, message: str, *, key: str | None = None, **fields: Any) -> Reply:
         """Send a message; the reply to it, which then grows. ``fields`` go into the frame.
 
-        It is kept once this returns. Raises ClientError where it is refused.
+        The message is stored once this returns. Raises ClientError where it is refused.
         """
         frame = {
             "type": "chat",
@@ -85,8 +85,8 @@ class Conversation:
             "client_message_id": key or uuid.uuid4().hex,
             **fields,
         }
-        told = await self._command(frame)
-        return await self._reply_of(told["reply_id"])
+        result = await self._command(frame)
+        return await self._reply_of(result["reply_id"])
 
     async def cancel(self, reply: Reply) -> None:
         """Stop a reply, wherever it is written."""
@@ -107,7 +107,7 @@ class Conversation:
             del self._asked[frame_id]
 
     async def _send(self, frame: dict[str, Any]) -> None:
-        """What can not be sent now is sent when the connection is back."""
+        """Send a frame; one that cannot be sent now is sent when the connection is back."""
         if self._socket is not None:
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                 await self._socket.send_str(msgspec.json.encode(frame).decode())
@@ -117,7 +117,7 @@ class Conversation:
         if reply is None:
             # An older one, which the key stands for: its events came before this connection.
             reply = self._replies.setdefault(reply_id, Reply(reply_id))
-            view = await self._client.reply(reply_id)
+            view = await self._connection.reply(reply_id)
             if view.status == "streaming":
                 reply.replace(view.content, view.end)
             else:
@@ -132,16 +132,13 @@ class Conversation:
         try:
             while True:
                 try:
-                    if await self._connection(ready):
+                    if await self._serve(ready):
                         pause = PAUSE
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     if not ready.done():
-                        url = self._client.url
-                        raise ClientError(
-                            "unreachable", f"Operator can not be reached at {url}"
-                        ) from error
-                if self.on_reconnect is not None:
-                    self.on_reconnect()
+                        raise self._connection.unreachable() from error
+                if self._on_reconnect is not None:
+                    self._on_reconnect()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 pause = min(pause * 2, PAUSE_MAX)
         except ClientError as error:
@@ -157,14 +154,14 @@ class Conversation:
         for reply in self._replies.values():
             reply.fail(error)
 
-    async def _connection(self, ready: asyncio.Future[None]) -> bool:
-        """One connection, to its end; whether it was served at all."""
+    async def _serve(self, ready: asyncio.Future[None]) -> bool:
+        """Connect and read to the connection's end; true where the server let it in."""
         query = ""
         if self._seq is not None:
             query = f"?after={self._seq}" + (f"&epoch={self._epoch}" if self._epoch else "")
-        url = f"{self._client.url}/ws/{quote(self.session_id)}{query}"
+        url = f"{self._connection.url}/ws/{quote(self.session_id)}{query}"
         try:
-            socket = await self._client.session.ws_connect(
+            socket = await self._connection.session.ws_connect(
                 url, protocols=(SUBPROTOCOL,), max_msg_size=0
             )
         except aiohttp.WSServerHandshakeError as error:
@@ -243,7 +240,7 @@ class Conversation:
             )
 
     def _start_from(self, frame: dict[str, Any]) -> None:
-        """Too much was missed: begin from the state that the server tells."""
+        """Begin anew from the server's snapshot: too much was missed."""
         self._seq, self._epoch = frame["seq"], frame["epoch"]
         for message in frame["snapshot"]["messages"]:
             reply = self._replies.get(message["id"])

@@ -38,7 +38,7 @@ class Reply:
 
     @property
     def ended(self) -> bool:
-        """Whether its last event has come."""
+        """True once its last event has come."""
         return self.status != "streaming"
 
     def append(self, offset: int, end: int, content: str) -> bool:
@@ -68,18 +68,18 @@ class Reply:
             self._changed.set()
 
     def fail(self, error: ClientError) -> None:
-        """Nothing more can be learnt of it."""
+        """Take the loss of the connection: nothing more will come."""
         self._failure = error
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """The text in pieces, as it comes. Text that a snapshot changes is not told again:
+        """The text in pieces, as it comes. Text that a snapshot changes is not given again:
         ``text`` has it right at the end. Raises ClientError when the connection is given up."""
-        told = 0
+        given = 0
         while True:
             self._changed.clear()
-            if len(self.text) > told:
-                piece, told = self.text[told:], len(self.text)
+            if len(self.text) > given:
+                piece, given = self.text[given:], len(self.text)
                 yield piece
             elif self.ended:
                 return
@@ -89,7 +89,7 @@ class Reply:
                 await self._changed.wait()
 
     async def wait(self) -> Reply:
-        """Itself, once it has ended."""
+        """Return itself, once it has ended."""
         async for _ in self:
             pass
         return self

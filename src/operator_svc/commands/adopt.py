@@ -14,9 +14,6 @@ import click
 if TYPE_CHECKING:
     from operator_svc.adopt.report import Report
 
-EX_TEMPFAIL = 75
-"""Exit status of what may work when it is tried again (sysexits.h)."""
-
 
 @click.command("adopt")
 @click.option(
@@ -37,7 +34,7 @@ def command(path: Path, dry_run: bool) -> None:
     """
     from operator_svc.adopt.importer import adopt
     from operator_svc.commands import common
-    from operator_svc.errors import OperatorError
+    from operator_svc.errors import EXIT_TEMPORARY, OperatorError
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
@@ -52,7 +49,7 @@ def command(path: Path, dry_run: bool) -> None:
             report = await adopt(settings, path, dry_run=dry_run, progress=progress)
         except OperatorError as error:
             click.echo(f"operator-svc: {' '.join(error.detail.split())}", err=True)
-            sys.exit(EX_TEMPFAIL)
+            sys.exit(EXIT_TEMPORARY)
         finally:
             progress.end()
         _show(report, dry_run)

@@ -230,20 +230,24 @@ class _Chat:
         client = OperatorClient(self._url, self._token)
         await client.__aenter__()
         try:
-            conversation = client.conversation(self._session_id)
+            conversation = client.conversation(
+                self._session_id, on_reconnect=_note_reconnect if sys.stdin.isatty() else None
+            )
             await conversation.__aenter__()
         except BaseException:
             await client.__aexit__(None, None, None)
             raise
         self._client, self._conversation = client, conversation
-        if sys.stdin.isatty():
-            conversation.on_reconnect = lambda: click.echo("\n(reconnecting)", err=True)
 
     def _close(self) -> None:
         if self._conversation is not None and self._client is not None:
             self._run(self._conversation.__aexit__(None, None, None))
             self._run(self._client.__aexit__(None, None, None))
         self._conversation = self._client = None
+
+
+def _note_reconnect() -> None:
+    click.echo("\n(reconnecting)", err=True)
 
 
 async def _print(reply: Reply) -> None:

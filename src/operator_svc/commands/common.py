@@ -13,11 +13,8 @@ import click
 import structlog
 
 from operator_svc import logs, settings
-from operator_svc.errors import ConfigurationError
+from operator_svc.errors import EXIT_CONFIGURATION, ConfigurationError
 from operator_svc.settings import S
-
-CONFIGURATION = 2
-"""Exit code where the settings do not allow a start; click's own for wrong usage."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +42,7 @@ def refuse(error: ConfigurationError) -> NoReturn:
     """Say what is wrong with the settings, a line each, and end with exit code 2."""
     for problem in error.problems:
         click.echo(f"operator-svc: {problem}", err=True)
-    sys.exit(CONFIGURATION)
+    sys.exit(EXIT_CONFIGURATION)
 
 
 def run(work: Coroutine[Any, Any, None], event_loop: str = "auto") -> None:

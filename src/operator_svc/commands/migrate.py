@@ -7,9 +7,6 @@ import sys
 
 import click
 
-EX_TEMPFAIL = 75
-"""Exit status of what may work when it is tried again (sysexits.h)."""
-
 
 @click.command("migrate")
 @click.option("--rollback", type=click.IntRange(min=1), help="Take the newest N migrations back.")
@@ -22,7 +19,7 @@ def command(rollback: int | None) -> None:
     """
     from operator_svc.commands import common
     from operator_svc.db import migrations
-    from operator_svc.errors import ConfigurationError, OperatorError
+    from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
@@ -37,7 +34,7 @@ def command(rollback: int | None) -> None:
         common.refuse(error)
     except OperatorError as error:
         click.echo(f"operator-svc: {' '.join(error.detail.split())}", err=True)
-        sys.exit(EX_TEMPFAIL)
+        sys.exit(EXIT_TEMPORARY)
     for name in done:
         click.echo(f"{verb} {name}")
     if not done:

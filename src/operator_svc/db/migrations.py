@@ -17,49 +17,18 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
-from operator_svc.db.contract import Database, Dialect, unavailable
+from operator_svc.db.contract import Database, unavailable
 from operator_svc.db.locations import URL_SETTING, Location, locate
+from operator_svc.db.migration_files import migration_ids, pending
 from operator_svc.db.queries import resource_folder
 from operator_svc.db.sqlite_groups import applied_migrations, translated
-from operator_svc.errors import ConfigurationError, OperatorError
+from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
 from operator_svc.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 log = structlog.get_logger(__name__)
-
-EX_TEMPFAIL = 75
-"""Exit status of a migration that may work later (sysexits.h)."""
-
-
-def migration_ids(dialect: Dialect, folder: Path | None = None) -> list[str]:
-    """The ids of the migrations that this code knows, in their order."""
-    files = (folder or resource_folder("migrations")).joinpath(dialect).glob("*.sql")
-    return sorted(file.stem for file in files if not file.name.endswith(".rollback.sql"))
-
-
-def head(dialect: Dialect, folder: Path | None = None) -> str:
-    """The id of the newest migration."""
-    return migration_ids(dialect, folder)[-1]
-
-
-def pending(applied: Collection[str], dialect: Dialect, folder: Path | None = None) -> list[str]:
-    """The migrations that a database with ``applied`` lacks.
-
-    Raises ConfigurationError where it has one that this code does not know: a newer version
-    has migrated it.
-    """
-    known = migration_ids(dialect, folder)
-    if unknown := sorted(set(applied) - set(known)):
-        raise ConfigurationError(
-            [f"the database is newer than this version: it has the migration {unknown[-1]}"]
-        )
-    return [name for name in known if name not in applied]
 
 
 async def at_head(database: Database, folder: Path | None = None) -> bool:
@@ -152,7 +121,7 @@ async def _in_a_process(url: str, folder: Path | None) -> None:
         await process.wait()
         raise
     lines = said.decode(errors="replace").splitlines()
-    if process.returncode == EX_TEMPFAIL:
+    if process.returncode == EXIT_TEMPORARY:
         raise unavailable(lines[-1] if lines else "the database can not be migrated now")
     if process.returncode:
         raise ConfigurationError(lines or [f"migrating ended with {process.returncode}"])
@@ -167,7 +136,7 @@ def main() -> None:
         sys.exit("\n".join(error.problems))
     except OperatorError as error:
         sys.stderr.write(f"{error.detail}\n")
-        sys.exit(EX_TEMPFAIL)
+        sys.exit(EXIT_TEMPORARY)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from yoyo.migrations import default_migration_table  # type: ignore[import-untyp
 from operator_svc.db.contract import unavailable
 from operator_svc.db.locations import Location
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
-from operator_svc.db.migrations import pending
+from operator_svc.db.migration_files import pending
 from operator_svc.db.sqlite_groups import translated
 from operator_svc.errors import ConfigurationError, OperatorError
 
