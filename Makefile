@@ -40,7 +40,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 machine:  ## install what pip can not bring: Chromium, and a tool that renders Kubernetes manifests
-	@sh .ci/machine
+	@sh tools/machine
 
 run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; Ctrl-C ends it
 	@exec $(BIN)/operator-svc dev $(ARGS)
@@ -62,7 +62,7 @@ lint: $(READY)  ## ruff: faults, style, order of imports, format
 format: $(READY)  ## write the files as lint wants them
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@sh .ci/sql $(BIN)/sqlfluff fix >/dev/null
+	@sh tools/sql $(BIN)/sqlfluff fix >/dev/null
 
 types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy
@@ -71,19 +71,19 @@ layers: $(READY)  ## import-linter: imports go down only
 	@$(BIN)/lint-imports
 
 sql: $(READY)  ## sqlfluff: the queries and the migrations, each in its dialect
-	@sh .ci/sql $(BIN)/sqlfluff
+	@sh tools/sql $(BIN)/sqlfluff
 
 image-check: $(READY)  ## hadolint: the Dockerfile
 	@$(BIN)/hadolint Dockerfile
 
 manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays render to
-	@$(BIN)/python .ci/manifests.py
+	@$(BIN)/python tools/manifests.py
 
 docs: $(READY)  ## write the tables of settings and metrics into docs/operations.md
-	@$(BIN)/python .ci/docs_tables.py
+	@$(BIN)/python tools/docs_tables.py
 
 docs-check: $(READY)
-	@$(BIN)/python .ci/docs_tables.py --check
+	@$(BIN)/python tools/docs_tables.py --check
 
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)

@@ -58,7 +58,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     run = subprocess.run(
-        [sys.executable, ROOT / ".ci" / "docs_tables.py", "--check"],
+        [sys.executable, ROOT / "tools" / "docs_tables.py", "--check"],
         capture_output=True,
         text=True,
         timeout=55,

@@ -11,7 +11,7 @@ import pytest
 
 import operator_svc
 from operator_svc.settings import TOKEN_NAMES, BrowserSettings, Settings, load, variables
-from tests.project.ci import helper
+from tools import manifests
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ("sqlite", "postgresql")
@@ -28,7 +28,6 @@ Item = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, list[Item]]:
-    manifests = helper("manifests")
     return {name: manifests.render(manifests.OVERLAYS / name) for name in OVERLAYS}
 
 
@@ -298,9 +297,8 @@ def test_chromium_has_its_sandbox_and_room_to_write(rendered: dict[str, list[Ite
 
 
 def test_make_manifests_finds_what_is_wrong(rendered: dict[str, list[Item]]) -> None:
-    problems = helper("manifests").problems
     broken = one(rendered["sqlite"], "Deployment", "operator")
-    assert problems(broken) == []
+    assert manifests.problems(broken) == []
     spec = broken["spec"] | {"replica": 3}
-    assert any("replica" in line for line in problems(broken | {"spec": spec}))
-    assert problems({"kind": "Nonsense", "apiVersion": "v1", "metadata": {"name": "x"}})
+    assert any("replica" in line for line in manifests.problems(broken | {"spec": spec}))
+    assert manifests.problems({"kind": "Nonsense", "apiVersion": "v1", "metadata": {"name": "x"}})

@@ -6,7 +6,10 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "operator_svc"
@@ -35,6 +38,12 @@ def test_every_module_has_its_layer() -> None:
     }
     there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or _is_package(path)}
     assert there - {"__init__"} - APART == named
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = grimp.build_graph("operator_svc")
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 def test_only_peers_and_the_client_open_http_connections() -> None:

