@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from operator_svc import rest, tracing, ws
+from operator_svc import rest, tracing
 from operator_svc.background import TaskOwner, forever
 from operator_svc.bus import Bus, make_bus
-from operator_svc.context import SERVICES, Services
+from operator_svc.context import Services
 from operator_svc.db import Database, connect, migrations
 from operator_svc.peers.browser import make_browser
 from operator_svc.peers.switch import Switch, make_switch
@@ -50,6 +50,7 @@ from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from operator_svc.stores.tool_calls import ToolCallStore
+from operator_svc.ws import endpoint as websocket
 
 log = structlog.get_logger(__name__)
 
@@ -218,10 +219,7 @@ class Operator:
 
     def application(self) -> web.Application:
         """The handlers, over these parts."""
-        app = rest.application(self.services)
-        app[SERVICES] = self.services
-        ws.routes(app)
-        return app
+        return rest.application(self.services, websocket.route)
 
     # What runs by itself.
 

@@ -1,4 +1,4 @@
-"""The system as it is now: what the overview, the dashboard and the resources answer.
+"""The system as it is now: answers of the overview, the dashboard, the resources and probes.
 
 Null stands for what nobody told; nothing is put in its place.
 """
@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from operator_svc import __version__
 
 ModuleStatus = Literal["ok", "error", "timeout", "circuit_open", "unknown"]
 SourceStatus = Literal["ok", "error", "timeout", "circuit_open"]
@@ -123,3 +125,18 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None
     available_tokens: int | None
     sources: dict[str, SourceView]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """This process, as it says itself: ``status`` is ok, or draining when it is about to stop."""
+
+    status: str
+    module: str = "operator"
+    version: str = __version__
+    uptime_seconds: int
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """The good answer to a probe."""
+
+    status: str

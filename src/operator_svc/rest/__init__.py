@@ -1,13 +1,11 @@
-"""HTTP: one thin module for each resource, and what all requests pass."""
+"""HTTP: one thin module of handlers for each resource, and the middleware before them."""
 
 from __future__ import annotations
-
-import re
 
 from aiohttp import web
 
 from operator_svc.context import SERVICES, Services
-from operator_svc.rest import middleware, responses
+from operator_svc.rest import cors, middleware, responses
 from operator_svc.rest.docs import pages
 from operator_svc.rest.handlers import (
     browser_tasks,
@@ -19,42 +17,39 @@ from operator_svc.rest.handlers import (
     system,
     tool_calls,
 )
+from operator_svc.rest.routing import ROUTER, Router, RouteTable
 
+TABLES = (
+    chat.route,
+    sessions.route,
+    replies.route,
+    browser_tasks.route,
+    tool_calls.route,
+    switch.route,
+    system.route,
+    health.route,
+    pages.route,
+)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def application(services: Services) -> web.Application:
-    """An application with all that requests pass, and the routes of HTTP."""
+def application(services: Services, websocket: RouteTable) -> web.Application:
+    """An application with all calls of HTTP, and the ``websocket`` as one more."""
     settings = services.settings
+    operations = [operation for table in (*TABLES, websocket) for operation in table]
+    documents = pages.Documents(operations, settings.public_url)
+    if settings.metrics_port:
+        operations = [call for call in operations if call.handler is not health.metrics]
+    router = Router(operations, cors.options)
     app = web.Application(client_max_size=settings.max_body)
     app[SERVICES] = services
+    app[ROUTER] = router
+    app[pages.DOCUMENTS] = documents
     app[health.READINESS] = health.Readiness(services)
-    app.middlewares.append(middleware.middleware_of(middleware.RequestPipeline(services)))
+    app.middlewares.append(middleware.middleware_of(middleware.RequestPipeline(services, router)))
     app.on_response_prepare.append(responses.finish_headers)
-    routes(app)
+    router.register(app, expect)
     return app
-
-
-def routes(app: web.Application) -> None:
-    """Add all routes of HTTP to ``app``."""
-    all_routes = [
-        *chat.ROUTES,
-        *sessions.ROUTES,
-        *replies.ROUTES,
-        *browser_tasks.ROUTES,
-        *tool_calls.ROUTES,
-        *switch.ROUTES,
-        *system.ROUTES,
-        *pages.ROUTES,
-        *health.ROUTES,
-    ]
-    if not app[SERVICES].settings.metrics_port:
-        all_routes += health.METRICS
-    for route in all_routes:
-        kwargs = {**route.kwargs, "expect_handler": expect}
-        # Whatever an id looks like, it is looked at: aiohttp's own pattern leaves braces out.
-        path = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path)
-        web.RouteDef(route.method, path, route.handler, kwargs).register(app.router)
 
 
 async def expect(request: web.Request) -> None:

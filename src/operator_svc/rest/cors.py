@@ -1,4 +1,4 @@
-"""Which pages may call from a browser, and the headers that let them (Fetch standard)."""
+"""CORS: the pages that may call from a browser, and the headers that let them (Fetch standard)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers
+from operator_svc.rest.routing import ROUTER
 
 EXPOSED = ", ".join(
     (
@@ -54,26 +55,22 @@ def is_preflight(request: web.Request) -> bool:
     )
 
 
-def preflight(allowed_methods: Collection[str]) -> web.Response:
-    """The answer to a preflight from an allowed origin."""
+async def options(request: web.Request) -> web.StreamResponse:
+    """Answer OPTIONS: a browser's preflight, or a client that looks whether it is connected."""
+    resource = request.match_info.route.resource
+    assert resource is not None
+    methods = ", ".join(request.app[ROUTER].methods(resource.canonical))
+    if not is_preflight(request):
+        return web.Response(status=204, headers={"Allow": methods})
     return web.Response(
         status=204,
         headers={
-            "Access-Control-Allow-Methods": _joined(allowed_methods),
+            "Access-Control-Allow-Methods": methods,
             "Access-Control-Allow-Headers": ACCEPTED,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
             "Vary": "Access-Control-Request-Method, Access-Control-Request-Headers",
         },
     )
-
-
-def options(allowed_methods: Collection[str]) -> web.Response:
-    """The answer to a bare OPTIONS, by which clients look whether they are connected."""
-    return web.Response(status=204, headers={"Allow": _joined(allowed_methods)})
-
-
-def _joined(methods: Collection[str]) -> str:
-    return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
 def let_in(answer: CIMultiDict[str], origin: str) -> None:

@@ -1,5 +1,5 @@
-"""What every request passes, in one go: its id, its origin, its token, its limits, and after
-the handler its answer to a failure, the access log and the metrics.
+"""Middleware: request id, origin, token and limits before the handler; after it the answer to
+a failure, the access log and the metrics.
 
 One lean middleware instead of a chain: each link of a chain costs as much as a handler.
 """
@@ -7,7 +7,7 @@ One lean middleware instead of a chain: each link of a chain costs as much as a 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import perf_counter
 
 import structlog
@@ -23,29 +23,11 @@ from operator_svc.protocol import headers
 from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
+from operator_svc.rest.routing import Auth, Handler, Operation, Router
 from operator_svc.services.rate_limit import RateLimit
 
 log = structlog.get_logger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-OPEN_PATHS = frozenset(
-    {
-        "/health",
-        "/health/live",
-        "/health/ready",
-        "/metrics",
-        "/openapi.json",
-        "/asyncapi.json",
-        "/docs",
-        "/errors/{code}",
-    }
-)
-"""Routes that ask for no token (api.md, HTTP)."""
-OWN_AUTH = frozenset({"/ws/{session_id}"})
-"""Routes that look for the token themselves, because it may come later."""
-QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-"""Routes of probes, whose successes are no news."""
 UNMATCHED = "unmatched"
 """The route of requests that no route takes, in logs and metrics."""
 _TOKEN, _REQUEST_ID = istr(headers.TOKEN), istr(headers.REQUEST_ID)
@@ -54,23 +36,24 @@ CLIENT_GONE = 499
 
 
 class _Route:
-    """What is known of a route; its metrics are looked up once."""
+    """A route as the pipeline needs it; its metrics are looked up once."""
 
-    __slots__ = ("metrics", "needs_token", "quiet", "span", "template")
+    __slots__ = ("auth", "metrics", "quiet", "span", "template")
 
-    def __init__(self, template: str, method: str) -> None:
+    def __init__(self, template: str, method: str, operation: Operation | None = None) -> None:
         self.template = template
         self.span = f"{method} {template}"
-        self.needs_token = template not in OPEN_PATHS and template not in OWN_AUTH
-        self.quiet = template in QUIET_PATHS
+        self.auth: Auth = operation.auth if operation is not None else "token"
+        self.quiet = operation is not None and operation.quiet
         self.metrics = telemetry.HTTP.route(template, method)
 
 
 class RequestPipeline:
-    """Lets requests in, and sees their answers out."""
+    """Checks each request before its handler, and counts and logs its answer after it."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, router: Router) -> None:
         settings = services.settings
+        self._router = router
         self._tokens = services.tokens
         self._drain = services.drain
         self._origins = settings.origins
@@ -93,36 +76,25 @@ class RequestPipeline:
                 if known is None:
                     known = self._unmatched[method] = _Route(UNMATCHED, method)
                 return known
-            resource = match.route.resource
-            template = resource.canonical if resource is not None else UNMATCHED
-            known = self._routes[match.route] = _Route(template, match.route.method)
+            operation = self._router.find(match.route)
+            template = operation.path if operation is not None else UNMATCHED
+            known = self._routes[match.route] = _Route(template, match.route.method, operation)
         return known
 
-    def enter(self, request: web.Request, call: Call, route: _Route) -> web.Response | None:
-        """Check a request before its handler runs; an answer where there is nothing to handle.
-
-        Raises OperatorError or web.HTTPException.
-        """
+    def enter(self, request: web.Request, call: Call, route: _Route) -> None:
+        """Check a request before its handler runs; raises OperatorError or web.HTTPException."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
             cors.check_origin(origin, self._origins)
             call.origin = origin
-        missed = request.match_info.http_exception
-        if request.method == "OPTIONS" and isinstance(missed, web.HTTPMethodNotAllowed):
-            if cors.is_preflight(request):
-                return cors.preflight(missed.allowed_methods)
-            if request.path not in OPEN_PATHS:
-                self._authenticate(request, call)
-            return cors.options(missed.allowed_methods)
-        if missed is not None:
-            raise missed
-        if route.needs_token:
+        if request.match_info.http_exception is not None:
+            raise request.match_info.http_exception
+        if route.auth == "token" and not cors.is_preflight(request):
             self._authenticate(request, call)
         if request.body_exists:
             length = request.content_length
             if length is not None and length > self._max_body:
                 raise requests.too_large(self._max_body)
-        return None
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
         token = request.headers.get(_TOKEN)
@@ -192,45 +164,44 @@ class RequestPipeline:
         return self._drain.draining
 
 
-def middleware_of(gate: RequestPipeline) -> Middleware:
-    """The middleware that takes requests through ``gate``."""
+def middleware_of(pipeline: RequestPipeline) -> Middleware:
+    """The middleware that takes requests through ``pipeline``."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
         call = request[CALL] = Call(request_id_of(request.headers.get(_REQUEST_ID)))
-        route = gate.route(request)
+        route = pipeline.route(request)
         if route.quiet and hdrs.ORIGIN not in request.headers:
-            return await _probe(gate, request, handler, call, route, begun)
+            return await _probe(pipeline, request, handler, call, route, begun)
         status = CLIENT_GONE
         size = 0
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         try:
             try:
-                response: web.StreamResponse | None = gate.enter(request, call, route)
-                if response is None:
-                    response = await _traced(request, handler, call, route)
+                pipeline.enter(request, call, route)
+                response = await _traced(request, handler, call, route)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise
-                response = gate.fail(request, call, error)
+                response = pipeline.fail(request, call, error)
             status = response.status
             if isinstance(response, web.Response):
                 body = response.body
                 size = len(body) if isinstance(body, bytes) else 0
             else:
                 size = response.body_length if response.prepared else 0
-            if gate.draining:
+            if pipeline.draining:
                 response.force_close()
             return response
         finally:
-            gate.leave(request, call, route, status, size, begun)
+            pipeline.leave(request, call, route, status, size, begun)
 
     return middleware
 
 
 async def _probe(
-    gate: RequestPipeline,
+    pipeline: RequestPipeline,
     request: web.Request,
     handler: Handler,
     call: Call,
@@ -241,8 +212,8 @@ async def _probe(
     try:
         response = await handler(request)
     except Exception as error:
-        response = gate.fail(request, call, error)
-        gate.leave(request, call, route, response.status, 0, begun)
+        response = pipeline.fail(request, call, error)
+        pipeline.leave(request, call, route, response.status, 0, begun)
         return response
     route.metrics.count(response.status)
     route.metrics.observe(perf_counter() - begun)

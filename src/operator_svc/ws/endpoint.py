@@ -24,6 +24,7 @@ from operator_svc.protocol.frames import (
     Resume,
 )
 from operator_svc.protocol.ids import is_session_id
+from operator_svc.rest.routing import RouteTable
 from operator_svc.services.auth import ANONYMOUS
 from operator_svc.ws.connection import Connection
 from operator_svc.ws.frame_decoder import InvalidFrameError, read
@@ -43,6 +44,10 @@ class Asked(msgspec.Struct, frozen=True):
     token: str | None
 
 
+route = RouteTable()
+
+
+@route("GET", "/ws/{session_id}", tag=None, auth="own")
 async def websocket(request: web.Request) -> web.StreamResponse:
     """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, all that goes
     wrong is said by a frame or a close code."""

@@ -17,7 +17,7 @@ from operator_svc.protocol.frames import (
     CloseCode,
     EventFrame,
 )
-from operator_svc.rest.docs.examples import example_of
+from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.openapi import schema_of, schemas_of
 
 CLOSE_CODES = {
@@ -36,6 +36,8 @@ CLOSE_CODES = {
     CloseCode.TOO_MANY_CONNECTIONS: "too many connections",
 }
 """Below 4500 clients come back, from there on they do not."""
+
+_EXAMPLES = {type(example): example for example in (*examples.FRAMES, *examples.EVENT_DATA)}
 
 _RULES = (
     "A client keeps one text a reply and kind. It appends a `delta` whose `offset` equals its "
@@ -82,9 +84,7 @@ def document(server: str = "") -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": schemas_of(
-                [*CLIENT_FRAMES, *SERVER_FRAMES, *event_data.EVENT_DATA.values()]
-            ),
+            "schemas": schemas_of(_EXAMPLES),
             "messages": messages,
             "securitySchemes": _security(),
         },
@@ -133,15 +133,19 @@ def _messages() -> dict[str, Any]:
             "name": type_of(frame),
             "summary": " ".join((frame.__doc__ or "").split()).replace("``", "`"),
             "payload": schema_of(frame),
-            "examples": [{"payload": example_of(frame)}],
+            "examples": [{"payload": _example(frame)}],
         }
         for frame in (*CLIENT_FRAMES, *SERVER_FRAMES)
     }
     return frames | {name: _event(name, struct) for name, struct in event_data.EVENT_DATA.items()}
 
 
+def _example(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return examples.shown(_EXAMPLES[kind])
+
+
 def _event(name: str, data: type[msgspec.Struct]) -> dict[str, Any]:
-    example = {**example_of(EventFrame), "event": name, "data": example_of(data)}
+    example = {**_example(EventFrame), "event": name, "data": _example(data)}
     if name == "session.deleted":
         del example["seq"]
     narrowed = {"properties": {"event": {"const": name}, "data": schema_of(data)}}

@@ -1,4 +1,4 @@
-"""Examples of the published documents: instances of the very structs, so that they fit them."""
+"""Examples of the published documents, all of one conversation: instances of the very structs."""
 
 from __future__ import annotations
 
@@ -20,125 +20,126 @@ from operator_svc.protocol import (
     system,
     tool_calls,
 )
-from operator_svc.rest.handlers import health
 
-_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-_LATER = datetime(2026, 1, 2, 3, 4, 7, 123456, tzinfo=UTC)
-_EPOCH = "0f5f6f0a-0b0c-4d0e-8f10-111213141516"
-_TASK = "7d1f0d6c5b4a49388271605f4e3d2c1b"
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+LATER = datetime(2026, 1, 2, 3, 4, 7, 123456, tzinfo=UTC)
+EPOCH = "0f5f6f0a-0b0c-4d0e-8f10-111213141516"
+_TASK_ID = "7d1f0d6c5b4a49388271605f4e3d2c1b"
 _METADATA = {
     "status": "ok", "provider": "hermes", "decision": "local", "latency_ms": 812,
     "tokens_used": 34, "streamed": True,
 }  # fmt: skip
 _TEXT = "Nine modules are running."
-_CALL = tool_calls.ToolCallView(
-    7, 42, "list_modules", "ok", 120, {"all": True}, ["switch", "hermes"], None, _AT, _LATER
+_IDS = {"session_id": "s-1", "message_id": 41, "reply_id": 42}
+_STARTED = {"reply_id": 42, "message_id": 41, "status": "streaming"}
+
+TOOL_CALL = tool_calls.ToolCallView(
+    7, 42, "list_modules", "ok", 120, {"all": True}, ["switch", "hermes"], None, AT, LATER
 )
-_CHAT = chat.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
+TOOL_CALLS = tool_calls.ToolCallList([TOOL_CALL], None)
+
+CHAT_ANSWER = chat.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
+CHAT_PENDING = chat.ChatPending("s-1", 41, 42)
+REPLY = chat.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, AT, LATER)
+
 _MESSAGES = [
-    sessions.MessageView(41, "user", "What is running?", "complete", _AT, {}, []),
-    sessions.MessageView(42, "assistant", _TEXT, "complete", _AT, _METADATA, [_CALL], 41),
+    sessions.MessageView(41, "user", "What is running?", "complete", AT, {}, []),
+    sessions.MessageView(42, "assistant", _TEXT, "complete", AT, _METADATA, [TOOL_CALL], 41),
 ]
+SESSIONS = sessions.SessionList(
+    [sessions.SessionView("s-1", "local", "api", AT, LATER, 2, {})], None
+)
+HISTORY = sessions.History("s-1", "local", "api", AT, LATER, 2, _MESSAGES, None)
+EVENTS = sessions.EventList(
+    "s-1", EPOCH, 4, [sessions.EventView(3, "reply.started", "s-1", AT, _STARTED)], 3
+)
+
 _FACT = browser.BrowserTaskFact(
-    _TASK, "s-1", "https://example.org/", "completed", 1, "Example Domain", "Example Domain",
-    "https://example.org/", 200, f"/operator/browser/task/{_TASK}/screenshot", None, 640, _AT,
-    _AT, _LATER,
+    _TASK_ID, "s-1", "https://example.org/", "completed", 1, "Example Domain", "Example Domain",
+    "https://example.org/", 200, f"/operator/browser/task/{_TASK_ID}/screenshot", None, 640, AT,
+    AT, LATER,
 )  # fmt: skip
 _RESULT = browser.TaskResult(
-    "ok", _FACT.url, "Example Domain", "Example Domain", _FACT.screenshot_path, None, _LATER, 640,
+    "ok", _FACT.url, "Example Domain", "Example Domain", _FACT.screenshot_path, None, LATER, 640,
     _FACT.url, 200, "Example Domain", [], [], None,
 )  # fmt: skip
-_TASK_VIEW = browser.BrowserTaskView(
-    _TASK, "completed", _FACT.url, "s-1", _RESULT, _FACT.screenshot_path, "Example Domain", None,
-    _AT, _LATER, _AT, "local", 1, None,
+TASK = browser.BrowserTaskView(
+    _TASK_ID, "completed", _FACT.url, "s-1", _RESULT, _FACT.screenshot_path, "Example Domain",
+    None, AT, LATER, AT, "local", 1, None,
 )  # fmt: skip
-_CHANGE: dict[str, Any] = {
+TASKS = browser.BrowserTaskList([_FACT], None)
+
+_ADJUSTMENT: dict[str, Any] = {
     "id": 3, "session_id": "s-1", "message_id": None, "before_config": {"mode": "BALANCED"},
     "after_config": {"mode": "ECO"}, "reason": "the laptop runs on its battery", "applied": True,
-    "applied_at": _LATER, "reverted_at": None, "error": None, "created_at": _AT,
+    "applied_at": LATER, "reverted_at": None, "error": None, "created_at": AT,
 }  # fmt: skip
+ADJUSTMENT = switch.AdjustmentAnswer(adjustment_id=3, **_ADJUSTMENT)
+ADJUSTMENTS = switch.AdjustmentList([switch.AdjustmentView(**_ADJUSTMENT)], None)
+
 _FEEDBACK: dict[str, Any] = {
     "id": 9, "session_id": "s-1", "message_id": 42, "engine": "hermes", "success": True,
     "latency_ms": 812, "tokens_used": 34, "error_message": None, "forwarded_at": None,
-    "created_at": _AT,
+    "created_at": AT,
 }  # fmt: skip
-_OK = system.SourceView(status="ok")
+FEEDBACK = switch.FeedbackAnswer(**_FEEDBACK)
+ENGINES = switch.EngineRanking(
+    [
+        switch.EngineView(
+            engine="hermes", calls=12, success_rate=0.75, latency_p50_ms=800, latency_p95_ms=1900,
+            tokens=4100, score=0.71,
+        )
+    ], None, None, 86400,
+)  # fmt: skip
 
-_ALL: tuple[msgspec.Struct, ...] = (
-    # Bodies and answers.
-    chat.ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2"),
-    _CHAT,
-    chat.ChatPending("s-1", 41, 42),
-    sessions.SessionList([sessions.SessionView("s-1", "local", "api", _AT, _LATER, 2, {})], None),
-    sessions.History("s-1", "local", "api", _AT, _LATER, 2, _MESSAGES, None),
-    chat.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, _AT, _LATER),
-    sessions.EventList(
-        "s-1", _EPOCH, 4,
-        [sessions.EventView(3, "reply.started", "s-1", _AT,
-                          {"reply_id": 42, "message_id": 41, "status": "streaming"})], 3,
-    ),
-    _CALL,
-    browser.BrowserTaskBody(url="https://example.org/", session_id="s-1", wait=10),
-    _TASK_VIEW,
-    browser.BrowserTaskList([_FACT], None),
-    tool_calls.ToolCallBody(message_id=42, tool_name="list_modules", status="pending"),
-    tool_calls.ToolCallList([_CALL], None),
-    switch.AdjustmentBody(after_config={"mode": "ECO"}, reason="the laptop runs on its battery"),
-    switch.AdjustmentAnswer(adjustment_id=3, **_CHANGE),
-    switch.AdjustmentList([switch.AdjustmentView(**_CHANGE)], None),
-    switch.FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
-    switch.FeedbackAnswer(**_FEEDBACK),
-    switch.EngineRanking(
-        [switch.EngineView(engine="hermes", calls=12, success_rate=0.75, latency_p50_ms=800,
-                            latency_p95_ms=1900, tokens=4100, score=0.71)], None, None, 86400,
-    ),
-    system.Overview(
-        status="degraded", healthy_modules=1, total_modules=2, source="direct",
-        modules={
-            "switch": system.ModuleView(status="ok", latency_ms=3.2, checked_at=_AT),
-            "madre": system.ModuleView(status="timeout", latency_ms=1000, checked_at=_AT),
-        },
-    ),
-    system.Dashboard(
-        status="ok", shub_health="operational", version="1.0", uptime_seconds=3600,
-        active_sessions=None, projects=None, resources=system.ShubResources(None, 512),
-        parts=system.ShubParts(True, True, True, False, True),
-        jobs=system.ShubJobs(0, 4, 0, 0), error=None, sources={"status": _OK},
-    ),
-    system.Resources(
-        status="ok", cli_tools=None, local_models=None, max_tokens=None, available_tokens=None,
-        sources={"hermes.list": _OK},
-    ),
-    health.Health(status="ok", version=__version__, uptime_seconds=4711),
-    health.Probe("ok"),
-    problems.kind_of(ErrorCode.SESSION_NOT_FOUND),
-    # Frames.
+_OK = system.SourceView(status="ok")
+OVERVIEW = system.Overview(
+    status="degraded", healthy_modules=1, total_modules=2, source="direct",
+    modules={
+        "switch": system.ModuleView(status="ok", latency_ms=3.2, checked_at=AT),
+        "madre": system.ModuleView(status="timeout", latency_ms=1000, checked_at=AT),
+    },
+)  # fmt: skip
+DASHBOARD = system.Dashboard(
+    status="ok", shub_health="operational", version="1.0", uptime_seconds=3600,
+    active_sessions=None, projects=None, resources=system.ShubResources(None, 512),
+    parts=system.ShubParts(True, True, True, False, True),
+    jobs=system.ShubJobs(0, 4, 0, 0), error=None, sources={"status": _OK},
+)  # fmt: skip
+RESOURCES = system.Resources(
+    status="ok", cli_tools=None, local_models=None, max_tokens=None, available_tokens=None,
+    sources={"hermes.list": _OK},
+)  # fmt: skip
+HEALTH = system.Health(status="ok", uptime_seconds=4711)
+PROBE = system.Probe("ok")
+ERROR_KIND = problems.kind_of(ErrorCode.SESSION_NOT_FOUND)
+
+FRAMES: tuple[msgspec.Struct, ...] = (
     frames.Auth(token="3c59dc048e8850243be8079a5c74d079"),  # noqa: S106 - nobody's token
     frames.ChatFrame(id=1, message="What is running?", client_message_id="a1b2"),
     frames.Cancel(id=2, reply_id=42),
-    frames.Resume(id=3, after=17, epoch=_EPOCH),
+    frames.Resume(id=3, after=17, epoch=EPOCH),
     frames.ClientPing(ts=1767323045678),
     frames.ClientPong(ts=1767323045678),
-    frames.Ready(session_id="s-1", seq=4, epoch=_EPOCH, version=__version__, heartbeat_s=25.0),
-    frames.Result(id=1, ok=True, data={"session_id": "s-1", "message_id": 41, "reply_id": 42}),
-    frames.EventFrame(
-        event="reply.started", session_id="s-1", ts=_AT, seq=3,
-        data={"reply_id": 42, "message_id": 41, "status": "streaming"},
-    ),
+    frames.Ready(session_id="s-1", seq=4, epoch=EPOCH, version=__version__, heartbeat_s=25.0),
+    frames.Result(id=1, ok=True, data=_IDS),
+    frames.EventFrame(event="reply.started", session_id="s-1", ts=AT, seq=3, data=_STARTED),
     frames.Delta(reply_id=42, offset=0, end=5, content="Nine "),
     frames.Snapshot(reply_id=42, kind="text", text="Nine modules", end=12),
     frames.Resumed(after=17, seq=21),
-    frames.Resync(seq=400, epoch=_EPOCH, snapshot=frames.SessionState(_MESSAGES, 41)),
+    frames.Resync(seq=400, epoch=EPOCH, snapshot=frames.SessionState(_MESSAGES, 41)),
     frames.Draining(reconnect_in_ms=750),
     frames.Ping(),
     frames.Pong(ts=1767323045678),
     frames.ErrorFrame(error="invalid_json", detail="the frame is not valid JSON"),
-    # The data of events.
+)
+"""One of each frame."""
+EVENT_DATA: tuple[msgspec.Struct, ...] = (
     event_data.SessionCreated(session_id="s-1", user_id="local", source="api"),
     event_data.SessionDeleted(session_id="s-1"),
     event_data.MessageCreated(
         message_id=41, role="user", content="What is running?", status="complete", metadata={},
-        timestamp=_AT,
+        timestamp=AT,
     ),
     event_data.ReplyStarted(reply_id=42, message_id=41, status="streaming"),
     event_data.ReplyEnded(
@@ -147,29 +148,24 @@ _ALL: tuple[msgspec.Struct, ...] = (
     ),
     event_data.ToolCallFact(
         id=7, message_id=42, tool_name="list_modules", status="ok", duration_ms=120, error=None,
-        created_at=_AT, finished_at=_LATER,
+        created_at=AT, finished_at=LATER,
     ),
     _FACT,
-    switch.AdjustmentView(**_CHANGE),
+    ADJUSTMENTS.adjustments[0],
     event_data.FeedbackFact(**_FEEDBACK),
 )  # fmt: skip
-_BY_STRUCT: dict[Any, msgspec.Struct] = {type(example): example for example in _ALL}
+"""The data of one of each kind of event."""
 
 
-def example_of(kind: Any) -> Any:
-    """The example of a struct as plain data; None where there is none."""
-    example = _BY_STRUCT.get(kind)
-    if example is None:
-        return None
-    plain = msgspec.to_builtins(example)
-    if type(example).__name__.endswith(("Body", "Frame")) or isinstance(
-        example, frames.ClientFrame
-    ):
-        plain = {name: value for name, value in plain.items() if value is not None}
+def shown(example: msgspec.Struct) -> dict[str, Any]:
+    """An example as plain data; a client leaves out the fields that it has no use for."""
+    plain: dict[str, Any] = msgspec.to_builtins(example)
+    if isinstance(example, frames.ClientFrame) or type(example).__name__.endswith("Body"):
+        return {name: value for name, value in plain.items() if value is not None}
     return plain
 
 
-def problem_example(code: ErrorCode) -> dict[str, Any]:
+def problem(code: ErrorCode) -> dict[str, Any]:
     """A problem with this code."""
     errors = None
     if code is ErrorCode.VALIDATION_ERROR:

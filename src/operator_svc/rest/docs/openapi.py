@@ -1,9 +1,9 @@
-"""``/openapi.json``: OpenAPI 3.1, made from the structs that decode requests and encode answers."""
+"""``/openapi.json``: OpenAPI 3.1, made from the declarations of the calls."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,10 +12,9 @@ from operator_svc import __version__
 from operator_svc.errors import ErrorCode
 from operator_svc.protocol import headers, ids
 from operator_svc.protocol.problems import CONTENT_TYPE, Problem
-from operator_svc.rest.docs.described import Answer, Operation, Parameter
-from operator_svc.rest.docs.examples import example_of, problem_example
-from operator_svc.rest.docs.operations import OPERATIONS
-from operator_svc.rest.docs.schema_rules import NEEDS, add_to
+from operator_svc.rest.docs import examples
+from operator_svc.rest.docs.schema_rules import add_to
+from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
 
 REF = "#/components/schemas/{name}"
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
@@ -35,7 +34,7 @@ PATH_IDS: dict[str, tuple[Any, str]] = {
     "session_id": (ids.SessionId, "A session."),
     "reply_id": (ids.RowId, "A reply, which is a message."),
     "message_id": (ids.RowId, "A message."),
-    "adjustment_id": (ids.RowId, "A change of Switch."),
+    "adjustment_id": (ids.RowId, "An adjustment of Switch."),
     "task_id": (str, "A browser task; opaque."),
     "code": (str, "An error's code."),
 }
@@ -63,10 +62,18 @@ HEADERS = {
 }
 
 
-def document(server: str = "") -> dict[str, Any]:
-    """The document; ``server`` is the address that clients use, if it is another than this."""
+FROM_QUERY = (
+    "Fields that the body lacks may stand in the query; where both give one, the body wins."
+)
+"""Said of every call that takes a body."""
+
+
+def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any]:
+    """The document of ``operations``; ``server`` is the address that clients use, if it is
+    another than this."""
+    described = [operation for operation in operations if operation.tag is not None]
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in described:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -83,8 +90,8 @@ def document(server: str = "") -> dict[str, Any]:
         "security": [{"token": []}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
-            "responses": _problem_responses(),
+            "schemas": _schemas(described),
+            "responses": _problem_responses(described),
             "headers": {
                 name: {"description": meaning, "schema": {"type": "string"}}
                 for name, meaning in HEADERS.items()
@@ -101,28 +108,33 @@ def document(server: str = "") -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Any]:
-    kinds: list[Any] = [Problem]
-    for operation in OPERATIONS:
-        kinds.extend(k for a in operation.answers.values() for k in a.content.values())
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    shown: dict[type[msgspec.Struct], msgspec.Struct | None] = {Problem: None}
+    for operation in operations:
+        for answer in operation.answers.values():
+            for content in answer.content.values():
+                if isinstance(content, msgspec.Struct):
+                    shown[type(content)] = content
         if operation.body is not None:
-            kinds.append(operation.body)
-    schemas = schemas_of(kinds)
-    for name, needs in NEEDS.items():
-        add_to(schemas[name], needs)
+            shown[operation.body] = operation.example
+    schemas = schemas_of(shown)
+    for operation in operations:
+        if operation.body is not None:
+            add_to(schemas[operation.body.__name__], operation.rules)
     schemas["Problem"]["properties"]["error"]["enum"] = [str(code) for code in ErrorCode]
     return schemas
 
 
-def schemas_of(kinds: Iterable[Any]) -> dict[str, Any]:
-    """The schemas of these structs and of all that they are made of, by name, with examples."""
-    structs = [k for k in kinds if isinstance(k, type) and issubclass(k, msgspec.Struct)]
-    unique = list(dict.fromkeys(structs))
-    _, components = msgspec.json.schema_components(unique, ref_template=REF)
+def schemas_of(
+    shown: Mapping[type[msgspec.Struct], msgspec.Struct | None],
+) -> dict[str, Any]:
+    """The schemas of these structs, with their examples, and of all that they are made of, by
+    name."""
+    _, components = msgspec.json.schema_components(list(shown), ref_template=REF)
     schemas: dict[str, Any] = _tidy(components)
-    for struct in unique:
-        if (example := example_of(struct)) is not None:
-            schemas[struct.__name__]["examples"] = [example]
+    for struct, example in shown.items():
+        if example is not None:
+            schemas[struct.__name__]["examples"] = [examples.shown(example)]
     return dict(sorted(schemas.items()))
 
 
@@ -161,9 +173,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "summary": operation.summary,
     }
-    if operation.detail:
-        shown["description"] = operation.detail
-    if operation.open:
+    detail = [operation.detail, FROM_QUERY if operation.body is not None else ""]
+    if any(detail):
+        shown["description"] = " ".join(filter(None, detail))
+    if operation.auth == "open":
         shown["security"] = []
     names = re.findall(r"\{(\w+)\}", operation.path)
     parameters = [_path_parameter(name) for name in names]
@@ -171,15 +184,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if parameters:
         shown["parameters"] = parameters
     if operation.body is not None:
-        shown["requestBody"] = {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": schema_of(operation.body),
-                    "example": example_of(operation.body),
-                }
-            },
-        }
+        content: dict[str, Any] = {"schema": schema_of(operation.body)}
+        if operation.example is not None:
+            content["example"] = examples.shown(operation.example)
+        shown["requestBody"] = {"required": True, "content": {JSON: content}}
     shown["responses"] = {
         str(status): _answer(answer, operation) for status, answer in operation.answers.items()
     } | _problems(operation)
@@ -217,7 +225,7 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
-    rates = () if operation.open else ("RateLimit", "RateLimit-Policy")
+    rates = () if operation.auth == "open" else ("RateLimit", "RateLimit-Policy")
     shown: dict[str, Any] = {
         "description": answer.meaning,
         "headers": _headers(("X-Request-ID", *rates, *answer.headers)),
@@ -228,17 +236,18 @@ def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
             content["schema"] = STREAMED
         elif kind is dict:
             content["schema"] = {"type": "object"}
+        elif isinstance(kind, msgspec.Struct):
+            content["schema"] = schema_of(type(kind))
+            content["example"] = examples.shown(kind)
         else:
             content["schema"] = schema_of(kind)
-        if (example := example_of(kind)) is not None:
-            content["example"] = example
         shown.setdefault("content", {})[media] = content
     return shown
 
 
 def errors_of(operation: Operation) -> list[ErrorCode]:
     """All errors that a call may be answered with."""
-    more = () if operation.open else WITH_TOKEN
+    more = () if operation.auth == "open" else WITH_TOKEN
     return list(dict.fromkeys((*ALWAYS, *more, *operation.errors)))
 
 
@@ -260,9 +269,9 @@ def _name(codes: Iterable[ErrorCode]) -> str:
     return ".".join(codes)
 
 
-def _problem_responses() -> dict[str, Any]:
+def _problem_responses(operations: Iterable[Operation]) -> dict[str, Any]:
     """Each set of errors of one status that a call may be answered with, once."""
-    sets = {codes for operation in OPERATIONS for codes in _by_status(operation).values()}
+    sets = {codes for operation in operations for codes in _by_status(operation).values()}
     return {_name(codes): _problem_response(codes) for codes in sorted(sets)}
 
 
@@ -274,7 +283,7 @@ def _problem_response(codes: tuple[ErrorCode, ...]) -> dict[str, Any]:
         "content": {
             CONTENT_TYPE: {
                 "schema": {"allOf": [schema_of(Problem), only]},
-                "examples": {str(code): {"value": problem_example(code)} for code in codes},
+                "examples": {str(code): {"value": examples.problem(code)} for code in codes},
             }
         },
     }

@@ -1,4 +1,4 @@
-"""The published documents, and the page that shows them. Made when they are first asked for."""
+"""The published documents, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -6,46 +6,102 @@ import base64
 import functools
 import hashlib
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 
 import msgspec
 from aiohttp import web
 from aiohttp.helpers import ETag
 
-from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.problems import kind_of
 from operator_svc.rest import responses
+from operator_svc.rest.docs import examples
+from operator_svc.rest.routing import JSON, Answer, Operation, RouteTable, json
 
 
+class Documents:
+    """Both documents of an application, made when they are first asked for."""
+
+    def __init__(self, operations: Iterable[Operation], server: str) -> None:
+        self._operations = tuple(operations)
+        self._server = server
+
+    # Imported late: a server that nobody asks for its documents need not have them.
+
+    @functools.cached_property
+    def openapi(self) -> bytes:
+        """OpenAPI of all calls, as JSON."""
+        from operator_svc.rest.docs import openapi
+
+        return msgspec.json.encode(openapi.document(self._operations, self._server))
+
+    @functools.cached_property
+    def asyncapi(self) -> bytes:
+        """AsyncAPI of the websocket, as JSON."""
+        from operator_svc.rest.docs import asyncapi
+
+        return msgspec.json.encode(asyncapi.document(self._server))
+
+
+DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents", Documents)
+
+route = RouteTable()
+
+
+@route(
+    "GET",
+    "/openapi.json",
+    tag="machines",
+    answers={200: Answer(meaning="OpenAPI 3.1.", content={JSON: dict})},
+    auth="open",
+)
 async def openapi(request: web.Request) -> web.StreamResponse:
-    """OpenAPI of all calls."""
-    return _document(request, "openapi")
+    """This document."""
+    return _cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
 
 
+@route(
+    "GET",
+    "/asyncapi.json",
+    tag="machines",
+    answers={200: Answer(meaning="AsyncAPI 3.", content={JSON: dict})},
+    auth="open",
+)
 async def asyncapi(request: web.Request) -> web.StreamResponse:
-    """AsyncAPI of the websocket."""
-    return _document(request, "asyncapi")
+    """The websocket."""
+    return _cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
 
 
+@route(
+    "GET",
+    "/docs",
+    tag="machines",
+    answers={200: Answer(meaning="A page.", content={"text/html": str})},
+    auth="open",
+)
 async def docs(request: web.Request) -> web.StreamResponse:
-    """A page that reads both documents; it asks no other host for anything."""
+    """Both documents to read."""
+    # The page asks no other host for anything.
     page, policy = _page()
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
     return _cached(request, page, headers)
 
 
+@route(
+    "GET",
+    "/errors/{code}",
+    tag="machines",
+    answers={200: json(examples.ERROR_KIND, "The error.")},
+    errors=(ErrorCode.NOT_FOUND,),
+    auth="open",
+)
 async def error(request: web.Request) -> web.StreamResponse:
-    """What an error code stands for: where the ``type`` of a problem leads."""
+    """What an error means."""
     code = ErrorCode.named(request.match_info["code"])
     if code is None:
         raise OperatorError(ErrorCode.NOT_FOUND, "there is no such error")
     return responses.json(kind_of(code))
-
-
-def _document(request: web.Request, name: str) -> web.Response:
-    server = request.app[SERVICES].settings.public_url
-    return _cached(request, _made(name, server), {"Content-Type": "application/json"})
 
 
 def _cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
@@ -56,15 +112,6 @@ def _cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.R
     if known == (ETag("*"),) or any(tag.value == etag for tag in known):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers=headers)
-
-
-@functools.lru_cache(maxsize=4)
-def _made(name: str, server: str) -> bytes:
-    # Imported here, since a server that nobody asks for its documents need not have them.
-    from operator_svc.rest.docs import asyncapi, openapi
-
-    make = openapi.document if name == "openapi" else asyncapi.document
-    return msgspec.json.encode(make(server))
 
 
 @functools.lru_cache(maxsize=1)
@@ -84,11 +131,3 @@ def _hash(text: str, tag: str) -> str:
     assert found is not None, f"docs.html has no {tag}"
     digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
     return f"'sha256-{digest}'"
-
-
-ROUTES = [
-    web.get("/openapi.json", openapi),
-    web.get("/asyncapi.json", asyncapi),
-    web.get("/docs", docs),
-    web.get("/errors/{code}", error),
-]

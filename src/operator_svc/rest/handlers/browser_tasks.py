@@ -1,4 +1,4 @@
-"""Browser tasks: pages to be opened, and what came of them."""
+"""Browser tasks: pages to be opened, and their results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,55 @@ from operator_svc.protocol.browser import (
 )
 from operator_svc.protocol.ids import Cursor, SessionId, UserId, is_task_id
 from operator_svc.rest import requests, responses
+from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import CALL, caller_of
+from operator_svc.rest.routing import (
+    BAD_BODY,
+    BAD_QUERY,
+    CURSOR,
+    OF_SESSION,
+    OF_USER,
+    PNG,
+    PREFER,
+    Answer,
+    Parameter,
+    RouteTable,
+    json,
+    limit,
+)
 
 TASKS_LIMIT, TASKS_MOST = 50, 200
 SANDBOX = "sandbox"
 """Content-Security-Policy of a picture, should a browser show it as a page (api.md)."""
 
 
+route = RouteTable()
+
+
+@route(
+    "POST",
+    "/operator/browser/task",
+    tag="browser",
+    parameters=(PREFER,),
+    body=BrowserTaskBody,
+    example=BrowserTaskBody(url="https://example.org/", session_id="s-1", wait=10),
+    rules=schema_rules.BROWSER_TASK,
+    answers={
+        200: json(examples.TASK, "The task, ended.", "Preference-Applied"),
+        202: json(examples.TASK, "It has not ended yet.", "Location", "Preference-Applied"),
+    },
+    errors=(
+        *BAD_BODY,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.BROWSER_UNAVAILABLE,
+        ErrorCode.DRAINING,
+    ),
+)
 async def add(request: web.Request) -> web.StreamResponse:
-    """Store a task; 200 with what came of it, or 202 where that takes longer than ``wait``."""
+    """Have a page opened.
+
+    It is stored at once, and opened when its turn comes. ``Prefer`` takes the place of ``wait``.
+    """
     body = await requests.body(request, BrowserTaskBody)
     source = "web" if request[CALL].origin is not None else "api"
     caller = caller_of(request)
@@ -55,20 +95,48 @@ def _task_id(request: web.Request) -> str:
     return value
 
 
+@route(
+    "GET",
+    "/operator/browser/task/{task_id}",
+    tag="browser",
+    answers={200: json(examples.TASK, "The task.")},
+    errors=(ErrorCode.TASK_NOT_FOUND,),
+)
 async def task(request: web.Request) -> web.StreamResponse:
-    """A task as it stands."""
+    """A browser task as it stands."""
     view = await request.app[SERVICES].browser_tasks.get(caller_of(request), _task_id(request))
     return responses.json(view)
 
 
+@route(
+    "POST",
+    "/operator/browser/task/{task_id}/cancel",
+    tag="browser",
+    answers={200: json(examples.TASK, "The task; one that had ended stays.")},
+    errors=(ErrorCode.TASK_NOT_FOUND,),
+)
 async def cancel(request: web.Request) -> web.StreamResponse:
-    """Stop a task, whichever process runs it; one that has ended stays as it is."""
+    """Stop a browser task, whichever process runs it."""
     tasks = request.app[SERVICES].browser_tasks
     return responses.json(await tasks.cancel(caller_of(request), _task_id(request)))
 
 
+@route(
+    "GET",
+    "/operator/browser/tasks",
+    tag="browser",
+    parameters=(
+        OF_SESSION,
+        OF_USER,
+        Parameter("status", TaskStatus, "Only those in this state."),
+        limit(TASKS_LIMIT, TASKS_MOST),
+        CURSOR,
+    ),
+    answers={200: json(examples.TASKS, "A page of them.")},
+    errors=BAD_QUERY,
+)
 async def tasks(request: web.Request) -> web.StreamResponse:
-    """A page of tasks, newest first."""
+    """Browser tasks, newest first."""
     page = await request.app[SERVICES].browser_tasks.page(
         caller_of(request),
         session_id=requests.parameter(request, "session_id", SessionId),
@@ -80,8 +148,22 @@ async def tasks(request: web.Request) -> web.StreamResponse:
     return responses.json(page)
 
 
+@route(
+    "GET",
+    "/operator/browser/task/{task_id}/screenshot",
+    tag="browser",
+    parameters=(Parameter("If-None-Match", str, "The `ETag` that one has.", "header"),),
+    answers={
+        200: Answer(meaning="The picture.", content={PNG: bytes}, headers=("ETag",)),
+        304: Answer(meaning="It is the one that the caller has.", headers=("ETag",)),
+    },
+    errors=(ErrorCode.TASK_NOT_FOUND,),
+)
 async def screenshot(request: web.Request) -> web.StreamResponse:
-    """A task's picture, a PNG; 404 where there is none, or none yet."""
+    """The screenshot of a page.
+
+    A task that has none, or none yet, is a 404.
+    """
     caller, task_id = caller_of(request), _task_id(request)
     service = request.app[SERVICES].browser_tasks
     headers = {
@@ -97,12 +179,3 @@ async def screenshot(request: web.Request) -> web.StreamResponse:
     picture = await service.screenshot(caller, task_id)
     headers["ETag"] = f'"{picture.screenshot_etag}"'
     return web.Response(body=picture.screenshot, content_type="image/png", headers=headers)
-
-
-ROUTES = [
-    web.post("/operator/browser/task", add),
-    web.get("/operator/browser/tasks", tasks),
-    web.get("/operator/browser/task/{task_id}", task),
-    web.get("/operator/browser/task/{task_id}/screenshot", screenshot),
-    web.post("/operator/browser/task/{task_id}/cancel", cancel),
-]

@@ -1,19 +1,65 @@
-"""POST /operator/chat."""
+"""Chats: asking Switch."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from operator_svc.context import SERVICES
+from operator_svc.errors import ErrorCode
 from operator_svc.protocol.chat import ChatBody, ChatPending, chat_of
-from operator_svc.rest import event_stream, requests, responses
+from operator_svc.rest import cors, event_stream, requests, responses
+from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import CALL, caller_of
+from operator_svc.rest.routing import (
+    BAD_BODY,
+    EVENTS,
+    JSON,
+    KEY,
+    PREFER,
+    SWITCH_FAILS,
+    Answer,
+    RouteTable,
+    json,
+)
+
+route = RouteTable()
 
 
+@route(
+    "POST",
+    "/operator/chat",
+    tag="chat",
+    parameters=(PREFER, KEY),
+    body=ChatBody,
+    example=ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2"),
+    rules=schema_rules.CHAT,
+    answers={
+        200: Answer(
+            meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
+            content={JSON: examples.CHAT_ANSWER, EVENTS: None},
+            headers=("Preference-Applied",),
+        ),
+        202: json(
+            examples.CHAT_PENDING, "The reply is still written.", "Location", "Preference-Applied"
+        ),
+    },
+    errors=(
+        *BAD_BODY,
+        ErrorCode.INVALID_PARAMETER,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.MESSAGE_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.REPLY_TOO_LARGE,
+        ErrorCode.REPLY_INTERRUPTED,
+        ErrorCode.DRAINING,
+    ),
+)
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Ask Switch; the answer is whole, pending (202), or a stream of events.
+    """Ask Switch.
 
-    A client that leaves early does not stop the reply.
+    Keeps the message and the reply. Give ``message``, or ``messages`` whose last one by the user
+    is the message. A client that gives up loses nothing: the reply goes on and is in the history.
     """
     services = request.app[SERVICES]
     call = request[CALL]
@@ -40,4 +86,16 @@ async def chat(request: web.Request) -> web.StreamResponse:
     return responses.json(await chats.answer(accepted, outcome), headers=headers)
 
 
-ROUTES = [web.post("/operator/chat", chat)]
+@route(
+    "OPTIONS",
+    "/operator/chat",
+    tag="chat",
+    answers={204: Answer(meaning="It is.", headers=("Allow",))},
+)
+async def options(request: web.Request) -> web.StreamResponse:
+    """Look whether one is connected, and the token is right.
+
+    A browser's preflight (with ``Origin`` and ``Access-Control-Request-Method``) needs no token.
+    Other paths answer OPTIONS alike.
+    """
+    return await cors.options(request)

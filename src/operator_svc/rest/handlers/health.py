@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what do its metrics say. None of these asks for a token."""
+"""Probes and metrics of this process. None of these asks for a token."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import structlog
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from operator_svc import __version__
 from operator_svc.context import SERVICES, Services
 from operator_svc.db.migrations import at_head
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.system import Health, Probe
 from operator_svc.rest import responses
+from operator_svc.rest.docs import examples
+from operator_svc.rest.routing import Answer, RouteTable, json
 
 log = structlog.get_logger(__name__)
 
@@ -64,24 +66,20 @@ class Readiness:
 READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
 _begun = time.monotonic()
 
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """This process, as it says itself: ``status`` is ok, or draining when it is about to stop."""
-
-    status: str
-    module: str = "operator"
-    version: str = __version__
-    uptime_seconds: int
+route = RouteTable()
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """The good answer to a probe."""
-
-    status: str
-
-
+@route(
+    "GET",
+    "/health",
+    tag="machines",
+    answers={200: json(examples.HEALTH, "It does.")},
+    auth="open",
+    quiet=True,
+)
 async def health(request: web.Request) -> web.StreamResponse:
-    """That this process answers. It asks nobody: the gateway waits for it in its own health."""
+    """That this process answers."""
+    # It asks nobody: the gateway waits for it in its own health.
     draining = request.app[SERVICES].drain.draining
     return responses.encoded(_health(draining, int(time.monotonic() - _begun)))
 
@@ -93,27 +91,45 @@ def _health(draining: bool, uptime: int) -> bytes:
     return msgspec.json.encode(Health(status=status, uptime_seconds=uptime))
 
 
+@route(
+    "GET",
+    "/health/live",
+    tag="machines",
+    answers={200: json(examples.PROBE, "It is.")},
+    auth="open",
+    quiet=True,
+)
 async def live(request: web.Request) -> web.StreamResponse:
-    """That the event loop runs. Never depends on the database or a neighbour."""
+    """Whether it is alive."""
+    # That the event loop runs: it never depends on the database or a peer.
     return responses.json(Probe("ok"))
 
 
+@route(
+    "GET",
+    "/health/ready",
+    tag="machines",
+    answers={200: json(examples.PROBE, "It can.")},
+    errors=(ErrorCode.DRAINING, ErrorCode.DATABASE_UNAVAILABLE),
+    auth="open",
+    quiet=True,
+)
 async def ready(request: web.Request) -> web.StreamResponse:
-    """Whether this process can serve: 503 while it drains or has no database."""
+    """Whether it can serve."""
     await request.app[READINESS].check()
     return responses.json(Probe("ready"))
 
 
+@route(
+    "GET",
+    "/metrics",
+    tag="machines",
+    answers={200: Answer(meaning="Its text format.", content={"text/plain": str})},
+    auth="open",
+    quiet=True,
+)
 async def metrics(request: web.Request) -> web.StreamResponse:
-    """The metrics, in the format that Prometheus asks for."""
+    """Metrics for Prometheus."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     body = encode(prometheus_client.REGISTRY)
     return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-ROUTES = [
-    web.get("/health", health),
-    web.get("/health/live", live),
-    web.get("/health/ready", ready),
-]
-METRICS = [web.get("/metrics", metrics)]

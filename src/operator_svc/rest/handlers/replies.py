@@ -1,4 +1,4 @@
-"""Replies: one as it stands, and stopping it."""
+"""Replies: reading one as it stands, and stopping it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ from aiohttp import web
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.rest import requests, responses
+from operator_svc.rest.docs import examples
 from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import RouteTable, json
+
+route = RouteTable()
 
 
+@route(
+    "GET",
+    "/operator/reply/{reply_id}",
+    tag="replies",
+    answers={200: json(examples.REPLY, "Its text so far.")},
+    errors=(ErrorCode.REPLY_NOT_FOUND,),
+)
 async def reply(request: web.Request) -> web.StreamResponse:
-    """A reply, with its text so far where it is being written."""
+    """A reply as it stands."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
     view = await request.app[SERVICES].chats.reply(caller_of(request), reply_id)
     return responses.json(view)
 
 
+@route(
+    "POST",
+    "/operator/reply/{reply_id}/cancel",
+    tag="replies",
+    answers={200: json(examples.REPLY, "The reply; one that had ended stays as it was.")},
+    errors=(ErrorCode.REPLY_NOT_FOUND,),
+)
 async def cancel(request: web.Request) -> web.StreamResponse:
-    """Stop a reply, whichever process writes it; one that has ended stays as it is."""
+    """Stop a reply, whichever process writes it."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
     view = await request.app[SERVICES].chats.cancel(caller_of(request), reply_id)
     return responses.json(view)
-
-
-ROUTES = [
-    web.get("/operator/reply/{reply_id}", reply),
-    web.post("/operator/reply/{reply_id}/cancel", cancel),
-]

@@ -1,4 +1,4 @@
-"""Sessions: their history, the list of them, their events, export and deletion."""
+"""Sessions: their list, history, events, export and deletion."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from aiohttp import web
 from msgspec import Meta
 
 from operator_svc.context import SERVICES
+from operator_svc.errors import ErrorCode
 from operator_svc.protocol.ids import Cursor, Epoch, RowId, Seq, UserId
 from operator_svc.rest import event_stream, requests, responses
+from operator_svc.rest.docs import examples
 from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import (
+    BAD_QUERY,
+    CURSOR,
+    EVENTS,
+    JSON,
+    NDJSON,
+    OF_USER,
+    Answer,
+    Parameter,
+    RouteTable,
+    json,
+    limit,
+)
 
 HISTORY_LIMIT, HISTORY_MOST = 200, 1000
 """Messages of a page of history (api.md, HTTP)."""
@@ -23,18 +38,49 @@ EXPORT_STALL = 60.0
 Words = Annotated[str, Meta(max_length=500)]
 
 
+route = RouteTable()
+
+
+@route(
+    "GET",
+    "/operator/session/{session_id}",
+    tag="sessions",
+    parameters=(
+        limit(HISTORY_LIMIT, HISTORY_MOST),
+        Parameter("before", RowId, "Only messages before this one."),
+    ),
+    answers={200: json(examples.HISTORY, "The newest page, oldest message first.")},
+    errors=(*BAD_QUERY, ErrorCode.SESSION_NOT_FOUND),
+)
 async def history(request: web.Request) -> web.StreamResponse:
-    """A page of a session's messages."""
+    """The history of a session."""
     session_id = requests.session_id(request)
-    limit = requests.limit(request, HISTORY_LIMIT, HISTORY_MOST)
     before = requests.parameter(request, "before", RowId)
     histories = request.app[SERVICES].histories
-    page = await histories.page(caller_of(request), session_id, limit=limit, before=before)
+    page = await histories.page(
+        caller_of(request),
+        session_id,
+        limit=requests.limit(request, HISTORY_LIMIT, HISTORY_MOST),
+        before=before,
+    )
     return responses.json(page)
 
 
+@route(
+    "GET",
+    "/operator/sessions",
+    tag="sessions",
+    parameters=(
+        OF_USER,
+        Parameter("q", Words, "Only those where a message has all these words."),
+        limit(SESSIONS_LIMIT, SESSIONS_MOST),
+        CURSOR,
+    ),
+    answers={200: json(examples.SESSIONS, "A page of them.")},
+    errors=BAD_QUERY,
+)
 async def sessions(request: web.Request) -> web.StreamResponse:
-    """A page of sessions, newest first; with ``q`` those where a message has all its words."""
+    """Sessions, newest first."""
     words = requests.parameter(request, "q", Words)
     page = await request.app[SERVICES].histories.sessions(
         caller_of(request),
@@ -46,6 +92,13 @@ async def sessions(request: web.Request) -> web.StreamResponse:
     return responses.json(page)
 
 
+@route(
+    "DELETE",
+    "/operator/session/{session_id}",
+    tag="sessions",
+    answers={204: Answer(meaning="It is gone.")},
+    errors=(ErrorCode.SESSION_NOT_FOUND,),
+)
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
     session_id = requests.session_id(request)
@@ -53,8 +106,22 @@ async def delete(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204)
 
 
+@route(
+    "GET",
+    "/operator/session/{session_id}/export",
+    tag="sessions",
+    answers={
+        200: Answer(
+            meaning="One record a line.", content={NDJSON: str}, headers=("Content-Disposition",)
+        )
+    },
+    errors=(ErrorCode.SESSION_NOT_FOUND,),
+)
 async def export(request: web.Request) -> web.StreamResponse:
-    """The whole session as JSON Lines, read and sent page by page."""
+    """The whole session, as JSON Lines.
+
+    The first line is the session (``"type": "session"``), then each message.
+    """
     session_id = requests.session_id(request)
     histories = request.app[SERVICES].histories
     session = await histories.session(caller_of(request), session_id)
@@ -77,24 +144,38 @@ async def export(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@route(
+    "GET",
+    "/operator/session/{session_id}/events",
+    tag="sessions",
+    parameters=(
+        Parameter("after", Seq, "Only events after this number."),
+        limit(EVENTS_LIMIT, EVENTS_MOST),
+        Parameter("epoch", Epoch, "The one that `after` belongs to."),
+        Parameter("Last-Event-ID", str, "Where a stream broke off.", "header"),
+    ),
+    answers={
+        200: Answer(
+            meaning="A page of them, or the stream.", content={JSON: examples.EVENTS, EVENTS: None}
+        )
+    },
+    errors=(*BAD_QUERY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.DRAINING),
+)
 async def events(request: web.Request) -> web.StreamResponse:
-    """A page of a session's events; as an event stream, the session as it goes on."""
+    """The events of a session.
+
+    With ``Accept: text/event-stream`` it goes on live, as the websocket does (/asyncapi.json):
+    ``Last-Event-ID`` or ``after``, with ``epoch``, say where to resume.
+    """
     if requests.wants_events(request, None) and request.method != "HEAD":
         return await event_stream.watch_session(request)
     session_id = requests.session_id(request)
     after = requests.parameter(request, "after", Seq)
-    limit = requests.limit(request, EVENTS_LIMIT, EVENTS_MOST)
     requests.parameter(request, "epoch", Epoch)  # whoever asks compares it with the answer's
     page = await request.app[SERVICES].histories.events(
-        caller_of(request), session_id, after=after or 0, limit=limit
+        caller_of(request),
+        session_id,
+        after=after or 0,
+        limit=requests.limit(request, EVENTS_LIMIT, EVENTS_MOST),
     )
     return responses.json(page)
-
-
-ROUTES = [
-    web.get("/operator/sessions", sessions),
-    web.get("/operator/session/{session_id}", history),
-    web.delete("/operator/session/{session_id}", delete),
-    web.get("/operator/session/{session_id}/export", export),
-    web.get("/operator/session/{session_id}/events", events),
-]

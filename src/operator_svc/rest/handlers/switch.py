@@ -1,4 +1,4 @@
-"""Switch: changes of its configuration, feedback on its engines, and what that adds up to."""
+"""Switch: adjustments of its configuration, feedback on its engines, and their ranking."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import switch as protocol
 from operator_svc.protocol.ids import Cursor, SessionId
+from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody, adjustment_answer
 from operator_svc.rest import requests, responses
+from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import caller_of, require_operator
+from operator_svc.rest.routing import (
+    BAD_BODY,
+    BAD_QUERY,
+    CURSOR,
+    OF_SESSION,
+    SWITCH_FAILS,
+    Parameter,
+    RouteTable,
+    json,
+    limit,
+)
 
 ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST = 50, 200
 WINDOW = 86_400
@@ -22,32 +34,84 @@ WINDOW_MOST = 366 * 86_400
 Window = Annotated[int, Meta(ge=1, le=WINDOW_MOST)]
 
 
+route = RouteTable()
+
+
+@route(
+    "POST",
+    "/operator/switch/adjustment",
+    tag="switch",
+    body=AdjustmentBody,
+    example=AdjustmentBody(after_config={"mode": "ECO"}, reason="the laptop runs on its battery"),
+    answers={201: json(examples.ADJUSTMENT, "The record.")},
+    errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND, *SWITCH_FAILS),
+)
 async def add_adjustment(request: web.Request) -> web.StreamResponse:
-    """Record a change of Switch; nothing is done to it yet."""
+    """Record an adjustment of Switch.
+
+    Nothing is done to Switch before it is applied.
+    """
     caller = require_operator(request, "switch.adjustment.record")
-    body = await requests.body(request, protocol.AdjustmentBody)
+    body = await requests.body(request, AdjustmentBody)
     row = await request.app[SERVICES].adjustments.record(caller, body)
-    return responses.json(protocol.adjustment_answer(row), status=201)
+    return responses.json(adjustment_answer(row), status=201)
 
 
+@route(
+    "POST",
+    "/operator/switch/adjustment/{adjustment_id}/apply",
+    tag="switch",
+    answers={200: json(examples.ADJUSTMENT, "It is applied.")},
+    errors=(
+        ErrorCode.ADJUSTMENT_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.DRAINING,
+    ),
+)
 async def apply(request: web.Request) -> web.StreamResponse:
-    """Do a change on Switch."""
+    """Apply an adjustment."""
     caller = require_operator(request, "switch.adjustment.apply")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
     row = await request.app[SERVICES].adjustments.apply(caller, adjustment_id)
-    return responses.json(protocol.adjustment_answer(row))
+    return responses.json(adjustment_answer(row))
 
 
+@route(
+    "POST",
+    "/operator/switch/adjustment/{adjustment_id}/revert",
+    tag="switch",
+    answers={200: json(examples.ADJUSTMENT, "It is reverted.")},
+    errors=(
+        ErrorCode.ADJUSTMENT_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.DRAINING,
+    ),
+)
 async def revert(request: web.Request) -> web.StreamResponse:
-    """Put back what was before a change."""
+    """Put back the configuration from before an adjustment."""
     caller = require_operator(request, "switch.adjustment.revert")
     adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
     row = await request.app[SERVICES].adjustments.revert(caller, adjustment_id)
-    return responses.json(protocol.adjustment_answer(row))
+    return responses.json(adjustment_answer(row))
 
 
+@route(
+    "GET",
+    "/operator/switch/adjustments",
+    tag="switch",
+    parameters=(
+        OF_SESSION,
+        Parameter("applied", bool, "Only those that are applied, or are not."),
+        limit(ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST),
+        CURSOR,
+    ),
+    answers={200: json(examples.ADJUSTMENTS, "A page of them.")},
+    errors=BAD_QUERY,
+)
 async def adjustments(request: web.Request) -> web.StreamResponse:
-    """A page of changes, newest first."""
+    """Adjustments of Switch, newest first."""
     page = await request.app[SERVICES].adjustments.page(
         caller_of(request),
         session_id=requests.parameter(request, "session_id", SessionId),
@@ -58,26 +122,34 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
     return responses.json(page)
 
 
+@route(
+    "POST",
+    "/operator/switch/feedback",
+    tag="switch",
+    body=FeedbackBody,
+    example=FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
+    rules=schema_rules.FEEDBACK,
+    answers={200: json(examples.FEEDBACK, "It is kept; Switch is told later.")},
+    errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+)
 async def add_feedback(request: web.Request) -> web.StreamResponse:
-    """Keep feedback on an engine; Switch is told later."""
-    body = await requests.body(request, protocol.FeedbackBody)
+    """Give feedback on an engine."""
+    body = await requests.body(request, FeedbackBody)
     answer = await request.app[SERVICES].feedback.record(caller_of(request), body)
     return responses.json(answer)
 
 
+@route(
+    "GET",
+    "/operator/switch/engines",
+    tag="switch",
+    parameters=(Parameter("window", Window, "Seconds of feedback that count."),),
+    answers={200: json(examples.ENGINES, "The ranking.")},
+    errors=BAD_QUERY,
+)
 async def engines(request: web.Request) -> web.StreamResponse:
-    """Engines, ranked by the feedback of a while."""
+    """Engines, best first."""
     window = requests.parameter(request, "window", Window)
     rankings = request.app[SERVICES].engine_rankings
     fresh = await rankings.get(WINDOW if window is None else window)
     return responses.json(fresh.value)
-
-
-ROUTES = [
-    web.post("/operator/switch/adjustment", add_adjustment),
-    web.post("/operator/switch/adjustment/{adjustment_id}/apply", apply),
-    web.post("/operator/switch/adjustment/{adjustment_id}/revert", revert),
-    web.get("/operator/switch/adjustments", adjustments),
-    web.post("/operator/switch/feedback", add_feedback),
-    web.get("/operator/switch/engines", engines),
-]

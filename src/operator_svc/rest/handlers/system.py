@@ -1,4 +1,4 @@
-"""The system as it is now. These answer always, with what is known."""
+"""The system as it is now. These always answer, with what is known."""
 
 from __future__ import annotations
 
@@ -8,19 +8,41 @@ from aiohttp import web
 
 from operator_svc.context import SERVICES
 from operator_svc.rest import responses
+from operator_svc.rest.docs import examples
+from operator_svc.rest.routing import RouteTable, json
 from operator_svc.services.ttl_cache import CacheHit, TtlCache
 
+route = RouteTable()
 
+
+@route(
+    "GET",
+    "/operator/vx11/overview",
+    tag="system",
+    answers={200: json(examples.OVERVIEW, "What is known.", "Age")},
+)
 async def overview(request: web.Request) -> web.StreamResponse:
     """All modules of VX11."""
     return await _answer(request.app[SERVICES].system.overview)
 
 
+@route(
+    "GET",
+    "/operator/shub/dashboard",
+    tag="system",
+    answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
+)
 async def dashboard(request: web.Request) -> web.StreamResponse:
     """Shub, as it tells of itself."""
     return await _answer(request.app[SERVICES].system.dashboard)
 
 
+@route(
+    "GET",
+    "/operator/resources",
+    tag="system",
+    answers={200: json(examples.RESOURCES, "What is known.", "Age")},
+)
 async def resources(request: web.Request) -> web.StreamResponse:
     """Tools and models."""
     return await _answer(request.app[SERVICES].system.resources)
@@ -34,10 +56,3 @@ async def _answer(cached: TtlCache[Any]) -> web.StreamResponse:
 def _age_headers(fresh: CacheHit[Any], ttl: float) -> dict[str, str]:
     """How long an answer may be used, and how old it is (RFC 9111), both in whole seconds."""
     return {"Cache-Control": f"private, max-age={int(ttl)}", "Age": str(int(fresh.age))}
-
-
-ROUTES = [
-    web.get("/operator/vx11/overview", overview),
-    web.get("/operator/shub/dashboard", dashboard),
-    web.get("/operator/resources", resources),
-]

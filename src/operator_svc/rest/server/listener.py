@@ -30,7 +30,7 @@ class Server:
         self._metrics: Runner | None = None
         if settings.metrics_port:
             alone = web.Application()
-            alone.add_routes(health.METRICS)
+            alone.router.add_get("/metrics", health.metrics)
             self._metrics = _runner(alone, settings)
 
     async def start(self) -> str:

@@ -1,0 +1,218 @@
+"""Declarations of HTTP calls: each stands once, beside its handler.
+
+The router, what a request passes before its handler runs, and ``/openapi.json`` come from them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_urldispatcher import AbstractRoute
+from msgspec import Meta
+
+from operator_svc.errors import ErrorCode
+from operator_svc.protocol import headers, ids
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Expect: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+Method: TypeAlias = Literal["GET", "POST", "DELETE", "OPTIONS"]
+Auth: TypeAlias = Literal["token", "open", "own"]
+"""Who asks for the token: the pipeline, nobody, or the handler itself, since it may come later."""
+
+JSON, NDJSON, EVENTS, PNG = (
+    "application/json",
+    "application/x-ndjson",
+    "text/event-stream",
+    "image/png",
+)
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of a query or a header."""
+
+    name: str
+    kind: Any
+    meaning: str
+    place: Literal["query", "header"] = "query"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A good answer. ``content`` has for each content type an example, whose type is the
+    answer's; or a plain type; or None for a stream of events."""
+
+    meaning: str
+    content: dict[str, Any] = {}
+    headers: tuple[str, ...] = ()
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One call. ``tag`` is None for what ``/openapi.json`` does not describe. ``rules`` is JSON
+    Schema that adds to the body's what its type does not say. ``quiet`` is for probes, whose
+    successes are no news."""
+
+    method: Method
+    path: str
+    handler: Handler
+    tag: str | None
+    summary: str = ""
+    detail: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    example: msgspec.Struct | None = None
+    rules: Mapping[str, Any] = {}
+    answers: Mapping[int, Answer] = {}
+    errors: tuple[ErrorCode, ...] = ()
+    auth: Auth = "token"
+    quiet: bool = False
+
+
+class RouteTable:
+    """The calls of one module. Used as a decorator of handlers: the first line of a handler's
+    docstring is the summary that is published, and the rest the description."""
+
+    def __init__(self) -> None:
+        self._operations: list[Operation] = []
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations)
+
+    def __call__(
+        self,
+        method: Method,
+        path: str,
+        *,
+        tag: str | None,
+        parameters: tuple[Parameter, ...] = (),
+        body: type[msgspec.Struct] | None = None,
+        example: msgspec.Struct | None = None,
+        rules: Mapping[str, Any] | None = None,
+        answers: Mapping[int, Answer] | None = None,
+        errors: tuple[ErrorCode, ...] = (),
+        auth: Auth = "token",
+        quiet: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the call that the decorated handler answers."""
+
+        def declare(handler: Handler) -> Handler:
+            summary, _, detail = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
+            self._operations.append(
+                Operation(
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    tag=tag,
+                    summary=summary.replace("\n", " ").rstrip("."),
+                    detail=detail.replace("\n", " ").replace("``", "`"),
+                    parameters=parameters,
+                    body=body,
+                    example=example,
+                    rules=rules or {},
+                    answers=answers or {},
+                    errors=errors,
+                    auth=auth,
+                    quiet=quiet,
+                )
+            )
+            return handler
+
+        return declare
+
+
+class Router:
+    """The calls of an application, found again by the route that a request takes.
+
+    Paths that declare no OPTIONS of their own answer it with ``options``, open where all of the
+    path is.
+    """
+
+    def __init__(self, operations: Iterable[Operation], options: Handler) -> None:
+        self.operations = tuple(operations)
+        self._by_path: dict[str, dict[str, Operation]] = {}
+        for operation in self.operations:
+            self._by_path.setdefault(operation.path, {})[operation.method] = operation
+        for path, methods in self._by_path.items():
+            is_open = all(operation.auth == "open" for operation in methods.values())
+            methods.setdefault(
+                "OPTIONS",
+                Operation(
+                    method="OPTIONS",
+                    path=path,
+                    handler=options,
+                    tag=None,
+                    auth="open" if is_open else "token",
+                ),
+            )
+
+    def register(self, app: web.Application, expect: Expect) -> None:
+        """Add all calls to ``app``. Ids in paths may have any form: the handlers judge them."""
+        for path, methods in self._by_path.items():
+            # aiohttp's own pattern of a variable leaves braces out.
+            pattern = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path)
+            for method, operation in methods.items():
+                web.route(method, pattern, operation.handler, expect_handler=expect).register(
+                    app.router
+                )
+
+    def find(self, route: AbstractRoute) -> Operation | None:
+        """The call that ``route`` leads to, a HEAD to its GET; None where none does."""
+        if route.resource is None:
+            return None
+        method = "GET" if route.method == "HEAD" else route.method
+        return self._by_path[route.resource.canonical][method]
+
+    def methods(self, path: str) -> list[str]:
+        """The methods of a path, by its template."""
+        methods = set(self._by_path[path])
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+ROUTER: web.AppKey[Router] = web.AppKey("router", Router)
+
+
+# Parts that many declarations share.
+
+
+def json(example: msgspec.Struct, meaning: str, *more_headers: str) -> Answer:
+    """An answer of JSON."""
+    return Answer(meaning=meaning, content={JSON: example}, headers=more_headers)
+
+
+def limit(default: int, most: int) -> Parameter:
+    """The parameter ``limit`` of a list."""
+    return Parameter(
+        "limit", Annotated[int, Meta(ge=1, le=most)], f"Records of a page; {default} if not given."
+    )
+
+
+BAD_QUERY = (ErrorCode.INVALID_PARAMETER,)
+BAD_BODY = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.VALIDATION_ERROR,
+)
+SWITCH_FAILS = (
+    ErrorCode.SWITCH_ERROR,
+    ErrorCode.SWITCH_UNAVAILABLE,
+    ErrorCode.SWITCH_TIMEOUT,
+)
+PREFER = Parameter(
+    "Prefer",
+    str,
+    "`wait=N` answers after N seconds at the latest, `respond-async` at once (RFC 7240).",
+    "header",
+)
+KEY = Parameter(
+    headers.IDEMPOTENCY_KEY,
+    Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}$")],
+    "The same as `client_message_id`, which wins: a call with the same key is made once.",
+    "header",
+)
+CURSOR = Parameter("cursor", ids.Cursor, "`next_cursor` of the page before.")
+OF_SESSION = Parameter("session_id", ids.SessionId, "Only those of this session.")
+OF_USER = Parameter("user_id", ids.UserId, "Only those of this user.")
