@@ -28,7 +28,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
 from operator_svc.browser_service.chromium import find_executable, sandboxed
-from operator_svc.browser_service.flags import SWITCHED_OFF
+from operator_svc.browser_service.flags import DISABLED_FEATURES
 from operator_svc.settings import BrowserSettings
 
 TOKEN = "bench"
@@ -188,7 +188,7 @@ async def compare(pages: int, memory_pages: int) -> dict[str, Any]:
             executable_path=find_executable(settings),
             chromium_sandbox=sandboxed(settings),
             # The service's Chromium has them too: what is compared is the service alone.
-            args=["--disable-gpu", f"--disable-features={','.join(SWITCHED_OFF)}"],
+            args=["--disable-gpu", f"--disable-features={','.join(DISABLED_FEATURES)}"],
         )
         for _ in range(5):
             await directly(browser, url)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,6 @@ def open_files(pids: list[int]) -> int:
         except OSError:
             continue
     return total
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 class Process:

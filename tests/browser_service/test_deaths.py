@@ -12,12 +12,12 @@ import pytest
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.navigate import NavigateRequest
 from tests.browser_service.processes import (
-    eventually,
     family,
     hanging,
     open_files,
     processes,
 )
+from tests.fakes.eventually import eventually
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -26,21 +26,21 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("victim", ["chromium", "driver"])
-async def test_a_death_is_repaired_and_the_queue_goes_on(
+async def test_chromium_death_fails_open_pages_and_serves_the_queue(
     victim: str, service: Any, site: Any
 ) -> None:
     url = hanging(site)
     seen = len(site.seen)
     open_pages = [
         asyncio.create_task(service.visit(NavigateRequest(url=url)))
-        for _ in range(service.slots.taken, 4)
+        for _ in range(service.queue.in_use, 4)
     ]
     queued = [
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
         for _ in range(6)
     ]
     await eventually(lambda: len(site.seen) >= seen + 4)
-    old = service.keeper.current
+    old = service.supervisor.current
     if victim == "chromium":
         os.kill(old.pid, signal.SIGKILL)
     else:
@@ -56,12 +56,14 @@ async def test_a_death_is_repaired_and_the_queue_goes_on(
         assert failure.extra == {"cause": "died"}
     answers = await asyncio.gather(*queued)
     assert [answer.text for answer in answers] == ["queued"] * 6
-    assert service.keeper.current is not old
+    assert service.supervisor.current is not old
     await eventually(lambda: old.pid not in processes())
 
 
-async def test_an_idle_death_is_repaired_before_the_next_page(service: Any, site: Any) -> None:
-    old = service.keeper.current
+async def test_idle_chromium_death_is_repaired_before_the_next_page(
+    service: Any, site: Any
+) -> None:
+    old = service.supervisor.current
     os.kill(old.pid, signal.SIGKILL)
     await eventually(lambda: old.died.is_set())
     answer = await service.visit(NavigateRequest(url=site.page("<p>next")))
@@ -72,13 +74,13 @@ async def test_an_idle_death_is_repaired_before_the_next_page(service: Any, site
     assert answer.text == "again"
 
 
-async def test_a_chromium_that_hangs_is_replaced(
+async def test_hung_chromium_is_replaced(
     service: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from operator_svc.browser_service import tab
 
     monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
-    old = service.keeper.current
+    old = service.supervisor.current
     os.kill(old.pid, signal.SIGSTOP)
     tasks = [
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
@@ -87,12 +89,12 @@ async def test_a_chromium_that_hangs_is_replaced(
     monkeypatch.undo()
     answers = await asyncio.gather(*tasks)
     assert [answer.text for answer in answers] == ["x"] * 6
-    assert service.keeper.current is not old
+    assert service.supervisor.current is not old
     await eventually(lambda: old.pid not in processes())
 
 
 @pytest.mark.timeout(400)
-async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
+async def test_200_pages_leak_nothing(service: Any, site: Any) -> None:
     """All kinds of pages; no process, file, context, proxy or task is left of them."""
     kinds = [
         NavigateRequest(url=site.page("<p>x")),
@@ -142,8 +144,8 @@ async def test_nothing_is_left_of_200_pages(service: Any, site: Any) -> None:
         await visit(200)
     finally:
         visit_steps.GRACE = kept
-    assert service.keeper.current.browser.contexts == []
-    assert service._gate.own_ports == set()
+    assert service.supervisor.current.browser.contexts == []
+    assert service._policy.proxy_ports == set()
     # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
     for _ in range(150):
         if not more(left()):

@@ -36,7 +36,7 @@ async def problem(response: Any, status: int, error: str) -> dict[str, Any]:
     return body
 
 
-async def test_a_token_is_needed(client: Any) -> None:
+async def test_request_without_the_token_is_rejected(client: Any) -> None:
     async with client.post("/navigate", json={"url": "http://pages.test/"}) as response:
         await problem(response, 401, "auth_required")
     for token in ("wrong", "the-token ", "the-toke", "ü", "the-tokenx"):
@@ -48,13 +48,13 @@ async def test_a_token_is_needed(client: Any) -> None:
         await problem(response, 401, "auth_required")
 
 
-async def test_health_and_metrics_are_open(client: Any, service: Any) -> None:
+async def test_health_and_metrics_need_no_token(client: Any, service: Any) -> None:
     async with client.get("/health") as response:
         assert response.status == 200
         body = await response.json()
     assert body == {
         "status": "ok",
-        "browser": f"Chromium {service.keeper.current.version}",
+        "browser": f"Chromium {service.supervisor.current.version}",
         "version": body["version"],
         "pages_open": 0,
         "queue_length": 0,
@@ -66,7 +66,7 @@ async def test_health_and_metrics_are_open(client: Any, service: Any) -> None:
     assert "operator_browser_pages_open 0.0" in text
 
 
-async def test_unknown_calls(client: Any) -> None:
+async def test_unknown_path_and_method_are_problems(client: Any) -> None:
     async with client.get("/nothing", headers=TOKEN) as response:
         await problem(response, 404, "not_found")
     async with client.get("/navigate", headers=TOKEN) as response:
@@ -74,7 +74,7 @@ async def test_unknown_calls(client: Any) -> None:
         assert response.headers["Allow"] == "POST"
 
 
-async def test_bodies_that_can_not_be_read(client: Any) -> None:
+async def test_unreadable_body_is_rejected(client: Any) -> None:
     for body in (b"", b"{", b"[" * 100_000, b"\xff", b"nul"):
         headers = {**TOKEN, "Content-Type": "application/json"}
         async with client.post("/navigate", data=body, headers=headers) as response:
@@ -120,14 +120,14 @@ async def test_bodies_that_can_not_be_read(client: Any) -> None:
         ),
     ],
 )
-async def test_each_wrong_field_is_named(body: Any, fields: set[str], client: Any) -> None:
+async def test_invalid_fields_are_each_named(body: Any, fields: set[str], client: Any) -> None:
     async with client.post("/navigate", json=body, headers=TOKEN) as response:
         told = await problem(response, 422, "validation_error")
     assert {fault["field"] for fault in told["errors"]} == fields
     assert all(fault["reason"] for fault in told["errors"])
 
 
-async def test_unknown_fields_and_nulls_of_optional_ones_are_taken(client: Any, site: Any) -> None:
+async def test_unknown_fields_and_optional_nulls_are_accepted(client: Any, site: Any) -> None:
     body = {"url": f" {site.page('<p>x')}\n", "script": None, "viewport": None, "later": 1}
     async with client.post("/navigate", json=body, headers=TOKEN) as response:
         assert response.status == 200
@@ -164,7 +164,7 @@ async def waiting(client: Any, pages: int, queue: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_pages_wait_their_turn_and_too_many_are_sent_away(
+async def test_full_queue_rejects_and_the_rest_is_served(
     navigate: Any, client: Any, site: Any
 ) -> None:
     kept = Gatekept(site)
@@ -186,7 +186,7 @@ async def test_pages_wait_their_turn_and_too_many_are_sent_away(
         assert "operator_browser_queue_full_total 1.0" in await response.text()
 
 
-async def test_twenty_queued_pages_start_in_order(site: Any, names: Any) -> None:
+async def test_queued_pages_start_in_order_of_arrival(site: Any, names: Any) -> None:
     """With one page at a time, the order of the requests is the order of the pages."""
     from operator_svc.browser_service.service import BrowserService
     from operator_svc.protocol.navigate import NavigateRequest
@@ -212,7 +212,7 @@ async def test_twenty_queued_pages_start_in_order(site: Any, names: Any) -> None
     assert seen == [str(number) for number in range(20)]
 
 
-async def test_a_client_that_goes_away_frees_its_page(client: Any, site: Any, service: Any) -> None:
+async def test_disconnected_client_frees_its_page(client: Any, site: Any, service: Any) -> None:
     kept = Gatekept(site)
     gone = [
         asyncio.create_task(
@@ -226,13 +226,13 @@ async def test_a_client_that_goes_away_frees_its_page(client: Any, site: Any, se
         task.cancel()
     await asyncio.gather(*gone, return_exceptions=True)
     await waiting(client, 0, 0)
-    assert service.keeper.current.browser.contexts == []
+    assert service.supervisor.current.browser.contexts == []
     assert len(kept.began) == PAGES, "whoever left the queue was never opened"
     async with client.get("/metrics") as response:
         assert f'operator_browser_pages_total{{status="gone"}} {PAGES}.0' in await response.text()
 
 
-async def test_stopping_answers_all_who_wait(site: Any, names: Any) -> None:
+async def test_draining_answers_open_and_queued_pages(site: Any, names: Any) -> None:
     from aiohttp.test_utils import TestClient, TestServer
 
     from operator_svc.browser_service.server import make_app

@@ -37,7 +37,7 @@ def picture_size(answer: dict[str, Any]) -> tuple[int, int]:
     return width, height
 
 
-async def test_a_slow_page_times_out(navigate: Any, site: Any) -> None:
+async def test_slow_page_times_out(navigate: Any, site: Any) -> None:
     async def slow(request: web.Request) -> web.Response:
         await site.hold.wait()
         return web.Response()
@@ -53,7 +53,7 @@ async def test_a_slow_page_times_out(navigate: Any, site: Any) -> None:
     assert "500 ms" in answer["error"]
 
 
-async def test_a_page_that_never_ends_shows_what_came(navigate: Any, site: Any) -> None:
+async def test_endless_page_times_out_with_partial_content(navigate: Any, site: Any) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/html"})
         await response.prepare(request)
@@ -67,14 +67,14 @@ async def test_a_page_that_never_ends_shows_what_came(navigate: Any, site: Any) 
     assert answer["screenshot"] is not None
 
 
-async def test_a_script_without_end_times_out(navigate: Any, site: Any) -> None:
+async def test_endless_page_script_times_out(navigate: Any, site: Any) -> None:
     began = time.monotonic()
     answer = await navigate(site.page("<p>x<script>while (true) {}</script>"), timeout_ms=500)
     assert answer["status"] == "timeout"
     assert time.monotonic() - began < 15
 
 
-async def test_a_page_that_weighs_too_much_is_cut(navigate: Any, site: Any) -> None:
+async def test_download_past_the_transfer_limit_is_cut(navigate: Any, site: Any) -> None:
     async def heavy(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/html"})
         await response.prepare(request)
@@ -89,7 +89,7 @@ async def test_a_page_that_weighs_too_much_is_cut(navigate: Any, site: Any) -> N
     assert answer["duration_ms"] < 15_000
 
 
-async def test_what_a_page_sends_is_weighed_too(navigate: Any, site: Any) -> None:
+async def test_upload_past_the_transfer_limit_is_cut(navigate: Any, site: Any) -> None:
     async def sink(request: web.Request) -> web.Response:
         await request.read()
         return web.Response()
@@ -104,13 +104,13 @@ async def test_what_a_page_sends_is_weighed_too(navigate: Any, site: Any) -> Non
     assert str(PAGE_BYTES) in answer["error"]
 
 
-async def test_weight_is_each_pages_own(navigate: Any, site: Any) -> None:
+async def test_transfer_limit_counts_each_page_alone(navigate: Any, site: Any) -> None:
     url = site.page("<p>x<!--" + "x" * (PAGE_BYTES // 2))
     answers = await asyncio.gather(*(navigate(url, text_limit=10) for _ in range(6)))
     assert [answer["status"] for answer in answers] == ["ok"] * 6
 
 
-async def test_text_is_cut_in_code_points(navigate: Any, site: Any) -> None:
+async def test_text_limit_counts_code_points(navigate: Any, site: Any) -> None:
     url = site.page("<p>" + "😀" * 50_000)
     assert (await navigate(url, text_limit=7))["text"] == "😀" * 7
     assert (await navigate(url, text_limit=0))["text"] == ""
@@ -134,7 +134,7 @@ async def test_links_console_and_title_are_bounded(navigate: Any, site: Any) -> 
     assert {len(line) for line in answer["console"]} == {1000}
 
 
-async def test_giant_console_lines_harm_nobody(navigate: Any, site: Any) -> None:
+async def test_giant_console_line_harms_no_other_page(navigate: Any, site: Any) -> None:
     """Also where the page avoids the console that we cut short, by a worker."""
     size = "1e8"
     code = f"new Worker(URL.createObjectURL(new Blob([`console.log('z'.repeat({size}))`])))"
@@ -149,7 +149,7 @@ async def test_giant_console_lines_harm_nobody(navigate: Any, site: Any) -> None
     assert (other["status"], other["text"]) == ("ok", "other")
 
 
-async def test_a_page_that_asks_without_end_times_out(navigate: Any, site: Any) -> None:
+async def test_endless_dialogs_time_out(navigate: Any, site: Any) -> None:
     answer = await navigate(
         site.page(
             "<p>x<script>onbeforeunload = e => e.preventDefault(); while (1) alert(1)</script>"
@@ -159,19 +159,19 @@ async def test_a_page_that_asks_without_end_times_out(navigate: Any, site: Any) 
     assert answer["status"] == "timeout"
 
 
-async def test_a_page_that_kills_its_renderer_is_an_error_of_its_own(
+async def test_renderer_crash_is_an_error_of_its_page_only(
     navigate: Any, site: Any, service: Any
 ) -> None:
     hog = site.page("<script>const a = []; while (1) a.push(new Array(1e5).fill(1.5))</script>")
-    before = service.keeper.current.pid
+    before = service.supervisor.current.pid
     dead, alive = await asyncio.gather(navigate(hog), navigate(site.page("<p>alive")))
     assert dead["status"] == "error"
     assert dead["error"] == "the page crashed"
     assert alive["text"] == "alive"
-    assert service.keeper.current.pid == before
+    assert service.supervisor.current.pid == before
 
 
-async def test_the_window_has_the_size_that_was_asked_for(navigate: Any, site: Any) -> None:
+async def test_viewport_sets_the_window_size(navigate: Any, site: Any) -> None:
     answer = await navigate(
         site.page("<p>x"),
         viewport={"width": 400, "height": 300},
@@ -181,9 +181,7 @@ async def test_the_window_has_the_size_that_was_asked_for(navigate: Any, site: A
     assert picture_size(answer) == (400, 300)
 
 
-async def test_a_full_page_is_taken_whole_and_cut_where_it_is_too_large(
-    navigate: Any, site: Any
-) -> None:
+async def test_full_page_screenshot_is_cut_at_the_pixel_limit(navigate: Any, site: Any) -> None:
     tall = site.page("<body style='margin:0'><div style='height:2500px;background:red'>")
     assert picture_size(await navigate(tall, full_page=True)) == (1280, 2500)
     assert picture_size(await navigate(tall)) == (1280, 720)
@@ -198,7 +196,7 @@ async def test_a_full_page_is_taken_whole_and_cut_where_it_is_too_large(
     assert size == (4096, 12_000)
 
 
-async def test_a_picture_is_made_smaller_until_it_fits(navigate: Any, site: Any) -> None:
+async def test_large_screenshot_is_scaled_down_to_the_byte_limit(navigate: Any, site: Any) -> None:
     noise = site.page(
         "<body style='margin:0'><canvas id=c width=1280 height=720></canvas><script>"
         "const x = c.getContext('2d'), d = x.createImageData(1280, 720);"

@@ -11,7 +11,7 @@ from aiohttp import web
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_an_ordinary_page(navigate: Any, site: Any) -> None:
+async def test_ordinary_page_is_ok(navigate: Any, site: Any) -> None:
     url = site.page(
         "<title> The  title </title><h1>Grüße</h1><p>one<br>two<p style='display:none'>hidden</p>"
         "<script>console.log('a', 1); console.warn('b')</script>"
@@ -39,7 +39,7 @@ async def test_an_ordinary_page(navigate: Any, site: Any) -> None:
     }  # fmt: skip
 
 
-async def test_redirects_and_client_redirects_are_followed(navigate: Any, site: Any) -> None:
+async def test_http_and_client_redirects_are_followed(navigate: Any, site: Any) -> None:
     end = site.page("<title>end</title>", status=203)
     for start in (
         site.redirect(end),
@@ -52,7 +52,7 @@ async def test_redirects_and_client_redirects_are_followed(navigate: Any, site: 
         assert (answer["title"], answer["http_status"]) == ("end", 203)
 
 
-async def test_a_redirect_loop_is_an_error(navigate: Any, site: Any) -> None:
+async def test_redirect_loop_is_an_error(navigate: Any, site: Any) -> None:
     url = site.page("", status=302, path="/loop", Location="/loop")
     answer = await navigate(url)
     assert answer["status"] == "error"
@@ -60,13 +60,15 @@ async def test_a_redirect_loop_is_an_error(navigate: Any, site: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 500])
-async def test_an_error_page_is_a_page(status: int, navigate: Any, site: Any) -> None:
+async def test_page_with_an_http_error_is_ok(status: int, navigate: Any, site: Any) -> None:
     answer = await navigate(site.page("<p>sorry", status=status))
     assert (answer["status"], answer["http_status"]) == ("ok", status)
     assert answer["text"] == "sorry"
 
 
-async def test_a_server_that_is_not_there(navigate: Any, site: Any, names: Any) -> None:
+async def test_unreachable_server_is_an_error_with_its_reason(
+    navigate: Any, site: Any, names: Any
+) -> None:
     names["pages.test"] = [["127.0.0.1"]]
     answer = await navigate("http://nowhere.test/")
     assert (answer["status"], answer["http_status"]) == ("error", None)
@@ -80,7 +82,7 @@ async def test_a_server_that_is_not_there(navigate: Any, site: Any, names: Any) 
     assert answer["error"].endswith("it refused the connection")
 
 
-async def test_a_server_that_talks_nonsense(navigate: Any) -> None:
+async def test_server_without_http_is_an_error(navigate: Any) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"220 mail.test ESMTP\r\n\r\n")
@@ -95,7 +97,7 @@ async def test_a_server_that_talks_nonsense(navigate: Any) -> None:
     server.close()
 
 
-async def test_wait_until_is_heeded(navigate: Any, site: Any) -> None:
+async def test_wait_until_decides_when_the_page_is_ready(navigate: Any, site: Any) -> None:
     may_end = asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -113,7 +115,7 @@ async def test_wait_until_is_heeded(navigate: Any, site: Any) -> None:
         assert (await navigate(url, wait_until=until))["status"] == "ok"
 
 
-async def test_errors_of_a_page_stand_in_the_console(navigate: Any, site: Any) -> None:
+async def test_page_errors_are_in_the_console(navigate: Any, site: Any) -> None:
     answer = await navigate(
         site.page(
             "<p>x<script>throw new TypeError('first')</script>"
@@ -141,23 +143,21 @@ async def test_dialogs_are_dismissed(kind: str, navigate: Any, site: Any) -> Non
     ("kind", "disposition"),
     [("application/octet-stream", ""), ("text/html", "attachment; filename=x.html")],
 )
-async def test_a_download_is_an_error(
-    kind: str, disposition: str, navigate: Any, site: Any
-) -> None:
+async def test_download_is_an_error(kind: str, disposition: str, navigate: Any, site: Any) -> None:
     headers = {"Content_Disposition": disposition} if disposition else {}
     answer = await navigate(site.page(b"\x00\x01binary", kind, **headers))
     assert (answer["status"], answer["text"]) == ("error", "")
     assert "download" in answer["error"]
 
 
-async def test_a_later_download_is_refused(navigate: Any, site: Any) -> None:
+async def test_later_download_is_refused_and_the_page_stays(navigate: Any, site: Any) -> None:
     file = site.page(b"x", "application/octet-stream")
     answer = await navigate(site.page(f"<p>x<script>location = '{file}'</script>"))
     assert (answer["status"], answer["text"]) == ("ok", "x")
     assert f"refused: the download of {file}" in answer["console"]
 
 
-async def test_frames_of_the_same_origin_are_read(navigate: Any, site: Any) -> None:
+async def test_text_includes_frames_of_the_same_origin(navigate: Any, site: Any) -> None:
     inner = site.page("<p>inner<iframe srcdoc='<p>innermost'></iframe>")
     foreign = site.page("<p>foreign").replace("pages.test", "127.0.0.1")
     answer = await navigate(
@@ -170,7 +170,7 @@ async def test_frames_of_the_same_origin_are_read(navigate: Any, site: Any) -> N
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "shift_jis", "utf-16", "koi8-r", "gbk"])
-async def test_other_encodings_are_read(charset: str, navigate: Any, site: Any) -> None:
+async def test_other_encodings_are_decoded(charset: str, navigate: Any, site: Any) -> None:
     text = {
         "iso-8859-1": "Füße",
         "shift_jis": "こんにちは",
@@ -184,7 +184,7 @@ async def test_other_encodings_are_read(charset: str, navigate: Any, site: Any) 
     assert answer["text"] == text
 
 
-async def test_broken_bytes_become_storable_text(navigate: Any, site: Any) -> None:
+async def test_invalid_bytes_become_storable_text(navigate: Any, site: Any) -> None:
     answer = await navigate(
         site.page(
             b"<title>a\xff\xfeb</title><p>\xf0\x28\x8c\x28 x\x00y<p id=h>"
@@ -211,7 +211,7 @@ async def test_broken_bytes_become_storable_text(navigate: Any, site: Any) -> No
         ("text/html", "", ""),
     ],
 )
-async def test_other_kinds_of_documents(
+async def test_other_document_types_are_ok(
     kind: str, body: str, text: str, navigate: Any, site: Any
 ) -> None:
     answer = await navigate(site.page(body, kind))
@@ -219,12 +219,12 @@ async def test_other_kinds_of_documents(
     assert text in answer["text"]
 
 
-async def test_an_answer_without_content_is_an_error(navigate: Any, site: Any) -> None:
+async def test_response_without_content_is_an_error(navigate: Any, site: Any) -> None:
     answer = await navigate(site.page("", status=204))
     assert (answer["status"], answer["text"]) == ("error", "")
 
 
-async def test_popups_are_closed(navigate: Any, site: Any, service: Any) -> None:
+async def test_popups_are_closed_and_the_page_stays(navigate: Any, site: Any, service: Any) -> None:
     other = site.page("<p>popup")
     answer = await navigate(
         site.page(f"<p>x<script>for (let i = 0; i < 20; i++) open('{other}')</script>"),
@@ -237,13 +237,13 @@ async def test_popups_are_closed(navigate: Any, site: Any, service: Any) -> None
     )
 
 
-async def test_a_page_can_not_close_itself(navigate: Any, site: Any) -> None:
+async def test_page_closing_itself_stays_open(navigate: Any, site: Any) -> None:
     url = site.page("<p>x<script>close()</script>")
     answer = await navigate(url, script="(close(), new Promise(done => setTimeout(done, 200, 1)))")
     assert (answer["status"], answer["text"], answer["script_result"]) == ("ok", "x", 1)
 
 
-async def test_nothing_of_one_page_is_left_for_the_next(navigate: Any, site: Any) -> None:
+async def test_next_page_gets_no_state_of_the_last(navigate: Any, site: Any) -> None:
     url = site.page(
         "<p>x", Set_Cookie="stays=1; Path=/; Max-Age=9999", Cache_Control="max-age=9999"
     )
@@ -262,7 +262,7 @@ async def test_nothing_of_one_page_is_left_for_the_next(navigate: Any, site: Any
     assert seen == [""]
 
 
-async def test_an_address_that_chromium_does_not_understand_is_refused(client: Any) -> None:
+async def test_unparsable_address_is_a_validation_error(client: Any) -> None:
     for url in ("http://0x100000000/", "http://a b/", "http://[::1", "http://1.2.3.4.5/"):
         async with client.post(
             "/navigate", json={"url": url}, headers={"X-VX11-Token": "the-token"}

@@ -23,7 +23,6 @@ from operator_svc.protocol.navigate import NavigateRequest
 from operator_svc.settings import BrowserSettings
 from tests.browser_service.processes import (
     Process,
-    eventually,
     family,
     hanging,
     launch,
@@ -31,6 +30,7 @@ from tests.browser_service.processes import (
     processes,
     status_of,
 )
+from tests.fakes.eventually import eventually
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -51,9 +51,7 @@ async def process() -> AsyncIterator[Process]:
         await started.process.communicate()
 
 
-async def test_it_serves_and_ends_on_sigterm_with_all_it_started(
-    process: Process, site: Any
-) -> None:
+async def test_sigterm_answers_draining_and_leaves_no_process(process: Process, site: Any) -> None:
     hang = site.on(lambda request: site.hold.wait()).replace("pages.test", "localhost")
     members = family(process.pid)
     assert any("chrom" in line for line in members.values())
@@ -68,7 +66,7 @@ async def test_it_serves_and_ends_on_sigterm_with_all_it_started(
     await eventually(lambda: not set(members) & set(processes()), 3)
 
 
-async def test_chromium_knows_no_secret_and_its_files_go_with_it(
+async def test_chromium_environment_has_no_token_and_its_folder_is_removed(
     process: Process,
 ) -> None:
     members = family(process.pid)
@@ -92,7 +90,7 @@ def short_folder() -> Iterator[Path]:
         yield Path(made)
 
 
-async def test_folders_of_killed_services_are_put_away(short_folder: Path) -> None:
+async def test_start_removes_folders_of_killed_services(short_folder: Path) -> None:
     gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await gone.wait()
     kept = [short_folder / f"opbrowser-{os.getpid()}-x", short_folder / "opbrowser-other-x"]
@@ -110,7 +108,7 @@ async def test_folders_of_killed_services_are_put_away(short_folder: Path) -> No
     assert sorted(short_folder.iterdir()) == sorted(kept)
 
 
-async def test_a_folder_too_long_for_a_socket_is_said_and_the_longest_that_is_named_does(
+async def test_tmpdir_too_long_is_refused_and_the_named_length_works(
     short_folder: Path,
 ) -> None:
     long = short_folder / ("x" * 60)
@@ -139,7 +137,7 @@ async def test_a_folder_too_long_for_a_socket_is_said_and_the_longest_that_is_na
         await started.process.communicate()
 
 
-async def test_chromium_keeps_off_all_that_playwright_switches_off(process: Process) -> None:
+async def test_disabled_features_include_those_of_playwright(process: Process) -> None:
     """Chromium heeds the last list of its command line, which must hold the others."""
     lines = family(process.pid).values()
     browser = next(line for line in lines if "--user-data-dir" in line and "--type=" not in line)
@@ -152,7 +150,7 @@ async def test_chromium_keeps_off_all_that_playwright_switches_off(process: Proc
     assert set().union(*off) <= off[-1]
 
 
-async def test_a_page_costs_no_renderer_but_its_own(service: Any, site: Any) -> None:
+async def test_page_starts_one_renderer(service: Any, site: Any) -> None:
     """Chromium would start one for its own window, and one in reserve."""
     hold = asyncio.create_task(service.visit(NavigateRequest(url=hanging(site), timeout_ms=2000)))
     await eventually(lambda: len(renderers()) > 0)
@@ -168,7 +166,7 @@ def renderers() -> list[str]:
     return [line for line in family(os.getpid()).values() if "--type=renderer" in line]
 
 
-async def test_sandbox_is_on_unless_root_or_switched_off(
+async def test_sandbox_is_on_unless_root_or_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table: list[tuple[int, Any, bool]] = [
@@ -183,7 +181,7 @@ async def test_sandbox_is_on_unless_root_or_switched_off(
 
 
 @pytest.mark.parametrize("hung", [False, True])
-async def test_no_chromium_outlives_a_service_that_was_killed(hung: bool, process: Process) -> None:
+async def test_killed_service_leaves_no_chromium(hung: bool, process: Process) -> None:
     members = family(process.pid)
     browsers = [p for p, line in members.items() if "chrom" in line and "--type=" not in line]
     if hung:
@@ -195,7 +193,7 @@ async def test_no_chromium_outlives_a_service_that_was_killed(hung: bool, proces
     await eventually(lambda: not set(members) & set(processes()), 45 if hung else 10)
 
 
-async def test_no_chromium_outlives_its_driver(process: Process) -> None:
+async def test_killed_driver_leaves_no_chromium(process: Process) -> None:
     members = family(process.pid)
     driver = next(p for p, line in members.items() if "run-driver" in line)
     browsers = {p for p, line in members.items() if "--type=" in line or "--headless" in line}
@@ -214,7 +212,7 @@ async def test_no_chromium_outlives_its_driver(process: Process) -> None:
         ({"PATH": "/nowhere", "PLAYWRIGHT_BROWSERS_PATH": "/nowhere"}, "playwright install"),
     ],
 )
-async def test_a_start_that_can_not_be_says_why(environ: dict[str, str], said: str) -> None:
+async def test_impossible_start_exits_2_with_its_reason(environ: dict[str, str], said: str) -> None:
     refused = await launch(**environ)
     async with asyncio.timeout(30):
         _, told = await refused.process.communicate()
@@ -223,12 +221,12 @@ async def test_a_start_that_can_not_be_says_why(environ: dict[str, str], said: s
     assert "Traceback" not in told.decode()
 
 
-async def test_a_port_that_is_taken_is_said(site: Any) -> None:
+async def test_port_in_use_exits_2_with_its_reason(site: Any) -> None:
     refused = await launch(BROWSER_PORT=str(site.port))
     async with asyncio.timeout(30):
         _, told = await refused.process.communicate()
     assert refused.process.returncode == 2
-    assert f"can not listen on 127.0.0.1:{site.port}" in told.decode()
+    assert f"cannot listen on 127.0.0.1:{site.port}" in told.decode()
 
 
 async def test_chromium_is_found_by_setting_and_on_path(tmp_path: Path) -> None:
@@ -246,7 +244,7 @@ async def test_chromium_is_found_by_setting_and_on_path(tmp_path: Path) -> None:
         find_executable(BrowserSettings(executable="chromium-of-dreams"))
 
 
-async def test_a_hung_chromium_does_not_hold_the_end_up(process: Process, site: Any) -> None:
+async def test_hung_chromium_does_not_delay_sigterm(process: Process, site: Any) -> None:
     hang = hanging(site).replace("pages.test", "localhost")
     members = family(process.pid)
     browser = next(

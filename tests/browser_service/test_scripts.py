@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         ("'x'.repeat(200000)", "x" * 200_000),
     ],
 )
-async def test_a_script_gives_its_result(
+async def test_script_returns_its_result(
     script: str, result: Any, navigate: Any, site: Any
 ) -> None:
     url = site.page("<title>T</title><script>var appVersion = '7'</script>")
@@ -64,7 +64,7 @@ async def test_a_script_gives_its_result(
         ("(location.href = '/gone', new Promise(() => 0))", "went elsewhere"),
     ],
 )
-async def test_a_script_that_fails_leaves_the_page_ok(
+async def test_failing_script_leaves_the_page_ok(
     script: str, error: str, navigate: Any, site: Any
 ) -> None:
     site.page("<p>gone", path="/gone")
@@ -78,7 +78,7 @@ async def test_a_script_that_fails_leaves_the_page_ok(
     assert answer["screenshot"] is not None
 
 
-async def test_a_page_can_not_forge_what_is_seen_of_it(navigate: Any, site: Any) -> None:
+async def test_page_cannot_forge_its_content(navigate: Any, site: Any) -> None:
     """Names of elements hide the document's own properties, and pages replace functions."""
     answer = await navigate(
         site.page(

@@ -68,7 +68,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("host", ADDRESSES)
-async def test_every_way_to_write_loopback_is_blocked(
+async def test_loopback_in_every_spelling_is_blocked(
     host: str, navigate: Any, canary: Any, names: Any
 ) -> None:
     names["loopback.test"] = [["127.0.0.1"]]
@@ -113,7 +113,7 @@ async def test_every_way_to_write_loopback_is_blocked(
         ("[4000::1]", "not globally routable"),
     ],
 )
-async def test_other_networks_are_blocked_with_their_reason(
+async def test_special_networks_are_blocked_with_their_reason(
     host: str, reason: str, navigate: Any, names: Any
 ) -> None:
     names["metadata.test"] = [["169.254.169.254"]]
@@ -144,7 +144,9 @@ async def test_other_schemes_are_blocked(url: str, navigate: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_blocked(status: int, navigate: Any, site: Any, canary: Any) -> None:
+async def test_redirect_to_loopback_is_blocked(
+    status: int, navigate: Any, site: Any, canary: Any
+) -> None:
     targets = [f"{scheme}://127.0.0.1:{canary.port}/" for scheme in ("http", "https")]
     answers = await asyncio.gather(
         *(navigate(site.redirect(site.redirect(to, status), status)) for to in targets)
@@ -153,12 +155,12 @@ async def test_a_redirect_is_blocked(status: int, navigate: Any, site: Any, cana
     assert [answer["final_url"] for answer in answers] == targets
 
 
-async def test_what_is_allowed_opens(navigate: Any, site: Any) -> None:
+async def test_allowed_host_is_opened(navigate: Any, site: Any) -> None:
     answer = await navigate(site.page("<title>welcome</title>"))
     assert (answer["status"], answer["title"]) == ("ok", "welcome")
 
 
-async def test_a_canary_can_be_reached_at_all(navigate: Any, decoy: Any) -> None:
+async def test_canary_is_reachable_by_an_allowed_name(navigate: Any, decoy: Any) -> None:
     """Else all the other tests would show nothing: by the allowed name, it answers."""
     answer = await navigate(f"http://pages.test:{decoy.port}/")
     assert (answer["status"], answer["text"]) == ("ok", "the canary's secret")
@@ -236,7 +238,7 @@ def safe(url: str) -> str:
 
 
 @pytest.mark.parametrize("way", INSIDE)
-async def test_a_page_gets_no_further_than_its_lane(
+async def test_page_request_of_every_kind_to_loopback_fails(
     way: str, navigate: Any, site: Any, canary: Any
 ) -> None:
     target = f"http://127.0.0.1:{canary.port}/"
@@ -275,7 +277,7 @@ WEBRTC = """
 """
 
 
-async def test_webrtc_gets_nowhere(navigate: Any, site: Any, canary: Any) -> None:
+async def test_webrtc_reaches_nothing(navigate: Any, site: Any, canary: Any) -> None:
     script = WEBRTC.format(port=canary.port, wait=2500)
     answer = await navigate(safe(site.page("<p>page")), script=script)
     assert (answer["status"], answer["error"]) == ("ok", None)
@@ -292,7 +294,7 @@ async def bare_page(site: Any) -> AsyncIterator[Any]:
         await chromium.close()
 
 
-async def test_without_our_flags_webrtc_reaches_a_canary(
+async def test_webrtc_without_the_flags_reaches_the_canary(
     bare_page: Any, site: Any, decoy: Any
 ) -> None:
     """What makes the test above worth something."""
@@ -303,7 +305,7 @@ async def test_without_our_flags_webrtc_reaches_a_canary(
             await asyncio.sleep(0.05)
 
 
-async def test_without_our_flags_webtransport_reaches_a_canary(
+async def test_webtransport_without_the_flags_reaches_the_canary(
     bare_page: Any, site: Any, decoy: Any
 ) -> None:
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
@@ -315,7 +317,9 @@ async def test_without_our_flags_webtransport_reaches_a_canary(
     task.cancel()
 
 
-async def test_a_service_worker_gets_no_further(navigate: Any, site: Any, canary: Any) -> None:
+async def test_service_worker_request_to_loopback_fails(
+    navigate: Any, site: Any, canary: Any
+) -> None:
     target = f"http://127.0.0.1:{canary.port}/"
     code = (
         "self.oninstall = () => self.skipWaiting();"
@@ -336,7 +340,7 @@ async def test_a_service_worker_gets_no_further(navigate: Any, site: Any, canary
     assert (answer["status"], answer["error"], answer["script_result"]) == ("ok", None, "failed")
 
 
-async def test_a_name_that_changes_its_address_gains_nothing(
+async def test_rebound_name_keeps_its_first_address(
     navigate: Any, canary: Any, names: Any, site: Any
 ) -> None:
     """The first answer is judged and connected to; a second one is never asked for."""
@@ -351,7 +355,7 @@ async def test_a_name_that_changes_its_address_gains_nothing(
     assert names.asked.count("flip.test") == 1
 
 
-async def test_a_later_navigation_is_refused_and_told(
+async def test_later_navigation_to_loopback_is_refused_and_logged(
     navigate: Any, site: Any, canary: Any
 ) -> None:
     for scheme in ("http", "https"):
@@ -364,29 +368,27 @@ async def test_a_later_navigation_is_refused_and_told(
         assert any(line.startswith(f"refused: {target}") for line in answer["console"])
 
 
-async def test_a_refused_part_of_a_page_stands_in_the_console(
-    navigate: Any, site: Any, canary: Any
-) -> None:
+async def test_refused_subresource_is_in_the_console(navigate: Any, site: Any, canary: Any) -> None:
     answer = await navigate(site.page(f"<p>page<img src='http://127.0.0.1:{canary.port}/i.png'>"))
     assert answer["status"] == "ok"
     line = f"refused: 127.0.0.1:{canary.port} (the address 127.0.0.1 is refused: loopback)"
     assert line in answer["console"]
 
 
-async def test_metadata_stays_refused_where_all_is_allowed(site: Any, names: Any) -> None:
+async def test_metadata_is_refused_where_everything_is_allowed(site: Any, names: Any) -> None:
     from operator_svc.browser_service.addresses import AllowList
     from operator_svc.browser_service.egress_policy import EgressPolicy, UnreachableError
 
     names["metadata.test"] = [["169.254.169.254"]]
-    gate = EgressPolicy(AllowList.parse("0.0.0.0/0, ::/0, metadata.test"), names)
-    assert [str(a) for a in await gate.addresses("10.1.2.3")] == ["10.1.2.3"]
+    policy = EgressPolicy(AllowList.parse("0.0.0.0/0, ::/0, metadata.test"), names)
+    assert [str(a) for a in await policy.addresses("10.1.2.3")] == ["10.1.2.3"]
     for host in ("169.254.169.254", "metadata.test", "[fd00:ec2::254]", "[::ffff:a9fe:a9fe]"):
         with pytest.raises(UnreachableError, match="metadata") as caught:
-            await gate.addresses(host)
+            await policy.addresses(host)
         assert caught.value.blocked
 
 
-async def test_a_local_file_is_not_shown(navigate: Any, site: Any) -> None:
+async def test_local_file_is_not_readable(navigate: Any, site: Any) -> None:
     answer = await navigate(
         site.page("<p>page<iframe src='file:///etc/passwd'></iframe>"),
         script="fetch('file:///etc/passwd').then(r => r.text(), () => 'failed')",

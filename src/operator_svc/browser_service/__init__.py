@@ -1,5 +1,5 @@
-"""``operator-browser``: opens strangers' pages in a Chromium that has no way into our networks.
+"""``operator-browser``: a process that opens untrusted pages in an isolated Chromium.
 
-A process of its own. It shares only the protocol and the lowest layer with Operator, which
-speaks to it over HTTP (``operator_svc.peers.browser``).
+It shares only ``protocol`` and the lowest layer with Operator, which calls it over HTTP
+(``operator_svc.peers.browser``).
 """

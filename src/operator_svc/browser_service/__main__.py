@@ -1,4 +1,4 @@
-"""``operator-browser``: the browser service's process."""
+"""Command line of ``operator-browser``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> None:
     """Open web pages for Operator, in a Chromium without a way into private networks.
 
     Settings come from the environment: BROWSER_HOST, BROWSER_PORT, BROWSER_TOKEN, BROWSER_ALLOW
-    and the others of docs/browser.md.
+    and the others of docs/operations.md.
     """
     try:
         settings, warnings = load(BrowserSettings, os.environ)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 async def serve(settings: BrowserSettings) -> None:
-    """Serve until SIGTERM or SIGINT; raises ConfigurationError where it can not start."""
+    """Serve until SIGTERM or SIGINT; raises ConfigurationError where it cannot start."""
     try:
         from operator_svc.browser_service.server import make_app
         from operator_svc.browser_service.service import BrowserService
@@ -71,13 +71,13 @@ async def serve(settings: BrowserSettings) -> None:
             await site.start()
         except OSError as error:
             raise ConfigurationError(
-                [f"can not listen on {settings.host}:{settings.port}: {error.strerror}"]
+                [f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"]
             ) from error
         host, port = runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
         log.info("ready", url=f"http://{shown}:{port}", pid=os.getpid())
         await stop.wait()
-        log.info("stopping")
+        log.info("draining")
     finally:
         await service.aclose()
         await runner.cleanup()

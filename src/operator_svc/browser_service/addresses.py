@@ -1,8 +1,8 @@
-"""Which addresses a stranger's page may reach, and the list of exceptions (``BROWSER_ALLOW``).
+"""Rules for the addresses that a page may reach, and the exceptions of ``BROWSER_ALLOW``.
 
-Pure rules without I/O. What is refused follows IANA's registries of special-purpose addresses
-(RFC 6890 and its updates); of IPv6 only global unicast (2000::/3, RFC 4291) is let through at
-all, which leaves out every mapped, compatible, translated, local and multicast form at once.
+Pure, without I/O. The refused networks are those of IANA's registries of special-purpose
+addresses (RFC 6890 and its updates). Of IPv6 only global unicast (2000::/3, RFC 4291) is
+allowed at all, which excludes every mapped, compatible, translated, local and multicast form.
 """
 
 from __future__ import annotations
@@ -78,18 +78,18 @@ _METADATA = frozenset(
         "fe80::a9fe:a9fe",  # OpenStack
     )
 )
-"""Where clouds hand out credentials. ``BROWSER_ALLOW`` does not open these."""
+"""Addresses at which clouds hand out credentials. ``BROWSER_ALLOW`` does not open these."""
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-def plain_host(host: str) -> str:
-    """``host`` as it is compared: lower case, without brackets and the root's dot."""
+def normalize_host(host: str) -> str:
+    """``host`` in the form that is compared: lower case, without brackets and final dot."""
     return host.strip("[]").rstrip(".").lower()
 
 
 def embedded_v4(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for, where it has one inside."""
+    """The IPv4 address that is embedded in an IPv6 address, if there is one."""
     if isinstance(address, IPv4Address):
         return None
     if address.ipv4_mapped is not None:
@@ -104,13 +104,13 @@ def embedded_v4(address: Address) -> IPv4Address | None:
 
 
 def is_metadata(address: Address) -> bool:
-    """Whether a cloud serves its machines' credentials there."""
-    inner = embedded_v4(address)
-    return address in _METADATA or (inner is not None and inner in _METADATA)
+    """True for an address at which a cloud serves credentials, in any of its forms."""
+    embedded = embedded_v4(address)
+    return address in _METADATA or (embedded is not None and embedded in _METADATA)
 
 
-def refusal(address: Address) -> str | None:
-    """Why a page may not connect to ``address``; None where it is globally routable."""
+def refusal_reason(address: Address) -> str | None:
+    """The reason to refuse a connection to ``address``; None where it is globally routable."""
     if is_metadata(address):
         return "a cloud's metadata service"
     if isinstance(address, IPv4Address):
@@ -122,7 +122,7 @@ def refusal(address: Address) -> str | None:
 
 
 class AllowList:
-    """The hosts and networks of ``BROWSER_ALLOW``: they may have private addresses."""
+    """Hosts and networks of ``BROWSER_ALLOW``, which may have private addresses."""
 
     def __init__(self, hosts: frozenset[str], networks: tuple[Network, ...]) -> None:
         self.hosts = hosts
@@ -130,7 +130,7 @@ class AllowList:
 
     @classmethod
     def parse(cls, text: str) -> AllowList:
-        """Read the comma-separated list; raises ConfigurationError naming each bad entry.
+        """Read a comma-separated list; raises ConfigurationError naming each invalid entry.
 
         An entry is an address, a network (``10.1.0.0/16``), a host, or ``*.`` and a domain,
         which means all hosts below it.
@@ -143,7 +143,7 @@ class AllowList:
                 networks.append(ip_network(entry.strip("[]"), strict=False))
                 continue
             except ValueError:
-                host = plain_host(entry)
+                host = normalize_host(entry)
             if _HOST.fullmatch(host) and not host.replace(".", "").isdigit():
                 hosts.add(host)
             else:
@@ -153,15 +153,15 @@ class AllowList:
         return cls(frozenset(hosts), tuple(networks))
 
     def allows_host(self, host: str) -> bool:
-        """Whether the name ``host`` may have private addresses."""
-        host = plain_host(host)
+        """True where the name ``host`` may have private addresses."""
+        host = normalize_host(host)
         if host in self.hosts:
             return True
         labels = host.split(".")
         return any("*." + ".".join(labels[i:]) in self.hosts for i in range(1, len(labels)))
 
     def allows_address(self, address: Address) -> bool:
-        """Whether ``address`` lies in an allowed network."""
+        """True where ``address`` lies in an allowed network."""
         return any(
             address.version == network.version and address in network for network in self.networks
         )

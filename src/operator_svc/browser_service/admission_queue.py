@@ -1,4 +1,4 @@
-"""A bounded number of pages at once, and a bounded queue, first come first served."""
+"""Admission of pages: a bounded number at once, and a bounded first-in, first-out queue."""
 
 from __future__ import annotations
 
@@ -7,72 +7,78 @@ from collections import deque
 
 from operator_svc.errors import ErrorCode, OperatorError
 
+_SMOOTHING = 0.2
+"""Weight of the newest page in the moving average of their durations."""
+_MAX_RETRY_AFTER = 60
+"""Seconds."""
+
 
 class AdmissionQueue:
-    """``pages`` slots and ``queue`` places to wait for one."""
+    """A semaphore of ``pages`` permits with at most ``queue`` waiters."""
 
     def __init__(self, pages: int, queue: int) -> None:
-        self._free = pages
         self._pages = pages
+        self._available = pages
         self._queue = queue
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._usual = 1.0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._average_seconds = 1.0
 
     @property
-    def taken(self) -> int:
-        """Slots in use."""
-        return self._pages - self._free
+    def in_use(self) -> int:
+        """Permits that are held."""
+        return self._pages - self._available
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
-        return len(self._waiting)
+        """Requests that wait for a permit."""
+        return len(self._waiters)
 
-    async def take(self) -> None:
-        """Wait for a slot; whoever gets one gives it back with `release`.
+    async def acquire(self) -> None:
+        """Wait for a permit; the holder returns it with `release`.
 
-        Raises OperatorError (rate_limited) at once where the queue is full.
+        Raises OperatorError(rate_limited) at once where the queue is full.
         """
-        if self._free and not self._waiting:
-            self._free -= 1
+        if self._available and not self._waiters:
+            self._available -= 1
             return
-        if len(self._waiting) >= self._queue:
+        if len(self._waiters) >= self._queue:
             raise OperatorError(
                 ErrorCode.RATE_LIMITED,
-                f"{self.taken} pages are open and {self.waiting} wait",
-                retry_after=self._estimate(),
+                f"{self.in_use} pages are open and {self.waiting} wait",
+                retry_after=self._retry_after(),
             )
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._pass_on()  # the slot came in the moment of going away
+            if waiter.done() and not waiter.cancelled():
+                self._grant_next()  # granted and cancelled in the same turn of the loop
             else:
-                self._waiting.remove(place)
+                self._waiters.remove(waiter)
             raise
 
     def release(self, seconds: float) -> None:
-        """Give a slot back that was used for ``seconds``: to the first who waits."""
-        self._usual += 0.2 * (seconds - self._usual)
-        self._pass_on()
+        """Return a permit that was held for ``seconds``; the first waiter gets it."""
+        self._average_seconds += _SMOOTHING * (seconds - self._average_seconds)
+        self._grant_next()
 
-    def refuse_all(self, error: OperatorError) -> None:
-        """Send away all who wait."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_exception(error)
+    def reject_all(self, error: OperatorError) -> None:
+        """Fail all waiters with ``error``."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
 
-    def _pass_on(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+    def _grant_next(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 return
-        self._free += 1
+        self._available += 1
 
-    def _estimate(self) -> int:
-        """Seconds until a place is free, as recent pages went."""
-        return min(max(round(self._usual * (self._queue + 1) / self._pages), 1), 60)
+    def _retry_after(self) -> int:
+        """Seconds until a place in the queue is expected to be free."""
+        expected = round(self._average_seconds * (self._queue + 1) / self._pages)
+        return min(max(expected, 1), _MAX_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""Finds Chromium, and starts it with no way out but our proxies."""
+"""Finds Chromium, and starts it with no network but the page proxies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = (
     "google-chrome-stable",
     "chrome",
 )
-"""What Chromium is called on PATH; the first that is there is used."""
+"""Chromium's names on PATH, in the order in which they are tried."""
 
 HOW_TO_GET = (
     "install it with your system's packages (Debian: apt-get install chromium), "
@@ -40,20 +40,20 @@ HOW_TO_GET = (
 START_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 3.0
 ANSWER_TIMEOUT = 15.0
-_FOLDER = "opbrowser-"
-_SOCKET = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
-"""What Chromium makes in its folder for temporary files."""
+_FOLDER_PREFIX = "opbrowser-"
+_SOCKET_SUFFIX = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
+"""Path of the socket that Chromium creates in its temporary folder."""
 MAX_SOCKET_PATH = 107
-"""Bytes of a Unix socket's path (unix(7): 108 with the zero at its end). Chromium ends where the
-one that it makes would be longer."""
-_PASSED_ON = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
+"""Bytes of a Unix socket's path (unix(7): 108 with the final zero). Chromium exits where its own
+would be longer."""
+_INHERITED = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "USER"})
 
 
 def find_executable(settings: BrowserSettings, path: str | None = None) -> Path | None:
-    """Where Chromium is: BROWSER_EXECUTABLE, else the first of NAMES on ``path`` (PATH).
+    """Return BROWSER_EXECUTABLE, else the first of NAMES on ``path`` (default: PATH).
 
-    None where neither is there: then Playwright's own is the last hope. Raises
-    ConfigurationError where BROWSER_EXECUTABLE names no program.
+    None where there is neither: then Playwright's own is used. Raises ConfigurationError where
+    BROWSER_EXECUTABLE names no program.
     """
     if settings.executable:
         found = shutil.which(settings.executable, path=path)
@@ -66,16 +66,16 @@ def find_executable(settings: BrowserSettings, path: str | None = None) -> Path 
 
 
 def sandboxed(settings: BrowserSettings) -> bool:
-    """Whether Chromium's own sandbox is on; ``auto`` is on, except as root, where it can't be."""
+    """True where Chromium's sandbox is on; ``auto`` means on, except as root, where it cannot."""
     if settings.sandbox == "auto":
         return os.name != "posix" or os.geteuid() != 0
     return settings.sandbox == "on"
 
 
 class Chromium:
-    """One running Chromium and the Playwright driver that steers it.
+    """One running Chromium and the Playwright driver that controls it.
 
-    ``died`` is set when either has ended, whoever ended it.
+    ``died`` is set when either has ended, for whatever reason.
     """
 
     def __init__(self, driver: Playwright, browser: Browser, pid: int | None, folder: Path) -> None:
@@ -94,17 +94,17 @@ class Chromium:
 
     @classmethod
     async def start(cls, settings: BrowserSettings, extra: tuple[str, ...] = ()) -> Chromium:
-        """Start the driver and Chromium; raises ConfigurationError where that can't be."""
+        """Start the driver and Chromium; raises ConfigurationError where that fails."""
         executable = find_executable(settings)
         if not sandboxed(settings):
-            log.warning("chromium runs without its sandbox", root=os.geteuid() == 0)
-        # A folder of our own for all that both write: a killed driver does not clean up.
-        _remove_folders_of_the_dead()
-        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+            log.warning("chromium sandbox disabled", root=os.geteuid() == 0)
+        # One folder for all files of both: a killed driver does not clean up.
+        _remove_stale_folders()
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
         try:
             _check_length(folder)
             async with asyncio.timeout(START_TIMEOUT):
-                with _temporary_files_in(folder):
+                with _temporary_folder(folder):
                     driver = await async_playwright().start()
                 try:
                     return await cls._launch(driver, executable, settings, extra, folder)
@@ -114,7 +114,7 @@ class Chromium:
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, PlaywrightError | TimeoutError):
-                log.error("chromium does not start", executable=str(executable), exc_info=error)
+                log.error("chromium start failed", executable=str(executable), exc_info=error)
                 raise ConfigurationError([_start_problem(executable, error)]) from error
             raise
 
@@ -134,7 +134,7 @@ class Chromium:
         browser = await driver.chromium.launch(
             executable_path=executable,
             args=[*FLAGS, *extra],
-            # Playwright lets pages open windows at will: we close them anyway.
+            # Playwright lets pages open any number of windows; they are closed anyway.
             ignore_default_args=["--disable-popup-blocking"],
             chromium_sandbox=sandboxed(settings),
             env={**_environment(), "TMPDIR": str(folder)},
@@ -144,27 +144,27 @@ class Chromium:
         )
         return cls(driver, browser, await _process_id(browser), folder)
 
-    async def answers(self) -> bool:
-        """Whether Chromium does what it is told; where not, it is given up."""
+    async def is_responsive(self) -> bool:
+        """True where Chromium answers a command; otherwise it is abandoned."""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await (await self.browser.new_browser_cdp_session()).detach()
         except (PlaywrightError, TimeoutError):
-            self.give_up()
+            self.abandon()
         return not self.died.is_set()
 
-    def give_up(self) -> None:
-        """End a Chromium that does not do what it is told; ``died`` is set."""
+    def abandon(self) -> None:
+        """Kill a Chromium that does not respond, and set ``died``."""
         self.kill()
         self.died.set()
 
     async def aclose(self) -> None:
-        """End Chromium and its driver; by force where it does not go in CLOSE_TIMEOUT."""
+        """End Chromium and its driver; kill them where that takes longer than CLOSE_TIMEOUT."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.browser.close()
         except (PlaywrightError, TimeoutError) as error:
-            log.info("chromium did not close by itself", reason=type(error).__name__)
+            log.info("chromium close failed, killing it", reason=type(error).__name__)
         finally:
             self.kill()
             with suppress(TimeoutError):
@@ -174,16 +174,16 @@ class Chromium:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End Chromium's process group at once, where it still runs."""
+        """Kill Chromium's process group, where it still runs."""
         if self.pid is not None and not self._ended:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
 
-def _remove_folders_of_the_dead() -> None:
-    """Put away what services left here that were killed; each folder names its process."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
-        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+def _remove_stale_folders() -> None:
+    """Remove the folders of services that were killed; a folder's name has the process id."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
         if not owner.isdecimal():
             continue
         try:
@@ -191,12 +191,12 @@ def _remove_folders_of_the_dead() -> None:
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except PermissionError:
-            continue  # it lives, and is somebody else's
+            continue  # the process runs as another user
 
 
 def _check_length(folder: Path) -> None:
     """Raise ConfigurationError where Chromium's socket in ``folder`` would have too long a path."""
-    beyond = len(os.fsencode(folder)) + len(_SOCKET) - MAX_SOCKET_PATH
+    beyond = len(os.fsencode(folder)) + len(_SOCKET_SUFFIX) - MAX_SOCKET_PATH
     if beyond > 0:
         parent = str(folder.parent)
         raise ConfigurationError(
@@ -208,8 +208,8 @@ def _check_length(folder: Path) -> None:
 
 
 @contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """What is started within keeps its temporary files there; it takes our environment."""
+def _temporary_folder(folder: Path) -> Iterator[None]:
+    """Set TMPDIR within: the driver inherits the environment of this process."""
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)
     try:
@@ -222,11 +222,11 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def _environment() -> dict[str, str | float | bool]:
-    """What Chromium sees of our environment: no token is there for a page that breaks out."""
+    """Return Chromium's environment: without tokens, which a page that breaks out would find."""
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _PASSED_ON or name.startswith(("LC_", "XDG_", "FONTCONFIG_"))
+        if name in _INHERITED or name.startswith(("LC_", "XDG_", "FONTCONFIG_"))
     }
 
 
@@ -238,7 +238,7 @@ async def _process_id(browser: Browser) -> int | None:
         await session.detach()
     found = [p["id"] for p in answer["processInfo"] if p["type"] == "browser"]
     pid = int(found[0]) if found else None
-    # Playwright makes Chromium the leader of a process group: only then may we end the group.
+    # Playwright makes Chromium the leader of a process group; only then may the group be killed.
     return pid if pid is not None and os.getpgid(pid) == pid else None
 
 
@@ -246,7 +246,7 @@ def _start_problem(executable: Path | None, error: BaseException) -> str:
     text = str(error)
     if "No usable sandbox" in text or "sandboxing failed" in text:
         return (
-            f"{executable} can not use its sandbox here: allow user namespaces "
+            f"{executable} cannot use its sandbox here: allow user namespaces "
             "(in a container: a seccomp profile that permits them), or accept the risk "
             "with BROWSER_SANDBOX=off"
         )

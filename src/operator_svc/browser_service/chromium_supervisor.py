@@ -1,4 +1,4 @@
-"""Keeps one Chromium running: starts it, notices its end, and starts another."""
+"""Supervision of Chromium: start it, and restart it when it dies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from operator_svc.settings import BrowserSettings
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 30.0
+START_WAIT = 30.0
 """Seconds that a page waits for a Chromium that is being started."""
 RETRY_DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds between starts that fail; the last one stays."""
+"""Seconds before each further start; the last value repeats."""
 
 
 class ChromiumSupervisor:
-    """Owner of the one Chromium; ``flags`` are added to its command line."""
+    """Owner of one Chromium; ``flags`` are added to its command line."""
 
     def __init__(
         self, settings: BrowserSettings, metrics: Metrics, flags: tuple[str, ...] = ()
@@ -29,25 +29,25 @@ class ChromiumSupervisor:
         self._settings = settings
         self._metrics = metrics
         self._flags = flags
-        self._tasks = TaskOwner("keeper")
+        self._tasks = TaskOwner("chromium")
         self._current: Chromium | None = None
         self._ready = asyncio.Event()
         self._closed = False
 
     @property
     def current(self) -> Chromium | None:
-        """The Chromium that runs now."""
+        """The Chromium that runs now, if any."""
         return self._current
 
     async def start(self) -> None:
-        """Start Chromium; raises ConfigurationError where there is none or it does not start."""
+        """Start Chromium; raises ConfigurationError where there is none or it fails to start."""
         await self._launch()
-        self._tasks.start(self._keep(), "keep")
+        self._tasks.start(self._supervise(), "supervise")
 
     async def chromium(self) -> Chromium:
-        """A running Chromium, after a short wait where it is just being started anew.
+        """Return a running Chromium; waits while it is being restarted.
 
-        Raises OperatorError: browser_unavailable where none comes up, draining after aclose.
+        Raises OperatorError: browser_unavailable where none starts, draining after aclose.
         """
         while not self._closed:
             current = self._current
@@ -55,7 +55,7 @@ class ChromiumSupervisor:
                 return current
             self._ready.clear()
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(START_WAIT):
                     await self._ready.wait()
             except TimeoutError:
                 raise OperatorError(
@@ -64,7 +64,7 @@ class ChromiumSupervisor:
         raise OperatorError(ErrorCode.DRAINING, "the browser service is about to stop")
 
     async def aclose(self) -> None:
-        """End Chromium, and start no other."""
+        """End Chromium without a successor."""
         self._closed = True
         self._ready.set()
         await self._tasks.aclose()
@@ -78,7 +78,7 @@ class ChromiumSupervisor:
         self._ready.set()
         log.info("chromium started", version=self._current.version, pid=self._current.pid)
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         while True:
             current = self._current
             if current is not None:
@@ -87,9 +87,9 @@ class ChromiumSupervisor:
                 self._metrics.deaths.inc()
                 self._current = None
                 await current.aclose()
-            await self._launch_again()
+            await self._relaunch()
 
-    async def _launch_again(self) -> None:
+    async def _relaunch(self) -> None:
         failures = 0
         while self._current is None:
             await asyncio.sleep(RETRY_DELAYS[min(failures, len(RETRY_DELAYS) - 1)])
@@ -97,4 +97,4 @@ class ChromiumSupervisor:
                 await self._launch()
             except ConfigurationError as error:
                 failures += 1
-                log.error("chromium does not start again", problem=str(error))
+                log.error("chromium restart failed", problem=str(error))

@@ -1,7 +1,8 @@
-"""Decides for a host and port whether a page may connect, and to which addresses exactly.
+"""The egress policy: which hosts a page may connect to, and at which addresses.
 
-The name is resolved here, once; all its addresses are judged, and the caller connects to the
-judged addresses, never to the name. So a name that changes its address gains nothing.
+A name is resolved here, once; every address of it is checked, and the caller connects to the
+checked addresses, never to the name. So a name that changes its address (DNS rebinding) gains
+nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from operator_svc.browser_service.addresses import (
     Address,
     AllowList,
     is_metadata,
-    plain_host,
-    refusal,
+    normalize_host,
+    refusal_reason,
 )
 
 Resolver = Callable[[str], Awaitable[list[str]]]
-"""Gives the addresses of a name as text; raises OSError where it has none."""
+"""Returns the addresses of a name as text; raises OSError where it has none."""
 
 _LOOPBACK: tuple[Address, ...] = (ip_address("127.0.0.1"), ip_address("::1"))
 
@@ -30,9 +31,9 @@ RESOLVER_THREADS = 32
 
 
 class UnreachableError(Exception):
-    """The page does not get to this host; ``reason`` says why and may be shown.
+    """A host that the page cannot connect to; ``reason`` may be shown to the caller.
 
-    ``blocked`` tells what is forbidden from what does not work (a name without an address).
+    ``blocked`` is True where the policy refuses it, False where the network does.
     """
 
     def __init__(self, reason: str, *, blocked: bool) -> None:
@@ -42,7 +43,7 @@ class UnreachableError(Exception):
 
 
 class SystemResolver:
-    """The machine's resolver on threads of its own: a slow name must not block other work."""
+    """The system's resolver on its own threads: a slow name must not block other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
@@ -54,42 +55,42 @@ class SystemResolver:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def close(self) -> None:
-        """Let the threads end; does not wait for a resolution under way."""
+        """End the threads; does not wait for a lookup in progress."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class EgressPolicy:
-    """The rules of one service: what ``BROWSER_ALLOW`` opens, and nothing of ourselves."""
+    """The rules of one service: global addresses, and what ``BROWSER_ALLOW`` adds."""
 
     def __init__(self, allow: AllowList, resolver: Resolver) -> None:
         self._allow = allow
         self._resolver = resolver
-        self.own_ports: set[int] = set()
-        """Ports of our proxies on loopback: refused even where loopback is allowed."""
+        self.proxy_ports: set[int] = set()
+        """Loopback ports of the page proxies: refused even where loopback is allowed."""
 
     async def addresses(self, host: str) -> tuple[Address, ...]:
-        """The addresses of ``host``, each of them judged; raises UnreachableError.
+        """Return the addresses of ``host``; raises UnreachableError.
 
-        One forbidden address is enough to refuse the name.
+        One refused address is enough to refuse the name.
         """
-        name = plain_host(host)
+        name = normalize_host(host)
         any_address = self._allow.allows_host(name)
         if _is_localhost(name):
-            # RFC 6761: always loopback, whatever a resolver says.
+            # RFC 6761: always loopback, whatever a resolver answers.
             allowed = [a for a in _LOOPBACK if any_address or self._allow.allows_address(a)]
             found = tuple(allowed) or _LOOPBACK
         else:
             found = await self._resolve(name)
         for address in found:
             if is_metadata(address) or not (any_address or self._allow.allows_address(address)):
-                reason = refusal(address)
+                reason = refusal_reason(address)
                 if reason is not None:
-                    raise UnreachableError(_sentence(name, address, reason), blocked=True)
+                    raise UnreachableError(_explain(name, address, reason), blocked=True)
         return found
 
     def check_port(self, addresses: tuple[Address, ...], port: int) -> None:
-        """Raise UnreachableError where that port is one of our own proxies."""
-        if port in self.own_ports and any(address.is_loopback for address in addresses):
+        """Raise UnreachableError where the port belongs to a page proxy."""
+        if port in self.proxy_ports and any(address.is_loopback for address in addresses):
             raise UnreachableError("this port belongs to the browser service", blocked=True)
 
     async def _resolve(self, name: str) -> tuple[Address, ...]:
@@ -115,7 +116,7 @@ def _is_localhost(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-def _sentence(name: str, address: Address, reason: str) -> str:
+def _explain(name: str, address: Address, reason: str) -> str:
     if str(address) == name:
         return f"the address {name} is refused: {reason}"
     return f"the name {name} is refused: its address {address} is {reason}"

@@ -1,19 +1,18 @@
-"""What Chromium is told on its command line, beside what Playwright tells it."""
+"""Chromium's command line, beside the switches that Playwright adds."""
 
 from __future__ import annotations
 
 PAGE_HEAP_MIB = 512
-"""What the scripts of one renderer may hold; past it the renderer ends, not the machine."""
+"""V8's old generation in each isolate; past it the renderer ends."""
 
-SWITCHED_OFF = (
-    # Chromium 156 draws parts of its own window, which nobody sees, as web pages: for each page
-    # of ours it started a renderer that shows the address bar's suggestions, and another one in
-    # reserve. Without them a page costs half of the processor time. The sites of a page stay in
-    # processes of their own.
+DISABLED_FEATURES = (
+    # Chromium 156 draws parts of its own window as web pages: for each page it would start a
+    # renderer for the address bar's suggestions, and a spare one. Without them a page costs half
+    # the processor time. Site isolation is not affected.
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
     "SpareRendererForSitePerProcess",
-    # What Playwright 1.65 switches off: Chromium heeds the last such flag only, which is ours.
+    # Playwright 1.65 disables these; Chromium obeys only the last such switch, which is this one.
     "AimEnabled",
     "AvoidCorsURLLoaderRestartOnRedirect",
     "AvoidUnnecessaryBeforeUnloadCheckSync",
@@ -31,14 +30,14 @@ SWITCHED_OFF = (
     "msEdgeUpdateLaunchServicesPreferredVersion",
     "msForceBrowserSignIn",
 )
-"""Features of Chromium that are switched off."""
+"""Features for ``--disable-features``."""
 
 FLAGS = (
-    # Whatever is not a page of ours goes to a proxy that isn't there. `<-loopback>` takes away
-    # the exception that Chromium makes for loopback and link-local addresses.
+    # Traffic outside of a page's context goes to a proxy that does not exist. `<-loopback>`
+    # removes Chromium's exception for loopback and link-local addresses.
     "--proxy-server=http://127.0.0.1:1",
     "--proxy-bypass-list=<-loopback>",
-    # Chromium resolves nothing itself, so that nothing goes past the proxies unnoticed.
+    # Chromium resolves no names itself: a lookup would bypass the proxies.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
@@ -53,6 +52,6 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
     "--disable-gpu",
-    f"--disable-features={','.join(SWITCHED_OFF)}",
+    f"--disable-features={','.join(DISABLED_FEATURES)}",
     f"--js-flags=--max-old-space-size={PAGE_HEAP_MIB}",
 )

@@ -1,7 +1,8 @@
-"""HTTP/1.1 heads as a forward proxy needs them: read with limits, checked, and cleaned.
+"""HTTP/1.1 heads for a forward proxy: bounded reading, validation, hop-by-hop removal.
 
-Bytes in, structs out. What Chromium sends is held to the grammar of RFC 9112; what servers
-send is read as leniently as browsers do (bare line feeds, odd lines left out).
+Bytes in, structs out. Chromium's requests must follow the grammar of RFC 9112; servers'
+responses are read as leniently as browsers read them (bare line feeds, invalid header lines
+dropped).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 MAX_REQUEST_HEAD = 64 * 1024
 MAX_RESPONSE_HEAD = 256 * 1024
-"""Chromium's own limit for the head of an answer."""
+"""Chromium's own limit for the head of a response."""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]+) HTTP/1\.[01]")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([1-5][0-9]{2})(?: +([\t -~\x80-\xff]*))?")
@@ -32,36 +33,36 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110, 7.6.1. ``Transfer-Encoding`` stays: the body is passed on as it comes."""
+"""RFC 9110, 7.6.1. ``Transfer-Encoding`` stays: bodies are forwarded unchanged."""
 
 
 class BadHeadError(Exception):
-    """The head is not one that we pass on."""
+    """A head that is not forwarded."""
 
 
-class Request(NamedTuple):
-    """A request as the proxy passes it on. ``tunnel`` is CONNECT, without a path."""
+class RequestHead(NamedTuple):
+    """A request as the proxy forwards it. ``tunnel`` means CONNECT, which has no path."""
 
     tunnel: bool
     host: str
     port: int
     head: bytes
-    """What the server is sent; empty for a tunnel."""
+    """Bytes for the server; empty for a tunnel."""
     body: int | None
-    """Bytes of the body; None where it is chunked."""
+    """Length of the body in bytes; None where it is chunked."""
 
 
-class Response(NamedTuple):
-    """An answer's status, and its head as Chromium is sent it."""
+class ResponseHead(NamedTuple):
+    """A response's status, and its head as Chromium gets it."""
 
     status: int
     head: bytes
 
 
 async def read_lines(reader: asyncio.StreamReader, limit: int) -> list[bytes]:
-    """The lines of a head up to the empty one; [] at the end of the stream before any.
+    """Read the lines of a head up to the empty one; [] where the stream ends before any.
 
-    Raises BadHeadError past ``limit`` bytes or where the stream ends within the head.
+    Raises BadHeadError past ``limit`` bytes, or where the stream ends within the head.
     """
     lines: list[bytes] = []
     total = 0
@@ -84,15 +85,15 @@ async def read_lines(reader: asyncio.StreamReader, limit: int) -> list[bytes]:
             return lines
 
 
-def parse_request(lines: list[bytes]) -> Request:
-    """Read a proxy request (CONNECT, or an absolute ``http:`` address); raises BadHeadError."""
+def parse_request(lines: list[bytes]) -> RequestHead:
+    """Parse a proxy request (CONNECT, or an absolute ``http:`` URL); raises BadHeadError."""
     match = _REQUEST_LINE.fullmatch(lines[0])
     if match is None:
         raise BadHeadError("this is no request line")
     method, target = match.group(1), match.group(2).decode("ascii")
     if method == b"CONNECT":
         host, port = _authority(target, None)
-        return Request(True, host, port, b"", 0)
+        return RequestHead(True, host, port, b"", 0)
     url = urlsplit(target)
     if url.scheme != "http" or url.fragment:
         raise BadHeadError("only http is proxied")
@@ -101,18 +102,18 @@ def parse_request(lines: list[bytes]) -> Request:
     path = (url.path or "/") + (f"?{url.query}" if "?" in target else "")
     kept = _without_hop_by_hop([(k, v) for k, v in headers if k.lower() != b"host"])
     head = b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, path.encode(), url.netloc.encode())
-    return Request(False, host, port, head + _render(kept), _body_length(headers))
+    return RequestHead(False, host, port, head + _render(kept), _body_length(headers))
 
 
-def parse_response(lines: list[bytes]) -> Response:
-    """Read a server's answer; raises BadHeadError where it is not HTTP/1."""
+def parse_response(lines: list[bytes]) -> ResponseHead:
+    """Parse a server's response; raises BadHeadError where it is not HTTP/1."""
     match = _STATUS_LINE.fullmatch(lines[0])
     if match is None:
         raise BadHeadError("this is no status line")
     matches = [_HEADER.fullmatch(line) for line in lines[1:]]
     headers = [(m.group(1), m.group(2)) for m in matches if m is not None]
     start = b"HTTP/1.1 %s %s\r\n" % (match.group(1), match.group(2) or b"")
-    return Response(int(match.group(1)), start + _render(_without_hop_by_hop(headers)))
+    return ResponseHead(int(match.group(1)), start + _render(_without_hop_by_hop(headers)))
 
 
 def _authority(text: str, default_port: int | None) -> tuple[str, int]:
@@ -143,7 +144,7 @@ def _without_hop_by_hop(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes,
 
 
 def _render(headers: list[tuple[bytes, bytes]]) -> bytes:
-    # One request a connection: framing can then never be misread into a second one.
+    # One request a connection: no framing error can turn a body into a second request.
     lines = [b"%s: %s\r\n" % header for header in headers]
     return b"".join(lines) + b"Connection: close\r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""What ``GET /metrics`` tells of the browser service; a registry of its own."""
+"""Metrics of the browser service, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
-    """The counters of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.pages = Counter(
             "operator_browser_pages_total",
-            "Pages opened, by status; died, gone and draining have none of /navigate.",
+            "Pages by status: those of /navigate, and invalid, unavailable, died, gone, draining.",
             ["status"],
             registry=registry,
         )
-        self.seconds = Histogram(
+        self.page_seconds = Histogram(
             "operator_browser_page_seconds",
-            "Time that a page took, without its time in the queue.",
+            "Duration of a page, without its time in the queue.",
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
             registry=registry,
         )
-        self.wait = Histogram(
+        self.queue_seconds = Histogram(
             "operator_browser_queue_seconds",
-            "Time that a page waited for its turn.",
+            "Time that a page waited in the queue.",
             buckets=(0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300),
             registry=registry,
         )
         self.transferred = Counter(
             "operator_browser_transferred_bytes_total",
-            "Bytes that pages moved through their proxies.",
+            "Bytes that pages sent and received through their proxies.",
             registry=registry,
         )
-        self.full = Counter(
+        self.queue_full = Counter(
             "operator_browser_queue_full_total",
-            "Requests refused because the queue was full.",
+            "Requests rejected because the queue was full.",
             registry=registry,
         )
         self.starts = Counter(
@@ -43,14 +43,14 @@ class Metrics:
         )
         self.deaths = Counter(
             "operator_browser_chromium_deaths_total",
-            "Ends of Chromium that nobody asked for.",
+            "Unexpected ends of Chromium.",
             registry=registry,
         )
         self.pages_open = Gauge("operator_browser_pages_open", "Pages open now.", registry=registry)
         self.queue_length = Gauge(
-            "operator_browser_queue_length", "Requests that wait now.", registry=registry
+            "operator_browser_queue_length", "Requests in the queue now.", registry=registry
         )
 
     def render(self) -> bytes:
-        """The metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,7 +1,7 @@
-"""Watches where a page's main frame goes, before it goes there.
+"""Decides about navigations of a page's main frame before they begin.
 
-The lane alone keeps a page from forbidden addresses. But a refused navigation would replace
-the page by Chromium's error page; the guard stops it earlier, so the page stays as it is.
+The proxy alone keeps a page from refused addresses. But Chromium would replace the page by an
+error page when a navigation fails; the guard cancels it earlier, so the page stays as it is.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.background import TaskOwner
 from operator_svc.browser_service.egress_policy import UnreachableError
-from operator_svc.browser_service.page_proxy import PORTS, PageProxy
+from operator_svc.browser_service.page_proxy import DEFAULT_PORTS, PageProxy
 
 _LOCAL_SCHEMES = frozenset({"about", "blob", "data"})
-"""They load nothing from anywhere, and Chromium lets pages use them only within itself."""
+"""They load nothing from the network, and Chromium restricts them to the page itself."""
 
 MAX_REFUSED = 100
 
 
 class NavigationGuard:
-    """Judges the documents that the main frame of one page is about to load."""
+    """Allows or refuses the documents that the main frame of one page is about to load."""
 
-    def __init__(self, session: CDPSession, lane: PageProxy, tasks: TaskOwner) -> None:
+    def __init__(self, session: CDPSession, proxy: PageProxy, tasks: TaskOwner) -> None:
         self._session = session
-        self._lane = lane
+        self._proxy = proxy
         self._tasks = tasks
         self._main_frame = ""
-        self._first = ""
+        self._first_navigation = ""
         self.last_url = ""
-        """The address that the main frame was last about to load."""
+        """The address of the main frame's latest navigation."""
         self.refused: list[tuple[str, str]] = []
-        """Addresses that it was kept from, with the reason."""
+        """Refused addresses, each with its reason."""
         self.blocked = asyncio.Event()
-        """Set when the first navigation, or a redirect of it, was refused: there is no page."""
-        self.stayed = asyncio.Event()
-        """Set when the page was about to leave and stays: it may never be done loading then."""
+        """Set when the first navigation, or a redirect of it, is refused: there is no page."""
+        self.canceled = asyncio.Event()
+        """Set when a later navigation is refused: `load` may never fire after that."""
 
     async def start(self) -> None:
-        """Begin to watch; nothing may have been loaded before."""
+        """Begin to intercept navigations; must run before the page loads anything."""
         tree = await self._session.send("Page.getFrameTree")
         self._main_frame = tree["frameTree"]["frame"]["id"]
-        self._session.on("Fetch.requestPaused", self._paused)
+        self._session.on("Fetch.requestPaused", self._on_paused)
         pattern = {"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}
         await self._session.send("Fetch.enable", {"patterns": [pattern]})
 
@@ -54,39 +54,39 @@ class NavigationGuard:
         """The main frame's id in Chromium's protocol."""
         return self._main_frame
 
-    def _paused(self, event: dict[str, Any]) -> None:
+    def _on_paused(self, event: dict[str, Any]) -> None:
         self._tasks.start(self._decide(event), "navigation")
 
     async def _decide(self, event: dict[str, Any]) -> None:
-        name, more = "Fetch.continueRequest", {}
+        method, parameters = "Fetch.continueRequest", {"requestId": event["requestId"]}
         if event["frameId"] == self._main_frame:
             url = self.last_url = event["request"]["url"]
             # Redirects keep the id of the navigation that they belong to.
             navigation = event.get("networkId") or event["requestId"].partition(".")[0]
-            self._first = self._first or navigation
-            reason = await self._reason_against(url)
+            self._first_navigation = self._first_navigation or navigation
+            reason = await self._refusal_reason(url)
             if reason is not None:
-                self._refuse(url, reason, navigation == self._first)
-                name, more = "Fetch.failRequest", {"errorReason": "Aborted"}
+                self._refuse(url, reason, navigation == self._first_navigation)
+                method, parameters["errorReason"] = "Fetch.failRequest", "Aborted"
         try:
-            await self._session.send(name, {"requestId": event["requestId"], **more})
+            await self._session.send(method, parameters)
         except PlaywrightError:
-            return  # the page went elsewhere or away meanwhile
+            return  # another navigation replaced this one, or the page was closed
 
     def _refuse(self, url: str, reason: str, is_first: bool) -> None:
         if len(self.refused) < MAX_REFUSED:
             self.refused.append((url, reason))
-        (self.blocked if is_first else self.stayed).set()
+        (self.blocked if is_first else self.canceled).set()
 
-    async def _reason_against(self, url: str) -> str | None:
-        parts = urlsplit(url)
-        if parts.scheme in _LOCAL_SCHEMES:
+    async def _refusal_reason(self, url: str) -> str | None:
+        scheme = urlsplit(url).scheme
+        if scheme in _LOCAL_SCHEMES:
             return None
-        if parts.scheme not in PORTS:
-            return f"{parts.scheme}: addresses are not opened"
+        if scheme not in DEFAULT_PORTS:
+            return f"{scheme}: addresses are not opened"
         try:
-            await self._lane.judge(*self._lane.where(url))
-        except UnreachableError as refused:
-            # What merely does not work takes its way and fails as Chromium says it.
-            return refused.reason if refused.blocked else None
+            await self._proxy.authorize(*self._proxy.host_and_port(url))
+        except UnreachableError as error:
+            # A network failure is left to Chromium, which reports it with its own code.
+            return error.reason if error.blocked else None
         return None

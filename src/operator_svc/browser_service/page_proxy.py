@@ -1,7 +1,7 @@
-"""A lane: the filtering forward proxy of one page, and the only way out that Chromium has.
+"""The filtering forward proxy of one page: the only network that its Chromium context has.
 
-Each browser context is given a proxy on a loopback port of its own, so what passes is counted
-for the right page, and ends with it.
+Each page has a proxy on its own loopback port. So bytes are counted for the page that moves
+them, and closing the port ends all of its connections.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from operator_svc.browser_service.egress_policy import EgressPolicy, Unreachable
 from operator_svc.browser_service.proxy_connection import ProxyConnection
 
 MAX_CONNECTIONS = 256
-MAX_RESOLUTIONS = 8
+MAX_CONCURRENT_LOOKUPS = 8
 MAX_HOSTS = 1000
+"""Hosts that one page may look up, and failures that are remembered for it."""
 
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Refusal(NamedTuple):
-    """A host and port that the page did not get to."""
+class FailedHost(NamedTuple):
+    """A host and port that the page did not reach; ``blocked`` where the policy refused it."""
 
     host: str
     port: int
@@ -34,28 +35,28 @@ class Refusal(NamedTuple):
 
 
 class PageProxy:
-    """The proxy of one page: ``async with Lane(...)`` listens, leaving it cuts everything.
+    """The proxy of one page, as a context manager: it listens inside, and exit cuts everything.
 
-    ``max_bytes`` bounds what passes in both directions; past it ``overweight`` is set and
-    nothing passes any more.
+    ``max_bytes`` bounds the bytes of both directions together. Past it ``over_limit`` is set
+    and all connections are cut.
     """
 
-    def __init__(self, gate: EgressPolicy, max_bytes: int) -> None:
-        self._gate = gate
+    def __init__(self, policy: EgressPolicy, max_bytes: int) -> None:
+        self._policy = policy
         self._max_bytes = max_bytes
-        self.tasks = TaskOwner("lane")
+        self.tasks = TaskOwner("page proxy")
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
-        self._hosts: dict[str, asyncio.Task[tuple[Address, ...] | UnreachableError]] = {}
-        self._resolving = asyncio.Semaphore(MAX_RESOLUTIONS)
+        self._lookups: dict[str, asyncio.Task[tuple[Address, ...] | UnreachableError]] = {}
+        self._lookup_permits = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
         self.transferred = 0
-        self.overweight = asyncio.Event()
-        self.refusals: dict[tuple[str, int], Refusal] = {}
+        self.over_limit = asyncio.Event()
+        self.failures: dict[tuple[str, int], FailedHost] = {}
 
     @property
     def url(self) -> str:
-        """The proxy's address, as Chromium is given it."""
+        """The proxy's address as Chromium is given it."""
         return f"http://127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> PageProxy:
@@ -63,7 +64,7 @@ class PageProxy:
             self._accept, "127.0.0.1", 0, limit=http_heads.MAX_RESPONSE_HEAD
         )
         self._port = self._server.sockets[0].getsockname()[1]
-        self._gate.own_ports.add(self._port)
+        self._policy.proxy_ports.add(self._port)
         return self
 
     async def __aexit__(
@@ -74,71 +75,71 @@ class PageProxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        self._gate.own_ports.discard(self._port)
-        self._cut()
+        self._policy.proxy_ports.discard(self._port)
+        self._abort_connections()
         await self.tasks.aclose()
 
-    async def judge(self, host: str, port: int) -> tuple[Address, ...]:
-        """The addresses that may be connected to for ``host``; raises UnreachableError.
+    async def authorize(self, host: str, port: int) -> tuple[Address, ...]:
+        """Return the addresses to connect to for ``host``; raises UnreachableError.
 
-        A name is looked up once a page: whoever asks again gets the first answer.
+        A name is looked up once a page; later calls get the first answer.
         """
-        task = self._hosts.get(host)
-        if task is None:
-            if len(self._hosts) >= MAX_HOSTS:
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            if len(self._lookups) >= MAX_HOSTS:
                 raise UnreachableError("the page uses too many hosts", blocked=False)
-            task = self._hosts[host] = self.tasks.start(self._look_up(host), "look up")
+            lookup = self._lookups[host] = self.tasks.start(self._look_up(host), "lookup")
         try:
-            # Shielded: one of several who wait may go away.
-            answer = await asyncio.shield(task)
+            # Shielded: one of several callers that wait for it may be cancelled.
+            answer = await asyncio.shield(lookup)
             if isinstance(answer, UnreachableError):
                 raise answer
-            self._gate.check_port(answer, port)
-        except UnreachableError as refused:
-            self._note(host, port, refused)
+            self._policy.check_port(answer, port)
+        except UnreachableError as error:
+            self._record_failure(host, port, error)
             raise
         return answer
 
-    def unreachable(self, host: str, port: int, reason: str) -> UnreachableError:
-        """Note that a server that may be connected to does not answer."""
-        failure = UnreachableError(f"{host}:{port} can not be reached: {reason}", blocked=False)
-        self._note(host, port, failure)
-        return failure
+    def connect_failed(self, host: str, port: int, reason: str) -> UnreachableError:
+        """Record that an authorized server does not answer; returns the error to raise."""
+        error = UnreachableError(f"{host}:{port} cannot be reached: {reason}", blocked=False)
+        self._record_failure(host, port, error)
+        return error
 
-    def why(self, url: str) -> str | None:
-        """Why the host of ``url`` was not reached, where the lane knows."""
-        refusal = self.refusals.get(self.where(url))
-        return refusal.reason if refusal is not None else None
+    def failure_reason(self, url: str) -> str | None:
+        """The reason that the host of ``url`` was not reached, where the proxy has seen it."""
+        failure = self.failures.get(self.host_and_port(url))
+        return failure.reason if failure is not None else None
 
     @staticmethod
-    def where(url: str) -> tuple[str, int]:
-        """The host and port of a web address as Chromium writes it."""
+    def host_and_port(url: str) -> tuple[str, int]:
+        """The host and port of a web address in Chromium's spelling."""
         parts = urlsplit(url)
-        return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        return parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
-    def count(self, size: int) -> bool:
-        """Note ``size`` bytes; False, and all connections are cut, past the page's limit."""
+    def count_bytes(self, size: int) -> bool:
+        """Add ``size`` bytes; False, and all connections are cut, past the page's limit."""
         self.transferred += size
         if self.transferred <= self._max_bytes:
             return True
-        self.overweight.set()
-        self._cut()
+        self.over_limit.set()
+        self._abort_connections()
         return False
 
-    def _note(self, host: str, port: int, failure: UnreachableError) -> None:
-        if len(self.refusals) < MAX_HOSTS:
+    def _record_failure(self, host: str, port: int, error: UnreachableError) -> None:
+        if len(self.failures) < MAX_HOSTS:
             key = (host.strip("[]"), port)
-            self.refusals[key] = Refusal(*key, failure.reason, failure.blocked)
+            self.failures[key] = FailedHost(*key, error.reason, error.blocked)
 
     async def _look_up(self, host: str) -> tuple[Address, ...] | UnreachableError:
-        async with self._resolving:
+        async with self._lookup_permits:
             try:
-                return await self._gate.addresses(host)
-            except UnreachableError as refused:
-                return refused
+                return await self._policy.addresses(host)
+            except UnreachableError as error:
+                return error
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._writers) >= MAX_CONNECTIONS or self.overweight.is_set():
+        if len(self._writers) >= MAX_CONNECTIONS or self.over_limit.is_set():
             writer.transport.abort()
             return
         self._writers.add(writer)
@@ -150,6 +151,6 @@ class PageProxy:
         finally:
             self._writers.discard(writer)
 
-    def _cut(self) -> None:
+    def _abort_connections(self) -> None:
         for writer in self._writers:
             writer.transport.abort()

@@ -1,7 +1,7 @@
-"""One connection from Chromium to its proxy: one request, a tunnel or a plain one.
+"""One connection from Chromium to its page's proxy: one request, tunnelled or plain.
 
-A refused or failed request is answered so that Chromium sees an error and not a page: a
-tunnel with a status, a plain request by closing without an answer.
+A request that is refused or fails is answered so that Chromium reports a network error and
+shows no page: a tunnel by a status, a plain request by closing without an answer.
 """
 
 from __future__ import annotations
@@ -22,42 +22,43 @@ log = structlog.get_logger(__name__)
 HEAD_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
 MAX_ADDRESSES = 4
+"""Addresses of a host that are tried, in the resolver's order."""
 _CHUNK = 64 * 1024
 
 
 class ProxyContext(Protocol):
-    """What a connection needs of its lane."""
+    """The parts of a `PageProxy` that its connections use."""
 
     tasks: TaskOwner
 
-    async def judge(self, host: str, port: int) -> tuple[Address, ...]:
-        """The addresses that may be connected to; raises UnreachableError."""
+    async def authorize(self, host: str, port: int) -> tuple[Address, ...]:
+        """Return the addresses to connect to; raises UnreachableError."""
 
-    def unreachable(self, host: str, port: int, reason: str) -> UnreachableError:
-        """Note that a server does not answer; returns what to raise."""
+    def connect_failed(self, host: str, port: int, reason: str) -> UnreachableError:
+        """Record that a server does not answer; returns the error to raise."""
 
-    def count(self, size: int) -> bool:
-        """Note ``size`` bytes; False where that is too much for the page."""
+    def count_bytes(self, size: int) -> bool:
+        """Add ``size`` bytes; False past the page's limit."""
 
 
 class ProxyConnection:
-    """Serves one connection of ``road``."""
+    """Serves one client connection of the proxy ``context``."""
 
-    def __init__(self, road: ProxyContext) -> None:
-        self._road = road
+    def __init__(self, context: ProxyContext) -> None:
+        self._context = context
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read the request, pass it on, and close; nothing is raised for what peers do."""
+        """Read the request, forward it, and close; the peers' failures raise nothing."""
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
                 lines = await http_heads.read_lines(reader, http_heads.MAX_REQUEST_HEAD)
             if lines:
-                await self._pass_on(http_heads.parse_request(lines), reader, writer)
+                await self._forward(http_heads.parse_request(lines), reader, writer)
         except (
             http_heads.BadHeadError,
             UnreachableError,
             OSError,
-        ) as error:  # OSError holds TimeoutError
+        ) as error:  # OSError includes TimeoutError
             log.debug("proxied request failed", reason=str(error))
         except BaseException:
             writer.transport.abort()
@@ -65,9 +66,9 @@ class ProxyConnection:
         finally:
             writer.close()
 
-    async def _pass_on(
+    async def _forward(
         self,
-        request: http_heads.Request,
+        request: http_heads.RequestHead,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
@@ -77,30 +78,30 @@ class ProxyConnection:
             if request.tunnel:
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n")
             raise
-        sender = self._road.tasks.start(self._send(request, reader, server_writer), "send")
+        upload = self._context.tasks.start(self._upload(request, reader, server_writer), "upload")
         try:
             if request.tunnel:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                writer.write(await self._answer_head(server_reader))
+                writer.write(await self._response_head(server_reader))
             while data := await server_reader.read(_CHUNK):
-                if not self._road.count(len(data)):
+                if not self._context.count_bytes(len(data)):
                     break
                 writer.write(data)
                 await writer.drain()
         finally:
-            sender.cancel()
+            upload.cancel()
             server_writer.transport.abort()
 
     async def _connect(
         self, host: str, port: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        addresses = await self._road.judge(host, port)
+        addresses = await self._context.authorize(host, port)
         reason = "no address"
         for address in addresses[:MAX_ADDRESSES]:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    # The judged address itself, never the name again.
+                    # The checked address itself, never the name again.
                     return await asyncio.open_connection(
                         str(address), port, limit=http_heads.MAX_RESPONSE_HEAD
                     )
@@ -110,43 +111,44 @@ class ProxyConnection:
                 reason = "it refused the connection"
             except OSError as error:
                 reason = os.strerror(error.errno).lower() if error.errno else "no connection"
-        raise self._road.unreachable(host, port, reason)
+        raise self._context.connect_failed(host, port, reason)
 
-    async def _answer_head(self, server: asyncio.StreamReader) -> bytes:
+    async def _response_head(self, server: asyncio.StreamReader) -> bytes:
+        """Read heads up to the final one (interim 1xx ones are dropped) and return that."""
         while True:
             lines = await http_heads.read_lines(server, http_heads.MAX_RESPONSE_HEAD)
             if not lines:
                 raise http_heads.BadHeadError("the server closed without an answer")
-            answer = http_heads.parse_response(lines)
-            if answer.status >= 200 and answer.status != 407:
-                self._road.count(len(answer.head))
-                return answer.head
-            if answer.status in (101, 407):
-                # An upgrade was not asked for; a server is no proxy that could want a password.
-                raise http_heads.BadHeadError(f"the server answered {answer.status}")
+            head = http_heads.parse_response(lines)
+            if head.status >= 200 and head.status != 407:
+                self._context.count_bytes(len(head.head))
+                return head.head
+            if head.status in (101, 407):
+                # No upgrade was requested, and a server is no proxy that may ask for a password.
+                raise http_heads.BadHeadError(f"the server answered {head.status}")
 
-    async def _send(
+    async def _upload(
         self,
-        request: http_heads.Request,
+        request: http_heads.RequestHead,
         reader: asyncio.StreamReader,
         server: asyncio.StreamWriter,
     ) -> None:
-        """Send what Chromium sends, until it goes away: then the server's side ends too."""
+        """Forward Chromium's bytes until it closes; then close the server's side, too."""
         try:
             server.write(request.head)
             left = None if request.tunnel else request.body
             while left is None or left > 0:
                 data = await reader.read(_CHUNK if left is None else min(_CHUNK, left))
-                if not data or not self._road.count(len(data)):
+                if not data or not self._context.count_bytes(len(data)):
                     return
                 left = None if left is None else left - len(data)
                 try:
                     server.write(data)
                     await server.drain()
                 except OSError:
-                    break  # it has answered without reading all: its answer still counts
+                    break  # it answered without reading everything; the answer still counts
             await reader.read(1)
         except OSError as error:
-            log.debug("proxied request ended", reason=str(error))
+            log.debug("upload ended", reason=str(error))
         finally:
             server.transport.abort()

@@ -1,8 +1,9 @@
-"""The JavaScript that is run in pages, and the reading of what it brings back.
+"""JavaScript that runs in pages, and the parsing of its results.
 
-Our own looking at the page runs in an isolated world: the page shares its document with it,
-but none of its objects, so it can not change what we find. The caller's script runs in the
-page's own world; its result is made JSON and measured there, before it leaves the renderer.
+The script that reads a page's content runs in an isolated world, which shares the document with
+the page but none of its objects: the page cannot change what the script finds. The caller's
+script runs in the page's own world; its result is serialized and measured there, before it
+leaves the renderer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MAX_SCRIPT_ERROR = 1000
 
 # Properties of `document` are read by the getters of its prototype: elements with a `name`
 # hide the properties themselves (DOM clobbering).
-_LOOK = """
+_CONTENT = """
 ((maxText, maxTitle, maxLinks, maxLinkUrl, maxLinkText, maxUrl) => {
   const read = (doc, name) => {
     for (let proto = Object.getPrototypeOf(doc); proto; proto = Object.getPrototypeOf(proto)) {
@@ -70,9 +71,9 @@ _LOOK = """
 })(%s)
 """
 
-# Nothing of the page's own objects is trusted with the size: the length of a primitive string
-# and `typeof` can not be redefined.
-_RUN = """
+# No object of the page is trusted with the size: the length of a primitive string and `typeof`
+# cannot be redefined.
+_WRAPPER = """
 (async () => {
   try {
     const value = await (async () => (
@@ -90,12 +91,12 @@ _RUN = """
 })()
 """
 
-_CHECK = "(async () => (\n%s\n))"
+_EXPRESSION = "(async () => (\n%s\n))"
 
 
-# Chromium hands on what a page logs whole, however large; here it is cut while it is still in
-# the renderer. A page that means harm gets around this, and then only costs the time to read.
-_QUIET_CONSOLE = """
+# Chromium passes on whole console messages, however large; this cuts them within the renderer. A
+# hostile page can get around it, and is then bounded by its memory.
+_CONSOLE_LIMITER = """
 (() => {
   const cut = value => typeof value === "string" ? slice(value, 0, %d) : value;
   const slice = Function.prototype.call.bind(String.prototype.slice);
@@ -113,8 +114,8 @@ _QUIET_CONSOLE = """
 """
 
 
-class Look(msgspec.Struct, frozen=True):
-    """What the page shows: ``links`` are pairs of address and text."""
+class PageContent(msgspec.Struct, frozen=True):
+    """The visible content of a page; ``links`` are pairs of address and text."""
 
     url: str
     status: int
@@ -124,48 +125,48 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class ScriptError(Exception):
-    """The caller's script gave no result; the message says why."""
+    """Failure of the caller's script; the message is for the caller."""
 
 
-def quiet_console(lines: int, length: int) -> str:
-    """The script that bounds what a frame may log; to be run before the page's own."""
-    return _QUIET_CONSOLE % (length, lines)
+def console_limiter(lines: int, length: int) -> str:
+    """Return the script that bounds a frame's console; it must run before the page's own."""
+    return _CONSOLE_LIMITER % (length, lines)
 
 
-def look(text_limit: int) -> str:
-    """The script that looks at a page; its result goes to `read_look`."""
-    # Twice: a code point may be two of JavaScript's units.
+def content_script(text_limit: int) -> str:
+    """Return the script that reads a page; `parse_content` parses its result."""
+    # Twice: a code point may be two UTF-16 units.
     limits = (2 * text_limit, MAX_TITLE, MAX_LINKS, MAX_LINK_URL, MAX_LINK_TEXT, MAX_FINAL_URL)
-    return _LOOK % ", ".join(map(str, limits))
+    return _CONTENT % ", ".join(map(str, limits))
 
 
-def read_look(value: Any, text_limit: int) -> Look:
-    """Read what `look` gave; raises ValueError where that is nonsense."""
-    found = msgspec.convert(
-        storable_json(json.loads(value if isinstance(value, str) else "")), Look
+def parse_content(value: Any, text_limit: int) -> PageContent:
+    """Parse the result of `content_script`; raises ValueError where it is invalid."""
+    content = msgspec.convert(
+        storable_json(json.loads(value if isinstance(value, str) else "")), PageContent
     )
-    return msgspec.structs.replace(found, text=found.text[:text_limit])
+    return msgspec.structs.replace(content, text=content.text[:text_limit])
 
 
-def check(script: str) -> str:
-    """The source whose compilation tells whether ``script`` is an expression."""
-    return _CHECK % script
+def as_expression(script: str) -> str:
+    """Return source that compiles only where ``script`` is an expression."""
+    return _EXPRESSION % script
 
 
-def fault(details: Any) -> str:
-    """What Chromium says of an exception (``exceptionDetails`` of its protocol)."""
+def exception_message(details: Any) -> str:
+    """Return the message of an exception (``exceptionDetails`` of Chromium's protocol)."""
     exception = details.get("exception", {})
     text = exception.get("description") or details.get("text") or "the script failed"
     return storable(str(text).splitlines()[0][:MAX_SCRIPT_ERROR])
 
 
-def run(script: str) -> str:
-    """The source that runs ``script``; its result goes to `read_result`."""
-    return _RUN % (script, MAX_SCRIPT_RESULT)
+def wrap(script: str) -> str:
+    """Return source that evaluates ``script``; `parse_result` parses its result."""
+    return _WRAPPER % (script, MAX_SCRIPT_RESULT)
 
 
-def read_result(value: Any) -> Any:
-    """The result of the caller's script as JSON; raises ScriptError."""
+def parse_result(value: Any) -> Any:
+    """Return the result of the caller's script as JSON; raises ScriptError."""
     if not isinstance(value, str) or not value:
         raise ScriptError("the script gave no result")
     kind, rest = value[0], value[1:]

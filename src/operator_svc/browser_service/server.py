@@ -1,4 +1,4 @@
-"""The HTTP front of the browser service: three calls, and every failure a problem."""
+"""HTTP interface of the browser service: three calls; failures are problem details."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = web.AppKey("settings", BrowserSettings)
 
 
 def make_app(settings: BrowserSettings, service: BrowserService) -> web.Application:
-    """The application around a service that was started; the caller closes the service."""
+    """Return the application of a started service; the caller closes the service."""
     app = web.Application(middlewares=[_problems, _authenticated], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
     app[SERVICE] = service
@@ -42,7 +42,7 @@ def make_app(settings: BrowserSettings, service: BrowserService) -> web.Applicat
 
 
 async def navigate(request: web.Request) -> web.Response:
-    """``POST /navigate``: open a page, answer what came of it."""
+    """``POST /navigate``: open a page and return its content."""
     if request.content_type != "application/json":
         raise OperatorError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     page = decode(await request.read(), NavigateRequest)
@@ -52,16 +52,16 @@ async def navigate(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """``GET /health``: whether pages can be opened, and how busy the service is."""
+    """``GET /health``: state of Chromium and of the queue; 503 while no page can be opened."""
     service = request.app[SERVICE]
-    chromium = service.keeper.current
+    chromium = service.supervisor.current
     up = chromium is not None and not chromium.died.is_set()
     body = {
         "status": "ok" if up else "unavailable",
         "browser": f"Chromium {chromium.version}" if chromium is not None and up else None,
         "version": __version__,
-        "pages_open": service.slots.taken,
-        "queue_length": service.slots.waiting,
+        "pages_open": service.queue.in_use,
+        "queue_length": service.queue.waiting,
     }
     return _json(body, 200 if up else 503)
 
@@ -105,7 +105,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(OperatorError(code, detail, headers=allow))
     except ConnectionError:
         raise
-    except Exception as error:  # whatever it is, the client gets a problem and no traceback
+    except Exception as error:  # a bug: the client gets a problem, the log the traceback
         request_id = uuid.uuid4().hex
         log.error("request failed", request_id=request_id, exc_info=error)
         return _problem(OperatorError(ErrorCode.INTERNAL_ERROR, "see the log"), request_id)

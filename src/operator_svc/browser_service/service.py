@@ -1,4 +1,4 @@
-"""The browser service without its HTTP: slots, Chromium, and the visits under way."""
+"""The browser service without its HTTP: admission, Chromium, and the visits in progress."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from operator_svc.browser_service.admission_queue import AdmissionQueue
 from operator_svc.browser_service.chromium_supervisor import ChromiumSupervisor
 from operator_svc.browser_service.egress_policy import EgressPolicy, Resolver, SystemResolver
 from operator_svc.browser_service.metrics import Metrics
-from operator_svc.browser_service.page_proxy import PORTS
+from operator_svc.browser_service.page_proxy import DEFAULT_PORTS
 from operator_svc.browser_service.tab import ChromiumGoneError
-from operator_svc.browser_service.visit import Cause, Limits, StoppedError, Visitor
+from operator_svc.browser_service.visit import PageLimits, PageVisit, StoppedError, StopReason
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.navigate import NavigateRequest, Visit
 from operator_svc.settings import BrowserSettings
 
 log = structlog.get_logger(__name__)
 
-DRAIN = 3.0
-"""Seconds that pages have to be closed before Chromium is ended under them."""
-TRIES = 3
-"""How many Chromiums may turn out dead before a page is given up that none has opened."""
+DRAIN_TIMEOUT = 3.0
+"""Seconds for closing pages before Chromium is ended."""
+OPEN_ATTEMPTS = 3
+"""Chromiums that may turn out dead before a page fails that none has opened."""
 
 
 class BrowserService:
-    """Visits pages, a few at a time. ``start`` it, and ``aclose`` it in the end.
+    """Visits pages, a bounded number at once. The owner calls ``start``, and ``aclose`` at the end.
 
-    ``resolver`` and ``flags`` (more of Chromium's) are for tests.
+    ``resolver`` and ``flags`` (added to Chromium's) are for tests.
     """
 
     def __init__(
@@ -41,72 +41,72 @@ class BrowserService:
         resolver: Resolver | None = None,
         flags: tuple[str, ...] = (),
     ) -> None:
-        self._system = SystemResolver() if resolver is None else None
+        self._system_resolver = SystemResolver() if resolver is None else None
         allow = AllowList.parse(settings.allow)
-        self._gate = EgressPolicy(allow, resolver or self._system or SystemResolver())
-        self._limits = Limits(settings.page_bytes, settings.screenshot_bytes)
+        self._policy = EgressPolicy(allow, resolver or self._system_resolver or SystemResolver())
+        self._limits = PageLimits(settings.page_bytes, settings.screenshot_bytes)
         self.metrics = Metrics()
-        self.keeper = ChromiumSupervisor(settings, self.metrics, flags)
-        self.slots = AdmissionQueue(settings.pages, settings.queue)
+        self.supervisor = ChromiumSupervisor(settings, self.metrics, flags)
+        self.queue = AdmissionQueue(settings.pages, settings.queue)
         self._tasks = TaskOwner("browser")
-        self._visitors: set[Visitor] = set()
+        self._visits: set[PageVisit] = set()
         self._running: set[asyncio.Task[Visit | OperatorError]] = set()
         self._draining = False
-        self.metrics.pages_open.set_function(lambda: self.slots.taken)
-        self.metrics.queue_length.set_function(lambda: self.slots.waiting)
+        self.metrics.pages_open.set_function(lambda: self.queue.in_use)
+        self.metrics.queue_length.set_function(lambda: self.queue.waiting)
 
     async def start(self) -> None:
-        """Start Chromium; raises ConfigurationError where that can't be."""
-        await self.keeper.start()
+        """Start Chromium; raises ConfigurationError where that fails."""
+        await self.supervisor.start()
 
     async def visit(self, request: NavigateRequest) -> Visit:
-        """Open the page when its turn comes; cancelling stops it.
+        """Open the page when it is admitted; cancelling stops the visit.
 
         Raises OperatorError: rate_limited, browser_unavailable, draining, or
-        validation_error where Chromium does not understand the address.
+        validation_error where Chromium cannot parse the address.
         """
         if self._draining:
             raise _draining()
-        if request.scheme not in PORTS:
+        if request.scheme not in DEFAULT_PORTS:
             self.metrics.pages.labels("blocked").inc()
-            return _not_web(request)
+            return _refuse_scheme(request)
         queued = time.monotonic()
         try:
-            await self.slots.take()
+            await self.queue.acquire()
         except OperatorError as error:
             if error.code is ErrorCode.RATE_LIMITED:
-                self.metrics.full.inc()
+                self.metrics.queue_full.inc()
             raise
-        visitor = Visitor(request, self._limits)
-        began = time.monotonic()
-        self.metrics.wait.observe(began - queued)
-        self._visitors.add(visitor)
-        task = self._tasks.start(self._run(visitor, began), "visit")
+        visit = PageVisit(request, self._limits)
+        admitted = time.monotonic()
+        self.metrics.queue_seconds.observe(admitted - queued)
+        self._visits.add(visit)
+        task = self._tasks.start(self._run(visit, admitted), "visit")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
-            visitor.stop(Cause.GONE)  # its task goes on until the context is closed
+            visit.stop(StopReason.GONE)  # its task ends when the context is closed
             raise
         if isinstance(answer, OperatorError):
             raise answer
         return answer
 
-    async def _run(self, visitor: Visitor, began: float) -> Visit | OperatorError:
-        """The visit with its slot; errors are returned, for whoever asked may be gone."""
+    async def _run(self, visit: PageVisit, admitted: float) -> Visit | OperatorError:
+        """Visit the page and release its permit; errors are returned: the caller may be gone."""
         status = "unavailable"
         try:
-            visit = await self._open(visitor)
-            status = visit.status
-            return visit
+            result = await self._open(visit)
+            status = result.status
+            return result
         except StoppedError as stopped:
-            status = stopped.cause.name.lower()
-            if stopped.cause is Cause.DRAINING:
+            status = stopped.reason.name.lower()
+            if stopped.reason is StopReason.DRAINING:
                 return _draining()
             return OperatorError(
                 ErrorCode.BROWSER_UNAVAILABLE,
-                f"{stopped.cause.value}: try again",
+                f"{stopped.reason.value}: try again",
                 retry_after=1,
                 extra={"cause": status},
             )
@@ -114,39 +114,39 @@ class BrowserService:
             status = "invalid" if error.code is ErrorCode.VALIDATION_ERROR else status
             return error
         finally:
-            seconds = time.monotonic() - began
-            self._visitors.discard(visitor)
-            self.slots.release(seconds)
+            seconds = time.monotonic() - admitted
+            self._visits.discard(visit)
+            self.queue.release(seconds)
             self.metrics.pages.labels(status).inc()
-            self.metrics.seconds.observe(seconds)
-            self.metrics.transferred.inc(visitor.transferred)
+            self.metrics.page_seconds.observe(seconds)
+            self.metrics.transferred.inc(visit.transferred)
 
-    async def _open(self, visitor: Visitor) -> Visit:
-        """Visit the page; in another Chromium where the first one turns out dead before it."""
-        for _ in range(TRIES):
+    async def _open(self, visit: PageVisit) -> Visit:
+        """Visit the page; with another Chromium where one turns out dead before it is opened."""
+        for _ in range(OPEN_ATTEMPTS):
             try:
-                return await visitor.run(await self.keeper.chromium(), self._gate)
+                return await visit.run(await self.supervisor.chromium(), self._policy)
             except ChromiumGoneError:
                 continue
         raise OperatorError(ErrorCode.BROWSER_UNAVAILABLE, "Chromium opens no page", retry_after=5)
 
     async def aclose(self) -> None:
-        """Stop all visits, answer those who wait, and end Chromium."""
+        """Stop all visits, reject the queue, and end Chromium."""
         self._draining = True
-        self.slots.refuse_all(_draining())
-        for visitor in self._visitors:
-            visitor.stop(Cause.DRAINING)
+        self.queue.reject_all(_draining())
+        for visit in self._visits:
+            visit.stop(StopReason.DRAINING)
         if self._running:
-            await asyncio.wait(self._running, timeout=DRAIN)
-        # Without a Chromium, what still hangs on it ends at once.
-        await self.keeper.aclose()
+            await asyncio.wait(self._running, timeout=DRAIN_TIMEOUT)
+        # Visits that still hang end at once without a Chromium.
+        await self.supervisor.aclose()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._tasks.aclose()
-        if self._system is not None:
-            self._system.close()
+        if self._system_resolver is not None:
+            self._system_resolver.close()
 
 
-def _not_web(request: NavigateRequest) -> Visit:
+def _refuse_scheme(request: NavigateRequest) -> Visit:
     error = f"{request.scheme}: addresses are not opened"
     return Visit(
         status="blocked", url=request.url, final_url=request.url, error=error, duration_ms=0

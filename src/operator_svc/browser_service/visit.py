@@ -1,4 +1,4 @@
-"""One visit to a page: a fresh context, the steps, and nothing left behind."""
+"""One visit to a page: a fresh context, the steps in it, and its removal."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from operator_svc.protocol.navigate import NavigateRequest, Visit
 log = structlog.get_logger(__name__)
 
 
-class Limits(NamedTuple):
-    """What one page may load, and how large its picture may be, in bytes."""
+class PageLimits(NamedTuple):
+    """Bytes that one page may transfer, and bytes of its screenshot."""
 
-    page_bytes: int
+    transfer_bytes: int
     screenshot_bytes: int
 
 
-class Cause(enum.Enum):
-    """Why a visit was stopped before its end."""
+class StopReason(enum.Enum):
+    """Reasons to stop a visit before its end."""
 
     GONE = "the client went away"
     DRAINING = "the service is about to stop"
@@ -40,92 +40,94 @@ class Cause(enum.Enum):
 
 
 class StoppedError(Exception):
-    """The visit was stopped; ``cause`` says why."""
+    """The visit was stopped for ``reason``."""
 
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.value)
-        self.cause = cause
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
-class Visitor:
-    """One visit to one page. Never cancel its ``run``: ``stop`` it.
+class PageVisit:
+    """One visit to one page. Never cancel its ``run``; ``stop`` it instead.
 
-    So opening and closing the context are never cut in the middle, and none is forgotten.
+    So opening and closing the context are never interrupted, and no context is leaked.
     """
 
-    def __init__(self, request: NavigateRequest, limits: Limits) -> None:
+    def __init__(self, request: NavigateRequest, limits: PageLimits) -> None:
         self._limits = limits
-        self._stopped: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
-        self._outcome = visit_steps.Outcome(request)
+        self._stopped: asyncio.Future[StopReason] = asyncio.get_running_loop().create_future()
+        self._progress = visit_steps.VisitProgress(request)
         self.transferred = 0
-        """Bytes that the page moved, known when ``run`` has ended."""
+        """Bytes that the page transferred; set when ``run`` has ended."""
 
-    def stop(self, cause: Cause) -> None:
-        """End the visit soon; its context is closed before ``run`` ends."""
+    def stop(self, reason: StopReason) -> None:
+        """End the visit soon; its context is closed before ``run`` returns."""
         if not self._stopped.done():
-            self._stopped.set_result(cause)
+            self._stopped.set_result(reason)
 
-    async def run(self, chromium: Chromium, gate: EgressPolicy) -> Visit:
+    async def run(self, chromium: Chromium, policy: EgressPolicy) -> Visit:
         """Visit the page.
 
         Raises StoppedError (GONE, DRAINING, DIED); ChromiumGoneError where the page was not
-        opened at all; OperatorError where its address is none.
+        opened at all; OperatorError where its address is invalid.
         """
-        self._outcome.began = time.monotonic()
-        async with TaskOwner("visit") as tasks, PageProxy(gate, self._limits.page_bytes) as lane:
-            tab = await open_tab(chromium, lane, self._outcome.request.window, tasks)
-            self._outcome.start_clock()
+        self._progress.started = time.monotonic()
+        transfer_bytes = self._limits.transfer_bytes
+        async with TaskOwner("visit") as tasks, PageProxy(policy, transfer_bytes) as proxy:
+            tab = await open_tab(chromium, proxy, self._progress.request.window, tasks)
+            self._progress.start_clock()
             self._watch(tab, chromium, tasks)
             try:
-                await self._visit(tab, lane, chromium)
-                return self._outcome.visit(tab.console(lane))
+                await self._take_steps(tab, proxy, chromium)
+                return self._progress.result(tab.console(proxy))
             finally:
-                self.transferred = lane.transferred
+                self.transferred = proxy.transferred
                 await tab.aclose()
 
     def _watch(self, tab: Tab, chromium: Chromium, tasks: TaskOwner) -> None:
-        async def death() -> None:
+        async def stop_at_death() -> None:
             await chromium.died.wait()
-            self.stop(Cause.DIED)
+            self.stop(StopReason.DIED)
 
-        tasks.start(death(), "death")
-        tab.page.on("crash", lambda _: self.stop(Cause.CRASHED))
-        tab.page.on("close", lambda _: self.stop(Cause.CLOSED))
+        tasks.start(stop_at_death(), "death")
+        tab.page.on("crash", lambda _: self.stop(StopReason.CRASHED))
+        tab.page.on("close", lambda _: self.stop(StopReason.CLOSED))
 
-    async def _visit(self, tab: Tab, lane: PageProxy, chromium: Chromium) -> None:
-        outcome = self._outcome
-        has_script = outcome.request.script is not None
+    async def _take_steps(self, tab: Tab, proxy: PageProxy, chromium: Chromium) -> None:
+        progress = self._progress
+        has_script = progress.request.script is not None
         try:
             if has_script:
-                await self._unless_stopped(visit_steps.check_script(tab, outcome), chromium)
-            await self._unless_stopped(visit_steps.load(tab, lane, outcome), chromium)
-            if outcome.status == "ok" and has_script:
-                await self._unless_stopped(visit_steps.run_script(tab, outcome), chromium)
-            if outcome.status in ("ok", "timeout") or lane.overweight.is_set():
-                work = visit_steps.look(tab, lane, outcome, self._limits.screenshot_bytes)
-                await self._unless_stopped(work, chromium)
+                await self._unless_stopped(visit_steps.check_script(tab, progress), chromium)
+            await self._unless_stopped(visit_steps.load(tab, proxy, progress), chromium)
+            if progress.status == "ok" and has_script:
+                await self._unless_stopped(visit_steps.run_script(tab, progress), chromium)
+            if progress.status in ("ok", "timeout") or proxy.over_limit.is_set():
+                step = visit_steps.capture(tab, proxy, progress, self._limits.screenshot_bytes)
+                await self._unless_stopped(step, chromium)
         except StoppedError as stopped:
-            if stopped.cause not in (Cause.CRASHED, Cause.CLOSED):
+            if stopped.reason not in (StopReason.CRASHED, StopReason.CLOSED):
                 raise
-            outcome.fail("error", str(stopped))
-        if lane.overweight.is_set():
-            outcome.fail("error", f"the page loads more than {self._limits.page_bytes} bytes")
+            progress.fail("error", str(stopped))
+        if proxy.over_limit.is_set():
+            limit = self._limits.transfer_bytes
+            progress.fail("error", f"the page loads more than {limit} bytes")
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None], chromium: Chromium) -> None:
-        """Run ``work`` until it ends, or the visit is stopped: then raise StoppedError."""
-        task = asyncio.create_task(work)
+    async def _unless_stopped(self, step: Coroutine[Any, Any, None], chromium: Chromium) -> None:
+        """Run ``step`` to its end; raises StoppedError where the visit is stopped first."""
+        task = asyncio.create_task(step)
         either: set[asyncio.Future[Any]] = {task, self._stopped}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._stopped.done():
             try:
                 return await task
             except PlaywrightError as error:
-                # The steps know the errors of pages: the page itself, or Chromium, is gone.
-                log.info("the page is gone", reason=error.message[:200])
-                self.stop(Cause.CLOSED)
+                # The steps handle a page's own errors: the page itself, or Chromium, is gone.
+                log.info("page gone", reason=error.message[:200])
+                self.stop(StopReason.CLOSED)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        cause = self._stopped.result()
-        if cause is Cause.CLOSED and not await chromium.answers():
-            cause = Cause.DIED
-        raise StoppedError(cause)
+        reason = self._stopped.result()
+        if reason is StopReason.CLOSED and not await chromium.is_responsive():
+            reason = StopReason.DIED
+        raise StoppedError(reason)

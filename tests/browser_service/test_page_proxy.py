@@ -53,18 +53,18 @@ async def resolve(name: str) -> list[str]:
 
 
 @pytest.fixture
-async def lane() -> AsyncIterator[PageProxy]:
+async def proxy() -> AsyncIterator[PageProxy]:
     async with PageProxy(EgressPolicy(AllowList.parse("up.test"), resolve), 1_000_000) as opened:
         yield opened
 
 
-def port_of(lane: PageProxy) -> int:
-    return int(lane.url.rpartition(":")[2])
+def port_of(proxy: PageProxy) -> int:
+    return int(proxy.url.rpartition(":")[2])
 
 
-async def ask(lane: PageProxy, data: bytes) -> bytes:
+async def ask(proxy: PageProxy, data: bytes) -> bytes:
     """Send ``data``, and give all that comes back."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(lane))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
     try:
         writer.write(data)
         async with asyncio.timeout(5):
@@ -75,55 +75,55 @@ async def ask(lane: PageProxy, data: bytes) -> bytes:
         writer.close()
 
 
-async def test_a_plain_request_is_passed_on(lane: PageProxy, upstream: Upstream) -> None:
+async def test_plain_request_is_forwarded(proxy: PageProxy, upstream: Upstream) -> None:
     answer = await ask(
-        lane, b"GET http://up.test:%d/x HTTP/1.1\r\nAccept: a\r\n\r\n" % upstream.port
+        proxy, b"GET http://up.test:%d/x HTTP/1.1\r\nAccept: a\r\n\r\n" % upstream.port
     )
     assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
     assert upstream.received == (
         b"GET /x HTTP/1.1\r\nHost: up.test:%d\r\nAccept: a\r\nConnection: close\r\n\r\n"
         % upstream.port
     )
-    assert lane.transferred > 2
+    assert proxy.transferred > 2
 
 
-async def test_a_second_request_does_not_follow_the_first(
-    lane: PageProxy, upstream: Upstream
+async def test_bytes_after_a_request_are_not_forwarded(
+    proxy: PageProxy, upstream: Upstream
 ) -> None:
     """What comes after a request's body is never passed on: no request hides behind another."""
     one = b"POST http://up.test:%d/ HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody" % upstream.port
     upstream.wait_for = b"body"
-    await ask(lane, one + b"GET http://bad.test/ HTTP/1.1\r\n\r\n")
+    await ask(proxy, one + b"GET http://bad.test/ HTTP/1.1\r\n\r\n")
     assert upstream.received.endswith(b"Connection: close\r\n\r\nbody")
 
 
-async def test_a_tunnel_is_bytes_both_ways(lane: PageProxy, upstream: Upstream) -> None:
+async def test_tunnel_forwards_both_directions(proxy: PageProxy, upstream: Upstream) -> None:
     upstream.answer, upstream.wait_for = b"\x00pong", b"ping\x00"
-    answer = await ask(lane, b"CONNECT up.test:%d HTTP/1.1\r\n\r\nping\x00" % upstream.port)
+    answer = await ask(proxy, b"CONNECT up.test:%d HTTP/1.1\r\n\r\nping\x00" % upstream.port)
     assert answer == b"HTTP/1.1 200 Connection established\r\n\r\n\x00pong"
     assert upstream.received == b"ping\x00"
 
 
-async def test_what_is_refused_gets_no_page(lane: PageProxy, upstream: Upstream) -> None:
-    assert await ask(lane, b"GET http://bad.test/ HTTP/1.1\r\n\r\n") == b""
-    assert await ask(lane, b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % upstream.port) == b""
-    tunnel = await ask(lane, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % upstream.port)
+async def test_refused_host_gets_no_answer(proxy: PageProxy, upstream: Upstream) -> None:
+    assert await ask(proxy, b"GET http://bad.test/ HTTP/1.1\r\n\r\n") == b""
+    assert await ask(proxy, b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % upstream.port) == b""
+    tunnel = await ask(proxy, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % upstream.port)
     assert tunnel.startswith(b"HTTP/1.1 502 ")
     assert upstream.connections == 0
-    refused = {(host, port): r.blocked for (host, port), r in lane.refusals.items()}
+    refused = {(host, port): r.blocked for (host, port), r in proxy.failures.items()}
     assert refused == {("bad.test", 80): True, ("127.0.0.1", upstream.port): True}
 
 
-async def test_what_does_not_work_is_told_from_what_is_refused(lane: PageProxy) -> None:
-    await ask(lane, b"GET http://gone.test/ HTTP/1.1\r\n\r\n")
+async def test_network_failure_is_not_recorded_as_blocked(proxy: PageProxy) -> None:
+    await ask(proxy, b"GET http://gone.test/ HTTP/1.1\r\n\r\n")
     server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    await ask(lane, b"CONNECT up.test:%d HTTP/1.1\r\n\r\n" % port)
-    assert lane.why("http://gone.test/x") == "the name gone.test does not resolve"
-    assert "refused the connection" in (lane.why(f"https://up.test:{port}/") or "")
-    assert not any(refusal.blocked for refusal in lane.refusals.values())
+    await ask(proxy, b"CONNECT up.test:%d HTTP/1.1\r\n\r\n" % port)
+    assert proxy.failure_reason("http://gone.test/x") == "the name gone.test does not resolve"
+    assert "refused the connection" in (proxy.failure_reason(f"https://up.test:{port}/") or "")
+    assert not any(refusal.blocked for refusal in proxy.failures.values())
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ async def test_what_does_not_work_is_told_from_what_is_refused(lane: PageProxy) 
      b"GET http://up.test/ HTTP/1.1\r\n" + b"A: " + b"x" * 70_000 + b"\r\n\r\n",
      b"\r\n" * 40_000],
 )  # fmt: skip
-async def test_nonsense_is_closed_upon(data: bytes, lane: PageProxy) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(lane))
+async def test_invalid_request_is_closed(data: bytes, proxy: PageProxy) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
     writer.write(data)
     writer.write_eof()
     async with asyncio.timeout(5):
@@ -148,45 +148,45 @@ async def test_nonsense_is_closed_upon(data: bytes, lane: PageProxy) -> None:
      b"HTTP/1.1 407 Proxy\r\nProxy-Authenticate: Basic\r\n\r\n",
      b"HTTP/1.1 200 OK\r\nA: " + b"x" * 300_000 + b"\r\n\r\n"],
 )  # fmt: skip
-async def test_answers_that_are_none_are_not_passed_on(
-    answer: bytes, lane: PageProxy, upstream: Upstream
+async def test_invalid_response_is_not_forwarded(
+    answer: bytes, proxy: PageProxy, upstream: Upstream
 ) -> None:
     upstream.answer = answer
-    assert await ask(lane, b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port) == b""
+    assert await ask(proxy, b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port) == b""
 
 
-async def test_early_answers_are_skipped(lane: PageProxy, upstream: Upstream) -> None:
+async def test_interim_responses_are_dropped(proxy: PageProxy, upstream: Upstream) -> None:
     upstream.answer = b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\nend"
-    answer = await ask(lane, b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port)
+    answer = await ask(proxy, b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port)
     assert answer == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nend"
 
 
-async def test_past_its_weight_nothing_passes(upstream: Upstream) -> None:
+async def test_transfer_limit_cuts_all_connections(upstream: Upstream) -> None:
     upstream.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 500_000
-    gate = EgressPolicy(AllowList.parse("up.test"), resolve)
-    async with PageProxy(gate, 100_000) as lane:
+    policy = EgressPolicy(AllowList.parse("up.test"), resolve)
+    async with PageProxy(policy, 100_000) as proxy:
         get = b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port
-        assert len(await ask(lane, get)) <= 200_000
-        assert lane.overweight.is_set()
+        assert len(await ask(proxy, get)) <= 200_000
+        assert proxy.over_limit.is_set()
         seen = upstream.connections
-        assert await ask(lane, get) == b""
+        assert await ask(proxy, get) == b""
         assert upstream.connections == seen
 
 
-async def test_a_lane_does_not_lead_to_another(upstream: Upstream) -> None:
-    gate = EgressPolicy(AllowList.parse("127.0.0.0/8"), resolve)
-    async with PageProxy(gate, 10**6) as one, PageProxy(gate, 10**6) as other:
+async def test_proxy_does_not_connect_to_another_proxy(upstream: Upstream) -> None:
+    policy = EgressPolicy(AllowList.parse("127.0.0.0/8"), resolve)
+    async with PageProxy(policy, 10**6) as one, PageProxy(policy, 10**6) as other:
         through = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % port_of(other)
         assert (await ask(one, through)).startswith(b"HTTP/1.1 502 ")
-        assert next(iter(one.refusals.values())).blocked
+        assert next(iter(one.failures.values())).blocked
         allowed = b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % upstream.port
         assert (await ask(one, allowed)).endswith(b"hi")
-    assert gate.own_ports == set()
+    assert policy.proxy_ports == set()
 
 
-async def test_too_many_connections_are_turned_away(lane: PageProxy) -> None:
+async def test_connections_past_the_limit_are_closed(proxy: PageProxy) -> None:
     opened = [
-        await asyncio.open_connection("127.0.0.1", port_of(lane))
+        await asyncio.open_connection("127.0.0.1", port_of(proxy))
         for _ in range(MAX_CONNECTIONS + 10)
     ]
     await asyncio.sleep(0.1)
@@ -203,11 +203,11 @@ async def test_too_many_connections_are_turned_away(lane: PageProxy) -> None:
         writer.close()
 
 
-async def test_closing_a_lane_cuts_what_is_open(upstream: Upstream) -> None:
+async def test_closing_the_proxy_cuts_open_connections(upstream: Upstream) -> None:
     upstream.wait_for = b"never"
-    gate = EgressPolicy(AllowList.parse("up.test"), resolve)
-    async with PageProxy(gate, 10**6) as lane:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(lane))
+    policy = EgressPolicy(AllowList.parse("up.test"), resolve)
+    async with PageProxy(policy, 10**6) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
         writer.write(b"CONNECT up.test:%d HTTP/1.1\r\n\r\nx" % upstream.port)
         await reader.readuntil(b"\r\n\r\n")
         tasks = len(asyncio.all_tasks())
@@ -217,4 +217,4 @@ async def test_closing_a_lane_cuts_what_is_open(upstream: Upstream) -> None:
     writer.close()
     assert len(asyncio.all_tasks()) < tasks
     with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", port_of(lane))
+        await asyncio.open_connection("127.0.0.1", port_of(proxy))
