@@ -15,7 +15,8 @@ import msgspec
 Json: TypeAlias = Any
 """A value that JSON can hold; stored as jsonb, or as JSON text in SQLite."""
 
-MAX_SESSION_ID = 64
+DEFAULT_USER = "local"
+"""The user of a caller that names none."""
 MAX_MESSAGE_CHARS = 32_000
 MAX_REPLY_CHARS = 200_000
 

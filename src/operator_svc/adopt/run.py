@@ -18,7 +18,7 @@ from operator_svc.adopt.legacy_file import LegacyDatabase
 from operator_svc.adopt.report import Report
 from operator_svc.adopt.target import AdoptionStore
 from operator_svc.adopt.values import mark
-from operator_svc.models import Json
+from operator_svc.models import DEFAULT_USER, Json
 from operator_svc.protocol import ids
 from operator_svc.protocol.text import storable
 
@@ -55,7 +55,6 @@ MARKED = {SESSION: 5, MESSAGE: 5, TOOL_CALL: 4, TASK: 4, ADJUSTMENT: 8}
 MAX_KEPT_ID = 2**52
 """Higher ids are not kept: JavaScript clients could not read those that follow."""
 
-DEFAULT_USER = "local"
 MADE_SOURCE = "adopted"
 
 _PROBES = 200

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from operator_svc.adopt.run import DEFAULT_USER, SESSION, Run, SessionAsk, key_of
+from operator_svc.adopt.run import SESSION, Run, SessionAsk, key_of
 from operator_svc.adopt.values import Fixes, moment, short, text
-from operator_svc.models import Json
+from operator_svc.models import DEFAULT_USER, Json
 from operator_svc.protocol.text import storable
 
 MAX_USER = 128

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from operator_svc.adopt.id_map import MappedSession
-from operator_svc.adopt.run import DEFAULT_USER, TASK, Run
+from operator_svc.adopt.run import TASK, Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
-from operator_svc.models import Json, TaskStatus
+from operator_svc.models import DEFAULT_USER, Json, TaskStatus
 from operator_svc.protocol import ids
 from operator_svc.protocol.browser import SNIPPET_CHARS
 

@@ -1,11 +1,29 @@
-"""Where a record belongs: the session that it is about, if any."""
+"""Access: the user that a caller acts for, and the sessions and records that it may see."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, Message
+from operator_svc.models import DEFAULT_USER, Caller, Message
+
+
+def acting_user(caller: Caller, named: str | None) -> str:
+    """The user that ``caller`` acts for: its own, else the one it names, else the usual one.
+
+    Raises OperatorError(forbidden) where its token is bound to another user than ``named``.
+    """
+    return only_user(caller, named) or DEFAULT_USER
+
+
+def only_user(caller: Caller, named: str | None) -> str | None:
+    """The one user whose records a list of ``caller`` holds; None for those of all users.
+
+    Raises OperatorError(forbidden) where its token is bound to another user than ``named``.
+    """
+    if caller.user_id is not None and named not in (None, caller.user_id):
+        raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
+    return caller.user_id or named
 
 
 class HasMessages(Protocol):

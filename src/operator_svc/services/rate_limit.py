@@ -12,6 +12,38 @@ MAX_BUCKETS = 20_000
 """Callers remembered at once; the one not seen for longest is forgotten first."""
 
 
+class TokenBucket:
+    """``rate`` in ``per`` seconds, all of which may come at once; a ``rate`` of 0 is no limit."""
+
+    __slots__ = ("_at", "_clock", "_left", "per", "rate")
+
+    def __init__(
+        self, rate: float, per: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.rate = rate
+        self.per = per
+        self._clock = clock
+        self._left = float(rate)
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Count one; False where there is none left."""
+        if not self.rate:
+            return True
+        left = self.left
+        if left < 1:
+            return False
+        self._left = left - 1
+        self._at = self._clock()
+        return True
+
+    @property
+    def left(self) -> float:
+        """How many more are allowed now."""
+        gained = (self._clock() - self._at) * self.rate / self.per
+        return min(self.rate, self._left + gained)
+
+
 class RateLimit:
     """A token bucket for each key: ``rate`` in ``per`` seconds; 0 is no limit."""
 
@@ -23,26 +55,26 @@ class RateLimit:
         self.policy = f"q={rate};w={per:g}"
         self._what = what
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, key: str) -> None:
         """Count one; raises OperatorError(rate_limited) with the seconds until there is room."""
         if not self.rate:
             return
-        left = self.left(key)
-        if left < 1:
-            wait = (1 - left) * self.per / self.rate
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self.rate, self.per, self._clock)
+            if len(self._buckets) > MAX_BUCKETS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(key)
+        if not bucket.take():
             raise OperatorError(
                 ErrorCode.RATE_LIMITED,
                 f"more than {self.rate} {self._what} in {self.per:g} s",
-                retry_after=wait,
+                retry_after=(1 - bucket.left) * self.per / self.rate,
             )
-        self._buckets[key] = (left - 1, self._clock())
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > MAX_BUCKETS:
-            self._buckets.popitem(last=False)
 
     def left(self, key: str) -> float:
         """How many more are allowed now."""
-        count, at = self._buckets.get(key, (float(self.rate), 0.0))
-        return min(self.rate, count + (self._clock() - at) * self.rate / self.per)
+        bucket = self._buckets.get(key)
+        return float(self.rate) if bucket is None else bucket.left

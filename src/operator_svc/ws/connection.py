@@ -28,6 +28,7 @@ from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
+from operator_svc.services.rate_limit import TokenBucket
 from operator_svc.ws.commands import Commands
 from operator_svc.ws.frame_decoder import InvalidFrameError, read, unreadable_binary
 from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
@@ -44,10 +45,8 @@ class Connection:
 
     __slots__ = (
         "_alive",
-        "_allowance",
-        "_allowance_at",
         "_commands",
-        "_loop",
+        "_frames",
         "_services",
         "_subscription",
         "_unreadable",
@@ -71,13 +70,11 @@ class Connection:
     ) -> None:
         self._services = services
         self._ws = ws
-        self._loop = asyncio.get_running_loop()
         self._subscription: Subscription | None = None
         self._commands: Commands | None = None
         self._unreadable = 0
         self._alive = True
-        self._allowance = float(services.settings.frame_rate)
-        self._allowance_at = self._loop.time()
+        self._frames = TokenBucket(services.settings.frame_rate, 1.0)
         self.caller: Caller | None = None
         self.session_id = session_id
         self.writer = ws.writer = SocketWriter(request, drain, self._deleted)
@@ -103,7 +100,7 @@ class Connection:
                 return None
             if self.writer.code is not None:
                 continue  # closing: what still comes is not read any more
-            if not self._allowed():
+            if not self._frames.take():
                 self.close(CloseCode.TOO_MANY_FRAMES)
             elif kind is WSMsgType.TEXT:
                 return str(message.data)
@@ -120,20 +117,6 @@ class Connection:
                     return
             except InvalidFrameError:
                 continue
-
-    def _allowed(self) -> bool:
-        """Count a frame against the rate; a second's worth may come at once."""
-        rate = self._services.settings.frame_rate
-        if not rate:
-            return True
-        now = self._loop.time()
-        gained = (now - self._allowance_at) * rate
-        self._allowance = min(float(rate), self._allowance + gained)
-        self._allowance_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
     # The session.
 

@@ -16,6 +16,7 @@ from operator_svc.protocol.browser import (
     BrowserTaskView,
     task_view,
 )
+from operator_svc.services.access import acting_user, only_user
 from operator_svc.services.browser import outcomes as facts
 from operator_svc.services.browser.reclaimer import TaskReclaimer
 from operator_svc.services.browser.worker import BrowserWorker
@@ -27,7 +28,6 @@ from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_USER = "local"
 ADD_ATTEMPTS = 4
 """Races that a new task may lose against others that make or delete the same session."""
 CANCEL_ATTEMPTS = 4
@@ -73,16 +73,16 @@ class BrowserTasks:
             raise OperatorError(
                 ErrorCode.BROWSER_UNAVAILABLE, "no browser service is configured (BROWSER_URL)"
             )
-        if caller.user_id is not None and asked.user_id not in (None, caller.user_id):
-            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
+        user_id = acting_user(caller, asked.user_id)
         task_id = uuid.uuid4().hex
-        await self._add(caller, asked, task_id)
+        await self._add(caller, user_id, asked, task_id)
         self._worker.wake()
         return task_id
 
-    async def _add(self, caller: Caller, asked: BrowserTaskRequest, task_id: str) -> None:
+    async def _add(
+        self, caller: Caller, user_id: str, asked: BrowserTaskRequest, task_id: str
+    ) -> None:
         session_id = asked.session_id
-        user_id = caller.user_id or asked.user_id or DEFAULT_USER
         data = facts.of_new(task_id, session_id, asked.url)
         for _ in range(ADD_ATTEMPTS):
             moved = await self._store.add(
@@ -178,11 +178,9 @@ class BrowserTasks:
         cursor: str | None,
     ) -> BrowserTaskList:
         """A page of tasks, newest first. Raises OperatorError: forbidden, invalid_parameter."""
-        if caller.user_id is not None and user_id not in (None, caller.user_id):
-            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
         rows = await self._store.page(
             session_id=session_id,
-            user_id=caller.user_id or user_id,
+            user_id=only_user(caller, user_id),
             status=None if status is None else str(status),
             before=facts.place(cursor) if cursor else NEWEST,
             limit=limit + 1,

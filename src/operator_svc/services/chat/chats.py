@@ -14,6 +14,7 @@ from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import Chat, ChatAnswer, ReplyView
+from operator_svc.services.access import acting_user
 from operator_svc.services.chat.history import Histories
 from operator_svc.services.chat.reply_writer import Outcome, ReplyWriter, RunningReply
 from operator_svc.services.drain import DrainState
@@ -27,7 +28,6 @@ from operator_svc.stores.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_USER = "local"
 CANCEL_WAIT = 5.0
 """Seconds that a cancel waits for the reply's end before it answers with what there is."""
 START_ATTEMPTS = 4
@@ -98,11 +98,9 @@ class Chats:
         session_not_found, database_unavailable.
         """
         self._drain.refuse_new()
-        if caller.user_id is not None and chat.user_id not in (None, caller.user_id):
-            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
+        user_id = acting_user(caller, chat.user_id)
         if chat.session_id is not None:
             self.rate.take(chat.session_id)
-        user_id = caller.user_id or chat.user_id or DEFAULT_USER
         key = None
         if chat.client_message_id is not None:
             key = Key(user_id, chat.client_message_id, chat.body_hash())

@@ -21,6 +21,7 @@ from operator_svc.protocol.sessions import (
     SessionView,
 )
 from operator_svc.protocol.tool_calls import ToolCallView
+from operator_svc.services.access import only_user
 from operator_svc.services.live.feed import data_of
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import NEWEST, MessageStore
@@ -147,10 +148,8 @@ class Histories:
                 ErrorCode.FORBIDDEN,
                 "the sessions of all users need the role operator; name a user_id",
             )
-        if caller.user_id is not None and user_id not in (None, caller.user_id):
-            raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
         rows = await self._sessions.page(
-            user_id=caller.user_id or user_id,
+            user_id=only_user(caller, user_id),
             words=words,
             before=_place(cursor) if cursor else NEWEST_SESSION,
             limit=limit + 1,

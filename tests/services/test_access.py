@@ -1,0 +1,31 @@
+"""Access: the user that a caller acts for, and the one whose records its lists hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.services.access import acting_user, only_user
+
+BOUND = Caller("ana", "client", "ana")
+FREE = Caller("gateway", "client")
+
+
+def test_a_bound_caller_acts_for_its_user() -> None:
+    assert acting_user(BOUND, None) == acting_user(BOUND, "ana") == "ana"
+    assert only_user(BOUND, None) == "ana"
+
+
+@pytest.mark.parametrize("rule", [acting_user, only_user])
+def test_a_bound_caller_that_names_another_user_is_refused(rule: object) -> None:
+    assert callable(rule)
+    with pytest.raises(OperatorError) as caught:
+        rule(BOUND, "bob")
+    assert caught.value.code is ErrorCode.FORBIDDEN
+
+
+def test_an_unbound_caller_acts_for_the_user_it_names() -> None:
+    assert acting_user(FREE, "bob") == only_user(FREE, "bob") == "bob"
+    assert acting_user(FREE, None) == "local"
+    assert only_user(FREE, None) is None
