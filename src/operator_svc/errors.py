@@ -65,25 +65,25 @@ class ErrorCode(enum.StrEnum):
     INTERNAL_ERROR = "internal_error", _Kind(500, "Something went wrong in Operator", True)
     SWITCH_ERROR = "switch_error", _Kind(502, "Switch gave no usable answer", True)
     REPLY_TOO_LARGE = "reply_too_large", _Kind(502, "The reply is too large", False)
-    PEER_ERROR = "peer_error", _Kind(502, "A neighbour gave no usable answer", True)
-    SWITCH_UNAVAILABLE = "switch_unavailable", _Kind(503, "Switch can not be reached", True)
+    PEER_ERROR = "peer_error", _Kind(502, "A peer gave no usable answer", True)
+    SWITCH_UNAVAILABLE = "switch_unavailable", _Kind(503, "Switch cannot be reached", True)
     REPLY_INTERRUPTED = "reply_interrupted", _Kind(503, "The reply was interrupted", True)
     BROWSER_UNAVAILABLE = (
         "browser_unavailable",
-        _Kind(503, "The browser service can not be reached", True),
+        _Kind(503, "The browser service cannot be reached", True),
     )
-    PEER_UNAVAILABLE = "peer_unavailable", _Kind(503, "A neighbour can not be reached", True)
+    PEER_UNAVAILABLE = "peer_unavailable", _Kind(503, "A peer cannot be reached", True)
     DATABASE_UNAVAILABLE = (
         "database_unavailable",
-        _Kind(503, "The database can not be reached", True),
+        _Kind(503, "The database cannot be reached", True),
     )
     DRAINING = "draining", _Kind(503, "This process is about to stop", True)
     SWITCH_TIMEOUT = "switch_timeout", _Kind(504, "Switch did not answer in time", True)
-    PEER_TIMEOUT = "peer_timeout", _Kind(504, "A neighbour did not answer in time", True)
+    PEER_TIMEOUT = "peer_timeout", _Kind(504, "A peer did not answer in time", True)
 
 
 class OperatorError(Exception):
-    """A failure that a client is told of, by its code and a ``detail`` that is safe to show.
+    """A failure that is shown to a client, by its code and a ``detail`` that is safe to show.
 
     ``errors`` names the fields of a validation error as ``{"field", "reason"}``;
     ``retry_after`` is in seconds; ``extra`` is put into the answer's body as it is.

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_svc.protocol.sse import Decoder, Event, EventTooLargeError, comment, encode
+from operator_svc.protocol.sse import Decoder, EventTooLargeError, ServerSentEvent, comment, encode
 
 BOUND = 10_000
 
 
-def decode(*chunks: bytes, bound: int = BOUND) -> list[Event]:
+def decode(*chunks: bytes, bound: int = BOUND) -> list[ServerSentEvent]:
     decoder = Decoder(bound)
     return [event for chunk in chunks for event in decoder.feed(chunk)]
 
 
-def reference(stream: bytes) -> list[Event]:
+def reference(stream: bytes) -> list[ServerSentEvent]:
     """The standard's algorithm on a whole stream, written for reading and not for speed."""
     events = []
     data: list[bytes] = []
@@ -28,7 +28,7 @@ def reference(stream: bytes) -> list[Event]:
     for line in lines[:-1]:  # what follows the last line end is no line yet
         if not line:
             if data:
-                events.append(Event(b"\n".join(data), name or "message", last_id))
+                events.append(ServerSentEvent(b"\n".join(data), name or "message", last_id))
             data, name = [], ""
             continue
         field, _, value = line.partition(b":")
@@ -45,34 +45,37 @@ def reference(stream: bytes) -> list[Event]:
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
-        (b'data: {"a":1}\n\n', [Event(b'{"a":1}')]),
-        (b"data:x\n\n", [Event(b"x")]),
-        (b"data:  x\n\n", [Event(b" x")]),
-        (b"data\n\n", [Event(b"")]),
-        (b"data:\n\n", [Event(b"")]),
-        (b"data: a\ndata: b\n\n", [Event(b"a\nb")]),
-        (b"data: a\r\n\r\ndata: b\r\n\r\n", [Event(b"a"), Event(b"b")]),
-        (b"data: a\r\rdata: b\r\r", [Event(b"a"), Event(b"b")]),
-        (b"data: a\n\r\ndata: b\r\n\n", [Event(b"a"), Event(b"b")]),
-        (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")]),
-        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Event(b"a")]),
-        (b": ping\n\ndata: a\n\n:\n\n", [Event(b"a")]),
-        (b": ping\ndata: a\n: pong\n\n", [Event(b"a")]),
-        (b"event: e\ndata: a\n\ndata: b\n\n", [Event(b"a", "e"), Event(b"b")]),
-        (b"event: e\n\ndata: b\n\n", [Event(b"b")]),
-        (b"id: 7\ndata: a\n\ndata: b\n\n", [Event(b"a", id="7"), Event(b"b", id="7")]),
-        (b"id: 7\n\ndata: b\n\n", [Event(b"b", id="7")]),
-        (b"id: 7\0\ndata: b\n\n", [Event(b"b")]),
-        (b"retry: 5\nnonsense\ndatum: x\ndata: a\n\n", [Event(b"a")]),
+        (b'data: {"a":1}\n\n', [ServerSentEvent(b'{"a":1}')]),
+        (b"data:x\n\n", [ServerSentEvent(b"x")]),
+        (b"data:  x\n\n", [ServerSentEvent(b" x")]),
+        (b"data\n\n", [ServerSentEvent(b"")]),
+        (b"data:\n\n", [ServerSentEvent(b"")]),
+        (b"data: a\ndata: b\n\n", [ServerSentEvent(b"a\nb")]),
+        (b"data: a\r\n\r\ndata: b\r\n\r\n", [ServerSentEvent(b"a"), ServerSentEvent(b"b")]),
+        (b"data: a\r\rdata: b\r\r", [ServerSentEvent(b"a"), ServerSentEvent(b"b")]),
+        (b"data: a\n\r\ndata: b\r\n\n", [ServerSentEvent(b"a"), ServerSentEvent(b"b")]),
+        (b"\xef\xbb\xbfdata: a\n\n", [ServerSentEvent(b"a")]),
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [ServerSentEvent(b"a")]),
+        (b": ping\n\ndata: a\n\n:\n\n", [ServerSentEvent(b"a")]),
+        (b": ping\ndata: a\n: pong\n\n", [ServerSentEvent(b"a")]),
+        (b"event: e\ndata: a\n\ndata: b\n\n", [ServerSentEvent(b"a", "e"), ServerSentEvent(b"b")]),
+        (b"event: e\n\ndata: b\n\n", [ServerSentEvent(b"b")]),
+        (
+            b"id: 7\ndata: a\n\ndata: b\n\n",
+            [ServerSentEvent(b"a", id="7"), ServerSentEvent(b"b", id="7")],
+        ),
+        (b"id: 7\n\ndata: b\n\n", [ServerSentEvent(b"b", id="7")]),
+        (b"id: 7\0\ndata: b\n\n", [ServerSentEvent(b"b")]),
+        (b"retry: 5\nnonsense\ndatum: x\ndata: a\n\n", [ServerSentEvent(b"a")]),
         (b"data: cut", []),
         (b"data: cut\n", []),
         (b"\n\n\n", []),
         (b"", []),
-        ("data: ñ😀\n\n".encode(), [Event("ñ😀".encode())]),
+        ("data: ñ😀\n\n".encode(), [ServerSentEvent("ñ😀".encode())]),
     ],
 )
-def test_samples_whole_and_byte_by_byte_and_in_every_two_pieces(
-    stream: bytes, expected: list[Event]
+def test_a_sample_in_any_two_pieces_is_the_same_events(
+    stream: bytes, expected: list[ServerSentEvent]
 ) -> None:
     assert reference(stream) == expected
     assert decode(stream) == expected
@@ -81,7 +84,7 @@ def test_samples_whole_and_byte_by_byte_and_in_every_two_pieces(
         assert decode(stream[:cut], b"", stream[cut:]) == expected
 
 
-def test_every_three_pieces_of_a_mixed_stream() -> None:
+def test_a_mixed_stream_in_any_three_pieces_is_the_same_events() -> None:
     stream = "\ufeffdata: ñ\r\n\r\n: c\rdata: 😀\ndata:\n\nid: 1\nevent: e\rdata: x\r\r\n".encode()
     expected = reference(stream)
     assert len(expected) == 3
@@ -96,7 +99,9 @@ TOKENS = st.sampled_from([*FIELDS, *ENDS, *OTHERS])
 
 
 @given(st.lists(TOKENS, max_size=40).map(b"".join), st.data())
-def test_any_stream_in_any_pieces(stream: bytes, data: st.DataObject) -> None:
+def test_a_random_stream_in_random_pieces_is_the_same_events(
+    stream: bytes, data: st.DataObject
+) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
     chunks = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
     assert decode(*chunks) == reference(stream)
@@ -108,7 +113,7 @@ def test_any_stream_in_any_pieces(stream: bytes, data: st.DataObject) -> None:
     ),
     st.integers(1, 50),
 )
-def test_what_is_encoded_comes_back(
+def test_an_encoded_event_is_decoded_to_itself(
     sent: list[tuple[str, int | None, str | None]], size: int
 ) -> None:
     stream = b"".join(comment("keep") + encode(d.encode(), i, e) for d, i, e in sent)

@@ -39,7 +39,9 @@ ANY_TEXT = st.lists(CHARACTERS | st.characters(), max_size=30).map("".join)
         (["\ufeffa"], "\ufeffa"),
     ],
 )
-def test_pieces(pieces: list[str], expected: str) -> None:
+def test_pieces_are_given_out_as_soon_as_they_are_complete(
+    pieces: list[str], expected: str
+) -> None:
     mender = Storable()
     assert "".join([*map(mender.feed, pieces), mender.flush()]) == expected
     assert mender.flush() == ""
@@ -77,11 +79,11 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [HIGH, LOW, "a" + LOW + "b", HIGH + LOW])
-def test_a_client_is_told_of_surrogates(text: str) -> None:
+def test_text_with_a_lone_surrogate_is_refused(text: str) -> None:
     assert problem(text) == "must not contain lone surrogates"
 
 
-def test_a_client_is_told_of_nul() -> None:
+def test_text_with_nul_is_refused() -> None:
     assert problem("a\0") == "must not contain the character U+0000"
 
 

@@ -47,7 +47,7 @@ def tokens_file(folder: Path, *lines: dict[str, Any] | str) -> str:
         ("\u00fc" * 8, 403, "forbidden"),
     ],
 )
-async def test_no_token_and_a_wrong_one(
+async def test_private_calls_without_a_token_or_with_a_wrong_one_are_refused(
     service: Service, token: str | None, status: int, error: str
 ) -> None:
     for method, path in PRIVATE:
@@ -60,13 +60,13 @@ async def test_no_token_and_a_wrong_one(
     assert response.headers.get("WWW-Authenticate") == ("X-VX11-Token" if status == 401 else None)
 
 
-async def test_probes_and_readers_bring_no_token(service: Service) -> None:
+async def test_probes_without_a_token_are_answered(service: Service) -> None:
     for path in OPEN:
         response = await service.get(path, token=None)
         assert response.status == 200, path
 
 
-async def test_with_auth_off_all_may_call(start: Start) -> None:
+async def test_any_call_with_auth_off_is_answered(start: Start) -> None:
     service = await start(auth="off", token="")
     service.switch.token = ""
     for token in (None, "anything"):
@@ -143,7 +143,7 @@ async def test_a_key_opens_no_session_of_another_user(start: Start, tmp_path: Pa
         assert (answer.status, (await answer.json())["error"]) == (404, "session_not_found")
 
 
-async def test_tokens_are_read_again(start: Start, tmp_path: Path) -> None:
+async def test_a_reload_takes_new_tokens_and_drops_old_ones(start: Start, tmp_path: Path) -> None:
     path = Path(tokens_file(tmp_path, {"name": "old", "token": "old-token"}))
     service = await start(tokens_file=str(path))
 
@@ -208,7 +208,7 @@ async def test_an_allowed_origin_can_read_every_answer(
         ("/nothing", ALLOWED, 404, None),
     ],
 )
-async def test_preflights(
+async def test_a_preflight_from_an_allowed_origin_is_granted(
     service: Service, path: str, origin: str, status: int, methods: set[str] | None
 ) -> None:
     response = await service.call(

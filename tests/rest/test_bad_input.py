@@ -81,7 +81,7 @@ BODIES: list[tuple[str, bytes, int, str, str | None]] = [
 ]  # fmt: skip
 
 
-async def test_bad_bodies(service: Service) -> None:
+async def test_a_body_that_cannot_be_read_is_refused(service: Service) -> None:
     for name, body, status, error, field in BODIES:
         response = await service.call("POST", "/operator/chat", data=io.BytesIO(body), headers=JSON)
         shown = await response.json()
@@ -122,7 +122,7 @@ async def test_wrong_fields_in_the_query_are_422_too(service: Service) -> None:
 TEXTS = ["漢" * LONG, "😀" * LONG, "x" * LONG, "é\u0301" * (LONG // 2), "\u2028\ufeff\u202e'\"\\%_"]
 
 
-async def test_all_that_is_text_is_accepted(both: Service) -> None:
+async def test_a_message_of_any_text_is_accepted(both: Service) -> None:
     for number, message in enumerate(TEXTS):
         answer = await both.chat(message, session_id=f"text-{number}")
         history = await (await both.get(f"/operator/session/text-{number}")).json()
@@ -148,7 +148,7 @@ TYPES = [
 ]
 
 
-async def test_the_type_of_a_body(service: Service) -> None:
+async def test_a_body_that_is_not_json_by_its_type_is_415(service: Service) -> None:
     for content_type, status in TYPES:
         headers = {"Content-Type": content_type}
         response = await service.call(
@@ -166,7 +166,7 @@ async def test_a_body_without_a_type(service: Service) -> None:
     assert response.status == 200
 
 
-async def test_the_limit_of_bodies(start: Start) -> None:
+async def test_a_body_over_the_limit_is_413(start: Start) -> None:
     service = await start(max_body=2048)
 
     async def status(body: bytes, **kwargs: Any) -> int:
@@ -250,7 +250,7 @@ async def test_a_wrong_parameter_of_a_get_is_400(service: Service) -> None:
         assert field in shown["detail"]
 
 
-async def test_a_wrong_idempotency_key(service: Service) -> None:
+async def test_a_wrong_idempotency_key_is_400(service: Service) -> None:
     for key in ("", "k" * 201, "caf\u00e9"):
         response = await service.post(
             "/operator/chat", {"message": "hi"}, headers={"Idempotency-Key": key}
@@ -260,7 +260,7 @@ async def test_a_wrong_idempotency_key(service: Service) -> None:
         assert shown["errors"][0]["field"] == "Idempotency-Key"
 
 
-async def test_a_wrong_method_is_told_the_right_ones(service: Service) -> None:
+async def test_a_wrong_method_is_405_with_the_right_ones(service: Service) -> None:
     for method, path, allow in (
         ("GET", "/operator/chat", "OPTIONS, POST"),
         ("PUT", "/operator/session/x", "DELETE, GET, HEAD, OPTIONS"),
@@ -272,7 +272,7 @@ async def test_a_wrong_method_is_told_the_right_ones(service: Service) -> None:
         assert response.headers["Allow"] == allow
 
 
-async def test_paths_that_are_not_there(service: Service) -> None:
+async def test_an_unknown_path_is_404(service: Service) -> None:
     for path in ("/", "/operator", "/operator/chat/", "/operator/session/", "/OPERATOR/CHAT",
                  "/operator/session/a/b", "/favicon.ico", "//health"):  # fmt: skip
         response = await service.get(path)

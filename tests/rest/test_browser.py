@@ -46,7 +46,7 @@ async def until_running(service: Any, task_id: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_task_that_ends_in_time(service: Any, browsing: Browsing) -> None:
+async def test_a_task_that_ends_within_the_wait_is_200(service: Any, browsing: Browsing) -> None:
     response = await service.post(
         PATH,
         {
@@ -119,7 +119,7 @@ async def test_a_task_that_ends_in_time(service: Any, browsing: Browsing) -> Non
         ({"wait": 0}, "handling=lenient", None),
     ],
 )
-async def test_a_task_that_takes_longer(
+async def test_a_task_that_takes_longer_is_202(
     service: Any, browsing: Browsing, fields: dict[str, Any], prefer: str | None, applied: str
 ) -> None:
     headers = {"Prefer": prefer} if prefer else {}
@@ -140,7 +140,7 @@ async def test_a_task_that_takes_longer(
     assert ended["status"] == "completed"
 
 
-async def test_old_clients_read_what_they_know(service: Any) -> None:
+async def test_a_task_has_the_flat_fields_of_old_clients(service: Any) -> None:
     """The published UI posts ``url`` and ``session_id``, and reads the flat fields."""
     response = await service.post(f"{PATH}?session_id=ui-1", {"url": PAGE})
     task = await (await service.get(f"{PATH}/{(await response.json())['task_id']}")).json()
@@ -179,7 +179,9 @@ async def test_a_blocked_page_is_an_answer_and_no_failure(service: Any) -> None:
         ({"url": PAGE, "text_limit": 200_001}, "text_limit"),
     ],
 )
-async def test_wrong_bodies(service: Any, body: dict[str, Any], field: str) -> None:
+async def test_wrong_fields_of_a_task_are_named(
+    service: Any, body: dict[str, Any], field: str
+) -> None:
     response = await service.post(PATH, body)
     assert response.status == 422
     problem = await response.json()
@@ -196,7 +198,7 @@ async def picture(service: Any, path: str, **headers: str) -> tuple[int, bytes, 
         return response.status, await response.read(), response.headers
 
 
-async def test_the_screenshot(service: Any) -> None:
+async def test_a_screenshot_is_a_png_with_an_etag(service: Any) -> None:
     path = (await add(service))["screenshot_path"]
     status, body, headers = await picture(service, path)
     assert (status, body) == (200, PNG)
@@ -221,14 +223,16 @@ async def test_the_screenshot(service: Any) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "/screenshot"])
 @pytest.mark.parametrize("task_id", ["unknown", "a%20b", "x" * 300, "%00", "..%2f"])
-async def test_unknown_tasks(service: Any, task_id: str, suffix: str) -> None:
+async def test_an_unknown_task_is_404(service: Any, task_id: str, suffix: str) -> None:
     response = await service.get(f"{PATH}/{task_id}{suffix}")
     assert (response.status, (await response.json())["error"]) == (404, "task_not_found")
     cancelled = await service.post(f"{PATH}/{task_id}/cancel")
     assert (cancelled.status, (await cancelled.json())["error"]) == (404, "task_not_found")
 
 
-async def test_cancelling(service: Any, browsing: Browsing) -> None:
+async def test_a_cancelled_task_stops_and_leaves_the_queue(
+    service: Any, browsing: Browsing
+) -> None:
     ids = [
         (await add(service, f"https://hold.test/{n}", session_id="s1", wait=0))["task_id"]
         for n in range(6)
@@ -249,7 +253,7 @@ async def test_cancelling(service: Any, browsing: Browsing) -> None:
     assert names.count("browser_task.cancelled") == 2
 
 
-async def test_lists(service: Any) -> None:
+async def test_tasks_come_in_pages_newest_first(service: Any) -> None:
     for n in range(5):
         await add(service, f"{PAGE}{n}", session_id="s1" if n % 2 else None)
     page = await (await service.get("/operator/browser/tasks?limit=2")).json()
@@ -275,12 +279,12 @@ async def test_lists(service: Any) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=201", "status=done", "session_id=a%20b", "cursor=x", "cursor=-"]
 )
-async def test_wrong_parameters_of_lists(service: Any, query: str) -> None:
+async def test_a_wrong_parameter_of_the_list_is_400(service: Any, query: str) -> None:
     response = await service.get(f"/operator/browser/tasks?{query}")
     assert (response.status, (await response.json())["error"]) == (400, "invalid_parameter")
 
 
-async def test_without_a_token(service: Any) -> None:
+async def test_task_calls_without_a_token_are_401(service: Any) -> None:
     task = await add(service)
     for method, path in (
         ("POST", PATH),
@@ -294,7 +298,9 @@ async def test_without_a_token(service: Any) -> None:
     assert (await service.call("DELETE", PATH)).status == 405
 
 
-async def test_tokens_of_users_see_their_own(start: Any, browsing: Browsing, tmp_path: Any) -> None:
+async def test_a_bound_token_sees_the_tasks_of_its_user_only(
+    start: Any, browsing: Browsing, tmp_path: Any
+) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(
         '{"name": "bob", "token": "of-bob", "user_id": "bob"}\n'
@@ -321,7 +327,7 @@ async def test_tokens_of_users_see_their_own(start: Any, browsing: Browsing, tmp
 # The browser service is not there.
 
 
-async def test_no_browser_is_configured(start: Any) -> None:
+async def test_a_task_without_a_configured_browser_is_503(start: Any) -> None:
     service = await start(browser_url="")
     response = await service.post(PATH, {"url": PAGE})
     assert (response.status, (await response.json())["error"]) == (503, "browser_unavailable")
@@ -349,7 +355,7 @@ async def test_a_deleted_session_takes_its_tasks_along(service: Any, browsing: B
             await asyncio.sleep(0.01)
 
 
-async def test_metrics(service: Any) -> None:
+async def test_tasks_move_their_metrics(service: Any) -> None:
     def count(status: str) -> float:
         name = "operator_browser_tasks_total"
         return prometheus_client.REGISTRY.get_sample_value(name, {"status": status}) or 0.0
@@ -361,7 +367,7 @@ async def test_metrics(service: Any) -> None:
     assert prometheus_client.REGISTRY.get_sample_value("operator_browser_queue") == 0
 
 
-async def test_a_restart_goes_on_where_it_was(sqlite_url: str, browsing: Browsing) -> None:
+async def test_a_task_left_by_a_restart_is_run(sqlite_url: str, browsing: Browsing) -> None:
     async with AsyncExitStack() as stack:
         settings = {"browser_url": browsing.url, "browser_token": BROWSER_TOKEN}
         service = await stack.enter_async_context(running(sqlite_url, **settings))

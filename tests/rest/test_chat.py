@@ -65,7 +65,9 @@ async def test_message_wins_over_messages_and_the_outer_hint_over_the_inner(
         ("big", 502, "reply_too_large"),
     ],
 )
-async def test_switch_fails(both: Service, mode: str, status: int, error: str) -> None:
+async def test_a_failure_of_switch_is_its_error_and_keeps_the_message(
+    both: Service, mode: str, status: int, error: str
+) -> None:
     response = await both.post(
         "/operator/chat", {"message": f"please [[{mode}]]", "session_id": "failing"}
     )
@@ -80,13 +82,13 @@ async def test_switch_fails(both: Service, mode: str, status: int, error: str) -
     await both.chat("the next one works", session_id="failing")
 
 
-async def test_switch_is_silent(start: Start) -> None:
+async def test_a_silent_switch_is_504(start: Start) -> None:
     service = await start(switch_first_byte_timeout=0.2)
     response = await service.post("/operator/chat", {"message": "[[stall_first]]"})
     assert (response.status, (await response.json())["error"]) == (504, "switch_timeout")
 
 
-async def test_switch_is_away(start: Start) -> None:
+async def test_an_unreachable_switch_is_503(start: Start) -> None:
     service = await start(switch_url="http://127.0.0.1:9")
     response = await service.post("/operator/chat", {"message": "hi"})
     assert (response.status, (await response.json())["error"]) == (503, "switch_unavailable")
@@ -204,7 +206,7 @@ async def test_a_key_attaches_to_a_reply_that_is_being_written(both: Service) ->
     assert len(history["messages"]) == 2
 
 
-async def test_a_failed_one_is_tried_anew_under_its_key(both: Service) -> None:
+async def test_a_key_of_a_failed_reply_tries_anew(both: Service) -> None:
     both.switch.set_mode({"chat": {"mode": "500"}})
     body = {"message": "again", "session_id": "k", "client_message_id": "retry"}
     assert (await both.post("/operator/chat", body)).status == 502
@@ -216,7 +218,7 @@ async def test_a_failed_one_is_tried_anew_under_its_key(both: Service) -> None:
     assert history["messages"][2]["reply_to"] == history["messages"][0]["id"]
 
 
-async def test_the_limit_of_chats_is_told(start: Start) -> None:
+async def test_chats_beyond_the_rate_are_429_and_headers_show_the_rest(start: Start) -> None:
     service = await start(chat_rate=3)
     left = []
     for _ in range(3):
@@ -233,7 +235,7 @@ async def test_the_limit_of_chats_is_told(start: Start) -> None:
     assert other.status == 200
 
 
-async def test_the_limit_of_requests_is_told(start: Start) -> None:
+async def test_requests_beyond_the_rate_are_429_and_headers_show_the_rest(start: Start) -> None:
     service = await start(request_rate=2)
     for _ in range(2):
         response = await service.get("/operator/sessions")

@@ -156,7 +156,7 @@ async def test_where_both_give_a_field_the_body_wins(service: Service) -> None:
     assert history["user_id"] == "query"
 
 
-async def test_a_token_in_the_query_is_none(service: Service) -> None:
+async def test_a_token_in_the_query_is_ignored(service: Service) -> None:
     response = await service.post(
         f"/operator/chat?token={TOKEN}&X-VX11-Token={TOKEN}", {"message": "hi"}, token=None
     )

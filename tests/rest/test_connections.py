@@ -18,7 +18,7 @@ from tests.rest.rest_service import TOKEN, Service
 HEAD = b"POST /operator/chat HTTP/1.1\r\nHost: x\r\nX-VX11-Token: " + TOKEN.encode() + b"\r\n"
 
 
-class SqliteConnection:
+class RawConnection:
     """A connection that sends what the test says."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,12 +60,12 @@ class SqliteConnection:
 
 
 @asynccontextmanager
-async def raw(service: Service) -> AsyncIterator[SqliteConnection]:
+async def raw(service: Service) -> AsyncIterator[RawConnection]:
     """A connection to the service."""
     parts = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
-        yield SqliteConnection(reader, writer)
+        yield RawConnection(reader, writer)
     finally:
         writer.close()
 
@@ -120,7 +120,7 @@ async def test_a_body_that_breaks_off_harms_nobody(service: Service) -> None:
     await service.chat("still here")
 
 
-async def test_too_large_is_said_before_the_body_is_sent(service: Service) -> None:
+async def test_expect_continue_of_a_too_large_body_is_413_at_once(service: Service) -> None:
     async with raw(service) as asking:
         asking.send(HEAD + b"Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n")
         status, _, body = await asking.answer()
@@ -144,7 +144,7 @@ async def test_many_silent_connections_do_not_keep_others_out(start: Start) -> N
             parts = urlsplit(service.url)
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             writer.write(b"POST /operator/chat HTTP/1.1\r\n" if number % 2 else b"")
-            silent.append(SqliteConnection(reader, writer))
+            silent.append(RawConnection(reader, writer))
         begun = time.monotonic()
         await service.chat("let me in")
         assert time.monotonic() - begun < 5
@@ -154,7 +154,7 @@ async def test_many_silent_connections_do_not_keep_others_out(start: Start) -> N
             connection.writer.close()
 
 
-async def test_no_more_connections_than_allowed(start: Start) -> None:
+async def test_a_connection_beyond_the_limit_is_429(start: Start) -> None:
     service = await start(connections=10)
     body = b'{"message": "slowly [[delay=2]]"}'
     request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -162,7 +162,7 @@ async def test_no_more_connections_than_allowed(start: Start) -> None:
     for _ in range(10):
         parts = urlsplit(service.url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        held.append(SqliteConnection(reader, writer))
+        held.append(RawConnection(reader, writer))
         held[-1].send(request)
         await asyncio.sleep(0.02)
     async with raw(service) as refused:
@@ -195,7 +195,7 @@ async def test_no_more_connections_than_allowed(start: Start) -> None:
     ids=["words", "tls", "version", "length", "lengths", "smuggling", "name", "value", "url",
          "header", "headers"],
 )  # fmt: skip
-async def test_what_is_no_http(service: Service, request_bytes: bytes) -> None:
+async def test_bytes_that_are_no_http_are_400(service: Service, request_bytes: bytes) -> None:
     async with raw(service) as wrong:
         wrong.send(request_bytes)
         status, headers, body = await wrong.answer()
@@ -208,14 +208,14 @@ async def test_what_is_no_http(service: Service, request_bytes: bytes) -> None:
         assert await wrong.closed() < 5
 
 
-async def test_requests_one_after_another_and_pipelined(service: Service) -> None:
+async def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     async with raw(service) as client:
         client.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         for _ in range(20):
             assert (await client.answer())[0] == 200
 
 
-async def test_http_1_0(service: Service) -> None:
+async def test_an_http_1_0_request_is_answered_and_closed(service: Service) -> None:
     await service.chat("hi", session_id="s")
     async with raw(service) as client:
         client.send(

@@ -21,7 +21,7 @@ async def value(service: Service, series: str) -> float:
     return float(line.rpartition(" ")[2])
 
 
-async def test_build_info(service: Service) -> None:
+async def test_build_info_names_version_and_python(service: Service) -> None:
     labels = f'python="{platform.python_version()}",version="{__version__}"'
     assert await value(service, f"operator_build_info{{{labels}}}") == 1
 
@@ -35,7 +35,7 @@ async def test_a_blocked_event_loop_is_measured(service: Service) -> None:
     assert looks + 1 <= await value(service, f"{LAG}_count") <= looks + 4
 
 
-async def test_a_breaker_tells_its_state(service: Service) -> None:
+async def test_a_breaker_shows_its_state(service: Service) -> None:
     async def states() -> list[float]:
         return [
             await value(service, f'operator_breaker_state{{peer="switch",state="{state}"}}')

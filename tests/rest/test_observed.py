@@ -18,7 +18,9 @@ def lines_of(logs: list[Any], event: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", ["/health", "/operator/sessions", "/nothing"])
-async def test_request_ids(service: Service, path: str) -> None:
+async def test_a_plain_request_id_is_repeated_and_another_replaced(
+    service: Service, path: str
+) -> None:
     sane = await service.get(path, headers={"X-Request-ID": "abc-1.2:3"})
     assert sane.headers["X-Request-ID"] == "abc-1.2:3"
     made = [(await service.get(path)).headers["X-Request-ID"] for _ in range(3)]
@@ -28,7 +30,7 @@ async def test_request_ids(service: Service, path: str) -> None:
         assert response.headers["X-Request-ID"] not in ("", odd)
 
 
-async def test_headers_of_answers(service: Service) -> None:
+async def test_every_answer_has_the_security_headers(service: Service) -> None:
     for path in ("/operator/sessions", "/nothing", "/health"):
         headers = (await service.get(path)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -42,7 +44,7 @@ async def test_headers_of_answers(service: Service) -> None:
     assert headers["X-Request-ID"]
 
 
-async def test_the_access_log(service: Service) -> None:
+async def test_the_access_log_has_one_line_a_request(service: Service) -> None:
     with capture_logs() as logs:
         await service.chat("words that nobody logs", session_id="s")
         await service.get("/operator/session/s?limit=5", headers={"X-Request-ID": "mine"})
@@ -61,7 +63,7 @@ async def test_the_access_log(service: Service) -> None:
     assert TOKEN not in str(logs)
 
 
-async def test_successes_are_sampled_and_failures_are_not(start: Start) -> None:
+async def test_the_access_log_samples_successes_only(start: Start) -> None:
     service = await start(log_sample=0.0)
     with capture_logs() as logs:
         for _ in range(5):
@@ -102,7 +104,7 @@ async def test_metrics_on_a_port_of_their_own(start: Start, unused_tcp_port: int
         assert response.status == 404
 
 
-async def test_an_error_of_our_own_tells_nothing(
+async def test_an_internal_error_shows_no_cause(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any, **__: Any) -> None:
@@ -136,7 +138,7 @@ async def test_an_export_that_breaks_is_cut_and_not_ended(
     assert (await service.get("/operator/session/s")).status == 200
 
 
-async def test_readiness_looks_at_the_database(
+async def test_readiness_without_a_database_is_503(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
@@ -160,7 +162,7 @@ async def test_readiness_looks_at_the_database(
     assert (await service.get("/health/live", token=None)).status == 200
 
 
-async def test_readiness_does_not_wait_long(
+async def test_readiness_of_a_hanging_database_is_503_in_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ping() -> None:
@@ -172,7 +174,7 @@ async def test_readiness_does_not_wait_long(
     assert (response.status, (await response.json())["error"]) == (503, "database_unavailable")
 
 
-async def test_readiness_wants_all_migrations(
+async def test_readiness_without_all_migrations_is_503(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def applied() -> frozenset[str]:

@@ -52,7 +52,7 @@ async def test_history_comes_in_pages(both: Service) -> None:
     assert (nothing["messages"], nothing["next_before"]) == ([], None)
 
 
-async def test_times_are_in_utc(both: Service) -> None:
+async def test_times_of_answers_are_in_utc(both: Service) -> None:
     await talk(both, "s", 1)
     history = await page(both, "/operator/session/s")
     for text in (history["created_at"], history["updated_at"], history["messages"][0]["timestamp"]):

@@ -29,7 +29,7 @@ async def recorded(service: Service, after: dict[str, Any], **fields: Any) -> An
     return await answer(await service.post(ADJUST, body), 201)
 
 
-async def test_record_apply_revert(both: Service) -> None:
+async def test_an_adjustment_is_recorded_applied_and_reverted(both: Service) -> None:
     await both.chat(session_id="s-1")
     shown = await recorded(both, {"mode": "ECO", "mine": [1]}, session_id="s-1")
     assert (shown["adjustment_id"], shown["status"]) == (shown["id"], "ok")
@@ -85,7 +85,7 @@ async def test_sockets_see_records_as_the_log_has_them(service: Service) -> None
     ]  # fmt: skip
 
 
-async def test_an_old_scripts_adjustment(service: Service) -> None:
+async def test_an_adjustment_as_old_scripts_send_it_is_recorded(service: Service) -> None:
     await service.chat(session_id="s-1")
     body = {"before_config": {"mode": "ECO"}, "after_config": {"mode": "CRITICAL"}}
     response = await service.post(f"{ADJUST}?session_id=s-1&reason=slow", body)
@@ -116,7 +116,7 @@ async def test_an_old_scripts_adjustment(service: Service) -> None:
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_wrong_fields_of_an_adjustment(
+async def test_wrong_fields_of_an_adjustment_are_named(
     service: Service, body: Any, fields: list[str]
 ) -> None:
     problem = await answer(await service.post(ADJUST, body), 422)
@@ -136,7 +136,7 @@ async def test_wrong_fields_of_an_adjustment(
     ],
     ids=lambda value: str(value),
 )
-async def test_a_before_that_switch_does_not_tell(
+async def test_an_adjustment_whose_before_config_switch_does_not_say_fails(
     service: Service, calls: dict[str, Any], status: int, error: str
 ) -> None:
     service.switch.set_mode({"calls": calls})
@@ -147,7 +147,7 @@ async def test_a_before_that_switch_does_not_tell(
     assert shown["before_config"] == {}
 
 
-async def test_switch_is_gone(start: Start) -> None:
+async def test_an_apply_while_switch_is_away_is_503_with_its_record(start: Start) -> None:
     service = await start(switch_url=unused_url())
     body: dict[str, Any] = {"after_config": {"mode": "ECO"}, "reason": "r"}
     response = await service.post(ADJUST, body)
@@ -169,7 +169,7 @@ async def test_switch_is_gone(start: Start) -> None:
     assert shown["recommend_error"]["error"] == "switch_unavailable"
 
 
-async def test_a_failed_apply_is_told_with_its_record(service: Service) -> None:
+async def test_a_failed_apply_answers_its_record(service: Service) -> None:
     row = await recorded(service, {"mode": "ECO", "default_model": "nobody's"})
     problem = await answer(await service.post(f"{ADJUST}/{row['id']}/apply"), 502)
     assert problem["error"] == "switch_error"
@@ -179,7 +179,7 @@ async def test_a_failed_apply_is_told_with_its_record(service: Service) -> None:
     assert service.switch.state.mode == "BALANCED", "what took was undone"
 
 
-async def test_two_at_once(service: Service) -> None:
+async def test_two_applies_at_once_are_one(service: Service) -> None:
     row = await recorded(service, {"mode": "ECO"})
     path = f"{ADJUST}/{row['id']}/apply"
     responses = await asyncio.gather(*[service.post(path) for _ in range(6)])
@@ -188,7 +188,9 @@ async def test_two_at_once(service: Service) -> None:
     assert service.switch.counts["/switch/control"] == 1
 
 
-async def test_conflicts_and_what_is_not_there(service: Service) -> None:
+async def test_an_adjustment_in_the_wrong_state_is_409_and_an_unknown_one_404(
+    service: Service,
+) -> None:
     row = await recorded(service, {"preload_model": "standin-large"})
     problem = await answer(await service.post(f"{ADJUST}/{row['id']}/revert"), 409)
     assert problem["error"] == "conflict"
@@ -206,7 +208,7 @@ async def test_conflicts_and_what_is_not_there(service: Service) -> None:
     assert problem["error"] == "message_not_found"
 
 
-async def test_pages_and_wrong_parameters(service: Service) -> None:
+async def test_adjustments_come_in_pages_and_a_wrong_parameter_is_400(service: Service) -> None:
     for n in range(3):
         await recorded(service, {"n": n}, before_config={})
     path = "/operator/switch/adjustments"
@@ -220,7 +222,7 @@ async def test_pages_and_wrong_parameters(service: Service) -> None:
         assert problem["error"] == "invalid_parameter"
 
 
-async def test_roles(start: Start, tmp_path: Path) -> None:
+async def test_adjusting_switch_needs_the_role_operator(start: Start, tmp_path: Path) -> None:
     lines = [
         {"name": "chatter", "token": "chatter-token"},
         {"name": "ann", "token": "ann-token", "role": "operator", "user_id": "ann"},
@@ -248,7 +250,7 @@ async def test_roles(start: Start, tmp_path: Path) -> None:
     await answer(await service.post(f"{ADJUST}/{hers['id']}/apply", token="ann-token"), 200)
 
 
-async def test_the_published_uis_feedback(both: Service) -> None:
+async def test_feedback_of_the_published_ui_is_recorded(both: Service) -> None:
     said = {
         "engine": "standin-large", "success": False, "latency_ms": 812.4, "tokens_used": 12,
         "error_msg": "it broke",
@@ -284,12 +286,14 @@ async def test_the_published_uis_feedback(both: Service) -> None:
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_wrong_fields_of_feedback(service: Service, body: Any, fields: list[str]) -> None:
+async def test_wrong_fields_of_feedback_are_named(
+    service: Service, body: Any, fields: list[str]
+) -> None:
     problem = await answer(await service.post(FEEDBACK, body), 422)
     assert [fault["field"] for fault in problem["errors"]] == fields
 
 
-async def test_engines(both: Service) -> None:
+async def test_engines_are_ranked_by_their_feedback(both: Service) -> None:
     shown = await answer(await both.get(ENGINES), 200)
     assert shown == {"engines": [], "recommend": None, "recommend_error": None, "window": 86400}
     for latency in (10, 20, 30):

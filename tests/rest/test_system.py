@@ -35,7 +35,7 @@ async def served(sqlite_url: str, peers: DevPeers) -> AsyncIterator[Service]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_how_old_an_answer_is(
+async def test_an_answer_about_the_system_says_its_age(
     served: Service, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await served.get(path, token=None)).status == 401
@@ -56,7 +56,7 @@ async def test_how_old_an_answer_is(
 
 
 @pytest.mark.measures_time
-async def test_one_round_every_two_seconds(served: Service, peers: DevPeers) -> None:
+async def test_sources_are_asked_once_in_two_seconds(served: Service, peers: DevPeers) -> None:
     begun = time.monotonic()
     seconds = 0.0
     while seconds < 3.0:
@@ -67,7 +67,7 @@ async def test_one_round_every_two_seconds(served: Service, peers: DevPeers) -> 
     assert 2 <= rounds <= 1 + seconds / 2.0
 
 
-async def test_a_full_overview(served: Service) -> None:
+async def test_an_overview_has_all_modules(served: Service) -> None:
     shown = await (await served.get(PATHS[0])).json()
     assert list(shown) == ["status", "healthy_modules", "total_modules", "modules", "source"]
     assert list(shown["modules"]) == [
@@ -80,7 +80,7 @@ async def test_a_full_overview(served: Service) -> None:
 
 
 @pytest.mark.measures_time
-async def test_all_hang_and_health_does_not_notice(sqlite_url: str) -> None:
+async def test_health_is_quick_while_all_peers_hang(sqlite_url: str) -> None:
     async with hung() as peer:
         places: dict[str, Any] = dict.fromkeys(URLS, peer.url)
         async with running(sqlite_url, **places) as service:
@@ -99,7 +99,7 @@ async def test_all_hang_and_health_does_not_notice(sqlite_url: str) -> None:
 
 
 @pytest.mark.measures_time
-async def test_the_cache_is_cheap(served: Service) -> None:
+async def test_a_cached_answer_is_quick(served: Service) -> None:
     """1,000 a second on one core are asked for. A whole round of HTTP in this very
     process, client and server, is measured against one that answers nothing but health."""
     await served.get(PATHS[0])

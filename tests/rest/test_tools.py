@@ -47,7 +47,7 @@ async def test_a_call_is_recorded_and_in_the_history(both: Service) -> None:
     assert {name: kept[name] for name in event["data"]} == event["data"]
 
 
-async def test_pending_then_finished_then_conflict(service: Service) -> None:
+async def test_a_pending_call_is_finished_once(service: Service) -> None:
     chat = await service.chat()
     pending = await made(
         service, {"message_id": chat["message_id"], "tool_name": "t", "arguments": {"a": 1}}
@@ -67,7 +67,7 @@ async def test_pending_then_finished_then_conflict(service: Service) -> None:
     assert problem["error"] == "tool_call_not_found"
 
 
-async def test_an_old_scripts_query_and_bare_result(service: Service) -> None:
+async def test_a_bare_result_as_old_scripts_send_it_is_recorded(service: Service) -> None:
     chat = await service.chat()
     query = f"?message_id={chat['message_id']}&tool_name=switch&status=ok&duration_ms=150"
     response = await service.post(PATH + query)
@@ -137,7 +137,7 @@ async def test_the_largest_values_are_taken(service: Service) -> None:
     assert response.status == 413
 
 
-async def test_what_is_no_json(service: Service) -> None:
+async def test_a_tool_call_that_is_no_json_is_400(service: Service) -> None:
     for raw in (b"{", b"\xff", b'{"result": 1e999}'):
         response = await service.post(PATH, data=raw, headers={"Content-Type": "application/json"})
         assert response.status == 400
@@ -146,7 +146,7 @@ async def test_what_is_no_json(service: Service) -> None:
     assert response.status == 400
 
 
-async def test_messages_that_are_not_there(service: Service) -> None:
+async def test_a_tool_call_of_an_unknown_message_is_404(service: Service) -> None:
     problem = await made(service, {"message_id": 999, "tool_name": "t"}, 404)
     assert problem["error"] == "message_not_found"
     for path in ("999", "0", "-1", "x", "1.0", "9" * 30, "%00"):
@@ -155,7 +155,7 @@ async def test_messages_that_are_not_there(service: Service) -> None:
         assert (await response.json())["error"] == "message_not_found"
 
 
-async def test_pages(service: Service) -> None:
+async def test_tool_calls_come_in_pages(service: Service) -> None:
     chat = await service.chat()
     for n in range(3):
         await made(service, {"message_id": chat["reply_id"], "tool_name": f"t{n}"})
@@ -169,7 +169,7 @@ async def test_pages(service: Service) -> None:
         assert response.status == 400, wrong
 
 
-async def test_switch_streams_a_call(service: Service) -> None:
+async def test_a_tool_call_that_switch_streams_is_recorded(service: Service) -> None:
     chat = await service.chat("[[tool_call]]", session_id="s-1")
     (call,) = chat["tool_calls"]
     assert (call["tool_name"], call["message_id"]) == ("standin_tool", chat["reply_id"])

@@ -20,7 +20,7 @@ def settings(folder: Path, *lines: str) -> Settings:
     return Settings(token="the-main-token", tokens_file=str(path))
 
 
-def test_all_tokens_are_found(tmp_path: Path) -> None:
+def test_each_token_finds_its_caller(tmp_path: Path) -> None:
     tokens = Tokens(
         settings(
             tmp_path,
@@ -38,13 +38,13 @@ def test_all_tokens_are_found(tmp_path: Path) -> None:
         assert tokens.find(wrong) is None
 
 
-def test_without_a_file_there_is_the_one_token() -> None:
+def test_settings_without_a_file_have_the_one_token() -> None:
     tokens = Tokens(Settings(token="only"))
     assert tokens.find("only") == Caller("default", "operator")
     assert tokens.find("other") is None
 
 
-def test_with_auth_off_everybody_is_anonymous() -> None:
+def test_any_token_with_auth_off_is_anonymous() -> None:
     tokens = Tokens(Settings(auth="off"))
     assert not tokens.required
     assert tokens.find("") is tokens.find("whatever") is ANONYMOUS
@@ -89,13 +89,13 @@ def test_a_faulty_line_is_named_and_not_quoted(tmp_path: Path, line: str, fault:
     assert caught.value.problems == [found]
 
 
-def test_every_faulty_line_is_told(tmp_path: Path) -> None:
+def test_every_faulty_line_is_named(tmp_path: Path) -> None:
     assert len(problems(settings(tmp_path, "{", "[]", '{"name": "x", "token": "t"}'))) == 2
 
 
-def test_a_missing_file_and_too_many_tokens(tmp_path: Path) -> None:
+def test_a_missing_file_or_too_many_tokens_are_refused(tmp_path: Path) -> None:
     (fault,) = problems(Settings(token="t", tokens_file=str(tmp_path / "none")))
-    assert fault == f"OPERATOR_TOKENS_FILE: {tmp_path / 'none'} can not be read: " + (
+    assert fault == f"OPERATOR_TOKENS_FILE: {tmp_path / 'none'} cannot be read: " + (
         "No such file or directory"
     )
     many = [json.dumps({"name": f"n{i}", "token": f"t{i}"}) for i in range(MAX_TOKENS)]

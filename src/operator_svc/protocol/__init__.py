@@ -1,1 +1,1 @@
-"""The protocol, pure: bodies, frames, events, server-sent events and text; no input or output."""
+"""The protocol: ids, headers, bodies, frames, events and text. Pure functions and structs only."""

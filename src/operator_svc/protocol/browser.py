@@ -64,7 +64,7 @@ def task_of(body: BrowserTaskBody, *, source: str = "api") -> BrowserTaskRequest
 
 
 class TaskResult(msgspec.Struct, frozen=True):
-    """What came of a page. ``status`` is the page's: ok, timeout, error or blocked; ``timestamp``
+    """The result of a page. ``status`` is the page's: ok, timeout, error or blocked; ``timestamp``
     is the task's end; ``text_snippet`` the beginning of ``text``."""
 
     status: str
@@ -134,7 +134,7 @@ class BrowserTaskList(msgspec.Struct, frozen=True):
 
 
 def screenshot_path(task_id: str, etag: str | None) -> str | None:
-    """Where a task's picture is to be had; None where there is none."""
+    """The path of a task's screenshot; None where there is none."""
     return None if etag is None else f"{TASK_PATH}{task_id}/screenshot"
 
 

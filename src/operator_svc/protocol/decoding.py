@@ -38,7 +38,7 @@ def decode(body: bytes | str, struct: type[S]) -> S:
 
 
 def _is_simple(body: bytes) -> bool:
-    """Whether ``body`` can neither be nested too deep nor hold NUL."""
+    """True where ``body`` can neither be nested too deep nor hold NUL."""
     return body.count(b"{") + body.count(b"[") <= MAX_DEPTH and b"\\u0000" not in body
 
 
@@ -163,7 +163,7 @@ def _check_depth(value: Json) -> None:
 
 
 def is_too_deep(value: Json) -> bool:
-    """Whether a JSON value is nested deeper than ``MAX_DEPTH`` levels."""
+    """True where a JSON value is nested deeper than ``MAX_DEPTH`` levels."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [

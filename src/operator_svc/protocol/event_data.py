@@ -77,7 +77,7 @@ class ToolCallFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine did once."""
+    """Feedback on an engine."""
 
     id: int
     session_id: str | None

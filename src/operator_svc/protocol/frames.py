@@ -40,7 +40,7 @@ class CloseCode:
 
 
 class ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What a client sends; ``id`` is repeated by the answer."""
+    """A frame of a client; ``id`` is repeated by the answer."""
 
     id: FrameId | None = None
 
@@ -75,7 +75,7 @@ class Resume(ClientFrame, frozen=True, kw_only=True, tag="resume"):
 
 
 class ClientPing(ClientFrame, frozen=True, kw_only=True, tag="ping"):
-    """Asks for a sign of life."""
+    """Asks for a ``pong``."""
 
     ts: float | int | None = None
 
@@ -90,7 +90,7 @@ CLIENT_FRAMES = (Auth, ChatFrame, Cancel, Resume, ClientPing, ClientPong)
 
 
 class ServerFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What the server sends."""
+    """A frame of the server."""
 
 
 class Ready(ServerFrame, frozen=True, kw_only=True, tag="ready"):
@@ -180,7 +180,7 @@ class Draining(ServerFrame, frozen=True, kw_only=True, tag="draining"):
 
 
 class Ping(ServerFrame, frozen=True, kw_only=True, tag="ping"):
-    """A sign of life."""
+    """Heartbeat."""
 
 
 class Pong(ServerFrame, frozen=True, kw_only=True, tag="pong"):

@@ -1,4 +1,4 @@
-"""``POST /navigate`` of the browser service: what its callers send and what they are answered.
+"""``POST /navigate`` of the browser service: its request and its answer.
 
 Operator and the browser service both read their limits here, so that a page that Operator
 takes is one that the service takes, too.

@@ -59,7 +59,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
-    """What an error code stands for, and whether trying again may help."""
+    """An error code: its status and meaning, and whether trying again may help."""
 
     error: str
     status: int
@@ -76,7 +76,7 @@ class Answer(NamedTuple):
 
 
 def kind_of(code: ErrorCode) -> ErrorKind:
-    """What the page of a problem's ``type`` says."""
+    """The content of the page that a problem's ``type`` leads to."""
     return ErrorKind(
         error=str(code), status=code.status, title=code.summary, retryable=code.retryable
     )

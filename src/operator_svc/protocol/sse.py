@@ -19,7 +19,7 @@ class EventTooLargeError(ValueError):
     """An event (its data so far and the line being read) passed the decoder's bound."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """One event: ``data`` as it came (lines joined by LF), its name, and the last id seen."""
 
     data: bytes
@@ -58,7 +58,7 @@ class Decoder:
         self._fresh = True  # nothing read yet: a byte order mark may come
         self._idle = False  # between two events, with nothing remembered
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes.
 
         Raises EventTooLargeError; the decoder is of no use after it.
@@ -67,24 +67,24 @@ class Decoder:
             if b"\r" not in chunk:
                 if chunk[-2:] == b"\n\n":
                     if chunk.find(b"\n") == len(chunk) - 2:
-                        return [Event(chunk[6:-2], "message", self._id)]
+                        return [ServerSentEvent(chunk[6:-2], "message", self._id)]
                     if events := self._split(chunk[:-2], b"\n\n"):
                         return events
             elif chunk[-4:] == b"\r\n\r\n" and (events := self._split(chunk[:-4], b"\r\n\r\n")):
                 return events
         return self._feed_lines(chunk)
 
-    def _split(self, chunk: bytes, separator: bytes) -> list[Event] | None:
+    def _split(self, chunk: bytes, separator: bytes) -> list[ServerSentEvent] | None:
         """The events of ``chunk`` where each is one data line; None where one is not."""
         events = []
         for block in chunk.split(separator):
             if block[:6] != b"data: " or b"\n" in block or b"\r" in block:
                 return None
-            events.append(Event(block[6:], "message", self._id))
+            events.append(ServerSentEvent(block[6:], "message", self._id))
         return events
 
-    def _feed_lines(self, chunk: bytes) -> list[Event]:
-        events: list[Event] = []
+    def _feed_lines(self, chunk: bytes) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
         if not chunk:
             return events
         if self._after_cr:
@@ -112,13 +112,15 @@ class Decoder:
         if self._data_bytes + line_bytes > self._max:
             raise EventTooLargeError(f"an event is larger than {self._max} bytes")
 
-    def _end_line(self, line: bytes, events: list[Event]) -> None:
+    def _end_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
         if self._fresh:
             self._fresh = False
             line = line.removeprefix(_BOM)
         if not line:
             if self._data:
-                events.append(Event(b"\n".join(self._data), self._event or "message", self._id))
+                events.append(
+                    ServerSentEvent(b"\n".join(self._data), self._event or "message", self._id)
+                )
                 self._data.clear()
                 self._data_bytes = 0
             self._event = ""

@@ -20,7 +20,7 @@ MAX_CONFIG_BYTES = 32 * 1024
 MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 """What Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
-"""What of a configuration Switch can be told, in the order in which it is: the last one can not
+"""The fields of a configuration that Switch takes, in the order of applying: the last one cannot
 be undone."""
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]
 Config = dict[str, Any]
@@ -37,8 +37,8 @@ class AdjustmentBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine did. The published UI says ``error_msg``. A failure need not have taken a
-    time that anybody knows; a success did."""
+    """Feedback on an engine. The published UI says ``error_msg``. A success has a latency, a
+    failure may have none."""
 
     engine: Name
     success: bool
@@ -81,7 +81,7 @@ class AdjustmentList(msgspec.Struct, frozen=True):
 
 
 class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Feedback that is kept. ``forwarded_at`` is null until Switch has been told."""
+    """Feedback that is kept. ``forwarded_at`` is null until it is forwarded to Switch."""
 
     id: int
     session_id: str | None
@@ -97,7 +97,7 @@ class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
-    """What feedback says of an engine. Latencies are of successes only; null where there are
+    """An engine by its feedback. Latencies are of successes only; null where there are
     none. ``score`` is from 0 to 1, the formula stands in docs/system.md."""
 
     engine: str
@@ -110,7 +110,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """Why something is not known."""
+    """The reason why something is not known."""
 
     error: str
     detail: str
@@ -152,7 +152,7 @@ def feedback_answer(row: SwitchFeedback) -> FeedbackAnswer:
 
 
 def check_adjustment(body: AdjustmentBody) -> None:
-    """Raises OperatorError(validation_error) for a configuration that Switch can not have."""
+    """Raise OperatorError(validation_error) for a configuration that Switch cannot have."""
     decoding.check(_adjustment_faults(body))
 
 
@@ -175,6 +175,6 @@ def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
 
 
 def check_feedback(body: FeedbackBody) -> None:
-    """Raises OperatorError(validation_error) for a success of unknown duration."""
+    """Raise OperatorError(validation_error) for a success of unknown duration."""
     if body.success and body.latency_ms is None:
         raise OperatorError.invalid("latency_ms", "it is missing")

@@ -1,6 +1,6 @@
 """The system as it is now: answers of the overview, the dashboard, the resources and probes.
 
-Null stands for what nobody told; nothing is put in its place.
+Null stands for what no source gave; nothing is put in its place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether one of the calls that an answer is made of succeeded, and why not."""
+    """One of the calls that an answer is made of: its outcome, and why it failed."""
 
     status: SourceStatus
     error: str | None = None
@@ -47,14 +47,14 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShubResources(msgspec.Struct, frozen=True):
-    """What Shub uses: percent of processors, megabytes."""
+    """Resources that Shub uses: percent of processors, megabytes."""
 
     cpu_percent: float | None
     memory_mb: float | None
 
 
 class ShubParts(msgspec.Struct, frozen=True):
-    """Which of Shub's parts are ready."""
+    """Shub's parts, and whether they are ready."""
 
     ready: bool | None
     dsp_ready: bool | None
@@ -73,7 +73,7 @@ class ShubJobs(msgspec.Struct, frozen=True):
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """What Shub tells of itself. ``shub_health`` is its word; ``degraded`` means that a part is
+    """Shub by its own account. ``shub_health`` is its word; ``degraded`` means that a part is
     missing, and ``error`` says why it is not ``ok``."""
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -103,7 +103,7 @@ class CliTool(msgspec.Struct, frozen=True, kw_only=True):
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model, put together from all ``sources`` that name it; null for ``active`` and ``warm``
-    where Switch does not tell."""
+    where Switch does not say."""
 
     name: str
     size_mb: float | None

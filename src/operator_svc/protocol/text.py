@@ -16,7 +16,7 @@ REPLACEMENT = "\ufffd"
 
 
 def is_storable(text: str) -> bool:
-    """Whether ``text`` has neither U+0000 nor a surrogate half."""
+    """True where ``text`` has neither U+0000 nor a surrogate half."""
     if "\0" in text:
         return False
     if text.isascii():
@@ -29,7 +29,7 @@ def is_storable(text: str) -> bool:
 
 
 def problem(text: str) -> str | None:
-    """Why ``text`` of a client is refused, in words for the client; None where it is not."""
+    """The reason to refuse ``text`` of a client, in words for the client; None where it is good."""
     if "\0" in text:
         return "must not contain the character U+0000"
     if not is_storable(text):
@@ -89,7 +89,7 @@ class Storable:
         """The first half of a pair, kept back until the next piece shows whether it is one."""
 
     def feed(self, text: str) -> str:
-        """What can be given out after ``text``; may be empty."""
+        """The text that is complete after ``text``; may be empty."""
         if not self.half and is_storable(text):
             return text
         text = self.half + text
@@ -99,6 +99,6 @@ class Storable:
         return storable(text)
 
     def flush(self) -> str:
-        """What was kept back, at the text's end."""
+        """The text that was kept back, at the end of it."""
         half, self.half = self.half, ""
         return REPLACEMENT if half else ""

@@ -1,4 +1,4 @@
-"""Tool calls: what clients send of them, and what they see.
+"""Tool calls: the body that records one, and how clients see them.
 
 Old scripts name the call in the query and send a bare object as the body: that is its ``result``.
 """
@@ -75,7 +75,7 @@ def with_bare_result(body: Json, query: Mapping[str, str]) -> Json:
 
 
 def check_tool_call(body: ToolCallBody) -> None:
-    """Raises OperatorError(validation_error) for fields that do not go together."""
+    """Raise OperatorError(validation_error) for fields that do not go together."""
     decoding.check(_tool_call_faults(body))
 
 

@@ -41,13 +41,13 @@ PREFLIGHT_SECONDS = 600
 
 
 def check_origin(origin: str, allowed: Collection[str]) -> None:
-    """Raises OperatorError(forbidden) for a page that may not call."""
+    """Raise OperatorError(forbidden) for a page that may not call."""
     if origin not in allowed:
         raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
 
 
 def is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks what it may send; such a question never has the token."""
+    """True for a browser's question what it may send, which never brings the token."""
     return (
         request.method == "OPTIONS"
         and "Access-Control-Request-Method" in request.headers

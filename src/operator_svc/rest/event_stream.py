@@ -42,7 +42,7 @@ RETRY = 5.0
 
 
 class EventStream:
-    """An answer that goes on: the sink of its outbox, and a client of ``services.sockets``."""
+    """An answer that goes on: the sink of its send queue, and a client of ``services.clients``."""
 
     transport_name: ClassVar[str] = "event_stream"
     must_look: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
@@ -107,7 +107,7 @@ class EventStream:
         if not self._left.done():
             self._left.set_result(None)
 
-    # services.outbox.Sink
+    # services.live.send_queue.Sink
 
     def writable(self) -> bool:
         """See Sink.writable."""
@@ -141,7 +141,7 @@ class EventStream:
         """See Sink.gone."""
         self._leave()
 
-    # services.sockets.Client
+    # services.live.clients.Client
 
     def look(self) -> None:
         """See Client.look."""
@@ -255,7 +255,8 @@ async def _show(
 
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
-    """Where the client left off; the header is of a browser that comes back by itself."""
+    """The event after which to go on, and its epoch. A browser that comes back by itself sends
+    the header."""
     epoch = requests.parameter(request, "epoch", Epoch) or None
     last = request.headers.get("Last-Event-ID")
     if last:

@@ -129,7 +129,7 @@ class RequestPipeline:
     def leave(
         self, request: web.Request, call: Call, route: _Route, status: int, size: int, begun: float
     ) -> None:
-        """Count and log an answered request."""
+        """Count and log an answered request; ``size`` is in bytes, ``begun`` of perf_counter."""
         took = perf_counter() - begun
         method = request.method
         route.metrics.count(status)
@@ -160,7 +160,7 @@ class RequestPipeline:
 
     @property
     def draining(self) -> bool:
-        """Whether clients should come back on another connection, to another process."""
+        """True where clients should come back on another connection, to another process."""
         return self._drain.draining
 
 
@@ -208,7 +208,7 @@ async def _probe(
     route: _Route,
     begun: float,
 ) -> web.StreamResponse:
-    """A probe is only counted, unless it fails: there is nothing to check, and they come often."""
+    """Answer a probe: counted only, unless it fails. There is nothing to check, and many come."""
     try:
         response = await handler(request)
     except Exception as error:
@@ -237,6 +237,6 @@ async def _traced(
 
 
 def _left(request: web.Request) -> bool:
-    """Whether the client is gone, so that there is nobody to answer."""
+    """True where the client is gone, so that there is nobody to answer."""
     transport = request.transport
     return transport is None or transport.is_closing()

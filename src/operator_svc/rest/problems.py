@@ -1,4 +1,4 @@
-"""The one mapper from failures to answers."""
+"""Mapping of failures to answers: problem details (RFC 9457)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered: its id, who calls, and what it may do."""
+"""The context of a request while it is answered: its id, its caller, its origin and its limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Call:
         self.rates: list[Rate] | None = None
 
     def tell_rate(self, name: str, limit: RateLimit, key: str) -> None:
-        """Have the answer tell how much of a limit is left, as it stands then."""
+        """Put a limit into the answer's headers, with as much as is left of it by then."""
         rates = self.rates = self.rates or []
         rates.append((name, limit, key))
 
@@ -57,7 +57,7 @@ def request_id_of(brought: str | None) -> str:
 
 
 def caller_of(request: web.Request) -> Caller:
-    """Who calls. Only for routes that ask for a token."""
+    """The caller. Only for routes that ask for a token."""
     caller = request[CALL].caller
     assert caller is not None, "an open route has no caller"
     return caller

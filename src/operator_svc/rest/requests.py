@@ -140,14 +140,14 @@ def row_id(request: web.Request, name: str, code: ErrorCode) -> int:
 
 
 class Preference(msgspec.Struct, frozen=True):
-    """What the header Prefer (RFC 7240) asks for; ``wait`` is in seconds, None is for ever."""
+    """The header Prefer (RFC 7240), understood; ``wait`` is in seconds, None is for ever."""
 
     wait: float | None = None
     applied: str = ""
 
 
 def preference(request: web.Request) -> Preference:
-    """How long a caller wants to wait for an answer. What is not understood is ignored."""
+    """The wait that a caller prefers. Ignores what it does not understand."""
     given = request.headers.getall("Prefer", ())
     if not given:
         return Preference()
@@ -175,7 +175,7 @@ def idempotency_key(request: web.Request) -> str | None:
 
 
 def wants_events(request: web.Request, stream: bool | None) -> bool:
-    """Whether an event stream is asked for: by ``stream``, else by the header Accept."""
+    """True where an event stream is asked for: by ``stream``, else by the header Accept."""
     if stream is not None:
         return stream
     accept = request.headers.get("Accept")

@@ -32,7 +32,7 @@ MAX_TOKENS = 1000
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One token of the file. A ``client`` may chat; an ``operator`` may also tune Switch."""
+    """One token of the file. A ``client`` may chat; an ``operator`` may also adjust Switch."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
     token: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -41,7 +41,7 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tokens:
-    """Who calls, by the token that is brought. Secrets are not kept, so none can be shown."""
+    """Finds callers by the token that they bring. Secrets are not kept, so none can be shown."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError with one line for each fault of the file."""
@@ -50,14 +50,14 @@ class Tokens:
 
     @property
     def required(self) -> bool:
-        """Whether callers must bring a token."""
+        """True where callers must bring a token."""
         return self._settings.auth == "token"
 
     def __len__(self) -> int:
         return len(self._known)
 
     def find(self, token: str) -> Caller | None:
-        """Whose token it is; None for a wrong one. With auth off, everybody is ``ANONYMOUS``."""
+        """The caller whose token it is; None for a wrong one. With auth off, ``ANONYMOUS``."""
         if not self.required:
             return ANONYMOUS
         digest = _digest(token)
@@ -79,7 +79,7 @@ class Tokens:
 
 
 def problems(settings: Settings) -> list[str]:
-    """What is wrong with the file of tokens, a line each; for ``check-config``."""
+    """The faults of the file of tokens, a line each; for ``check-config``."""
     try:
         _read(settings)
     except ConfigurationError as error:
@@ -115,7 +115,7 @@ def _lines(path: str) -> list[bytes]:
     try:
         return Path(path).read_bytes().splitlines()
     except OSError as error:
-        raise ConfigurationError([f"{SETTING}: {path} can not be read: {error.strerror}"]) from None
+        raise ConfigurationError([f"{SETTING}: {path} cannot be read: {error.strerror}"]) from None
 
 
 def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:

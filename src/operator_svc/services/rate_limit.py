@@ -39,7 +39,7 @@ class TokenBucket:
 
     @property
     def left(self) -> float:
-        """How many more are allowed now."""
+        """The number that is still allowed now."""
         gained = (self._clock() - self._at) * self.rate / self.per
         return min(self.rate, self._left + gained)
 
@@ -75,6 +75,6 @@ class RateLimit:
             )
 
     def left(self, key: str) -> float:
-        """How many more are allowed now."""
+        """The number that is still allowed now."""
         bucket = self._buckets.get(key)
         return float(self.rate) if bucket is None else bucket.left

@@ -18,7 +18,7 @@ from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
 
 REF = "#/components/schemas/{name}"
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
-"""Errors of every call: it can not be read, its origin is foreign, or Operator has a fault."""
+"""Errors of every call: it cannot be read, its origin is foreign, or Operator has a fault."""
 WITH_TOKEN = (ErrorCode.AUTH_REQUIRED, ErrorCode.RATE_LIMITED, ErrorCode.DATABASE_UNAVAILABLE)
 TAGS = {
     "chat": "Asking Switch.",

@@ -97,7 +97,7 @@ async def docs(request: web.Request) -> web.StreamResponse:
     auth="open",
 )
 async def error(request: web.Request) -> web.StreamResponse:
-    """What an error means."""
+    """The meaning of an error."""
     code = ErrorCode.named(request.match_info["code"])
     if code is None:
         raise OperatorError(ErrorCode.NOT_FOUND, "there is no such error")
@@ -105,7 +105,7 @@ async def error(request: web.Request) -> web.StreamResponse:
 
 
 def _cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
-    """An answer that may be kept, if it is asked for again each time whether it still holds."""
+    """An answer that may be kept and is asked for anew each time, by its ETag."""
     etag = hashlib.sha256(body).hexdigest()[:32]
     headers = {**headers, "ETag": f'"{etag}"', "Cache-Control": "no-cache"}
     known = request.if_none_match or ()
@@ -116,7 +116,7 @@ def _cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.R
 
 @functools.lru_cache(maxsize=1)
 def _page() -> tuple[bytes, str]:
-    """The page, and the policy that lets run its own script and style and nothing else."""
+    """The page, and a policy that allows its own script and style and nothing else."""
     text = files("operator_svc.rest.docs").joinpath("docs.html").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; connect-src 'self'; script-src {_hash(text, 'script')}; "

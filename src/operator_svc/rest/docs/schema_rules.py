@@ -17,7 +17,7 @@ _NOT_NULL = {"not": {"type": "null"}}
 
 
 def _given(*names: str, **more: Any) -> dict[str, Any]:
-    """That these fields are there and not null; ``more`` narrows some."""
+    """Requires these fields, not null; ``more`` narrows some."""
     narrowed = dict.fromkeys(names, _NOT_NULL) | more
     return {"required": list(narrowed), "properties": narrowed}
 

@@ -29,7 +29,7 @@ READY_TIMEOUT = 2.0
 
 
 class Readiness:
-    """Whether the database is there and has all migrations; looked at once a second at most."""
+    """Readiness: the database is there and has all migrations. Looked at once a second at most."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -38,7 +38,7 @@ class Readiness:
         self._looking = asyncio.Lock()
 
     async def check(self) -> None:
-        """Raises OperatorError: draining, database_unavailable."""
+        """Raise OperatorError: draining, database_unavailable."""
         if self._services.drain.draining:
             raise OperatorError(ErrorCode.DRAINING, "this process is about to stop")
         async with self._looking:
@@ -78,7 +78,7 @@ route = RouteTable()
     quiet=True,
 )
 async def health(request: web.Request) -> web.StreamResponse:
-    """That this process answers."""
+    """Health of this process."""
     # It asks nobody: the gateway waits for it in its own health.
     draining = request.app[SERVICES].drain.draining
     return responses.encoded(_health(draining, int(time.monotonic() - _begun)))
@@ -86,7 +86,7 @@ async def health(request: web.Request) -> web.StreamResponse:
 
 @functools.lru_cache(maxsize=2)
 def _health(draining: bool, uptime: int) -> bytes:
-    """The same bytes for a second."""
+    """The answer's bytes, the same for a second."""
     status = "draining" if draining else "ok"
     return msgspec.json.encode(Health(status=status, uptime_seconds=uptime))
 
@@ -100,7 +100,7 @@ def _health(draining: bool, uptime: int) -> bytes:
     quiet=True,
 )
 async def live(request: web.Request) -> web.StreamResponse:
-    """Whether it is alive."""
+    """Liveness."""
     # That the event loop runs: it never depends on the database or a peer.
     return responses.json(Probe("ok"))
 
@@ -115,7 +115,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     quiet=True,
 )
 async def ready(request: web.Request) -> web.StreamResponse:
-    """Whether it can serve."""
+    """Readiness."""
     await request.app[READINESS].check()
     return responses.json(Probe("ready"))
 

@@ -129,7 +129,7 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
     body=FeedbackBody,
     example=FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
     rules=schema_rules.FEEDBACK,
-    answers={200: json(examples.FEEDBACK, "It is kept; Switch is told later.")},
+    answers={200: json(examples.FEEDBACK, "It is kept, and forwarded to Switch later.")},
     errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
 )
 async def add_feedback(request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The system as it is now. These always answer, with what is known."""
+"""The system as it is now. These calls always answer, with what is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
 )
 async def dashboard(request: web.Request) -> web.StreamResponse:
-    """Shub, as it tells of itself."""
+    """Shub, by its own account."""
     return await _answer(request.app[SERVICES].system.dashboard)
 
 
@@ -54,5 +54,5 @@ async def _answer(cached: TtlCache[Any]) -> web.StreamResponse:
 
 
 def _age_headers(fresh: CacheHit[Any], ttl: float) -> dict[str, str]:
-    """How long an answer may be used, and how old it is (RFC 9111), both in whole seconds."""
+    """Cache-Control and Age (RFC 9111): how long an answer may be used, and how old it is."""
     return {"Cache-Control": f"private, max-age={int(ttl)}", "Age": str(int(fresh.age))}

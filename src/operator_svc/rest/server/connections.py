@@ -34,7 +34,7 @@ SWEEPS = 4
 _refused = telemetry.CONNECTIONS_REFUSED
 
 
-class Connection(RequestHandler):
+class HttpConnection(RequestHandler):
     """One connection of a client."""
 
     __slots__ = ("begun", "guard")
@@ -126,14 +126,14 @@ class GuardedServer(AiohttpServer):
         self._timeout = header_timeout
         self._sweeper = self._loop.call_later(header_timeout / SWEEPS, self._sweep)
 
-    def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> HttpConnection:
+        return HttpConnection(self, loop=self._loop, **self._kwargs)
 
     def has_room(self) -> bool:
         """Whether one more connection may come; closes some that wait, where all are taken."""
         if len(self._connections) < self._limit:
             return True
-        waiting = [c for c in self._connections if isinstance(c, Connection) and c.waits]
+        waiting = [c for c in self._connections if isinstance(c, HttpConnection) and c.waits]
         waiting.sort(key=lambda connection: connection.waits_since)
         for connection in waiting[: max(1, self._limit // 100)]:
             connection.cut("evicted")
@@ -142,7 +142,7 @@ class GuardedServer(AiohttpServer):
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in list(self._connections):
-            if isinstance(connection, Connection) and connection.late(now - self._timeout):
+            if isinstance(connection, HttpConnection) and connection.late(now - self._timeout):
                 connection.cut("slow_head")
         self._sweeper = self._loop.call_later(self._timeout / SWEEPS, self._sweep)
 

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 BACKLOG = 4096
 """Connections that the kernel keeps for us while we are busy."""
 SPARE_FILES = 256
-"""File descriptors that are left for databases, neighbours and logs."""
+"""File descriptors that are left for databases, peers and logs."""
 
 
 class Server:
@@ -36,7 +36,7 @@ class Server:
     async def start(self) -> str:
         """Listen; the URL that clients of this machine can use.
 
-        Raises ConfigurationError where the address can not be had.
+        Raises ConfigurationError where the address cannot be had.
         """
         settings = self._settings
         await self._runner.setup()
@@ -66,7 +66,7 @@ async def _listen(runner: Runner, host: str, port: int) -> int:
         await site.start()
     except (OSError, socket.gaierror) as error:
         raise ConfigurationError(
-            [f"can not listen on {host}:{port}: {error.strerror or error}"]
+            [f"cannot listen on {host}:{port}: {error.strerror or error}"]
         ) from error
     return site.port
 
