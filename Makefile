@@ -31,7 +31,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@test -x $(BIN)/python || { echo 'Making the virtual environment $(VENV) ...'; \
 	  $(PYTHON) -m venv $(VENV); } \
 	  || { rm -rf $(VENV); \
-	       echo 'Python can not make virtual environments here; on Debian: apt-get install python3-venv' >&2; \
+	       echo 'Python cannot make virtual environments here; on Debian: apt-get install python3-venv' >&2; \
 	       exit 1; }
 	@echo 'Installing what Operator needs (the first time takes a minute) ...'
 	@$(PIP) install -qq --constraint constraints.txt setuptools
@@ -39,7 +39,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	  --editable '.[browser,dev,otel]'
 	@touch $@
 
-machine:  ## install what pip can not bring: Chromium, and a tool that renders Kubernetes manifests
+machine:  ## install what pip cannot bring: Chromium, and a tool that renders Kubernetes manifests
 	@sh tools/machine
 
 run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; Ctrl-C ends it

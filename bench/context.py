@@ -1,4 +1,4 @@
-"""What the parts of a run share: databases, PostgreSQL, the stand-in, and the figures."""
+"""State shared by the parts of a run: databases, PostgreSQL, the stand-in, and the figures."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Bench:
         return self._standin
 
     async def tell_switch(self, **script: object) -> None:
-        """How the stand-in answers chats from here on (operator_svc.devpeers.Script)."""
+        """Sets how the stand-in answers chats from here on (operator_svc.devpeers.Script)."""
         await http.call(self.switch, "POST", "/standin/mode", {"chat": script})
 
 

@@ -25,7 +25,7 @@ _run = itertools.count()
 
 
 def chats(process: Process) -> Callable[[int], bytes]:
-    """What makes the chats of each client, in sessions of ten."""
+    """Makes the chats of each client, in sessions of ten."""
     run = next(_run)
     counts: dict[int, int] = {}
 
@@ -117,7 +117,7 @@ async def chat(bench: Bench, engine: Engine) -> None:
 
 
 async def log_cost(bench: Bench, engine: Engine) -> None:
-    """What the event log, the leases and the chunks of text cost together."""
+    """The cost of the event log, the leases and the chunks of text together."""
     part = f"log-cost-{engine}"
     await bench.tell_switch(mode="json")
     whole = processes.operator(bench.switch, bench.database(engine))

@@ -21,7 +21,7 @@ REPLIES = 100
 TICK = 0.1
 """OPERATOR_TICK's default, in seconds."""
 IDLE_SECONDS = 3.0
-"""How long it is watched that nothing is notified; thirty ticks."""
+"""Seconds, thirty ticks, in which nothing may be notified."""
 IDLE_SOCKETS = 1000
 
 _METRIC = re.compile(rb"^(\w+)(\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
@@ -35,7 +35,7 @@ _content = msgspec.json.Decoder(_Delta).decode
 
 
 async def metrics(process: Process) -> dict[str, float]:
-    """What a process says of itself, by name and labels."""
+    """The metrics of a process, by name and labels."""
     text = await call(process, "GET", "/metrics")
     return {(name + labels).decode(): float(value) for name, labels, value in _METRIC.findall(text)}
 

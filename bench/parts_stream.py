@@ -32,7 +32,7 @@ _content = msgspec.json.Decoder(_Delta).decode
 
 
 class Counter:
-    """What the sockets of a round have seen."""
+    """Counts of what the sockets of a round have received."""
 
     def __init__(self) -> None:
         self.frames = 0

@@ -76,12 +76,12 @@ class Process:
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """The address on which it listens."""
         return self.url.removeprefix("http://").partition(":")[0]
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address on which it listens."""
         return int(self.url.rpartition(":")[2])
 
     def wait_ready(self) -> None:

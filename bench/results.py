@@ -1,4 +1,4 @@
-"""What was measured: figures with their targets, as lines and as JSON."""
+"""Figures with their targets, as lines and as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Figure(msgspec.Struct, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """True where the target is met; None where there is none."""
         if self.target is None:
             return None
         return self.value <= self.target if self.best == "low" else self.value >= self.target
@@ -77,7 +77,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured."""
+    """The machine on which it was measured."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

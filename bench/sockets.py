@@ -116,17 +116,17 @@ async def connect(
 
 
 def is_ready(frame: bytes) -> bool:
-    """Whether it is the first frame, after which the session is watched."""
+    """True for the first frame, after which the session is watched."""
     return frame.startswith(b'{"type":"ready"')
 
 
 def is_delta(frame: bytes) -> bool:
-    """Whether it is a piece of a reply."""
+    """True for a piece of a reply."""
     return frame.startswith(b'{"type":"delta"')
 
 
 def is_end(frame: bytes) -> bool:
-    """Whether it is the last event of a reply (its names are all of this form)."""
+    """True for the last event of a reply (its names are all of this form)."""
     return frame.startswith(b'{"type":"event"') and (
         b'"event":"reply.' in frame and b'"event":"reply.started"' not in frame
     )

@@ -1,7 +1,7 @@
 """Databases for all suites: real ones of both engines, migrated once and copied for each test.
 
 A suite that asks for no PostgreSQL does not pay for its start; one that does fails where it
-can not be started, and never skips.
+cannot be started, and never skips.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def settings_table(struct: type[Settings] | type[BrowserSettings]) -> str:
 
 
 def values(kind: Any) -> str:
-    """What a setting may be, in a few words."""
+    """The values that a setting may have, in a few words."""
     bounds: dict[str, Any] = {}
     while getattr(kind, "__metadata__", None) is not None:
         for meta in kind.__metadata__:

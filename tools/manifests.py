@@ -46,12 +46,12 @@ def render(overlay: Path) -> list[dict[str, Any]]:
         [*renderer(), str(overlay)], capture_output=True, text=True, timeout=60, check=False
     )
     if run.returncode or run.stderr:
-        raise SystemExit(f"{overlay.relative_to(ROOT)} can not be rendered:\n{run.stderr}")
+        raise SystemExit(f"{overlay.relative_to(ROOT)} cannot be rendered:\n{run.stderr}")
     return [item for item in yaml.safe_load_all(run.stdout) if item]
 
 
 def problems(item: dict[str, Any]) -> list[str]:
-    """What the API server of each version would refuse in one object."""
+    """The faults for which the API server of a version would refuse one object."""
     if item["kind"] in CUSTOM_KINDS:
         return []
     name = f"{item['kind']}/{item['metadata']['name']}"

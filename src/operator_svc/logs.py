@@ -182,7 +182,7 @@ class _NamedLogger:
 
 
 class _Handler(logging.Handler):
-    """What libraries log, between our own lines."""
+    """Puts what libraries log between our own lines."""
 
     def __init__(self, lines: _Lines) -> None:
         super().__init__()

@@ -85,7 +85,7 @@ BREAKER_STATE = Gauge(
 
 
 def query_observer(query: str) -> Callable[[float], None]:
-    """What takes the duration of each run of ``query`` in seconds; ask once, keep it."""
+    """The observer of the duration of ``query``, in seconds; get it once and keep it."""
     return DB_QUERY_SECONDS.labels(query).observe
 
 

@@ -130,7 +130,7 @@ async def test_a_damaged_file_brings_nothing(alone: OldFile, target: Target) -> 
     middle = len(data) // 2 // 4096 * 4096
     data[middle : middle + 4096 * 8] = os.urandom(4096 * 8)
     alone.path.write_bytes(data)
-    with pytest.raises(ConfigurationError, match=r"vx11\.db can not be read"):
+    with pytest.raises(ConfigurationError, match=r"vx11\.db cannot be read"):
         await target.adopt(alone)
     for table in ("operator_session", "operator_message", "operator_adopted"):
         assert await target.count(table) == 0

@@ -38,7 +38,7 @@ class Balancer:
         self.refused: Counter[str] = Counter()
         """Attempts at pods where nobody listened."""
         self.taken_out: Counter[str] = Counter()
-        """How often a pod was found not to be ready any more."""
+        """Number of times that a pod was found not ready any more."""
 
     async def start(self) -> None:
         """Look at all pods once, and listen."""
@@ -59,7 +59,7 @@ class Balancer:
         await self._http.close()
 
     def is_up(self, pod: Pod) -> bool:
-        """Whether the pod gets new connections."""
+        """True where the pod gets new connections."""
         return pod in self._up
 
     async def _look_forever(self) -> None:

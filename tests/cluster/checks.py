@@ -1,4 +1,4 @@
-"""What clients were told, compared with what is stored."""
+"""Comparisons of what clients were told with what is stored."""
 
 from __future__ import annotations
 

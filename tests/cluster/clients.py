@@ -25,7 +25,7 @@ class Place(Protocol):
 
 
 class Pods(Protocol):
-    """Where clients find the service."""
+    """The addresses at which clients find the service."""
 
     @property
     def pods(self) -> Sequence[Place]:

@@ -29,7 +29,7 @@ class Pod:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there and not stopped."""
+        """True while the process is there and not stopped."""
         return self._process is not None and self._process.returncode is None and not self.frozen
 
     @property
@@ -90,5 +90,5 @@ class Pod:
             return int(told.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def faults(self) -> list[dict[str, Any]]:
-        """What it logged as an error."""
+        """The errors that it logged."""
         return [entry for entry in self.log if entry.get("level") in ("error", "critical")]

@@ -47,7 +47,7 @@ class Nemesis:
         self._chats = chats
         self.done: Counter[str] = Counter()
         self.frozen_messages: set[str] = set()
-        """What was under way while a process stood still: its calls go on without it."""
+        """Messages under way while a process stood still: its calls go on without it."""
 
     async def run(self, seconds: float) -> None:
         """Break something every second or two."""
@@ -186,7 +186,7 @@ def tell(
     nemesis: Nemesis,
     calls: int,
 ) -> None:
-    """What was done and counted."""
+    """Print what was done and counted."""
     replies = Counter(
         m["status"] for story in stories.values() for m in story if m["role"] == "assistant"
     )

@@ -23,7 +23,7 @@ SPARE = 400
 """Files that each of the two processes needs besides the connections."""
 HEADER_TIMEOUT = 14.0
 SOFT_LIMIT = 1024
-"""What a process finds on most systems: the service has to raise it by itself."""
+"""The soft limit that most systems give a process; the service has to raise it by itself."""
 BYTES_EACH = 24 * 1024
 """Most memory that a held connection may cost the service."""
 OPENER = Path(__file__).with_name("opener.py")
@@ -46,7 +46,7 @@ class Opener:
         return told
 
     async def held(self) -> int:
-        """How many connections the service has not closed."""
+        """Number of connections that the service has not closed."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
         return (await self.told())["held"]

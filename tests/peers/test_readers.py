@@ -226,7 +226,7 @@ def test_any_text_arrives_storable_however_it_is_cut(
     parts = read(Vx11Reader(), *chunks)
     assert text_of(parts) == storable("".join(contents) + ".")
     assert all(part.content for part in parts if isinstance(part, Text))
-    msgspec.json.encode(parts)  # nothing in them that can not be sent
+    msgspec.json.encode(parts)  # nothing in them that cannot be sent
 
 
 # --- the openai dialect -------------------------------------------------------------------

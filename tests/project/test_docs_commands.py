@@ -57,7 +57,7 @@ def postgresql_tools() -> Path:
 
 
 class Machine(NamedTuple):
-    """Where a reader would be: a folder with the data, and a running service."""
+    """A reader's surroundings: a folder with the data, and a running service."""
 
     folder: Path
     url: str

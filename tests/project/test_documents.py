@@ -1,4 +1,4 @@
-"""What the documents name is there: commands, settings, files, the version."""
+"""The documents name what is there: commands, settings, files, the version."""
 
 from __future__ import annotations
 

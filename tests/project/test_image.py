@@ -47,7 +47,7 @@ def stages() -> dict[str, list[Step]]:
 
 
 class Image:
-    """What the replayed stages made: files below ``folder``, and how to run them."""
+    """The result of the replayed stages: files below ``folder``, and how to run them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -58,7 +58,7 @@ def containers(items: list[Item]) -> Iterator[tuple[Item, Item]]:
 
 
 def environment(items: list[Item], container: Item) -> dict[str, str]:
-    """What the container's environment would be, with a made-up word for each secret."""
+    """The container's environment, with a made-up word for each secret."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         found |= one(items, "ConfigMap", source["configMapRef"]["name"])["data"]

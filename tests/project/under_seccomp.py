@@ -1,7 +1,7 @@
 """Run a command under a seccomp profile, without rights: ``python under_seccomp.py FILE COMMAND``.
 
 Loads the profile with libseccomp as a container runtime would, drops root where it has it, and
-becomes the command. It is a program of its own, for what it does can not be undone.
+becomes the command. It is a program of its own, for what it does cannot be undone.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ async def test_shub_refuses_the_token(http: aioresponses) -> None:
 
 async def test_shub_is_gone() -> None:
     shown = await dashboard(gone())
-    assert (shown["status"], shown["error"]) == ("unavailable", "Shub can not be reached")
+    assert (shown["status"], shown["error"]) == ("unavailable", "Shub cannot be reached")
     assert {s["error"] for s in shown["sources"].values()} == {"peer_unavailable"}
 
 

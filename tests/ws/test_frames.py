@@ -277,7 +277,7 @@ async def test_a_database_that_is_away_at_connect(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> Any:
-        raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database can not be reached")
+        raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database cannot be reached")
 
     monkeypatch.setattr(service.operator.hub, "open_feed", away)
     socket = await service.open()
@@ -298,7 +298,7 @@ async def test_a_failed_reply_and_a_failed_resume(
     assert event["error"] == "switch_error"
 
     async def away(*_: Any) -> Any:
-        raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database can not be reached")
+        raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database cannot be reached")
 
     monkeypatch.setattr(service.operator.services.subscriptions._events, "after", away)
     result = await socket.ask(type="resume", after=0)

@@ -40,7 +40,7 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
     """Bring the old database at ``path`` into the one of the settings, which is migrated first.
 
     A dry run writes nothing, and tells what would be done. Raises ConfigurationError where the
-    old file can not be read or is none of VX11's, or where the target is in use (SQLite), and
+    old file cannot be read or is none of VX11's, or where the target is in use (SQLite), and
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """
     location = locate(settings.database_url)

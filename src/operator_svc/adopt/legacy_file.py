@@ -158,7 +158,7 @@ class LegacyDatabase:
 def open_old(path: Path) -> Iterator[LegacyDatabase]:
     """Open an old file for reading.
 
-    Raises ConfigurationError where it can not be read, or is no database, or not VX11's.
+    Raises ConfigurationError where it cannot be read, or is no database, or not VX11's.
     """
     before = _state(path)
     with tempfile.TemporaryDirectory(prefix="operator-adopt-") as folder:
@@ -182,7 +182,7 @@ def _to_read(path: Path, folder: Path) -> tuple[str, bool]:
         with path.open("rb") as file:
             header = file.read(20)
     except OSError as error:
-        raise ConfigurationError([f"{path} can not be read: {error.strerror}"]) from error
+        raise ConfigurationError([f"{path} cannot be read: {error.strerror}"]) from error
     if header[:16] != _HEADER:
         raise ConfigurationError([f"{path} is no SQLite database"])
     if header[18:20] == _WAL_MODE:
@@ -202,7 +202,7 @@ def _copy(path: Path, folder: Path) -> Path:
                 if beside.exists():
                     shutil.copyfile(beside, _beside(copy, suffix))
         except OSError as error:
-            raise ConfigurationError([f"{path} can not be copied: {error}"]) from error
+            raise ConfigurationError([f"{path} cannot be copied: {error}"]) from error
         if _state(path) == before:
             return copy
     raise ConfigurationError([f"{path} is being written; stop VX11 first, or adopt a backup"])
@@ -232,4 +232,4 @@ def _explained(path: Path, error: sqlite3.Error) -> ConfigurationError:
         return ConfigurationError([f"{path} is being written; stop VX11 first, or adopt a backup"])
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError([f"{path} is no SQLite database"])
-    return ConfigurationError([f"{path} can not be read: {error}"])
+    return ConfigurationError([f"{path} cannot be read: {error}"])

@@ -58,6 +58,6 @@ class Report:
         self.reasons[table, "skipped", why] += 1
 
     def refused(self, table: str, why: str) -> None:
-        """A row can not be brought in."""
+        """A row cannot be brought in."""
         self.tables[table].refused += 1
         self.reasons[table, "refused", why] += 1

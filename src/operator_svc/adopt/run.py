@@ -230,7 +230,7 @@ class Run:
     ) -> list[tuple[int, bool]]:
         """New ids for rows with old ones, and whether they are the old ones.
 
-        Within a session ids keep their order: once one of them can not be kept, none of those
+        Within a session ids keep their order: once one of them cannot be kept, none of those
         that follow is.
         """
         wanted = [old_id for old_id, _ in asked if is_keepable(old_id)]

@@ -25,7 +25,7 @@ MAX_COUNT = 2**53
 _FROM_MILLISECONDS = 10**11
 """A number of seconds since 1970 stays below for three thousand years."""
 _COSTLY_NUMBER = re.compile(r"[eE][+-]?\d{4}|\d{400}")
-"""Numbers that PostgreSQL can not take, or only with great effort."""
+"""Numbers that PostgreSQL cannot take, or only with great effort."""
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off", ""})
 
@@ -55,7 +55,7 @@ def text(value: Any, fixes: Fixes, what: str) -> str | None:
         fixes.note(f"{what} was no text")
     if is_storable(value):
         return str(value)
-    fixes.note(f"{what} had characters that can not be stored")
+    fixes.note(f"{what} had characters that cannot be stored")
     return storable(value)
 
 
@@ -71,7 +71,7 @@ def short(value: Any, fixes: Fixes, what: str, most: int) -> str | None:
 
 def moment(value: Any, fixes: Fixes, what: str) -> dt.datetime | None:
     """A time; without a zone it is UTC, as the old backend wrote it. None where there is none or
-    it can not be read. A number is seconds or milliseconds since 1970."""
+    it cannot be read. A number is seconds or milliseconds since 1970."""
     if value is None:
         return None
     try:
@@ -154,7 +154,7 @@ def parsed(raw: Any, fixes: Fixes, what: str) -> Parsed:
         return Parsed(raw, value)
     mended = storable_json(value)
     if mended != value:
-        fixes.note(f"{what} had characters that can not be stored")
+        fixes.note(f"{what} had characters that cannot be stored")
     return Parsed.of(mended)
 
 

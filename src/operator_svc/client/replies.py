@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ClientError(Exception):
-    """Operator refused something, or can not be reached. ``code`` is one of its error codes."""
+    """Operator refused something, or cannot be reached. ``code`` is one of its error codes."""
 
     def __init__(self, code: str, detail: str, *, retryable: bool = False) -> None:
         super().__init__(f"{detail} ({code})")

@@ -1,4 +1,4 @@
-"""What the commands share: reading the settings, and running a coroutine to its end."""
+"""Helpers of all commands: reading the settings, and running a coroutine to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both database engines promise to the stores."""
+"""The interface of both database engines, as the stores use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AsJson(msgspec.Struct, frozen=True):
     value: Any
 
 
-class ConstraintViolation(Exception):  # noqa: N818  it is a fact, not a fault
+class ConstraintViolation(Exception):  # noqa: N818  a fact, not a fault
     """The database refused a row.
 
     ``constraint`` is the constraint's name where the engine tells it; SQLite names a CHECK, but
@@ -50,7 +50,7 @@ class ConstraintViolation(Exception):  # noqa: N818  it is a fact, not a fault
         self.constraint = constraint
 
 
-def unavailable(detail: str = "the database can not be reached") -> OperatorError:
+def unavailable(detail: str = "the database cannot be reached") -> OperatorError:
     """The error of a call that the database did not answer; ``detail`` is shown to clients."""
     return OperatorError(ErrorCode.DATABASE_UNAVAILABLE, detail, retry_after=RETRY_AFTER)
 
@@ -75,7 +75,7 @@ class Database(Protocol):
     """An open database. Queries are the named ones of ``sql/``.
 
     Every call raises ``OperatorError(DATABASE_UNAVAILABLE)`` when the database does not answer
-    in time or can not, ``ConstraintViolation`` when it refuses a row, ``TypeError`` when the
+    in time or cannot, ``ConstraintViolation`` when it refuses a row, ``TypeError`` when the
     parameters or the record do not fit the query, and ``LookupError`` for an unknown query.
     """
 
@@ -97,14 +97,14 @@ class Database(Protocol):
         """
 
     async def ping(self) -> None:
-        """Ask the database for a sign of life."""
+        """Check that the database answers."""
 
     async def applied_migrations(self) -> frozenset[str]:
         """The ids of the migrations that this database has; empty for an empty database."""
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction over raw SQL, for offline tools and tests. Nothing else waits well on it:
-        on SQLite it holds the only writer."""
+        """A transaction over raw SQL, for offline tools and tests: on SQLite it holds the only
+        writer for as long as it is open."""
 
     async def aclose(self) -> None:
         """Finish the writes under way and close all connections."""
@@ -115,21 +115,21 @@ class Listener(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it hears."""
+        """True while it receives notifications."""
 
     async def open(self) -> None:
         """Connect and listen; after a loss its owner calls this again.
 
         Raises OperatorError(DATABASE_UNAVAILABLE). What was sent while it was not open is
-        missed: the owner must look for itself.
+        missed, so the owner must read what changed.
         """
 
     async def notify(self, channel: str, payload: str) -> None:
-        """Send up to 7,999 bytes to all who listen, this one too. Raises as open; when the
+        """Send up to 7,999 bytes to all listeners, this one included. Raises as open; when the
         server does not answer in time, the connection counts as lost."""
 
     async def check(self) -> None:
-        """Ask for a sign of life: a connection can be dead without a sign. Raises as notify."""
+        """Check that the server answers: a connection can be dead unnoticed. Raises as notify."""
 
     async def aclose(self) -> None:
         """Close it; no loss is reported."""
@@ -148,5 +148,5 @@ def utc_text(moment: dt.datetime) -> str:
     Raises ValueError for a moment without a time zone.
     """
     if moment.tzinfo is None:
-        raise ValueError("a moment without a time zone can not be stored")
+        raise ValueError("a moment without a time zone cannot be stored")
     return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")[:26] + "Z"

@@ -1,4 +1,4 @@
-"""Where a database is: the setting's URL, read once."""
+"""The location of a database, read from the setting's URL."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class FileLock:
     def acquire(self, wait: float = 0.0) -> None:
         """Take the lock, waiting up to ``wait`` seconds (blocking the thread).
 
-        Raises ConfigurationError where another has it, or the folder can not be written.
+        Raises ConfigurationError where another has it, or the folder cannot be written.
         """
         deadline = time.monotonic() + wait
         try:
@@ -39,7 +39,7 @@ class FileLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigurationError(
-                [f"{self._path.parent} can not be used for the database: {error.strerror}"]
+                [f"{self._path.parent} cannot be used for the database: {error.strerror}"]
             ) from error
         while True:
             try:

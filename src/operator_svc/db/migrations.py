@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 
 
 async def at_head(database: Database, folder: Path | None = None) -> bool:
-    """Whether ``database`` has all migrations that this code needs; more do not matter to a
-    process that already serves while a newer version is rolled out."""
+    """True where ``database`` has all migrations that this code needs. It may have more: a process
+    keeps serving while a newer version is rolled out."""
     applied = await database.applied_migrations()
     return applied.issuperset(migration_ids(database.dialect, folder))
 
@@ -99,7 +99,7 @@ def _applied_sqlite(path: Path) -> frozenset[str]:
         known = translated(error)
         if isinstance(known, OperatorError):
             raise known from error
-        raise ConfigurationError([f"{path} can not be used as a database: {error}"]) from error
+        raise ConfigurationError([f"{path} cannot be used as a database: {error}"]) from error
 
 
 async def _in_a_process(url: str, folder: Path | None) -> None:
@@ -122,7 +122,7 @@ async def _in_a_process(url: str, folder: Path | None) -> None:
         raise
     lines = said.decode(errors="replace").splitlines()
     if process.returncode == EXIT_TEMPORARY:
-        raise unavailable(lines[-1] if lines else "the database can not be migrated now")
+        raise unavailable(lines[-1] if lines else "the database cannot be migrated now")
     if process.returncode:
         raise ConfigurationError(lines or [f"migrating ended with {process.returncode}"])
 

@@ -32,10 +32,10 @@ ADVISORY_KEY = 0x0F_0E_7A_70
 """Key of the advisory lock; any number that nobody else in the database uses."""
 
 LOCK_SECONDS = 120.0
-"""How long to wait for another process that is migrating."""
+"""Seconds to wait for another process that is migrating."""
 
 FILE_LOCK_SECONDS = 15.0
-"""How long to wait for SQLite's file: a server that holds it does not give it back."""
+"""Seconds to wait for SQLite's file: a server that holds it does not give it back."""
 
 _CONNECT_SECONDS = 10
 
@@ -95,7 +95,7 @@ def _attempt(work: Callable[[Any, Any], None], backend: Any, migration: Any) -> 
 
 
 def _explained(error: Exception, backend: Any, failure: str) -> Exception:
-    """What a failure means to the one who migrates: try again, or look at it."""
+    """``error`` as OperatorError where trying again may help, else as ConfigurationError."""
     known = translated(error)  # SQLite's
     if isinstance(known, OperatorError):
         return known
@@ -121,7 +121,7 @@ def _locked_backend(location: Location) -> Iterator[Any]:
             with backend.lock():
                 yield backend
         except backend.DatabaseError as error:
-            raise _explained(error, backend, "the database can not be migrated") from error
+            raise _explained(error, backend, "the database cannot be migrated") from error
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def _postgresql(location: Location) -> Iterator[Any]:
     try:
         backend = PostgresqlPsycopgBackend(uri, default_migration_table)
     except psycopg.OperationalError as error:
-        raise unavailable(f"PostgreSQL can not be reached: {error}") from error
+        raise unavailable(f"PostgreSQL cannot be reached: {error}") from error
     try:
         # Else a session whose process was killed goes on with its statement, and holds the lock.
         backend.execute("SET client_connection_check_interval = 1000")

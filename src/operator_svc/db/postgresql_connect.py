@@ -11,7 +11,8 @@ from operator_svc.db.records import json_text, json_value
 from operator_svc.errors import ConfigurationError
 
 HOST_SECONDS = 2.0
-"""How long one of several hosts may take to let us in; ``connect_timeout`` in the URL overrides."""
+"""Seconds that one of several hosts may take to accept a connection; ``connect_timeout`` in the URL
+overrides it."""
 
 READ_ONLY = "SELECT current_setting('transaction_read_only')"
 """Says ``on`` on a standby and where somebody has set the server to take no writes."""

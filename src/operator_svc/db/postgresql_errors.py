@@ -92,7 +92,7 @@ def translated(error: Exception, *, closed: bool = False) -> Exception:
     elif is_lost(error, closed):
         known = unavailable()
     elif isinstance(error, _BUSY):
-        known = unavailable("the database can not do this now")
+        known = unavailable("the database cannot do this now")
     elif isinstance(error, REFUSED):
         known = unavailable("the database refused the connection")
     else:

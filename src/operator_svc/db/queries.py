@@ -42,7 +42,7 @@ _ONLY_IF = re.compile(r"\s*only if :([A-Za-z_]\w*)\s*")
 
 
 class QueryError(Exception):
-    """A query file that can not be used; the message names the file and the query."""
+    """A query file that cannot be used; the message names the file and the query."""
 
 
 class Statement(NamedTuple):

@@ -28,7 +28,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Reader(NamedTuple, Generic[R]):
-    """How rows become ``record``: its columns in order, and the compiled conversion."""
+    """Turns rows into ``record``: its columns in order, and the compiled conversion."""
 
     record: type[R]
     columns: tuple[str, ...]
@@ -167,7 +167,7 @@ def _sqlite_value(value: Any) -> Any:
         return str(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    raise TypeError(f"a {type(value).__name__} can not be a parameter")
+    raise TypeError(f"a {type(value).__name__} cannot be a parameter")
 
 
 def json_text(value: Any) -> str:
@@ -176,5 +176,5 @@ def json_text(value: Any) -> str:
 
 
 def json_value(text: str | bytes) -> Any:
-    """What JSON text says."""
+    """The value that JSON text encodes."""
     return _JSON_DECODER.decode(text)

@@ -99,7 +99,7 @@ class SqliteDatabase:
     ) -> SqliteDatabase:
         """Open or create the file; ``seconds`` bounds each read, in seconds.
 
-        Raises ConfigurationError where another process has it or it can not be used.
+        Raises ConfigurationError where another process has it or it cannot be used.
         """
         database = cls(path, queries, readers, seconds)
         database._lock.acquire()
@@ -109,7 +109,7 @@ class SqliteDatabase:
             await database.ping()
         except (sqlite3.Error, OSError) as error:
             await database.aclose()
-            raise ConfigurationError([f"{path} can not be used as a database: {error}"]) from error
+            raise ConfigurationError([f"{path} cannot be used as a database: {error}"]) from error
         except BaseException:
             await database.aclose()
             raise

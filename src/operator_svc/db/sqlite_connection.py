@@ -18,7 +18,7 @@ from operator_svc.db.sqlite_groups import SqliteConnection, translated
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
-"""How long to wait for a lock of another process, such as a backup."""
+"""Seconds to wait for a lock of another process, such as a backup."""
 
 _STATEMENTS = 512
 _PRAGMAS = (

@@ -15,8 +15,8 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_LOCKED: "the database is locked",
     sqlite3.SQLITE_FULL: "the database's disk is full",
     sqlite3.SQLITE_IOERR: "the database's disk does not answer",
-    sqlite3.SQLITE_READONLY: "the database can not be written",
-    sqlite3.SQLITE_CANTOPEN: "the database can not be opened",
+    sqlite3.SQLITE_READONLY: "the database cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
     sqlite3.SQLITE_INTERRUPT: "the database did not answer in time",
     sqlite3.SQLITE_PROTOCOL: "the database is locked",
     sqlite3.SQLITE_NOMEM: "the database is out of memory",
@@ -41,16 +41,16 @@ class SqliteConnection(sqlite3.Connection):
     _moment: dt.datetime | None = None
 
     def add_functions(self) -> None:
-        """Make ``now`` known. SQLite may take it as constant, for within a statement it is."""
+        """Define ``now``; deterministic, for within a statement it is constant."""
         self.create_function("now", 0, self._now, deterministic=True)
         self.create_function("now", 1, self._now, deterministic=True)
 
     def begin_unit(self) -> None:
-        """From here on it is another moment."""
+        """Begin a unit of work: the next ``now()`` is another moment."""
         self._moment = None
 
     def moment(self) -> str:
-        """What ``now()`` is in a unit that begins here."""
+        """Begin a unit; the moment that ``now()`` is in it."""
         self._moment = dt.datetime.now(dt.UTC)
         return self._moment.isoformat(timespec="microseconds")[:26] + "Z"
 
@@ -152,7 +152,7 @@ def _commit_each(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
 
 
 def deliver(group: Sequence[Write], outcomes: Sequence[Any]) -> None:
-    """Tell those who still wait how their writes ended."""
+    """Resolve the futures of those who still wait."""
     for write, outcome in zip(group, outcomes, strict=True):
         if write.future.done():
             continue

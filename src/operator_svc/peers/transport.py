@@ -229,7 +229,7 @@ class Transport:
         if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
             return PeerLostError(
                 self.failures.unavailable,
-                f"{self.name} can not be reached",
+                f"{self.name} cannot be reached",
                 retry_after=RETRY_AFTER,
             )
         return PeerLostError(self.failures.error, f"{self.name} broke off its answer")

@@ -24,7 +24,7 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """What makes spans."""
+    """Makes spans."""
 
     def span(
         self, name: str, kind: Kind, headers: Mapping[str, str] | None, **attributes: Attribute

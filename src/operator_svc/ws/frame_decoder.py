@@ -16,7 +16,7 @@ _FRAMES: dict[str, type[ClientFrame]] = {
 
 
 class InvalidFrameError(Exception):
-    """A message that is no frame, or a frame that can not be done. ``id`` is the frame's, where
+    """A message that is no frame, or a frame that cannot be done. ``id`` is the frame's, where
     it has one; ``unreadable`` says that it is not even known what was meant."""
 
     def __init__(self, error: OperatorError, id: FrameId | None, *, unreadable: bool) -> None:
@@ -59,7 +59,7 @@ def _unreadable(field: str, reason: str, frame_id: FrameId | None) -> InvalidFra
 
 
 def _id_of(plain: dict[str, Any]) -> FrameId | None:
-    """The id as far as it is one; it is repeated even where the rest can not be read."""
+    """The id as far as it is one; it is repeated even where the rest cannot be read."""
     try:
         frame_id: FrameId | None = msgspec.convert(plain.get("id"), FrameId | None)
         return frame_id

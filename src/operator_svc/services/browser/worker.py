@@ -98,7 +98,7 @@ class BrowserWorker:
     async def aclose(self, within: float) -> None:
         """Claim no more and give back what runs, for another pod or the next start.
 
-        What can not be given back within so many seconds is left to be found without an owner.
+        What cannot be given back within so many seconds is left to be found without an owner.
         """
         self.drain()
         try:

@@ -261,7 +261,7 @@ class Chats:
     async def wait(self, accepted: Accepted, within: float | None = None) -> Outcome | None:
         """How the reply ended; None where it has not within so many seconds.
 
-        Raises OperatorError(database_unavailable) where its end can not be stored.
+        Raises OperatorError(database_unavailable) where its end cannot be stored.
         """
         if within is None:
             return await self._wait(accepted)
@@ -445,7 +445,7 @@ _SAID = frozenset({ReplyStatus.COMPLETE, ReplyStatus.CANCELLED, ReplyStatus.INTE
 FAILURE_DETAILS = {
     ErrorCode.SWITCH_ERROR: "Switch gave no usable answer; your message is kept",
     ErrorCode.REPLY_TOO_LARGE: "the reply is too large; its beginning is kept in the history",
-    ErrorCode.SWITCH_UNAVAILABLE: "Switch can not be reached; your message is kept",
+    ErrorCode.SWITCH_UNAVAILABLE: "Switch cannot be reached; your message is kept",
     ErrorCode.SWITCH_TIMEOUT: "Switch did not answer in time; your message is kept",
     ErrorCode.REPLY_INTERRUPTED: "the reply was interrupted; what there is of it is kept",
     ErrorCode.INTERNAL_ERROR: "the reply failed inside Operator; your message is kept",

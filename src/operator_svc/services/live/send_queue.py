@@ -150,7 +150,7 @@ class SendQueue:
             self._sink.gone()
 
     def overflow(self) -> None:
-        """The client can not be kept current: cut it off, it comes back and resumes."""
+        """The client cannot be kept current: cut it off, it comes back and resumes."""
         if not self.closed:
             self._sink.overflow()
             self.close()

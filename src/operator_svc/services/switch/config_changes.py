@@ -65,7 +65,7 @@ def steps(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
     changed = [key for key in after if key != PRELOAD_MODEL]
     if not changed:
         raise OperatorError(
-            ErrorCode.CONFLICT, "Switch has no unload: a preload alone can not be reverted"
+            ErrorCode.CONFLICT, "Switch has no unload: a preload alone cannot be reverted"
         )
     if unknown := [key for key in changed if key not in before]:
         raise OperatorError(

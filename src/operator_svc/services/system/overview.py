@@ -182,7 +182,7 @@ def _judged(status: Json, said: str = "") -> tuple[ModuleStatus, str]:
     if word == "error" and said:
         late = "timeout" in said.lower() or "timed out" in said.lower()
         log.debug("the gateway says of a module", said=said[:500])
-        return "timeout" if late else "error", "the gateway can not reach it"
+        return "timeout" if late else "error", "the gateway cannot reach it"
     return "error", f"it says that it is {word[:32]!r}" if word.isalnum() else "it is not well"
 
 
