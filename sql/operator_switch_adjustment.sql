@@ -1,6 +1,6 @@
 -- name: adjustment_get(adjustment_id, viewer)^
--- One change of Switch, where the viewer may see it: one without a session is seen by those only
--- who are bound to no user.
+-- One adjustment, where the viewer may see it: one without a session is seen by those only who are
+-- bound to no user.
 SELECT
     a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
     a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
@@ -9,7 +9,7 @@ LEFT JOIN operator_session AS s ON a.session_id = s.session_id
 WHERE a.id = :adjustment_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: adjustment_page(viewer, session_id, applied, before, page)
--- Changes of Switch, newest first, older than the one with the id before.
+-- Adjustments, newest first, older than the one with the id before.
 SELECT
     a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
     a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
@@ -24,8 +24,8 @@ ORDER BY a.id DESC
 LIMIT :page;
 
 -- name: adjustment_claim(adjustment_id, pod_id, applied)
--- Marks a change in a state as being worked on by a process, unless another one has it. How an
--- earlier attempt failed is forgotten, so that what stands there afterwards is of this one.
+-- A process claims an adjustment that is applied or not, unless another one has it. How an earlier
+-- attempt failed is forgotten, so that what stands there afterwards is of this one.
 UPDATE operator_switch_adjustment SET owner = :pod_id, error = NULL
 WHERE
     id = :adjustment_id AND applied = :applied AND (owner IS NULL OR owner = :pod_id)
@@ -34,17 +34,17 @@ RETURNING
     reverted_at, error, owner, created_at;
 
 -- name: adjustment_release(adjustment_id, pod_id)
--- Takes the mark off again.
+-- Gives a claim up.
 UPDATE operator_switch_adjustment SET owner = NULL
 WHERE id = :adjustment_id AND owner = :pod_id
 RETURNING id;
 
--- name: adjustment_at_work()
--- The changes that processes work on now.
+-- name: adjustments_in_progress()
+-- The adjustments that processes work on now.
 SELECT id, owner FROM operator_switch_adjustment WHERE owner IS NOT NULL;
 
--- name: adjustment_free()
--- Takes the marks off that processes without a lease have left.
+-- name: adjustments_release_orphaned()
+-- Gives up the claims of processes without a lease.
 UPDATE operator_switch_adjustment SET owner = NULL
 WHERE
     owner IS NOT NULL

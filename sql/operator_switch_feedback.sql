@@ -32,16 +32,16 @@ WHERE f.not_before <= now() AND (f.owner IS NULL OR f.owner = :pod_id)
 ORDER BY h.id;
 
 -- name: feedback_claim(feedback_id, pod_id)
--- Marks feedback as being forwarded by a process, unless another one has it.
+-- A process claims feedback to forward it, unless another one has it.
 UPDATE operator_switch_feedback SET owner = :pod_id
 WHERE
     id = :feedback_id AND forwarded_at IS NULL AND given_up_at IS NULL
     AND not_before <= now() AND (owner IS NULL OR owner = :pod_id)
 RETURNING id, engine, success, latency_ms, tokens_used, attempts;
 
--- name: feedback_free()
--- Takes the marks off that processes without a lease have left: only the oldest feedback of an
--- engine can have one.
+-- name: feedback_release_orphaned()
+-- Gives up the claims of processes without a lease: only the oldest feedback of an engine can be
+-- claimed.
 WITH RECURSIVE heads (id, engine) AS (
     SELECT f.id, f.engine FROM operator_switch_feedback AS f
     WHERE

@@ -48,7 +48,7 @@ events AS (
     WHERE last_seq IS NOT NULL
 )
 
-SELECT last_seq, data, now() AS ts FROM fact;
+SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
 -- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, url, options, data)
 -- Stores a task in a new session.
@@ -86,9 +86,9 @@ events AS (
     SELECT session_id, last_seq, 'browser_task.queued', data FROM fact
 )
 
-SELECT last_seq, data, now() AS ts FROM fact;
+SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
--- name: browser_task_claim(pod_id)
+-- name: browser_task_claim(pod_id, data)
 -- The first task that is due becomes this pod's. Nothing is waited for: a task that another pod
 -- claims is passed over, and one whose session is just written to is left for a moment later.
 WITH due AS MATERIALIZED (
@@ -128,15 +128,13 @@ numbered AS (
 fact AS MATERIALIZED (
     SELECT
         c.*, n.last_seq,
-        jsonb_build_object(
-            'task_id', c.task_id, 'session_id', c.session_id, 'url', c.url, 'status', c.status,
-            'attempts', c.attempts, 'title', NULL, 'text_snippet', NULL, 'final_url', NULL,
-            'http_status', NULL, 'screenshot_path', NULL, 'error', NULL, 'duration_ms', NULL,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'task_id', c.task_id, 'session_id', c.session_id, 'url', c.url,
+            'attempts', c.attempts,
             'created_at',
             to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
             'started_at',
-            to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', NULL
+            to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ) AS data
     FROM claimed AS c
     LEFT JOIN numbered AS n ON c.session_id = n.session_id
@@ -151,7 +149,7 @@ events AS (
 SELECT
     id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
     cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,
-    screenshot_etag, last_seq, data, now() AS ts
+    screenshot_etag, last_seq AS seq, data, now() AS ts
 FROM fact;
 
 -- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
@@ -189,7 +187,7 @@ events AS (
     SELECT session_id, last_seq, 'browser_task.queued', :data FROM numbered
 )
 
-SELECT n.last_seq, CAST(:data AS jsonb) AS data, now() AS ts
+SELECT n.last_seq AS seq, CAST(:data AS jsonb) AS data, now() AS ts
 FROM released AS r
 LEFT JOIN numbered AS n ON r.session_id = n.session_id;
 
@@ -236,7 +234,7 @@ events AS (
     SELECT session_id, last_seq, :event, data FROM fact WHERE last_seq IS NOT NULL
 )
 
-SELECT last_seq, data, now() AS ts FROM fact;
+SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
 -- name: browser_tasks_states(task_ids)
 -- How some tasks stand.

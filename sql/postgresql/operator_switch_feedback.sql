@@ -1,4 +1,4 @@
--- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message)
+-- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message, data)
 -- Stores feedback to be forwarded, and in its session the event that says so.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
@@ -14,9 +14,7 @@ stored AS (
         :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message
     FROM (SELECT count(*) AS sessions FROM session) AS locked
     WHERE locked.sessions = 1 OR CAST(:session_id AS text) IS NULL
-    RETURNING
-        id, session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
-        owner, attempts, not_before, forwarded_at, given_up_at, created_at
+    RETURNING id, session_id, created_at
 ),
 
 numbered AS (
@@ -30,21 +28,15 @@ events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
     SELECT
         n.session_id, n.last_seq, 'switch_feedback.recorded',
-        jsonb_build_object(
-            'id', f.id, 'session_id', f.session_id, 'message_id', f.message_id,
-            'engine', f.engine, 'success', f.success, 'latency_ms', f.latency_ms,
-            'tokens_used', f.tokens_used, 'error_message', f.error_message,
-            'forwarded_at', NULL,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'id', f.id,
             'created_at', to_char(f.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         )
     FROM numbered AS n CROSS JOIN stored AS f
-    RETURNING seq, ts, data
+    RETURNING seq, data
 )
 
-SELECT
-    f.id, f.session_id, f.message_id, f.engine, f.success, f.latency_ms, f.tokens_used,
-    f.error_message, f.owner, f.attempts, f.not_before, f.forwarded_at, f.given_up_at,
-    f.created_at, e.seq, e.ts, e.data
+SELECT e.seq, e.data, f.created_at AS ts, f.id, f.session_id
 FROM stored AS f LEFT JOIN events AS e ON TRUE;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)

@@ -7,7 +7,7 @@ FROM operator_tool_call
 WHERE message_id = ANY(CAST(:message_ids AS bigint[]))
 ORDER BY message_id, id;
 
--- name: tool_call_record(message_id, viewer, tool_name, status, duration_ms, arguments, result, error)
+-- name: tool_call_record(message_id, viewer, tool_name, status, duration_ms, arguments, result, error, data)
 -- Stores a tool call of a message, and the event that says so.
 WITH session AS MATERIALIZED (
     SELECT s.session_id FROM operator_session AS s
@@ -25,9 +25,7 @@ stored AS (
         :message_id, :tool_name, CAST(:status AS text), :duration_ms, :arguments, :result, :error,
         CASE WHEN CAST(:status AS text) <> 'pending' THEN now() END
     FROM session
-    RETURNING
-        id, message_id, tool_name, status, duration_ms, arguments, result, error, created_at,
-        finished_at
+    RETURNING id, created_at, finished_at
 ),
 
 numbered AS (
@@ -35,30 +33,21 @@ numbered AS (
     FROM session
     WHERE s.session_id = session.session_id AND EXISTS (SELECT 1 FROM stored)
     RETURNING s.session_id, s.last_seq
-),
-
-events AS (
-    INSERT INTO operator_event (session_id, seq, event, data)
-    SELECT
-        n.session_id, n.last_seq, 'tool_call.recorded',
-        jsonb_build_object(
-            'id', c.id, 'message_id', c.message_id, 'tool_name', c.tool_name,
-            'status', c.status, 'duration_ms', c.duration_ms, 'error', c.error,
-            'created_at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'finished_at',
-            to_char(c.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        )
-    FROM numbered AS n CROSS JOIN stored AS c
-    RETURNING session_id, seq, ts, data
 )
 
+INSERT INTO operator_event (session_id, seq, event, data)
 SELECT
-    c.id, c.message_id, c.tool_name, c.status, c.duration_ms, c.arguments, c.result, c.error,
-    c.created_at, c.finished_at, e.session_id, e.seq, e.ts, e.data
-FROM stored AS c CROSS JOIN events AS e;
+    n.session_id, n.last_seq, 'tool_call.recorded',
+    CAST(:data AS jsonb) || jsonb_build_object(
+        'id', c.id,
+        'created_at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'finished_at', to_char(c.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    )
+FROM numbered AS n CROSS JOIN stored AS c
+RETURNING seq, data, ts, CAST(data ->> 'id' AS bigint) AS id, session_id;
 
--- name: tool_call_finish(tool_call_id, message_id, viewer, status, duration_ms, arguments, result, error)
--- Ends a pending tool call, and stores the event that says so. What is NULL stays as it was.
+-- name: tool_call_finish(tool_call_id, status, duration_ms, arguments, result, error, data)
+-- Ends a pending tool call, and stores the event that says so.
 WITH session AS MATERIALIZED (
     SELECT s.session_id FROM operator_session AS s
     WHERE
@@ -67,26 +56,17 @@ WITH session AS MATERIALIZED (
             INNER JOIN operator_tool_call AS c ON m.id = c.message_id
             WHERE c.id = :tool_call_id
         )
-        AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
     FOR NO KEY UPDATE
 ),
 
 stored AS (
     UPDATE operator_tool_call AS c
     SET
-        status = :status,
-        duration_ms = coalesce(CAST(:duration_ms AS bigint), c.duration_ms),
-        arguments = coalesce(CAST(:arguments AS jsonb), c.arguments),
-        result = coalesce(CAST(:result AS jsonb), c.result),
-        error = coalesce(CAST(:error AS text), c.error),
-        finished_at = now()
+        status = :status, duration_ms = :duration_ms, arguments = :arguments, result = :result,
+        error = :error, finished_at = now()
     FROM session
-    WHERE
-        c.id = :tool_call_id AND c.status = 'pending'
-        AND (CAST(:message_id AS bigint) IS NULL OR c.message_id = :message_id)
-    RETURNING
-        c.id, c.message_id, c.tool_name, c.status, c.duration_ms, c.arguments, c.result, c.error,
-        c.created_at, c.finished_at, session.session_id
+    WHERE c.id = :tool_call_id AND c.status = 'pending'
+    RETURNING session.session_id
 ),
 
 numbered AS (
@@ -94,24 +74,13 @@ numbered AS (
     FROM stored
     WHERE s.session_id = stored.session_id
     RETURNING s.session_id, s.last_seq
-),
-
-events AS (
-    INSERT INTO operator_event (session_id, seq, event, data)
-    SELECT
-        n.session_id, n.last_seq, 'tool_call.recorded',
-        jsonb_build_object(
-            'id', c.id, 'message_id', c.message_id, 'tool_name', c.tool_name,
-            'status', c.status, 'duration_ms', c.duration_ms, 'error', c.error,
-            'created_at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'finished_at',
-            to_char(c.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        )
-    FROM numbered AS n CROSS JOIN stored AS c
-    RETURNING session_id, seq, ts, data
 )
 
+INSERT INTO operator_event (session_id, seq, event, data)
 SELECT
-    c.id, c.message_id, c.tool_name, c.status, c.duration_ms, c.arguments, c.result, c.error,
-    c.created_at, c.finished_at, e.session_id, e.seq, e.ts, e.data
-FROM stored AS c CROSS JOIN events AS e;
+    n.session_id, n.last_seq, 'tool_call.recorded',
+    CAST(:data AS jsonb) || jsonb_build_object(
+        'finished_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    )
+FROM numbered AS n
+RETURNING seq, data, ts, CAST(data ->> 'id' AS bigint) AS id, session_id;

@@ -25,7 +25,7 @@ SELECT
     :url, 'pending', :options, now(), now()
 WHERE changes() = 1 OR :session_id IS NULL
 RETURNING
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS seq,
     json_set(:data, '$.created_at', now()) AS data,
     created_at AS ts;
 
@@ -43,7 +43,7 @@ INSERT INTO operator_browser_task (
 SELECT :task_id, :session_id, :user_id, :url, 'pending', :options, now(), now()
 WHERE changes() = 1
 RETURNING
-    2 AS last_seq, json_set(:data, '$.created_at', now()) AS data, created_at AS ts;
+    2 AS seq, json_set(:data, '$.created_at', now()) AS data, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
@@ -59,7 +59,7 @@ INNER JOIN (
 ) AS e
 WHERE t.task_id = :task_id AND changes() = 1;
 
--- name: browser_task_claim(pod_id)
+-- name: browser_task_claim(pod_id, data)
 -- The first task that is due becomes this pod's; it stays the same one from statement to statement.
 -- Left alone, SQLite sorts all that wait by another index, three times for each claim.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
@@ -74,11 +74,9 @@ WHERE
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
     s.session_id, s.last_seq, 'browser_task.started', now(),
-    json_object(
-        'task_id', t.task_id, 'session_id', t.session_id, 'url', t.url, 'status', 'running',
-        'attempts', t.attempts, 'title', NULL, 'text_snippet', NULL, 'final_url', NULL,
-        'http_status', NULL, 'screenshot_path', NULL, 'error', NULL, 'duration_ms', NULL,
-        'created_at', t.created_at, 'started_at', now(), 'completed_at', NULL
+    json_set(
+        :data, '$.task_id', t.task_id, '$.session_id', t.session_id, '$.url', t.url,
+        '$.attempts', t.attempts, '$.created_at', t.created_at, '$.started_at', now()
     )
 FROM operator_browser_task AS t
 INNER JOIN operator_session AS s ON t.session_id = s.session_id
@@ -105,7 +103,7 @@ RETURNING
     (
         SELECT s.last_seq FROM operator_session AS s
         WHERE s.session_id = operator_browser_task.session_id
-    ) AS last_seq,
+    ) AS seq,
     (
         SELECT e.data FROM operator_event AS e
         WHERE e.session_id = operator_browser_task.session_id
@@ -116,20 +114,6 @@ RETURNING
 
 -- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
 -- A running task waits for its next try; one that was asked to stop is left to be ended.
-UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
-WHERE
-    session_id = :session_id
-    AND EXISTS (
-        SELECT 1 FROM operator_browser_task AS t
-        WHERE
-            t.task_id = :task_id AND t.status = 'running' AND NOT t.cancel_requested
-            AND t.owner = :owner AND t.started_at = :started_at
-    );
-
-INSERT INTO operator_event (session_id, seq, event, ts, data)
-SELECT s.session_id, s.last_seq, 'browser_task.queued', now(), :data FROM operator_session AS s
-WHERE s.session_id = :session_id AND changes() = 1;
-
 UPDATE operator_browser_task
 SET
     status = 'pending', owner = NULL, started_at = NULL,
@@ -139,27 +123,19 @@ WHERE
     task_id = :task_id AND status = 'running' AND NOT cancel_requested
     AND owner = :owner AND started_at = :started_at
 RETURNING
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.last_seq + 1 FROM operator_session AS s WHERE s.session_id = :session_id) AS seq,
     json(:data) AS data,
     now() AS ts;
 
--- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
--- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
-WHERE
-    session_id = :session_id
-    AND EXISTS (
-        SELECT 1 FROM operator_browser_task AS t
-        WHERE
-            t.task_id = :task_id AND t.status IN ('pending', 'running')
-            AND t.owner IS :owner AND t.started_at IS :started_at
-    );
+WHERE session_id = :session_id AND changes() = 1;
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
-SELECT s.session_id, s.last_seq, :event, now(), json_set(:data, '$.completed_at', now())
-FROM operator_session AS s
+SELECT s.session_id, s.last_seq, 'browser_task.queued', now(), :data FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
+-- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
+-- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
 UPDATE operator_browser_task
 SET
     status = :status, owner = NULL, attempts = :attempts, deaths = :deaths,
@@ -169,9 +145,17 @@ WHERE
     task_id = :task_id AND status IN ('pending', 'running')
     AND owner IS :owner AND started_at IS :started_at
 RETURNING
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    (SELECT s.last_seq + 1 FROM operator_session AS s WHERE s.session_id = :session_id) AS seq,
     json_set(:data, '$.completed_at', now()) AS data,
     now() AS ts;
+
+UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
+WHERE session_id = :session_id AND changes() = 1;
+
+INSERT INTO operator_event (session_id, seq, event, ts, data)
+SELECT s.session_id, s.last_seq, :event, now(), json_set(:data, '$.completed_at', now())
+FROM operator_session AS s
+WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: browser_tasks_states(task_ids)
 -- How some tasks stand.

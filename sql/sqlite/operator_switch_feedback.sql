@@ -1,4 +1,4 @@
--- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message)
+-- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message, data)
 -- Stores feedback to be forwarded, and in its session the event that says so.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE session_id = :session_id AND (:viewer IS NULL OR user_id = :viewer);
@@ -10,29 +10,19 @@ INSERT INTO operator_switch_feedback (
 SELECT
     :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
     now(), now()
-WHERE :session_id IS NULL OR changes() = 1;
+WHERE :session_id IS NULL OR changes() = 1
+RETURNING
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS seq,
+    json_set(:data, '$.id', id, '$.created_at', created_at) AS data,
+    created_at AS ts,
+    id, session_id;
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
     s.session_id, s.last_seq, 'switch_feedback.recorded', now(),
-    json_object(
-        'id', f.id, 'session_id', f.session_id, 'message_id', f.message_id, 'engine', f.engine,
-        'success', json(CASE f.success WHEN 1 THEN 'true' ELSE 'false' END),
-        'latency_ms', f.latency_ms, 'tokens_used', f.tokens_used,
-        'error_message', f.error_message, 'forwarded_at', NULL, 'created_at', f.created_at
-    )
-FROM operator_switch_feedback AS f
-INNER JOIN operator_session AS s ON f.session_id = s.session_id
-WHERE f.id = last_insert_rowid() AND changes() = 1;
-
-SELECT
-    f.id, f.session_id, f.message_id, f.engine, f.success, f.latency_ms, f.tokens_used,
-    f.error_message, f.owner, f.attempts, f.not_before, f.forwarded_at, f.given_up_at,
-    f.created_at, e.seq, e.ts, e.data
-FROM operator_switch_feedback AS f
-LEFT JOIN operator_session AS s ON f.session_id = s.session_id
-LEFT JOIN operator_event AS e ON s.session_id = e.session_id AND s.last_seq = e.seq
-WHERE f.id = last_insert_rowid() AND (:session_id IS NULL OR changes() = 1);
+    json_set(:data, '$.id', last_insert_rowid(), '$.created_at', now())
+FROM operator_session AS s
+WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
 -- Marks feedback as forwarded or given up, and where wanted takes the next one of its engine.

@@ -22,6 +22,7 @@ from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.auth import Tokens
+from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.chat.chats import Chats
@@ -37,7 +38,8 @@ from operator_svc.services.live.subscriptions import Subscriptions
 from operator_svc.services.maintenance import Maintenance, purge_pages
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
-from operator_svc.services.switch.feedback import FORWARD_EVERY, EngineFeedback
+from operator_svc.services.switch.feedback import EngineFeedback
+from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL, FeedbackOutbox
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from operator_svc.stores.browser_tasks import BrowserTaskStore
@@ -108,14 +110,14 @@ class Operator:
             self.lease,
             sweeps=(
                 recovery.sweep,
-                self.browser_tasks.reclaim,
-                self.adjustments.free,
-                self.feedback.free,
+                self.browser_tasks.reclaimer.sweep,
+                self.adjustments.release_orphaned,
+                self.feedback_outbox.release_orphaned,
             ),
             purges=(
                 partial(purge_pages, partial(events.purge, settings.event_retention), PURGE_PAGE),
                 chunks.purge,
-                self.browser_tasks.purge,
+                self.browser_tasks.reclaimer.purge,
             ),
             polls=(self._poll,),
         )
@@ -152,8 +154,7 @@ class Operator:
                 self.hub,
                 self.lease,
                 self.drain_state,
-                shared=self.bus.shared,
-                pages=self.settings.browser_tasks,
+                WorkerOptions(shared=self.bus.shared, pages=self.settings.browser_tasks),
             )
         retention = self.settings.screenshot_retention
         return BrowserTasks(
@@ -166,9 +167,8 @@ class Operator:
         )
         store = FeedbackStore(self.database)
         self.engine_rankings = EngineRankings(self.switch, store, self.tasks)
-        self.feedback = EngineFeedback(
-            self.switch, store, messages, self.hub, self.engine_rankings, self.lease
-        )
+        self.feedback = EngineFeedback(store, messages, self.hub, self.engine_rankings)
+        self.feedback_outbox = FeedbackOutbox(self.switch, store, self.lease)
 
     def _make_system(self) -> System:
         self.peers = make_system_peers(self.settings)
@@ -213,7 +213,8 @@ class Operator:
         every = self.settings.tick
         self.maintenance.start(self.tasks)
         self.tasks.start(forever(self._tick, every, "tick"), "tick")
-        self.tasks.start(forever(self.feedback.forward, FORWARD_EVERY, "feedback"), "feedback")
+        forwarding = forever(self.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
+        self.tasks.start(forwarding, "feedback")
         if self.bus.shared:
             self.tasks.start(self._look_around(), "look-around")
 
@@ -276,7 +277,7 @@ class Operator:
         except TimeoutError:
             log.error("replies could not be stored at the end", replies=len(self.reply_writer))
         await self.browser_tasks.aclose(self.settings.db_timeout)
-        await self.feedback.close(self.settings.db_timeout)
+        await self.feedback_outbox.close(self.settings.db_timeout)
         await self.tasks.aclose()
         try:
             await self.bus.aclose()

@@ -17,6 +17,8 @@ Json: TypeAlias = Any
 
 DEFAULT_USER = "local"
 """The user of a caller that names none."""
+MAX_ID = 2**63 - 1
+"""The highest id that a row can have."""
 MAX_MESSAGE_CHARS = 32_000
 MAX_REPLY_CHARS = 200_000
 

@@ -16,6 +16,7 @@ from operator_svc.models import Caller
 from operator_svc.peers.browser import PNG
 from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
 from operator_svc.protocol.navigate import Visit
+from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.drain import DrainState
@@ -109,13 +110,10 @@ class Pod:
             LocalBus(),
             self._owner,
         )
-        options: dict[str, Any] = {
-            "shared": True,
-            "retry_delays": DELAYS,
-            "death_delay": 0.01,
-        } | given
+        delays: dict[str, Any] = {"retry_delays": DELAYS, "death_delay": 0.01}
+        options = WorkerOptions(**({"shared": True} | delays | given))
         drain = DrainState()
-        self.worker = BrowserWorker(self.store, browser, self.hub, self, drain, **options)
+        self.worker = BrowserWorker(self.store, browser, self.hub, self, drain, options)
         self.tasks = BrowserTasks(
             self.store, self.worker, self.hub, self, drain, screenshot_retention=30
         )

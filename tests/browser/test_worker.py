@@ -307,7 +307,7 @@ async def test_a_task_is_stopped_when_its_session_is_deleted(pod: Any, browser: 
     assert caught.value.code is ErrorCode.TASK_NOT_FOUND
     while not browser.left:
         await asyncio.sleep(0.01)
-    await pod.worker.runs.idle()
+    await pod.worker.runner.idle()
 
 
 # Owners that go away.
@@ -319,7 +319,7 @@ async def test_a_task_of_a_dead_pod_is_taken_over_once(make_pod: Any, browser: A
     await first.until(task_id, "running")
     await first.kill()
     others = [await make_pod(f"pod-{n}") for n in (2, 3)]
-    await asyncio.gather(*(pod.tasks.reclaim() for pod in others))
+    await asyncio.gather(*(pod.tasks.reclaimer.sweep() for pod in others))
     await others[0].until(task_id, "running")
     browser.hold.set()
     view = await others[0].end(task_id)
@@ -335,7 +335,7 @@ async def test_a_dead_pods_task_that_was_cancelled_is_not_run_again(make_pod: An
     await first.kill()
     other = await make_pod("pod-2")
     assert await other.store.request_cancel(task_id)
-    await other.tasks.reclaim()
+    await other.tasks.reclaimer.sweep()
     assert (await other.get(task_id)).status == "cancelled"
     assert await other.steps("s1", task_id) == ["queued", "started", "cancelled"]
 
@@ -345,11 +345,11 @@ async def test_a_task_that_outlives_its_owners_again_and_again_fails(make_pod: A
     for n in range(6):
         pod = await make_pod(f"pod-{n}")
         task_id = task_id or await pod.add("https://hold.test/")
-        await pod.tasks.reclaim()
+        await pod.tasks.reclaimer.sweep()
         await pod.until(task_id, "running")
         await pod.kill()
     last = await make_pod("last")
-    await last.tasks.reclaim()
+    await last.tasks.reclaimer.sweep()
     view = await last.get(task_id)
     assert (view.status, view.error_message) == ("failed", "browser_unavailable")
 
@@ -365,9 +365,9 @@ async def test_a_pod_that_lost_its_lease_writes_nothing_more(
     await first.pods.register(first.pod_id, 30)
     while not browser.left:  # it stops the page by itself
         await asyncio.sleep(0.01)
-    await first.worker.runs.idle()
+    await first.worker.runner.idle()
     assert (await first.get(task_id)).status == "running"  # and leaves the task to others
-    await first.tasks.reclaim()
+    await first.tasks.reclaimer.sweep()
     browser.hold.set()
     view = await first.end(task_id)
     assert (view.status, view.attempts) == ("completed", 1)
@@ -378,9 +378,9 @@ async def test_a_claim_whose_answer_was_lost_is_found(make_pod: Any) -> None:
     pod = await make_pod(pages=0)
     task_id = await pod.add("https://example.org/", "s1")
     assert await pod.store.claim(pod.pod_id) is not None
-    await pod.tasks.reclaim()
+    await pod.tasks.reclaimer.sweep()
     assert (await pod.get(task_id)).status == "running"  # it might be about to be run
-    await pod.tasks.reclaim()
+    await pod.tasks.reclaimer.sweep()
     assert (await pod.get(task_id)).status == "pending"
 
 
@@ -424,7 +424,7 @@ async def test_pods_share_the_work(make_pod: Any, browser: Any) -> None:
     first, second = await make_pod("pod-1", pages=1), await make_pod("pod-2", pages=1)
     ids = [await first.add(f"https://hold.test/{n}") for n in range(2)]
     await first.until(ids[1], "running")
-    assert {len(first.worker.runs), len(second.worker.runs)} == {1}
+    assert {len(first.worker.runner), len(second.worker.runner)} == {1}
     browser.hold.set()
     assert (await first.end(ids[0])).status == "completed"
     assert (await first.end(ids[1])).status == "completed"
@@ -507,7 +507,7 @@ async def test_a_release_whose_answer_was_lost_does_not_touch_the_next_run(
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     assert (await pod.get(task_id)).status == "running"
-    assert pod.worker.runs.get(task_id) is not None
+    assert pod.worker.runner.get(task_id) is not None
     browser.hold.set()
     assert (await pod.end(task_id)).status == "completed"
     assert await pod.steps("s1", task_id) == [*["queued", "started"] * 2, "completed"]
@@ -550,7 +550,7 @@ async def test_a_pod_that_lost_its_lease_gives_up_storing(
         while tried < 3:
             await asyncio.sleep(0.01)
         pod.pod_id = "pod-1-anew"
-        await pod.worker.runs.idle()
+        await pod.worker.runner.idle()
 
 
 async def test_claims_go_on_after_the_database_was_away(

@@ -1,4 +1,7 @@
-"""Pods that share a database, with a Switch whose configuration and faults a test chooses."""
+"""Pods that share a database, with a Switch whose configuration and faults a test chooses.
+
+``switch``, ``pod`` and ``local`` are fixtures, for the folders whose conftest names them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+
+import pytest
 
 from operator_svc.background import TaskOwner
 from operator_svc.db import Database
@@ -26,6 +31,7 @@ from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
+from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.stores.events import EventRow, EventStore
 from operator_svc.stores.messages import MessageStore, Started
 from operator_svc.stores.pods import PodStore
@@ -66,9 +72,9 @@ def refused(status: int) -> Fault:
     return fault
 
 
-class TunedSwitch:
+class FakeSwitch:
     """A Switch with a configuration. ``faults`` has for a call (by name) what happens the next
-    times, None for nothing; ``after`` the same for what happens once the call has taken."""
+    times, None for nothing; ``after`` the same for what happens once the call took effect."""
 
     def __init__(self) -> None:
         self.mode: str | None = "BALANCED"
@@ -156,9 +162,9 @@ class QuietBus:
 
 
 class Pod:
-    """One process' services for records. ``shown`` are the frames that its live view offered."""
+    """The services for records of one process, which has its lease."""
 
-    def __init__(self, database: Database, switch: TunedSwitch, pod_id: str) -> None:
+    def __init__(self, database: Database, switch: FakeSwitch, pod_id: str) -> None:
         self.database = database
         self.pod_id = pod_id
         self.tasks = TaskOwner(pod_id)
@@ -168,17 +174,16 @@ class Pod:
         self.hub = SessionHub(
             sessions, self.messages, self.events, ReplyChunkStore(database), self.bus, self.tasks
         )
-        self.adjustments = AdjustmentStore(database)
-        self.feedbacks = FeedbackStore(database)
+        self.adjustment_store = AdjustmentStore(database)
+        self.feedback_store = FeedbackStore(database)
         self.tool_call_store = ToolCallStore(database)
         self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.hub)
-        self.tuning = Adjustments(
-            switch, self.adjustments, self.messages, self.hub, self.tasks, self
+        self.adjustments = Adjustments(
+            switch, self.adjustment_store, self.messages, self.hub, self.tasks, self
         )
-        self.rankings = EngineRankings(switch, self.feedbacks, self.tasks)
-        self.feedback = EngineFeedback(
-            switch, self.feedbacks, self.messages, self.hub, self.rankings, self
-        )
+        self.rankings = EngineRankings(switch, self.feedback_store, self.tasks)
+        self.feedback = EngineFeedback(self.feedback_store, self.messages, self.hub, self.rankings)
+        self.outbox = FeedbackOutbox(switch, self.feedback_store, self)
 
     async def chat(self, session_id: str = "s-1", user_id: str = "ann") -> Started:
         """A session with a message and a reply; its last event is number 3."""
@@ -207,7 +212,7 @@ async def lease(database: Database, pod_id: str, seconds: float = 60.0) -> None:
 
 @asynccontextmanager
 async def pods(
-    database: Database, switch: TunedSwitch, *names: str
+    database: Database, switch: FakeSwitch, *names: str
 ) -> AsyncIterator[tuple[Pod, ...]]:
     """Pods with a lease each, that share a database and a Switch."""
     made = []
@@ -225,3 +230,23 @@ async def die(pod: Pod) -> None:
     """End a pod as SIGKILL would, once its lease has run out."""
     await pod.tasks.aclose()
     await PodStore(pod.database).remove(pod.pod_id)
+
+
+@pytest.fixture
+def switch() -> FakeSwitch:
+    """A Switch that takes everything."""
+    return FakeSwitch()
+
+
+@pytest.fixture
+async def pod(database: Database, switch: FakeSwitch) -> AsyncIterator[Pod]:
+    """A pod, on each engine."""
+    async with pods(database, switch) as (one,):
+        yield one
+
+
+@pytest.fixture
+async def local(sqlite_database: Database, switch: FakeSwitch) -> AsyncIterator[Pod]:
+    """A pod on SQLite, for what does not depend on the engine."""
+    async with pods(sqlite_database, switch) as (one,):
+        yield one

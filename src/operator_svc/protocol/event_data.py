@@ -5,8 +5,9 @@ Those about records are the record without its large parts (texts of replies exc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -107,3 +108,14 @@ EVENT_DATA: dict[str, type[msgspec.Struct]] = {
     **{name: _RECORDS[name.partition(".")[0]] for name in names.RECORD_EVENTS},
 }
 """The struct of each event's ``data``."""
+
+
+def data_of_record(kind: type[msgspec.Struct], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a record's event: the fields of ``kind``, as far as they are ``known``.
+
+    The write adds what only the database knows: the id of a new record, and its own time.
+    """
+    data: dict[str, Any] = msgspec.to_builtins(
+        {name: known.get(name) for name in kind.__struct_fields__}
+    )
+    return data

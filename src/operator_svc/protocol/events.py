@@ -16,18 +16,30 @@ REPLY_ENDINGS = frozenset(
 )
 """The last events of a reply; each reply has exactly one."""
 
+TOOL_CALL_RECORDED = "tool_call.recorded"
+TASK_QUEUED = "browser_task.queued"
+TASK_STARTED = "browser_task.started"
+TASK_COMPLETED = "browser_task.completed"
+TASK_FAILED = "browser_task.failed"
+TASK_CANCELLED = "browser_task.cancelled"
+ADJUSTMENT_RECORDED = "switch_adjustment.recorded"
+ADJUSTMENT_APPLIED = "switch_adjustment.applied"
+ADJUSTMENT_REVERTED = "switch_adjustment.reverted"
+ADJUSTMENT_FAILED = "switch_adjustment.failed"
+FEEDBACK_RECORDED = "switch_feedback.recorded"
+
 RECORD_EVENTS = (
-    "tool_call.recorded",
-    "browser_task.queued",
-    "browser_task.started",
-    "browser_task.completed",
-    "browser_task.failed",
-    "browser_task.cancelled",
-    "switch_adjustment.recorded",
-    "switch_adjustment.applied",
-    "switch_adjustment.reverted",
-    "switch_adjustment.failed",
-    "switch_feedback.recorded",
+    TOOL_CALL_RECORDED,
+    TASK_QUEUED,
+    TASK_STARTED,
+    TASK_COMPLETED,
+    TASK_FAILED,
+    TASK_CANCELLED,
+    ADJUSTMENT_RECORDED,
+    ADJUSTMENT_APPLIED,
+    ADJUSTMENT_REVERTED,
+    ADJUSTMENT_FAILED,
+    FEEDBACK_RECORDED,
 )
 """Events about records; their data is the record without its large parts."""
 

@@ -52,15 +52,3 @@ async def session_of(
 def no_session() -> OperatorError:
     """The failure of a record whose session is not there, or not for its caller."""
     return OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
-
-
-def after_id(cursor: str | None, first: int) -> int:
-    """The id that a page's cursor names; ``first`` where there is none.
-
-    Raises OperatorError(invalid_parameter).
-    """
-    if cursor is None:
-        return first
-    if cursor.isascii() and cursor.isdigit() and len(cursor) < 20 and int(cursor) < 2**63:
-        return int(cursor)
-    raise OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")

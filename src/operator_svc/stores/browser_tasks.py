@@ -9,33 +9,23 @@ from typing import Any
 import msgspec
 
 from operator_svc.db import Database
-from operator_svc.models import BrowserTask, Json, Record, Screenshot, TaskStatus
-
-NEWEST = 2**63 - 1
-"""An id that stands after every task."""
-
-
-class Moved(Record, frozen=True):
-    """A task whose state was changed.
-
-    ``last_seq`` is the number of the event that says so, None for a task without a session,
-    ``data`` what was stored as its data.
-    """
-
-    last_seq: int | None
-    data: Json
-    ts: datetime
+from operator_svc.models import MAX_ID, BrowserTask, Json, Record, Screenshot, TaskStatus
+from operator_svc.protocol import events
+from operator_svc.protocol.browser import BrowserTaskFact, screenshot_path
+from operator_svc.protocol.event_data import data_of_record
+from operator_svc.stores.events import StoredEvent
+from operator_svc.stores.writes import write_one
 
 
-class Claimed(BrowserTask, frozen=True):
+class ClaimedTask(BrowserTask, frozen=True):
     """A task that is now run by the pod that claimed it, and the event that says so."""
 
-    last_seq: int | None
+    seq: int | None
     data: Json
     ts: datetime
 
 
-class State(Record, frozen=True):
+class TaskState(Record, frozen=True):
     """How a task stands."""
 
     task_id: str
@@ -44,26 +34,26 @@ class State(Record, frozen=True):
     cancel_requested: bool
 
 
-class Asked(Record, frozen=True):
-    """A running task that was asked to stop."""
+class TaskId(Record, frozen=True):
+    """A task that a write has changed."""
 
     task_id: str
 
 
-class Ahead(Record, frozen=True):
-    """How many tasks stand before another."""
+class TaskCount(Record, frozen=True):
+    """A number of tasks."""
 
     tasks: int
 
 
-class Waiting(Record, frozen=True):
+class QueueLength(Record, frozen=True):
     """How many tasks wait, and how many of them could be begun now."""
 
     pending: int
     due: int
 
 
-class Line(Record, frozen=True):
+class TaskSummary(Record, frozen=True):
     """A task in a list: without the large parts of what came of it."""
 
     id: int
@@ -85,6 +75,16 @@ class Line(Record, frozen=True):
     final_url: str | None
 
 
+class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to be stored. ``user_id`` counts where it has no session, or a new one."""
+
+    task_id: str
+    session_id: str | None
+    user_id: str
+    url: str
+    options: Json
+
+
 class Picture(msgspec.Struct, frozen=True):
     """A PNG and its entity tag, without the tag's quotes."""
 
@@ -92,7 +92,7 @@ class Picture(msgspec.Struct, frozen=True):
     etag: str
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class TaskOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a task ended."""
 
     status: TaskStatus
@@ -107,9 +107,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 class BrowserTaskStore:
     """Stores tasks and moves them through their states; each move stores its event.
 
-    ``data`` is the event's data, to which the database adds the time of the move. A move of a
-    running task counts only by the pod that claimed it, and only since that claim: the owner
-    and the time of the start, as they stand in the record, are the fence.
+    A move of a running task counts only by the pod that claimed it, and only since that claim:
+    the owner and the time of the start, as they stand in the record, are the fence.
     """
 
     def __init__(self, db: Database) -> None:
@@ -130,18 +129,18 @@ class BrowserTaskStore:
     async def ahead(self, task: BrowserTask) -> int:
         """How many pending tasks will be begun before this one."""
         row = await self._db.fetch_one(
-            "browser_task_ahead", Ahead, not_before=task.not_before, id=task.id
+            "browser_task_ahead", TaskCount, not_before=task.not_before, id=task.id
         )
         return row.tasks if row else 0
 
-    async def waiting(self, most: int) -> Waiting:
+    async def waiting(self, most: int) -> QueueLength:
         """How many tasks wait; no more than ``most`` are counted."""
-        row = await self._db.fetch_one("browser_tasks_waiting", Waiting, most=most)
-        return row or Waiting(0, 0)
+        row = await self._db.fetch_one("browser_tasks_waiting", QueueLength, most=most)
+        return row or QueueLength(0, 0)
 
-    async def states(self, task_ids: Sequence[str]) -> list[State]:
+    async def states(self, task_ids: Sequence[str]) -> list[TaskState]:
         """How these tasks stand; those that are gone are not among them."""
-        return await self._db.fetch("browser_tasks_states", State, task_ids=list(task_ids))
+        return await self._db.fetch("browser_tasks_states", TaskState, task_ids=list(task_ids))
 
     async def unowned(self, pod_id: str) -> list[BrowserTask]:
         """Tasks that are run by pods without a lease, and those of ``pod_id`` itself."""
@@ -153,9 +152,9 @@ class BrowserTaskStore:
         session_id: str | None,
         user_id: str | None,
         status: str | None,
-        before: int = NEWEST,
+        before: int = MAX_ID,
         limit: int,
-    ) -> list[Line]:
+    ) -> list[TaskSummary]:
         """Tasks older than the one with the id ``before``, newest first."""
         place: dict[str, Any] = {"before": before, "page": limit}
         name = "browser_tasks_page"
@@ -168,130 +167,122 @@ class BrowserTaskStore:
         elif status is not None:
             name = "browser_tasks_page_of_status"
             place["status"] = status
-        return await self._db.fetch(name, Line, **place)
+        return await self._db.fetch(name, TaskSummary, **place)
 
     # Moving.
 
-    async def add(
-        self,
-        *,
-        task_id: str,
-        session_id: str | None,
-        viewer: str | None,
-        user_id: str,
-        url: str,
-        options: Json,
-        data: Json,
-    ) -> Moved | None:
-        """Store a task, in a session or in none; None where there is no such session.
-
-        In a session it is its user's, else that of ``user_id``.
-        """
-        rows = await self._db.write(
+    async def add(self, new: NewTask, viewer: str | None) -> StoredEvent | None:
+        """Store a task, in a session or in none; None where there is no such session that
+        ``viewer`` may see. In a session it is its user's."""
+        return await write_one(
+            self._db,
             "browser_task_add",
-            Moved,
-            task_id=task_id,
-            session_id=session_id,
+            StoredEvent,
             viewer=viewer,
-            user_id=user_id,
-            url=url,
-            options=options,
-            data=data,
+            data=_data_of_new(new),
+            **msgspec.structs.asdict(new),
         )
-        return rows[0] if rows else None
 
-    async def add_new(
-        self,
-        *,
-        task_id: str,
-        session_id: str,
-        epoch: str,
-        user_id: str,
-        source: str,
-        url: str,
-        options: Json,
-        data: Json,
-    ) -> Moved | None:
+    async def add_new(self, new: NewTask, epoch: str, source: str) -> StoredEvent | None:
         """As ``add``, in a new session; None where there is one of this id already."""
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "browser_task_add_new",
-            Moved,
-            task_id=task_id,
-            session_id=session_id,
+            StoredEvent,
             epoch=epoch,
-            user_id=user_id,
             source=source,
-            url=url,
-            options=options,
-            data=data,
+            data=_data_of_new(new),
+            **msgspec.structs.asdict(new),
         )
-        return rows[0] if rows else None
 
-    async def claim(self, pod_id: str) -> Claimed | None:
+    async def claim(self, pod_id: str) -> ClaimedTask | None:
         """Make the first task that is due this pod's.
 
         None where there is none, or (on PostgreSQL) where its session is being written to in
         this moment.
         """
-        rows = await self._db.write("browser_task_claim", Claimed, pod_id=pod_id)
-        return rows[0] if rows else None
+        # Which task it is, and so the rest of its data, is known to the write alone.
+        data = data_of_record(BrowserTaskFact, {"status": TaskStatus.RUNNING})
+        return await write_one(
+            self._db, "browser_task_claim", ClaimedTask, pod_id=pod_id, data=data
+        )
 
     async def release(
-        self, task: BrowserTask, *, attempts: int, deaths: int, delay: float, data: Json
-    ) -> Moved | None:
+        self, task: BrowserTask, *, attempts: int, deaths: int, delay: float
+    ) -> StoredEvent | None:
         """Let a running task wait again, for ``delay`` seconds at least; with 0 it has its old
         place. None where ``task.owner`` does not run it any more, or it was asked to stop."""
-        rows = await self._db.write(
+        changes = {"status": TaskStatus.PENDING, "attempts": attempts, "started_at": None}
+        return await write_one(
+            self._db,
             "browser_task_release",
-            Moved,
-            task_id=task.task_id,
-            session_id=task.session_id,
-            owner=task.owner,
-            started_at=task.started_at,
-            attempts=attempts,
+            StoredEvent,
             deaths=deaths,
             delay=float(delay),
-            data=data,
+            attempts=attempts,
+            data=data_of_record(BrowserTaskFact, msgspec.structs.asdict(task) | changes),
+            **_fence(task),
         )
-        return rows[0] if rows else None
 
-    async def end(self, task: BrowserTask, ending: Ending, data: Json) -> Moved | None:
+    async def end(self, task: BrowserTask, outcome: TaskOutcome) -> StoredEvent | None:
         """Store how a task ended; None where it ended otherwise, or ``task.owner`` (None: nobody)
         does not run it."""
-        rows = await self._db.write(
+        picture = outcome.picture
+        ended = {name: getattr(outcome, name) for name in ("attempts", "error", "duration_ms")}
+        page = outcome.result or {}
+        seen = {
+            **{name: page.get(name) for name in _OF_PAGE},
+            "screenshot_path": screenshot_path(task.task_id, picture.etag if picture else None),
+        }
+        facts = msgspec.structs.asdict(task) | ended | seen | {"status": outcome.status}
+        return await write_one(
+            self._db,
             "browser_task_end",
-            Moved,
-            task_id=task.task_id,
-            session_id=task.session_id,
-            owner=task.owner,
-            started_at=task.started_at,
-            status=str(ending.status),
-            event=last_event(ending.status),
-            attempts=ending.attempts,
-            deaths=ending.deaths,
-            result=ending.result,
-            error=ending.error,
-            duration_ms=ending.duration_ms,
-            screenshot=ending.picture.data if ending.picture else None,
-            screenshot_etag=ending.picture.etag if ending.picture else None,
-            data=data,
+            StoredEvent,
+            status=str(outcome.status),
+            event=last_event(outcome.status),
+            deaths=outcome.deaths,
+            result=outcome.result,
+            screenshot=picture.data if picture else None,
+            screenshot_etag=picture.etag if picture else None,
+            data=data_of_record(BrowserTaskFact, facts),
+            **ended,
+            **_fence(task),
         )
-        return rows[0] if rows else None
 
     async def request_cancel(self, task_id: str) -> bool:
         """Ask whoever runs a task to stop; False where it does not run."""
-        rows = await self._db.write("browser_task_request_cancel", Asked, task_id=task_id)
+        rows = await self._db.write("browser_task_request_cancel", TaskId, task_id=task_id)
         return bool(rows)
 
     async def purge_screenshots(self, days: float, limit: int) -> int:
         """Delete up to ``limit`` pictures of tasks that ended ``days`` ago; how many went."""
         return len(
-            await self._db.write("browser_screenshots_purge", Asked, days=float(days), page=limit)
+            await self._db.write("browser_screenshots_purge", TaskId, days=float(days), page=limit)
         )
+
+
+_OF_PAGE = ("title", "text_snippet", "final_url", "http_status")
+"""What lists and events show of a page."""
+
+
+def _data_of_new(new: NewTask) -> Json:
+    facts = msgspec.structs.asdict(new) | {"status": TaskStatus.PENDING, "attempts": 0}
+    return data_of_record(BrowserTaskFact, facts)
+
+
+def _fence(task: BrowserTask) -> dict[str, Any]:
+    """The task as the caller knows it; a write finds no other."""
+    names = ("task_id", "session_id", "owner", "started_at")
+    return {name: getattr(task, name) for name in names}
+
+
+_LAST_EVENTS = {
+    TaskStatus.COMPLETED: events.TASK_COMPLETED,
+    TaskStatus.CANCELLED: events.TASK_CANCELLED,
+}
 
 
 def last_event(status: TaskStatus) -> str:
     """The name of the event that says that a task ended so (api.md, browser service)."""
-    if status in (TaskStatus.COMPLETED, TaskStatus.CANCELLED):
-        return f"browser_task.{status}"
-    return "browser_task.failed"
+    return _LAST_EVENTS.get(status, events.TASK_FAILED)

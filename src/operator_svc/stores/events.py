@@ -27,6 +27,22 @@ class EventRow(Record, frozen=True):
     finished_at: datetime | None
 
 
+class StoredEvent(Record, frozen=True):
+    """The event of a write. ``seq`` is its number, None for a record without a session; ``data``
+    what was stored as its data, and ``ts`` the time of the write."""
+
+    seq: int | None
+    data: Json
+    ts: datetime
+
+
+class StoredRecord(StoredEvent, frozen=True):
+    """The event of a record that has a number of its own, and that number."""
+
+    id: int
+    session_id: str | None
+
+
 class Purged(Record, frozen=True):
     """An event that was deleted for its age."""
 

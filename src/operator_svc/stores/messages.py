@@ -8,10 +8,8 @@ from typing import Any
 import msgspec
 
 from operator_svc.db import ConstraintViolation, Database
-from operator_svc.models import Json, Message, Record, ReplyStatus
-
-NEWEST = 2**63 - 1
-"""An id that stands after every message."""
+from operator_svc.models import MAX_ID, Json, Message, Record, ReplyStatus
+from operator_svc.stores.writes import write_one
 
 
 class KeyTakenError(Exception):
@@ -85,7 +83,7 @@ class MessageStore:
             "message_get", Message, message_id=message_id, viewer=viewer
         )
 
-    async def page(self, session_id: str, *, before: int = NEWEST, limit: int) -> list[Message]:
+    async def page(self, session_id: str, *, before: int = MAX_ID, limit: int) -> list[Message]:
         """Messages older than ``before``, newest first."""
         return await self._db.fetch(
             "message_page", Message, session_id=session_id, before=before, page=limit
@@ -175,7 +173,8 @@ class MessageStore:
         self, *, session_id: str, message_id: int, failed_reply_id: int, pod_id: str, key: Key
     ) -> Started | None:
         """Begin a new reply in place of a failed one; None where somebody else did so first."""
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "chat_retry",
             Started,
             session_id=session_id,
@@ -185,11 +184,11 @@ class MessageStore:
             scope=key.scope,
             key=key.key,
         )
-        return rows[0] if rows else None
 
     async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
         try:
-            rows = await self._db.write(
+            return await write_one(
+                self._db,
                 query,
                 Started,
                 **params,
@@ -201,7 +200,6 @@ class MessageStore:
             if violation.kind == "unique" and violation.constraint.startswith("operator_chat_key"):
                 raise KeyTakenError from violation
             raise
-        return rows[0] if rows else None
 
     async def finish(
         self,
@@ -219,7 +217,8 @@ class MessageStore:
 
         ``chunked`` says that some of its text may have been stored before.
         """
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "reply_finish",
             Ended,
             session_id=session_id,
@@ -236,11 +235,11 @@ class MessageStore:
             error_message=feedback.error_message if feedback else None,
             chunked=True if chunked else None,
         )
-        return rows[0] if rows else None
 
     async def interrupt(self, reply: Streaming, metadata: Json) -> Ended | None:
         """End a reply that its owner abandoned, with its stored text; None if it ended already."""
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "reply_interrupt",
             Ended,
             session_id=reply.session_id,
@@ -248,12 +247,10 @@ class MessageStore:
             owner=reply.owner,
             metadata=metadata,
         )
-        return rows[0] if rows else None
 
     async def request_cancel(self, reply_id: int) -> Streaming | None:
         """Ask whoever writes a reply to stop; None where it is not being written."""
-        rows = await self._db.write("reply_request_cancel", Streaming, reply_id=reply_id)
-        return rows[0] if rows else None
+        return await write_one(self._db, "reply_request_cancel", Streaming, reply_id=reply_id)
 
     async def of_pod(self, pod_id: str) -> list[Owned]:
         """The replies that a pod owns."""

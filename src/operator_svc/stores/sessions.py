@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from operator_svc.db import Database
-from operator_svc.models import Record, Session
+from operator_svc.models import MAX_ID, Record, Session
+from operator_svc.stores.writes import write_one
 
-NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), 2**63 - 1)
+NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), MAX_ID)
 """The place before which all sessions stand in the list."""
 
 
@@ -71,7 +72,6 @@ class SessionStore:
 
     async def delete(self, session_id: str, viewer: str | None) -> Deleted | None:
         """Delete a session with all that belongs to it; None where there is none."""
-        rows: Sequence[Deleted] = await self._db.write(
-            "session_delete", Deleted, session_id=session_id, viewer=viewer
+        return await write_one(
+            self._db, "session_delete", Deleted, session_id=session_id, viewer=viewer
         )
-        return rows[0] if rows else None

@@ -1,45 +1,54 @@
-"""operator_switch_adjustment: changes of Switch, and which process works on one."""
+"""operator_switch_adjustment: changes of Switch's configuration, and which process works on one."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
 
 from operator_svc.db import AsJson, Database
-from operator_svc.models import Json, Record, SwitchAdjustment
+from operator_svc.models import MAX_ID, Json, Record, SwitchAdjustment
+from operator_svc.protocol import events
+from operator_svc.protocol.event_data import data_of_record
+from operator_svc.protocol.switch import AdjustmentView
+from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.writes import insert_one, write_one
 
-NEWEST = 2**63 - 1
-"""An id that stands after every change."""
+_MOVED = {
+    events.ADJUSTMENT_APPLIED: "applied_at",
+    events.ADJUSTMENT_REVERTED: "reverted_at",
+}
+"""The column that an event sets to its own time."""
 
 
-class WrittenAdjustment(SwitchAdjustment, frozen=True):
-    """A change as it was stored, and the event that says so where it has a session."""
+class WrittenAdjustment(NamedTuple):
+    """An adjustment as it was stored, and the event that says so."""
 
-    seq: int | None
-    ts: datetime | None
-    data: Json
+    row: SwitchAdjustment
+    event: StoredRecord
 
 
-class AtWork(Record, frozen=True):
-    """A change that a process works on."""
+class ClaimedAdjustment(Record, frozen=True):
+    """An adjustment that a process works on, and that process."""
 
     id: int
     owner: str
 
 
-class Released(Record, frozen=True):
-    """A change whose mark was taken off."""
+class AdjustmentId(Record, frozen=True):
+    """An adjustment whose claim was given up."""
 
     id: int
 
 
 class AdjustmentStore:
-    """Reads and writes changes. A process marks the one that it works on with its id."""
+    """Reads and writes adjustments. A process claims the one that it works on with its id."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def get(self, adjustment_id: int, viewer: str | None = None) -> SwitchAdjustment | None:
-        """The change, or None where there is none that ``viewer`` may see (None sees all)."""
+        """The adjustment, or None where there is none that ``viewer`` may see (None sees all)."""
         return await self._db.fetch_one(
             "adjustment_get", SwitchAdjustment, adjustment_id=adjustment_id, viewer=viewer
         )
@@ -50,10 +59,10 @@ class AdjustmentStore:
         viewer: str | None,
         session_id: str | None,
         applied: bool | None,
-        before: int = NEWEST,
+        before: int = MAX_ID,
         limit: int,
     ) -> list[SwitchAdjustment]:
-        """Changes with ids less than ``before``, newest first."""
+        """Adjustments with ids less than ``before``, newest first."""
         return await self._db.fetch(
             "adjustment_page",
             SwitchAdjustment,
@@ -74,63 +83,97 @@ class AdjustmentStore:
         after_config: Json,
         reason: str,
     ) -> WrittenAdjustment | None:
-        """Store one; None where there is no such session that ``viewer`` may see."""
-        rows = await self._db.write(
+        """Store one; None where there is no such session that ``viewer`` may see, or its message
+        was just deleted."""
+        plain: dict[str, Any] = {
+            "session_id": session_id,
+            "message_id": message_id,
+            "reason": reason,
+        }
+        configs: dict[str, Any] = {"before_config": before_config, "after_config": after_config}
+        event = await insert_one(
+            self._db,
             "adjustment_record",
-            WrittenAdjustment,
-            session_id=session_id,
+            StoredRecord,
             viewer=viewer,
-            message_id=message_id,
-            before_config=AsJson(before_config),
-            after_config=AsJson(after_config),
-            reason=reason,
+            data=data_of_record(AdjustmentView, plain | configs | {"applied": False}),
+            **{name: AsJson(config) for name, config in configs.items()},
+            **plain,
         )
-        return rows[0] if rows else None
+        if event is None:
+            return None
+        row = SwitchAdjustment(
+            id=event.id,
+            **plain,
+            **configs,
+            applied=False,
+            applied_at=None,
+            reverted_at=None,
+            error=None,
+            owner=None,
+            created_at=event.ts,
+        )
+        return WrittenAdjustment(row, event)
 
     async def claim(
         self, adjustment_id: int, pod_id: str, *, applied: bool
     ) -> SwitchAdjustment | None:
-        """Mark one that is ``applied`` or not; None where it is not so, or another has it.
+        """Claim one that is ``applied`` or not; None where it is not so, or another has it.
 
-        A mark of ``pod_id`` itself is no obstacle: the process knows what it works on.
+        A claim of ``pod_id`` itself is no obstacle: the process knows what it works on.
         """
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "adjustment_claim",
             SwitchAdjustment,
             adjustment_id=adjustment_id,
             pod_id=pod_id,
             applied=applied,
         )
-        return rows[0] if rows else None
 
     async def release(self, adjustment_id: int, pod_id: str) -> None:
-        """Take the mark off, with nothing done."""
+        """Give the claim up, with nothing done."""
         await self._db.write(
-            "adjustment_release", Released, adjustment_id=adjustment_id, pod_id=pod_id
+            "adjustment_release", AdjustmentId, adjustment_id=adjustment_id, pod_id=pod_id
         )
 
-    async def at_work(self) -> list[AtWork]:
-        """The changes that processes work on now."""
-        return await self._db.fetch("adjustment_at_work", AtWork)
+    async def in_progress(self) -> list[ClaimedAdjustment]:
+        """The adjustments that processes work on now."""
+        return await self._db.fetch("adjustments_in_progress", ClaimedAdjustment)
 
-    async def free(self) -> int:
-        """Take off the marks of processes that are gone; how many there were."""
-        return len(await self._db.write("adjustment_free", Released))
+    async def release_orphaned(self) -> int:
+        """Give up the claims of processes whose lease is over; how many there were."""
+        return len(await self._db.write("adjustments_release_orphaned", AdjustmentId))
 
     async def finish(
-        self, adjustment: SwitchAdjustment, pod_id: str, event: str, error: str | None
+        self, claimed: SwitchAdjustment, pod_id: str, event: str, error: str | None
     ) -> WrittenAdjustment | None:
-        """Store what came of it and take the mark off; None where ``pod_id`` does not have it.
+        """Store how applying or reverting ended and give the claim up; None where ``pod_id`` does
+        not have it any more.
 
         ``event`` is ``switch_adjustment.applied``, ``.reverted`` or ``.failed``.
         """
-        rows = await self._db.write(
+        moved = _MOVED.get(event)
+        ended = msgspec.structs.replace(claimed, owner=None, error=error)
+        if moved is not None:
+            ended = msgspec.structs.replace(
+                ended, applied=event == events.ADJUSTMENT_APPLIED, reverted_at=None
+            )
+        stored = await write_one(
+            self._db,
             "adjustment_finish",
-            WrittenAdjustment,
-            adjustment_id=adjustment.id,
-            session_id=adjustment.session_id,
+            StoredRecord,
+            adjustment_id=claimed.id,
+            session_id=claimed.session_id,
             pod_id=pod_id,
             event=event,
+            applied=ended.applied,
+            moved=moved,
             error=error,
+            data=data_of_record(AdjustmentView, msgspec.structs.asdict(ended)),
         )
-        return rows[0] if rows else None
+        if stored is None:
+            return None
+        if moved is not None:
+            ended = msgspec.structs.replace(ended, **{moved: stored.ts})
+        return WrittenAdjustment(ended, stored)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any, NamedTuple
 
 from operator_svc.db import Database
-from operator_svc.models import Json, Record, SwitchFeedback
+from operator_svc.models import Record, SwitchFeedback
+from operator_svc.protocol.event_data import FeedbackFact, data_of_record
+from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.writes import insert_one, write_one
 
 
-class WrittenFeedback(SwitchFeedback, frozen=True):
-    """Feedback as it was stored, and the event that says so where it has a session."""
+class WrittenFeedback(NamedTuple):
+    """Feedback as it was stored, and the event that says so."""
 
-    seq: int | None
-    ts: datetime | None
-    data: Json
+    row: SwitchFeedback
+    event: StoredRecord
 
 
-class Head(Record, frozen=True):
-    """The oldest feedback of an engine that waits to be forwarded."""
+class FeedbackId(Record, frozen=True):
+    """Feedback that waits to be forwarded."""
 
     id: int
 
 
-class Claimed(Record, frozen=True):
+class ClaimedFeedback(Record, frozen=True):
     """Feedback that this process forwards now. ``attempts`` are those that failed before."""
 
     id: int
@@ -66,58 +68,75 @@ class FeedbackStore:
         tokens_used: int,
         error_message: str | None,
     ) -> WrittenFeedback | None:
-        """Store one; None where there is no such session that ``viewer`` may see."""
-        rows = await self._db.write(
+        """Store one; None where there is no such session that ``viewer`` may see, or its message
+        was just deleted."""
+        plain: dict[str, Any] = {
+            "session_id": session_id,
+            "message_id": message_id,
+            "engine": engine,
+            "success": success,
+            "latency_ms": latency_ms,
+            "tokens_used": tokens_used,
+            "error_message": error_message,
+        }
+        event = await insert_one(
+            self._db,
             "feedback_record",
-            WrittenFeedback,
-            session_id=session_id,
+            StoredRecord,
             viewer=viewer,
-            message_id=message_id,
-            engine=engine,
-            success=success,
-            latency_ms=latency_ms,
-            tokens_used=tokens_used,
-            error_message=error_message,
+            data=data_of_record(FeedbackFact, plain),
+            **plain,
         )
-        return rows[0] if rows else None
+        if event is None:
+            return None
+        row = SwitchFeedback(
+            id=event.id,
+            **plain,
+            owner=None,
+            attempts=0,
+            not_before=event.ts,
+            forwarded_at=None,
+            given_up_at=None,
+            created_at=event.ts,
+        )
+        return WrittenFeedback(row, event)
 
     async def heads(self, pod_id: str) -> list[int]:
         """Ids of what ``pod_id`` may claim now: one for each engine at most, oldest first.
 
         Among them is what it claimed before and neither settled nor gave back.
         """
-        return [head.id for head in await self._db.fetch("feedback_heads", Head, pod_id=pod_id)]
+        return [row.id for row in await self._db.fetch("feedback_heads", FeedbackId, pod_id=pod_id)]
 
-    async def claim(self, feedback_id: int, pod_id: str) -> Claimed | None:
-        """Mark a head; None where another process was faster."""
-        rows = await self._db.write(
-            "feedback_claim", Claimed, feedback_id=feedback_id, pod_id=pod_id
+    async def claim(self, feedback_id: int, pod_id: str) -> ClaimedFeedback | None:
+        """Claim a head; None where another process was faster."""
+        return await write_one(
+            self._db, "feedback_claim", ClaimedFeedback, feedback_id=feedback_id, pod_id=pod_id
         )
-        return rows[0] if rows else None
 
-    async def free(self) -> int:
-        """Take off the marks of processes that are gone; how many there were."""
-        return len(await self._db.write("feedback_free", Head))
+    async def release_orphaned(self) -> int:
+        """Give up the claims of processes whose lease is over; how many there were."""
+        return len(await self._db.write("feedback_release_orphaned", FeedbackId))
 
     async def settle(
         self, feedback_id: int, pod_id: str, *, given_up: bool, go_on: bool
-    ) -> Claimed | None:
+    ) -> ClaimedFeedback | None:
         """Mark a claimed row as forwarded or given up; with ``go_on`` the next one of its engine
         is claimed in the same write and returned."""
-        rows = await self._db.write(
+        return await write_one(
+            self._db,
             "feedback_settle",
-            Claimed,
+            ClaimedFeedback,
             feedback_id=feedback_id,
             pod_id=pod_id,
             given_up=given_up,
             go_on=go_on,
         )
-        return rows[0] if rows else None
 
     async def postpone(self, feedback_id: int, pod_id: str, seconds: float) -> None:
         """Give a claimed row back, to be tried again in so many seconds."""
         await self._db.write(
-            "feedback_postpone", Head, feedback_id=feedback_id, pod_id=pod_id, seconds=seconds
+            "feedback_postpone", FeedbackId, feedback_id=feedback_id, pod_id=pod_id, seconds=seconds
         )
 
     async def engines(self, seconds: float, limit: int) -> list[EngineStats]:

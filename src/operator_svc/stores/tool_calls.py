@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
 
 from operator_svc.db import AsJson, Database
-from operator_svc.models import Json, ToolCall
+from operator_svc.models import Json, ToolCall, ToolCallStatus
+from operator_svc.protocol.event_data import ToolCallFact, data_of_record
+from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.writes import insert_one, write_one
 
 
-class WrittenToolCall(ToolCall, frozen=True):
-    """A tool call as it was stored, and the event of its session that says so."""
+class WrittenToolCall(NamedTuple):
+    """A tool call as it was stored, and the event that says so."""
 
-    session_id: str
-    seq: int
-    ts: datetime
-    data: Json
+    row: ToolCall
+    event: StoredRecord
 
 
 class ToolCallStore:
@@ -52,47 +55,70 @@ class ToolCallStore:
         error: str | None,
     ) -> WrittenToolCall | None:
         """Store one; None where there is no such message that ``viewer`` may see."""
-        rows = await self._db.write(
+        plain: dict[str, Any] = {
+            "message_id": message_id,
+            "tool_name": tool_name,
+            "status": status,
+            "duration_ms": duration_ms,
+            "error": error,
+        }
+        event = await insert_one(
+            self._db,
             "tool_call_record",
-            WrittenToolCall,
-            message_id=message_id,
+            StoredRecord,
             viewer=viewer,
-            tool_name=tool_name,
-            status=status,
-            duration_ms=duration_ms,
             arguments=_json(arguments),
             result=_json(result),
-            error=error,
+            data=data_of_record(ToolCallFact, plain),
+            **plain,
         )
-        return rows[0] if rows else None
+        if event is None:
+            return None
+        row = ToolCall(
+            id=event.id,
+            **plain,
+            arguments=arguments,
+            result=result,
+            created_at=event.ts,
+            finished_at=None if status == ToolCallStatus.PENDING else event.ts,
+        )
+        return WrittenToolCall(row, event)
 
     async def finish(
         self,
+        pending: ToolCall,
         *,
-        tool_call_id: int,
-        message_id: int | None,
-        viewer: str | None,
         status: str,
         duration_ms: int | None,
         arguments: Json,
         result: Json,
         error: str | None,
     ) -> WrittenToolCall | None:
-        """End a pending one; what is None stays. None where there is no pending one, of this
-        message where one is named."""
-        rows = await self._db.write(
+        """End a pending one; what is None stays. None where it has ended or is gone."""
+        given = {
+            "status": status,
+            "duration_ms": duration_ms,
+            "arguments": arguments,
+            "result": result,
+            "error": error,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        ended = msgspec.structs.replace(pending, **changes)
+        event = await write_one(
+            self._db,
             "tool_call_finish",
-            WrittenToolCall,
-            tool_call_id=tool_call_id,
-            message_id=message_id,
-            viewer=viewer,
-            status=status,
-            duration_ms=duration_ms,
-            arguments=_json(arguments),
-            result=_json(result),
-            error=error,
+            StoredRecord,
+            tool_call_id=ended.id,
+            status=ended.status,
+            duration_ms=ended.duration_ms,
+            arguments=_json(ended.arguments),
+            result=_json(ended.result),
+            error=ended.error,
+            data=data_of_record(ToolCallFact, msgspec.structs.asdict(ended)),
         )
-        return rows[0] if rows else None
+        if event is None:
+            return None
+        return WrittenToolCall(msgspec.structs.replace(ended, finished_at=event.ts), event)
 
 
 def _json(value: Json) -> AsJson | None:

@@ -1,33 +1,27 @@
-"""Running one browser task: have its page opened, and keep what came of that.
+"""Runs browser tasks: has their pages opened, and stores what came of that.
 
-A page that failed has an end; where the browser service was away or died, the page is tried
-again a bounded number of times, later each time.
+A page that failed has ended; where the browser service was away or died, the page is tried again
+a bounded number of times, later each time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 import structlog
 
-from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import BrowserTask, Json
+from operator_svc.models import Json
 from operator_svc.peers.browser import BrowserAwayError, BrowserBusyError, BrowserDiedError
 from operator_svc.protocol.navigate import DEFAULT_TIMEOUT_MS, Visit
-from operator_svc.services.browser import outcomes as facts
+from operator_svc.services.browser import outcomes
+from operator_svc.services.browser.recorder import TaskRecorder
 from operator_svc.services.lease import PodIdentity
-from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.browser_tasks import (
-    BrowserTaskStore,
-    Claimed,
-    Ending,
-    Moved,
-    last_event,
-)
+from operator_svc.services.retry import until_stored
+from operator_svc.stores.browser_tasks import ClaimedTask, TaskOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +36,18 @@ BUSY_MIN, BUSY_MAX = 0.2, 10.0
 """Bounds of the pause, in seconds, after the service said that its queue is full."""
 PROBE_INTERVAL = 0.25
 """Seconds between pages, one at a time, while the service is away."""
-STORE_PAUSE, STORE_PAUSE_MAX = 0.05, 2.0
 
 Stop = Literal["cancelled", "released", "lost"]
+
+
+class WorkerOptions(NamedTuple):
+    """How a pod runs tasks: the pages that it opens at once, the seconds between tries of one, and
+    whether other pods share the queue."""
+
+    shared: bool
+    pages: int = PAGES_A_POD
+    retry_delays: tuple[float, ...] = RETRY_DELAYS
+    death_delay: float = DEATH_DELAY
 
 
 class Browsing(Protocol):
@@ -57,7 +60,7 @@ class Browsing(Protocol):
 class RunningTask:
     """A task that this process runs."""
 
-    def __init__(self, task: Claimed) -> None:
+    def __init__(self, task: ClaimedTask) -> None:
         self.task = task
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
 
@@ -74,7 +77,7 @@ class RunningTask:
 
 
 class TaskRunner:
-    """The tasks that run here, and whether there is room for one more.
+    """Runs the tasks of this pod, and says whether there is room for one more.
 
     ``on_free`` is called when there may be something to claim, ``on_end`` with the id of a task
     that does not run here any more.
@@ -82,26 +85,20 @@ class TaskRunner:
 
     def __init__(
         self,
-        store: BrowserTaskStore,
+        recorder: TaskRecorder,
         browser: Browsing,
-        hub: SessionHub,
         lease: PodIdentity,
+        options: WorkerOptions,
         *,
         on_free: Callable[[], None],
         on_end: Callable[[str], None],
-        pages: int = PAGES_A_POD,
-        retry_delays: tuple[float, ...] = RETRY_DELAYS,
-        death_delay: float = DEATH_DELAY,
     ) -> None:
-        self._store = store
+        self._recorder = recorder
         self._browser = browser
-        self._hub = hub
         self._lease = lease
+        self._options = options
         self._on_free = on_free
         self._on_end = on_end
-        self._pages = pages
-        self._delays = retry_delays
-        self._death_delay = death_delay
         self._tasks = TaskOwner("browser-runs")
         self._running: dict[str, RunningTask] = {}
         self._freed = asyncio.Event()
@@ -122,7 +119,7 @@ class TaskRunner:
         """Whether one more may be claimed."""
         if any(running.alone for running in self._running.values()):
             return False
-        return len(self._running) < (self._pages if self._away_until is None else 1)
+        return len(self._running) < (self._options.pages if self._away_until is None else 1)
 
     @property
     def pause(self) -> float:
@@ -131,10 +128,9 @@ class TaskRunner:
             return 0.0
         return max(self._away_until - asyncio.get_running_loop().time(), 0.0)
 
-    def begin(self, task: Claimed) -> None:
+    def begin(self, task: ClaimedTask) -> None:
         """Run a task that this pod has claimed."""
         running = self._running[task.task_id] = RunningTask(task)
-        facts.show(self._hub, task.session_id, task, "browser_task.started")
         self._tasks.start(self._run(running), task.task_id)
 
     async def idle(self) -> None:
@@ -156,8 +152,8 @@ class TaskRunner:
             outcome = await self._visit(running)
             await self._settle(running, outcome)
         except Exception:
-            log.exception("browser task failed for a reason of our own")
-            await self._end(running, facts.failed(task, str(ErrorCode.INTERNAL_ERROR)))
+            log.exception("browser task failed by a fault of this service")
+            await self._end(running, outcomes.failed(task, str(ErrorCode.INTERNAL_ERROR)))
         finally:
             if self._running.get(task.task_id) is running:
                 del self._running[task.task_id]
@@ -203,14 +199,14 @@ class TaskRunner:
         """Store what came of a task: its end, or that it waits for another try."""
         task = running.task
         if isinstance(outcome, Visit):
-            await self._end(running, facts.of_visit(task, outcome))
+            await self._end(running, outcomes.of_visit(task, outcome))
         elif isinstance(outcome, BrowserAwayError | BrowserDiedError):
             await self._try_again(running, outcome)
         elif outcome is not None:
             log.warning("browser task failed", error=str(outcome.code), detail=outcome.detail)
-            await self._end(running, facts.of_failure(task, outcome))
+            await self._end(running, outcomes.of_failure(task, outcome))
         elif running.stopped.result() == "cancelled":
-            await self._end(running, facts.cancelled(task))
+            await self._end(running, outcomes.cancelled(task))
         elif running.stopped.result() == "released":
             await self._release(running, task.attempts, task.deaths, 0.0)
 
@@ -218,57 +214,38 @@ class TaskRunner:
         task = running.task
         died = isinstance(why, BrowserDiedError)
         attempts, deaths = task.attempts + 1, task.deaths + died
-        log.warning("the browser failed a task", attempts=attempts, died=died, detail=why.detail)
+        log.warning("browser failed", attempts=attempts, died=died, detail=why.detail)
         if deaths >= DEATHS:
             reason = f"the browser died under the page, {deaths} times"
-            await self._end(running, facts.failed(task, reason, attempts=attempts, deaths=deaths))
-        elif attempts > len(self._delays):
-            await self._end(running, facts.unavailable(task, attempts, deaths))
+            outcome = outcomes.failed(task, reason, attempts=attempts, deaths=deaths)
+            await self._end(running, outcome)
+        elif attempts > len(self._options.retry_delays):
+            await self._end(running, outcomes.unavailable(task, attempts, deaths))
         else:
-            delay = self._death_delay if died else self._delays[attempts - 1]
+            delay = self._options.death_delay if died else self._options.retry_delays[attempts - 1]
             await self._release(running, attempts, deaths, delay)
 
-    # Storing.
+    # Storing, for as long as the task is this pod's.
 
     async def _release(
         self, running: RunningTask, attempts: int, deaths: int, delay: float
     ) -> None:
         task = running.task
-        data = facts.of_pending(task, attempts)
-        moved = await self._store_until_done(
-            lambda: self._store.release(
-                task, attempts=attempts, deaths=deaths, delay=delay, data=data
-            ),
-            task,
+        queued = await until_stored(
+            lambda: self._recorder.release(task, attempts=attempts, deaths=deaths, delay=delay),
+            "a browser task's next try",
+            wanted=lambda: task.owner == self._lease.pod_id,
         )
-        if moved is None:  # asked to stop in this moment, or not ours any more
-            await self._end(running, facts.cancelled(task))
-            return
-        facts.show(self._hub, task.session_id, moved, "browser_task.queued")
-        asyncio.get_running_loop().call_later(delay, self._on_free)
+        if queued:
+            asyncio.get_running_loop().call_later(delay, self._on_free)
+        else:  # asked to stop in this moment, or not ours any more
+            await self._end(running, outcomes.cancelled(task))
 
-    async def _end(self, running: RunningTask, ending: Ending) -> None:
+    async def _end(self, running: RunningTask, outcome: TaskOutcome) -> None:
         task = running.task
-        data = facts.of_ending(task, ending)
-        moved = await self._store_until_done(lambda: self._store.end(task, ending, data), task)
-        if moved is not None:
-            telemetry.BROWSER_TASKS.labels(str(ending.status)).inc()
-            facts.show(self._hub, task.session_id, moved, last_event(ending.status))
-        elif task.session_id is not None:
-            # Another pod ended it, or an attempt that seemed to fail was stored.
-            self._hub.refresh((task.session_id,))
+        await until_stored(
+            lambda: self._recorder.end(task, outcome),
+            "a browser task's end",
+            wanted=lambda: task.owner == self._lease.pod_id,
+        )
         self._on_end(task.task_id)
-
-    async def _store_until_done(
-        self, write: Callable[[], Awaitable[Moved | None]], task: BrowserTask
-    ) -> Moved | None:
-        """Try a write until the database answers; None where the task is not ours any more."""
-        pause = STORE_PAUSE
-        while task.owner == self._lease.pod_id:
-            try:
-                return await write()
-            except OperatorError as error:
-                log.warning("a task's state could not be stored yet", error=str(error.code))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, STORE_PAUSE_MAX)
-        return None

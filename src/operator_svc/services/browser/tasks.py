@@ -8,8 +8,8 @@ import uuid
 import structlog
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import BrowserTask, Caller, Screenshot, TaskStatus
-from operator_svc.protocol import events as names
+from operator_svc.models import MAX_ID, BrowserTask, Caller, Screenshot, TaskStatus
+from operator_svc.protocol import events
 from operator_svc.protocol.browser import (
     BrowserTaskList,
     BrowserTaskRequest,
@@ -17,14 +17,17 @@ from operator_svc.protocol.browser import (
     task_view,
 )
 from operator_svc.services.access import acting_user, only_user
-from operator_svc.services.browser import outcomes as facts
+from operator_svc.services.browser import outcomes
 from operator_svc.services.browser.reclaimer import TaskReclaimer
+from operator_svc.services.browser.recorder import TaskRecorder
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.feed import LiveEvent
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.browser_tasks import NEWEST, BrowserTaskStore, Moved
+from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
+from operator_svc.stores.browser_tasks import BrowserTaskStore, NewTask
+from operator_svc.stores.events import StoredEvent
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,7 @@ UNFINISHED = frozenset({TaskStatus.PENDING, TaskStatus.RUNNING})
 class BrowserTasks:
     """Stores tasks, waits for them, cancels them and shows them.
 
-    ``worker`` is None where there is no browser service: then nothing new is taken.
+    ``worker`` is None where there is no browser service: then no new task is accepted.
     """
 
     def __init__(
@@ -56,9 +59,8 @@ class BrowserTasks:
         self._worker = worker
         self._hub = hub
         self._drain = drain
-        self._leftovers = TaskReclaimer(store, worker, hub, lease, screenshot_retention)
-        self.reclaim = self._leftovers.reclaim
-        self.purge = self._leftovers.purge
+        recorder = TaskRecorder(store, hub)
+        self.reclaimer = TaskReclaimer(store, recorder, worker, lease, screenshot_retention)
 
     # New tasks.
 
@@ -83,46 +85,35 @@ class BrowserTasks:
         self, caller: Caller, user_id: str, asked: BrowserTaskRequest, task_id: str
     ) -> None:
         session_id = asked.session_id
-        data = facts.of_new(task_id, session_id, asked.url)
+        new = NewTask(
+            task_id=task_id,
+            session_id=session_id,
+            user_id=user_id,
+            url=asked.url,
+            options=asked.options,
+        )
         for _ in range(ADD_ATTEMPTS):
-            moved = await self._store.add(
-                task_id=task_id,
-                session_id=session_id,
-                viewer=caller.user_id,
-                user_id=user_id,
-                url=asked.url,
-                options=asked.options,
-                data=data,
-            )
-            if moved is not None:
-                facts.show(self._hub, session_id, moved, "browser_task.queued")
+            stored = await self._store.add(new, caller.user_id)
+            if stored is not None:
+                self._hub.publish_record(session_id, events.TASK_QUEUED, stored)
                 return
             assert session_id is not None, "a task without a session is always stored"
             epoch = str(uuid.uuid4())
-            moved = await self._store.add_new(
-                task_id=task_id,
-                session_id=session_id,
-                epoch=epoch,
-                user_id=user_id,
-                source=asked.source,
-                url=asked.url,
-                options=asked.options,
-                data=data,
-            )
-            if moved is not None:
-                self._show_session(session_id, epoch, user_id, asked.source, moved)
+            stored = await self._store.add_new(new, epoch, asked.source)
+            if stored is not None:
+                self._hub.created(session_id, epoch)
+                self._publish_session(session_id, new.user_id, asked.source, stored)
                 return
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
-    def _show_session(
-        self, session_id: str, epoch: str, user_id: str, source: str, moved: Moved
+    def _publish_session(
+        self, session_id: str, user_id: str, source: str, stored: StoredEvent
     ) -> None:
-        self._hub.created(session_id, epoch)
-        created = {"session_id": session_id, "user_id": user_id, "source": source}
+        data = {"session_id": session_id, "user_id": user_id, "source": source}
         self._hub.publish(
-            session_id, LiveEvent.make(session_id, 1, names.SESSION_CREATED, moved.ts, created)
+            session_id, LiveEvent.make(session_id, 1, events.SESSION_CREATED, stored.ts, data)
         )
-        facts.show(self._hub, session_id, moved, "browser_task.queued")
+        self._hub.publish_record(session_id, events.TASK_QUEUED, stored)
 
     # Showing and waiting.
 
@@ -150,7 +141,7 @@ class BrowserTasks:
         worker = self._worker
         if worker is None or within <= 0:
             return await self.get(caller, task_id)
-        ended = worker.waiter(task_id)
+        ended = worker.add_waiter(task_id)
         try:
             async with asyncio.timeout(within):
                 while True:
@@ -165,7 +156,7 @@ class BrowserTasks:
         except TimeoutError:
             return await self.get(caller, task_id)
         finally:
-            worker.leave(task_id, ended)
+            worker.remove_waiter(task_id, ended)
 
     async def page(
         self,
@@ -182,13 +173,13 @@ class BrowserTasks:
             session_id=session_id,
             user_id=only_user(caller, user_id),
             status=None if status is None else str(status),
-            before=facts.place(cursor) if cursor else NEWEST,
+            before=parse_id_cursor(cursor, MAX_ID),
             limit=limit + 1,
         )
-        more = len(rows) > limit
-        rows = rows[:limit]
+        page = cut(rows, limit)
         return BrowserTaskList(
-            [facts.of_line(row) for row in rows], facts.cursor(rows[-1]) if more else None
+            [outcomes.listed(row) for row in page.rows],
+            id_cursor(page.last.id) if page.last else None,
         )
 
     async def screenshot_etag(self, caller: Caller, task_id: str) -> str:
@@ -213,7 +204,7 @@ class BrowserTasks:
         for _ in range(CANCEL_ATTEMPTS):
             task = await self._find(caller, task_id)
             if task.status == TaskStatus.PENDING:
-                if await self._leftovers.end(task, facts.cancelled(task)):
+                if await self.reclaimer.end(task, outcomes.cancelled(task)):
                     return await self.get(caller, task_id)
             elif task.status == TaskStatus.RUNNING:
                 if await self._store.request_cancel(task_id):
@@ -242,9 +233,9 @@ class BrowserTasks:
         self._worker.drain()
         try:
             async with asyncio.timeout(within):
-                await self._worker.runs.idle()
+                await self._worker.runner.idle()
         except TimeoutError:
-            log.warning("browser tasks given back", tasks=len(self._worker.runs))
+            log.warning("browser tasks interrupted", tasks=len(self._worker.runner))
         await self.aclose()
 
     async def aclose(self, within: float = CANCEL_WAIT) -> None:

@@ -1,7 +1,7 @@
-"""The pod's hands for browser tasks: it claims what is due, and looks after what runs.
+"""Claims due browser tasks and runs them.
 
-A task is the pod's that claimed it, as long as that pod's lease holds. Whoever wants a running
-task to stop says so in the database, and its pod sees it within ``WATCH_INTERVAL``.
+A task belongs to the pod that claimed it, for as long as that pod's lease holds. A request to stop
+a running task is stored in the database, and the task's pod sees it within ``WATCH_INTERVAL``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,8 @@ from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
 from operator_svc.models import TaskStatus
-from operator_svc.services.browser.runner import (
-    DEATH_DELAY,
-    PAGES_A_POD,
-    RETRY_DELAYS,
-    Browsing,
-    TaskRunner,
-)
+from operator_svc.services.browser.recorder import TaskRecorder
+from operator_svc.services.browser.runner import Browsing, TaskRunner, WorkerOptions
 from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
@@ -51,26 +46,15 @@ class BrowserWorker:
         hub: SessionHub,
         lease: PodIdentity,
         drain: DrainState,
-        *,
-        shared: bool,
-        pages: int = PAGES_A_POD,
-        retry_delays: tuple[float, ...] = RETRY_DELAYS,
-        death_delay: float = DEATH_DELAY,
+        options: WorkerOptions,
     ) -> None:
         self._store = store
         self._lease = lease
         self._drain = drain
-        self._shared = shared
-        self.runs = TaskRunner(
-            store,
-            browser,
-            hub,
-            lease,
-            on_free=self.wake,
-            on_end=self.tell,
-            pages=pages,
-            retry_delays=retry_delays,
-            death_delay=death_delay,
+        self._shared = options.shared
+        self._recorder = TaskRecorder(store, hub)
+        self.runner = TaskRunner(
+            self._recorder, browser, lease, options, on_free=self.wake, on_end=self.notify
         )
         self._tasks = TaskOwner("browser-tasks")
         self._wake = asyncio.Event()
@@ -85,15 +69,15 @@ class BrowserWorker:
         self._tasks.start(self._watch_forever(), "watch")
 
     def wake(self) -> None:
-        """There is a new task, or room for one."""
+        """Look for tasks at once: there is a new one, or room for one."""
         self._wake.set()
 
     def drain(self) -> None:
-        """Claim no more; those who wait for a task that does not run are told."""
+        """Claim no more, and wake those who wait for a task that does not run."""
         self._drain.begin()
         self.wake()
         for task_id in list(self._waiters):
-            self.tell(task_id)
+            self.notify(task_id)
 
     async def aclose(self, within: float) -> None:
         """Claim no more and give back what runs, for another pod or the next start.
@@ -105,45 +89,45 @@ class BrowserWorker:
             async with asyncio.timeout(within):
                 if self._claiming is not None:
                     await asyncio.wait([self._claiming])
-                for running in self.runs:
+                for running in self.runner:
                     running.stop("released")
-                await self.runs.idle()
+                await self.runner.idle()
         except TimeoutError:
-            log.error("browser tasks could not be given back", tasks=len(self.runs))
+            log.error("browser tasks not given back", tasks=len(self.runner))
         await self.abandon()
         for task_id in list(self._waiters):
-            self.tell(task_id)
+            self.notify(task_id)
 
     async def abandon(self) -> None:
         """End at once; what still runs is left to be found without an owner."""
         self._drain.begin()
         self.closed = True
         await self._tasks.aclose()
-        await self.runs.aclose()
+        await self.runner.aclose()
 
-    # Who waits for a task, or wants it to stop.
+    # Waiting for a task's end, and asking for it.
 
-    def waiter(self, task_id: str) -> asyncio.Event:
-        """An event that is set when the task may have ended; give it back by ``leave``."""
+    def add_waiter(self, task_id: str) -> asyncio.Event:
+        """An event that is set when the task may have ended; ``remove_waiter`` gives it back."""
         event = asyncio.Event()
         self._waiters.setdefault(task_id, set()).add(event)
         return event
 
-    def leave(self, task_id: str, event: asyncio.Event) -> None:
-        """Nobody waits for ``event`` any more."""
+    def remove_waiter(self, task_id: str, event: asyncio.Event) -> None:
+        """Forget an event that nobody waits for any more."""
         waiters = self._waiters.get(task_id, set())
         waiters.discard(event)
         if not waiters:
             self._waiters.pop(task_id, None)
 
-    def tell(self, task_id: str) -> None:
-        """Tell those who wait for a task to look at it."""
+    def notify(self, task_id: str) -> None:
+        """Have those who wait for a task look at it."""
         for event in self._waiters.get(task_id, ()):
             event.set()
 
     def cancel(self, task_id: str) -> None:
         """Stop a task at once, if it runs here."""
-        running = self.runs.get(task_id)
+        running = self.runner.get(task_id)
         if running is not None:
             running.stop("cancelled")
 
@@ -153,16 +137,16 @@ class BrowserWorker:
             try:
                 await self._watch()
             except OperatorError as error:
-                log.warning("running tasks could not be looked after", error=str(error.code))
+                log.warning("browser tasks not watched", error=str(error.code))
 
     async def _watch(self) -> None:
-        """Stop tasks that somebody cancelled, deleted or took; tell of those that ended."""
+        """Stop tasks that were cancelled, deleted or taken over; notify of those that ended."""
         pod_id = self._lease.pod_id
-        for running in self.runs:
+        for running in self.runner:
             if running.task.owner != pod_id:
                 running.stop("lost")
         # What begins to run while the answer is on its way is none of its business.
-        here = {running.task.task_id: running for running in self.runs}
+        here = {running.task.task_id: running for running in self.runner}
         asked = here.keys() | self._waiters.keys()
         if not asked:
             return
@@ -176,7 +160,7 @@ class BrowserWorker:
         for task_id in asked:
             state = states.get(task_id)
             if state is None or state.status not in (TaskStatus.PENDING, TaskStatus.RUNNING):
-                self.tell(task_id)
+                self.notify(task_id)
 
     # Claiming.
 
@@ -186,7 +170,7 @@ class BrowserWorker:
             try:
                 pause = await self._fill()
             except OperatorError as error:
-                log.warning("no task could be claimed", error=str(error.code))
+                log.warning("browser tasks not claimed", error=str(error.code))
                 pause = POLL_INTERVAL
             try:
                 async with asyncio.timeout(pause):
@@ -196,17 +180,17 @@ class BrowserWorker:
 
     async def _fill(self) -> float | None:
         """Claim as long as there is room; seconds until the next look, None is for a wake."""
-        while not self._drain.draining and self.runs.has_room:
-            if self.runs.pause:
-                return self.runs.pause
-            claimed = await self._store.claim(self._lease.pod_id)
+        while not self._drain.draining and self.runner.has_room:
+            if self.runner.pause:
+                return self.runner.pause
+            claimed = await self._recorder.claim(self._lease.pod_id)
             if claimed is None:
                 break
             self._misses = 0
-            self.runs.begin(claimed)
+            self.runner.begin(claimed)
         waiting = await self._store.waiting(QUEUE_COUNTED)
         telemetry.BROWSER_QUEUE.set(waiting.pending)
-        if waiting.due and self.runs.has_room:
+        if waiting.due and self.runner.has_room:
             self._misses += 1
             return min(LOST_CLAIM_PAUSE * 2.0 ** min(self._misses, 10), POLL_INTERVAL)
         if waiting.pending:

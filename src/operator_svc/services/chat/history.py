@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, Message, ReplyStatus, Session, ToolCall
+from operator_svc.models import MAX_ID, Caller, Message, ReplyStatus, Session, ToolCall
 from operator_svc.protocol.chat import ReplyView
 from operator_svc.protocol.sessions import (
     EventList,
@@ -23,11 +20,11 @@ from operator_svc.protocol.sessions import (
 from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.access import only_user
 from operator_svc.services.live.feed import data_of
+from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
 from operator_svc.stores.events import EventStore
-from operator_svc.stores.messages import NEWEST, MessageStore
+from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
-from operator_svc.stores.sessions import NEWEST as NEWEST_SESSION
-from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.sessions import NEWEST, SessionStore
 from operator_svc.stores.tool_calls import ToolCallStore
 
 EXPORT_PAGE = 200
@@ -72,7 +69,7 @@ class Histories:
     ) -> History:
         """A page of a session's messages, the newest one without ``before``."""
         session = await self.session(caller, session_id)
-        views, next_before = await self._page(session_id, before or NEWEST, limit)
+        views, next_before = await self._page(session_id, before or MAX_ID, limit)
         return History(
             session_id=session.session_id,
             user_id=session.user_id,
@@ -89,17 +86,15 @@ class Histories:
         session = await self._sessions.get(session_id)
         if session is None:
             return None
-        views, next_before = await self._page(session_id, NEWEST, limit)
+        views, next_before = await self._page(session_id, MAX_ID, limit)
         return State(session.last_seq, session.epoch, views, next_before)
 
     async def _page(
         self, session_id: str, before: int, limit: int
     ) -> tuple[list[MessageView], int | None]:
-        rows = await self._messages.page(session_id, before=before, limit=limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit]
-        rows.reverse()
-        return await self._views(rows), rows[0].id if more else None
+        page = cut(await self._messages.page(session_id, before=before, limit=limit + 1), limit)
+        views = await self._views(page.rows[::-1])
+        return views, page.last.id if page.last else None
 
     async def _views(self, rows: list[Message]) -> list[MessageView]:
         calls: dict[int, list[ToolCallView]] = {}
@@ -151,14 +146,13 @@ class Histories:
         rows = await self._sessions.page(
             user_id=only_user(caller, user_id),
             words=words,
-            before=_place(cursor) if cursor else NEWEST_SESSION,
+            before=parse_time_cursor(cursor, NEWEST),
             limit=limit + 1,
         )
-        more = len(rows) > limit
-        rows = rows[:limit]
+        page = cut(rows, limit)
         return SessionList(
-            sessions=[session_view(row) for row in rows],
-            next_cursor=_cursor(rows[-1]) if more else None,
+            sessions=[session_view(row) for row in page.rows],
+            next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
         )
 
     async def reply(self, caller: Caller, reply_id: int) -> ReplyView:
@@ -188,9 +182,7 @@ class Histories:
     async def events(self, caller: Caller, session_id: str, *, after: int, limit: int) -> EventList:
         """A page of a session's events after a number."""
         session = await self.session(caller, session_id)
-        rows = await self._events.after(session_id, after, limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit]
+        page = cut(await self._events.after(session_id, after, limit + 1), limit)
         return EventList(
             session_id=session_id,
             epoch=session.epoch,
@@ -203,9 +195,9 @@ class Histories:
                     ts=row.ts,
                     data=data_of(row),
                 )
-                for row in rows
+                for row in page.rows
             ],
-            next_after=rows[-1].seq if more else None,
+            next_after=page.last.seq if page.last else None,
         )
 
     async def export(self, session: Session) -> AsyncIterator[bytes]:
@@ -253,20 +245,3 @@ def session_view(session: Session) -> SessionView:
         message_count=session.message_count,
         metadata=session.metadata or {},
     )
-
-
-def _cursor(session: Session) -> str:
-    place = f"{session.active_at.astimezone(UTC).isoformat()}/{session.id}"
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[datetime, int]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        at, _, row_id = base64.urlsafe_b64decode(padded.encode()).decode().partition("/")
-        place = datetime.fromisoformat(at), int(row_id)
-    except (ValueError, binascii.Error):
-        place = None
-    if place is None or place[0].tzinfo is None or not 0 <= place[1] < 2**63:
-        raise OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")
-    return place

@@ -1,18 +1,18 @@
-"""Tool calls: what clients tell of them, and those that Switch streams with a reply."""
+"""Records tool calls: those that clients post, and those that Switch streams with a reply."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import structlog
 
-from operator_svc.db import ConstraintViolation
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, Json, ToolCallStatus
+from operator_svc.models import Caller, Json, ToolCall, ToolCallStatus
 from operator_svc.peers.chat_types import ToolCallPart, milliseconds_or_none, text_or_none
+from operator_svc.protocol import events
 from operator_svc.protocol.tool_calls import (
     MAX_VALUE_BYTES,
     ToolCallBody,
@@ -20,17 +20,17 @@ from operator_svc.protocol.tool_calls import (
     ToolCallView,
     check_tool_call,
 )
-from operator_svc.services.access import HasMessages, after_id
+from operator_svc.services.access import HasMessages
 from operator_svc.services.chat.history import tool_call_view
 from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
+from operator_svc.services.retry import until_stored
 from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
 
 log = structlog.get_logger(__name__)
 
-RECORDED = "tool_call.recorded"
-ATTEMPTS = 4
-PAUSE = 0.1
-"""Seconds between attempts to store a streamed call; each pause is twice the one before."""
+STORE_PATIENCE = 1.0
+"""Seconds for which it is tried to store a streamed call: its reply waits meanwhile."""
 REMEMBERED = 10_000
 """Streamed calls that wait for their result; the oldest are forgotten first."""
 MAX_NAME = 200
@@ -55,14 +55,13 @@ class ToolCalls:
         self._streamed: OrderedDict[tuple[int, str], int] = OrderedDict()
 
     async def record(self, caller: Caller, body: ToolCallBody) -> ToolCallView:
-        """Keep a call, or the end of a pending one.
+        """Store a call, or the end of a pending one.
 
         Raises OperatorError: validation_error, message_not_found, tool_call_not_found, and
         conflict for a call that has ended already.
         """
         check_tool_call(body)
         fields: dict[str, Any] = {
-            "viewer": caller.user_id,
             "status": body.status or "pending",
             "duration_ms": None if body.duration_ms is None else round(body.duration_ms),
             "arguments": body.arguments,
@@ -71,103 +70,98 @@ class ToolCalls:
         }
         if body.tool_call_id is not None:
             return tool_call_view(await self._finish(caller, body, fields))
-        message_id, name = body.message_id, body.tool_name
-        assert message_id is not None, "checked above"
-        assert name is not None, "checked above"
-        written = await self._written(
-            self._store.record(message_id=message_id, tool_name=name, **fields)
+        assert body.message_id is not None, "checked above"
+        assert body.tool_name is not None, "checked above"
+        written = await self._store.record(
+            message_id=body.message_id, viewer=caller.user_id, tool_name=body.tool_name, **fields
         )
         if written is None:
             raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
-        return tool_call_view(written)
+        return tool_call_view(self._publish(written))
 
-    async def _finish(
-        self, caller: Caller, body: ToolCallBody, fields: dict[str, Any]
-    ) -> WrittenToolCall:
-        call_id = body.tool_call_id
-        assert call_id is not None
-        written = await self._written(
-            self._store.finish(tool_call_id=call_id, message_id=body.message_id, **fields)
-        )
-        if written is not None:
-            return written
-        known = await self._store.get(call_id, caller.user_id)
-        if known is None or body.message_id not in (None, known.message_id):
-            raise OperatorError(ErrorCode.TOOL_CALL_NOT_FOUND, "there is no such tool call")
+    async def _finish(self, caller: Caller, body: ToolCallBody, fields: dict[str, Any]) -> ToolCall:
+        known = await self._find(caller, body)
+        if known.status == ToolCallStatus.PENDING:
+            written = await self._store.finish(known, **fields)
+            if written is not None:
+                return self._publish(written)
+            known = await self._find(caller, body)  # it ended, or was deleted, in this moment
         raise OperatorError(ErrorCode.CONFLICT, f"this tool call has ended: it is {known.status}")
 
-    async def _written(self, write: Any) -> WrittenToolCall | None:
-        """What a write stored, shown to those who watch."""
-        try:
-            written: WrittenToolCall | None = await write
-        except ConstraintViolation as violation:
-            if violation.kind != "foreign_key":
-                raise
-            return None  # the message was deleted in this very moment
-        if written is not None:
-            self._hub.publish_record(written.session_id, RECORDED, written)
-        return written
+    async def _find(self, caller: Caller, body: ToolCallBody) -> ToolCall:
+        assert body.tool_call_id is not None
+        known = await self._store.get(body.tool_call_id, caller.user_id)
+        if known is None or body.message_id not in (None, known.message_id):
+            raise OperatorError(ErrorCode.TOOL_CALL_NOT_FOUND, "there is no such tool call")
+        return known
+
+    def _publish(self, written: WrittenToolCall) -> ToolCall:
+        event = written.event
+        self._hub.publish_record(event.session_id, events.TOOL_CALL_RECORDED, event)
+        return written.row
 
     async def of_message(
         self, caller: Caller, message_id: int, *, limit: int, cursor: str | None
     ) -> ToolCallList:
         """A page of a message's tool calls; raises OperatorError(message_not_found)."""
-        after = after_id(cursor, 0)
+        after = parse_id_cursor(cursor, 0)
         if await self._messages.get(message_id, caller.user_id) is None:
             raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
-        rows = await self._store.page(message_id, after=after, limit=limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit]
+        page = cut(await self._store.page(message_id, after=after, limit=limit + 1), limit)
         return ToolCallList(
-            tool_calls=[tool_call_view(row) for row in rows],
-            next_cursor=str(rows[-1].id) if more else None,
+            tool_calls=[tool_call_view(row) for row in page.rows],
+            next_cursor=id_cursor(page.last.id) if page.last else None,
         )
 
     async def record_streamed(self, session_id: str, reply_id: int, call: ToolCallPart) -> None:
-        """Keep a call that Switch streams with a reply; a later one with its id is its end.
+        """Store a call that Switch streams with a reply; a later one with its id is its end.
 
-        It is no reason for the reply to fail: what can't be stored is logged.
+        It is no reason for the reply to fail: a call that cannot be stored is logged.
         """
         fields = _fields(call)
         key = (reply_id, call.id) if call.id is not None else None
         known = self._streamed.pop(key, None) if key is not None else None
-        if known is not None and fields["status"] != ToolCallStatus.PENDING:
-            written = await self._stored(
-                reply_id, call, lambda: self._store.finish(
-                    tool_call_id=known, message_id=reply_id, viewer=None, **fields
-                )
-            )  # fmt: skip
-            if written is not None:
-                return
-        written = await self._stored(
-            reply_id, call, lambda: self._store.record(
+
+        async def write() -> WrittenToolCall | None:
+            if known is not None and fields["status"] != ToolCallStatus.PENDING:
+                pending = await self._store.get(known)
+                if pending is not None and pending.status == ToolCallStatus.PENDING:
+                    ended = await self._store.finish(pending, **fields)
+                    if ended is not None:
+                        return ended
+            return await self._store.record(
                 message_id=reply_id, viewer=None, tool_name=call.name[:MAX_NAME], **fields
             )
-        )  # fmt: skip
-        if written is not None and key is not None and written.status == ToolCallStatus.PENDING:
-            self._streamed[key] = written.id
+
+        written = await self._until_stored(reply_id, call, write)
+        if written is None:
+            return
+        row = self._publish(written)
+        if key is not None and row.status == ToolCallStatus.PENDING:
+            self._streamed[key] = row.id
             if len(self._streamed) > REMEMBERED:
                 self._streamed.popitem(last=False)
 
-    async def _stored(
-        self, reply_id: int, call: ToolCallPart, write: Any
+    async def _until_stored(
+        self,
+        reply_id: int,
+        call: ToolCallPart,
+        write: Callable[[], Awaitable[WrittenToolCall | None]],
     ) -> WrittenToolCall | None:
-        pause = PAUSE
-        for attempt in range(ATTEMPTS):
-            try:
-                return await self._written(write())
-            except OperatorError as error:
-                log.warning("a tool call could not be stored", error=str(error.code))
-                if attempt + 1 == ATTEMPTS:
-                    break
-            await asyncio.sleep(pause)
-            pause *= 2
-        log.error("a tool call of a reply was lost", reply_id=reply_id, tool=call.name[:MAX_NAME])
-        return None
+        try:
+            return await until_stored(write, "a reply's tool call", within=STORE_PATIENCE)
+        except OperatorError as error:
+            log.error(
+                "tool call lost",
+                reply_id=reply_id,
+                tool=call.name[:MAX_NAME],
+                error=str(error.code),
+            )
+            return None
 
 
 def _fields(call: ToolCallPart) -> dict[str, Any]:
-    """What Switch says of a call, as columns."""
+    """A streamed call as columns."""
     raw = call.raw
     result = next((raw[name] for name in ("result", "output") if raw.get(name) is not None), None)
     said = raw.get("error")

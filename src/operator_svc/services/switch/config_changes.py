@@ -1,4 +1,4 @@
-"""Doing a change on Switch: step by step, read back to confirm, undone where it fails half-way."""
+"""Sets Switch's configuration step by step, confirms it, and undoes what failed half-way."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = structlog.get_logger(__name__)
 MODE, DEFAULT_MODEL, PRELOAD_MODEL = APPLICABLE
 
 
-class Tunable(Protocol):
-    """Switch, as far as changing it needs it."""
+class ConfigurableSwitch(Protocol):
+    """Switch, as far as its configuration needs it."""
 
     async def context(self) -> Context:
-        """The mode and the models that Switch works with now."""
+        """The mode and the models in use."""
 
     async def set_mode(self, mode: str) -> ModeState:
         """Change the mode."""
@@ -34,11 +34,11 @@ class Tunable(Protocol):
 
 
 class LeaseLostError(Exception):
-    """Another process may have taken the change over: nothing more may be done here."""
+    """Another pod may have taken the adjustment over: nothing more may be done here."""
 
 
-async def read_config(switch: Tunable) -> dict[str, Json]:
-    """What Switch works with now, by the names of a configuration; null where it does not say.
+async def read_config(switch: ConfigurableSwitch) -> dict[str, Json]:
+    """Switch's present configuration; null for what it does not say.
 
     Raises OperatorError: switch_error, switch_unavailable, switch_timeout.
     """
@@ -50,10 +50,10 @@ async def read_config(switch: Tunable) -> dict[str, Json]:
     }
 
 
-def steps(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
-    """What Switch is to be told to apply or to revert a change, in order.
+def plan(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
+    """The settings that apply or revert an adjustment, in the order in which Switch gets them.
 
-    Raises OperatorError(conflict) where there is nothing, or it is not known what was before.
+    Raises OperatorError(conflict) where there are none, or the value from before is not known.
     """
     after, before = _texts(adjustment.after_config), _texts(adjustment.before_config)
     if not after:
@@ -75,17 +75,19 @@ def steps(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
 
 
 def _texts(config: Json) -> dict[str, str]:
-    """The parts of a configuration that Switch can be told; adopted ones may be no objects."""
+    """The settings of a configuration that Switch takes; adopted ones may be no objects."""
     if not isinstance(config, dict):
         return {}
     return {key: config[key] for key in APPLICABLE if isinstance(config.get(key), str)}
 
 
-async def perform(switch: Tunable, wanted: Mapping[str, str], check: Callable[[], None]) -> None:
+async def set_config(
+    switch: ConfigurableSwitch, wanted: Mapping[str, str], check: Callable[[], None]
+) -> None:
     """Bring Switch to ``wanted``; ``check`` is called before each call and may raise.
 
-    Raises OperatorError with Switch's codes. What took of it is undone first, as far as it can
-    be, and the error's detail says what could not.
+    Raises OperatorError with Switch's codes. What was changed until then is undone first, as far
+    as it can be, and the error's detail says what could not.
     """
     check()
     before = await read_config(switch)
@@ -93,7 +95,7 @@ async def perform(switch: Tunable, wanted: Mapping[str, str], check: Callable[[]
         for key, value in wanted.items():
             check()
             try:
-                await _tell(switch, key, value)
+                await _set(switch, key, value)
             except OperatorError as error:
                 detail = f"{key}: {error.detail}"
                 raise OperatorError(error.code, detail, retry_after=error.retry_after) from error
@@ -104,7 +106,7 @@ async def perform(switch: Tunable, wanted: Mapping[str, str], check: Callable[[]
         raise OperatorError(error.code, detail, retry_after=error.retry_after) from error
 
 
-async def _tell(switch: Tunable, key: str, value: str) -> None:
+async def _set(switch: ConfigurableSwitch, key: str, value: str) -> None:
     call: dict[str, Any] = {
         MODE: switch.set_mode,
         DEFAULT_MODEL: switch.set_default_model,
@@ -122,7 +124,7 @@ def _confirm(wanted: Mapping[str, str], found: Mapping[str, Json]) -> None:
 
 
 def _different(wanted: Mapping[str, Json], found: Mapping[str, Json]) -> list[str]:
-    """The keys that are not as wanted. A model that is in use is loaded, too."""
+    """The keys that differ. A model that is in use is loaded, too."""
     return [
         key
         for key, value in wanted.items()
@@ -132,12 +134,12 @@ def _different(wanted: Mapping[str, Json], found: Mapping[str, Json]) -> list[st
 
 
 async def _undo(
-    switch: Tunable,
+    switch: ConfigurableSwitch,
     wanted: Mapping[str, str],
     before: Mapping[str, Json],
     check: Callable[[], None],
 ) -> str:
-    """Put back what took of a change that failed; says what could not be, empty where all was."""
+    """Undo a change that failed half-way; returns what could not be undone, empty for nothing."""
     original = {key: before.get(key) for key in reversed(list(wanted)) if key != PRELOAD_MODEL}
     try:
         found = await read_config(switch)
@@ -145,10 +147,10 @@ async def _undo(
             value = original[key]
             if isinstance(value, str):
                 check()
-                await _tell(switch, key, value)
+                await _set(switch, key, value)
         found = await read_config(switch)
     except OperatorError as error:
-        log.error("a failed change of Switch could not be undone", error=str(error.code))
+        log.error("adjustment not undone", error=str(error.code))
         if not original:
             return ""
         return f"whether {' and '.join(original)} is as before is not known"
@@ -158,5 +160,5 @@ async def _undo(
         left.append(PRELOAD_MODEL)
     if not left:
         return ""
-    log.error("a failed change of Switch was not undone wholly", left=left)
+    log.error("adjustment undone in part", left=left)
     return f"{' and '.join(left)} could not be put back"

@@ -14,9 +14,9 @@ from operator_svc.protocol.switch import AdjustmentBody
 from operator_svc.services.switch import adjustments
 from tests.fakes.records import (
     ANYBODY,
+    FakeSwitch,
     Fault,
     Pod,
-    TunedSwitch,
     broken,
     die,
     late,
@@ -31,7 +31,7 @@ BEFORE = ("BALANCED", "small", None)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adjustments, "LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(adjustments, "POLL_INTERVAL", 0.02)
 
 
 class Counted:
@@ -49,22 +49,22 @@ class Counted:
 
 async def recorded(pod: Pod, after: dict[str, Any], **fields: Any) -> SwitchAdjustment:
     body = AdjustmentBody(**{"after_config": after, "reason": "why", **fields})
-    return await pod.tuning.record(ANYBODY, body)
+    return await pod.adjustments.record(ANYBODY, body)
 
 
 async def failure(pod: Pod, adjustment: SwitchAdjustment, *, revert: bool = False) -> OperatorError:
     with pytest.raises(OperatorError) as caught:
-        await (pod.tuning.revert if revert else pod.tuning.apply)(ANYBODY, adjustment.id)
+        await (pod.adjustments.revert if revert else pod.adjustments.apply)(ANYBODY, adjustment.id)
     return caught.value
 
 
 async def stored(pod: Pod, adjustment: SwitchAdjustment) -> SwitchAdjustment:
-    row = await pod.adjustments.get(adjustment.id)
+    row = await pod.adjustment_store.get(adjustment.id)
     assert row is not None
     return row
 
 
-async def test_recording_does_nothing_to_switch(pod: Pod, switch: TunedSwitch) -> None:
+async def test_recording_does_nothing_to_switch(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO", "note": [1]}, before_config={"mode": "CRITICAL"})
     assert (row.before_config, row.after_config) == (
         {"mode": "CRITICAL"}, {"mode": "ECO", "note": [1]},
@@ -72,7 +72,7 @@ async def test_recording_does_nothing_to_switch(pod: Pod, switch: TunedSwitch) -
     assert (row.applied, row.applied_at, row.error, switch.calls) == (False, None, None, [])
 
 
-async def test_what_was_before_is_read_from_switch(pod: Pod, switch: TunedSwitch) -> None:
+async def test_what_was_before_is_read_from_switch(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
     assert row.before_config == {
         "mode": "BALANCED", "default_model": "small", "preload_model": None,
@@ -85,36 +85,40 @@ async def test_what_was_before_is_read_from_switch(pod: Pod, switch: TunedSwitch
     [(unreachable, "switch_unavailable"), (late, "switch_timeout"), (broken, "switch_error")],
 )
 async def test_what_can_not_be_read_is_not_recorded(
-    local: Pod, switch: TunedSwitch, fault: Fault, code: str
+    local: Pod, switch: FakeSwitch, fault: Fault, code: str
 ) -> None:
     switch.faults["context"] = [fault]
     with pytest.raises(OperatorError) as caught:
         await recorded(local, {"mode": "ECO"})
     assert caught.value.code == code
-    page = await local.tuning.page(ANYBODY, session_id=None, applied=None, limit=9, cursor=None)
+    page = await local.adjustments.page(
+        ANYBODY, session_id=None, applied=None, limit=9, cursor=None
+    )
     assert page.adjustments == []
 
 
-async def test_apply_and_revert(pod: Pod, switch: TunedSwitch) -> None:
+async def test_apply_and_revert(pod: Pod, switch: FakeSwitch) -> None:
     await pod.chat()
     row = await recorded(
         pod, {"mode": "ECO", "default_model": "large", "preload_model": "huge"}, session_id="s-1"
     )
-    applied = await pod.tuning.apply(ANYBODY, row.id)
+    applied = await pod.adjustments.apply(ANYBODY, row.id)
     assert switch.config == ("ECO", "large", "huge")
     assert switch.changes == [
         ("set_mode", "ECO"), ("set_default_model", "large"), ("preload_model", "huge"),
     ]  # fmt: skip
     assert applied.applied
     assert applied.applied_at is not None
-    assert await pod.tuning.apply(ANYBODY, row.id) == await stored(pod, row), "it is so already"
-    reverted = await pod.tuning.revert(ANYBODY, row.id)
+    assert await pod.adjustments.apply(ANYBODY, row.id) == await stored(pod, row), (
+        "it is so already"
+    )
+    reverted = await pod.adjustments.revert(ANYBODY, row.id)
     assert (reverted.applied, reverted.applied_at) == (False, applied.applied_at)
     assert reverted.reverted_at is not None
     assert switch.config == ("BALANCED", "small", "huge"), "Switch has no unload"
-    assert await pod.tuning.revert(ANYBODY, row.id) == await stored(pod, row)
+    assert await pod.adjustments.revert(ANYBODY, row.id) == await stored(pod, row)
     assert len(switch.changes) == 5
-    again = await pod.tuning.apply(ANYBODY, row.id)
+    again = await pod.adjustments.apply(ANYBODY, row.id)
     assert (again.applied, again.reverted_at) == (True, None)
     assert [event.event for event in await pod.log()] == [
         "switch_adjustment.recorded", "switch_adjustment.applied", "switch_adjustment.reverted",
@@ -122,11 +126,11 @@ async def test_apply_and_revert(pod: Pod, switch: TunedSwitch) -> None:
     ]  # fmt: skip
 
 
-async def test_only_what_the_change_names_is_put_back(local: Pod, switch: TunedSwitch) -> None:
+async def test_only_what_the_change_names_is_put_back(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO"})
-    await local.tuning.apply(ANYBODY, row.id)
+    await local.adjustments.apply(ANYBODY, row.id)
     switch.active = "huge"  # somebody else's change, meanwhile
-    await local.tuning.revert(ANYBODY, row.id)
+    await local.adjustments.revert(ANYBODY, row.id)
     assert switch.config == ("BALANCED", "huge", None)
 
 
@@ -142,11 +146,11 @@ async def test_only_what_the_change_names_is_put_back(local: Pod, switch: TunedS
     ],
 )
 async def test_what_can_not_be_done_is_a_conflict(
-    local: Pod, switch: TunedSwitch, before: dict[str, Any], after: dict[str, Any], what: str
+    local: Pod, switch: FakeSwitch, before: dict[str, Any], after: dict[str, Any], what: str
 ) -> None:
     row = await recorded(local, after, before_config=before)
     if what == "revert":
-        assert (await local.tuning.apply(ANYBODY, row.id)).applied
+        assert (await local.adjustments.apply(ANYBODY, row.id)).applied
         switch.calls.clear()
     error = await failure(local, row, revert=what == "revert")
     assert error.code is ErrorCode.CONFLICT
@@ -172,7 +176,7 @@ async def test_what_was_never_applied_can_not_be_reverted(local: Pod) -> None:
     ids=["unreachable", "late", "broken", "404", "status error"],
 )
 async def test_a_failure_is_undone_stored_and_told(
-    local: Pod, switch: TunedSwitch, step: str, fault: Fault, code: str
+    local: Pod, switch: FakeSwitch, step: str, fault: Fault, code: str
 ) -> None:
     await local.chat()
     row = await recorded(
@@ -191,12 +195,12 @@ async def test_a_failure_is_undone_stored_and_told(
     assert error.extra["applied"] is False
     event = (await local.log())[-1]
     assert (event.event, event.data["error"]) == ("switch_adjustment.failed", now.error)
-    assert (await local.tuning.apply(ANYBODY, row.id)).error is None, "it may be tried again"
+    assert (await local.adjustments.apply(ANYBODY, row.id)).error is None, "it may be tried again"
 
 
 @pytest.mark.parametrize("step", ["set_mode", "set_default_model"])
 async def test_a_call_that_took_though_it_seemed_to_fail_is_undone(
-    local: Pod, switch: TunedSwitch, step: str
+    local: Pod, switch: FakeSwitch, step: str
 ) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.after[step] = [late]
@@ -204,7 +208,7 @@ async def test_a_call_that_took_though_it_seemed_to_fail_is_undone(
     assert switch.config == BEFORE
 
 
-async def test_a_switch_that_only_says_yes(local: Pod, switch: TunedSwitch) -> None:
+async def test_a_switch_that_only_says_yes(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.lies = True
     error = await failure(local, row)
@@ -213,14 +217,14 @@ async def test_a_switch_that_only_says_yes(local: Pod, switch: TunedSwitch) -> N
     assert not (await stored(local, row)).applied
 
 
-async def test_a_reading_back_that_fails_is_a_failure(local: Pod, switch: TunedSwitch) -> None:
+async def test_a_reading_back_that_fails_is_a_failure(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.faults["context"] = [None, late]
     assert (await failure(local, row)).code is ErrorCode.SWITCH_TIMEOUT
     assert switch.config == BEFORE
 
 
-async def test_what_could_not_be_undone_is_said(local: Pod, switch: TunedSwitch) -> None:
+async def test_what_could_not_be_undone_is_said(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.faults |= {"set_default_model": [unreachable], "set_mode": [None, unreachable]}
     error = await failure(local, row)
@@ -230,15 +234,15 @@ async def test_what_could_not_be_undone_is_said(local: Pod, switch: TunedSwitch)
     assert switch.config == ("ECO", "small", None)
 
 
-async def test_a_loaded_model_stays_and_is_said(local: Pod, switch: TunedSwitch) -> None:
+async def test_a_loaded_model_stays_and_is_said(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"preload_model": "huge"})
     switch.faults["context"] = [None, late]
     assert "preload_model could not be put back" in (await failure(local, row)).detail
 
 
-async def test_a_failed_revert_stays_applied(pod: Pod, switch: TunedSwitch) -> None:
+async def test_a_failed_revert_stays_applied(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
-    await pod.tuning.apply(ANYBODY, row.id)
+    await pod.adjustments.apply(ANYBODY, row.id)
     switch.faults["set_mode"] = [unreachable]
     error = await failure(pod, row, revert=True)
     assert error.code is ErrorCode.SWITCH_UNAVAILABLE
@@ -249,14 +253,14 @@ async def test_a_failed_revert_stays_applied(pod: Pod, switch: TunedSwitch) -> N
     assert switch.config == ("ECO", "small", None)
 
 
-async def test_two_applies_at_once_do_it_once(pod: Pod, switch: TunedSwitch) -> None:
+async def test_two_applies_at_once_do_it_once(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
-    answers = await asyncio.gather(*[pod.tuning.apply(ANYBODY, row.id) for _ in range(5)])
+    answers = await asyncio.gather(*[pod.adjustments.apply(ANYBODY, row.id) for _ in range(5)])
     assert switch.changes == [("set_mode", "ECO")]
     assert len({answer.applied_at for answer in answers}) == 1
 
 
-async def test_who_waits_is_told_the_same_failure(local: Pod, switch: TunedSwitch) -> None:
+async def test_who_waits_is_told_the_same_failure(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.faults["set_mode"] = [late]
     errors = await asyncio.gather(*[failure(local, row) for _ in range(5)])
@@ -267,13 +271,13 @@ async def test_who_waits_is_told_the_same_failure(local: Pod, switch: TunedSwitc
 
 
 async def test_apply_and_revert_at_once_come_one_after_the_other(
-    local: Pod, switch: TunedSwitch
+    local: Pod, switch: FakeSwitch
 ) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.gate.clear()
-    applying = asyncio.ensure_future(local.tuning.apply(ANYBODY, row.id))
+    applying = asyncio.ensure_future(local.adjustments.apply(ANYBODY, row.id))
     await asyncio.sleep(0.05)
-    reverting = asyncio.ensure_future(local.tuning.revert(ANYBODY, row.id))
+    reverting = asyncio.ensure_future(local.adjustments.revert(ANYBODY, row.id))
     await asyncio.sleep(0.05)
     switch.gate.set()
     assert (await applying).applied
@@ -282,34 +286,34 @@ async def test_apply_and_revert_at_once_come_one_after_the_other(
 
 
 async def test_a_client_that_leaves_does_not_leave_switch_half_way(
-    local: Pod, switch: TunedSwitch
+    local: Pod, switch: FakeSwitch
 ) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.gate.clear()
-    impatient = asyncio.ensure_future(local.tuning.apply(ANYBODY, row.id))
+    impatient = asyncio.ensure_future(local.adjustments.apply(ANYBODY, row.id))
     await asyncio.sleep(0.05)
     impatient.cancel()
     await asyncio.wait([impatient])
     switch.gate.set()
-    assert (await local.tuning.apply(ANYBODY, row.id)).applied
+    assert (await local.adjustments.apply(ANYBODY, row.id)).applied
     assert switch.changes == [("set_mode", "ECO"), ("set_default_model", "large")]
 
 
 @pytest.mark.parametrize("fault", [None, late])
 async def test_across_pods_it_is_done_once(
-    database: Database, switch: TunedSwitch, fault: Fault | None, monkeypatch: pytest.MonkeyPatch
+    database: Database, switch: FakeSwitch, fault: Fault | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
         row = await recorded(three[0], {"mode": "ECO"})
         switch.gate.clear()
         switch.faults["set_mode"] = [fault]
-        answers = [asyncio.ensure_future(three[0].tuning.apply(ANYBODY, row.id))]
+        answers = [asyncio.ensure_future(three[0].adjustments.apply(ANYBODY, row.id))]
         while not switch.calls[-1:] or (await stored(three[0], row)).owner is None:
             await asyncio.sleep(0.01)
-        looks = [Counted(pod.adjustments.at_work) for pod in three[1:]]
+        looks = [Counted(pod.adjustment_store.in_progress) for pod in three[1:]]
         for pod, look in zip(three[1:], looks, strict=True):
-            monkeypatch.setattr(pod.adjustments, "at_work", look)
-            answers.append(asyncio.ensure_future(pod.tuning.apply(ANYBODY, row.id)))
+            monkeypatch.setattr(pod.adjustment_store, "in_progress", look)
+            answers.append(asyncio.ensure_future(pod.adjustments.apply(ANYBODY, row.id)))
         while not all(look.calls for look in looks):
             await asyncio.sleep(0.01)
         switch.gate.set()
@@ -322,54 +326,54 @@ async def test_across_pods_it_is_done_once(
         assert codes == [ErrorCode.SWITCH_TIMEOUT] * 3
 
 
-async def test_changes_of_several_pods_do_not_mix(database: Database, switch: TunedSwitch) -> None:
+async def test_changes_of_several_pods_do_not_mix(database: Database, switch: FakeSwitch) -> None:
     """Each reads Switch back before the next one begins, or some would see the others'."""
     modes = ["ECO", "HIGH-PERF", "CRITICAL", "BALANCED"] * 2
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
         rows = [await recorded(three[0], {"mode": mode}) for mode in modes]
         done = await asyncio.gather(
-            *[three[n % 3].tuning.apply(ANYBODY, row.id) for n, row in enumerate(rows)]
+            *[three[n % 3].adjustments.apply(ANYBODY, row.id) for n, row in enumerate(rows)]
         )
     assert all(row.applied and row.error is None for row in done)
     calls = [call[0] for call in switch.calls][len(modes) :]
     assert calls == ["context", "set_mode", "context"] * len(modes)
 
 
-async def test_a_dead_pods_mark_is_taken_over(database: Database, switch: TunedSwitch) -> None:
+async def test_a_dead_pods_mark_is_taken_over(database: Database, switch: FakeSwitch) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (dead, alive):
         row = await recorded(dead, {"mode": "ECO"})
         switch.gate.clear()
-        abandoned = asyncio.ensure_future(dead.tuning.apply(ANYBODY, row.id))
+        abandoned = asyncio.ensure_future(dead.adjustments.apply(ANYBODY, row.id))
         await asyncio.sleep(0.1)
         await die(dead)
         await asyncio.wait([abandoned])
         assert (await stored(alive, row)).owner == "pod-1"
         switch.gate.set()
-        waiting = asyncio.ensure_future(alive.tuning.apply(ANYBODY, row.id))
+        waiting = asyncio.ensure_future(alive.adjustments.apply(ANYBODY, row.id))
         await asyncio.sleep(0.1)
         assert not waiting.done(), "until it is sure that the other one is dead"
-        await alive.tuning.free()
+        await alive.adjustments.release_orphaned()
         assert (await waiting).applied
         assert (await stored(alive, row)).owner is None
 
 
-async def test_the_mark_of_a_living_pod_stays(database: Database, switch: TunedSwitch) -> None:
+async def test_the_mark_of_a_living_pod_stays(database: Database, switch: FakeSwitch) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO"})
-        assert await one.adjustments.claim(row.id, "pod-1", applied=False) is not None
-        await other.tuning.free()
+        assert await one.adjustment_store.claim(row.id, "pod-1", applied=False) is not None
+        await other.adjustments.release_orphaned()
         assert (await stored(one, row)).owner == "pod-1"
 
 
 async def test_a_mark_that_the_pod_itself_forgot_does_not_block_it(
-    pod: Pod, switch: TunedSwitch
+    pod: Pod, switch: FakeSwitch
 ) -> None:
     row = await recorded(pod, {"mode": "ECO"})
-    assert await pod.adjustments.claim(row.id, pod.pod_id, applied=False) is not None
-    assert (await pod.tuning.apply(ANYBODY, row.id)).applied
+    assert await pod.adjustment_store.claim(row.id, pod.pod_id, applied=False) is not None
+    assert (await pod.adjustments.apply(ANYBODY, row.id)).applied
 
 
-async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: TunedSwitch) -> None:
+async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: FakeSwitch) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO", "default_model": "large"})
         switch.gate.clear()
@@ -381,15 +385,15 @@ async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: Tune
         assert switch.changes == [], "it stopped at the next step"
         async with database.transaction() as tx:
             await tx.execute("DELETE FROM operator_pod WHERE pod_id = 'pod-1'")
-        await other.tuning.free()
-        assert (await other.tuning.apply(ANYBODY, row.id)).applied
+        await other.adjustments.release_orphaned()
+        assert (await other.adjustments.apply(ANYBODY, row.id)).applied
 
 
 async def test_an_outcome_is_stored_after_an_outage(
-    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+    local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = await recorded(local, {"mode": "ECO"})
-    finish, tries = local.adjustments.finish, 0
+    finish, tries = local.adjustment_store.finish, 0
 
     async def unsteady(*args: Any, **kwargs: Any) -> Any:
         nonlocal tries
@@ -400,13 +404,13 @@ async def test_an_outcome_is_stored_after_an_outage(
             raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
         return await finish(*args, **kwargs)
 
-    monkeypatch.setattr(local.adjustments, "finish", unsteady)
-    applied = await local.tuning.apply(ANYBODY, row.id)
+    monkeypatch.setattr(local.adjustment_store, "finish", unsteady)
+    applied = await local.adjustments.apply(ANYBODY, row.id)
     assert (applied.applied, tries) == (True, 3)
     assert switch.changes == [("set_mode", "ECO")]
 
 
-async def test_a_session_that_is_deleted_meanwhile(pod: Pod, switch: TunedSwitch) -> None:
+async def test_a_session_that_is_deleted_meanwhile(pod: Pod, switch: FakeSwitch) -> None:
     await pod.chat()
     row = await recorded(pod, {"mode": "ECO"}, session_id="s-1")
     switch.gate.clear()
@@ -425,7 +429,7 @@ async def test_where_a_change_belongs(pod: Pod) -> None:
     async def code(**fields: Any) -> ErrorCode | None:
         body = AdjustmentBody(after_config={"mode": "ECO"}, before_config={}, reason="w", **fields)
         try:
-            await pod.tuning.record(ann, body)
+            await pod.adjustments.record(ann, body)
         except OperatorError as error:
             return error.code
         return None
@@ -440,7 +444,7 @@ async def test_where_a_change_belongs(pod: Pod) -> None:
     assert await code() is ErrorCode.FORBIDDEN, "nobody bound to a user could see it"
 
 
-async def test_a_bound_caller_sees_only_its_own(pod: Pod, switch: TunedSwitch) -> None:
+async def test_a_bound_caller_sees_only_its_own(pod: Pod, switch: FakeSwitch) -> None:
     await pod.chat("s-1", "ann")
     await pod.chat("s-2", "bob")
     ann = Caller("ann", "operator", "ann")
@@ -448,10 +452,10 @@ async def test_a_bound_caller_sees_only_its_own(pod: Pod, switch: TunedSwitch) -
         await recorded(pod, {"mode": "ECO"}, session_id=session_id)
         for session_id in ("s-1", "s-2", None)
     ]
-    page = await pod.tuning.page(ann, session_id=None, applied=None, limit=9, cursor=None)
+    page = await pod.adjustments.page(ann, session_id=None, applied=None, limit=9, cursor=None)
     assert [row.id for row in page.adjustments] == [rows[0].id]
     for row in rows[1:]:
-        for act in (pod.tuning.apply, pod.tuning.revert):
+        for act in (pod.adjustments.apply, pod.adjustments.revert):
             with pytest.raises(OperatorError) as caught:
                 await act(ann, row.id)
             assert caught.value.code is ErrorCode.ADJUSTMENT_NOT_FOUND
@@ -464,11 +468,11 @@ async def test_pages_and_filters(pod: Pod) -> None:
         (await recorded(pod, {"mode": "ECO"}, session_id="s-1" if n % 2 else None)).id
         for n in range(5)
     ]
-    await pod.tuning.apply(ANYBODY, ids[3])
+    await pod.adjustments.apply(ANYBODY, ids[3])
 
     async def page(**kwargs: Any) -> tuple[list[int], str | None]:
         wanted: dict[str, Any] = {"session_id": None, "applied": None, "limit": 2, "cursor": None}
-        found = await pod.tuning.page(ANYBODY, **(wanted | kwargs))
+        found = await pod.adjustments.page(ANYBODY, **(wanted | kwargs))
         return [row.id for row in found.adjustments], found.next_cursor
 
     first, cursor = await page()
@@ -486,20 +490,20 @@ async def test_pages_and_filters(pod: Pod) -> None:
 
 
 async def test_adopted_changes_may_have_texts_for_configurations(pod: Pod) -> None:
-    row = await pod.adjustments.record(
+    written = await pod.adjustment_store.record(
         session_id=None, viewer=None, message_id=None, before_config="{broken",
         after_config=["list"], reason="",
     )  # fmt: skip
-    assert row is not None
-    assert (await failure(pod, row)).code is ErrorCode.CONFLICT
-    page = await pod.tuning.page(ANYBODY, session_id=None, applied=None, limit=9, cursor=None)
+    assert written is not None
+    assert (await failure(pod, written.row)).code is ErrorCode.CONFLICT
+    page = await pod.adjustments.page(ANYBODY, session_id=None, applied=None, limit=9, cursor=None)
     assert page.adjustments[0].before_config == "{broken"
 
 
-async def test_leases_are_what_counts(database: Database, switch: TunedSwitch) -> None:
+async def test_leases_are_what_counts(database: Database, switch: FakeSwitch) -> None:
     async with pods(database, switch) as (pod,):
         await lease(database, "paused", -1)
         row = await recorded(pod, {"mode": "ECO"})
-        assert await pod.adjustments.claim(row.id, "paused", applied=False) is not None
-        await pod.tuning.free()
+        assert await pod.adjustment_store.claim(row.id, "paused", applied=False) is not None
+        await pod.adjustments.release_orphaned()
         assert (await stored(pod, row)).owner is None

@@ -13,15 +13,15 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.peers.breaker import CircuitOpenError
 from operator_svc.protocol.switch import FeedbackAnswer, FeedbackBody
-from operator_svc.services.switch import feedback
+from operator_svc.services.switch import feedback_outbox
 from operator_svc.settings import Settings
 from operator_svc.stores.messages import Feedback
 from operator_svc.stores.pods import PodStore
 from tests.fakes.records import (
     ANYBODY,
+    FakeSwitch,
     Fault,
     Pod,
-    TunedSwitch,
     broken,
     die,
     late,
@@ -56,12 +56,12 @@ async def time_comes(pod: Pod) -> None:
         await tx.execute(f"UPDATE operator_switch_feedback SET not_before = {now}")
 
 
-def told(switch: TunedSwitch, engine: str) -> list[int | None]:
+def told(switch: FakeSwitch, engine: str) -> list[int | None]:
     """The tokens of what Switch was told of an engine, in order."""
     return [tokens for name, _, _, tokens in switch.recorded if name == engine]
 
 
-async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: TunedSwitch) -> None:
+async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: FakeSwitch) -> None:
     await pod.chat()
     answer = await give(pod, "e", 7, success=False, error_msg="it broke", session_id="s-1")
     assert (answer.engine, answer.success, answer.latency_ms, answer.tokens_used) == (
@@ -71,10 +71,10 @@ async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: Tune
         "it broke", None, "recorded",
     )  # fmt: skip
     assert switch.calls == [], "nobody waits for Switch"
-    await pod.feedback.forward()
+    await pod.outbox.forward()
     assert switch.recorded == [("e", False, 10, 7)]
     assert await outbox(pod) == []
-    await pod.feedback.forward()
+    await pod.outbox.forward()
     assert len(switch.recorded) == 1
     (event,) = await pod.log()
     assert (event.event, event.data["id"], event.data["error_message"]) == (
@@ -92,10 +92,10 @@ async def test_both_names_of_the_error_and_both_may_be_missing(local: Pod) -> No
     assert caught.value.errors == [{"field": "latency_ms", "reason": "it is missing"}]
 
 
-async def test_order_within_an_engine(pod: Pod, switch: TunedSwitch) -> None:
+async def test_order_within_an_engine(pod: Pod, switch: FakeSwitch) -> None:
     for n in range(30):
         await give(pod, random.choice("abc"), n)  # noqa: S311 - a test's choice
-    await pod.feedback.forward()
+    await pod.outbox.forward()
     assert len(switch.recorded) == 30
     for engine in "abc":
         numbers = told(switch, engine)
@@ -105,62 +105,58 @@ async def test_order_within_an_engine(pod: Pod, switch: TunedSwitch) -> None:
 @pytest.mark.parametrize(
     "fault", [unreachable, late, broken, refused(200)], ids=["away", "late", "nonsense", "200"]
 )
-async def test_switch_fails_and_comes_back(local: Pod, switch: TunedSwitch, fault: Fault) -> None:
+async def test_switch_fails_and_comes_back(local: Pod, switch: FakeSwitch, fault: Fault) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.faults["record_result"] = [None, fault]
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0]
     assert await outbox(local) == [("a", 1, 1, "waits"), ("a", 2, 0, "waits")]
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0], "its time has not come, and the next one waits for it"
     await time_comes(local)
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0, 1, 2]
 
 
-async def test_while_switch_is_away_it_is_asked_once_a_look(
-    local: Pod, switch: TunedSwitch
-) -> None:
+async def test_while_switch_is_away_it_is_asked_once_a_look(local: Pod, switch: FakeSwitch) -> None:
     for engine in "abcdef":
         await give(local, engine)
     switch.faults["record_result"] = [unreachable] * 2
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert len(switch.calls) == 1
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert len(switch.calls) == 2, "another engine's turn"
     await time_comes(local)
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert sorted(name for name, *_ in switch.recorded) == list("abcdef")
 
 
-async def test_pauses_grow(
-    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pauses_grow(local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.5)
     waits: list[float] = []
-    postpone = local.feedbacks.postpone
+    postpone = local.feedback_store.postpone
 
     async def noted(feedback_id: int, pod_id: str, seconds: float) -> None:
         waits.append(seconds)
         await postpone(feedback_id, pod_id, seconds)
 
-    monkeypatch.setattr(local.feedbacks, "postpone", noted)
+    monkeypatch.setattr(local.feedback_store, "postpone", noted)
     await give(local, "a")
     switch.faults["record_result"] = [unreachable] * 9
     for _ in range(9):
-        await local.feedback.forward()
+        await local.outbox.forward()
         await time_comes(local)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_an_open_circuit_is_waited_for(local: Pod, switch: TunedSwitch) -> None:
+async def test_an_open_circuit_is_waited_for(local: Pod, switch: FakeSwitch) -> None:
     def closed_to_us() -> None:
         raise CircuitOpenError(ErrorCode.SWITCH_UNAVAILABLE, "left alone", retry_after=30.0)
 
     await give(local, "a")
     switch.faults["record_result"] = [closed_to_us]
-    await local.feedback.forward()
+    await local.outbox.forward()
     async with local.database.transaction() as tx:
         (row,) = await tx.fetch(
             "SELECT not_before > now(20) FROM operator_switch_feedback WHERE attempts = 1"
@@ -169,46 +165,44 @@ async def test_an_open_circuit_is_waited_for(local: Pod, switch: TunedSwitch) ->
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
-async def test_what_switch_refuses_is_given_up(
-    local: Pod, switch: TunedSwitch, status: int
-) -> None:
+async def test_what_switch_refuses_is_given_up(local: Pod, switch: FakeSwitch, status: int) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.faults["record_result"] = [None, refused(status)]
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0, 2], "the next one is not held up"
     assert await outbox(local) == [("a", 1, 1, "given up")]
 
 
 async def test_a_status_error_for_ever_holds_nobody_up_for_ever(
-    local: Pod, switch: TunedSwitch
+    local: Pod, switch: FakeSwitch
 ) -> None:
     for n in range(2):
         await give(local, "a", n)
-    switch.faults["record_result"] = [refused(200)] * feedback.STATUS_ERRORS
-    for _ in range(feedback.STATUS_ERRORS):
-        await local.feedback.forward()
+    switch.faults["record_result"] = [refused(200)] * feedback_outbox.STATUS_ERRORS
+    for _ in range(feedback_outbox.STATUS_ERRORS):
+        await local.outbox.forward()
         await time_comes(local)
     assert told(switch, "a") == [1]
-    assert await outbox(local) == [("a", 0, feedback.STATUS_ERRORS, "given up")]
+    assert await outbox(local) == [("a", 0, feedback_outbox.STATUS_ERRORS, "given up")]
 
 
 async def test_no_engine_keeps_the_others_waiting(
-    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+    local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback, "RUN", 6)
+    monkeypatch.setattr(feedback_outbox, "ROUND", 6)
     for n in range(8):
         await give(local, "busy", n)
     await give(local, "rare", 0)
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert [name for name, *_ in switch.recorded] == ["busy", "busy", "busy", "rare"]
-    await local.feedback.forward()
-    await local.feedback.forward()
+    await local.outbox.forward()
+    await local.outbox.forward()
     assert told(switch, "busy") == list(range(8))
 
 
 async def test_several_pods_forward_each_row_once_and_in_order(
-    database: Database, switch: TunedSwitch
+    database: Database, switch: FakeSwitch
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
         await asyncio.gather(*[give(three[0], "abcd"[n % 4], n) for n in range(60)])
@@ -217,12 +211,12 @@ async def test_several_pods_forward_each_row_once_and_in_order(
             for engine in "abcd"
         }
         while await outbox(three[0]):
-            await asyncio.gather(*[pod.feedback.forward() for pod in three])
+            await asyncio.gather(*[pod.outbox.forward() for pod in three])
     assert {engine: told(switch, engine) for engine in "abcd"} == order
 
 
 async def test_a_pod_that_dies_between_call_and_mark(
-    database: Database, switch: TunedSwitch
+    database: Database, switch: FakeSwitch
 ) -> None:
     """The only case in which Switch is told twice; nothing is lost, and the order stays."""
     async with pods(database, switch, "pod-1", "pod-2") as (dead, alive):
@@ -234,72 +228,74 @@ async def test_a_pod_that_dies_between_call_and_mark(
 
         switch.after["record_result"] = [None, killed]
         with pytest.raises(KeyboardInterrupt):
-            await dead.feedback.forward()
+            await dead.outbox.forward()
         assert told(switch, "a") == [0, 1]
-        await alive.feedback.forward()
-        await alive.feedback.free()
-        await alive.feedback.forward()
+        await alive.outbox.forward()
+        await alive.outbox.release_orphaned()
+        await alive.outbox.forward()
         assert told(switch, "a") == [0, 1], "as long as its lease holds, it may be alive"
         await die(dead)
-        await alive.feedback.free()
-        await alive.feedback.forward()
+        await alive.outbox.release_orphaned()
+        await alive.outbox.forward()
         assert told(switch, "a") == [0, 1, 1, 2, 3]
 
 
-async def test_over_a_restart(sqlite_url: str, switch: TunedSwitch) -> None:
+async def test_over_a_restart(sqlite_url: str, switch: FakeSwitch) -> None:
     """On SQLite the next process knows that the one before it is gone."""
     opened = await connect(Settings(database_url=sqlite_url))
     async with pods(opened, switch, "first") as (first,):
         for n in range(3):
             await give(first, "a", n)
-        assert await first.feedbacks.claim((await first.feedbacks.heads("first"))[0], "first")
+        assert await first.feedback_store.claim(
+            (await first.feedback_store.heads("first"))[0], "first"
+        )
     await opened.aclose()
     opened = await connect(Settings(database_url=sqlite_url))
     await PodStore(opened).register("second", 10)
     second = Pod(opened, switch, "second")
-    await second.feedback.free()
-    await second.feedback.forward()
+    await second.outbox.release_orphaned()
+    await second.outbox.forward()
     await second.tasks.aclose()
     await opened.aclose()
     assert told(switch, "a") == [0, 1, 2]
 
 
-async def test_a_graceful_end_tells_switch_nothing_twice(local: Pod, switch: TunedSwitch) -> None:
+async def test_a_graceful_end_tells_switch_nothing_twice(local: Pod, switch: FakeSwitch) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.gate.clear()
-    forwarding = asyncio.ensure_future(local.feedback.forward())
+    forwarding = asyncio.ensure_future(local.outbox.forward())
     while not switch.calls:
         await asyncio.sleep(0.01)
-    closing = asyncio.ensure_future(local.feedback.close(5.0))
+    closing = asyncio.ensure_future(local.outbox.close(5.0))
     await asyncio.sleep(0.05)
     assert not closing.done()
     switch.gate.set()
     await asyncio.gather(closing, forwarding)
     assert told(switch, "a") == [0]
     assert await outbox(local) == [("a", 1, 0, "waits"), ("a", 2, 0, "waits")]
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0]
 
 
-async def test_closing_waits_no_longer_than_it_may(local: Pod, switch: TunedSwitch) -> None:
+async def test_closing_waits_no_longer_than_it_may(local: Pod, switch: FakeSwitch) -> None:
     await give(local, "a")
     switch.gate.clear()
-    forwarding = asyncio.ensure_future(local.feedback.forward())
+    forwarding = asyncio.ensure_future(local.outbox.forward())
     while not switch.calls:
         await asyncio.sleep(0.01)
-    await local.feedback.close(0.05)
+    await local.outbox.close(0.05)
     assert not forwarding.done()
     forwarding.cancel()
     await asyncio.wait([forwarding])
 
 
 async def test_a_mark_is_stored_after_an_outage(
-    local: Pod, switch: TunedSwitch, monkeypatch: pytest.MonkeyPatch
+    local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(2):
         await give(local, "a", n)
-    settle, tries = local.feedbacks.settle, 0
+    settle, tries = local.feedback_store.settle, 0
 
     async def unsteady(*args: Any, **kwargs: Any) -> Any:
         nonlocal tries
@@ -310,14 +306,14 @@ async def test_a_mark_is_stored_after_an_outage(
             raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
         return await settle(*args, **kwargs)
 
-    monkeypatch.setattr(local.feedbacks, "settle", unsteady)
-    await local.feedback.forward()
-    await local.feedback.forward()
+    monkeypatch.setattr(local.feedback_store, "settle", unsteady)
+    await local.outbox.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0, 1], "once each"
     assert await outbox(local) == []
 
 
-async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: TunedSwitch) -> None:
+async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: FakeSwitch) -> None:
     for n in range(3):
         await give(local, "a", n)
 
@@ -325,12 +321,12 @@ async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: Tun
         local.pod_id = "another"
 
     switch.after["record_result"] = [lost]
-    await local.feedback.forward()
+    await local.outbox.forward()
     assert told(switch, "a") == [0]
 
 
 async def test_each_finished_reply_gives_feedback_without_an_event(
-    pod: Pod, switch: TunedSwitch
+    pod: Pod, switch: FakeSwitch
 ) -> None:
     started = await pod.chat()
     ended = await pod.messages.finish(
@@ -340,7 +336,7 @@ async def test_each_finished_reply_gives_feedback_without_an_event(
     )  # fmt: skip
     assert ended is not None
     assert [event.event for event in await pod.log()] == ["reply.failed"]
-    await pod.feedback.forward()
+    await pod.outbox.forward()
     assert switch.recorded == [("hermes", False, 12, 3)]
 
 

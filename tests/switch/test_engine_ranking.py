@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -17,20 +16,9 @@ from operator_svc.db.queries import load, resource_folder
 from operator_svc.protocol.switch import AdjustmentBody, EngineView, FeedbackBody
 from operator_svc.services.switch.engine_ranking import ENGINES, WINDOWS, recommend, score
 from operator_svc.stores.switch_feedback import FeedbackStore
-from tests.fakes.records import ANYBODY, Pod, TunedSwitch, pods, unreachable
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod, unreachable
 
 DAY = 86_400
-
-
-@pytest.fixture
-def switch() -> TunedSwitch:
-    return TunedSwitch()
-
-
-@pytest.fixture
-async def pod(database: Database, switch: TunedSwitch) -> AsyncIterator[Pod]:
-    async with pods(database, switch) as (one,):
-        yield one
 
 
 async def give(pod: Pod, engine: str, latency_ms: float, *, success: bool = True) -> None:
@@ -43,16 +31,14 @@ async def ranking(pod: Pod, window: int = DAY) -> dict[str, Any]:
     return shown
 
 
-async def test_without_feedback_there_is_nothing_to_recommend(
-    pod: Pod, switch: TunedSwitch
-) -> None:
+async def test_without_feedback_there_is_nothing_to_recommend(pod: Pod, switch: FakeSwitch) -> None:
     assert await ranking(pod) == {
         "engines": [], "recommend": None, "recommend_error": None, "window": DAY,
     }  # fmt: skip
     assert switch.calls == []
 
 
-async def test_a_ranking_and_its_recommendation(pod: Pod, switch: TunedSwitch) -> None:
+async def test_a_ranking_and_its_recommendation(pod: Pod, switch: FakeSwitch) -> None:
     for n in range(20):
         await give(pod, "small", 4000 + n, success=n % 2 == 0)
         await give(pod, "large", 100 + n)
@@ -69,14 +55,14 @@ async def test_a_ranking_and_its_recommendation(pod: Pod, switch: TunedSwitch) -
     body = msgspec.convert(shown["recommend"], AdjustmentBody)
     assert body.after_config == {"default_model": "large"}, "not-listed is no model of Switch"
     assert body.before_config == {"default_model": "small"}
-    row = await pod.tuning.record(ANYBODY, body)
-    await pod.tuning.apply(ANYBODY, row.id)
+    row = await pod.adjustments.record(ANYBODY, body)
+    await pod.adjustments.apply(ANYBODY, row.id)
     assert switch.active == "large"
     pod.rankings.forget()
     assert (await ranking(pod))["recommend"] is None, "it is so already"
 
 
-async def test_switch_is_away(pod: Pod, switch: TunedSwitch) -> None:
+async def test_switch_is_away(pod: Pod, switch: FakeSwitch) -> None:
     await give(pod, "large", 10)
     switch.faults["models_available"] = [unreachable]
     shown = await ranking(pod)
@@ -85,7 +71,7 @@ async def test_switch_is_away(pod: Pod, switch: TunedSwitch) -> None:
     assert shown["recommend_error"]["error"] == "switch_unavailable"
 
 
-async def test_asked_for_once_and_new_feedback_is_seen(pod: Pod, switch: TunedSwitch) -> None:
+async def test_asked_for_once_and_new_feedback_is_seen(pod: Pod, switch: FakeSwitch) -> None:
     await give(pod, "large", 10)
     answers = await asyncio.gather(*[pod.rankings.get(DAY) for _ in range(50)])
     assert len({id(fresh.value) for fresh in answers}) == 1
@@ -140,7 +126,7 @@ def test_the_score() -> None:
 async def test_what_is_recommended(
     known: list[tuple[str, int, int, float | None]], active: str | None, model: str | None
 ) -> None:
-    switch = TunedSwitch()
+    switch = FakeSwitch()
     switch.active = active
     found = recommend([engine(*one) for one in known], await switch.models_available())
     if model is None:
@@ -239,7 +225,7 @@ async def test_the_outbox_is_looked_through_by_its_index(database: Database) -> 
         if database.dialect == "postgresql":
             await tx.execute("ANALYZE")
         explain = "EXPLAIN" if database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
-        for name in ("feedback_heads", "feedback_free"):
+        for name in ("feedback_heads", "feedback_release_orphaned"):
             sql = load(resource_folder("sql"), database.dialect)[name].statements[0].sql
             sql = sql.replace("$1", "'pod'").replace(":pod_id", "'pod'")
             lines = [str(row[-1]) for row in await tx.fetch(f"{explain} {sql}")]

@@ -10,15 +10,16 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.models import BrowserTask, TaskStatus
-from operator_svc.services.browser import outcomes as facts
+from operator_svc.protocol.browser import BrowserTaskFact
+from operator_svc.services.browser import outcomes
 from operator_svc.stores.browser_tasks import (
     BrowserTaskStore,
-    Claimed,
-    Ending,
-    Moved,
+    ClaimedTask,
+    NewTask,
     Picture,
+    TaskOutcome,
 )
-from operator_svc.stores.events import EventRow, EventStore
+from operator_svc.stores.events import EventRow, EventStore, StoredEvent
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.sessions import SessionStore
 
@@ -37,50 +38,37 @@ class Tasks:
 
     async def add(
         self, session_id: str | None = None, *, viewer: str | None = None, url: str = URL
-    ) -> tuple[str, Moved | None]:
+    ) -> tuple[str, StoredEvent | None]:
         task_id = uuid.uuid4().hex
-        moved = await self.store.add(
-            task_id=task_id,
-            session_id=session_id,
-            viewer=viewer,
-            user_id="ana",
-            url=url,
+        new = NewTask(
+            task_id=task_id, session_id=session_id, user_id="ana", url=url,
             options={"full_page": True},
-            data=facts.of_new(task_id, session_id, url),
-        )
-        return task_id, moved
+        )  # fmt: skip
+        return task_id, await self.store.add(new, viewer)
 
-    async def add_new(self, session_id: str, user: str = "ana") -> tuple[str, Moved | None]:
+    async def add_new(self, session_id: str, user: str = "ana") -> tuple[str, StoredEvent | None]:
         task_id = uuid.uuid4().hex
-        moved = await self.store.add_new(
-            task_id=task_id,
-            session_id=session_id,
-            epoch=str(uuid.uuid4()),
-            user_id=user,
-            source="web",
-            url=URL,
-            options={},
-            data=facts.of_new(task_id, session_id, URL),
-        )
-        return task_id, moved
+        new = NewTask(
+            task_id=task_id, session_id=session_id, user_id=user, url=URL, options={}
+        )  # fmt: skip
+        return task_id, await self.store.add_new(new, str(uuid.uuid4()), "web")
 
     async def get(self, task_id: str) -> BrowserTask:
         task = await self.store.get(task_id)
         assert task is not None
         return task
 
-    async def claim(self, pod: str = POD) -> Claimed:
+    async def claim(self, pod: str = POD) -> ClaimedTask:
         claimed = await self.store.claim(pod)
         assert claimed is not None
         return claimed
 
-    async def end(self, task: BrowserTask, ending: Ending) -> Moved | None:
-        return await self.store.end(task, ending, facts.of_ending(task, ending))
+    async def end(self, task: BrowserTask, outcome: TaskOutcome) -> StoredEvent | None:
+        return await self.store.end(task, outcome)
 
-    async def release(self, task: BrowserTask, **changes: Any) -> Moved | None:
+    async def release(self, task: BrowserTask, **changes: Any) -> StoredEvent | None:
         given = {"attempts": task.attempts, "deaths": task.deaths, "delay": 0.0} | changes
-        data = facts.of_pending(task, given["attempts"])
-        return await self.store.release(task, data=data, **given)
+        return await self.store.release(task, **given)
 
     async def events(self, session_id: str) -> list[EventRow]:
         rows = await self._events.after(session_id, 0, 1000)
@@ -96,7 +84,7 @@ def tasks(database: Database) -> Tasks:
     return Tasks(database)
 
 
-DONE = Ending(
+DONE = TaskOutcome(
     status=TaskStatus.COMPLETED,
     attempts=1,
     deaths=0,
@@ -117,19 +105,19 @@ DONE = Ending(
 async def test_a_life(tasks: Tasks) -> None:
     task_id, added = await tasks.add_new("s1", "bob")
     assert added is not None
-    assert added.last_seq == 2
+    assert added.seq == 2
     stored = await tasks.get(task_id)
     assert (stored.status, stored.user_id, stored.session_id) == ("pending", "bob", "s1")
     assert stored.not_before == stored.created_at == added.ts
 
     claimed = await tasks.claim()
     assert (claimed.task_id, claimed.status, claimed.owner) == (task_id, "running", POD)
-    assert claimed.last_seq == 3
+    assert claimed.seq == 3
     assert await tasks.store.claim(POD) is None
 
     ended = await tasks.end(claimed, DONE)
     assert ended is not None
-    assert ended.last_seq == 4
+    assert ended.seq == 4
     stored = await tasks.get(task_id)
     assert (stored.status, stored.owner, stored.attempts) == ("completed", None, 1)
     assert stored.result == DONE.result
@@ -148,8 +136,8 @@ async def test_a_life(tasks: Tasks) -> None:
     assert rows[0].data == {"session_id": "s1", "user_id": "bob", "source": "web"}
     assert [row.data for row in rows[1:]] == [added.data, claimed.data, ended.data]
     assert [row.ts for row in rows[1:]] == [added.ts, claimed.ts, ended.ts]
-    for row in rows[2:]:
-        assert row.data.keys() == rows[1].data.keys()
+    for row in rows[1:]:
+        assert set(row.data) == set(BrowserTaskFact.__struct_fields__)
     assert [row.data["status"] for row in rows[1:]] == ["pending", "running", "completed"]
     last = rows[3].data
     assert "text" not in last
@@ -163,15 +151,15 @@ async def test_a_life(tasks: Tasks) -> None:
 async def test_a_task_without_a_session_has_no_events(tasks: Tasks) -> None:
     task_id, added = await tasks.add()
     assert added is not None
-    assert added.last_seq is None
+    assert added.seq is None
     claimed = await tasks.claim()
-    assert (claimed.task_id, claimed.session_id, claimed.last_seq) == (task_id, None, None)
+    assert (claimed.task_id, claimed.session_id, claimed.seq) == (task_id, None, None)
     released = await tasks.release(claimed)
     assert released is not None
-    assert released.last_seq is None
+    assert released.seq is None
     ended = await tasks.end(await tasks.claim(), DONE)
     assert ended is not None
-    assert ended.last_seq is None
+    assert ended.seq is None
 
 
 async def test_sessions_are_known_or_made_and_belong_to_somebody(tasks: Tasks) -> None:
@@ -181,7 +169,7 @@ async def test_sessions_are_known_or_made_and_belong_to_somebody(tasks: Tasks) -
     assert (await tasks.add("s1", viewer="eve"))[1] is None
     task_id, moved = await tasks.add("s1")
     assert moved is not None
-    assert moved.last_seq == 3
+    assert moved.seq == 3
     assert (await tasks.get(task_id)).user_id == "bob"
     assert await tasks.store.get(task_id, "bob") is not None
     assert await tasks.store.get(task_id, "eve") is None
@@ -216,7 +204,7 @@ async def test_only_the_owner_moves_a_running_task(tasks: Tasks) -> None:
     task_id, _ = await tasks.add_new("s1")
     waiting = await tasks.get(task_id)
     claimed = await tasks.claim()
-    cancelled = facts.cancelled(claimed)
+    cancelled = outcomes.cancelled(claimed)
     assert await tasks.end(waiting, cancelled) is None  # it waits no more
     await tasks.release(claimed)
     assert await tasks.end(claimed, DONE) is None  # it is not run by this pod any more
@@ -233,7 +221,7 @@ async def test_cancelling(tasks: Tasks) -> None:
     task_id, _ = await tasks.add_new("s1")
     assert not await tasks.store.request_cancel(task_id)  # it does not run
     waiting = await tasks.get(task_id)
-    assert await tasks.end(waiting, facts.cancelled(waiting)) is not None
+    assert await tasks.end(waiting, outcomes.cancelled(waiting)) is not None
     assert await tasks.store.claim(POD) is None
     assert [row.event for row in await tasks.events("s1")][-1] == "browser_task.cancelled"
 
@@ -243,7 +231,7 @@ async def test_cancelling(tasks: Tasks) -> None:
     (state,) = await tasks.store.states([running.task_id, "unknown"])
     assert (state.owner, state.status, state.cancel_requested) == (POD, "running", True)
     assert await tasks.release(running) is None  # what was asked to stop is not tried again
-    assert await tasks.end(running, facts.cancelled(running)) is not None
+    assert await tasks.end(running, outcomes.cancelled(running)) is not None
     assert len(await tasks.events("s1")) == 6
 
 
@@ -305,7 +293,7 @@ async def test_writes_of_one_session_race(tasks: Tasks) -> None:
                 task = await tasks.get(row.task_id)
                 await tasks.store.request_cancel(task.task_id)
                 if task.owner is None and task.status == "pending":
-                    done += await tasks.end(task, facts.cancelled(task)) is not None
+                    done += await tasks.end(task, outcomes.cancelled(task)) is not None
         return done
 
     await asyncio.gather(add(), run("pod-1"), run("pod-2"), cancel(), add())

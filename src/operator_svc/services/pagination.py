@@ -1,0 +1,89 @@
+"""Pages of lists, and the opaque cursors that ask for the next one.
+
+One row more than a page holds is read, which shows whether there is a next page.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import MAX_ID
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple, Generic[T]):
+    """The rows of a page. ``last`` is the one after which the next page begins, None at the end."""
+
+    rows: list[T]
+    last: T | None
+
+
+def cut(rows: Sequence[T], limit: int) -> Page[T]:
+    """The page of at most ``limit`` of ``rows``, of which one more was asked for."""
+    page = list(rows[:limit])
+    return Page(page, page[-1] if len(rows) > limit else None)
+
+
+def id_cursor(row_id: int) -> str:
+    """The cursor of a list that is ordered by id."""
+    return _encode(str(row_id))
+
+
+def parse_id_cursor(cursor: str | None, first: int) -> int:
+    """The id that a cursor stands for; ``first`` where there is none.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    if cursor is None:
+        return first
+    # Cursors were once plain digits in some lists. No encoded one is: they begin with a letter.
+    return _id(cursor if cursor.isdigit() else _decode(cursor))
+
+
+def time_cursor(moment: datetime, row_id: int) -> str:
+    """The cursor of a list that is ordered by a time and, where times are equal, by id."""
+    return _encode(f"{moment.astimezone(UTC).isoformat()}/{row_id}")
+
+
+def parse_time_cursor(cursor: str | None, first: tuple[datetime, int]) -> tuple[datetime, int]:
+    """The time and the id that a cursor stands for; ``first`` where there is none.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    if cursor is None:
+        return first
+    text, _, row_id = _decode(cursor).partition("/")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _invalid() from None
+    if moment.tzinfo is None:
+        raise _invalid()
+    return moment, _id(row_id)
+
+
+def _encode(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded.encode(), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise _invalid() from None
+
+
+def _id(digits: str) -> int:
+    if digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) <= MAX_ID:
+        return int(digits)
+    raise _invalid()
+
+
+def _invalid() -> OperatorError:
+    return OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")

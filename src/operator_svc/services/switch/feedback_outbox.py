@@ -1,0 +1,144 @@
+"""Forwards feedback to Switch: each row once, in the order of its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Protocol
+
+import structlog
+
+from operator_svc import telemetry
+from operator_svc.errors import OperatorError
+from operator_svc.peers.base import PeerRefusedError
+from operator_svc.peers.breaker import CircuitOpenError
+from operator_svc.peers.switch import Recorded
+from operator_svc.services.lease import PodIdentity
+from operator_svc.services.retry import until_stored
+from operator_svc.stores.switch_feedback import ClaimedFeedback, FeedbackStore
+
+log = structlog.get_logger(__name__)
+
+FORWARD_INTERVAL = 1.0
+"""Seconds between rounds of forwarding."""
+ROUND = 100
+"""Rows that are forwarded in one round, shared by the engines that have some: Switch gets a call
+for each, and chats come first, at Switch as well as here."""
+BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
+"""Seconds before feedback is tried again: doubled with each attempt, up to the second number."""
+STATUS_ERRORS = 10
+"""Attempts after which feedback is given up that Switch answers with 200 and ``error``: it might
+be its fault, and might be the row's, which must not hold the engine's others up for ever."""
+STORE_PATIENCE = 30.0
+"""Seconds for which it is tried to store that Switch has a row: it must not get it twice."""
+
+
+class TakesFeedback(Protocol):
+    """Switch, as far as feedback needs it."""
+
+    async def record_result(
+        self, engine: str, success: bool, latency_ms: float | None, tokens: int | None
+    ) -> Recorded:
+        """Tell Switch how an engine did."""
+
+
+class FeedbackOutbox:
+    """Forwards stored feedback under this pod's lease."""
+
+    def __init__(self, switch: TakesFeedback, store: FeedbackStore, lease: PodIdentity) -> None:
+        self._switch = switch
+        self._store = store
+        self._lease = lease
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def forward(self) -> None:
+        """Forward what waits, engine by engine. To be called every ``FORWARD_INTERVAL`` seconds.
+
+        Each engine's oldest row is claimed first, so no other pod forwards of that engine.
+        """
+        if self._closing:
+            return
+        self._idle.clear()
+        try:
+            heads = await self._store.heads(self._lease.pod_id)
+            for feedback_id in heads:
+                room = ROUND // len(heads)
+                if self._closing or not await self._forward_from(feedback_id, room):
+                    return
+        finally:
+            self._idle.set()
+
+    async def release_orphaned(self) -> None:
+        """Give up the claims of pods that are gone; only while the lease allows to judge them."""
+        if released := await self._store.release_orphaned():
+            log.warning("orphaned feedback released", rows=released)
+
+    async def close(self, within: float) -> None:
+        """Forward no more; the call to Switch under way ends and is stored first, where that takes
+        no longer than ``within`` seconds."""
+        self._closing = True
+        try:
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("feedback may be forwarded twice")
+
+    async def _forward_from(self, feedback_id: int, room: int) -> bool:
+        """Forward a row and up to ``room`` in all of its engine; False where Switch is away."""
+        pod_id = self._lease.pod_id
+        row = await self._store.claim(feedback_id, pod_id)
+        while row is not None:
+            room -= 1
+            given_up = False
+            try:
+                await self._switch.record_result(
+                    row.engine, row.success, row.latency_ms, row.tokens_used
+                )
+            except OperatorError as error:
+                given_up = _is_final(error, row)
+                if not given_up:
+                    await self._postpone(row, pod_id, error)
+                    return isinstance(error, PeerRefusedError)
+                _log_given_up(row, error)
+            telemetry.FEEDBACK.labels("given_up" if given_up else "forwarded").inc()
+            go_on = room > 0 and not self._closing and self._lease.pod_id == pod_id
+            row = await self._settle(row, pod_id, given_up=given_up, go_on=go_on)
+        return True
+
+    async def _settle(
+        self, row: ClaimedFeedback, pod_id: str, *, given_up: bool, go_on: bool
+    ) -> ClaimedFeedback | None:
+        return await until_stored(
+            lambda: self._store.settle(row.id, pod_id, given_up=given_up, go_on=go_on),
+            "that feedback was forwarded",
+            within=STORE_PATIENCE,
+        )
+
+    async def _postpone(self, row: ClaimedFeedback, pod_id: str, error: OperatorError) -> None:
+        pause = min(BACKOFF_FIRST * 2 ** min(row.attempts, 16), BACKOFF_MOST)
+        if isinstance(error, CircuitOpenError) and error.retry_after is not None:
+            pause = max(pause, error.retry_after)
+        pause *= 0.75 + random.random() / 2  # noqa: S311 - no secret
+        log.warning(
+            "feedback postponed", feedback_id=row.id, error=str(error.code), seconds=round(pause)
+        )
+        telemetry.FEEDBACK.labels("postponed").inc()
+        await until_stored(
+            lambda: self._store.postpone(row.id, pod_id, pause),
+            "that feedback was postponed",
+            within=STORE_PATIENCE,
+        )
+
+
+def _is_final(error: OperatorError, row: ClaimedFeedback) -> bool:
+    """Whether telling Switch again would change nothing."""
+    if not isinstance(error, PeerRefusedError):
+        return False
+    return 400 <= error.status <= 499 or row.attempts + 1 >= STATUS_ERRORS
+
+
+def _log_given_up(row: ClaimedFeedback, error: OperatorError) -> None:
+    status = error.status if isinstance(error, PeerRefusedError) else None
+    log.warning("feedback given up", feedback_id=row.id, engine=row.engine, status=status)

@@ -1,0 +1,27 @@
+"""The one row that a write gives back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from operator_svc.db import ConstraintViolation, Database
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+async def write_one(db: Database, query: str, record: type[R], /, **params: Any) -> R | None:
+    """Run a write; its row, or None where it found nothing to change."""
+    rows = await db.write(query, record, **params)
+    return rows[0] if rows else None
+
+
+async def insert_one(db: Database, query: str, record: type[R], /, **params: Any) -> R | None:
+    """Insert a row; None also where what it refers to was deleted in this very moment."""
+    try:
+        return await write_one(db, query, record, **params)
+    except ConstraintViolation as violation:
+        if violation.kind != "foreign_key":
+            raise
+        return None

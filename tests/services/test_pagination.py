@@ -1,0 +1,89 @@
+"""Pages and their cursors."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import MAX_ID
+from operator_svc.services.pagination import (
+    cut,
+    id_cursor,
+    parse_id_cursor,
+    parse_time_cursor,
+    time_cursor,
+)
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+FIRST = (datetime(9999, 12, 31, tzinfo=UTC), MAX_ID)
+
+
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("rows", "page", "last"),
+    [
+        ([], [], None),
+        ([1, 2], [1, 2], None),
+        ([1, 2, 3], [1, 2, 3], None),
+        ([1, 2, 3, 4], [1, 2, 3], 3),
+    ],
+)
+def test_page_has_a_last_row_only_where_more_follow(
+    rows: list[int], page: list[int], last: int | None
+) -> None:
+    assert cut(rows, 3) == (page, last)
+
+
+@pytest.mark.parametrize("row_id", [0, 1, 9, 10, 12345, MAX_ID])
+def test_id_cursor_is_read_back(row_id: int) -> None:
+    cursor = id_cursor(row_id)
+    assert parse_id_cursor(cursor, 7) == row_id
+    assert not cursor.isdigit(), "or it could not be told from plain digits"
+
+
+def test_without_a_cursor_the_list_begins_at_its_first_row() -> None:
+    assert parse_id_cursor(None, 7) == 7
+    assert parse_time_cursor(None, FIRST) == FIRST
+
+
+def test_cursors_of_earlier_versions_are_read() -> None:
+    assert parse_id_cursor("42", 7) == 42, "tool calls and adjustments"
+    assert parse_id_cursor("NDI", 7) == 42, "browser tasks"
+    assert parse_time_cursor(encoded("2026-01-02T03:04:05.678900+00:00/42"), FIRST) == (MOMENT, 42)
+
+
+def test_time_cursor_is_read_back_in_utc() -> None:
+    elsewhere = MOMENT.astimezone(timezone(timedelta(hours=-5)))
+    assert parse_time_cursor(time_cursor(elsewhere, 42), FIRST) == (MOMENT, 42)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x", "-1", "9" * 30, str(MAX_ID + 1), "१", "NDI=NDI=NDI", encoded("-1"), encoded("1.5"),
+        encoded(str(MAX_ID + 1)), encoded("१"), "\ud800", "//", "____",
+    ],
+)  # fmt: skip
+def test_strange_id_cursor_is_an_invalid_parameter(cursor: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        parse_id_cursor(cursor, 7)
+    assert caught.value.code is ErrorCode.INVALID_PARAMETER
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x", "42", encoded("42"), encoded("2026-01-02T03:04:05/42"), encoded("yesterday/42"),
+        encoded(f"{MOMENT.isoformat()}/-1"), encoded(f"{MOMENT.isoformat()}/"), "\ud800",
+    ],
+)  # fmt: skip
+def test_strange_time_cursor_is_an_invalid_parameter(cursor: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        parse_time_cursor(cursor, FIRST)
+    assert caught.value.code is ErrorCode.INVALID_PARAMETER
