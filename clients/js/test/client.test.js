@@ -1,0 +1,181 @@
+// Runs against a real Operator: OPERATOR_URL, OPERATOR_TOKEN. The package's test command in the
+// service's own suite starts one (tests/clients).
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { OperatorClient, OperatorError } from "../src/index.js";
+import { CuttingProxy } from "./proxy.js";
+
+const url = /** @type {string} */ (process.env.OPERATOR_URL);
+const token = /** @type {string} */ (process.env.OPERATOR_TOKEN);
+const transports = globalThis.WebSocket === undefined ? ["event-stream"] : ["websocket", "event-stream"];
+
+/** @type {CuttingProxy} */
+let proxy;
+before(async () => {
+  proxy = await CuttingProxy.open(url);
+});
+after(() => proxy.close());
+
+/**
+ * @param {string} transport
+ * @param {string} [base]
+ */
+function clientOf(transport, base = url) {
+  return new OperatorClient(base, transport === "websocket" ? { token } : { token, WebSocket: null });
+}
+
+/**
+ * Has the stand-in send so many tokens, 50 a second.
+ * @param {number} tokens
+ */
+function slow(tokens) {
+  return { metadata: { standin: { tokens, rate: 50 } } };
+}
+
+/**
+ * @param {import("../src/index.js").Session} session
+ * @param {(state: import("../src/index.js").SessionState) => boolean} condition
+ */
+function until(session, condition) {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error("the state never came")), 20_000);
+    const look = () => {
+      if (!condition(session.state)) return;
+      clearTimeout(late);
+      stop();
+      resolve(session.state);
+    };
+    const stop = session.subscribe(look);
+    look();
+  });
+}
+
+for (const transport of transports) {
+  test(`${transport}: a reply streams and equals the history`, async () => {
+    const client = clientOf(transport);
+    const session = client.session();
+    const reply = await session.ask("Grüße 👩‍👩‍👧 漢字");
+    let text = "";
+    for await (const piece of reply) text += piece;
+    assert.equal(reply.status, "complete");
+    assert.equal(text, reply.text);
+    const history = await client.history(session.sessionId);
+    assert.deepEqual(
+      history.messages.map((/** @type {any} */ m) => [m.role, m.content]),
+      [["user", "Grüße 👩‍👩‍👧 漢字"], ["assistant", text]],
+    );
+    assert.deepEqual(
+      session.state.messages.map((m) => [m.id, m.role, m.content, m.status]),
+      history.messages.map((/** @type {any} */ m) => [m.id, m.role, m.content, m.status]),
+    );
+    await session.close();
+  });
+
+  test(`${transport}: cuts while streaming lose and double nothing`, async () => {
+    const client = clientOf(transport, proxy.url);
+    const session = client.session();
+    const reply = await session.ask("cut me", slow(120));
+    const cutting = setInterval(() => proxy.cut(), 300);
+    await reply.done();
+    clearInterval(cutting);
+    const stored = await clientOf(transport).reply(reply.id);
+    assert.equal(reply.text, stored.content);
+    assert.equal(reply.status, stored.status);
+    await until(session, (state) => state.connection === "live");
+    await session.close();
+  });
+
+  test(`${transport}: a stopped reply keeps its text and says so`, async () => {
+    const session = clientOf(transport).session();
+    const reply = await session.ask("stop me", slow(400));
+    await reply[Symbol.asyncIterator]().next();
+    await session.stop(reply);
+    await reply.done();
+    assert.equal(reply.status, "cancelled");
+    assert.ok(reply.text.length > 0);
+    await session.close();
+  });
+
+  test(`${transport}: regenerate adds another reply to the same message`, async () => {
+    const session = clientOf(transport).session();
+    const first = await (await session.ask("twice, please")).done();
+    const second = await (await session.regenerate(first.id)).done();
+    assert.notEqual(first.id, second.id);
+    assert.equal(second.messageId, first.messageId);
+    assert.equal(session.state.messages.filter((m) => m.role === "user").length, 1);
+    await session.close();
+  });
+
+  test(`${transport}: the same key twice is one reply`, async () => {
+    const session = clientOf(transport).session();
+    const key = crypto.randomUUID();
+    const [one, two] = await Promise.all([session.ask("once", { key }), session.ask("once", { key })]);
+    assert.equal(one.id, two.id);
+    await one.done();
+    await session.close();
+  });
+
+  test(`${transport}: a second watcher sees the text so far and then the rest`, async () => {
+    const first = clientOf(transport).session();
+    const reply = await first.ask("watch me", slow(60));
+    await reply[Symbol.asyncIterator]().next();
+    const second = clientOf(transport).session(first.sessionId);
+    await until(second, (state) => state.messages.some((m) => m.id === reply.id && m.content !== ""));
+    await reply.done();
+    await until(second, (state) => state.messages.some((m) => m.id === reply.id && m.status === "complete"));
+    assert.equal(second.state.messages.find((m) => m.id === reply.id)?.content, reply.text);
+    await first.close();
+    await second.close();
+  });
+
+  test(`${transport}: a deleted session ends with its reason`, async () => {
+    const client = clientOf(transport);
+    const session = client.session();
+    await (await session.ask("short")).done();
+    await client.deleteSession(session.sessionId);
+    await until(session, (state) => state.connection === "closed");
+    assert.ok(["session_deleted", "closed", "session_not_found"].includes(session.state.error?.code ?? ""));
+    await session.close();
+  });
+
+  test(`${transport}: a wrong token ends at once and names it`, async () => {
+    const client = new OperatorClient(url, transport === "websocket" ? { token: "wrong" } : { token: "wrong", WebSocket: null });
+    const session = client.session("anybody");
+    await assert.rejects(session.ask("hello"), OperatorError);
+    await session.close();
+  });
+
+  test(`${transport}: too much missed is a resync to the newest messages`, async () => {
+    const client = clientOf(transport, proxy.url);
+    const session = client.session();
+    await (await session.ask("first")).done();
+    proxy.refusing = true;
+    proxy.cut();
+    const other = clientOf(transport);
+    for (let n = 0; n < 110; n += 1) await other.chat(`m${n}`, { sessionId: session.sessionId, metadata: { standin: { rate: 0 } } });
+    proxy.refusing = false;
+    await until(session, (state) => state.resyncs === 1 && state.connection === "live");
+    assert.equal(session.state.messages.length, 50);
+    assert.ok(await session.loadOlder());
+    assert.equal(session.state.messages.length, 222);
+    await session.close();
+  });
+}
+
+test("HTTP: a wrong field is an OperatorError that names it", async () => {
+  await assert.rejects(clientOf("event-stream").chat(""), (error) => {
+    assert.ok(error instanceof OperatorError);
+    assert.equal(error.code, "validation_error");
+    assert.equal(error.status, 422);
+    return true;
+  });
+});
+
+test("HTTP: nobody there is unreachable, and may be tried again", async () => {
+  const client = new OperatorClient("http://127.0.0.1:9", { token });
+  await assert.rejects(client.chat("x"), (error) => {
+    assert.ok(error instanceof OperatorError);
+    return error.code === "unreachable" && error.retryable;
+  });
+});

@@ -1,0 +1,51 @@
+import net from "node:net";
+
+/** A TCP proxy whose connections can be cut, as a network does it. */
+export class CuttingProxy {
+  /** @param {string} target */
+  static async open(target) {
+    const proxy = new CuttingProxy(new URL(target));
+    await new Promise((resolve) => proxy.server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    return proxy;
+  }
+
+  /** @param {URL} target */
+  constructor(target) {
+    /** @type {Set<net.Socket>} */
+    this.sockets = new Set();
+    this.refusing = false;
+    this.cuts = 0;
+    this.server = net.createServer((client) => {
+      if (this.refusing) {
+        client.destroy();
+        return;
+      }
+      const upstream = net.connect(Number(target.port), target.hostname);
+      for (const socket of [client, upstream]) {
+        this.sockets.add(socket);
+        socket.on("error", () => {});
+        socket.on("close", () => {
+          this.sockets.delete(socket);
+          client.destroy();
+          upstream.destroy();
+        });
+      }
+      client.pipe(upstream).pipe(client);
+    });
+  }
+
+  get url() {
+    const address = /** @type {net.AddressInfo} */ (this.server.address());
+    return `http://127.0.0.1:${address.port}`;
+  }
+
+  cut() {
+    this.cuts += 1;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  close() {
+    this.server.close();
+    this.cut();
+  }
+}
