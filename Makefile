@@ -17,7 +17,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test unit serial check format lint types layers sql image-check \
-        manifests docs docs-check bench chaos image migrate clean
+        manifests docs docs-check clients bench chaos image migrate clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(firstword $(MAKEFILE_LIST)) \
@@ -53,7 +53,7 @@ unit: $(READY) machine
 serial: $(READY) machine
 	@$(PYTEST) $(ARGS) $(SERIAL)
 
-check: lint types layers sql image-check manifests docs-check  ## all that can be said without running it
+check: lint types layers sql image-check manifests docs-check clients  ## all that can be said without running it
 
 lint: $(READY)  ## ruff: faults, style, order of imports, format
 	@$(BIN)/ruff check .
@@ -85,6 +85,9 @@ docs: $(READY)  ## write the tables of settings and metrics into docs/operations
 docs-check: $(READY)
 	@$(BIN)/python tools/docs_tables.py --check
 
+clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
+	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent && npm run --silent check
+
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -100,5 +103,5 @@ migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest 
 
 clean:  ## remove what the commands above made, except ./data
 	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
-	  .hypothesis .import_linter_cache bench/results
+	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
