@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 from tests.cluster.clients import Chat, Reader
 from tests.cluster.conftest import Cluster
+from tests.fakes.eventually import eventually
 
 
 async def history_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
@@ -47,13 +47,14 @@ async def events_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
 
 async def caught_up(readers: list[Reader], logs: dict[str, list[dict[str, Any]]]) -> None:
     """Each reader gets to the end of its session's log."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + 15
-    for reader in readers:
-        last = len(logs[reader.session_id])
-        while reader.seq < last:
-            assert loop.time() < until, f"{reader.name} stays at {reader.seq} of {last}"
-            await asyncio.sleep(0.05)
+
+    def at_the_end() -> bool:
+        for reader in readers:
+            last = len(logs[reader.session_id])
+            assert reader.seq >= last, f"{reader.name} stays at {reader.seq} of {last}"
+        return True
+
+    await eventually(at_the_end, 15, every=0.05)
 
 
 def check_chats(chats: list[Chat], stories: dict[str, list[dict[str, Any]]]) -> None:

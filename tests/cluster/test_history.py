@@ -28,6 +28,7 @@ from tests.cluster.checks import (
 )
 from tests.cluster.clients import Chat, Reader, chat_until_answered
 from tests.cluster.conftest import Cluster
+from tests.fakes.eventually import eventually
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
 SESSIONS = 6
@@ -128,9 +129,8 @@ async def writer(
 
 async def settle(cluster: Cluster) -> None:
     """Wait until nothing is being written any more."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + SETTLE_SECONDS
-    while True:
+
+    def settled() -> bool:
         try:
             rows = cluster.server.execute(
                 "SELECT id, owner FROM operator_message WHERE status = 'streaming'",
@@ -138,10 +138,10 @@ async def settle(cluster: Cluster) -> None:
             )
         except Exception as error:
             rows = [repr(error)]
-        if not rows:
-            return
-        assert loop.time() < until, f"replies are still being written: {rows}"
-        await asyncio.sleep(0.3)
+        assert rows == [], f"replies are still being written: {rows}"
+        return True
+
+    await eventually(settled, SETTLE_SECONDS, every=0.3)
 
 
 async def test_nothing_is_lost_doubled_or_reordered(cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.clients import Chat, Reader, chat_until_answered
 from tests.cluster.conftest import Cluster
 from tests.cluster.processes import TOKEN
+from tests.fakes.eventually import eventually
 
 SOCKETS = 500
 SESSIONS = 50
@@ -37,9 +38,7 @@ async def test_a_rolling_restart_loses_no_event(cluster: Cluster) -> None:
 
     writing = [asyncio.create_task(write(n * 7)) for n in range(8)]
     try:
-        async with asyncio.timeout(60):
-            while sum(reader.connections for reader in readers) < SOCKETS:
-                await asyncio.sleep(0.1)
+        await eventually(lambda: sum(reader.connections for reader in readers) >= SOCKETS, 60)
         for pod in list(cluster.pods):
             assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]
             await pod.start()
@@ -52,10 +51,9 @@ async def test_a_rolling_restart_loses_no_event(cluster: Cluster) -> None:
             url = f"{cluster.pods[0].url}/operator/session/s{n}/events?limit=1"
             async with cluster.http.get(url) as answer:
                 last[f"s{n}"] = (await answer.json())["seq"] if answer.status == 200 else 0
-        async with asyncio.timeout(60):
-            for reader in readers:
-                while reader.seq < last[reader.session_id]:
-                    await asyncio.sleep(0.05)
+        await eventually(
+            lambda: all(reader.seq >= last[reader.session_id] for reader in readers), 60
+        )
     finally:
         stop.set()
         hurry.set()

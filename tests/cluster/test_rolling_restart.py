@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
+from functools import partial
 
 import aiohttp
 import pytest
@@ -22,6 +23,7 @@ from tests.cluster.checks import (
 from tests.cluster.clients import Chat, Reader, chat_until_answered
 from tests.cluster.conftest import Cluster
 from tests.cluster.processes import TOKEN
+from tests.fakes.eventually import eventually
 
 SESSIONS = 20
 WRITERS = 16
@@ -58,16 +60,12 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
 
     writing = [asyncio.create_task(write(number)) for number in range(WRITERS)]
     try:
-        async with asyncio.timeout(30):
-            while sum(reader.connections > 0 for reader in readers) < READERS:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: all(reader.connections for reader in readers), 30)
         for pod in cluster.pods:
             at_ends.append(sum(chat.answer is None for chat in chats))
             assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]
             await pod.start()
-            async with asyncio.timeout(10):
-                while not balancer.is_up(pod):
-                    await asyncio.sleep(0.05)
+            await eventually(partial(balancer.is_up, pod))
             await asyncio.sleep(0.5)
         await asyncio.gather(*(reader.leave() for reader in readers[:LEAVING]))
         await asyncio.sleep(1.0)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from operator_svc.db import Listener, listener
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
@@ -36,13 +37,6 @@ class Ear:
         self.losses += 1
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for a condition, 3 seconds at most."""
-    async with asyncio.timeout(3):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def ear(postgresql_url: str) -> AsyncIterator[Ear]:
     """An open listener on the shared server."""
@@ -59,7 +53,7 @@ async def test_all_who_listen_hear(ear: Ear, postgresql_url: str) -> None:
     await second.listener.notify("other", "")
     await ear.listener.notify("unheard", "x")
     await ear.listener.notify("news", "x" * 7999)
-    await until(lambda: len(ear.heard) == len(second.heard) == 3)
+    await eventually(lambda: len(ear.heard) == len(second.heard) == 3)
     assert ear.heard == second.heard == [("news", "ñ 1"), ("other", ""), ("news", "x" * 7999)]
     await second.listener.aclose()
     assert (ear.losses, second.losses) == (0, 0)
@@ -67,14 +61,14 @@ async def test_all_who_listen_hear(ear: Ear, postgresql_url: str) -> None:
 
 async def test_many_notifications_at_once_take_turns(ear: Ear) -> None:
     await asyncio.gather(*[ear.listener.notify("news", str(i)) for i in range(50)])
-    await until(lambda: len(ear.heard) == 50)
+    await eventually(lambda: len(ear.heard) == 50)
 
 
 async def test_a_notification_that_is_too_long_is_refused_and_nothing_is_lost(ear: Ear) -> None:
     with pytest.raises(Exception, match="payload string too long"):
         await ear.listener.notify("news", "x" * 8000)
     await ear.listener.notify("news", "y")
-    await until(lambda: ear.heard)
+    await eventually(lambda: ear.heard)
     assert ear.losses == 0
 
 
@@ -86,7 +80,7 @@ async def test_a_loss_is_told_once_and_opening_again_hears_again(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'operator-svc bus'"
         )
-        await until(lambda: not ear.listener.is_open)
+        await eventually(lambda: not ear.listener.is_open)
         assert ear.losses == loss
         with pytest.raises(OperatorError) as caught:
             await ear.listener.notify("news", "lost")
@@ -94,7 +88,7 @@ async def test_a_loss_is_told_once_and_opening_again_hears_again(
         await ear.listener.open()
         await ear.listener.open()
         await ear.listener.notify("news", f"again {loss}")
-    await until(lambda: len(ear.heard) == 2)
+    await eventually(lambda: len(ear.heard) == 2)
     await asyncio.sleep(0.05)
     assert ear.losses == 2
 
@@ -130,9 +124,9 @@ async def test_a_server_that_hangs_is_a_loss_that_check_finds(
             os.kill(pid, signal.SIGCONT)
     await ear.listener.open()
     await ear.listener.notify("news", "back")
-    await until(lambda: ear.heard == [("news", "back")])
+    await eventually(lambda: ear.heard == [("news", "back")])
     own_postgres_server.stop(signal.SIGQUIT)
-    await until(lambda: ear.losses == 2)
+    await eventually(lambda: ear.losses == 2)
     with pytest.raises(OperatorError):
         await ear.listener.open()
 

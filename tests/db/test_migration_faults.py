@@ -24,6 +24,7 @@ from operator_svc.db.migration_files import migration_ids
 from operator_svc.db.migrations import ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 
 TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'",
@@ -104,14 +105,6 @@ def take_back(url: str) -> list[str]:
     return rollback(url, 1)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, 10 seconds at most."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 async def test_many_processes_at_once_migrate_once(empty_postgresql_url: str) -> None:
     settings = Settings(database_url=empty_postgresql_url)
     known = migration_ids("postgresql")
@@ -126,7 +119,7 @@ async def test_many_processes_at_once_migrate_a_file_once(empty_sqlite_url: str)
     assert [row[0] for row in log] == migration_ids("sqlite")
 
 
-def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_postgresql(
+async def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_postgresql(
     empty_postgresql_url: str, tmp_path: Path
 ) -> None:
     folder = folder_of(tmp_path, **SLOW)
@@ -136,9 +129,9 @@ def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_postgresql(
             return beside.execute(activity).fetchall() == [(1,)]
 
         with migrator(empty_postgresql_url, folder) as first:
-            wait_for(lambda: seen(AT_IT))
+            await eventually(lambda: seen(AT_IT))
             with migrator(empty_postgresql_url, folder) as second:
-                wait_for(lambda: seen(WAITING))
+                await eventually(lambda: seen(WAITING))
                 first.send_signal(signal.SIGKILL)
                 first.wait(5)
                 beside.execute("UPDATE pace SET steps = 1")
@@ -155,7 +148,7 @@ async def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_sqlite(
     path = locate(empty_sqlite_url).path
     journal = path.with_name(f"{path.name}-journal")
     with migrator(empty_sqlite_url, folder) as first:
-        await asyncio.to_thread(wait_for, lambda: path.exists() and path.stat().st_size > 0)
+        await eventually(lambda: path.exists() and path.stat().st_size > 0)
         await asyncio.sleep(1)
         assert first.poll() is None
         first.send_signal(signal.SIGKILL)
@@ -217,10 +210,7 @@ async def test_a_connection_lost_while_migrating_is_a_temporary_error(
     folder = folder_of(tmp_path, **SLOW)
     starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
     with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
-        ended: list[Any] = []
-        while not ended:
-            await asyncio.sleep(0.05)
-            ended = beside.execute(END_IT).fetchall()
+        await eventually(lambda: beside.execute(END_IT).fetchall())
     with pytest.raises(OperatorError) as caught:
         await starting
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
@@ -246,11 +236,11 @@ async def test_a_start_that_is_cancelled_ends_its_migration(
         def at_it() -> bool:
             return beside.execute(AT_IT).fetchall() == [(1,)]
 
-        await asyncio.to_thread(wait_for, at_it)
+        await eventually(at_it)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        await asyncio.to_thread(wait_for, lambda: not at_it())
+        await eventually(lambda: not at_it())
 
 
 async def test_a_server_that_has_the_file_keeps_it(

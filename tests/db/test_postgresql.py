@@ -16,6 +16,7 @@ import pytest
 from operator_svc.db import Database, Nothing, connect
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
@@ -106,8 +107,7 @@ async def test_a_read_that_lost_its_connection_is_tried_once_more(
     with beside(empty_postgresql_url) as other, other.transaction():
         other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
         reading = asyncio.create_task(pg_things.fetch("thing_count", Count))
-        await asyncio.sleep(0.2)
-        assert await terminate_waiting(empty_postgresql_url) == 1
+        await eventually(lambda: terminate_waiting(empty_postgresql_url))
         await asyncio.sleep(0.2)
         assert not reading.done()
     assert await reading == [Count(0)]
@@ -119,15 +119,14 @@ async def test_a_write_that_lost_its_connection_is_not_tried_again(
     with beside(empty_postgresql_url) as other, other.transaction():
         other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
         writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
-        await asyncio.sleep(0.2)
-        assert await terminate_waiting(empty_postgresql_url) == 1
+        await eventually(lambda: terminate_waiting(empty_postgresql_url))
         await unavailable(writing)
     assert await pg_things.fetch("thing_names", Name) == []
     await pg_things.write("thing_name", Nothing, name="a")
 
 
-async def terminate_waiting(url: str) -> int:
-    """End the backends that wait for a lock; how many."""
+def terminate_waiting(url: str) -> int:
+    """End the backends that wait for a lock; their number."""
     with beside(url) as connection:
         (row,) = connection.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"

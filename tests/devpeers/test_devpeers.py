@@ -17,6 +17,7 @@ from operator_svc.devpeers import DevPeers, Script, ShubStandin
 from operator_svc.devpeers.script import MODES
 from operator_svc.protocol.sse import Decoder
 from tests.fakes.chats import TOKEN
+from tests.fakes.eventually import eventually
 
 
 @pytest.fixture
@@ -183,10 +184,11 @@ async def test_it_counts_calls_by_message_and_sees_who_leaves(
     async with http.post(url, json=chat("[[endless]] [[rate=100]]"), headers=STREAM) as response:
         await response.content.readany()
         assert (await stats())["chats"]["running"] == 1
-    deadline = time.monotonic() + 5
-    while (await stats())["chats"]["aborted"] == 0:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+
+    async def aborted() -> bool:
+        return bool((await stats())["chats"]["aborted"])
+
+    await eventually(aborted)
     seen = await stats()
     assert seen["by_message"]["one"] == {
         "calls": 2,
@@ -221,10 +223,7 @@ async def test_every_mode_can_be_asked_for_and_leaves_nothing_running(
                     await response.read()
         except (TimeoutError, aiohttp.ClientError):
             pass  # the modes that stall, go on for ever or cut
-    deadline = time.monotonic() + 5
-    while peers.switch.total.running:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not peers.switch.total.running)
     assert peers.switch.total.calls == len(MODES)
 
 

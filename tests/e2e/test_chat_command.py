@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import re
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from operator_svc import devpeers
 from operator_svc.client import ClientError, OperatorClient
 from tests.cluster.processes import TOKEN, Pod
+from tests.fakes.eventually import eventually
 
 CHAT = (sys.executable, "-m", "operator_svc", "chat")
 
@@ -91,23 +92,27 @@ class Terminal:
 
     async def until(self, wanted: str, within: float = 20.0) -> None:
         """Wait for ``wanted`` in what came after the last find."""
-        deadline = time.monotonic() + within
-        while wanted not in self.seen:
-            assert time.monotonic() < deadline, f"{wanted!r} is not in {self.seen!r}"
-            try:
+
+        def seen() -> bool:
+            with contextlib.suppress(BlockingIOError):
                 self.seen += os.read(self._fd, 65536).decode(errors="replace")
-            except BlockingIOError:
-                await asyncio.sleep(0.02)
+            assert wanted in self.seen, f"{wanted!r} is not in {self.seen!r}"
+            return True
+
+        await eventually(seen, within)
         self.seen = self.seen.partition(wanted)[2]
 
     async def end(self) -> int:
-        for _ in range(500):
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-            await asyncio.sleep(0.02)
-        os.kill(self.pid, signal.SIGKILL)
-        raise AssertionError("it does not end")
+        def status() -> list[int]:
+            pid, code = os.waitpid(self.pid, os.WNOHANG)
+            return [os.waitstatus_to_exitcode(code)] if pid else []
+
+        try:
+            (code,) = await eventually(status)
+        except AssertionError:
+            os.kill(self.pid, signal.SIGKILL)
+            raise
+        return code
 
 
 async def test_a_talk(pod: Pod) -> None:

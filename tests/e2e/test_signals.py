@@ -7,12 +7,14 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod
+from tests.fakes.eventually import eventually
 
 AT_ONCE = 2.0
 """Seconds that the end may take on a busy machine; the reply would go on for a minute."""
@@ -61,13 +63,13 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         assert took < AT_ONCE
         assert pod.faults() == []
         await pod.start()
-        async with asyncio.timeout(10):
-            while True:
-                async with http.get(f"{pod.url}/operator/session/s") as answer:
-                    asked, reply = (await answer.json())["messages"]
-                if reply["status"] != "streaming":
-                    break
-                await asyncio.sleep(0.1)
+
+        async def ended() -> list[dict[str, Any]]:
+            async with http.get(f"{pod.url}/operator/session/s") as answer:
+                messages: list[dict[str, Any]] = (await answer.json())["messages"]
+            return messages if messages[1]["status"] != "streaming" else []
+
+        asked, reply = await eventually(ended)
         assert asked["content"] == body["message"]
         assert reply["status"] == "interrupted"
         assert reply["content"] != ""
@@ -104,22 +106,15 @@ async def test_tokens_are_read_again_at_sighup(sqlite_url: str, tmp_path: Path) 
                 async with http.get(url, headers=headers) as answer:
                     return answer.status == 200
 
-            async def until(token: str) -> None:
-                async with asyncio.timeout(10):
-                    while not await known(token):
-                        await asyncio.sleep(0.05)
-
             assert await known("old-token")
             tokens.write_text('{"name": "new", "token": "new-token", "user_id": "ana"}\n')
             assert not await known("new-token")
             pod.send(signal.SIGHUP)
-            await until("new-token")
+            await eventually(lambda: known("new-token"))
             assert not await known("old-token")
             tokens.write_text("no JSON, and new-token is not to be shown\n")
             pod.send(signal.SIGHUP)
-            async with asyncio.timeout(10):
-                while not any(e["event"] == "tokens not reloaded" for e in pod.log):
-                    await asyncio.sleep(0.05)
+            await eventually(lambda: [e for e in pod.log if e["event"] == "tokens not reloaded"])
             assert await known("new-token")
             assert "new-token" not in str(pod.log)
     finally:

@@ -12,6 +12,7 @@ import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod
+from tests.fakes.eventually import eventually
 
 LIMITS = {
     "OPERATOR_SWITCH_CONNECT_TIMEOUT": "1",
@@ -140,10 +141,12 @@ async def test_a_client_that_gives_up_finds_the_reply_in_the_history(service: Se
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await service.chat("slowly now please, word by word [[rate=10]]", session_id="left")
-    for _ in range(100):
-        reply = (await service.history("left"))["messages"][-1]
-        if reply["status"] != "streaming":
-            break
-        await asyncio.sleep(0.05)
+
+    async def ended() -> dict[str, Any] | None:
+        last: dict[str, Any] = (await service.history("left"))["messages"][-1]
+        return last if last["status"] != "streaming" else None
+
+    reply = await eventually(ended)
+    assert reply is not None
     assert reply["status"] == "complete"
     assert reply["content"].endswith("slowly now please, word by word [[rate=10]]")
