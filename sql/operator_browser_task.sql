@@ -14,13 +14,13 @@ FROM operator_browser_task
 WHERE task_id = :task_id AND screenshot_etag IS NOT NULL;
 
 -- name: browser_task_ahead(not_before, id)^
--- How many tasks will be begun before the one that is due then.
+-- The number of tasks that are due before another one.
 SELECT count(*) AS tasks
 FROM operator_browser_task
 WHERE status = 'pending' AND (not_before, id) < (:not_before, :id);
 
 -- name: browser_tasks_waiting(most)^
--- How many tasks wait, and how many of them are due; no more than so many are counted.
+-- The number of waiting tasks, and of those among them that are due; only so many are counted.
 SELECT
     count(*) AS pending,
     coalesce(sum(CASE WHEN w.not_before <= now() THEN 1 ELSE 0 END), 0) AS due
@@ -50,7 +50,7 @@ WHERE task_id = :task_id AND status = 'running'
 RETURNING task_id;
 
 -- name: browser_tasks_page(before, page)
--- All tasks, newest first, without the large parts of what came of them.
+-- All tasks, newest first, without the large parts of their results.
 SELECT
     id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
     started_at, completed_at, screenshot_etag,
@@ -63,7 +63,7 @@ ORDER BY id DESC
 LIMIT :page;
 
 -- name: browser_tasks_page_of_status(status, before, page)
--- The tasks that stand so, newest first.
+-- The tasks of a status, newest first.
 SELECT
     id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
     started_at, completed_at, screenshot_etag,

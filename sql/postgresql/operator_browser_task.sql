@@ -237,7 +237,7 @@ events AS (
 SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
 -- name: browser_tasks_states(task_ids)
--- How some tasks stand.
+-- The states of some tasks.
 SELECT task_id, status, owner, cancel_requested FROM operator_browser_task
 WHERE task_id = ANY(CAST(:task_ids AS text[]));
 

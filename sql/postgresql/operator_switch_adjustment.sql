@@ -39,7 +39,7 @@ SELECT e.seq, e.data, a.created_at AS ts, a.id, a.session_id
 FROM stored AS a LEFT JOIN events AS e ON TRUE;
 
 -- name: adjustment_finish(adjustment_id, session_id, pod_id, event, applied, moved, error, data)
--- Stores how applying or reverting an adjustment ended, by the process that claimed it. The column
+-- Stores the outcome of applying or reverting an adjustment, by the process that claimed it. The column
 -- that is called moved, applied_at or reverted_at, gets the time; NULL is for a failure.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE

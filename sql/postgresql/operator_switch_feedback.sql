@@ -40,7 +40,7 @@ SELECT e.seq, e.data, f.created_at AS ts, f.id, f.session_id
 FROM stored AS f LEFT JOIN events AS e ON TRUE;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
--- Marks feedback as forwarded or given up, and where wanted takes the next one of its engine.
+-- Marks feedback as forwarded or given up, and claims the next one of its engine where wanted.
 WITH settled AS (
     UPDATE operator_switch_feedback
     SET
@@ -72,7 +72,7 @@ WHERE
 RETURNING f.id, f.engine, f.success, f.latency_ms, f.tokens_used, f.attempts;
 
 -- name: feedback_postpone(feedback_id, pod_id, seconds)
--- Gives feedback back that could not be forwarded, to be tried again in so many seconds.
+-- Gives up the claim of feedback that could not be forwarded; it is due again in so many seconds.
 UPDATE operator_switch_feedback
 SET
     owner = NULL,
@@ -82,7 +82,7 @@ WHERE id = :feedback_id AND owner = :pod_id
 RETURNING id;
 
 -- name: feedback_engines(seconds, page)
--- What feedback of the last seconds says of each engine, those with most calls first. The index
+-- Statistics of the feedback of the last seconds, engines with most calls first. The index
 -- holds all that is read; BETWEEN makes the planner expect few rows of an engine, and so use it,
 -- where one engine has most of the table.
 WITH RECURSIVE names (engine) AS (

@@ -158,7 +158,7 @@ FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: browser_tasks_states(task_ids)
--- How some tasks stand.
+-- The states of some tasks.
 SELECT task_id, status, owner, cancel_requested FROM operator_browser_task
 WHERE task_id IN (SELECT value FROM json_each(:task_ids));
 

@@ -22,7 +22,7 @@ FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: adjustment_finish(adjustment_id, session_id, pod_id, event, applied, moved, error, data)
--- Stores how applying or reverting an adjustment ended, by the process that claimed it. The column
+-- Stores the outcome of applying or reverting an adjustment, by the process that claimed it. The column
 -- that is called moved, applied_at or reverted_at, gets the time; NULL is for a failure.
 UPDATE operator_switch_adjustment
 SET

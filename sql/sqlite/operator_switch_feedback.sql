@@ -25,7 +25,7 @@ FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
--- Marks feedback as forwarded or given up, and where wanted takes the next one of its engine.
+-- Marks feedback as forwarded or given up, and claims the next one of its engine where wanted.
 UPDATE operator_switch_feedback
 SET
     owner = NULL,
@@ -52,14 +52,14 @@ WHERE
 RETURNING id, engine, success, latency_ms, tokens_used, attempts;
 
 -- name: feedback_postpone(feedback_id, pod_id, seconds)
--- Gives feedback back that could not be forwarded, to be tried again in so many seconds.
+-- Gives up the claim of feedback that could not be forwarded; it is due again in so many seconds.
 UPDATE operator_switch_feedback
 SET owner = NULL, attempts = attempts + 1, not_before = now(:seconds)
 WHERE id = :feedback_id AND owner = :pod_id
 RETURNING id;
 
 -- name: feedback_engines(seconds, page)
--- What feedback of the last seconds says of each engine, those with most calls first. A percentile
+-- Statistics of the feedback of the last seconds, engines with most calls first. A percentile
 -- between two latencies is weighed by its distance to each, as PostgreSQL does.
 WITH RECURSIVE names (engine) AS (
     SELECT min(f.engine) FROM operator_switch_feedback AS f

@@ -172,15 +172,7 @@ class Operator:
 
     def _make_system(self) -> System:
         self.peers = make_system_peers(self.settings)
-        return System(
-            self.peers.gateway,
-            self.peers.modules,
-            self.peers.shub,
-            self.peers.hermes,
-            self.switch,
-            self.database,
-            self.tasks,
-        )
+        return System(self.peers, self.switch, self.database, self.tasks)
 
     @classmethod
     async def open(cls, settings: Settings) -> Operator:

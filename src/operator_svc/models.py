@@ -197,7 +197,7 @@ class Screenshot(Record, frozen=True):
 
 
 class SwitchAdjustment(Record, frozen=True):
-    """A change of Switch's configuration. ``owner`` is the pod that applies or reverts it now."""
+    """An adjustment of Switch's configuration; ``owner`` is the pod that works on it now."""
 
     id: int
     session_id: str | None
@@ -214,7 +214,7 @@ class SwitchAdjustment(Record, frozen=True):
 
 
 class SwitchFeedback(Record, frozen=True):
-    """How an engine did once. It is forwarded to Switch, or given up when Switch refuses it."""
+    """Feedback on an engine. It is forwarded to Switch, or given up when Switch refuses it."""
 
     id: int
     session_id: str | None

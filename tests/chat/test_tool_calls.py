@@ -45,7 +45,7 @@ def call(**raw: Any) -> ToolCallPart:
         ({"status": 7, "error": "", "duration_ms": -1}, "pending", None, None, None),
     ],
 )
-async def test_what_switch_says_of_a_call(
+async def test_streamed_call_becomes_a_record(
     local: Pod, raw: dict[str, Any], status: str, result: Any, error: str | None, took: int | None
 ) -> None:
     started = await local.chat()
@@ -55,7 +55,7 @@ async def test_what_switch_says_of_a_call(
     assert (row.finished_at is None) == (status == "pending")
 
 
-async def test_a_result_that_comes_later_ends_its_call(pod: Pod) -> None:
+async def test_streamed_result_with_the_same_id_ends_the_call(pod: Pod) -> None:
     started = await pod.chat()
     (row,) = await streamed(
         pod, started.reply_id, call(id="c-1"), call(id="c-1", status="ok", result="done")
@@ -65,7 +65,7 @@ async def test_a_result_that_comes_later_ends_its_call(pod: Pod) -> None:
     assert [event.data["status"] for event in events] == ["pending", "ok"]
 
 
-async def test_calls_of_two_replies_may_have_the_same_id(local: Pod) -> None:
+async def test_streamed_calls_of_two_replies_with_the_same_id_are_apart(local: Pod) -> None:
     one, other = await local.chat("s-1"), await local.chat("s-2")
     await streamed(local, one.reply_id, call(id="c"))
     (row,) = await streamed(local, other.reply_id, call(id="c", status="ok"))
@@ -74,7 +74,7 @@ async def test_calls_of_two_replies_may_have_the_same_id(local: Pod) -> None:
     assert row.status == "pending"
 
 
-async def test_a_call_that_ended_already_is_recorded_anew(local: Pod) -> None:
+async def test_streamed_end_of_a_call_that_ended_already_is_recorded_anew(local: Pod) -> None:
     """A client was faster than Switch: nothing that Switch says gets lost."""
     started = await local.chat()
     (row,) = await streamed(local, started.reply_id, call(id="c"))
@@ -83,7 +83,7 @@ async def test_a_call_that_ended_already_is_recorded_anew(local: Pod) -> None:
     assert [(r.status, r.result) for r in rows] == [("error", None), ("ok", 1)]
 
 
-async def test_what_is_too_large_is_left_out_and_said(
+async def test_too_large_result_is_left_out_and_noted(
     local: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tool_calls, "MAX_VALUE_BYTES", 100)
@@ -93,7 +93,7 @@ async def test_what_is_too_large_is_left_out_and_said(
     assert row.error == "also; the result had 202 bytes, more than 100, and were left out"
 
 
-async def test_pending_calls_are_not_remembered_without_end(
+async def test_number_of_remembered_pending_calls_is_bounded(
     local: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tool_calls, "REMEMBERED", 2)
@@ -105,7 +105,7 @@ async def test_pending_calls_are_not_remembered_without_end(
     assert [row.status for row in rows] == ["pending"] * 4 + ["ok", "ok"]
 
 
-async def test_an_outage_is_waited_out_and_a_long_one_does_not_fail_the_reply(
+async def test_short_outage_is_waited_out_and_a_long_one_loses_the_call_only(
     local: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tool_calls, "STORE_PATIENCE", 0.5)
@@ -126,11 +126,11 @@ async def test_an_outage_is_waited_out_and_a_long_one_does_not_fail_the_reply(
     assert failing < 99
 
 
-async def test_a_session_that_is_gone_is_no_failure_of_the_reply(local: Pod) -> None:
+async def test_streamed_call_of_a_deleted_session_is_ignored(local: Pod) -> None:
     assert await streamed(local, 999, call()) == []
 
 
-async def test_live_and_replayed_events_are_the_same(
+async def test_live_and_replayed_events_of_records_are_the_same_bytes(
     pod: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[bytes] = []
@@ -175,7 +175,7 @@ async def test_live_and_replayed_events_are_the_same(
     assert data["after_config"] == odd
 
 
-async def test_pages_of_a_message(pod: Pod) -> None:
+async def test_list_of_a_message_is_paged_and_kept_from_others(pod: Pod) -> None:
     started, others = await pod.chat("s-1", "ann"), await pod.chat("s-2", "bob")
     ids = [
         (

@@ -64,7 +64,7 @@ async def stored(pod: Pod, adjustment: SwitchAdjustment) -> SwitchAdjustment:
     return row
 
 
-async def test_recording_does_nothing_to_switch(pod: Pod, switch: FakeSwitch) -> None:
+async def test_recording_an_adjustment_leaves_switch_alone(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO", "note": [1]}, before_config={"mode": "CRITICAL"})
     assert (row.before_config, row.after_config) == (
         {"mode": "CRITICAL"}, {"mode": "ECO", "note": [1]},
@@ -72,7 +72,7 @@ async def test_recording_does_nothing_to_switch(pod: Pod, switch: FakeSwitch) ->
     assert (row.applied, row.applied_at, row.error, switch.calls) == (False, None, None, [])
 
 
-async def test_what_was_before_is_read_from_switch(pod: Pod, switch: FakeSwitch) -> None:
+async def test_missing_before_config_is_read_from_switch(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
     assert row.before_config == {
         "mode": "BALANCED", "default_model": "small", "preload_model": None,
@@ -84,7 +84,7 @@ async def test_what_was_before_is_read_from_switch(pod: Pod, switch: FakeSwitch)
     ("fault", "code"),
     [(unreachable, "switch_unavailable"), (late, "switch_timeout"), (broken, "switch_error")],
 )
-async def test_what_can_not_be_read_is_not_recorded(
+async def test_before_config_that_cannot_be_read_prevents_recording(
     local: Pod, switch: FakeSwitch, fault: Fault, code: str
 ) -> None:
     switch.faults["context"] = [fault]
@@ -97,7 +97,9 @@ async def test_what_can_not_be_read_is_not_recorded(
     assert page.adjustments == []
 
 
-async def test_apply_and_revert(pod: Pod, switch: FakeSwitch) -> None:
+async def test_apply_revert_and_apply_again_change_switch_each_time(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await pod.chat()
     row = await recorded(
         pod, {"mode": "ECO", "default_model": "large", "preload_model": "huge"}, session_id="s-1"
@@ -126,7 +128,9 @@ async def test_apply_and_revert(pod: Pod, switch: FakeSwitch) -> None:
     ]  # fmt: skip
 
 
-async def test_only_what_the_change_names_is_put_back(local: Pod, switch: FakeSwitch) -> None:
+async def test_revert_restores_only_the_keys_that_the_adjustment_names(
+    local: Pod, switch: FakeSwitch
+) -> None:
     row = await recorded(local, {"mode": "ECO"})
     await local.adjustments.apply(ANYBODY, row.id)
     switch.active = "huge"  # somebody else's change, meanwhile
@@ -145,7 +149,7 @@ async def test_only_what_the_change_names_is_put_back(local: Pod, switch: FakeSw
         ({"mode": None}, {"mode": "ECO"}, "revert"),
     ],
 )
-async def test_what_can_not_be_done_is_a_conflict(
+async def test_adjustment_that_cannot_be_done_is_a_conflict(
     local: Pod, switch: FakeSwitch, before: dict[str, Any], after: dict[str, Any], what: str
 ) -> None:
     row = await recorded(local, after, before_config=before)
@@ -158,7 +162,7 @@ async def test_what_can_not_be_done_is_a_conflict(
     assert (await stored(local, row)).error is None
 
 
-async def test_what_was_never_applied_can_not_be_reverted(local: Pod) -> None:
+async def test_revert_of_an_adjustment_that_was_never_applied_is_a_conflict(local: Pod) -> None:
     row = await recorded(local, {"mode": "ECO"})
     assert (await failure(local, row, revert=True)).code is ErrorCode.CONFLICT
 
@@ -175,7 +179,7 @@ async def test_what_was_never_applied_can_not_be_reverted(local: Pod) -> None:
     ],
     ids=["unreachable", "late", "broken", "404", "status error"],
 )
-async def test_a_failure_is_undone_stored_and_told(
+async def test_failed_apply_is_undone_stored_and_published(
     local: Pod, switch: FakeSwitch, step: str, fault: Fault, code: str
 ) -> None:
     await local.chat()
@@ -199,7 +203,7 @@ async def test_a_failure_is_undone_stored_and_told(
 
 
 @pytest.mark.parametrize("step", ["set_mode", "set_default_model"])
-async def test_a_call_that_took_though_it_seemed_to_fail_is_undone(
+async def test_call_that_took_effect_though_it_seemed_to_fail_is_undone(
     local: Pod, switch: FakeSwitch, step: str
 ) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
@@ -208,7 +212,9 @@ async def test_a_call_that_took_though_it_seemed_to_fail_is_undone(
     assert switch.config == BEFORE
 
 
-async def test_a_switch_that_only_says_yes(local: Pod, switch: FakeSwitch) -> None:
+async def test_setting_that_switch_accepts_and_ignores_is_a_failure(
+    local: Pod, switch: FakeSwitch
+) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.lies = True
     error = await failure(local, row)
@@ -217,14 +223,14 @@ async def test_a_switch_that_only_says_yes(local: Pod, switch: FakeSwitch) -> No
     assert not (await stored(local, row)).applied
 
 
-async def test_a_reading_back_that_fails_is_a_failure(local: Pod, switch: FakeSwitch) -> None:
+async def test_failed_confirmation_is_a_failure(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.faults["context"] = [None, late]
     assert (await failure(local, row)).code is ErrorCode.SWITCH_TIMEOUT
     assert switch.config == BEFORE
 
 
-async def test_what_could_not_be_undone_is_said(local: Pod, switch: FakeSwitch) -> None:
+async def test_setting_that_could_not_be_undone_is_named(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.faults |= {"set_default_model": [unreachable], "set_mode": [None, unreachable]}
     error = await failure(local, row)
@@ -234,13 +240,15 @@ async def test_what_could_not_be_undone_is_said(local: Pod, switch: FakeSwitch) 
     assert switch.config == ("ECO", "small", None)
 
 
-async def test_a_loaded_model_stays_and_is_said(local: Pod, switch: FakeSwitch) -> None:
+async def test_model_that_stays_loaded_after_a_failure_is_named(
+    local: Pod, switch: FakeSwitch
+) -> None:
     row = await recorded(local, {"preload_model": "huge"})
     switch.faults["context"] = [None, late]
     assert "preload_model could not be put back" in (await failure(local, row)).detail
 
 
-async def test_a_failed_revert_stays_applied(pod: Pod, switch: FakeSwitch) -> None:
+async def test_failed_revert_leaves_the_adjustment_applied(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
     await pod.adjustments.apply(ANYBODY, row.id)
     switch.faults["set_mode"] = [unreachable]
@@ -253,14 +261,14 @@ async def test_a_failed_revert_stays_applied(pod: Pod, switch: FakeSwitch) -> No
     assert switch.config == ("ECO", "small", None)
 
 
-async def test_two_applies_at_once_do_it_once(pod: Pod, switch: FakeSwitch) -> None:
+async def test_several_applies_at_once_change_switch_once(pod: Pod, switch: FakeSwitch) -> None:
     row = await recorded(pod, {"mode": "ECO"})
     answers = await asyncio.gather(*[pod.adjustments.apply(ANYBODY, row.id) for _ in range(5)])
     assert switch.changes == [("set_mode", "ECO")]
     assert len({answer.applied_at for answer in answers}) == 1
 
 
-async def test_who_waits_is_told_the_same_failure(local: Pod, switch: FakeSwitch) -> None:
+async def test_several_applies_at_once_get_the_same_failure(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.faults["set_mode"] = [late]
     errors = await asyncio.gather(*[failure(local, row) for _ in range(5)])
@@ -270,7 +278,7 @@ async def test_who_waits_is_told_the_same_failure(local: Pod, switch: FakeSwitch
     assert switch.changes == [("set_mode", "ECO")]
 
 
-async def test_apply_and_revert_at_once_come_one_after_the_other(
+async def test_apply_and_revert_at_once_run_one_after_the_other(
     local: Pod, switch: FakeSwitch
 ) -> None:
     row = await recorded(local, {"mode": "ECO"})
@@ -285,9 +293,7 @@ async def test_apply_and_revert_at_once_come_one_after_the_other(
     assert switch.changes == [("set_mode", "ECO"), ("set_mode", "BALANCED")]
 
 
-async def test_a_client_that_leaves_does_not_leave_switch_half_way(
-    local: Pod, switch: FakeSwitch
-) -> None:
+async def test_apply_goes_on_when_its_client_leaves(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
     switch.gate.clear()
     impatient = asyncio.ensure_future(local.adjustments.apply(ANYBODY, row.id))
@@ -300,7 +306,7 @@ async def test_a_client_that_leaves_does_not_leave_switch_half_way(
 
 
 @pytest.mark.parametrize("fault", [None, late])
-async def test_across_pods_it_is_done_once(
+async def test_applies_on_several_pods_change_switch_once(
     database: Database, switch: FakeSwitch, fault: Fault | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
@@ -326,7 +332,9 @@ async def test_across_pods_it_is_done_once(
         assert codes == [ErrorCode.SWITCH_TIMEOUT] * 3
 
 
-async def test_changes_of_several_pods_do_not_mix(database: Database, switch: FakeSwitch) -> None:
+async def test_adjustments_of_several_pods_do_not_mix(
+    database: Database, switch: FakeSwitch
+) -> None:
     """Each reads Switch back before the next one begins, or some would see the others'."""
     modes = ["ECO", "HIGH-PERF", "CRITICAL", "BALANCED"] * 2
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
@@ -339,7 +347,9 @@ async def test_changes_of_several_pods_do_not_mix(database: Database, switch: Fa
     assert calls == ["context", "set_mode", "context"] * len(modes)
 
 
-async def test_a_dead_pods_mark_is_taken_over(database: Database, switch: FakeSwitch) -> None:
+async def test_claim_of_a_dead_pod_is_released_and_the_adjustment_applied(
+    database: Database, switch: FakeSwitch
+) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (dead, alive):
         row = await recorded(dead, {"mode": "ECO"})
         switch.gate.clear()
@@ -357,7 +367,9 @@ async def test_a_dead_pods_mark_is_taken_over(database: Database, switch: FakeSw
         assert (await stored(alive, row)).owner is None
 
 
-async def test_the_mark_of_a_living_pod_stays(database: Database, switch: FakeSwitch) -> None:
+async def test_claim_of_a_living_pod_is_not_released(
+    database: Database, switch: FakeSwitch
+) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO"})
         assert await one.adjustment_store.claim(row.id, "pod-1", applied=False) is not None
@@ -365,7 +377,7 @@ async def test_the_mark_of_a_living_pod_stays(database: Database, switch: FakeSw
         assert (await stored(one, row)).owner == "pod-1"
 
 
-async def test_a_mark_that_the_pod_itself_forgot_does_not_block_it(
+async def test_forgotten_claim_of_the_same_pod_does_not_block_it(
     pod: Pod, switch: FakeSwitch
 ) -> None:
     row = await recorded(pod, {"mode": "ECO"})
@@ -373,7 +385,9 @@ async def test_a_mark_that_the_pod_itself_forgot_does_not_block_it(
     assert (await pod.adjustments.apply(ANYBODY, row.id)).applied
 
 
-async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: FakeSwitch) -> None:
+async def test_pod_that_loses_its_lease_stops_at_the_next_step(
+    database: Database, switch: FakeSwitch
+) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO", "default_model": "large"})
         switch.gate.clear()
@@ -389,7 +403,7 @@ async def test_a_pod_that_loses_its_lease_stops(database: Database, switch: Fake
         assert (await other.adjustments.apply(ANYBODY, row.id)).applied
 
 
-async def test_an_outcome_is_stored_after_an_outage(
+async def test_outcome_is_stored_after_an_outage_of_the_database(
     local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = await recorded(local, {"mode": "ECO"})
@@ -410,7 +424,9 @@ async def test_an_outcome_is_stored_after_an_outage(
     assert switch.changes == [("set_mode", "ECO")]
 
 
-async def test_a_session_that_is_deleted_meanwhile(pod: Pod, switch: FakeSwitch) -> None:
+async def test_adjustment_of_a_session_deleted_meanwhile_is_not_found(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await pod.chat()
     row = await recorded(pod, {"mode": "ECO"}, session_id="s-1")
     switch.gate.clear()
@@ -422,7 +438,7 @@ async def test_a_session_that_is_deleted_meanwhile(pod: Pod, switch: FakeSwitch)
     assert (await applying).code is ErrorCode.ADJUSTMENT_NOT_FOUND
 
 
-async def test_where_a_change_belongs(pod: Pod) -> None:
+async def test_adjustment_belongs_to_the_session_or_message_that_it_names(pod: Pod) -> None:
     mine, others = await pod.chat("s-1", "ann"), await pod.chat("s-2", "bob")
     ann = Caller("ann", "operator", "ann")
 
@@ -444,7 +460,9 @@ async def test_where_a_change_belongs(pod: Pod) -> None:
     assert await code() is ErrorCode.FORBIDDEN, "nobody bound to a user could see it"
 
 
-async def test_a_bound_caller_sees_only_its_own(pod: Pod, switch: FakeSwitch) -> None:
+async def test_bound_caller_sees_only_adjustments_of_its_sessions(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await pod.chat("s-1", "ann")
     await pod.chat("s-2", "bob")
     ann = Caller("ann", "operator", "ann")
@@ -462,7 +480,7 @@ async def test_a_bound_caller_sees_only_its_own(pod: Pod, switch: FakeSwitch) ->
     assert switch.changes == []
 
 
-async def test_pages_and_filters(pod: Pod) -> None:
+async def test_list_is_paged_and_filtered(pod: Pod) -> None:
     await pod.chat()
     ids = [
         (await recorded(pod, {"mode": "ECO"}, session_id="s-1" if n % 2 else None)).id
@@ -489,7 +507,7 @@ async def test_pages_and_filters(pod: Pod) -> None:
             await page(cursor=cursor)
 
 
-async def test_adopted_changes_may_have_texts_for_configurations(pod: Pod) -> None:
+async def test_adopted_configuration_that_is_no_object_is_listed_and_not_applied(pod: Pod) -> None:
     written = await pod.adjustment_store.record(
         session_id=None, viewer=None, message_id=None, before_config="{broken",
         after_config=["list"], reason="",
@@ -500,7 +518,9 @@ async def test_adopted_changes_may_have_texts_for_configurations(pod: Pod) -> No
     assert page.adjustments[0].before_config == "{broken"
 
 
-async def test_leases_are_what_counts(database: Database, switch: FakeSwitch) -> None:
+async def test_claim_under_a_lease_that_ran_out_is_released(
+    database: Database, switch: FakeSwitch
+) -> None:
     async with pods(database, switch) as (pod,):
         await lease(database, "paused", -1)
         row = await recorded(pod, {"mode": "ECO"})

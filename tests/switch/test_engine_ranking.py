@@ -38,7 +38,9 @@ async def test_without_feedback_there_is_nothing_to_recommend(pod: Pod, switch: 
     assert switch.calls == []
 
 
-async def test_a_ranking_and_its_recommendation(pod: Pod, switch: FakeSwitch) -> None:
+async def test_best_listed_engine_is_recommended_until_it_is_the_default(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     for n in range(20):
         await give(pod, "small", 4000 + n, success=n % 2 == 0)
         await give(pod, "large", 100 + n)
@@ -62,7 +64,9 @@ async def test_a_ranking_and_its_recommendation(pod: Pod, switch: FakeSwitch) ->
     assert (await ranking(pod))["recommend"] is None, "it is so already"
 
 
-async def test_switch_is_away(pod: Pod, switch: FakeSwitch) -> None:
+async def test_ranking_without_switch_recommends_nothing_and_says_why(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await give(pod, "large", 10)
     switch.faults["models_available"] = [unreachable]
     shown = await ranking(pod)
@@ -71,7 +75,9 @@ async def test_switch_is_away(pod: Pod, switch: FakeSwitch) -> None:
     assert shown["recommend_error"]["error"] == "switch_unavailable"
 
 
-async def test_asked_for_once_and_new_feedback_is_seen(pod: Pod, switch: FakeSwitch) -> None:
+async def test_ranking_is_computed_once_for_all_and_anew_after_feedback(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await give(pod, "large", 10)
     answers = await asyncio.gather(*[pod.rankings.get(DAY) for _ in range(50)])
     assert len({id(fresh.value) for fresh in answers}) == 1
@@ -80,7 +86,7 @@ async def test_asked_for_once_and_new_feedback_is_seen(pod: Pod, switch: FakeSwi
     assert (await ranking(pod))["engines"][0]["calls"] == 2
 
 
-async def test_rankings_of_many_windows_do_not_pile_up(pod: Pod) -> None:
+async def test_kept_rankings_of_many_windows_are_bounded(pod: Pod) -> None:
     await give(pod, "large", 10)
     for window in range(1, 3 * WINDOWS):
         assert (await ranking(pod, window))["window"] == window
@@ -94,7 +100,7 @@ def engine(name: str, successes: int, calls: int, latency: float | None) -> Engi
     )  # fmt: skip
 
 
-def test_the_score() -> None:
+def test_score_grows_with_certainty_and_speed() -> None:
     assert score(0, 10, None, None) == 0.0
     assert score(1, 1, 0, 0) == pytest.approx(1 / (1 + 1.96**2), abs=1e-4)
     assert score(10**6, 10**6, 0, 0) == pytest.approx(1.0, abs=1e-3)
@@ -123,7 +129,7 @@ def test_the_score() -> None:
         ([("large", 9, 9, 10.0), ("small", 9, 9, 10.0)], "small", None),
     ],
 )
-async def test_what_is_recommended(
+async def test_recommendation_names_a_better_listed_model_only(
     known: list[tuple[str, int, int, float | None]], active: str | None, model: str | None
 ) -> None:
     switch = FakeSwitch()
@@ -152,7 +158,7 @@ WITHIN = 0.3 * ROWS / 1_000_000
 
 
 @pytest.mark.measures_time
-async def test_many_rows_by_an_index_alone(
+async def test_ranking_of_many_rows_reads_an_index_only_and_in_time(
     postgresql_url: str, postgresql_database: Database
 ) -> None:
     """The plan, and the time beside that of counting the same rows: a busy machine slows both.
@@ -192,7 +198,7 @@ def _seconds(work: Any) -> float:
     return time.perf_counter() - begun
 
 
-async def test_sqlite_goes_by_the_index_alone(sqlite_database: Database) -> None:
+async def test_ranking_on_sqlite_reads_an_index_only(sqlite_database: Database) -> None:
     async with sqlite_database.transaction() as tx:
         queries = load(resource_folder("sql"), "sqlite")
         (sql,) = (statement.sql for statement in queries["feedback_engines"].statements)
@@ -218,7 +224,7 @@ FILL_OUTBOX = {
 }
 
 
-async def test_the_outbox_is_looked_through_by_its_index(database: Database) -> None:
+async def test_outbox_is_read_by_its_index(database: Database) -> None:
     """However much has been forwarded, and however much of one engine waits."""
     async with database.transaction() as tx:
         await tx.execute(FILL_OUTBOX[database.dialect])

@@ -61,7 +61,9 @@ def told(switch: FakeSwitch, engine: str) -> list[int | None]:
     return [tokens for name, _, _, tokens in switch.recorded if name == engine]
 
 
-async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: FakeSwitch) -> None:
+async def test_feedback_is_answered_at_once_and_forwarded_later(
+    pod: Pod, switch: FakeSwitch
+) -> None:
     await pod.chat()
     answer = await give(pod, "e", 7, success=False, error_msg="it broke", session_id="s-1")
     assert (answer.engine, answer.success, answer.latency_ms, answer.tokens_used) == (
@@ -82,7 +84,7 @@ async def test_what_is_recorded_is_answered_and_forwarded(pod: Pod, switch: Fake
     )  # fmt: skip
 
 
-async def test_both_names_of_the_error_and_both_may_be_missing(local: Pod) -> None:
+async def test_error_is_read_under_both_names(local: Pod) -> None:
     assert (await give(local, "e", error_message="a", error_msg="b")).error_message == "a"
     assert (await give(local, "e")).error_message is None
     nothing = FeedbackBody(engine="e", success=False)
@@ -92,7 +94,7 @@ async def test_both_names_of_the_error_and_both_may_be_missing(local: Pod) -> No
     assert caught.value.errors == [{"field": "latency_ms", "reason": "it is missing"}]
 
 
-async def test_order_within_an_engine(pod: Pod, switch: FakeSwitch) -> None:
+async def test_feedback_of_an_engine_is_forwarded_in_order(pod: Pod, switch: FakeSwitch) -> None:
     for n in range(30):
         await give(pod, random.choice("abc"), n)  # noqa: S311 - a test's choice
     await pod.outbox.forward()
@@ -105,7 +107,9 @@ async def test_order_within_an_engine(pod: Pod, switch: FakeSwitch) -> None:
 @pytest.mark.parametrize(
     "fault", [unreachable, late, broken, refused(200)], ids=["away", "late", "nonsense", "200"]
 )
-async def test_switch_fails_and_comes_back(local: Pod, switch: FakeSwitch, fault: Fault) -> None:
+async def test_feedback_waits_while_switch_fails_and_is_forwarded_in_order_afterwards(
+    local: Pod, switch: FakeSwitch, fault: Fault
+) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.faults["record_result"] = [None, fault]
@@ -119,7 +123,7 @@ async def test_switch_fails_and_comes_back(local: Pod, switch: FakeSwitch, fault
     assert told(switch, "a") == [0, 1, 2]
 
 
-async def test_while_switch_is_away_it_is_asked_once_a_look(local: Pod, switch: FakeSwitch) -> None:
+async def test_unreachable_switch_is_called_once_a_round(local: Pod, switch: FakeSwitch) -> None:
     for engine in "abcdef":
         await give(local, engine)
     switch.faults["record_result"] = [unreachable] * 2
@@ -132,7 +136,9 @@ async def test_while_switch_is_away_it_is_asked_once_a_look(local: Pod, switch: 
     assert sorted(name for name, *_ in switch.recorded) == list("abcdef")
 
 
-async def test_pauses_grow(local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_double_up_to_a_minute(
+    local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.5)
     waits: list[float] = []
     postpone = local.feedback_store.postpone
@@ -150,7 +156,7 @@ async def test_pauses_grow(local: Pod, switch: FakeSwitch, monkeypatch: pytest.M
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_an_open_circuit_is_waited_for(local: Pod, switch: FakeSwitch) -> None:
+async def test_open_circuit_sets_the_pause(local: Pod, switch: FakeSwitch) -> None:
     def closed_to_us() -> None:
         raise CircuitOpenError(ErrorCode.SWITCH_UNAVAILABLE, "left alone", retry_after=30.0)
 
@@ -165,7 +171,9 @@ async def test_an_open_circuit_is_waited_for(local: Pod, switch: FakeSwitch) -> 
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
-async def test_what_switch_refuses_is_given_up(local: Pod, switch: FakeSwitch, status: int) -> None:
+async def test_feedback_that_switch_refuses_is_given_up(
+    local: Pod, switch: FakeSwitch, status: int
+) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.faults["record_result"] = [None, refused(status)]
@@ -174,7 +182,7 @@ async def test_what_switch_refuses_is_given_up(local: Pod, switch: FakeSwitch, s
     assert await outbox(local) == [("a", 1, 1, "given up")]
 
 
-async def test_a_status_error_for_ever_holds_nobody_up_for_ever(
+async def test_feedback_answered_with_status_error_is_given_up_after_ten_attempts(
     local: Pod, switch: FakeSwitch
 ) -> None:
     for n in range(2):
@@ -187,7 +195,7 @@ async def test_a_status_error_for_ever_holds_nobody_up_for_ever(
     assert await outbox(local) == [("a", 0, feedback_outbox.STATUS_ERRORS, "given up")]
 
 
-async def test_no_engine_keeps_the_others_waiting(
+async def test_round_is_shared_among_the_engines(
     local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feedback_outbox, "ROUND", 6)
@@ -215,7 +223,7 @@ async def test_several_pods_forward_each_row_once_and_in_order(
     assert {engine: told(switch, engine) for engine in "abcd"} == order
 
 
-async def test_a_pod_that_dies_between_call_and_mark(
+async def test_row_of_a_pod_killed_between_call_and_mark_is_forwarded_twice(
     database: Database, switch: FakeSwitch
 ) -> None:
     """The only case in which Switch is told twice; nothing is lost, and the order stays."""
@@ -240,7 +248,9 @@ async def test_a_pod_that_dies_between_call_and_mark(
         assert told(switch, "a") == [0, 1, 1, 2, 3]
 
 
-async def test_over_a_restart(sqlite_url: str, switch: FakeSwitch) -> None:
+async def test_claim_left_by_a_crash_is_released_at_the_next_start(
+    sqlite_url: str, switch: FakeSwitch
+) -> None:
     """On SQLite the next process knows that the one before it is gone."""
     opened = await connect(Settings(database_url=sqlite_url))
     async with pods(opened, switch, "first") as (first,):
@@ -260,7 +270,7 @@ async def test_over_a_restart(sqlite_url: str, switch: FakeSwitch) -> None:
     assert told(switch, "a") == [0, 1, 2]
 
 
-async def test_a_graceful_end_tells_switch_nothing_twice(local: Pod, switch: FakeSwitch) -> None:
+async def test_close_waits_for_the_call_under_way(local: Pod, switch: FakeSwitch) -> None:
     for n in range(3):
         await give(local, "a", n)
     switch.gate.clear()
@@ -278,7 +288,7 @@ async def test_a_graceful_end_tells_switch_nothing_twice(local: Pod, switch: Fak
     assert told(switch, "a") == [0]
 
 
-async def test_closing_waits_no_longer_than_it_may(local: Pod, switch: FakeSwitch) -> None:
+async def test_close_waits_no_longer_than_allowed(local: Pod, switch: FakeSwitch) -> None:
     await give(local, "a")
     switch.gate.clear()
     forwarding = asyncio.ensure_future(local.outbox.forward())
@@ -290,7 +300,7 @@ async def test_closing_waits_no_longer_than_it_may(local: Pod, switch: FakeSwitc
     await asyncio.wait([forwarding])
 
 
-async def test_a_mark_is_stored_after_an_outage(
+async def test_mark_is_stored_after_an_outage_of_the_database(
     local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(2):
@@ -313,7 +323,7 @@ async def test_a_mark_is_stored_after_an_outage(
     assert await outbox(local) == []
 
 
-async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: FakeSwitch) -> None:
+async def test_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: FakeSwitch) -> None:
     for n in range(3):
         await give(local, "a", n)
 
@@ -325,7 +335,7 @@ async def test_a_pod_that_loses_its_lease_claims_no_more(local: Pod, switch: Fak
     assert told(switch, "a") == [0]
 
 
-async def test_each_finished_reply_gives_feedback_without_an_event(
+async def test_finished_reply_gives_feedback_without_an_event_of_its_own(
     pod: Pod, switch: FakeSwitch
 ) -> None:
     started = await pod.chat()
@@ -340,7 +350,7 @@ async def test_each_finished_reply_gives_feedback_without_an_event(
     assert switch.recorded == [("hermes", False, 12, 3)]
 
 
-async def test_where_feedback_belongs(local: Pod) -> None:
+async def test_feedback_belongs_to_the_session_or_message_that_it_names(local: Pod) -> None:
     mine, others = await local.chat("s-1", "ann"), await local.chat("s-2", "bob")
     ann = Caller("ann", "client", "ann")
 

@@ -1,5 +1,5 @@
-"""The table in docs/system.md: what each call answers when a neighbour is up, slow, wrong, gone
-or lying. Each cell is tried with the stand-ins and compared with what the table says.
+"""The table in docs/system.md: what each call answers when a peer is up, slow, wrong, gone or
+lying. Each cell is tried with the stand-ins and compared with what the table says.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Module(Standin):
 
 
 class World:
-    """A service with all of its neighbours."""
+    """A service with all of its peers."""
 
     def __init__(self, service: Service, peers: DevPeers, madre: Module, others: Module) -> None:
         self.service = service
@@ -49,7 +49,7 @@ class World:
         self.others = others
 
     def group(self, name: str) -> list[Standin]:
-        """The neighbours that a row of the table speaks of."""
+        """The peers that a row of the table speaks of."""
         peers = self.peers
         groups: dict[str, list[Standin]] = {
             "the gateway": [peers.tentaculo_link],
@@ -64,7 +64,7 @@ class World:
         return groups.get(name, everybody)
 
     async def become(self, state: str, group: str) -> None:
-        """Make these neighbours so."""
+        """Make these peers so."""
         for peer in self.group(group):
             if state == "gone":
                 await peer.aclose()
@@ -248,7 +248,7 @@ PROBES: dict[str, Probe] = {
 
 
 def table() -> list[tuple[str, str, dict[str, str]]]:
-    """The table's rows: the call, the neighbour, and a cell for each state."""
+    """The table's rows: the call, the peer, and a cell for each state."""
     rows = []
     text = DOC.read_text(encoding="utf-8").partition("## What each answers")[2]
     for line in text.splitlines():
@@ -258,17 +258,17 @@ def table() -> list[tuple[str, str, dict[str, str]]]:
     return rows
 
 
-def test_the_table_has_all_calls() -> None:
+def test_table_has_all_calls() -> None:
     assert {row[0] for row in table()} == set(PROBES)
     assert len(table()) == 16
-    head = "| call | neighbour | " + " | ".join(STATES) + " |"
+    head = "| call | peer | " + " | ".join(STATES) + " |"
     assert head in DOC.read_text(encoding="utf-8")
 
 
 @pytest.mark.measures_time
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("call", "group", "cells"), table(), ids=lambda v: str(v)[:50])
-async def test_each_row(
+async def test_each_row_holds(
     call: str, group: str, cells: dict[str, str], sqlite_url: str, tmp_path: Path
 ) -> None:
     async def cell(state: str) -> str:

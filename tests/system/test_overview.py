@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -13,16 +11,13 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from operator_svc import __version__
-from operator_svc.background import TaskOwner
 from operator_svc.devpeers import start
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.switch import make_switch
-from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.protocol.system import Overview
 from operator_svc.services.system import overview as service
-from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from tests.fakes.bad_peers import URLS, everywhere, gone, hung, unused_url
+from tests.system.views import FakeDatabase, system
 
 MODULES = [
     "tentaculo_link", "madre", "switch", "hermes", "hormiguero", "manifestator", "mcp", "shub",
@@ -30,36 +25,7 @@ MODULES = [
 ]  # fmt: skip
 
 
-class Pinged:
-    """A database as far as it can be pinged."""
-
-    def __init__(self) -> None:
-        self.error: OperatorError | None = None
-        self.hangs = False
-
-    async def ping(self) -> None:
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.error is not None:
-            raise self.error
-
-
-@asynccontextmanager
-async def system(settings: Settings, database: Pinged | None = None) -> AsyncIterator[System]:
-    """The system as ``settings`` say where it is."""
-    system_peers, switch = make_system_peers(settings), make_switch(settings)
-    async with TaskOwner("tests") as tasks:
-        try:
-            yield System(
-                system_peers.gateway, system_peers.modules, system_peers.shub, system_peers.hermes,
-                switch, database or Pinged(), tasks,
-            )  # fmt: skip
-        finally:
-            await system_peers.aclose()
-            await switch.aclose()
-
-
-async def look(settings: Settings, database: Pinged | None = None) -> Overview:
+async def look(settings: Settings, database: FakeDatabase | None = None) -> Overview:
     async with system(settings, database) as parts:
         fresh = await parts.overview.get()
         assert list(fresh.value.modules) == MODULES
@@ -68,12 +34,6 @@ async def look(settings: Settings, database: Pinged | None = None) -> Overview:
 
 def statuses(seen: Overview) -> dict[str, str]:
     return {name: module.status for name, module in seen.modules.items()}
-
-
-@pytest.fixture
-def http() -> Iterator[aioresponses]:
-    with aioresponses() as mocked:
-        yield mocked
 
 
 GATEWAY = Settings(token="t").tentaculo_link_url + "/vx11/status"
@@ -85,7 +45,7 @@ def gateway_says(http: aioresponses, modules: dict[str, Any], **fields: Any) -> 
     )
 
 
-async def test_all_well_by_the_gateway(http: aioresponses) -> None:
+async def test_gateway_that_finds_all_well_makes_the_overview_ok(http: aioresponses) -> None:
     named = [name for name in MODULES if name not in ("tentaculo_link", "operator")]
     gateway_says(
         http,
@@ -107,7 +67,7 @@ async def test_all_well_by_the_gateway(http: aioresponses) -> None:
     assert seen.modules["operator"].status == "ok", "what the gateway says of us is not asked"
 
 
-async def test_each_word_of_the_gateway(http: aioresponses) -> None:
+async def test_each_word_of_the_gateway_becomes_a_status(http: aioresponses) -> None:
     gateway_says(
         http,
         {
@@ -136,7 +96,7 @@ async def test_each_word_of_the_gateway(http: aioresponses) -> None:
     }  # fmt: skip
 
 
-async def test_modules_that_the_gateway_leaves_out_are_unknown(http: aioresponses) -> None:
+async def test_module_that_the_gateway_leaves_out_is_unknown(http: aioresponses) -> None:
     gateway_says(http, {"madre": {"status": "ok"}})
     seen = await look(Settings(token="t"))
     assert statuses(seen)["spawner"] == "unknown"
@@ -161,7 +121,7 @@ async def test_modules_that_the_gateway_leaves_out_are_unknown(http: aioresponse
     ],
     ids=str,
 )
-async def test_a_gateway_of_no_use_means_asking_each_module(
+async def test_gateway_of_no_use_means_asking_each_module(
     http: aioresponses, answer: dict[str, Any]
 ) -> None:
     settings = Settings(token="t")
@@ -191,7 +151,7 @@ async def test_a_gateway_of_no_use_means_asking_each_module(
     ],
     ids=str,
 )
-async def test_each_answer_of_a_module(
+async def test_each_answer_of_a_module_becomes_a_status(
     http: aioresponses, answer: dict[str, Any], status: str
 ) -> None:
     http.get(Settings(token="t").madre_url + "/health", repeat=True, **answer)
@@ -202,7 +162,7 @@ async def test_each_answer_of_a_module(
     assert bool(seen.modules["madre"].error) == (status != "ok")
 
 
-async def test_nobody_answers() -> None:
+async def test_unreachable_peers_make_the_overview_down() -> None:
     begun = time.monotonic()
     seen = await look(gone())
     assert time.monotonic() - begun < 3.0
@@ -210,7 +170,7 @@ async def test_nobody_answers() -> None:
     assert set(statuses(seen).values()) == {"error", "ok"}
 
 
-async def test_a_circuit_that_is_open_is_said() -> None:
+async def test_module_with_an_open_circuit_is_not_asked_and_shown_so() -> None:
     async with system(gone()) as parts:
         for _ in range(5):
             parts.overview.forget()
@@ -222,9 +182,9 @@ async def test_a_circuit_that_is_open_is_said() -> None:
 
 
 @pytest.mark.measures_time
-async def test_all_hang_and_all_wait_for_one_look() -> None:
+async def test_thousand_callers_at_once_share_one_round_of_hanging_calls() -> None:
     """The database too; a thousand at once are answered by one round, within 3 s."""
-    database = Pinged()
+    database = FakeDatabase()
     database.hangs = True
     async with hung() as peer:
         async with system(everywhere(peer.url), database) as parts:
@@ -240,9 +200,9 @@ async def test_all_hang_and_all_wait_for_one_look() -> None:
     assert (seen.status, seen.healthy_modules) == ("down", 0)
 
 
-async def test_operator_itself_is_measured_here(http: aioresponses) -> None:
+async def test_own_status_is_that_of_the_database(http: aioresponses) -> None:
     gateway_says(http, {"operator": {"status": "ok"}, "madre": {"status": "ok"}})
-    database = Pinged()
+    database = FakeDatabase()
     database.error = OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database is away")
     seen = await look(Settings(token="t"), database)
     assert seen.modules["operator"].status == "error"
@@ -250,7 +210,7 @@ async def test_operator_itself_is_measured_here(http: aioresponses) -> None:
     assert seen.status == "degraded"
 
 
-async def test_a_gateway_that_asks_us_does_not_make_a_loop() -> None:
+async def test_gateway_that_asks_our_health_makes_no_loop() -> None:
     """The gateway asks our /health in turn, never our overview."""
     async with await start("t") as peers:
         asked: list[str] = []
@@ -278,7 +238,7 @@ async def _answer_health(
     writer.close()
 
 
-async def test_a_slow_gateway_costs_no_more_than_its_share(
+async def test_slow_gateway_costs_no_more_than_its_share_of_time(
     http: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "GATEWAY_WITHIN", 0.1)

@@ -1,4 +1,4 @@
-"""Answers that are kept for a moment, and asked for once however many wait for them."""
+"""Keeps answers for a moment, and asks for them once however many wait."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class CacheHit(NamedTuple, Generic[T]):
 
 
 class TtlCache(Generic[T]):
-    """Asks ``ask`` where its last answer is older than ``ttl`` seconds.
+    """Calls ``ask`` where its last answer is older than ``ttl`` seconds.
 
-    Who comes while it is being asked waits for the same answer; one that leaves does not end it
-    for the others. A failure is told to all who wait for it and not kept.
+    Callers that come while it is being asked wait for the same answer; one that is cancelled does
+    not end it for the others. A failure is raised to all who wait for it, and not kept.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TtlCache(Generic[T]):
         return CacheHit(answer, 0.0)
 
     def forget(self) -> None:
-        """Whoever comes from now on gets an answer that was asked for after now."""
+        """Drop the answer: calls from now on get one that was asked for after now."""
         self._kept = self._kept_at = self._asking = None
 
     async def _run(self) -> T | Exception:

@@ -1,4 +1,4 @@
-"""operator_browser_task: pages to be opened, a durable queue, and what came of them."""
+"""operator_browser_task: a durable queue of pages to be opened, and their outcomes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClaimedTask(BrowserTask, frozen=True):
 
 
 class TaskState(Record, frozen=True):
-    """How a task stands."""
+    """The state of a task, and a request to stop it."""
 
     task_id: str
     status: str
@@ -47,14 +47,14 @@ class TaskCount(Record, frozen=True):
 
 
 class QueueLength(Record, frozen=True):
-    """How many tasks wait, and how many of them could be begun now."""
+    """The number of waiting tasks, and of those among them that are due."""
 
     pending: int
     due: int
 
 
 class TaskSummary(Record, frozen=True):
-    """A task in a list: without the large parts of what came of it."""
+    """A task in a list: without the large parts of its result."""
 
     id: int
     task_id: str
@@ -93,7 +93,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a task ended."""
+    """The end of a task."""
 
     status: TaskStatus
     attempts: int
@@ -127,19 +127,19 @@ class BrowserTaskStore:
         return await self._db.fetch_one("browser_task_screenshot", Screenshot, task_id=task_id)
 
     async def ahead(self, task: BrowserTask) -> int:
-        """How many pending tasks will be begun before this one."""
+        """The number of pending tasks that are due before this one."""
         row = await self._db.fetch_one(
             "browser_task_ahead", TaskCount, not_before=task.not_before, id=task.id
         )
         return row.tasks if row else 0
 
     async def waiting(self, most: int) -> QueueLength:
-        """How many tasks wait; no more than ``most`` are counted."""
+        """The number of waiting tasks; no more than ``most`` are counted."""
         row = await self._db.fetch_one("browser_tasks_waiting", QueueLength, most=most)
         return row or QueueLength(0, 0)
 
     async def states(self, task_ids: Sequence[str]) -> list[TaskState]:
-        """How these tasks stand; those that are gone are not among them."""
+        """The states of these tasks; deleted ones are not among them."""
         return await self._db.fetch("browser_tasks_states", TaskState, task_ids=list(task_ids))
 
     async def unowned(self, pod_id: str) -> list[BrowserTask]:
@@ -184,7 +184,7 @@ class BrowserTaskStore:
         )
 
     async def add_new(self, new: NewTask, epoch: str, source: str) -> StoredEvent | None:
-        """As ``add``, in a new session; None where there is one of this id already."""
+        """Store a task in a new session; None where there is one of this id already."""
         return await write_one(
             self._db,
             "browser_task_add_new",
@@ -225,8 +225,8 @@ class BrowserTaskStore:
         )
 
     async def end(self, task: BrowserTask, outcome: TaskOutcome) -> StoredEvent | None:
-        """Store how a task ended; None where it ended otherwise, or ``task.owner`` (None: nobody)
-        does not run it."""
+        """Store a task's end; None where it ended otherwise, or ``task.owner`` (None: nobody) does
+        not run it."""
         picture = outcome.picture
         ended = {name: getattr(outcome, name) for name in ("attempts", "error", "duration_ms")}
         page = outcome.result or {}
@@ -251,12 +251,12 @@ class BrowserTaskStore:
         )
 
     async def request_cancel(self, task_id: str) -> bool:
-        """Ask whoever runs a task to stop; False where it does not run."""
+        """Ask the pod that runs a task to stop it; False where it does not run."""
         rows = await self._db.write("browser_task_request_cancel", TaskId, task_id=task_id)
         return bool(rows)
 
     async def purge_screenshots(self, days: float, limit: int) -> int:
-        """Delete up to ``limit`` pictures of tasks that ended ``days`` ago; how many went."""
+        """Delete up to ``limit`` pictures of tasks that ended ``days`` ago; returns how many."""
         return len(
             await self._db.write("browser_screenshots_purge", TaskId, days=float(days), page=limit)
         )

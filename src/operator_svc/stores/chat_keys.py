@@ -13,5 +13,5 @@ class ChatKeyStore:
         self._db = db
 
     async def get(self, scope: str, key: str) -> ChatKey | None:
-        """What ``key`` stands for within ``scope``, or None."""
+        """The chat that ``key`` stands for within ``scope``, or None."""
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)

@@ -1,4 +1,4 @@
-"""operator_event: the durable facts of each session, numbered without a gap."""
+"""operator_event: the durable events of each session, numbered without a gap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StoredEvent(Record, frozen=True):
     ts: datetime
 
 
-class StoredRecord(StoredEvent, frozen=True):
+class RecordEvent(StoredEvent, frozen=True):
     """The event of a record that has a number of its own, and that number."""
 
     id: int
@@ -56,7 +56,7 @@ class EventStore:
         self._db = db
 
     async def after(self, session_id: str, after: int, limit: int) -> list[EventRow]:
-        """Up to ``limit`` events of a session after a number, in order."""
+        """Events of a session after a number, in order, up to ``limit`` of them."""
         return await self._db.fetch(
             "events_after", EventRow, session_id=session_id, after=after, page=limit
         )
@@ -78,5 +78,5 @@ class EventStore:
         )
 
     async def purge(self, days: float, limit: int) -> int:
-        """Delete about ``limit`` of the events older than ``days``; how many went."""
+        """Delete about ``limit`` of the events older than ``days``; returns their number."""
         return len(await self._db.write("events_purge", Purged, days=days, page=limit))

@@ -1,4 +1,4 @@
-"""operator_message: what was said, and replies while they are being written."""
+"""operator_message: messages, and replies while they are being written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Streaming(Record, frozen=True):
 
 
 class Owned(Record, frozen=True):
-    """A reply that a pod owns, and whether somebody asked to stop it."""
+    """A reply that a pod owns, and a request to stop it."""
 
     reply_id: int
     cancel_requested: bool
@@ -62,7 +62,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """How the engine of a reply did; stored together with the reply's end."""
+    """Feedback on the engine of a reply, stored together with the reply's end."""
 
     engine: str
     success: bool
@@ -137,7 +137,7 @@ class MessageStore:
         pod_id: str,
         key: Key | None,
     ) -> Started | None:
-        """As ``start``, in a new session; None where there is one of this id already."""
+        """Store a chat in a new session; None where there is one of this id already."""
         return await self._begin(
             "chat_start_new",
             key,
@@ -249,7 +249,7 @@ class MessageStore:
         )
 
     async def request_cancel(self, reply_id: int) -> Streaming | None:
-        """Ask whoever writes a reply to stop; None where it is not being written."""
+        """Ask the pod that writes a reply to stop; None where it is not being written."""
         return await write_one(self._db, "reply_request_cancel", Streaming, reply_id=reply_id)
 
     async def of_pod(self, pod_id: str) -> list[Owned]:

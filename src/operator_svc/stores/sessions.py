@@ -65,7 +65,7 @@ class SessionStore:
         return " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
 
     async def news(self, seen: Mapping[str, int]) -> list[News]:
-        """Those of the watched sessions whose newest event is not the one ``seen``."""
+        """The watched sessions whose newest event is not the one ``seen``."""
         return await self._db.fetch(
             "session_news", News, session_ids=list(seen), seqs=list(seen.values())
         )

@@ -1,4 +1,4 @@
-"""operator_switch_adjustment: changes of Switch's configuration, and which process works on one."""
+"""operator_switch_adjustment: adjustments of Switch's configuration, and who works on one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from operator_svc.models import MAX_ID, Json, Record, SwitchAdjustment
 from operator_svc.protocol import events
 from operator_svc.protocol.event_data import data_of_record
 from operator_svc.protocol.switch import AdjustmentView
-from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.writes import insert_one, write_one
 
 _MOVED = {
@@ -25,7 +25,7 @@ class WrittenAdjustment(NamedTuple):
     """An adjustment as it was stored, and the event that says so."""
 
     row: SwitchAdjustment
-    event: StoredRecord
+    event: RecordEvent
 
 
 class ClaimedAdjustment(Record, frozen=True):
@@ -94,7 +94,7 @@ class AdjustmentStore:
         event = await insert_one(
             self._db,
             "adjustment_record",
-            StoredRecord,
+            RecordEvent,
             viewer=viewer,
             data=data_of_record(AdjustmentView, plain | configs | {"applied": False}),
             **{name: AsJson(config) for name, config in configs.items()},
@@ -142,7 +142,7 @@ class AdjustmentStore:
         return await self._db.fetch("adjustments_in_progress", ClaimedAdjustment)
 
     async def release_orphaned(self) -> int:
-        """Give up the claims of processes whose lease is over; how many there were."""
+        """Give up the claims of processes whose lease is over; returns their number."""
         return len(await self._db.write("adjustments_release_orphaned", AdjustmentId))
 
     async def finish(
@@ -162,7 +162,7 @@ class AdjustmentStore:
         stored = await write_one(
             self._db,
             "adjustment_finish",
-            StoredRecord,
+            RecordEvent,
             adjustment_id=claimed.id,
             session_id=claimed.session_id,
             pod_id=pod_id,

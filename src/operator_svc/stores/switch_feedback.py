@@ -1,4 +1,4 @@
-"""operator_switch_feedback: how engines did, what Switch was told, and what it adds up to."""
+"""operator_switch_feedback: feedback on engines, its way to Switch, and statistics of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from operator_svc.db import Database
 from operator_svc.models import Record, SwitchFeedback
 from operator_svc.protocol.event_data import FeedbackFact, data_of_record
-from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.writes import insert_one, write_one
 
 
@@ -15,7 +15,7 @@ class WrittenFeedback(NamedTuple):
     """Feedback as it was stored, and the event that says so."""
 
     row: SwitchFeedback
-    event: StoredRecord
+    event: RecordEvent
 
 
 class FeedbackId(Record, frozen=True):
@@ -36,7 +36,7 @@ class ClaimedFeedback(Record, frozen=True):
 
 
 class EngineStats(Record, frozen=True):
-    """What feedback says of an engine; latencies, in milliseconds, are of successes only."""
+    """Statistics of an engine's feedback; latencies, in milliseconds, are of successes only."""
 
     engine: str
     calls: int
@@ -82,7 +82,7 @@ class FeedbackStore:
         event = await insert_one(
             self._db,
             "feedback_record",
-            StoredRecord,
+            RecordEvent,
             viewer=viewer,
             data=data_of_record(FeedbackFact, plain),
             **plain,
@@ -115,7 +115,7 @@ class FeedbackStore:
         )
 
     async def release_orphaned(self) -> int:
-        """Give up the claims of processes whose lease is over; how many there were."""
+        """Give up the claims of processes whose lease is over; returns their number."""
         return len(await self._db.write("feedback_release_orphaned", FeedbackId))
 
     async def settle(
@@ -140,5 +140,5 @@ class FeedbackStore:
         )
 
     async def engines(self, seconds: float, limit: int) -> list[EngineStats]:
-        """What feedback of the last ``seconds`` says, those with most calls first."""
+        """Statistics of the feedback of the last ``seconds``, engines with most calls first."""
         return await self._db.fetch("feedback_engines", EngineStats, seconds=seconds, page=limit)

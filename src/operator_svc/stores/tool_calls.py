@@ -1,4 +1,4 @@
-"""operator_tool_call: what tools were called for a message, and what came of it."""
+"""operator_tool_call: tool calls of messages, and their results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from operator_svc.db import AsJson, Database
 from operator_svc.models import Json, ToolCall, ToolCallStatus
 from operator_svc.protocol.event_data import ToolCallFact, data_of_record
-from operator_svc.stores.events import StoredRecord
+from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.writes import insert_one, write_one
 
 
@@ -17,7 +17,7 @@ class WrittenToolCall(NamedTuple):
     """A tool call as it was stored, and the event that says so."""
 
     row: ToolCall
-    event: StoredRecord
+    event: RecordEvent
 
 
 class ToolCallStore:
@@ -65,7 +65,7 @@ class ToolCallStore:
         event = await insert_one(
             self._db,
             "tool_call_record",
-            StoredRecord,
+            RecordEvent,
             viewer=viewer,
             arguments=_json(arguments),
             result=_json(result),
@@ -107,7 +107,7 @@ class ToolCallStore:
         event = await write_one(
             self._db,
             "tool_call_finish",
-            StoredRecord,
+            RecordEvent,
             tool_call_id=ended.id,
             status=ended.status,
             duration_ms=ended.duration_ms,

@@ -1,4 +1,4 @@
-"""How browser tasks end, and how lists show them; nothing here is awaited."""
+"""Outcomes of browser tasks, and tasks as lists show them: pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = {
     "error": TaskStatus.FAILED,
     "blocked": TaskStatus.BLOCKED,
 }
-"""What a page's status makes of its task."""
+"""The status of a task by the status of its page."""
 
 
 def of_visit(task: BrowserTask, visit: Visit) -> TaskOutcome:
@@ -53,7 +53,7 @@ def of_visit(task: BrowserTask, visit: Visit) -> TaskOutcome:
 def of_failure(task: BrowserTask, error: OperatorError) -> TaskOutcome:
     """The end of a task that the browser service did not take, or answered with nonsense."""
     if isinstance(error, PeerRefusedError) and error.status == 422:
-        # The address passed our rule and the service's: Chromium itself can't read it.
+        # The address passed our rule and the service's: Chromium itself cannot read it.
         return failed(task, "the address is none that Chromium understands")
     return failed(task, str(error.code))
 

@@ -15,7 +15,7 @@ from operator_svc.stores.browser_tasks import (
 
 
 class TaskRecorder:
-    """Moves tasks from state to state; each move is told to those who watch its session."""
+    """Moves tasks from state to state, and publishes each move to the clients of its session."""
 
     def __init__(self, store: BrowserTaskStore, hub: SessionHub) -> None:
         self._store = store

@@ -30,7 +30,7 @@ PAGES_A_POD = 4
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Seconds between tries while the browser service is away; one more failure ends the task."""
 DEATHS = 3
-"""A page under which the browser died so often has failed itself."""
+"""Deaths of the browser under one page, after which the page has failed itself."""
 DEATH_DELAY = 1.0
 BUSY_MIN, BUSY_MAX = 0.2, 10.0
 """Bounds of the pause, in seconds, after the service said that its queue is full."""
@@ -41,8 +41,8 @@ Stop = Literal["cancelled", "released", "lost"]
 
 
 class WorkerOptions(NamedTuple):
-    """How a pod runs tasks: the pages that it opens at once, the seconds between tries of one, and
-    whether other pods share the queue."""
+    """Options of a pod's worker: ``shared`` says that other pods share the queue, ``pages`` is the
+    number of pages that it opens at once, delays are seconds between tries of one task."""
 
     shared: bool
     pages: int = PAGES_A_POD
@@ -66,8 +66,8 @@ class RunningTask:
 
     @property
     def alone(self) -> bool:
-        """Whether it gets the browser for itself: a page that brings it down must not be
-        mistaken for those that it takes with it."""
+        """True for a task that gets the browser for itself: a page that brings it down must not
+        be mistaken for those that it takes with it."""
         return self.task.deaths > 0
 
     def stop(self, how: Stop) -> None:
@@ -116,7 +116,7 @@ class TaskRunner:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may be claimed."""
+        """True while one more may be claimed."""
         if any(running.alone for running in self._running.values()):
             return False
         return len(self._running) < (self._options.pages if self._away_until is None else 1)
@@ -161,7 +161,7 @@ class TaskRunner:
             self._on_free()
 
     async def _visit(self, running: RunningTask) -> Visit | OperatorError | None:
-        """What came of the page, or why nothing did; None where the task was stopped."""
+        """Open the page: its outcome or the error; None where the task was stopped."""
         visit = self._tasks.start(self._navigate(running), "visit")
         either: set[asyncio.Future[Any]] = {visit, running.stopped}
         try:
@@ -196,7 +196,7 @@ class TaskRunner:
             return visit
 
     async def _settle(self, running: RunningTask, outcome: Visit | OperatorError | None) -> None:
-        """Store what came of a task: its end, or that it waits for another try."""
+        """Store a task's end, or its return to the queue for another try."""
         task = running.task
         if isinstance(outcome, Visit):
             await self._end(running, outcomes.of_visit(task, outcome))

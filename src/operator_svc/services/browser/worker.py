@@ -121,7 +121,7 @@ class BrowserWorker:
             self._waiters.pop(task_id, None)
 
     def notify(self, task_id: str) -> None:
-        """Have those who wait for a task look at it."""
+        """Wake those who wait for a task."""
         for event in self._waiters.get(task_id, ()):
             event.set()
 
@@ -140,7 +140,7 @@ class BrowserWorker:
                 log.warning("browser tasks not watched", error=str(error.code))
 
     async def _watch(self) -> None:
-        """Stop tasks that were cancelled, deleted or taken over; notify of those that ended."""
+        """Stop tasks that were cancelled, deleted or taken over; wake those who wait for an end."""
         pod_id = self._lease.pod_id
         for running in self.runner:
             if running.task.owner != pod_id:

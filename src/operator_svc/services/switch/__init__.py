@@ -1,1 +1,1 @@
-"""Switch's configuration and the engines behind it."""
+"""Adjustments of Switch's configuration, feedback on its engines, and their ranking."""

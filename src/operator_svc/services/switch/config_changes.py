@@ -30,7 +30,7 @@ class ConfigurableSwitch(Protocol):
         """Change the model that is used."""
 
     async def preload_model(self, model_name: str) -> Loaded:
-        """Have a model loaded."""
+        """Load a model."""
 
 
 class LeaseLostError(Exception):

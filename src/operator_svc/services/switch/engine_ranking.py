@@ -1,4 +1,4 @@
-"""What feedback adds up to: engines ranked, and the change of Switch that it speaks for."""
+"""Ranks engines by their feedback, and recommends an adjustment of Switch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ENGINES = 200
 WINDOWS = 16
 """Rankings of different windows that are kept at once."""
 Z = 1.96
-"""Standard deviations of the 95 % that the success rate is trusted for."""
+"""Standard deviations of a 95 % confidence interval of the success rate."""
 MAX_NAME = 200
-"""Characters of a model's name that a change can have."""
+"""Characters of a model's name that an adjustment can have."""
 HALF_SPEED_MS = 5000.0
 """Latency that halves a score."""
 
@@ -47,7 +47,7 @@ class EngineRankings:
         self._rankings: OrderedDict[int, TtlCache[EngineRanking]] = OrderedDict()
 
     def forget(self) -> None:
-        """There is new feedback here: whoever asks next is to see it."""
+        """Drop all kept rankings: there is new feedback, which the next call is to show."""
         for ranking in self._rankings.values():
             ranking.forget()
 
@@ -80,8 +80,8 @@ class EngineRankings:
 
 
 def recommend(engines: list[EngineView], listed: ModelsAvailable) -> Recommendation | None:
-    """The change that feedback speaks for; None where Switch uses the best of its models already,
-    or nothing is known of any of them. ``engines`` are ranked, best first."""
+    """The adjustment that feedback recommends; None where Switch uses the best of its models
+    already, or nothing is known of any of them. ``engines`` are ranked, best first."""
     names = {model.name for model in listed.models}
     best = next((engine for engine in engines if engine.engine in names), None)
     if best is None or best.score <= 0 or best.engine == listed.active:
@@ -119,7 +119,7 @@ def _view(stats: EngineStats) -> EngineView:
 
 
 def score(successes: int, calls: int, p50_ms: float | None, p95_ms: float | None) -> float:
-    """From 0 to 1: how sure it is that calls succeed, times how quick they are (docs/system.md).
+    """A number from 0 to 1: confidence that calls succeed, times their speed (docs/system.md).
 
     The first is the lower bound of Wilson's interval for the success rate, so that few calls
     count for little; the second is 1 at 0 ms and 0.5 at 5 s, of the mean of median and p95.

@@ -133,7 +133,7 @@ class FeedbackOutbox:
 
 
 def _is_final(error: OperatorError, row: ClaimedFeedback) -> bool:
-    """Whether telling Switch again would change nothing."""
+    """True where another call with this row would fail as well."""
     if not isinstance(error, PeerRefusedError):
         return False
     return 400 <= error.status <= 499 or row.attempts + 1 >= STATUS_ERRORS

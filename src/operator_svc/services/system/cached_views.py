@@ -1,39 +1,34 @@
-"""The system as it is now: overview, Shub's dashboard and resources, each kept for a moment."""
+"""Views of the present system: overview, Shub's dashboard and resources, each kept for a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from operator_svc.background import TaskOwner
+from operator_svc.peers.system_peers import SystemPeers
 from operator_svc.protocol.system import Dashboard, Overview, Resources
 from operator_svc.services.system import model_catalog, shub_dashboard
-from operator_svc.services.system.model_catalog import AsksHermes, AsksSwitch
-from operator_svc.services.system.overview import Gateway, HasHealth, Overviews, Pinged
-from operator_svc.services.system.shub_dashboard import AsksShub
+from operator_svc.services.system.model_catalog import SwitchPeer
+from operator_svc.services.system.overview import OverviewReader, PingableDatabase
 from operator_svc.services.ttl_cache import TTL, TtlCache
 
 
 class System:
-    """Answers always, and within 3 s: what a neighbour does not tell is null, and why is said."""
+    """Views that answer always, and within 3 s: null stands for what no peer gave, with the reason
+    beside it."""
 
     def __init__(
         self,
-        gateway: Gateway,
-        modules: Mapping[str, HasHealth],
-        shub: AsksShub,
-        hermes: AsksHermes,
-        switch: AsksSwitch,
-        database: Pinged,
+        peers: SystemPeers,
+        switch: SwitchPeer,
+        database: PingableDatabase,
         tasks: TaskOwner,
         *,
         ttl: float = TTL,
     ) -> None:
-        self.overview: TtlCache[Overview] = TtlCache(
-            Overviews(gateway, modules, database).look, tasks, ttl=ttl
-        )
+        overview = OverviewReader(peers.gateway, peers.modules, database)
+        self.overview: TtlCache[Overview] = TtlCache(overview.read, tasks, ttl=ttl)
         self.dashboard: TtlCache[Dashboard] = TtlCache(
-            lambda: shub_dashboard.look(shub), tasks, ttl=ttl
+            lambda: shub_dashboard.read(peers.shub), tasks, ttl=ttl
         )
         self.resources: TtlCache[Resources] = TtlCache(
-            lambda: model_catalog.look(hermes, switch), tasks, ttl=ttl
+            lambda: model_catalog.read(peers.hermes, switch), tasks, ttl=ttl
         )

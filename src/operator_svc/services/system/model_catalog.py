@@ -1,4 +1,4 @@
-"""Tools and models: what Hermes and Switch know of them, merged by name."""
+"""Tools and models as Hermes and Switch list them, merged by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITHIN = 2.5
 """Seconds for each of the five calls, which are made at once."""
 
 
-class AsksHermes(Protocol):
+class HermesPeer(Protocol):
     """Hermes, as far as the resources need it."""
 
     async def available(self) -> Available:
@@ -29,7 +29,7 @@ class AsksHermes(Protocol):
         """Local, command line and remote engines."""
 
 
-class AsksSwitch(Protocol):
+class SwitchPeer(Protocol):
     """Switch, as far as the resources need it."""
 
     async def models_available(self) -> ModelsAvailable:
@@ -40,7 +40,7 @@ class AsksSwitch(Protocol):
 
 
 class _Merged:
-    """Things by name. The first source that tells a field is believed."""
+    """Things by name. The first source that gives a field wins."""
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         self._fields = fields
@@ -48,7 +48,7 @@ class _Merged:
         self.known = False
 
     def add(self, source: str, name: Json, **fields: Json) -> None:
-        """What a source says of one thing."""
+        """Merge the fields that a source gives of one thing."""
         if not isinstance(name, str) or not name:
             return
         blank: dict[str, Any] = {"name": name, **dict.fromkeys(self._fields), "sources": []}
@@ -64,8 +64,8 @@ class _Merged:
         return (self.things[name] for name in sorted(self.things))
 
 
-async def look(hermes: AsksHermes, switch: AsksSwitch) -> Resources:
-    """What there is now. Nothing but cancellation is raised."""
+async def read(hermes: HermesPeer, switch: SwitchPeer) -> Resources:
+    """Ask all sources at once. Raises nothing but cancellation."""
     available, listed, catalog, models, providers = await asyncio.gather(
         call_source(hermes.available(), WITHIN),
         call_source(hermes.models(), WITHIN),

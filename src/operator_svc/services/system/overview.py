@@ -1,4 +1,4 @@
-"""All modules of VX11 at a glance: by the gateway's word, or else by each one's own."""
+"""Overview of all modules of VX11, as the gateway finds them, or else by asking each."""
 
 from __future__ import annotations
 
@@ -41,39 +41,39 @@ WELL = frozenset({"ok", "healthy", "operational", "up", "ready"})
 MAX_VERSION = 64
 
 
-class Gateway(Protocol):
+class GatewayPeer(Protocol):
     """Tentáculo Link, as far as the overview needs it."""
 
     async def system_status(self, *, within: float | None = None) -> SystemStatus:
         """All modules as the gateway finds them."""
 
 
-class HasHealth(Protocol):
+class HealthPeer(Protocol):
     """A module that can be asked how it is."""
 
     async def health(self, *, within: float | None = None) -> HealthProbe:
-        """Its health."""
+        """The health that it reports."""
 
 
-class Pinged(Protocol):
+class PingableDatabase(Protocol):
     """The database, as far as the overview needs it."""
 
     async def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Check that the database answers."""
 
 
-class Overviews:
-    """Looks at the whole system; ``modules`` are all but Operator, by name."""
+class OverviewReader:
+    """Reads the status of the whole system; ``modules`` are all but Operator, by name."""
 
     def __init__(
-        self, gateway: Gateway, modules: Mapping[str, HasHealth], database: Pinged
+        self, gateway: GatewayPeer, modules: Mapping[str, HealthPeer], database: PingableDatabase
     ) -> None:
         self._gateway = gateway
         self._modules = modules
         self._database = database
 
-    async def look(self) -> Overview:
-        """How all modules are now. Nothing but cancellation is raised."""
+    async def read(self) -> Overview:
+        """The status of all modules. Raises nothing but cancellation."""
         own, (source, found) = await asyncio.gather(self._own(), self._others())
         modules = {name: found.get(name) or _unknown() for name in NAMES}
         modules[OPERATOR] = own
@@ -126,7 +126,7 @@ class Overviews:
         looks = [self._ask(name, module) for name, module in self._modules.items()]
         return "direct", dict(zip(self._modules, await asyncio.gather(*looks), strict=True))
 
-    async def _ask(self, name: str, module: HasHealth) -> ModuleView:
+    async def _ask(self, name: str, module: HealthPeer) -> ModuleView:
         begun = time.monotonic()
         answer: SourceResult[HealthProbe] = await call_source(
             module.health(within=MODULE_WITHIN), MODULE_WITHIN
@@ -171,7 +171,7 @@ def _as_gateway_says(status: SystemStatus) -> dict[str, ModuleView]:
 
 
 def _judged(status: Json, said: str = "") -> tuple[ModuleStatus, str]:
-    """Our word for a module's own, or the gateway's, and why where it is not ``ok``."""
+    """The status for a module's own word, or the gateway's, and the reason where it is not ok."""
     if not isinstance(status, str):
         return "unknown", "it does not say how it is"
     word = status.lower()

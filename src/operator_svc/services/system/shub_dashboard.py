@@ -1,4 +1,4 @@
-"""Shub at a glance: what it tells, and null for what it does not."""
+"""Dashboard of Shub; null stands for what it does not report."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ WITHIN = 2.5
 OPERATIONAL = frozenset({"operational", "ok", "healthy"})
 
 
-class AsksShub(Protocol):
+class ShubPeer(Protocol):
     """Shub, as far as the dashboard needs it."""
 
     async def status(self) -> ShubStatus:
         """Health, jobs and memory."""
 
     async def ready(self) -> ShubReadiness:
-        """Whether its parts are up."""
+        """The state of its parts."""
 
     async def projects(self) -> list[Json] | None:
         """Reaper's projects; None where Shub does not know them."""
 
 
-async def look(shub: AsksShub) -> Dashboard:
-    """How Shub is now. Nothing but cancellation is raised."""
+async def read(shub: ShubPeer) -> Dashboard:
+    """Ask Shub for all at once. Raises nothing but cancellation."""
     status, ready, projects = await asyncio.gather(
         call_source(shub.status(), WITHIN),
         call_source(shub.ready(), WITHIN),
@@ -75,7 +75,7 @@ def _verdict(
 def _reason(
     sources: dict[str, SourceView], health: DspHealth | None, ready: ShubReadiness | None
 ) -> str | None:
-    """Why Shub is not all well, if so; the first reason there is."""
+    """The first reason why Shub is not ok; None where it is."""
     for name, source in sources.items():
         if source.status != "ok":
             return source.detail if name == "status" else f"{name}: {source.detail}"

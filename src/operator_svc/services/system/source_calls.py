@@ -1,4 +1,4 @@
-"""Asking several neighbours at once, each failure told by a status of its own."""
+"""Calls to several peers at once, each with a status of its own."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 SPARE = 0.1
 """Seconds that a call has beyond its own limit: only a limit that the call itself finds passed
-counts for the neighbour's circuit."""
+counts for the peer's circuit."""
 
 _TIMEOUTS = frozenset({ErrorCode.PEER_TIMEOUT, ErrorCode.SWITCH_TIMEOUT})
 _OK = SourceView(status="ok")
 
 
 class SourceResult(NamedTuple, Generic[T]):
-    """What a source said, None where it failed."""
+    """The answer of a source, None where it failed, and how the call went."""
 
     value: T | None
     source: SourceView
 
 
 async def call_source(call: Awaitable[T], within: float) -> SourceResult[T]:
-    """Await a call to a neighbour, which gives up after ``within`` seconds by itself; one that
-    does not is given up a moment later. Only cancellation is raised."""
+    """Await a call to a peer, which gives up after ``within`` seconds by itself; one that does not
+    is given up a moment later. Raises nothing but cancellation."""
     try:
         async with asyncio.timeout(within + SPARE):
             return SourceResult(await call, _OK)
@@ -44,7 +44,7 @@ async def call_source(call: Awaitable[T], within: float) -> SourceResult[T]:
 
 
 def failure_of(error: OperatorError) -> SourceStatus:
-    """How a call failed."""
+    """The status of a call that failed."""
     if isinstance(error, CircuitOpenError):
         return "circuit_open"
     return "timeout" if error.code in _TIMEOUTS else "error"

@@ -1,0 +1,56 @@
+"""The views of the system over real clients of its peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aioresponses import aioresponses
+
+from operator_svc.background import TaskOwner
+from operator_svc.errors import OperatorError
+from operator_svc.peers.switch import make_switch
+from operator_svc.peers.system_peers import make_system_peers
+from operator_svc.services.system.cached_views import System
+from operator_svc.settings import Settings
+
+SETTINGS = Settings(token="t")
+OK = {"status": "ok", "error": None, "detail": None}
+
+Answers = dict[str, dict[str, Any]]
+
+
+class FakeDatabase:
+    """A database as far as the overview asks it: it answers, fails or hangs."""
+
+    def __init__(self) -> None:
+        self.error: OperatorError | None = None
+        self.hangs = False
+
+    async def ping(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+
+@asynccontextmanager
+async def system(
+    settings: Settings = SETTINGS, database: FakeDatabase | None = None
+) -> AsyncIterator[System]:
+    """The views, with the peers at the addresses of ``settings``."""
+    peers, switch = make_system_peers(settings), make_switch(settings)
+    async with TaskOwner("tests") as tasks:
+        try:
+            yield System(peers, switch, database or FakeDatabase(), tasks)
+        finally:
+            await peers.aclose()
+            await switch.aclose()
+
+
+def serve(http: aioresponses, url: str, answers: Answers) -> None:
+    """Answer the paths of a peer, again and again."""
+    for path, answer in answers.items():
+        http.get(url + path, repeat=True, **answer)
