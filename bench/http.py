@@ -29,16 +29,16 @@ def request(
     return head.encode() + b"\r\n" + body
 
 
-class AnswerError(Exception):
+class CallFailedError(Exception):
     """An answer that is not 2xx, or none."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection, one request at a time; ``on_answer`` gets each whole answer's body, and
     ``on_failure`` what came instead."""
 
     def __init__(
-        self, on_answer: Callable[[bytes], None], on_failure: Callable[[AnswerError], None]
+        self, on_answer: Callable[[bytes], None], on_failure: Callable[[CallFailedError], None]
     ) -> None:
         self._on_answer = on_answer
         self._on_failure = on_failure
@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._on_failure(AnswerError("the connection was closed"))
+        self._on_failure(CallFailedError("the connection was closed"))
 
     def send(self, data: bytes) -> None:
         """Send a request."""
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             return
         self._buffer = b""
         if buffer[9:10] != b"2":
-            self._on_failure(AnswerError(buffer[:1000].decode(errors="replace")))
+            self._on_failure(CallFailedError(buffer[:1000].decode(errors="replace")))
         else:
             self._on_answer(buffer[head_end + 4 :])
 
@@ -84,12 +84,12 @@ async def call(process: Process, method: str, path: str, body: Any = None) -> An
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()
 
-    def failed(error: AnswerError) -> None:
+    def failed(error: CallFailedError) -> None:
         if not done.done():
             done.set_exception(error)
 
     _, connection = await loop.create_connection(
-        lambda: Connection(done.set_result, failed), process.host, process.port
+        lambda: HttpConnection(done.set_result, failed), process.host, process.port
     )
     raw = b"" if body is None else msgspec.json.encode(body)
     connection.send(request(process, method, path, raw))
@@ -114,12 +114,12 @@ class Load:
         self.process = process
         self._clients = clients
         self._make = make
-        self._connections: list[Connection] = []
+        self._connections: list[HttpConnection] = []
         self._sent: list[float] = [0.0] * clients
         self._open = 0
         self._going = False
         self._idle = asyncio.Event()
-        self._failure: AnswerError | None = None
+        self._failure: CallFailedError | None = None
         self._left = 0
         self.seconds: list[float] = []
 
@@ -129,7 +129,7 @@ class Load:
         for number in range(self._clients):
             answered = functools.partial(self._answered, number)
             _, connection = await loop.create_connection(
-                functools.partial(Connection, answered, self._failed),
+                functools.partial(HttpConnection, answered, self._failed),
                 self.process.host,
                 self.process.port,
             )
@@ -169,7 +169,7 @@ class Load:
     def _stop(self) -> None:
         self._going = False
 
-    def _failed(self, error: AnswerError) -> None:
+    def _failed(self, error: CallFailedError) -> None:
         if self._going:
             self._failure = error
             self._going = False

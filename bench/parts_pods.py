@@ -6,8 +6,6 @@ import asyncio
 import re
 import time
 
-import msgspec
-
 from bench import processes, sockets
 from bench.context import Bench
 from bench.http import call
@@ -25,13 +23,6 @@ IDLE_SECONDS = 3.0
 IDLE_SOCKETS = 1000
 
 _METRIC = re.compile(rb"^(\w+)(\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
-
-
-class _Delta(msgspec.Struct):
-    content: str
-
-
-_content = msgspec.json.Decoder(_Delta).decode
 
 
 async def metrics(process: Process) -> dict[str, float]:
@@ -64,7 +55,7 @@ class _Readers:
     def see(self, _: Socket, frame: bytes) -> None:
         if sockets.is_delta(frame):
             now = time.monotonic()
-            self.late += [now - float(sent) for sent in _content(frame).content.split()]
+            self.late += [now - float(sent) for sent in sockets.words_of(frame)]
         elif sockets.is_end(frame):
             self.ends += 1
             if self.ends == REPLIES:

@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from bench import processes, sockets
 from bench.context import Bench
 from bench.processes import Process, running
@@ -24,14 +22,7 @@ MESSAGE = "Please tell me a story of the quick brown fox."
 _run = itertools.count()
 
 
-class _Delta(msgspec.Struct):
-    content: str
-
-
-_content = msgspec.json.Decoder(_Delta).decode
-
-
-class Counter:
+class Frames:
     """Counts of what the sockets of a round have received."""
 
     def __init__(self) -> None:
@@ -52,7 +43,7 @@ class Counter:
                 self.first = time.perf_counter()
             if self.stamped:
                 now = time.monotonic()
-                self.late += [now - float(sent) for sent in _content(frame).content.split()]
+                self.late += [now - float(sent) for sent in sockets.words_of(frame)]
         elif sockets.is_end(frame):
             self.ends += 1
             if self.ends == self.wanted_ends:
@@ -71,7 +62,11 @@ class Streamed(NamedTuple):
 
 
 async def _open(
-    process: Process, counter: Counter, count: int, session: str | None = None, path: str = "/ws"
+    process: Process,
+    counter: Frames,
+    count: int,
+    session: str | None = None,
+    path: str = "/ws",
 ) -> list[Socket]:
     """So many sockets, a session each, or all on one; they are ready."""
     run = next(_run)
@@ -93,7 +88,7 @@ def _chat(tokens: int, *, stamp: bool) -> dict[str, object]:
 
 async def stream(process: Process, count: int, tokens: int, *, stamp: bool = False) -> Streamed:
     """So many sockets, each with a reply of its own; begun within a second, read to the end."""
-    counter = Counter()
+    counter = Frames()
     counter.stamped = stamp
     counter.wanted_ends = count
     opened = await _open(process, counter, count)
@@ -201,7 +196,7 @@ async def first_token(bench: Bench) -> None:
 
 
 async def _first(process: Process) -> float:
-    counter = Counter()
+    counter = Frames()
     counter.wanted_ends = 1
     (socket,) = await _open(process, counter, 1)
     begun = time.perf_counter()
@@ -242,7 +237,7 @@ async def fan_out(bench: Bench) -> None:
 
 async def _fan_out(process: Process, count: int, tokens: int, path: str) -> float:
     """CPU of a delivered frame, in microseconds."""
-    counter = Counter()
+    counter = Frames()
     counter.wanted_ends = count
     opened = await _open(process, counter, count, f"fan-{next(_run)}", path=path)
     cpu = process.cpu()

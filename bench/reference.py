@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 from aiohttp import WSMsgType, web
 
-from bench.reference_stores import PostgresqlStore, SqliteStore, Stored
+from bench.reference_stores import ChatRows, PostgresqlStore, SqliteStore
 
 TOKEN = os.environ.get("OPERATOR_TOKEN", "")
 
@@ -47,7 +47,7 @@ class Part(msgspec.Struct):
     content: str = ""
 
 
-class Delta(msgspec.Struct, tag_field="type", tag="delta"):
+class DeltaFrame(msgspec.Struct, tag_field="type", tag="delta"):
     """The same frame that Operator sends."""
 
     reply_id: int
@@ -60,10 +60,10 @@ class Delta(msgspec.Struct, tag_field="type", tag="delta"):
 class Store(Protocol):
     """The two transactions of a chat."""
 
-    async def start(self, session_id: str, message: str) -> Stored: ...
+    async def start(self, session_id: str, message: str) -> ChatRows: ...
 
     async def finish(
-        self, stored: Stored, reply: str, provider: str, latency_ms: float
+        self, stored: ChatRows, reply: str, provider: str, latency_ms: float
     ) -> None: ...
 
 
@@ -73,7 +73,7 @@ _decode_part = msgspec.json.Decoder(Part).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Relay:
+class ReferenceServer:
     """The handlers."""
 
     def __init__(self, switch_url: str, store: Store | None) -> None:
@@ -168,7 +168,7 @@ class Relay:
                     if part.type != "token":
                         continue
                     offset, end = end, end + len(part.content)
-                    frame = _encode(Delta(reply_id, offset, end, part.content))
+                    frame = _encode(DeltaFrame(reply_id, offset, end, part.content))
                     for ws in list(readers):
                         await ws.send_frame(frame, WSMsgType.TEXT)
         last = b'{"type":"event","event":"reply.completed"}'
@@ -183,7 +183,7 @@ async def serve(kind: str, switch_url: str, database: str) -> None:
         store = SqliteStore(database)
     elif kind == "postgresql":
         store = await PostgresqlStore.open(database)
-    runner = web.AppRunner(Relay(switch_url, store).application(), access_log=None)
+    runner = web.AppRunner(ReferenceServer(switch_url, store).application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     port = runner.addresses[0][1]

@@ -25,7 +25,7 @@ POOL = 10
 """Connections to PostgreSQL, as many as Operator's default."""
 
 
-class Stored(msgspec.Struct):
+class ChatRows(msgspec.Struct):
     """The ids of a chat that was begun."""
 
     session_id: str
@@ -45,12 +45,12 @@ class SqliteStore:
         self._queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
         threading.Thread(target=self._write, daemon=True).start()
 
-    async def start(self, session_id: str, message: str) -> Stored:
+    async def start(self, session_id: str, message: str) -> ChatRows:
         """Store a message and the reply to be written."""
-        stored: Stored = await self._do(lambda db: _start(db, session_id, message))
+        stored: ChatRows = await self._do(lambda db: _start(db, session_id, message))
         return stored
 
-    async def finish(self, stored: Stored, reply: str, provider: str, latency_ms: float) -> None:
+    async def finish(self, stored: ChatRows, reply: str, provider: str, latency_ms: float) -> None:
         """Store a reply's end."""
         await self._do(lambda db: _finish(db, stored, reply, provider, latency_ms))
 
@@ -80,7 +80,7 @@ def _deliver(group: list[Work], results: list[Any]) -> None:
             future.set_result(result)
 
 
-def _start(db: sqlite3.Connection, session_id: str, message: str) -> Stored:
+def _start(db: sqlite3.Connection, session_id: str, message: str) -> ChatRows:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     changed = db.execute(
         "UPDATE operator_session SET last_seq = last_seq + 2, message_count = message_count + 2,"
@@ -115,11 +115,11 @@ def _start(db: sqlite3.Connection, session_id: str, message: str) -> Stored:
     )
     assert message_id is not None
     assert reply_id is not None
-    return Stored(session_id, message_id, reply_id)
+    return ChatRows(session_id, message_id, reply_id)
 
 
 def _finish(
-    db: sqlite3.Connection, stored: Stored, reply: str, provider: str, latency_ms: float
+    db: sqlite3.Connection, stored: ChatRows, reply: str, provider: str, latency_ms: float
 ) -> None:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     db.execute(
@@ -210,12 +210,12 @@ class PostgresqlStore:
         """Open the pool."""
         return cls(await asyncpg.create_pool(dsn, min_size=POOL, max_size=POOL, reset=_no_reset))
 
-    async def start(self, session_id: str, message: str) -> Stored:
+    async def start(self, session_id: str, message: str) -> ChatRows:
         """Store a message and the reply to be written."""
         row = await self._pool.fetchrow(_START, session_id, message)
-        return Stored(session_id, row[0], row[1])
+        return ChatRows(session_id, row[0], row[1])
 
-    async def finish(self, stored: Stored, reply: str, provider: str, latency_ms: float) -> None:
+    async def finish(self, stored: ChatRows, reply: str, provider: str, latency_ms: float) -> None:
         """Store a reply's end."""
         await self._pool.execute(
             _FINISH,

@@ -18,6 +18,13 @@ OnFrame = Callable[["Socket", bytes], None]
 """Gets each text frame of a socket as it comes."""
 
 
+class _ReplyPiece(msgspec.Struct):
+    content: str
+
+
+_decode_piece = msgspec.json.Decoder(_ReplyPiece).decode
+
+
 def _mask(payload: bytes) -> bytes:
     """A whole client frame with text; the mask is zero, which servers undo as any other."""
     size = len(payload)
@@ -123,6 +130,11 @@ def is_ready(frame: bytes) -> bool:
 def is_delta(frame: bytes) -> bool:
     """True for a piece of a reply."""
     return frame.startswith(b'{"type":"delta"')
+
+
+def words_of(frame: bytes) -> list[str]:
+    """The words of a piece of a reply."""
+    return _decode_piece(frame).content.split()
 
 
 def is_end(frame: bytes) -> bool:

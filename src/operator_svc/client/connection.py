@@ -21,7 +21,7 @@ PAUSE = 0.25
 """Seconds before the second attempt; doubled for each further one."""
 
 
-class Connection:
+class ClientConnection:
     """The connections to Operator at ``url``, open between ``open`` and ``aclose``."""
 
     def __init__(self, url: str, token: str) -> None:

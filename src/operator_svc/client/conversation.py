@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from operator_svc.client.connection import Connection
+from operator_svc.client.connection import ClientConnection
 from operator_svc.client.replies import ClientError, Reply
 from operator_svc.protocol.frames import SUBPROTOCOL
 
@@ -32,7 +32,7 @@ class Conversation:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         session_id: str,
         on_reconnect: Callable[[], None] | None = None,
     ) -> None:

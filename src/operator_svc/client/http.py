@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from operator_svc.client.connection import Connection
+from operator_svc.client.connection import ClientConnection
 from operator_svc.client.conversation import Conversation
 from operator_svc.protocol.chat import ChatAnswer, ChatBody, ReplyView
 from operator_svc.protocol.sessions import History, SessionList
@@ -23,7 +23,7 @@ class OperatorClient:
     """
 
     def __init__(self, url: str, token: str = "") -> None:
-        self._connection = Connection(url, token)
+        self._connection = ClientConnection(url, token)
 
     async def __aenter__(self) -> OperatorClient:
         self._connection.open()

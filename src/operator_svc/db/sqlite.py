@@ -53,7 +53,7 @@ GROUP = 256
 _MOMENT = "moment_of_the_unit"
 
 
-class _Plan(NamedTuple):
+class _BoundQuery(NamedTuple):
     """A query as it is run: ``timed`` says that its statements take the moment of their unit."""
 
     name: str
@@ -63,7 +63,7 @@ class _Plan(NamedTuple):
     observe: Callable[[float], None]
 
     @classmethod
-    def of(cls, query: Query) -> _Plan:
+    def of(cls, query: Query) -> _BoundQuery:
         """``query`` with ``now()`` as a parameter: calling back into Python for it costs a third
         of a write."""
         bound = tuple(
@@ -80,7 +80,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, queries: Mapping[str, Query], readers: int, seconds: float):
         self._path = path
         self._seconds = seconds
-        self._plans = {query.name: _Plan.of(query) for query in queries.values()}
+        self._plans = {query.name: _BoundQuery.of(query) for query in queries.values()}
         self._lock = FileLock(lock_path(path))
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
@@ -115,7 +115,7 @@ class SqliteDatabase:
             raise
         return database
 
-    def _plan(self, query: str, params: Mapping[str, Any]) -> _Plan:
+    def _plan(self, query: str, params: Mapping[str, Any]) -> _BoundQuery:
         plan = self._plans.get(query)
         if plan is None:
             raise LookupError(f"there is no query {query}")
@@ -160,7 +160,7 @@ class SqliteDatabase:
             self._readers.release(connection)
 
     def _run(
-        self, raw: SqliteConnection, plan: _Plan, read: Reader[R], params: dict[str, Any]
+        self, raw: SqliteConnection, plan: _BoundQuery, read: Reader[R], params: dict[str, Any]
     ) -> list[R]:
         """All statements of ``plan``; the rows of the last one that has columns."""
         if plan.timed:
