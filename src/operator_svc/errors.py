@@ -64,9 +64,12 @@ class ErrorCode(enum.StrEnum):
     RATE_LIMITED = "rate_limited", _Kind(429, "Too many requests", True)
     INTERNAL_ERROR = "internal_error", _Kind(500, "Something went wrong in Operator", True)
     SWITCH_ERROR = "switch_error", _Kind(502, "Switch gave no usable answer", True)
+    NO_ANSWER = "no_answer", _Kind(502, "The engine ended its reply without text", True)
+    CONTENT_FILTERED = "content_filtered", _Kind(502, "A filter withheld the reply", False)
     REPLY_TOO_LARGE = "reply_too_large", _Kind(502, "The reply is too large", False)
     PEER_ERROR = "peer_error", _Kind(502, "A peer gave no usable answer", True)
     SWITCH_UNAVAILABLE = "switch_unavailable", _Kind(503, "Switch cannot be reached", True)
+    SWITCH_BUSY = "switch_busy", _Kind(503, "Switch has too many calls", True)
     REPLY_INTERRUPTED = "reply_interrupted", _Kind(503, "The reply was interrupted", True)
     BROWSER_UNAVAILABLE = (
         "browser_unavailable",

@@ -7,14 +7,14 @@ place; the table in ``docs/operations.md`` is generated from here.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta, field
 
 from operator_svc.errors import ConfigurationError
+from operator_svc.settings_checks import body_of, headers_of, split_url, without_secrets
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -27,7 +27,7 @@ TOKEN_NAMES = (
     "VX11_GATEWAY_TOKEN",
     "API_TOKEN",
 )
-"""Where the token may stand, the first one that is set wins (neighbours of VX11 share it)."""
+"""Variables that may hold the token; the first one set wins (the modules of VX11 share it)."""
 
 DEFAULT_ORIGINS = (
     "http://localhost:8011,http://localhost:8020,http://127.0.0.1:8011,http://127.0.0.1:8020"
@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["token", "off"], Meta(description="Whether callers must bring a token.")
     ] = field(default="token", name="OPERATOR_AUTH")
     token: Annotated[
-        str, Meta(description="The token of callers, and the one sent to the neighbours.")
+        str, Meta(description="The token of callers, and the one sent to VX11's modules.")
     ] = field(default="", name="OPERATOR_TOKEN")
     tokens_file: Annotated[
         str, Meta(description="File of more tokens, one JSON object a line; see docs/security.md.")
@@ -88,6 +88,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     switch_api_key: Annotated[str, Meta(description="Bearer key (openai dialect).")] = field(
         default="", name="SWITCH_API_KEY"
     )
+    switch_headers: Annotated[
+        str, Meta(description="More headers for SWITCH_URL, a JSON object of texts.")
+    ] = field(default="", name="SWITCH_HEADERS")
+    switch_body: Annotated[
+        str, Meta(description="More fields of each chat's body, a JSON object.")
+    ] = field(default="", name="SWITCH_BODY")
+    switch_think_tags: Annotated[
+        Literal["on", "off"],
+        Meta(description="Take <think>…</think> at a reply's start for reasoning, not text."),
+    ] = field(default="on", name="SWITCH_THINK_TAGS")
     hermes_url: Annotated[str, Meta(description="Hermes.")] = field(
         default="http://hermes:8003", name="HERMES_URL"
     )
@@ -225,6 +235,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             o.strip().rstrip("/") for o in self.allowed_origins.split(",") if o.strip()
         )
 
+    def problems(self) -> list[str]:
+        """A line for each value that its type allows and that cannot work."""
+        lines = []
+        for variable in variables(Settings):
+            check = _CHECKS.get(variable.attribute)
+            value = getattr(self, variable.attribute)
+            if check is None or (variable.attribute == "browser_url" and not value):
+                continue
+            try:
+                check(value)
+            except ValueError as error:
+                secret = variable.attribute in SECRET_ATTRIBUTES
+                shown = "" if secret else f" (it is {without_secrets(value)!r})"
+                lines.append(f"{variable.name} {error}{shown}")
+        return lines
+
 
 class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The effective settings of ``operator-browser``. Times are seconds, sizes are bytes."""
@@ -282,7 +308,18 @@ class Variable(NamedTuple):
     meaning: str
 
 
-SECRET_ATTRIBUTES = frozenset({"token", "browser_token", "switch_api_key"})
+SECRET_ATTRIBUTES = frozenset({"token", "browser_token", "switch_api_key", "switch_headers"})
+PEER_URLS = (
+    "switch_url", "hermes_url", "shub_url", "tentaculo_link_url", "madre_url", "hormiguero_url",
+    "manifestator_url", "mcp_url", "spawner_url", "browser_url",
+)  # fmt: skip
+"""The attributes with addresses of peers; the browser's alone may be empty."""
+
+_CHECKS: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(PEER_URLS, split_url),
+    "switch_headers": headers_of,
+    "switch_body": body_of,
+}
 
 S = TypeVar("S", Settings, BrowserSettings)
 
@@ -330,9 +367,13 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
         )
     if not values.get("token", "").isascii() or any(c.isspace() for c in values.get("token", "")):
         problems.append("the token must be ASCII without spaces: it travels in a header")
-    if problems:
+    settings = None
+    if not problems:
+        settings = struct(**values)
+        problems = settings.problems() if isinstance(settings, Settings) else []
+    if settings is None or problems:
         raise ConfigurationError(problems)
-    return struct(**values), _warnings(environ)
+    return settings, _warnings(environ)
 
 
 def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
@@ -343,17 +384,9 @@ def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
         if variable.attribute in SECRET_ATTRIBUTES:
             value = "***" if value else ""
         elif isinstance(value, str) and "://" in value and "," not in value:
-            value = _without_password(value)
+            value = without_secrets(value)
         shown[variable.name] = value
     return shown
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"
-    return urlunsplit(parts._replace(netloc=user))
 
 
 def _is_service_link(name: str, raw: str) -> bool:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.base import PeerRefusedError
+from operator_svc.peers.chat_types import ChatError
 from operator_svc.peers.modules import make_modules
 from operator_svc.peers.switch import Switch
 from operator_svc.protocol.sse import encode
@@ -118,9 +119,11 @@ async def test_a_wrong_key_is_not_shown(server: Completions) -> None:
         switch_dialect="openai",
         switch_api_key="wrong-key-of-the-tests",
     ) as switch:
-        with pytest.raises(PeerRefusedError) as caught:
+        with pytest.raises(ChatError) as caught:
             await ask(switch, "hello")
-    assert caught.value.status == 401
+    refusal = caught.value.__cause__
+    assert isinstance(refusal, PeerRefusedError)
+    assert refusal.status == 401
     assert "key-of-the-tests" not in str(caught.value)
 
 

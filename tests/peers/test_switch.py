@@ -17,6 +17,7 @@ from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import chat_stream
 from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
+from operator_svc.peers.chat_types import ChatError
 from operator_svc.peers.switch import Switch, Text, ToolCallPart
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 
@@ -140,14 +141,13 @@ FAILURES = {
     "redirect": ErrorCode.SWITCH_ERROR,
     "error": ErrorCode.SWITCH_ERROR,
     "partial": ErrorCode.SWITCH_ERROR,
-    "no_text": ErrorCode.SWITCH_ERROR,
-    "non_string": ErrorCode.SWITCH_ERROR,
+    "no_text": ErrorCode.NO_ANSWER,
     "list": ErrorCode.SWITCH_ERROR,
     "html": ErrorCode.SWITCH_ERROR,
     "broken_json": ErrorCode.SWITCH_ERROR,
     "error_event": ErrorCode.SWITCH_ERROR,
     "broken_event": ErrorCode.SWITCH_ERROR,
-    "empty_stream": ErrorCode.SWITCH_ERROR,
+    "empty_stream": ErrorCode.NO_ANSWER,
     "cut": ErrorCode.SWITCH_ERROR,
     "cut_json": ErrorCode.SWITCH_ERROR,
     "no_done": ErrorCode.SWITCH_ERROR,
@@ -314,8 +314,9 @@ async def test_the_circuit_opens_after_failures_in_a_row(standin: SwitchStandin)
             with pytest.raises(OperatorError) as caught:
                 await ask(switch, "hello")
         calls = standin.total.calls
-        with pytest.raises(CircuitOpenError) as opened:
+        with pytest.raises(ChatError) as opened:
             await ask(switch, "hello")
+        assert isinstance(opened.value.__cause__, CircuitOpenError)
         assert opened.value.code == ErrorCode.SWITCH_UNAVAILABLE
         assert opened.value.retry_after
         assert standin.total.calls == calls
@@ -325,8 +326,9 @@ async def test_the_circuit_opens_after_failures_in_a_row(standin: SwitchStandin)
         with pytest.raises(OperatorError) as caught:
             await ask(switch, "one may try, and fails")
         assert caught.value.code == ErrorCode.SWITCH_ERROR
-        with pytest.raises(CircuitOpenError):
+        with pytest.raises(ChatError) as opened:
             await ask(switch, "hello")
+        assert isinstance(opened.value.__cause__, CircuitOpenError)
         now += 60
         standin.script = Script(rate=FAST)
         await ask(switch, "one may try, and it works")
@@ -347,8 +349,9 @@ async def test_a_trying_chat_lets_others_in_with_its_first_answer(
         standin.script = Script(mode="stall_first")
         waiting = asyncio.create_task(ask(switch, "tries"))
         await until(lambda: standin.total.running == 1)
-        with pytest.raises(CircuitOpenError):
+        with pytest.raises(ChatError) as opened:
             await ask(switch, "one at a time")
+        assert isinstance(opened.value.__cause__, CircuitOpenError)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -366,7 +369,7 @@ async def test_a_refusal_of_one_message_does_not_open_the_circuit(
     for _ in range(FAILURES_TO_OPEN + 2):
         with pytest.raises(OperatorError) as caught:
             await ask(switch, "hello")
-        assert not isinstance(caught.value, CircuitOpenError)
+        assert not isinstance(caught.value.__cause__, CircuitOpenError)
 
 
 async def test_trace_headers_are_sent_with_every_call(

@@ -22,6 +22,7 @@ from operator_svc.peers.transport import (
     Failures,
     PeerLostError,
     PeerRefusedError,
+    PeerWorksError,
     Transport,
     read_bounded,
 )
@@ -123,7 +124,7 @@ class Peer(Transport):
         except TimeoutError:
             self.breaker.failed(permit)
             raise self.timed_out(str(call), "total") from None
-        except PeerRefusedError:
+        except PeerWorksError:
             self.breaker.succeeded(permit)
             raise
         except OperatorError:

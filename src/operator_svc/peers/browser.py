@@ -23,6 +23,7 @@ from operator_svc.peers.transport import (
     PeerLostError,
     Transport,
     read_bounded,
+    retry_after,
     vx11_headers,
 )
 from operator_svc.protocol.decoding import MAX_DEPTH, is_too_deep
@@ -33,7 +34,12 @@ from operator_svc.settings import Settings
 log = structlog.get_logger(__name__)
 
 NAME = "the browser service"
-BROWSER = Failures(ErrorCode.PEER_ERROR, ErrorCode.BROWSER_UNAVAILABLE, ErrorCode.PEER_TIMEOUT)
+BROWSER = Failures(
+    ErrorCode.PEER_ERROR,
+    ErrorCode.BROWSER_UNAVAILABLE,
+    ErrorCode.PEER_TIMEOUT,
+    ErrorCode.RATE_LIMITED,
+)
 CONNECT_TIMEOUT = 3.0
 GRACE = 10.0
 """Seconds beyond a page's own time after which the service is asked whether it still lives; it
@@ -87,9 +93,8 @@ class _BrowserTransport(Transport):
         if status != 429 and status not in PASSING:
             return await super()._refusal(response, call, hide)
         if status == 429:
-            after = response.headers.get("Retry-After", "")
-            short = after.isdecimal() and len(after) <= 4
-            return BrowserBusyError(float(after) if short else 1.0)
+            seconds = retry_after(response.headers.get("Retry-After", ""))
+            return BrowserBusyError(1.0 if seconds is None else seconds)
         try:
             async with asyncio.timeout(SAID_TIMEOUT):
                 body = await read_bounded(response, SAID_BYTES, cut=True) or b""

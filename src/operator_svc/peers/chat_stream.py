@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
 import aiohttp
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.peers.answer_reader import MAX_EVENT_BYTES, AnswerReader
 from operator_svc.peers.base import Peer, PeerRefusedError
-from operator_svc.peers.chat_types import AnswerError, Dialect, Done, Part, Prompt
+from operator_svc.peers.chat_types import (
+    AnswerError,
+    AnswerTooLargeError,
+    ChatError,
+    Done,
+    NoAnswerError,
+    Part,
+    Prompt,
+    ReportedError,
+)
 from operator_svc.peers.peer_errors import mask
+from operator_svc.peers.transport import PeerWorksError
 from operator_svc.protocol.sse import EventTooLargeError
 
-MAX_ANSWER_BYTES = 16 * 2**20
+MAX_ANSWER_BYTES = MAX_EVENT_BYTES
 """Largest JSON answer, and largest event. Well above what 200,000 characters can need (twelve
 bytes each when escaped, sent twice), so that an overlong reply is still kept up to its limit."""
+END_GRACE = 2.0
+"""Seconds for what may follow a reply's end, such as its usage; then the end is taken as told."""
 SEND_HEADERS = {"Accept": "text/event-stream, application/json;q=0.5"}
+EVENT_STREAM = "text/event-stream"
+BOM = b"\xef\xbb\xbf"
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""Beginnings of an event stream."""
+DOCUMENTS = (b"{", b"[", b'"', b"<")
+"""Beginnings of a document, which mean nothing in an event stream."""
+MAX_BLANK = 4096
+"""Bytes of white space that may stand before either."""
+CONTENT_FILTER = "content_filter"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -28,44 +51,112 @@ class Timeouts(msgspec.Struct, frozen=True):
     total: float
 
 
+class Dialect(Protocol):
+    """Protocol of an upstream: makes the call's body and reads its answer."""
+
+    path: str
+
+    def engine(self, prompt: Prompt) -> str | None:
+        """The engine that ``prompt`` asks for by name."""
+
+    def body(self, prompt: Prompt) -> bytes:
+        """The call's body, JSON."""
+
+    def adapt(self, refusal: PeerRefusedError) -> bool:
+        """True where the call can be sent again in another form, which ``body`` then makes."""
+
+    def reader(self) -> AnswerReader:
+        """A reader for one answer."""
+
+
 class _Expired(aiohttp.ClientError):
-    """Put into the answer's stream by the watch, to end the read that waits."""
+    """Put into the answer's stream by its timer, to end the read that waits."""
 
 
-class _Watch:
-    """Ends an answer that is silent or takes too long.
+class _Answer:
+    """The body of an answer, bounded in silence and in time.
 
     One timer for the whole answer: a read only notes when it began to wait, and the timer,
     when it fires, sees whether that was long ago. Nothing is counted while the caller is busy
-    with what it has (``waiting_since`` is 0 then).
+    with what it has (``_waiting_since`` is 0 then).
     """
 
-    __slots__ = ("_content", "_deadline", "_handle", "_idle", "_loop", "limit", "waiting_since")
-
-    def __init__(self, content: aiohttp.StreamReader, idle: float, deadline: float) -> None:
+    def __init__(
+        self, peer: Peer, call: str, response: aiohttp.ClientResponse, idle: float, deadline: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._content = content
+        self._peer = peer
+        self._call = call
+        self._response: aiohttp.ClientResponse | None = response
+        self._content = response.content
         self._idle = idle
         self._deadline = deadline
-        self.limit = ""
-        self.waiting_since = self._loop.time()
-        self._handle = self._loop.call_at(min(self.waiting_since + idle, deadline), self._look)
+        self._told = False
+        self._limit = ""
+        self._waiting_since = self._loop.time()
+        self._timer = self._loop.call_at(min(self._waiting_since + idle, deadline), self._look)
+        self.content_type = response.content_type
+
+    async def read(self) -> bytes:
+        """The next bytes, none at the end; raises OperatorError for a cut and for a timeout."""
+        self._waiting_since = self._loop.time()
+        try:
+            chunk = await self._content.readany()
+        except aiohttp.ClientError as error:
+            if self._told:
+                return b""
+            if self._limit:
+                raise self._peer.timed_out(self._call, self._limit) from None
+            raise self._peer.failure(self._call, error) from error
+        self._waiting_since = 0.0
+        return chunk
+
+    async def rest(self, head: bytes) -> bytes:
+        """All of a body that begins with ``head``; raises AnswerTooLargeError."""
+        body = bytearray(head)
+        while len(body) <= MAX_ANSWER_BYTES and (chunk := await self.read()):
+            body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AnswerTooLargeError(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
+        return bytes(body)
+
+    def expect_end(self) -> None:
+        """The reply's end is told: what follows may take ``END_GRACE``, and may be cut."""
+        if not self._told:
+            self._told = True
+            self._deadline = min(self._deadline, self._loop.time() + END_GRACE)
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def finish(self) -> None:
+        """Keep the connection for the next call, if the rest of the answer comes soon."""
+        self._timer.cancel()
+        if self._response is not None:
+            self._peer.linger(self._response)
+            self._response = None
+
+    def close(self) -> None:
+        """Close the connection, unless the answer is finished, without waiting for its rest."""
+        self._timer.cancel()
+        response, self._response = self._response, None
+        if response is not None:
+            connection = response.connection
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+            response.close()
 
     def _look(self) -> None:
         now = self._loop.time()
-        since = self.waiting_since
+        since = self._waiting_since
         if now >= self._deadline:
-            self.limit = "total"
+            self._limit = "total"
         elif since and now >= since + self._idle:
-            self.limit = "idle"
-        if self.limit:
+            self._limit = "idle"
+        if self._limit:
             self._content.set_exception(_Expired())
             return
         again = since + self._idle if since else now + self._idle / 8
-        self._handle = self._loop.call_at(min(again, self._deadline), self._look)
-
-    def stop(self) -> None:
-        self._handle.cancel()
+        self._timer = self._loop.call_at(min(again, self._deadline), self._look)
 
 
 async def stream(
@@ -73,118 +164,136 @@ async def stream(
 ) -> AsyncGenerator[list[Part], None]:
     """The answer's parts, a list for each read; the last list ends with Done.
 
-    Raises OperatorError with the peer's codes. Leaving early (``aclose``, cancellation) closes
+    Raises ChatError with the peer's codes. Leaving early (``aclose``, cancellation) closes
     the connection at once, so that the peer can see it.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    deadline = started + timeouts.total
-    call = f"POST {dialect.path}"
-    permit = peer.breaker.acquire()
-    response: aiohttp.ClientResponse | None = None
-    watch: _Watch | None = None
+    engine = dialect.engine(prompt)
     reader = dialect.reader()
+    answer: _Answer | None = None
     try:
-        body = dialect.body(prompt)
-        first_byte = min(timeouts.first_byte, timeouts.total)
-        response = await _open(peer, dialect.path, body, prompt.message, first_byte)
-        content = response.content
-        watch = _Watch(content, timeouts.idle, deadline)
-        if response.content_type != "text/event-stream":
-            raw = await _whole(peer, content, watch)
-            parts = _finished(reader.whole(raw), loop.time() - started)
-            watch.stop()
-            peer.breaker.succeeded(permit)
-            yield parts
-            return
-        permit = peer.breaker.first_byte(permit)
-        feed, readany, time = reader.feed, content.readany, loop.time
-        while True:
-            watch.waiting_since = time()
-            chunk = await readany()
-            watch.waiting_since = 0.0
-            parts = feed(chunk) if chunk else reader.end()
-            if reader.done:
-                break
-            if parts:
-                yield parts
-        watch.stop()
-        peer.breaker.succeeded(permit)
-        peer.linger(response)
-        response = None
-        yield _finished(parts, loop.time() - started)
+        permit = peer.breaker.acquire()
     except OperatorError as error:
-        _judge(peer, permit, error)
-        raise
-    except AnswerError as error:
-        peer.breaker.failed(permit)
-        said = mask(prompt.message, error.said)
-        if error.parts:
-            yield error.parts
-        raise peer.wrong(call, error.detail, said, error.raw) from None
-    except EventTooLargeError:
+        raise ChatError(error, Done(provider=engine)) from error
+    try:
+        answer = await _ask(peer, dialect, prompt, timeouts, reader)
+        head, is_stream = await _begin(answer)
+        if is_stream:
+            permit = peer.breaker.first_byte(permit)
+            feed, read = reader.feed, answer.read
+            parts = feed(head) if head else reader.end()
+            while not reader.done:
+                if parts:
+                    yield parts
+                if reader.ended:
+                    answer.expect_end()
+                chunk = await read()
+                parts = feed(chunk) if chunk else reader.end()
+        else:
+            parts = reader.whole(await answer.rest(head))
+        answer.finish()
         peer.breaker.succeeded(permit)
-        raise _too_large(peer) from None
-    except aiohttp.ClientError as error:
-        peer.breaker.failed(permit)
-        if watch is not None and watch.limit:
-            raise peer.timed_out(call, watch.limit) from None
-        raise peer.failure(call, error) from error
+        done = parts.pop()
+        assert isinstance(done, Done), "an answer that is done ends with Done"
+        yield [*parts, _named(done, engine, loop.time() - started)]
+    except (AnswerError, EventTooLargeError, OperatorError) as error:
+        if isinstance(error, OperatorError):
+            failure = error
+        else:
+            failure = _failure(peer, f"POST {dialect.path}", prompt.message, reader, error)
+        if isinstance(failure, PeerWorksError):
+            peer.breaker.succeeded(permit)
+        else:
+            peer.breaker.failed(permit)
+        if isinstance(error, AnswerError) and error.parts:
+            yield error.parts
+        raise ChatError(failure, _named(reader.ending(), engine)) from failure
     except BaseException:
         peer.breaker.abandoned(permit)
         raise
     finally:
-        if watch is not None:
-            watch.stop()
-        if response is not None:
-            _cut(response)
+        if answer is not None:
+            answer.close()
 
 
-async def _open(
-    peer: Peer, path: str, body: bytes, message: str, within: float
-) -> aiohttp.ClientResponse:
+async def _ask(
+    peer: Peer, dialect: Dialect, prompt: Prompt, timeouts: Timeouts, reader: AnswerReader
+) -> _Answer:
+    """Send the prompt, again where the dialect can do without what was refused."""
+    call = f"POST {dialect.path}"
+    deadline = asyncio.get_running_loop().time() + timeouts.total
     try:
-        async with asyncio.timeout(within):
-            return await peer.open("POST", path, body, headers=SEND_HEADERS, hide=message)
+        async with asyncio.timeout(min(timeouts.first_byte, timeouts.total)):
+            while True:
+                try:
+                    response = await peer.open(
+                        "POST",
+                        dialect.path,
+                        dialect.body(prompt),
+                        headers=SEND_HEADERS,
+                        hide=prompt.message,
+                    )
+                    break
+                except PeerRefusedError as refusal:
+                    reader.take_refusal(refusal)
+                    if not dialect.adapt(refusal):
+                        raise
     except TimeoutError:
-        raise peer.timed_out(f"POST {path}", "first byte") from None
+        raise peer.timed_out(call, "first byte") from None
+    return _Answer(peer, call, response, timeouts.idle, deadline)
 
 
-async def _whole(peer: Peer, content: aiohttp.StreamReader, watch: _Watch) -> bytes:
-    """A body that is one document, bounded."""
-    loop = asyncio.get_running_loop()
-    body = bytearray()
-    while chunk := await content.readany():
-        watch.waiting_since = loop.time()
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise _too_large(peer)
-    return bytes(body)
+async def _begin(answer: _Answer) -> tuple[bytes, bool]:
+    """The answer's first bytes, and True where they begin an event stream.
+
+    Proxies and small servers send streams as ``text/plain`` or as JSON, and documents as
+    streams: the declared type counts only where the bytes do not tell.
+    """
+    head = b""
+    while len(head) < MAX_BLANK and (chunk := await answer.read()):
+        head += chunk
+        start = head.removeprefix(BOM).lstrip()
+        if start[:1] in DOCUMENTS:
+            return head, False
+        if start.startswith(FIELDS):
+            return head, True
+        if start and not any(field.startswith(start) for field in (*FIELDS, BOM)):
+            break
+    return head, answer.content_type == EVENT_STREAM
 
 
-def _judge(peer: Peer, permit: int, error: OperatorError) -> None:
-    if isinstance(error, PeerRefusedError) or error.code is ErrorCode.REPLY_TOO_LARGE:
-        peer.breaker.succeeded(permit)
+def _failure(
+    peer: Peer,
+    call: str,
+    message: str,
+    reader: AnswerReader,
+    error: AnswerError | EventTooLargeError,
+) -> OperatorError:
+    """The error for an answer that is none; a PeerWorksError where the peer is not at fault."""
+    if isinstance(error, EventTooLargeError):
+        error = AnswerTooLargeError(str(error))
+    said = mask(message, error.said)
+    if isinstance(error, NoAnswerError):
+        said = said or f"finish_reason {reader.finish_reason}"
+    failure = peer.wrong(call, error.detail, said, error.raw)
+    if isinstance(error, AnswerTooLargeError):
+        code = ErrorCode.REPLY_TOO_LARGE
+    elif isinstance(error, ReportedError):
+        code = peer.failures.busy if error.busy else peer.failures.error
+    elif isinstance(error, NoAnswerError):
+        filtered = reader.finish_reason == CONTENT_FILTER
+        code = ErrorCode.CONTENT_FILTERED if filtered else ErrorCode.NO_ANSWER
     else:
-        peer.breaker.failed(permit)
+        return failure
+    return PeerWorksError(code, failure.detail)
 
 
-def _too_large(peer: Peer) -> OperatorError:
-    detail = f"{peer.name} sent more than {MAX_ANSWER_BYTES} bytes at once"
-    return OperatorError(ErrorCode.REPLY_TOO_LARGE, detail)
-
-
-def _finished(parts: list[Part], seconds: float) -> list[Part]:
-    """``parts`` up to their Done, which has a latency from here on."""
-    done = parts[-1]
-    if isinstance(done, Done) and done.latency_ms is None:
-        parts[-1] = msgspec.structs.replace(done, latency_ms=round(seconds * 1000, 1))
-    return parts
-
-
-def _cut(response: aiohttp.ClientResponse) -> None:
-    """Close the connection now, without waiting for what is still to be sent."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
+def _named(ending: Done, engine: str | None, seconds: float | None = None) -> Done:
+    """``ending`` with what it does not tell: the engine that was asked for, and the time."""
+    latency_ms = ending.latency_ms
+    if latency_ms is None and seconds is not None:
+        latency_ms = round(seconds * 1000, 1)
+    return msgspec.structs.replace(
+        ending, provider=ending.provider or engine, latency_ms=latency_ms
+    )

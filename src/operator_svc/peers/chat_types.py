@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from operator_svc.errors import OperatorError
 from operator_svc.models import Json
-from operator_svc.protocol.text import loads, storable_json
+from operator_svc.protocol.text import loads, storable, storable_json
 
-NO_TEXT = "its answer has no text"
+MAX_LABEL = 200
+"""Characters kept of a name that an upstream gives: a model, an engine, a finish reason."""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to Switch. ``history`` is oldest first, ``{"role", "content"}`` each."""
+    """One question to an upstream. ``history`` is oldest first, ``{"role", "content"}`` each."""
 
     message: str
     session_id: str
@@ -37,10 +39,14 @@ class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model called; ``raw`` is all that came of it, made storable."""
+    """A tool that the model called; ``raw`` is all that came of it, made storable.
+
+    ``arguments`` are the text as it came where ``broken_arguments``: they are no JSON.
+    """
 
     name: str
     arguments: Json = None
+    broken_arguments: bool = False
     id: str | None = None
     raw: dict[str, Json] = {}
 
@@ -49,13 +55,18 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """End of a reply; a field is None where the upstream does not give it.
 
     ``latency_ms`` is the upstream's own figure, else the time from the call to here.
-    ``streamed`` is False where the whole reply came as one JSON answer.
+    ``streamed`` is False where the whole reply came as one JSON answer. ``content_type`` is
+    ``json`` where the reply's text is the JSON of content that was no text. ``usage`` has
+    counts of tokens by their names in OpenAI's protocol.
     """
 
     provider: str | None = None
     decision: str | None = None
+    finish_reason: str | None = None
+    content_type: str | None = None
     latency_ms: float | None = None
     tokens_used: int | None = None
+    usage: dict[str, int] = {}
     reasoning: str | None = None
     streamed: bool = True
 
@@ -63,8 +74,20 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 Part: TypeAlias = Text | Reasoning | ToolCallPart | Done
 
 
+class ChatError(OperatorError):
+    """Raised for a chat that failed; its cause is the error in detail.
+
+    ``ending`` is as much as is known of the reply's end: its provider is who answered, or else
+    who was asked for by name.
+    """
+
+    def __init__(self, error: OperatorError, ending: Done) -> None:
+        super().__init__(error.code, error.detail, retry_after=error.retry_after)
+        self.ending = ending
+
+
 class AnswerError(Exception):
-    """Raised for an answer that is a failure, or cannot be read.
+    """Raised for an answer that is cut off or cannot be read.
 
     ``detail`` may be shown to a client. ``said`` is the peer's own message; ``raw`` is a piece
     of an answer that could not be read: anything, the reply's text too.
@@ -79,39 +102,33 @@ class AnswerError(Exception):
         """Parts that came before it in the same read, and are kept."""
 
 
-class AnswerReader(Protocol):
-    """Turns one answer's bytes into parts. ``done`` is True once a Done was among them."""
+class ReportedError(AnswerError):
+    """Raised for a failure that the upstream reports in good order.
 
-    done: bool
+    ``busy`` where it says that there were too many calls.
+    """
 
-    def feed(self, chunk: bytes) -> list[Part]:
-        """The parts that ``chunk`` of an event stream completes.
-
-        Raises AnswerError (with the parts before the fault), or EventTooLargeError.
-        """
-
-    def end(self) -> list[Part]:
-        """The parts left at the stream's end; raises AnswerError where it came too early."""
-
-    def whole(self, body: bytes) -> list[Part]:
-        """The parts of an answer that is one JSON document; raises AnswerError."""
+    def __init__(self, detail: str, said: str = "", *, busy: bool = False) -> None:
+        super().__init__(detail, said)
+        self.busy = busy
 
 
-class Dialect(Protocol):
-    """Protocol of an upstream: makes the call's body and reads its answer."""
+class NoAnswerError(AnswerError):
+    """Raised for an answer that ends in good order, with neither text nor a tool call."""
 
-    path: str
 
-    def body(self, prompt: Prompt) -> bytes:
-        """The call's body, JSON."""
-
-    def reader(self) -> AnswerReader:
-        """A reader for one answer."""
+class AnswerTooLargeError(AnswerError):
+    """Raised for an answer with more than is read, or kept, of one."""
 
 
 def text_or_none(value: Json) -> str | None:
     """``value`` if it is a text that is not empty."""
     return value if isinstance(value, str) and value else None
+
+
+def label_or_none(value: Json) -> str | None:
+    """``value`` as a name that can be stored, if it is one."""
+    return storable(value)[:MAX_LABEL] if isinstance(value, str) and value else None
 
 
 def count_or_none(value: Json) -> int | None:
@@ -139,13 +156,18 @@ def json_object(data: bytes) -> dict[str, Json]:
     return value
 
 
-def parsed_arguments(arguments: Json) -> Json:
-    """A tool call's arguments, which come as JSON or as the text of it."""
+def json_text(value: Json) -> str:
+    """``value`` as JSON, storable; raises RecursionError."""
+    return msgspec.json.encode(storable_json(value)).decode()
+
+
+def parsed_arguments(arguments: Json) -> tuple[Json, bool]:
+    """A tool call's arguments, which come as JSON or as its text; True where they are neither."""
     if not isinstance(arguments, str):
-        return arguments
+        return arguments, False
     if not arguments.strip():
-        return None
+        return None, False
     try:
-        return storable_json(loads(arguments.encode()))
+        return storable_json(loads(arguments.encode("utf-8", "surrogatepass"))), False
     except ValueError:
-        return arguments
+        return storable(arguments), True

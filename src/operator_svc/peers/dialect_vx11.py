@@ -6,41 +6,53 @@ four names, and takes the first message for its prompt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from operator_svc.models import Json
+from operator_svc.peers.answer_reader import CUT, SENTINEL, AnswerReader, reported
 from operator_svc.peers.chat_types import (
-    NO_TEXT,
     AnswerError,
     Done,
     Part,
     Prompt,
     Reasoning,
+    ReportedError,
     Text,
     ToolCallPart,
     count_or_none,
     json_object,
+    label_or_none,
     milliseconds_or_none,
     parsed_arguments,
     text_or_none,
 )
-from operator_svc.protocol.sse import Decoder
-from operator_svc.protocol.text import Storable, storable, storable_json
+from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.protocol.text import storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")
 """Fields that may hold the text of a JSON answer; the first one with text wins."""
 MAX_TOKENS = 4096
 FAILED = frozenset({"error", "partial"})
+EMPTY: tuple[Json, ...] = (None, "", [], {})
 
 _decode_token = msgspec.json.Decoder(Text | Reasoning).decode
 
 
 class Vx11Dialect:
-    """The calls and answers of Switch itself."""
+    """The calls and answers of Switch itself; ``extra`` fields are put over the body's."""
 
     path = "/switch/chat"
+
+    def __init__(self, extra: Mapping[str, Json] | None = None, *, think_tags: bool = True) -> None:
+        self._extra = extra or {}
+        self._think_tags = think_tags
+
+    def engine(self, prompt: Prompt) -> str | None:
+        """The engine that ``prompt`` asks for by name."""
+        return label_or_none(prompt.provider_hint)
 
     def body(self, prompt: Prompt) -> bytes:
         """The user's message first and alone; all context in ``metadata``."""
@@ -57,133 +69,114 @@ class Vx11Dialect:
             metadata["context_summary"] = prompt.context_summary
         if prompt.history:
             metadata["history"] = prompt.history
-        return msgspec.json.encode(
-            {
-                "messages": [{"role": "user", "content": prompt.message}],
-                "provider_hint": prompt.provider_hint,
-                "metadata": metadata,
-                "stream": True,
-            }
-        )
+        body = {
+            "messages": [{"role": "user", "content": prompt.message}],
+            "provider_hint": prompt.provider_hint,
+            "metadata": metadata,
+            "stream": True,
+            **self._extra,
+        }
+        if isinstance(more := self._extra.get("metadata"), dict):
+            body["metadata"] = metadata | more
+        return msgspec.json.encode(body)
+
+    def adapt(self, refusal: PeerRefusedError) -> bool:
+        """False: there is no other form of a call that Switch refuses."""
+        return False
 
     def reader(self) -> Vx11Reader:
         """A reader for one answer."""
-        return Vx11Reader()
+        return Vx11Reader(think_tags=self._think_tags)
 
 
-class Vx11Reader:
+class Vx11Reader(AnswerReader):
     """Reads one answer of Switch."""
 
-    def __init__(self, max_event_bytes: int = 16 * 2**20) -> None:
-        self.done = False
-        self._events = Decoder(max_event_bytes).feed
-        self._text = Storable()
-        self._reasoning = Storable()
-        self._said_something = False
+    def __init__(self, *, think_tags: bool = True) -> None:
+        super().__init__(think_tags=think_tags)
+        self._result: dict[str, Json] = {}
 
-    def feed(self, chunk: bytes) -> list[Part]:
-        """The parts that ``chunk`` completes; what follows Done is not looked at."""
-        parts: list[Part] = []
+    @property
+    def ended(self) -> bool:
+        """False: the event that tells the end is the last one."""
+        return False
+
+    def ending(self, *, streamed: bool = True) -> Done:
+        """The reply's end, as far as Switch has told it."""
+        result = self._result
+        return msgspec.structs.replace(
+            super().ending(streamed=streamed),
+            decision=label_or_none(result.get("decision")),
+            latency_ms=milliseconds_or_none(result.get("latency_ms")),
+            reasoning=storable(text_or_none(result.get("reasoning")) or "") or None,
+        )
+
+    def _take(self, data: bytes, parts: list[Part]) -> None:
         try:
-            for event in self._events(chunk):
-                try:
-                    part = _decode_token(event.data)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    self._other(event.data, parts)
-                    if self.done:
-                        break
-                    continue
-                # The decoder lets no lone surrogate through, so only NUL and a half that is
-                # kept back from an earlier token can need mending here.
-                if "\0" in part.content or self._text.half or self._reasoning.half:
-                    self._piece(type(part), part.content, parts)
-                elif part.content:
-                    parts.append(part)
-        except AnswerError as error:
-            error.parts = parts
-            raise
-        if not self._said_something:
-            self._said_something = any(not isinstance(part, Reasoning) for part in parts)
-        return parts
+            part = _decode_token(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._take_other(data, parts)
+            return
+        # The decoder lets no lone surrogate through, so only NUL and a half that is kept back
+        # from an earlier token can need mending here.
+        if isinstance(part, Reasoning):
+            self._add_reasoning(part.content, parts)
+        elif self._plain and part.content and "\0" not in part.content and not self._text.half:
+            parts.append(part)
+        else:
+            self._add_text(part.content, parts)
 
-    def end(self) -> list[Part]:
-        """A stream that ends before its Done was cut."""
-        raise AnswerError("its answer was cut off")
-
-    def whole(self, body: bytes) -> list[Part]:
-        """An answer in one piece: one Text, not cut up to look like a stream."""
-        answer = json_object(body)
-        _check_status(answer)
-        for name in TEXT_FIELDS:
-            if (text := text_or_none(answer.get(name))) is not None:
-                self.done = True
-                return [Text(storable(text)), _done(answer, streamed=False)]
-        raise AnswerError(NO_TEXT)
-
-    def _other(self, data: bytes, parts: list[Part]) -> None:
+    def _take_other(self, data: bytes, parts: list[Part]) -> None:
         """An event that is not a plain token."""
-        if data.strip() == b"[DONE]":
-            raise AnswerError("its answer ended without a result")
+        if not (data := data.strip()):
+            return  # a keep-alive
+        if data == SENTINEL:
+            raise AnswerError(CUT)
         event = json_object(data)
         kind = event.get("type")
         if kind == "token":
-            self._piece(Text, event.get("content"), parts)
+            self._add_content(event.get("content"), parts)
         elif kind == "reasoning":
-            self._piece(Reasoning, event.get("content"), parts)
+            self._add_reasoning(event.get("content"), parts)
         elif kind == "tool_call":
             parts.append(_tool_call(event))
-        elif kind == "error":
-            raise AnswerError("it reported a failure", _failure_message(event))
+            self._answered = True
         elif kind == "done":
-            self._finish(event, parts)
+            self._take_result(event)
+            self._finish(parts)
+        elif kind == "error" or (kind is None and event.get("error")):
+            self._take_result(event)
+            raise reported(event)
         # Other kinds are for readers that know them.
 
-    def _piece(self, kind: type[Text | Reasoning], content: Json, parts: list[Part]) -> None:
-        if content is None:
-            return
-        if not isinstance(content, str):
-            raise AnswerError("a token of its answer is no text", raw=content)
-        mender = self._text if kind is Text else self._reasoning
-        if content := mender.feed(content):
-            parts.append(kind(content))
+    def _take_document(self, body: bytes, parts: list[Part]) -> None:
+        answer = storable_json(json_object(body))  # no half is kept back for a next piece
+        if "status" not in answer and not any(name in answer for name in TEXT_FIELDS):
+            raise AnswerError("its answer makes no sense", raw=body)
+        self._take_result(answer)
+        contents = [answer.get(name) for name in TEXT_FIELDS]
+        texts = filter(text_or_none, contents)
+        others = (content for content in contents if content not in EMPTY)
+        self._add_content(next(texts, None) or next(others, None), parts)
 
-    def _finish(self, event: dict[str, Json], parts: list[Part]) -> None:
-        _check_status(event)
-        if rest := self._reasoning.flush():
-            parts.append(Reasoning(rest))
-        if rest := self._text.flush():
-            parts.append(Text(rest))
-        if not (self._said_something or any(not isinstance(part, Reasoning) for part in parts)):
-            raise AnswerError(NO_TEXT)
-        parts.append(_done(event, streamed=True))
-        self.done = True
-
-
-def _check_status(answer: dict[str, Json]) -> None:
-    status = answer.get("status")
-    if isinstance(status, str) and status.lower() in FAILED:
-        raise AnswerError(f"it answered with status {status.lower()}", _failure_message(answer))
+    def _take_result(self, result: dict[str, Json]) -> None:
+        """Note how the reply ended; raises ReportedError for a status that is a failure."""
+        self._result = result
+        self.provider = label_or_none(result.get("provider"))
+        self._add_usage(result.get("usage"))
+        tokens = count_or_none(result.get("tokens_used"))
+        self._tokens_used = self._tokens_used if tokens is None else tokens
+        status = result.get("status")
+        if isinstance(status, str) and status.lower() in FAILED:
+            detail = f"it answered with status {status.lower()}"
+            raise ReportedError(detail, _failure_message(result))
+        self._note_finish(result.get("finish_reason"))
 
 
 def _failure_message(answer: dict[str, Json]) -> str:
     """Switch's own message about a failure, for the log."""
     fields = ("detail", "error", *TEXT_FIELDS)
     return next((text for f in fields if (text := text_or_none(answer.get(f)))), "")
-
-
-def _done(answer: dict[str, Json], *, streamed: bool) -> Done:
-    return Done(
-        provider=_label(answer.get("provider")),
-        decision=_label(answer.get("decision")),
-        latency_ms=milliseconds_or_none(answer.get("latency_ms")),
-        tokens_used=count_or_none(answer.get("tokens_used")),
-        reasoning=_label(answer.get("reasoning")),
-        streamed=streamed,
-    )
-
-
-def _label(value: Json) -> str | None:
-    return storable(value) if isinstance(value, str) and value else None
 
 
 def _tool_call(event: dict[str, Json]) -> ToolCallPart:
@@ -195,13 +188,14 @@ def _tool_call(event: dict[str, Json]) -> ToolCallPart:
     name = next((n for n in names if text_or_none(n)), None)
     if name is None:
         raise AnswerError("a tool call of its answer has no name")
-    arguments = next(
-        (fields[n] for n in ("arguments", "args", "input", "parameters") if n in fields), None
+    arguments, broken = parsed_arguments(
+        next((fields[n] for n in ("arguments", "args", "input", "parameters") if n in fields), None)
     )
     ids = (raw.get(n) for n in ("id", "tool_call_id", "call_id"))
     return ToolCallPart(
         name=name,
-        arguments=parsed_arguments(arguments),
+        arguments=arguments,
+        broken_arguments=broken,
         id=next((str(i) for i in ids if isinstance(i, str | int) and i != ""), None),
         raw=raw,
     )

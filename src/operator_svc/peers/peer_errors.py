@@ -29,11 +29,11 @@ def mask(hidden: str, said: str) -> str:
     return said
 
 
-def scrubbed(said: str, secrets: Iterable[str]) -> str:
-    """Masks ``secrets`` in ``said`` and cuts it to ``MAX_CHARS``."""
+def scrubbed(said: str, secrets: Iterable[str], max_chars: int = MAX_CHARS) -> str:
+    """Masks ``secrets`` in ``said`` and cuts it to ``max_chars``."""
     for secret in secrets:
         said = mask(secret, said)
-    return said[:MAX_CHARS]
+    return said[:max_chars]
 
 
 def error_message(body: bytes) -> str:
@@ -42,19 +42,20 @@ def error_message(body: bytes) -> str:
     Of FastAPI's validation errors it takes place and reason, and leaves out the input.
     """
     try:
-        return _message_of(loads(body))
+        return message_of(loads(body))
     except ValueError:
         return ""
 
 
-def _message_of(value: Json) -> str:
+def message_of(value: Json) -> str:
+    """The message of an error in JSON, from the usual fields; empty without one."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        said = (_message_of(value[field]) for field in FIELDS if field in value)
+        said = (message_of(value[field]) for field in FIELDS if field in value)
         place = value.get("loc")
         where = f"{place}: " if isinstance(place, list) else ""
         return where + next(filter(None, said), "")
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_message_of, value[:10])))
+        return "; ".join(filter(None, map(message_of, value[:10])))
     return ""

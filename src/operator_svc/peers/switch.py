@@ -12,19 +12,13 @@ from operator_svc.models import Json
 from operator_svc.peers import chat_stream
 from operator_svc.peers.base import SWITCH, CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.chat_types import (
-    Dialect,
-    Done,
-    Part,
-    Prompt,
-    Reasoning,
-    Text,
-    ToolCallPart,
-)
+from operator_svc.peers.chat_stream import Dialect
+from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCallPart
 from operator_svc.peers.dialect_openai import OpenAiDialect
 from operator_svc.peers.dialect_vx11 import Vx11Dialect
-from operator_svc.peers.transport import vx11_headers
+from operator_svc.peers.upstream import upstream_of
 from operator_svc.settings import Settings
+from operator_svc.settings_checks import body_of
 
 __all__ = ["Done", "Part", "Prompt", "Reasoning", "Switch", "Text", "ToolCallPart", "make_switch"]
 
@@ -150,8 +144,8 @@ class Switch:
 
         To be used as ``async with aclosing(switch.chat(prompt)) as parts``: leaving it closes
         the call. All text in the parts is storable already (``protocol.text``).
-        Raises OperatorError: switch_error, switch_unavailable, switch_timeout, and
-        reply_too_large for an answer beyond what is read at once.
+        Raises ChatError: switch_error, switch_unavailable, switch_busy, switch_timeout,
+        no_answer, content_filtered, and reply_too_large beyond what is read at once.
         """
         return chat_stream.stream(self.chats, self._dialect, prompt, self._timeouts)
 
@@ -220,21 +214,20 @@ class Switch:
 
 def make_switch(settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> Switch:
     """Switch at the address of ``settings``; ``clock`` is the circuit breakers'."""
+    upstream = upstream_of(settings)
+    extra = body_of(settings.switch_body)
+    think_tags = settings.switch_think_tags == "on"
     dialect: Dialect
     if settings.switch_dialect == "openai":
-        dialect = OpenAiDialect(settings.switch_url, settings.switch_model)
-        # A server that is none of VX11's has no business with VX11's token.
-        key = settings.switch_api_key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        dialect = OpenAiDialect(settings.switch_model, extra, think_tags=think_tags)
     else:
-        dialect = Vx11Dialect()
-        headers = vx11_headers(settings.token)
+        dialect = Vx11Dialect(extra, think_tags=think_tags)
 
     def peer(name: str) -> Peer:
         return Peer(
             "Switch",
-            settings.switch_url,
-            headers,
+            upstream.url,
+            upstream.headers,
             failures=SWITCH,
             policy=CallPolicy(connect_timeout=settings.switch_connect_timeout),
             breaker=Breaker(name, SWITCH.unavailable, clock=clock),

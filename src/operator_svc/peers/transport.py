@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 from yarl import URL
 
 from operator_svc import __version__, tracing
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
 from operator_svc.protocol.headers import TOKEN
+from operator_svc.settings_checks import split_url
 
 KEEP_ALIVE = 4.0
 """Seconds that an idle connection is kept. Uvicorn, which serves most modules, closes after 5:
@@ -26,6 +30,8 @@ closing first leaves no moment in which a call is written to a connection being 
 RETRY_PAUSE = 0.05
 RETRY_AFTER = 2.0
 """Seconds after which a client may try again when a peer refused the connection."""
+MAX_RETRY_AFTER = 86400.0
+"""Longest wait, in seconds, that a peer is believed."""
 PASSING = frozenset({502, 503, 504})
 """HTTP statuses of a proxy, or of a server that is still starting: temporary."""
 SAID_BYTES = 4096
@@ -48,21 +54,42 @@ class Failures(NamedTuple):
     error: ErrorCode
     unavailable: ErrorCode
     timeout: ErrorCode
+    busy: ErrorCode
 
 
-PEER = Failures(ErrorCode.PEER_ERROR, ErrorCode.PEER_UNAVAILABLE, ErrorCode.PEER_TIMEOUT)
-SWITCH = Failures(ErrorCode.SWITCH_ERROR, ErrorCode.SWITCH_UNAVAILABLE, ErrorCode.SWITCH_TIMEOUT)
+PEER = Failures(
+    ErrorCode.PEER_ERROR,
+    ErrorCode.PEER_UNAVAILABLE,
+    ErrorCode.PEER_TIMEOUT,
+    ErrorCode.PEER_ERROR,
+)
+SWITCH = Failures(
+    ErrorCode.SWITCH_ERROR,
+    ErrorCode.SWITCH_UNAVAILABLE,
+    ErrorCode.SWITCH_TIMEOUT,
+    ErrorCode.SWITCH_BUSY,
+)
 
 
-class PeerRefusedError(OperatorError):
-    """Raised where a working peer refuses this very call: a repeat would change nothing.
+class PeerWorksError(OperatorError):
+    """Raised where a peer that works answers otherwise than it was hoped.
 
-    ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
+    It says nothing against the peer's circuit: a fault of one caller, or of one engine behind
+    the peer, must not shut out all others.
     """
 
-    def __init__(self, code: ErrorCode, detail: str, *, status: int) -> None:
+
+class PeerRefusedError(PeerWorksError):
+    """Raised where a peer refuses this very call: a repeat would change nothing.
+
+    ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
+    ``body`` is the start of its answer, masked, for programs and for the log.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str, *, status: int, body: str = "") -> None:
         super().__init__(code, detail)
         self.status = status
+        self.body = body
 
 
 class PeerLostError(OperatorError):
@@ -97,18 +124,21 @@ class Transport:
         base = _address(name, url)
         self.name = name
         self.failures = failures
-        self._base = str(base.with_user(None)).rstrip("/")
+        self._base = base.with_user(None)
         self._urls: dict[str, URL] = {}
-        self._headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"operator-svc/{__version__}",
-        }
+        self._headers: CIMultiDict[str] = CIMultiDict()
+        self._headers["Accept"] = "application/json"
+        self._headers["Accept-Encoding"] = "identity"
+        self._headers["User-Agent"] = f"operator-svc/{__version__}"
         if base.user:
             basic = aiohttp.encode_basic_auth(base.user, base.password or "")
             self._headers["Authorization"] = basic
         self._headers.update(headers)
-        self._secrets = [base.password or "", *(v.rpartition(" ")[2] for v in headers.values())]
+        self._secrets = [
+            base.password or "",
+            *(value.rpartition(" ")[2] for value in headers.values()),
+            *base.query.values(),
+        ]
         self._connect_timeout = connect_timeout
         self._session: aiohttp.ClientSession | None = None
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
@@ -136,7 +166,7 @@ class Transport:
         to a connection is sent once more, any other is not: a POST must not run twice, and
         aiohttp too repeats idempotent methods only.
         """
-        url = self._urls.get(path) or self._urls.setdefault(path, URL(self._base + path))
+        url = self._urls.get(path) or self._urls.setdefault(path, self._join(path))
         sent = dict(headers or ())
         tracing.inject(sent)
         payload = None
@@ -166,6 +196,11 @@ class Transport:
             finally:
                 response.close()
         return response
+
+    def _join(self, path: str) -> URL:
+        """``path`` below the peer's address, whose query stays behind it."""
+        whole = self._base.raw_path.rstrip("/") + path
+        return self._base.with_path(whole, encoded=True, keep_query=True)
 
     def linger(self, response: aiohttp.ClientResponse) -> None:
         """Let ``response``, whose content is no longer needed, end by itself.
@@ -208,10 +243,17 @@ class Transport:
         said = scrubbed(mask(hide, error_message(body)), self._secrets)
         log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
         detail = f"{self.name} answered with HTTP status {status}"
-        if 400 <= status <= 499 and status not in (408, 429):
-            return PeerRefusedError(self.failures.error, detail, status=status)
-        after = response.headers.get("Retry-After", "")
-        seconds = float(after) if after.isdecimal() and len(after) <= 4 else None
+        seconds = retry_after(response.headers.get("Retry-After", ""))
+        if status == 429:
+            return PeerWorksError(
+                self.failures.busy, f"{self.name} has too many calls", retry_after=seconds
+            )
+        if status == 408:  # the call took too long to arrive: its sender may repeat it
+            return PeerWorksError(self.failures.error, detail, retry_after=seconds)
+        if 400 <= status <= 499:
+            text = mask(hide, body.decode("utf-8", "replace"))
+            text = scrubbed(text, self._secrets, SAID_BYTES)
+            return PeerRefusedError(self.failures.error, detail, status=status, body=text)
         kind = PeerLostError if status in PASSING else OperatorError
         return kind(self.failures.error, detail, retry_after=seconds)
 
@@ -251,12 +293,25 @@ class Transport:
 
 def _address(name: str, url: str) -> URL:
     try:
-        base = URL(url)
-    except ValueError:
-        base = URL()
-    if base.scheme not in ("http", "https") or not base.host:
-        raise ConfigurationError([f"the address of {name} must be an http or https URL"])
-    return base
+        split_url(url)
+        return URL(url)
+    except ValueError as error:
+        raise ConfigurationError([f"the address of {name} {error}"]) from None
+
+
+def retry_after(header: str) -> float | None:
+    """The seconds of a ``Retry-After`` header, a number or a date (RFC 9110), if it can be used."""
+    if header.strip().isdecimal():
+        seconds = float(header)
+    else:
+        try:
+            date = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        seconds = (date - datetime.now(UTC)).total_seconds()
+    return max(seconds, 0.0) if seconds <= MAX_RETRY_AFTER else None
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -30,9 +30,9 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 class Decoder:
     """Turns the bytes of one event stream into events, however they are cut into reads.
 
-    An event that the stream's end leaves unfinished is dropped, as the standard asks; data is
-    not decoded, so a UTF-8 character that is split between two reads needs no care.
-    ``max_event_bytes`` bounds what is kept of an unfinished event.
+    An event that the stream's end leaves unfinished is not given out, as the standard asks,
+    unless ``flush`` asks for it. Data is not decoded, so a UTF-8 character that is split between
+    two reads needs no care. ``max_event_bytes`` bounds what is kept of an unfinished event.
     """
 
     __slots__ = (
@@ -73,6 +73,19 @@ class Decoder:
             elif chunk[-4:] == b"\r\n\r\n" and (events := self._split(chunk[:-4], b"\r\n\r\n")):
                 return events
         return self._feed_lines(chunk)
+
+    def flush(self) -> ServerSentEvent | None:
+        """The event that the stream's end left without its blank line, where there is one.
+
+        It may have been cut: whether it is whole is for the reader of its data to say.
+        """
+        events: list[ServerSentEvent] = []
+        if self._line:
+            line = bytes(self._line)
+            self._line.clear()
+            self._end_line(line, events)
+        self._end_line(b"", events)
+        return events[0] if events else None
 
     def _split(self, chunk: bytes, separator: bytes) -> list[ServerSentEvent] | None:
         """The events of ``chunk`` where each is one data line; None where one is not."""

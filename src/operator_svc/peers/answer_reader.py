@@ -1,0 +1,270 @@
+"""Reading of answers, as far as all dialects agree: framing, text and reasoning, and the end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from operator_svc.models import Json
+from operator_svc.peers.chat_types import (
+    AnswerError,
+    Done,
+    NoAnswerError,
+    Part,
+    Reasoning,
+    ReportedError,
+    Text,
+    count_or_none,
+    json_text,
+    label_or_none,
+)
+from operator_svc.peers.finish_reasons import FAILURES, finish_reason
+from operator_svc.peers.peer_errors import message_of
+from operator_svc.peers.think_tags import ThinkTags
+from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.protocol.sse import Decoder
+from operator_svc.protocol.text import Storable, loads
+
+MAX_EVENT_BYTES = 16 * 2**20
+CUT = "its answer was cut off"
+REPORTED = "it reported a failure"
+SENTINEL = b"[DONE]"
+REFUSAL = "refusal"
+THOUGHT_PARTS = frozenset({"thinking", "reasoning"})
+USAGE = {
+    "prompt_tokens": ("prompt_tokens", "input_tokens"),
+    "completion_tokens": ("completion_tokens", "output_tokens"),
+    "total_tokens": ("total_tokens",),
+}
+"""Counts that are kept, with the names that upstreams have for them."""
+
+
+class AnswerReader(ABC):
+    """Turns one answer's bytes into parts; ``done`` once a Done is among them.
+
+    Liberal in the envelope and strict in the end: content in an odd form is read, an answer
+    that does not say that it ended is a failure. What is known of the end so far is in
+    ``ending``.
+    """
+
+    def __init__(self, *, think_tags: bool = True) -> None:
+        self.done = False
+        self.provider: str | None = None
+        self.finish_reason: str | None = None
+        self._tokens_used: int | None = None
+        self._usage: dict[str, int] = {}
+        self._decoder = Decoder(MAX_EVENT_BYTES)
+        self._text = Storable()
+        self._reasoning = Storable()
+        self._think = ThinkTags() if think_tags else None
+        self._answered = False
+        self._refused = False
+        self._content_type: str | None = None
+        self._plain = False
+        """True while a piece of text that is storable needs no further look."""
+
+    @property
+    def ended(self) -> bool:
+        """True once the answer has told its end, though more may follow, such as its usage."""
+        return self.finish_reason is not None
+
+    def ending(self, *, streamed: bool = True) -> Done:
+        """The reply's end, as far as it is known."""
+        return Done(
+            provider=label_or_none(self.provider),
+            finish_reason=REFUSAL if self._refused else self.finish_reason,
+            content_type=self._content_type,
+            tokens_used=self._tokens_used,
+            usage=self._usage,
+            streamed=streamed,
+        )
+
+    def feed(self, chunk: bytes) -> list[Part]:
+        """The parts that ``chunk`` of an event stream completes; nothing is read past the end.
+
+        Raises AnswerError with the parts before the fault, and EventTooLargeError.
+        """
+        parts: list[Part] = []
+        try:
+            for event in self._decoder.feed(chunk):
+                if event.event == "error":
+                    raise self._error_event(event.data)
+                self._take(event.data, parts)
+                if self.done:
+                    break
+        except (AnswerError, RecursionError) as error:
+            raise _fault(error, parts) from None
+        return parts
+
+    def end(self) -> list[Part]:
+        """The parts that the stream's end leaves; raises AnswerError where it came too early.
+
+        A last event may lack its blank line; one that lacks more was cut.
+        """
+        parts: list[Part] = []
+        try:
+            last = self._decoder.flush()
+            if last is not None and _is_whole(last.data):
+                self._take(last.data, parts)
+            if not self.done:
+                if not self.ended:
+                    raise AnswerError(CUT)
+                self._finish(parts)
+        except (AnswerError, RecursionError) as error:
+            raise _fault(error, parts) from None
+        return parts
+
+    def whole(self, body: bytes) -> list[Part]:
+        """The parts of an answer that is one JSON document; raises AnswerError.
+
+        Its text is one part, and not cut up to look like a stream.
+        """
+        parts: list[Part] = []
+        try:
+            self._take_document(body, parts)
+            self._finish(parts, streamed=False)
+        except (AnswerError, RecursionError) as error:
+            raise _fault(error, parts) from None
+        return parts
+
+    def take_refusal(self, refusal: PeerRefusedError) -> None:  # noqa: B027 - most have none
+        """Raise NoAnswerError where an HTTP error stands for an end in good order."""
+
+    @abstractmethod
+    def _take(self, data: bytes, parts: list[Part]) -> None:
+        """Read the data of one event."""
+
+    @abstractmethod
+    def _take_document(self, body: bytes, parts: list[Part]) -> None:
+        """Read an answer that is one JSON document."""
+
+    def _finish(self, parts: list[Part], *, streamed: bool = True) -> None:
+        """Give out what was held back, and Done; raises NoAnswerError where nothing was said."""
+        if thought := self._reasoning.flush():
+            parts.append(Reasoning(thought))
+        if text := self._text.flush():
+            self._emit(text, parts)
+        if self._think is not None:
+            for part in self._think.flush():
+                self._note(part, parts)
+        if not self._answered:
+            raise NoAnswerError("its answer has no text")
+        parts.append(self.ending(streamed=streamed))
+        self.done = True
+
+    def _error_event(self, data: bytes) -> ReportedError:
+        """The failure that an event named ``error`` reports, whatever its data are."""
+        try:
+            error = loads(data)
+        except ValueError:
+            return ReportedError(REPORTED)
+        if isinstance(error, dict):
+            self.provider = label_or_none(error.get("provider")) or self.provider
+            error = error.get("error") or error
+        return reported(error)
+
+    # Content, in the forms that it comes in.
+
+    def _add_content(self, content: Json, parts: list[Part]) -> None:
+        """Text, a list of parts, or any other JSON, which is answered as its JSON text."""
+        if isinstance(content, str):
+            self._add_text(content, parts)
+        elif isinstance(content, list) and all(map(_is_part, content)):
+            for item in content:
+                self._add_item(item, parts)
+        elif content or content in (0, False):
+            alone = not self._answered
+            self._add_text(json_text(content), parts)
+            if alone:
+                self._content_type = "json"
+                self._plain = False
+
+    def _add_item(self, item: dict[str, Json], parts: list[Part]) -> None:
+        """One part of a content that is a list; pictures and the like are left out."""
+        kind = item["type"]
+        if kind in THOUGHT_PARTS:
+            thought = next((item[n] for n in (kind, "text", "content") if n in item), None)
+            self._add_reasoning(thought, parts)
+        elif kind == REFUSAL:
+            self._add_refusal(item.get(REFUSAL), parts)
+        else:
+            text = item.get("text")
+            self._add_text(text if isinstance(text, str) else "", parts)
+
+    def _add_text(self, content: str, parts: list[Part]) -> None:
+        if content := self._text.feed(content):
+            self._content_type = None
+            self._emit(content, parts)
+
+    def _add_refusal(self, content: Json, parts: list[Part]) -> None:
+        """A refusal is the reply's text, and its finish reason."""
+        if isinstance(content, str) and content:
+            self._add_text(content, parts)
+            self._refused = True
+
+    def _add_reasoning(self, content: Json, parts: list[Part]) -> None:
+        if isinstance(content, str):
+            if content := self._reasoning.feed(content):
+                parts.append(Reasoning(content))
+        elif isinstance(content, list):
+            for item in content:
+                self._add_reasoning(item.get("text") if isinstance(item, dict) else item, parts)
+
+    def _note_finish(self, value: Json) -> None:
+        """Note a finish reason, if it is one; raises ReportedError for those of failures."""
+        if isinstance(value, str) and value.lower() in FAILURES:
+            raise ReportedError(REPORTED, f"finish_reason {value}")
+        self.finish_reason = finish_reason(value) or self.finish_reason
+
+    def _add_usage(self, usage: Json) -> None:
+        if not isinstance(usage, dict):
+            return
+        for name, names in USAGE.items():
+            counts = (count_or_none(usage.get(n)) for n in names)
+            if (count := next((c for c in counts if c is not None), None)) is not None:
+                self._usage[name] = count
+        total = self._usage.get("total_tokens")
+        if total is None and self._usage:
+            total = sum(self._usage.values())
+        self._tokens_used = total
+
+    def _emit(self, content: str, parts: list[Part]) -> None:
+        """Give out storable text, or the reasoning that it begins with."""
+        if self._think is None:
+            self._note(Text(content), parts)
+        else:
+            for part in self._think.feed(content):
+                self._note(part, parts)
+            if self._think.passed:
+                self._think = None
+        self._plain = self._answered and self._think is None
+
+    def _note(self, part: Part, parts: list[Part]) -> None:
+        parts.append(part)
+        if isinstance(part, Text) and not part.content.isspace():
+            self._answered = True
+
+
+def reported(error: Json) -> ReportedError:
+    """A failure that an answer reports as ``error``, an object or a text."""
+    kinds = [error.get(n) for n in ("code", "status", "type")] if isinstance(error, dict) else []
+    busy = any(str(kind) == "429" or str(kind).startswith("rate_limit") for kind in kinds)
+    return ReportedError(REPORTED, message_of(error), busy=busy)
+
+
+def _fault(error: AnswerError | RecursionError, parts: list[Part]) -> AnswerError:
+    """``error`` with the parts before it, which are kept."""
+    fault = error if isinstance(error, AnswerError) else AnswerError("it is nested too deeply")
+    fault.parts = parts
+    return fault
+
+
+def _is_part(item: Json) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("type"), str)
+
+
+def _is_whole(data: bytes) -> bool:
+    """True where the data of a last event cannot have been cut."""
+    try:
+        return data.strip() == SENTINEL or isinstance(loads(data), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,134 @@
+"""Tool calls of OpenAI's protocol, put together from the pieces in which they are streamed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from operator_svc.models import Json
+from operator_svc.peers.chat_types import (
+    AnswerError,
+    AnswerTooLargeError,
+    ToolCallPart,
+    json_text,
+    parsed_arguments,
+    text_or_none,
+)
+from operator_svc.protocol.text import loads, storable_json
+
+MAX_TOOL_CALLS = 128
+MAX_CHARS = 4 * 2**20
+"""Characters of all arguments of one answer; a record keeps less than that of each call."""
+
+
+class _Call(msgspec.Struct):
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def is_whole(self) -> bool:
+        """True where the arguments so far are JSON, so that no more of them can come."""
+        try:
+            loads(self.arguments.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            return False
+        return True
+
+
+class ToolCallPieces:
+    """Gathers the tool calls of one answer, in the order in which they begin.
+
+    A piece belongs to the call of its id, else to that of its index, else to the last one.
+    Servers differ: some give no index, or the same one to all calls, some no id, some another
+    id with each piece, and some repeat the name with each piece. So a piece that names no known
+    id begins a call only if it has a name, and only where that call cannot be the open one.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._chars = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, entry: Json, *, whole: bool = False) -> None:
+        """Take one entry of ``tool_calls``, which is all of a call where ``whole``.
+
+        Raises AnswerError, AnswerTooLargeError.
+        """
+        if not isinstance(entry, dict):
+            return
+        index = entry.get("index")
+        index = index if isinstance(index, int) and not isinstance(index, bool) else None
+        piece = _piece(entry)
+        call = self._begin(piece.id) if whole else self._call_of(piece, index)
+        if index is not None:
+            self._by_index[index] = call
+        if piece.id and not call.id:
+            call.id = piece.id
+            self._by_id[piece.id] = call
+        if piece.name != call.name:
+            call.name += piece.name
+        self._chars += len(piece.arguments)
+        if self._chars > MAX_CHARS:
+            raise AnswerTooLargeError("its tool calls are too large")
+        call.arguments += piece.arguments
+
+    def parts(self) -> list[ToolCallPart]:
+        """The calls, as they are now; raises AnswerError where one has no name."""
+        return [_part(call) for call in self._calls]
+
+    def _call_of(self, piece: _Call, index: int | None) -> _Call:
+        if known := self._by_id.get(piece.id):
+            return known
+        last = self._calls[-1] if self._calls else None
+        call = last if index is None else self._by_index.get(index)
+        if call is None or _begins(piece, call, indexed=index is not None):
+            return self._begin(piece.id)
+        return call
+
+    def _begin(self, identity: str) -> _Call:
+        if len(self._calls) >= MAX_TOOL_CALLS:
+            raise AnswerTooLargeError("its answer has too many tool calls")
+        call = _Call(identity)
+        self._calls.append(call)
+        if identity:
+            self._by_id[identity] = call
+        return call
+
+
+def _begins(piece: _Call, call: _Call, *, indexed: bool) -> bool:
+    """True where ``piece``, whose id is not known, is no more of ``call``."""
+    if not piece.name or not call.name:
+        return False
+    if piece.id and call.id:
+        return True
+    if piece.name != call.name:  # which an index makes the rest of a name that was cut
+        return not indexed or bool(call.arguments)
+    return bool(piece.arguments) and call.is_whole()
+
+
+def _piece(entry: dict[str, Json]) -> _Call:
+    function = entry.get("function")
+    fields = function if isinstance(function, dict) else entry
+    arguments = fields.get("arguments")
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = json_text(arguments)  # Ollama sends them decoded
+    return _Call(
+        text_or_none(entry.get("id")) or "", text_or_none(fields.get("name")) or "", arguments or ""
+    )
+
+
+def _part(call: _Call) -> ToolCallPart:
+    raw = storable_json({"id": call.id, "name": call.name, "arguments": call.arguments})
+    if not raw["name"]:
+        raise AnswerError("a tool call of its answer has no name")
+    arguments, broken = parsed_arguments(call.arguments)
+    return ToolCallPart(
+        name=raw["name"],
+        arguments=arguments,
+        broken_arguments=broken,
+        id=raw["id"] or None,
+        raw=raw,
+    )

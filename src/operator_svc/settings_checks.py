@@ -1,0 +1,95 @@
+"""Checks of settings whose type does not say all: addresses of peers, and JSON in a variable.
+
+``check-config`` and ``serve`` refuse the same values, because both read settings here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HOST = re.compile(r"[^\s/\\?#@<>\"%{}|^`]+")
+OWN_HEADERS = frozenset(
+    {
+        "accept", "accept-encoding", "connection", "content-length", "content-type", "host",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers that say how Operator sends a call, and how it reads the answer."""
+OWN_FIELDS = frozenset({"messages", "stream"})
+"""Fields of a chat's body that are the chat itself."""
+_SECRET_NAME = re.compile("key|token|sig|secret|pass|pwd|auth|code", re.IGNORECASE)
+"""Parameters of an address that may be secrets."""
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a peer's address; raises ValueError, with words for its user."""
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise ValueError("must not have spaces in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    if not parts.hostname or not _HOST.fullmatch(parts.hostname):
+        raise ValueError("must name a host")
+    if port == 0:
+        raise ValueError("must not have the port 0")
+    if parts.fragment:
+        raise ValueError("must not have a fragment (#)")
+    return parts
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """The headers of a JSON object; raises ValueError, with words for its user."""
+    headers = _object(text)
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"has {name!r}, which is no name of a header")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"must have a text of one line for {name}")
+        if name.lower() in OWN_HEADERS:
+            raise ValueError(f"must not have {name}, which Operator sets itself")
+    return headers
+
+
+def body_of(text: str) -> dict[str, Any]:
+    """The fields of a JSON object; raises ValueError, with words for its user."""
+    fields = _object(text)
+    for name in OWN_FIELDS & fields.keys():
+        raise ValueError(f"must not have {name}, which Operator sets itself")
+    return fields
+
+
+def without_secrets(url: str) -> str:
+    """``url`` as it may be shown: without its password, and secrets in its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    if "://" not in url:
+        return "***" if "@" in url else url
+    if parts.password is not None:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{parts.username}:***@{host}")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if any(_SECRET_NAME.search(name) for name, _ in pairs):
+        shown = [(name, "***" if _SECRET_NAME.search(name) else value) for name, value in pairs]
+        parts = parts._replace(query=urlencode(shown, safe="*/:"))
+    return urlunsplit(parts)
+
+
+def _object(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        raise ValueError("must be a JSON object") from None
