@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import aiohttp
@@ -17,7 +19,7 @@ from aioresponses import aioresponses
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.base import CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN, Breaker, CircuitOpenError
-from operator_svc.peers.transport import vx11_headers
+from operator_svc.peers.transport import retry_after, vx11_headers
 from tests.fakes.chats import TOKEN
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
@@ -157,6 +159,43 @@ async def test_when_to_come_back_is_passed_on() -> None:
             with pytest.raises(OperatorError) as caught:
                 await peer.get("/other", Thing)
             assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("17", 17, 17),
+        ("0", 0, 0),
+        (" 3 ", 3, 3),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0, 0),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000, 3600),
+        (format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True), None, None),
+        ("99999999", None, None),
+        ("-1", None, None),
+        ("soon", None, None),
+        ("", None, None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(
+    header: str, least: float | None, most: float | None
+) -> None:
+    seconds = retry_after(header)
+    if least is None or most is None:
+        assert seconds is None
+    else:
+        assert seconds is not None
+        assert least <= seconds <= most
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 429])
+async def test_a_peer_that_answers_4xx_works(status: int) -> None:
+    with aioresponses() as fake:
+        fake.get(f"{URL}/thing", status=status, headers={"Retry-After": "7"}, repeat=True)
+        async with peer_at() as peer:
+            for _ in range(FAILURES_TO_OPEN):
+                error = await failure(peer, ErrorCode.PEER_ERROR)
+            assert error.retry_after == (7 if status in (408, 429) else None)
+            assert peer.breaker.state == "closed"
 
 
 async def test_the_token_is_sent_and_redirects_are_not_followed() -> None:

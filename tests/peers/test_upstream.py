@@ -170,8 +170,10 @@ def test_what_cannot_work_is_refused_where_settings_are_read(
 def test_what_cannot_work_is_refused_where_the_client_is_made(
     name: str, value: str, problem: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=name):
-        make_switch(Settings(token=TOKEN, **{name.lower(): value}))
+    values: dict[str, Any] = {name.lower(): value}
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        make_switch(Settings(token=TOKEN, **values))
+    assert problem in str(caught.value)
 
 
 def test_secrets_of_an_address_and_of_headers_are_not_shown() -> None:

@@ -214,6 +214,64 @@ async def test_the_end_of_a_reply_does_not_wait_for_the_end_of_its_stream() -> N
         await asyncio.wait_for(server.left.wait(), LINGER + 5)  # it is closed in the end
 
 
+CHUNKS = b"""\
+data: {"model": "m", "choices": [{"delta": {"content": "Hello"}}]}
+
+data: {"model": "m", "choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+"""
+
+
+@pytest.mark.parametrize("how", ["silence", "reset", "close", "usage"])
+async def test_a_reply_that_told_its_end_needs_no_more(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.peers.chat_stream.END_GRACE", 0.3)
+
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(STREAM_HEAD)
+        await client.chunk(CHUNKS)
+        await asyncio.sleep(0.05)
+        if how == "usage":
+            await client.chunk(b'data: {"choices": [], "usage": {"total_tokens": 9}}\n\n')
+        if how == "reset":
+            client.reset()
+        elif how == "close":
+            client.close()
+        else:
+            await client.until_gone()
+
+    async with (
+        raw_server(behaviour) as server,
+        switch_at(server.url, switch_dialect="openai") as switch,
+    ):
+        started = time.monotonic()
+        answer = await ask(switch, "hello")
+        assert time.monotonic() - started < 5
+    assert answer.text == "Hello"
+    assert answer.done.finish_reason == "stop"
+    assert answer.done.tokens_used == (9 if how == "usage" else None)
+
+
+@pytest.mark.parametrize("how", ["silence", "reset", "close"])
+async def test_a_reply_that_told_no_end_is_cut(how: str) -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(STREAM_HEAD)
+        await client.chunk(CHUNKS[:-20])
+        if how == "reset":
+            await asyncio.sleep(0.05)
+            client.reset()
+        elif how == "silence":
+            await client.until_gone()
+
+    code = ErrorCode.SWITCH_TIMEOUT if how == "silence" else ErrorCode.SWITCH_ERROR
+    async with raw_server(behaviour) as server:
+        _, text = await fails(server.url, code, switch_dialect="openai", switch_idle_timeout=0.3)
+    assert text == "Hello"
+
+
 async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
     async def behaviour(client: Connection) -> None:
         await client.request()
