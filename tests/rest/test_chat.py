@@ -58,7 +58,7 @@ async def test_message_wins_over_messages_and_the_outer_hint_over_the_inner(
         ("500", 502, "switch_error"),
         ("error", 502, "switch_error"),
         ("partial", 502, "switch_error"),
-        ("no_text", 502, "switch_error"),
+        ("no_text", 502, "no_answer"),
         ("html", 502, "switch_error"),
         ("broken_json", 502, "switch_error"),
         ("cut", 502, "switch_error"),

@@ -199,6 +199,7 @@ BAD_BODY = (
 SWITCH_FAILS = (
     ErrorCode.SWITCH_ERROR,
     ErrorCode.SWITCH_UNAVAILABLE,
+    ErrorCode.SWITCH_BUSY,
     ErrorCode.SWITCH_TIMEOUT,
 )
 PREFER = Parameter(

@@ -50,6 +50,8 @@ route = RouteTable()
         ErrorCode.MESSAGE_NOT_FOUND,
         ErrorCode.CONFLICT,
         *SWITCH_FAILS,
+        ErrorCode.NO_ANSWER,
+        ErrorCode.CONTENT_FILTERED,
         ErrorCode.REPLY_TOO_LARGE,
         ErrorCode.REPLY_INTERRUPTED,
         ErrorCode.DRAINING,
