@@ -96,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = field(default="", name="SWITCH_BODY")
     switch_think_tags: Annotated[
         Literal["on", "off"],
-        Meta(description="Take <think>…</think> at a reply's start for reasoning, not text."),
+        Meta(description="Take a block of think tags at a reply's start for reasoning, not text."),
     ] = field(default="on", name="SWITCH_THINK_TAGS")
     hermes_url: Annotated[str, Meta(description="Hermes.")] = field(
         default="http://hermes:8003", name="HERMES_URL"
