@@ -5,7 +5,7 @@
 #   docker build --target browser  --tag operator-browser .
 # tests/project/test_image.py replays the steps of `wheels`, `environment` and `operator`.
 
-ARG PYTHON=3.11-slim-bookworm
+ARG PYTHON=3.14-slim-bookworm
 
 # --- wheels: everything that is installed later, pinned by constraints.txt ------------------
 FROM python:${PYTHON} AS wheels

@@ -2,10 +2,11 @@
 #
 # Everything runs from a virtual environment in .venv, which is made when it is missing and
 # brought up to date when the dependencies change; otherwise setting up costs nothing.
-# `make VENV=/some/where test` uses another one.
+# `make test PYTHON=python3.13` uses another interpreter, in an environment of its own
+# (.venv-python3.13); `make test VENV=/some/where` uses another environment.
 
 PYTHON ?= python3
-VENV   ?= .venv
+VENV   ?= .venv$(if $(filter command environment,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.operator-ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
@@ -27,7 +28,7 @@ setup: $(READY)  ## make the virtual environment with all that the other command
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo 'Operator needs Python 3.11 or newer; name one with: make PYTHON=python3.12' >&2; exit 1; }
+	  || { echo 'Operator needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12 VENV=.venv' >&2; exit 1; }
 	@test -x $(BIN)/python || { echo 'Making the virtual environment $(VENV) ...'; \
 	  $(PYTHON) -m venv $(VENV); } \
 	  || { rm -rf $(VENV); \
@@ -102,6 +103,6 @@ migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest 
 	@$(BIN)/operator-svc migrate $(ARGS)
 
 clean:  ## remove what the commands above made, except ./data
-	rm -rf $(VENV) .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf .venv .venv-* .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
 	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
