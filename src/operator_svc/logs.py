@@ -1,9 +1,9 @@
 """Logging: one line an event, as JSON in a pod and readable in a terminal.
 
-``structlog`` writes our own events; what libraries say through ``logging`` (aiohttp, asyncio)
-comes out in the same form. Ids bound with ``structlog.contextvars`` (``request_id``,
+``structlog`` writes our own events; those of libraries (aiohttp, asyncio), which use ``logging``,
+come out in the same form. Ids bound with ``structlog.contextvars`` (``request_id``,
 ``session_id``, ``reply_id``) stand in each line. Secrets are masked here as a last guard: no
-caller should hand one over in the first place.
+caller should log one in the first place.
 """
 
 from __future__ import annotations
@@ -226,13 +226,13 @@ def _configure_stdlib(
             root.removeHandler(old)
     handler._operator = True  # type: ignore[attr-defined]
     root.addHandler(handler)
-    # What libraries tell at debug level is about themselves (asyncio: which selector it uses).
+    # At debug level libraries log about themselves (asyncio: which selector it uses).
     root.setLevel(max(least, logging.INFO))
-    # Requests are written to the access log by our own middleware.
+    # Our own middleware writes the access log.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # It warns of a refused websocket subprotocol in clear, and ours may carry the token.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-    # It tells each statement of a migration; which migrations ran is told by us.
+    # It logs each statement of a migration; we log which migrations ran.
     logging.getLogger("yoyo").setLevel(logging.WARNING)
 
 

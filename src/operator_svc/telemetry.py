@@ -119,12 +119,12 @@ RESUMES = Counter("operator_resumes_total", "Resumes by outcome.", ["outcome"])
 BUS_NOTIFIES = Counter("operator_bus_notifies_total", "Notifications sent to other pods.")
 BUS_DELAY_SECONDS = Histogram(
     "operator_bus_delay_seconds",
-    "Time from a notification of another pod to its news being shown here.",
+    "Time from a notification of another pod to its events being shown here.",
     buckets=_DB_BUCKETS,
 )
 MISSED_NOTIFICATIONS = Counter(
     "operator_missed_notifications_total",
-    "Sessions whose news a poll found and no notification brought.",
+    "Sessions whose new events a poll found and no notification brought.",
 )
 BROWSER_TASKS = Counter(
     "operator_browser_tasks_total", "Browser tasks by how they ended.", ["status"]
@@ -149,11 +149,11 @@ class RouteMetrics:
         self.seconds = 0.0
 
     def count(self, status: int) -> None:
-        """A request was answered with ``status``."""
+        """Count an answer with ``status``."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def observe(self, seconds: float) -> None:
-        """So long did its answer take."""
+        """Note the duration of an answer."""
         self.buckets[bisect_left(_HTTP_BUCKETS, seconds)] += 1
         self.seconds += seconds
 

@@ -36,7 +36,7 @@ _tracer: Tracer | None = None
 
 
 def start(exporter: SpanExporter | None = None) -> None:
-    """Begin to trace; ``exporter`` is another than the one that the OTEL_* variables name.
+    """Start tracing; ``exporter`` replaces the one that the OTEL_* variables name.
 
     Raises ConfigurationError where OpenTelemetry is not installed.
     """
@@ -51,7 +51,7 @@ def start(exporter: SpanExporter | None = None) -> None:
 
 
 def stop() -> None:
-    """Send what waits, and trace no more."""
+    """Send the spans that wait, and stop tracing."""
     global _tracer
     tracer, _tracer = _tracer, None
     if tracer is not None:
@@ -71,6 +71,6 @@ def span(
 
 
 def inject(headers: MutableMapping[str, str]) -> None:
-    """Put ``traceparent`` into the headers of a call to a neighbour."""
+    """Put ``traceparent`` into the headers of a call to a peer."""
     if _tracer is not None:
         _tracer.inject(headers)

@@ -20,7 +20,7 @@ class Span(Protocol):
         """Add attributes; ``__`` in a name stands for its dot, None is left out."""
 
     def failed(self, code: str) -> None:
-        """The work did not succeed, for the reason that ``code`` names."""
+        """Mark the work as failed, for the reason ``code``."""
 
 
 class Tracer(Protocol):
