@@ -42,14 +42,3 @@ RETURNING id;
 -- name: adjustments_in_progress()
 -- The adjustments that processes work on now.
 SELECT id, owner FROM operator_switch_adjustment WHERE owner IS NOT NULL;
-
--- name: adjustments_release_orphaned()
--- Gives up the claims of processes without a lease.
-UPDATE operator_switch_adjustment SET owner = NULL
-WHERE
-    owner IS NOT NULL
-    AND NOT EXISTS (
-        SELECT 1 FROM operator_pod AS p
-        WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
-    )
-RETURNING id;

@@ -252,5 +252,6 @@ WHERE
             AND o.completed_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
         ORDER BY o.completed_at
         LIMIT :page
+        FOR NO KEY UPDATE SKIP LOCKED
     )
 RETURNING task_id;

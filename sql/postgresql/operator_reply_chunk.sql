@@ -1,17 +1,35 @@
 -- name: chunks_append(pod_id, reply_ids, offsets, contents)
--- Stores new text of replies that this pod still owns.
+-- Stores new text of replies that this pod still owns. What is stored already, by an attempt whose
+-- answer was lost, and replies that somebody else is writing to are passed over.
 INSERT INTO operator_reply_chunk (reply_id, "offset", content)
 SELECT m.id, t.start, t.content
 FROM unnest(
     CAST(:reply_ids AS bigint[]), CAST(:offsets AS bigint[]), CAST(:contents AS text[])
 ) AS t (reply_id, start, content)
-INNER JOIN (
-    SELECT id FROM operator_message
-    WHERE
-        id = ANY(CAST(:reply_ids AS bigint[])) AND owner = :pod_id AND status = 'streaming'
-    FOR SHARE
-) AS m ON t.reply_id = m.id
+CROSS JOIN LATERAL (
+    SELECT o.id FROM operator_message AS o
+    WHERE o.id = t.reply_id AND o.owner = :pod_id AND o.status = 'streaming'
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS m
+ON CONFLICT (reply_id, "offset") DO NOTHING
 RETURNING reply_id;
+
+-- name: chunks_ends(pod_id, reply_ids)
+-- Up to where the text is stored of those of the replies that this pod still owns.
+SELECT
+    m.id AS reply_id,
+    coalesce(
+        (
+            SELECT c."offset" + length(c.content) FROM operator_reply_chunk AS c
+            WHERE c.reply_id = m.id
+            ORDER BY c."offset" DESC
+            LIMIT 1
+        ),
+        0
+    ) AS stored_end
+FROM unnest(CAST(:reply_ids AS bigint[])) AS t (reply_id)
+INNER JOIN operator_message AS m ON t.reply_id = m.id
+WHERE m.owner = :pod_id AND m.status = 'streaming';
 
 -- name: chunks_after(reply_ids, offsets)
 -- The stored text of replies, each from an offset on, in order.
@@ -22,6 +40,12 @@ ORDER BY c.reply_id, c."offset";
 
 -- name: chunks_purge()
 -- Deletes text of replies that have ended, which a crash may have left.
-DELETE FROM operator_reply_chunk AS c
-USING operator_message AS m
-WHERE c.reply_id = m.id AND m.status <> 'streaming';
+DELETE FROM operator_reply_chunk
+WHERE
+    (reply_id, "offset") IN (
+        SELECT c.reply_id, c."offset"
+        FROM operator_reply_chunk AS c
+        INNER JOIN operator_message AS m ON c.reply_id = m.id
+        WHERE m.status <> 'streaming'
+        FOR UPDATE OF c SKIP LOCKED
+    );

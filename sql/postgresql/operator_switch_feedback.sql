@@ -40,7 +40,8 @@ SELECT e.seq, e.data, f.created_at AS ts, f.id, f.session_id
 FROM stored AS f LEFT JOIN events AS e ON TRUE;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
--- Marks feedback as forwarded or given up, and claims the next one of its engine where wanted.
+-- Marks feedback as forwarded or given up, and claims the next one of its engine where wanted. One
+-- that is being deleted is passed over, since whoever deletes it may wait for the first.
 WITH settled AS (
     UPDATE operator_switch_feedback
     SET
@@ -56,11 +57,17 @@ following AS (
     SELECT f.id
     FROM operator_switch_feedback AS f
     WHERE
-        f.engine = (SELECT s.engine FROM settled AS s)
-        AND f.forwarded_at IS NULL AND f.given_up_at IS NULL AND f.id <> :feedback_id
-        AND CAST(:go_on AS boolean)
-    ORDER BY f.engine, f.id
-    LIMIT 1
+        f.id = (
+            SELECT g.id
+            FROM operator_switch_feedback AS g
+            WHERE
+                g.engine = (SELECT s.engine FROM settled AS s)
+                AND g.forwarded_at IS NULL AND g.given_up_at IS NULL AND g.id <> :feedback_id
+                AND CAST(:go_on AS boolean)
+            ORDER BY g.engine, g.id
+            LIMIT 1
+        )
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 
 UPDATE operator_switch_feedback AS f SET owner = :pod_id
@@ -118,3 +125,46 @@ CROSS JOIN LATERAL (
 WHERE n.engine IS NOT NULL AND said.calls > 0
 ORDER BY said.calls DESC, n.engine ASC
 LIMIT :page;
+
+-- name: feedback_release_orphaned()
+-- Gives up the claims of processes without a lease: only the oldest feedback of an engine can be
+-- claimed. One that somebody else writes to is left to the next sweep.
+WITH RECURSIVE heads (id, engine) AS (
+    SELECT f.id, f.engine FROM operator_switch_feedback AS f
+    WHERE
+        f.id = (
+            SELECT g.id FROM operator_switch_feedback AS g
+            WHERE g.forwarded_at IS NULL AND g.given_up_at IS NULL
+            ORDER BY g.engine, g.id
+            LIMIT 1
+        )
+    UNION ALL
+    SELECT f.id, f.engine
+    FROM heads AS h
+    INNER JOIN operator_switch_feedback AS f
+        ON
+            f.id = (
+                SELECT g.id FROM operator_switch_feedback AS g
+                WHERE
+                    g.forwarded_at IS NULL AND g.given_up_at IS NULL
+                    AND g.engine > h.engine
+                ORDER BY g.engine, g.id
+                LIMIT 1
+            )
+)
+
+UPDATE operator_switch_feedback SET owner = NULL
+WHERE
+    id IN (
+        SELECT f.id
+        FROM operator_switch_feedback AS f
+        WHERE
+            f.id IN (SELECT h.id FROM heads AS h)
+            AND f.owner IS NOT NULL
+            AND NOT EXISTS (
+                SELECT 1 FROM operator_pod AS p
+                WHERE p.pod_id = f.owner AND p.lease_until > now()
+            )
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+RETURNING id;

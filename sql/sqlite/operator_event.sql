@@ -1,11 +1,13 @@
 -- name: events_after_each(session_ids, seqs, page)
 -- Newer events of several sessions, each after a number, with their messages.
+WITH seqs AS MATERIALIZED (SELECT key, value FROM json_each(:seqs))
+
 SELECT
     e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
     m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
 FROM json_each(:session_ids) AS i
-INNER JOIN json_each(:seqs) AS q ON i.key = q.key
-INNER JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
+CROSS JOIN seqs AS q ON i.key = q.key
+CROSS JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 ORDER BY e.session_id, e.seq
 LIMIT :page;

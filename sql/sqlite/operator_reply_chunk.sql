@@ -1,20 +1,46 @@
 -- name: chunks_append(pod_id, reply_ids, offsets, contents)
--- Stores new text of replies that this pod still owns.
+-- Stores new text of replies that this pod still owns; what is stored already is passed over.
+-- CROSS keeps the order of the list: the other way round each of the pod's replies would be looked
+-- for in all of it. MATERIALIZED gives the other lists an index.
+WITH offsets AS MATERIALIZED (SELECT key, value FROM json_each(:offsets)),
+
+contents AS MATERIALIZED (SELECT key, value FROM json_each(:contents))
+
 INSERT INTO operator_reply_chunk (reply_id, "offset", content)
-SELECT r.value, json_extract(:offsets, r.fullkey), json_extract(:contents, r.fullkey)
+SELECT r.value, o.value, c.value
 FROM json_each(:reply_ids) AS r
--- CROSS keeps this order: the other way round each of the pod's replies would be looked for
--- in the whole list.
+CROSS JOIN offsets AS o ON r.key = o.key
+CROSS JOIN contents AS c ON r.key = c.key
 CROSS JOIN operator_message AS m ON r.value = m.id
 WHERE m.owner = :pod_id AND m.status = 'streaming'
+ON CONFLICT (reply_id, "offset") DO NOTHING
 RETURNING reply_id;
+
+-- name: chunks_ends(pod_id, reply_ids)
+-- Up to where the text is stored of those of the replies that this pod still owns.
+SELECT
+    m.id AS reply_id,
+    coalesce(
+        (
+            SELECT c."offset" + length(c.content) FROM operator_reply_chunk AS c
+            WHERE c.reply_id = m.id
+            ORDER BY c."offset" DESC
+            LIMIT 1
+        ),
+        0
+    ) AS stored_end
+FROM json_each(:reply_ids) AS r
+CROSS JOIN operator_message AS m ON r.value = m.id
+WHERE m.owner = :pod_id AND m.status = 'streaming';
 
 -- name: chunks_after(reply_ids, offsets)
 -- The stored text of replies, each from an offset on, in order.
+WITH offsets AS MATERIALIZED (SELECT key, value FROM json_each(:offsets))
+
 SELECT c.reply_id, c."offset", c.content
 FROM json_each(:reply_ids) AS r
-INNER JOIN json_each(:offsets) AS o ON r.key = o.key
-INNER JOIN operator_reply_chunk AS c ON r.value = c.reply_id AND o.value <= c."offset"
+CROSS JOIN offsets AS o ON r.key = o.key
+CROSS JOIN operator_reply_chunk AS c ON r.value = c.reply_id AND o.value <= c."offset"
 ORDER BY c.reply_id, c."offset";
 
 -- name: chunks_purge()

@@ -50,3 +50,14 @@ SELECT
     CASE WHEN :moved IS NULL THEN json(:data) ELSE json_set(:data, '$.' || :moved, now()) END
 FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
+
+-- name: adjustments_release_orphaned()
+-- Gives up the claims of processes without a lease.
+UPDATE operator_switch_adjustment SET owner = NULL
+WHERE
+    owner IS NOT NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM operator_pod AS p
+        WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
+    )
+RETURNING id;

@@ -233,12 +233,27 @@ async def test_text_is_taken_from_the_owner_only(stores: Stores) -> None:
         POD,
         [ReplyChunk(one.reply_id, 0, 'a"b\\'), ReplyChunk(two.reply_id, 0, "late")],
     )
-    assert kept == {one.reply_id}
-    assert await stores.chunks.append("another", [ReplyChunk(one.reply_id, 4, "x")]) == set()
+    assert kept == {one.reply_id: 4}
+    assert await stores.chunks.append("another", [ReplyChunk(one.reply_id, 4, "x")]) == {}
     await stores.chunks.append(POD, [ReplyChunk(one.reply_id, 4, "漢😀")])
     pieces = await stores.chunks.after({one.reply_id: 0, two.reply_id: 0})
     assert [(c.offset, c.content) for c in pieces] == [(0, 'a"b\\'), (4, "漢😀")]
     assert [c.offset for c in await stores.chunks.after({one.reply_id: 4})] == [4]
+
+
+async def test_text_whose_first_attempt_was_stored_goes_on_from_its_end(stores: Stores) -> None:
+    one, two = await stores.new("s"), await stores.new("t")
+    # The answer of this write was lost, so that its pod asks for the same offset again.
+    await stores.chunks.append(POD, [ReplyChunk(one.reply_id, 0, "漢😀 half")])
+    again = [ReplyChunk(one.reply_id, 0, "漢😀 half and more"), ReplyChunk(two.reply_id, 0, "two")]
+    ends = await stores.chunks.append(POD, again)
+    assert ends == {one.reply_id: 7, two.reply_id: 3}
+    rest = [ReplyChunk(one.reply_id, 7, " and more"), ReplyChunk(two.reply_id, 3, "!")]
+    assert await stores.chunks.append(POD, rest) == {one.reply_id: 16, two.reply_id: 4}
+    assert await stores.messages.interrupt(Streaming(one.reply_id, "s", POD), {}) is not None
+    reply = await stores.messages.get(one.reply_id)
+    assert reply is not None
+    assert reply.content == "漢😀 half and more"
 
 
 async def test_an_abandoned_reply_keeps_its_stored_text(stores: Stores) -> None:

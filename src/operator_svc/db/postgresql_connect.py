@@ -65,8 +65,10 @@ class Connector:
 
 
 async def set_up(connection: asyncpg.Connection) -> None:
-    """Have a connection give JSON as Python values and uuids as text, whatever the server's
-    defaults are. It stays so for the connection's life: a pool need not reset it."""
+    """Have a connection give JSON as Python values and uuids as text, and each statement see what
+    was committed before it began, whatever the server's default is: the queries lock first and
+    mean what they read then. It stays so for the connection's life: a pool need not reset it."""
+    await connection.execute("SET default_transaction_isolation = 'read committed'")
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
             kind, schema="pg_catalog", encoder=json_text, decoder=json_value

@@ -14,14 +14,27 @@ class Stored(Record, frozen=True):
     reply_id: int
 
 
+class StoredEnd(Record, frozen=True):
+    """A reply, and up to which code point its text is stored."""
+
+    reply_id: int
+    stored_end: int
+
+
 class ReplyChunkStore:
     """Appends and reads pieces of text; the last write of a reply deletes them."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def append(self, pod_id: str, chunks: Sequence[ReplyChunk]) -> set[int]:
-        """Store new text in one write; the ids of those replies that ``pod_id`` still owns."""
+    async def append(self, pod_id: str, chunks: Sequence[ReplyChunk]) -> dict[int, int]:
+        """Store new text in one write; for each reply that ``pod_id`` still owns up to where its
+        text is stored now.
+
+        That is not where its chunk ends if an earlier attempt, whose answer was lost, has stored
+        another piece at the same offset, or if somebody else is writing to the reply just now:
+        the next attempt goes on from there.
+        """
         rows = await self._db.write(
             "chunks_append",
             Stored,
@@ -30,7 +43,16 @@ class ReplyChunkStore:
             offsets=[chunk.offset for chunk in chunks],
             contents=[chunk.content for chunk in chunks],
         )
-        return {row.reply_id for row in rows}
+        ends = {chunk.reply_id: chunk.offset + len(chunk.content) for chunk in chunks}
+        missing = ends.keys() - {row.reply_id for row in rows}
+        if missing:
+            for reply_id in missing:
+                del ends[reply_id]
+            found = await self._db.fetch(
+                "chunks_ends", StoredEnd, pod_id=pod_id, reply_ids=list(missing)
+            )
+            ends |= {row.reply_id: row.stored_end for row in found}
+        return ends
 
     async def after(self, ends: Mapping[int, int]) -> list[ReplyChunk]:
         """The text of replies (ids), each from a number of code points on, in order."""

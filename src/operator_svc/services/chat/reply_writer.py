@@ -372,7 +372,7 @@ class ReplyWriter:
     async def store_text(self) -> None:
         """Store the new text of all replies in one write, and stop those that are not ours."""
         chunks: list[ReplyChunk] = []
-        taken: list[tuple[RunningReply, int]] = []
+        taken: list[RunningReply] = []
         for running in self._running.values():
             stream = running.stream
             if stream.ends["text"] == running.stored_end or running.lost:
@@ -382,15 +382,17 @@ class ReplyWriter:
                     running.reply_id, running.stored_end, stream.text_from(running.stored_end)
                 )
             )
-            taken.append((running, stream.ends["text"]))
+            taken.append(running)
             running.chunked = True
         if not chunks:
             return
-        kept = await self._chunks.append(self._lease.pod_id, chunks)
-        for running, end in taken:
-            if running.reply_id in kept:
-                running.stored_end = end
-                self._hub.notify_pods(running.session_id)
+        ends = await self._chunks.append(self._lease.pod_id, chunks)
+        for running in taken:
+            end = ends.get(running.reply_id)
+            if end is not None:
+                if end != running.stored_end:
+                    running.stored_end = end
+                    self._hub.notify_pods(running.session_id)
             elif running.reply_id in self._running and running.stop is None:
                 log.warning("a reply was ended by another pod", reply_id=running.reply_id)
                 running.lose()

@@ -1,0 +1,142 @@
+"""Writes of all kinds on the same few sessions at once: none waits for another in a circle.
+
+PostgreSQL only: SQLite has one writer. What the database undoes all the same is tried again
+(tests/db/test_conflicts.py); here nothing is, so that a circle shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from operator_svc.db import ConstraintViolation, Database
+from operator_svc.models import ReplyChunk, ReplyStatus
+from operator_svc.stores.messages import Feedback, MessageStore, Streaming
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.switch_adjustments import AdjustmentStore
+from operator_svc.stores.switch_feedback import FeedbackStore
+from operator_svc.stores.tool_calls import ToolCallStore
+
+POD = "pod-1"
+SESSIONS = ("a", "b")
+SECONDS = 6.0
+WORKERS = 12
+DONE = Feedback("engine", True, 1, 1, None)
+
+
+class Traffic:
+    """What a pod does to sessions, one random thing at a time."""
+
+    def __init__(self, database: Database, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._sessions = SessionStore(database)
+        self._messages = MessageStore(database)
+        self._chunks = ReplyChunkStore(database)
+        self._feedback = FeedbackStore(database)
+        self._adjustments = AdjustmentStore(database)
+        self._tool_calls = ToolCallStore(database)
+        self._ends: dict[int, int] = {}
+        self._running: dict[int, str] = {}
+
+    async def step(self) -> None:
+        """Do one of them."""
+        acts: list[Callable[[str], Awaitable[None]]] = [
+            *[self._chat] * 4, *[self._write] * 3, *[self._finish] * 3, *[self._forward] * 3,
+            self._interrupt, self._free, self._adjust, self._call, self._delete,
+        ]  # fmt: skip
+        try:
+            await self._random.choice(acts)(self._random.choice(SESSIONS))
+        except ConstraintViolation as violation:
+            if violation.kind not in ("foreign_key", "unique"):  # not just deleted meanwhile
+                raise
+
+    async def _chat(self, session: str) -> None:
+        started = await self._messages.start(
+            session_id=session, viewer=None, content="x", metadata={}, pod_id=POD, key=None,
+            turns=2, turn_chars=10,
+        )  # fmt: skip
+        if started is None:
+            started = await self._messages.start_new(
+                session_id=session, epoch=str(uuid.uuid4()), user_id="ana", source="api",
+                content="x", metadata={}, pod_id=POD, key=None,
+            )  # fmt: skip
+        if started is not None:
+            self._running[started.reply_id] = session
+            self._ends[started.reply_id] = 0
+
+    async def _write(self, _session: str) -> None:
+        replies = list(self._running)
+        self._random.shuffle(replies)
+        await self._chunks.append(POD, [ReplyChunk(r, self._ends[r], "word ") for r in replies])
+        for reply in replies:
+            self._ends[reply] = self._ends.get(reply, 0) + 5
+
+    async def _finish(self, _session: str) -> None:
+        if self._running:
+            reply, session = self._running.popitem()
+            await self._messages.finish(
+                session_id=session, reply_id=reply, pod_id=POD, status=ReplyStatus.COMPLETE,
+                content="x", metadata={}, feedback=DONE,
+            )  # fmt: skip
+
+    async def _interrupt(self, _session: str) -> None:
+        if self._running:
+            reply, session = self._running.popitem()
+            await self._messages.interrupt(Streaming(reply, session, POD), {})
+
+    async def _forward(self, _session: str) -> None:
+        for head in await self._feedback.heads(POD):
+            claimed = await self._feedback.claim(head, POD)
+            while claimed is not None:
+                claimed = await self._feedback.settle(claimed.id, POD, given_up=False, go_on=True)
+
+    async def _free(self, _session: str) -> None:
+        await self._feedback.release_orphaned()
+        await self._adjustments.release_orphaned()
+        await self._chunks.purge()
+
+    async def _adjust(self, session: str) -> None:
+        made = await self._adjustments.record(
+            session_id=session, viewer=None, message_id=None, before_config={},
+            after_config={}, reason="x",
+        )  # fmt: skip
+        if made is None:
+            return
+        claimed = await self._adjustments.claim(made.row.id, POD, applied=False)
+        if claimed is not None:
+            await self._adjustments.finish(claimed, POD, "switch_adjustment.applied", None)
+
+    async def _call(self, _session: str) -> None:
+        if self._running:
+            await self._tool_calls.record(
+                message_id=self._random.choice(list(self._running)), viewer=None, tool_name="t",
+                status="ok", duration_ms=1, arguments=None, result=None, error=None,
+            )  # fmt: skip
+
+    async def _delete(self, session: str) -> None:
+        await self._sessions.delete(session, None)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_two_writes_wait_for_each_other(
+    postgresql_database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("operator_svc.db.postgresql.ATTEMPTS", 1)
+    until = asyncio.get_running_loop().time() + SECONDS
+
+    traffic = Traffic(postgresql_database, seed)
+
+    async def worker() -> int:
+        steps = 0
+        while asyncio.get_running_loop().time() < until:
+            await traffic.step()
+            steps += 1
+        return steps
+
+    steps = await asyncio.gather(*[worker() for _ in range(WORKERS)])
+    assert min(steps) > 20, "nothing got done"
