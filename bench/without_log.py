@@ -58,7 +58,7 @@ async def _nothing(_: object) -> None:
 
 if __name__ == "__main__":
     operator_svc.db.load = _load  # type: ignore[attr-defined]
-    ReplyWriter.store_text = _nothing  # type: ignore[method-assign, assignment]
+    ReplyWriter.store_texts = _nothing  # type: ignore[method-assign, assignment]
     Lease.renew = _nothing  # type: ignore[method-assign, assignment]
     sys.argv[1:] = ["serve"]
     main()

@@ -1,4 +1,4 @@
-"""What handlers find in the application, by typed keys."""
+"""The services that handlers find in the application, by a typed key."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from operator_svc.db import Database
 from operator_svc.services.auth import Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.chat.chats import Chats
-from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.chat.history import SessionHistory
+from operator_svc.services.chat.replies import Replies
+from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.clients import ClientRegistry
-from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.subscriptions import Subscriptions
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
@@ -25,9 +25,9 @@ from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts that ``app.py`` has put together."""
+    """The use cases, and what transports need besides them."""
 
     settings: Settings
     database: Database
@@ -35,13 +35,13 @@ class Services:
     drain: DrainState
     tokens: Tokens
     chats: Chats
-    histories: Histories
-    reply_writer: ReplyWriter
-    hub: SessionHub
+    replies: Replies
+    sessions: Sessions
+    history: SessionHistory
+    tool_calls: ToolCalls
     subscriptions: Subscriptions
     clients: ClientRegistry
     browser_tasks: BrowserTasks
-    tool_calls: ToolCalls
     adjustments: Adjustments
     feedback: EngineFeedback
     engine_rankings: EngineRankings

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from operator_svc.background import TaskOwner
-from operator_svc.bus.local import LocalBus
 from operator_svc.db import Database
 from operator_svc.models import Caller
 from operator_svc.peers.browser import PNG
@@ -20,14 +19,12 @@ from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.drain import DrainState
-from operator_svc.services.live.feed import LiveEvent
-from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.events import LiveEvent
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import EventStore
-from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
-from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.sessions import SessionStore
+from tests.fakes.hubs import hub_over
 
 ANYBODY = Caller()
 DELAYS = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -102,14 +99,7 @@ class Pod:
         self.events = EventStore(database)
         self.sessions = SessionStore(database)
         self._owner = TaskOwner(name)
-        self.hub = SessionHub(
-            self.sessions,
-            MessageStore(database),
-            self.events,
-            ReplyChunkStore(database),
-            LocalBus(),
-            self._owner,
-        )
+        self.hub = hub_over(database, self._owner)
         delays: dict[str, Any] = {"retry_delays": DELAYS, "death_delay": 0.01}
         options = WorkerOptions(**({"shared": True} | delays | given))
         drain = DrainState()
@@ -163,9 +153,9 @@ class Pod:
         """What happened to a task, in order."""
         prefix = "browser_task."
         return [
-            event.event.removeprefix(prefix)
+            event.name.removeprefix(prefix)
             for event in await self.replayed(session_id)
-            if event.event.startswith(prefix) and event.data["task_id"] == task_id
+            if event.name.startswith(prefix) and event.data["task_id"] == task_id
         ]
 
 

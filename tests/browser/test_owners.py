@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.models import Caller
 from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
@@ -31,20 +32,20 @@ def settings(url: str, browsing: Browsing, **changes: Any) -> Settings:
 
 async def die(operator: Operator) -> None:
     """End as a process that is killed does: the database hears nothing of it."""
-    worker = operator.browser_tasks._worker
+    worker = operator.services.browser_tasks._worker
     assert worker is not None
     await worker.abandon()
-    await operator.tasks.aclose()
-    await operator.bus.aclose()
-    await operator.database.aclose()
-    assert operator.browser is not None
-    await operator.browser.aclose()
+    await operator.core.tasks.aclose()
+    await operator.core.bus.aclose()
+    await operator.core.database.aclose()
+    assert operator.core.peers.browser is not None
+    await operator.core.peers.browser.aclose()
 
 
 async def until(operator: Operator, task_id: str, status: str, seconds: float) -> BrowserTaskView:
     async with asyncio.timeout(seconds):
         while True:
-            view = await operator.browser_tasks.get(ANYBODY, task_id)
+            view = await operator.services.browser_tasks.get(ANYBODY, task_id)
             if view.status == status:
                 return view
             await asyncio.sleep(0.02)
@@ -53,27 +54,27 @@ async def until(operator: Operator, task_id: str, status: str, seconds: float) -
 async def test_the_next_start_takes_over_what_a_crash_left(
     sqlite_url: str, browsing: Browsing
 ) -> None:
-    operator = await Operator.open(settings(sqlite_url, browsing))
+    operator = await lifecycle.start(settings(sqlite_url, browsing))
     asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
-    task_id = await operator.browser_tasks.add(ANYBODY, asked)
+    task_id = await operator.services.browser_tasks.add(ANYBODY, asked)
     await until(operator, task_id, "running", 5)
     await die(operator)
     browsing.hold.set()
-    operator = await Operator.open(settings(sqlite_url, browsing))
+    operator = await lifecycle.start(settings(sqlite_url, browsing))
     try:
         assert (await until(operator, task_id, "completed", 5)).attempts == 1
     finally:
-        await operator.aclose()
+        await lifecycle.close(operator)
 
 
 async def test_another_pod_takes_over_within_fifteen_seconds(
     postgresql_url: str, browsing: Browsing
 ) -> None:
-    first = await Operator.open(settings(postgresql_url, browsing))
-    second = await Operator.open(settings(postgresql_url, browsing))
+    first = await lifecycle.start(settings(postgresql_url, browsing))
+    second = await lifecycle.start(settings(postgresql_url, browsing))
     try:
         asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
-        task_id = await first.browser_tasks.add(ANYBODY, asked)
+        task_id = await first.services.browser_tasks.add(ANYBODY, asked)
         await until(first, task_id, "running", 5)
         while not browsing.asked:
             await asyncio.sleep(0.01)
@@ -84,11 +85,11 @@ async def test_another_pod_takes_over_within_fifteen_seconds(
         view = await until(second, task_id, "completed", 8)
         assert view.attempts == 1
         assert time.monotonic() - begun > 0.3
-        events = await second.services.histories.events(ANYBODY, "s1", after=0, limit=50)
+        events = await second.services.history.events(ANYBODY, "s1", after=0, limit=50)
         assert [event.event.partition(".")[2] for event in events.events] == [
             "created",
             *["queued", "started"] * 2,
             "completed",
         ]
     finally:
-        await second.aclose()
+        await lifecycle.close(second)

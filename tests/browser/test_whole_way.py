@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.browser import runner
@@ -224,8 +225,8 @@ async def start(sqlite_url: str, browser_process: BrowserProcess) -> AsyncIterat
             settings = Settings(
                 port=0, database_url=sqlite_url, token=TOKEN, browser_url=browser_process.url
             )
-            operator = await Operator.open(settings)
-            stack.push_async_callback(operator.aclose)
+            operator = await lifecycle.start(settings)
+            stack.push_async_callback(lifecycle.close, operator)
             server = Server(operator.application(), settings)
             stack.push_async_callback(server.close)
             url = await server.start()

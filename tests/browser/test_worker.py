@@ -16,7 +16,7 @@ from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.browser import BrowserTaskRequest
 from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser import outcomes, runner, worker
-from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.events import LiveEvent
 
 AWAY = BrowserAwayError("refused")
 DIED = BrowserDiedError("died")
@@ -47,7 +47,7 @@ async def test_a_task_is_run_and_shown(pod: Any) -> None:
     assert view.screenshot_path == f"/operator/browser/task/{task_id}/screenshot"
     # Live and replayed are the same: what tells of tasks byte for byte.
     replayed = await pod.replayed("s1")
-    assert [event.event for event in replayed] == [
+    assert [event.name for event in replayed] == [
         "session.created",
         "browser_task.queued",
         "browser_task.started",
@@ -206,7 +206,7 @@ async def test_twenty_tasks_start_in_order_a_few_at_a_time(pod: Any, browser: An
         assert (await pod.end(task_id)).status == "completed"
     assert browser.seen == urls
     assert max(len(pages) for pages in browser.together) <= runner.PAGES_A_POD
-    started = [e.data["task_id"] for e in await pod.replayed("s1") if e.event.endswith(".started")]
+    started = [e.data["task_id"] for e in await pod.replayed("s1") if e.name.endswith(".started")]
     assert started == ids
 
 

@@ -14,7 +14,7 @@ from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody
 from operator_svc.protocol.tool_calls import ToolCallBody
 from operator_svc.services.chat import tool_calls
-from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.events import LiveEvent
 from tests.fakes.records import ANYBODY, FakeSwitch, Pod, late
 
 

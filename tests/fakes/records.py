@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from operator_svc.background import TaskOwner
+from operator_svc.bus import LocalBus
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
@@ -27,7 +28,6 @@ from operator_svc.peers.switch import (
     Recorded,
 )
 from operator_svc.services.chat.tool_calls import ToolCalls
-from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
@@ -35,11 +35,10 @@ from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.stores.events import EventRow, EventStore
 from operator_svc.stores.messages import MessageStore, Started
 from operator_svc.stores.pods import PodStore
-from operator_svc.stores.reply_chunks import ReplyChunkStore
-from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from operator_svc.stores.tool_calls import ToolCallStore
+from tests.fakes.hubs import hub_over
 
 ANYBODY = Caller("tests")
 MODELS = ("small", "large", "huge")
@@ -151,13 +150,13 @@ def _next(faults: dict[str, list[Fault | None]], name: str) -> None:
         fault()
 
 
-class QuietBus:
+class QuietBus(LocalBus):
     """A bus that nobody hears."""
 
     def __init__(self) -> None:
         self.announced: list[str] = []
 
-    def announce(self, session_id: str) -> None:
+    def notify(self, session_id: str) -> None:
         self.announced.append(session_id)
 
 
@@ -169,11 +168,9 @@ class Pod:
         self.pod_id = pod_id
         self.tasks = TaskOwner(pod_id)
         self.bus = QuietBus()
-        sessions, self.messages = SessionStore(database), MessageStore(database)
+        self.messages = MessageStore(database)
         self.events = EventStore(database)
-        self.hub = SessionHub(
-            sessions, self.messages, self.events, ReplyChunkStore(database), self.bus, self.tasks
-        )
+        self.hub = hub_over(database, self.tasks, self.bus)
         self.adjustment_store = AdjustmentStore(database)
         self.feedback_store = FeedbackStore(database)
         self.tool_call_store = ToolCallStore(database)

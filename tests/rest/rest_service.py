@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
 
+from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.rest.server.listener import Server
@@ -77,8 +78,8 @@ async def running(database_url: str, **settings: Any) -> AsyncIterator[Service]:
             "chat_rate": 0,
         }
         configured = Settings(**{**defaults, **settings})
-        operator = await Operator.open(configured)
-        stack.push_async_callback(operator.aclose)
+        operator = await lifecycle.start(configured)
+        stack.push_async_callback(lifecycle.close, operator)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)
         url = await server.start()

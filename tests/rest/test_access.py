@@ -152,11 +152,11 @@ async def test_a_reload_takes_new_tokens_and_drops_old_ones(start: Start, tmp_pa
 
     assert (await status("old-token"), await status("new-token")) == (200, 403)
     tokens_file(tmp_path, {"name": "new", "token": "new-token"})
-    assert service.operator.tokens.reload()
+    assert service.operator.services.tokens.reload()
     assert (await status("old-token"), await status("new-token")) == (403, 200)
     path.write_text('{"name": "broken", "token": 1}')
     with capture_logs() as logs:
-        assert not service.operator.tokens.reload()
+        assert not service.operator.services.tokens.reload()
     assert logs[0]["problems"] == [
         "OPERATOR_TOKENS_FILE, line 1: Expected `str`, got `int` - at `$.token`"
     ]

@@ -167,7 +167,7 @@ async def test_an_interrupted_reply_is_503(service: Service) -> None:
     asked = asyncio.ensure_future(
         service.post("/operator/chat", {"message": "talk [[rate=20]] [[tokens=1000]]"})
     )
-    while not len(service.operator.reply_writer):
+    while not len(service.operator.core.running):
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)
     service.operator.reply_writer.interrupt_all()

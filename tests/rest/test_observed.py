@@ -110,7 +110,7 @@ async def test_an_internal_error_shows_no_cause(
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the secret cause, /etc/passwd")
 
-    monkeypatch.setattr(service.operator.services.histories, "page", broken)
+    monkeypatch.setattr(service.operator.services.history, "page", broken)
     with capture_logs() as logs:
         response = await service.get("/operator/session/s")
     body = await response.json()
@@ -132,7 +132,7 @@ async def test_an_export_that_breaks_is_cut_and_not_ended(
         raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "gone")
 
     await service.chat("hi", session_id="s")
-    monkeypatch.setattr(service.operator.services.histories, "export", broken)
+    monkeypatch.setattr(service.operator.services.history, "export", broken)
     with pytest.raises(ClientPayloadError):
         await service.get("/operator/session/s/export")
     assert (await service.get("/operator/session/s")).status == 200
@@ -150,7 +150,7 @@ async def test_readiness_without_a_database_is_503(
             raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it does not answer")
 
     monkeypatch.setattr("operator_svc.rest.handlers.health.READY_SECONDS", 0.2)
-    monkeypatch.setattr(service.operator.database, "ping", ping)
+    monkeypatch.setattr(service.operator.core.database, "ping", ping)
     answers = await asyncio.gather(*(service.get("/health/ready", token=None) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert looks == 1
@@ -169,7 +169,7 @@ async def test_readiness_of_a_hanging_database_is_503_in_time(
         await asyncio.sleep(30)
 
     monkeypatch.setattr("operator_svc.rest.handlers.health.READY_TIMEOUT", 0.1)
-    monkeypatch.setattr(service.operator.database, "ping", ping)
+    monkeypatch.setattr(service.operator.core.database, "ping", ping)
     response = await service.get("/health/ready", token=None)
     assert (response.status, (await response.json())["error"]) == (503, "database_unavailable")
 
@@ -180,7 +180,7 @@ async def test_readiness_without_all_migrations_is_503(
     async def applied() -> frozenset[str]:
         return frozenset()
 
-    monkeypatch.setattr(service.operator.database, "applied_migrations", applied)
+    monkeypatch.setattr(service.operator.core.database, "applied_migrations", applied)
     response = await service.get("/health/ready", token=None)
     assert response.status == 503
     assert "migrations" in (await response.json())["detail"]

@@ -164,12 +164,12 @@ async def test_deleting_stops_a_running_reply(both: Service) -> None:
     asked = asyncio.ensure_future(
         both.post("/operator/chat", {"message": "[[rate=20]] [[tokens=1000]]", "session_id": "s"})
     )
-    while not len(both.operator.reply_writer):
+    while not len(both.operator.core.running):
         await asyncio.sleep(0.02)
     assert (await both.call("DELETE", "/operator/session/s")).status == 204
     response = await asked
     assert (response.status, (await response.json())["error"]) == (404, "session_not_found")
-    while len(both.operator.reply_writer):
+    while len(both.operator.core.running):
         await asyncio.sleep(0.02)
 
 

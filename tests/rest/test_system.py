@@ -45,7 +45,7 @@ async def test_an_answer_about_the_system_says_its_age(
     assert first.headers["Age"] == "0"
     assert first.content_type == "application/json"
     name = path.rpartition("/")[2]
-    cached = getattr(served.operator.system, name)
+    cached = getattr(served.operator.services.system, name)
     kept = (await cached.get()).value
 
     async def older() -> CacheHit[Any]:

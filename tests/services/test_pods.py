@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
@@ -50,10 +51,10 @@ class Reader(ClientView):
         while self.blocked:
             await asyncio.sleep(0.01)
 
-    def overflow(self) -> None:
+    def disconnect_slow(self) -> None:
         self.cut_off = True
 
-    def gone(self) -> None:
+    def session_deleted(self) -> None:
         self.gone_at = True
 
     def types(self) -> list[str]:
@@ -73,22 +74,23 @@ class Pods:
 
     async def start(self, **settings: Any) -> Operator:
         quick: dict[str, Any] = {"lease_ttl": 1.0, "tick": 0.02, "chat_rate": 0, "auth": "off"}
-        operator = await Operator.open(Settings(database_url=self.url, **(quick | settings)))
-        operator.reply_writer._switch = self.switch
+        operator = await lifecycle.start(
+            Settings(database_url=self.url, **(quick | settings)), switch=self.switch
+        )
         self.all.append(operator)
         return operator
 
     async def kill(self, operator: Operator) -> None:
         """As SIGKILL would: nothing more is written, nothing is given up."""
-        await operator.tasks.aclose()
+        await operator.core.tasks.aclose()
         self.all.remove(operator)
-        await operator.bus.aclose()
-        await operator.switch.aclose()
-        await operator.database.aclose()
+        await operator.core.bus.aclose()
+        await operator.core.peers.switch.aclose()
+        await operator.core.database.aclose()
 
     async def aclose(self) -> None:
         for operator in self.all:
-            await operator.aclose()
+            await lifecycle.close(operator)
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ async def watch(
     operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
 ) -> Reader:
     reader = Reader()
-    send_queue = SendQueue(reader, operator.tasks, operator.settings.outbox_bytes)
+    send_queue = SendQueue(reader, operator.core.tasks, operator.core.settings.outbox_bytes)
     reader.subscription = await operator.services.subscriptions.open(session_id, send_queue)
     if after is None:
         reader.subscription.join()
@@ -126,7 +128,7 @@ async def watch(
 
 
 async def chat(operator: Operator, message: str = "hi", **fields: Any) -> Accepted:
-    return await operator.chats.start(ANYBODY, Chat(message=message, **fields))
+    return await operator.services.chats.start(ANYBODY, Chat(message=message, **fields))
 
 
 async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
@@ -138,7 +140,7 @@ async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
     late = await watch(pod, "s")
     assert late.types() == ["reply.snapshot"]
     pods.switch.say("!", None)
-    outcome = await pod.chats.wait(accepted)
+    outcome = await pod.services.replies.wait(accepted)
     assert outcome is not None
     assert outcome.content == "Guten Morgen 😀!"
     resumed = await watch(pod, "s", after=0)
@@ -147,7 +149,7 @@ async def test_what_is_shown_is_what_is_stored(pods: Pods) -> None:
     assert early.seqs == resumed.seqs == [1, 2, 3, 4]
     shown = [f for f in early.frames if f["type"] == "event"]
     assert shown == [f for f in resumed.frames if f["type"] == "event"]
-    history = await pod.services.histories.page(ANYBODY, "s", limit=10, before=None)
+    history = await pod.services.history.page(ANYBODY, "s", limit=10, before=None)
     assert [m.content for m in history.messages] == ["hi", "Guten Morgen 😀!"]
 
 
@@ -181,7 +183,7 @@ async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
     )
     shared.switch.say("once", None)
     outcomes = [
-        await pod.chats.wait(accepted, 5)
+        await pod.services.replies.wait(accepted, 5)
         for pod, accepted in zip((one, two, one, two), starts, strict=True)
     ]
     assert [o and o.content for o in outcomes] == ["once"] * 4
@@ -199,20 +201,20 @@ async def test_a_failed_key_is_tried_anew(pods: Pods) -> None:
     first = await chat(pod, client_message_id="k", session_id="s")
     pods.switch.say("half")
     pods.switch.say(OperatorError(ErrorCode.SWITCH_ERROR, "it was cut"))
-    outcome = await pod.chats.wait(first)
+    outcome = await pod.services.replies.wait(first)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.FAILED, "half")
     with pytest.raises(OperatorError) as failed:
-        await pod.chats.answer(first, outcome)
+        await pod.services.replies.answer(first, outcome)
     assert failed.value.code is ErrorCode.SWITCH_ERROR
     second = await chat(pod, client_message_id="k", session_id="s")
     assert second.message_id == first.message_id
     assert second.reply_id != first.reply_id
     pods.switch.say("whole", None)
-    whole = await pod.chats.wait(second)
+    whole = await pod.services.replies.wait(second)
     assert whole is not None
     assert whole.content == "whole"
-    history = await pod.services.histories.page(ANYBODY, "s", limit=10, before=None)
+    history = await pod.services.history.page(ANYBODY, "s", limit=10, before=None)
     assert [m.status for m in history.messages] == ["complete", "failed", "complete"]
     assert history.messages[1].metadata["error"] == "switch_error"
 
@@ -225,18 +227,18 @@ async def test_cancel_on_another_pod(shared: Pods) -> None:
     shared.switch.say("partial")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "partial")
     begun = time.monotonic()
-    view = await two.chats.cancel(ANYBODY, accepted.reply_id)
+    view = await two.services.replies.cancel(ANYBODY, accepted.reply_id)
     assert time.monotonic() - begun < 1.0
     assert (view.status, view.content) == ("cancelled", "partial")
     assert shared.switch.closed == 1
     await reader.until(lambda: reader.endings == {accepted.reply_id: "reply.cancelled"})
-    assert (await one.chats.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
+    assert (await one.services.replies.cancel(ANYBODY, accepted.reply_id)).status == "cancelled"
 
 
 async def test_cancel_before_the_first_token(pods: Pods) -> None:
     pod = await pods.start()
     accepted = await chat(pod)
-    view = await pod.chats.cancel(ANYBODY, accepted.reply_id)
+    view = await pod.services.replies.cancel(ANYBODY, accepted.reply_id)
     assert (view.status, view.content) == ("cancelled", "")
     assert pods.switch.running == 0
 
@@ -253,8 +255,10 @@ async def test_a_dead_pods_reply_is_interrupted_once(shared: Pods) -> None:
         assert reader.endings == {accepted.reply_id: "reply.interrupted"}
         assert reader.texts == {accepted.reply_id: "kept text"}
         assert reader.seqs == [1, 2, 3, 4]
+    ended = await two.services.replies.wait(accepted._replace(running=None))
+    assert ended is not None
     with pytest.raises(OperatorError) as failed:
-        await two.chats.answer(accepted, await two.chats._wait_elsewhere("s", accepted.reply_id))
+        await two.services.replies.answer(accepted, ended)
     assert failed.value.code is ErrorCode.REPLY_INTERRUPTED
 
 
@@ -265,17 +269,17 @@ async def test_a_pod_without_lease_writes_nothing_more(shared: Pods) -> None:
     shared.switch.say("before")
     await reader.until(lambda: reader.texts.get(accepted.reply_id) == "before")
     lost = REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
-    async with two.database.transaction() as tx:
+    async with two.core.database.transaction() as tx:
         await tx.execute(
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
-            pod=one.lease.pod_id,
+            pod=one.core.lease.pod_id,
         )
     await reader.until(lambda: bool(reader.endings), within=5)
     shared.switch.say("after", None)
-    outcome = await one.chats.wait(accepted, 3)
+    outcome = await one.services.replies.wait(accepted, 3)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
-    assert len(one.reply_writer) == 0
+    assert len(one.core.running) == 0
     assert REGISTRY.get_sample_value("operator_leases_lost_total") == lost + 1
     fresh = await chat(one, session_id="s")
     assert fresh.running is not None
@@ -289,7 +293,7 @@ async def test_what_a_crash_left_is_interrupted_at_the_next_start(sqlite_url: st
     await asyncio.sleep(0.2)
     await pods.kill(one)
     two = await pods.start()
-    view = await two.chats.reply(ANYBODY, accepted.reply_id)
+    view = await two.services.replies.get(ANYBODY, accepted.reply_id)
     assert (view.status, view.content) == ("interrupted", "left")
     await pods.aclose()
 
@@ -301,13 +305,13 @@ async def test_deleting_ends_everything_everywhere(shared: Pods, watched: bool) 
     accepted = await chat(one, session_id="s")
     shared.switch.say("x")
     await there.until(lambda: bool(there.texts))
-    await two.chats.delete(ANYBODY, "s")
+    await two.services.sessions.delete(ANYBODY, "s")
     await all_until((here, there), lambda reader: reader.gone_at)
     for reader in (here, there):
         assert reader.events[-1]["event"] == "session.deleted"
     await here.until(lambda: shared.switch.closed == 1)
     with pytest.raises(OperatorError) as gone:
-        await one.chats.wait(accepted, 2)
+        await one.services.replies.wait(accepted, 2)
     assert gone.value.code is ErrorCode.SESSION_NOT_FOUND
 
 
@@ -316,8 +320,8 @@ async def test_resuming(pods: Pods) -> None:
     for _ in range(5):
         accepted = await chat(pod, session_id="s")
         pods.switch.say("reply", None)
-        await pod.chats.wait(accepted)
-    session = await pod.services.histories.session(ANYBODY, "s")
+        await pod.services.replies.wait(accepted)
+    session = await pod.services.sessions.get(ANYBODY, "s")
     assert session.last_seq == 16
     near = await watch(pod, "s", after=10, epoch=session.epoch)
     assert near.seqs == list(range(11, 17))
@@ -346,7 +350,7 @@ async def test_resuming_while_much_is_happening(shared: Pods) -> None:
         while not stop.is_set():
             accepted = await chat(pod, session_id="s")
             shared.switch.say("a", "b", None)
-            await pod.chats.wait(accepted)
+            await pod.services.replies.wait(accepted)
 
     talking = [asyncio.create_task(talk(pod)) for pod in (one, one, two, two)]
     steady = await watch(two, "s", after=0)
@@ -357,7 +361,7 @@ async def test_resuming_while_much_is_happening(shared: Pods) -> None:
         await asyncio.sleep(0.02)
     stop.set()
     await asyncio.gather(*talking)
-    last = (await one.services.histories.session(ANYBODY, "s")).last_seq
+    last = (await one.services.sessions.get(ANYBODY, "s")).last_seq
     await all_until(readers, lambda reader: reader.seqs[-1] == last)
     for reader in readers:
         assert reader.seqs == list(range(reader.seqs[0], last + 1))
@@ -413,7 +417,7 @@ async def test_own_news_have_no_delay_of_the_bus(shared: Pods) -> None:
 async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None:
     one, two = await shared.start(), await shared.start()
     reader = await watch(two, "s")
-    one.bus.announce = lambda session_id: None  # type: ignore[method-assign]
+    one.core.bus.notify = lambda session_id: None  # type: ignore[method-assign]
     repaired = REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0
     accepted = await chat(one, session_id="s")
     shared.switch.say("hello")
@@ -428,7 +432,7 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
     for text in ("first question", "second", "third"):
         accepted = await chat(pod, text, session_id="s")
         pods.switch.say("answer", None)
-        await pod.chats.wait(accepted)
+        await pod.services.replies.wait(accepted)
     assert [p.history for p in pods.switch.prompts[:3]] == [
         [],
         [{"role": "assistant", "content": "answer"}],
@@ -436,9 +440,9 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
     ]
     again = await chat(pod, "", session_id="s", regenerate=accepted.message_id)
     pods.switch.say("another answer", None)
-    await pod.chats.wait(again)
+    await pod.services.replies.wait(again)
     assert pods.switch.prompts[-1].message == "third"
-    history = await pod.services.histories.page(ANYBODY, "s", limit=9, before=None)
+    history = await pod.services.history.page(ANYBODY, "s", limit=9, before=None)
     assert [m.content for m in history.messages[-3:]] == ["third", "answer", "another answer"]
     assert history.messages[-1].reply_to == accepted.message_id
 
@@ -446,21 +450,21 @@ async def test_context_is_bounded_and_regenerating_keeps_both(pods: Pods) -> Non
 async def test_a_bound_caller_sees_its_own_only(pods: Pods) -> None:
     pod = await pods.start()
     ana, eva = Caller("a", "client", "ana"), Caller("e", "client", "eva")
-    accepted = await pod.chats.start(ana, Chat(message="x", session_id="s"))
+    accepted = await pod.services.chats.start(ana, Chat(message="x", session_id="s"))
     with pytest.raises(OperatorError) as hidden:
-        await pod.chats.start(eva, Chat(message="x", session_id="s"))
+        await pod.services.chats.start(eva, Chat(message="x", session_id="s"))
     assert hidden.value.code is ErrorCode.SESSION_NOT_FOUND
     for attempt in (
-        pod.services.histories.page(eva, "s", limit=1, before=None),
-        pod.chats.reply(eva, accepted.reply_id),
-        pod.chats.cancel(eva, accepted.reply_id),
-        pod.chats.delete(eva, "s"),
+        pod.services.history.page(eva, "s", limit=1, before=None),
+        pod.services.replies.get(eva, accepted.reply_id),
+        pod.services.replies.cancel(eva, accepted.reply_id),
+        pod.services.sessions.delete(eva, "s"),
     ):
         with pytest.raises(OperatorError) as hidden:
             await attempt
         assert hidden.value.code.status == 404
     with pytest.raises(OperatorError) as refused:
-        await pod.chats.start(eva, Chat(message="x", user_id="ana"))
+        await pod.services.chats.start(eva, Chat(message="x", user_id="ana"))
     assert refused.value.code is ErrorCode.FORBIDDEN
     pods.switch.say(None)
-    await pod.chats.wait(accepted)
+    await pod.services.replies.wait(accepted)

@@ -10,8 +10,7 @@ import aiohttp
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from operator_svc import devpeers, tracing
-from operator_svc.app import Operator
+from operator_svc import devpeers, lifecycle, tracing
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 
@@ -36,7 +35,7 @@ async def test_a_chat_is_one_trace(database_url: str, spans: InMemorySpanExporte
             switch_url=peers.switch.url,
             browser_url="",
         )
-        operator = await Operator.open(settings)
+        operator = await lifecycle.start(settings)
         server = Server(operator.application(), settings)
         url = await server.start()
         headers = {"X-VX11-Token": "secret-token", "traceparent": CALLER}
@@ -49,7 +48,7 @@ async def test_a_chat_is_one_trace(database_url: str, spans: InMemorySpanExporte
         finally:
             await server.close()
             finished = spans.get_finished_spans()
-            await operator.aclose()
+            await lifecycle.close(operator)
         assert peers.switch.last_headers["traceparent"].split("-")[1] == TRACE
 
     mine = [span for span in finished if span.context and span.context.trace_id == int(TRACE, 16)]

@@ -203,7 +203,7 @@ async def feedback(world: World, state: str, group: str) -> str:
     answer = await said(await world.service.post("/operator/switch/feedback", body), "status")
     patience = time.monotonic() + (30.0 if state != "slow" else 2.0)
     while time.monotonic() < patience:
-        async with world.service.operator.database.transaction() as tx:
+        async with world.service.operator.core.database.transaction() as tx:
             ((forwarded, attempts),) = await tx.fetch(
                 "SELECT forwarded_at, attempts FROM operator_switch_feedback"
             )

@@ -8,6 +8,7 @@ import time
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from operator_svc import lifecycle
 from tests.ws.conftest import Start
 from tests.ws.ws_service import LazyClient, Service
 
@@ -21,7 +22,7 @@ async def test_the_reply_goes_on_when_the_client_leaves(both: Service) -> None:
     await socket.leave()
     await both.until(lambda: len(both.operator.services.clients) == 0)
     speaker.say("and last", None)
-    await both.until(lambda: not both.operator.reply_writer.ids)
+    await both.until(lambda: not both.operator.core.running.ids)
     history = await both.history()
     assert (history[1]["id"], history[1]["content"]) == (ids["reply_id"], "first and last")
     assert history[1]["status"] == "complete"
@@ -35,7 +36,7 @@ async def test_a_client_that_leaves_before_its_result_has_its_message_kept(
     await socket.send({"type": "chat", "message": "kept", "id": 1})
     await socket.leave()
     await service.switch.next()
-    await service.until(lambda: not service.operator.reply_writer.ids)
+    await service.until(lambda: not service.operator.core.running.ids)
     assert [m["content"] for m in await service.history()] == ["kept", "yes"]
 
 
@@ -127,7 +128,7 @@ async def test_too_many_sockets_of_the_process(start: Start) -> None:
 async def test_idle_sockets_are_sent_away_at_once(service: Service) -> None:
     sockets = [await service.ready(f"s{n}") for n in range(20)]
     waiting = await service.open(token=None)
-    drained = asyncio.create_task(service.operator.drain())
+    drained = asyncio.create_task(lifecycle.drain(service.operator))
     codes = [await socket.closed() for socket in sockets]
     assert codes == [4000] * 20
     assert await waiting.closed() == 4000
@@ -146,7 +147,7 @@ async def test_a_reply_that_is_being_written_is_shown_to_its_end(both: Service) 
     speaker = await both.switch.next()
     speaker.say("some ")
     await socket.until(lambda: socket.of("delta"))
-    drained = asyncio.create_task(both.operator.drain())
+    drained = asyncio.create_task(lifecycle.drain(both.operator))
     await socket.until(lambda: socket.of("draining"))
     await asyncio.sleep(0.1)
     assert socket.code is None
@@ -167,7 +168,7 @@ async def test_the_deadline_interrupts_and_says_so(start: Start) -> None:
     (await service.switch.next()).say("some ")
     await socket.until(lambda: socket.of("delta"))
     begun = time.monotonic()
-    await service.operator.drain()
+    await lifecycle.drain(service.operator)
     assert await socket.closed() == 4000
     assert time.monotonic() - begun < 1.5
     assert socket.view.endings == {ids["reply_id"]: "reply.interrupted"}
@@ -178,7 +179,7 @@ async def test_draining_does_not_wait_for_one_who_does_not_read(start: Start) ->
     service = await start(drain_timeout=0.3)
     await LazyClient.connect(service)
     begun = time.monotonic()
-    await service.operator.drain()
+    await lifecycle.drain(service.operator)
     assert time.monotonic() - begun < 5
     assert len(service.operator.services.clients) == 0
 

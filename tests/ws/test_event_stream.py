@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from operator_svc import lifecycle
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import sse
 from tests.fakes.client_view import ClientView, Frame
@@ -159,7 +160,7 @@ async def test_a_key_of_a_reply_that_has_ended(both: Service) -> None:
         await second.to_the_end()
     assert second.kinds() == ["result", "reply.started", "reply.completed"]
     assert second.frames[-1] == first.frames[-1]
-    async with both.operator.database.transaction() as transaction:
+    async with both.operator.core.database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event")
     async with chatting(both, body) as third:
         await third.to_the_end()
@@ -197,7 +198,7 @@ async def test_the_reply_goes_on_without_its_reader(service: Service) -> None:
     speaker.say("it ")
     await service.until(lambda: len(sockets) == 0)
     speaker.say("goes on", None)
-    await service.until(lambda: not service.operator.reply_writer.ids)
+    await service.until(lambda: not service.operator.core.running.ids)
     assert (await service.history())[1]["content"] == "it goes on"
 
 
@@ -305,7 +306,7 @@ async def test_one_who_leaves_is_noticed(start: Start) -> None:
         await service.until(lambda: len(sockets) == 1)
         stream.response.close()
     await service.until(lambda: len(sockets) == 0)
-    assert not service.operator.hub.watched
+    assert not service.operator.core.hub.watched
 
 
 async def test_deleting_the_session_ends_it(both: Service) -> None:
@@ -324,7 +325,7 @@ async def test_draining(both: Service) -> None:
         talker = await both.ready()
         await talker.chat()
         speaker = await both.switch.next()
-        draining = asyncio.create_task(both.operator.drain())
+        draining = asyncio.create_task(lifecycle.drain(both.operator))
         await stream.until(lambda: "draining" in stream.kinds())
         speaker.say("the end", None)
         await asyncio.gather(stream.to_the_end(), other.to_the_end(), draining)

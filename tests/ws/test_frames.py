@@ -211,13 +211,13 @@ async def test_the_socket_answers_while_a_chat_is_being_stored(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = asyncio.Event()
-    start = service.operator.chats.start
+    start = service.operator.services.chats.start
 
     async def slow(*args: Any) -> Any:
         await held.wait()
         return await start(*args)
 
-    monkeypatch.setattr(service.operator.chats, "start", slow)
+    monkeypatch.setattr(service.operator.services.chats, "start", slow)
     service.switch.answer = ["yes"]
     socket = await service.ready()
     await socket.send({"type": "chat", "message": "hi", "id": 1})
@@ -251,7 +251,7 @@ async def test_what_goes_wrong_inside_is_not_shown(
         raise RuntimeError("the password is swordfish")
 
     socket = await service.ready()
-    monkeypatch.setattr(service.operator.chats, "start", broken)
+    monkeypatch.setattr(service.operator.services.chats, "start", broken)
     result = await socket.ask(type="chat", message="hi")
     assert result["error"]["error"] == "internal_error"
     assert "swordfish" not in json.dumps(socket.frames)
@@ -279,7 +279,7 @@ async def test_a_database_that_is_away_at_connect(
     async def away(*_: Any) -> Any:
         raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database cannot be reached")
 
-    monkeypatch.setattr(service.operator.hub, "open_feed", away)
+    monkeypatch.setattr(service.operator.core.hub, "open_feed", away)
     socket = await service.open()
     assert await socket.closed() == 4006
     assert [f["error"] for f in socket.of("error")] == ["database_unavailable"]
@@ -300,7 +300,7 @@ async def test_a_failed_reply_and_a_failed_resume(
     async def away(*_: Any) -> Any:
         raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database cannot be reached")
 
-    monkeypatch.setattr(service.operator.services.subscriptions._events, "after", away)
+    monkeypatch.setattr(service.operator.core.stores.events, "after", away)
     result = await socket.ask(type="resume", after=0)
     assert result["error"]["error"] == "database_unavailable"
     assert await socket.closed() == 4006  # it would be shown nothing more

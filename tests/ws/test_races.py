@@ -53,7 +53,7 @@ async def two(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_news_that_come_while_a_session_is_loaded(two: list[Service]) -> None:
     here, there = two
     await there.said(1)
-    gate = Gate(here.operator.hub._sessions, "get")
+    gate = Gate(here.operator.core.stores.sessions, "get")
     opening = asyncio.create_task(here.open())
     await gate.reached.wait()
     await there.said(1)
@@ -66,7 +66,7 @@ async def test_news_that_come_while_a_session_is_loaded(two: list[Service]) -> N
 
 async def test_events_of_this_process_that_come_while_a_session_is_loaded(both: Service) -> None:
     await both.said(1)
-    gate = Gate(both.operator.hub._messages, "streaming")
+    gate = Gate(both.operator.core.stores.messages, "streaming")
     opening = asyncio.create_task(both.open())
     await gate.reached.wait()
     both.switch.answer = ["quick"]
@@ -86,7 +86,7 @@ async def test_events_of_this_process_that_come_while_a_session_is_loaded(both: 
 async def test_a_reply_begins_and_ends_while_a_socket_catches_up(both: Service) -> None:
     await both.said(2)
     talker = await both.ready()
-    store = both.operator.services.subscriptions._events
+    store = both.operator.core.stores.events
     gate = Gate(store, "after")
     late = await both.ready(query="?after=0")
     await gate.reached.wait()
@@ -120,7 +120,7 @@ async def test_a_reply_ends_while_its_snapshot_is_sent(service: Service) -> None
         if client is not next(iter(service.operator.services.clients._slot_of))
     ]
     await late.until(lambda: late.of("reply.snapshot"))
-    gate = Gate(subscription_outbox, "ready")
+    gate = Gate(subscription_outbox, "wait_drained")
     late.view.expect_replay(0)
     await late.send({"type": "resume", "after": 0})
     await gate.reached.wait()
@@ -135,7 +135,7 @@ async def test_ahead_of_a_process_that_has_not_read_the_news_yet(two: list[Servi
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub, "_read", after=False)
+    gate = Gate(here.operator.core.feed_reader, "read", after=False)
     await there.said(1)
     await gate.reached.wait()
     gate.pass_others()  # the reader is stuck; others may read
@@ -151,7 +151,7 @@ async def test_a_deletion_that_has_not_been_heard_of(two: list[Service]) -> None
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub, "_read", after=False)
+    gate = Gate(here.operator.core.feed_reader, "read", after=False)
     assert (await there.http("DELETE", "/operator/session/s"))["http_status"] in (200, 204)
     await gate.reached.wait()
     gate.pass_others()
@@ -165,7 +165,7 @@ async def test_a_deletion_while_the_news_are_read(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub._events, "after_each", after=False)
+    gate = Gate(here.operator.core.stores.events, "after_each", after=False)
     await there.said(1)
     await gate.reached.wait()
     await there.http("DELETE", "/operator/session/s")
@@ -178,7 +178,7 @@ async def test_a_session_made_anew_before_the_deletion_was_heard_of(two: list[Se
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub, "_read", after=False)
+    gate = Gate(here.operator.core.feed_reader, "read", after=False)
     await there.http("DELETE", "/operator/session/s")
     await there.said(2)
     await gate.reached.wait()
@@ -207,10 +207,10 @@ async def test_events_that_are_purged_before_they_were_shown(two: list[Service])
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub, "_read", after=False)
+    gate = Gate(here.operator.core.feed_reader, "read", after=False)
     await there.said(2)
     await gate.reached.wait()
-    async with there.operator.database.transaction() as transaction:
+    async with there.operator.core.database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event WHERE seq <= 6")
     gate.open()
     assert await watcher.closed() == 4001
@@ -224,10 +224,10 @@ async def test_all_is_purged_before_it_was_shown(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.hub, "_read", after=False)
+    gate = Gate(here.operator.core.feed_reader, "read", after=False)
     await there.said(2)
     await gate.reached.wait()
-    async with there.operator.database.transaction() as transaction:
+    async with there.operator.core.database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event")
     gate.open()
     assert await watcher.closed() == 4001
@@ -238,14 +238,14 @@ async def test_all_is_purged_before_it_was_shown(two: list[Service]) -> None:
 
 async def test_a_socket_that_leaves_while_its_session_is_loaded(service: Service) -> None:
     await service.said(1)
-    gate = Gate(service.operator.hub._sessions, "get")
+    gate = Gate(service.operator.core.stores.sessions, "get")
     leaving = await service.open()
     await gate.reached.wait()
     await leaving.leave()
     gate.open()
     sockets = service.operator.services.clients
     await service.until(lambda: len(sockets) == 0)
-    assert not service.operator.hub.watched
+    assert not service.operator.core.hub.watched
 
 
 async def test_a_storm_of_sockets_that_come_and_go(start: Start) -> None:

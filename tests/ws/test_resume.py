@@ -175,7 +175,7 @@ async def test_ahead_or_of_another_epoch(both: Service, query: str) -> None:
 
 async def test_events_that_are_purged(both: Service) -> None:
     await both.said(2)
-    database = both.operator.database
+    database = both.operator.core.database
     async with database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event WHERE seq <= 4")
     socket = await _resynced(both, "?after=2")
@@ -187,7 +187,7 @@ async def test_events_that_are_purged(both: Service) -> None:
 
 async def test_all_events_are_purged(service: Service) -> None:
     await service.said(1)
-    async with service.operator.database.transaction() as transaction:
+    async with service.operator.core.database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event")
     await _resynced(service, "?after=2")
     newest = await service.ready(query="?after=4")

@@ -152,7 +152,7 @@ async def test_one_who_vanishes_is_forgotten(service: Service) -> None:
     await quick.ended()
     await quick.leave()
     await service.until(lambda: len(sockets) == 0)
-    assert not service.operator.hub.watched
+    assert not service.operator.core.hub.watched
 
 
 async def test_one_who_reads_slowly_but_reads_is_alive(start: Start) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import websockets
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.peers.chat_types import Part, Reasoning
 from operator_svc.rest.server.listener import Server
@@ -126,10 +127,11 @@ class Socket:
 class Service:
     """A running service and its clients."""
 
-    def __init__(self, operator: Operator, url: str, session: ClientSession) -> None:
+    def __init__(
+        self, operator: Operator, switch: ScriptedSwitch, url: str, session: ClientSession
+    ) -> None:
         self.operator = operator
-        self.switch = ScriptedSwitch()
-        operator.reply_writer._switch = self.switch
+        self.switch = switch
         self.url = url
         self.session = session
         self.sockets: list[Socket] = []
@@ -261,14 +263,15 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
     }  # fmt: skip
     configured = Settings(**(defaults | settings))
     async with AsyncExitStack() as stack:
-        operator = await Operator.open(configured)
-        stack.push_async_callback(operator.aclose)
+        switch = ScriptedSwitch()
+        operator = await lifecycle.start(configured, switch=switch)
+        stack.push_async_callback(lifecycle.close, operator)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)
         stack.push_async_callback(operator.services.clients.close_all, 4000)
         url = await server.start()
         session = await stack.enter_async_context(ClientSession())
-        service = Service(operator, url, session)
+        service = Service(operator, switch, url, session)
         yield service
         for socket in service.sockets:
             await socket.leave()

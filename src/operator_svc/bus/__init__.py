@@ -1,4 +1,4 @@
-"""News between pods: which sessions have something new.
+"""Notifications between pods: which sessions have news.
 
 Only ids travel. What is new is read from the database by those who want to know, so a
 notification that is lost costs time and nothing else.
@@ -6,34 +6,31 @@ notification that is lost costs time and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
+from operator_svc.bus.listeners import NotificationListener
 from operator_svc.bus.local import LocalBus
 from operator_svc.bus.postgresql import PostgresqlBus
 from operator_svc.db import Database
 from operator_svc.settings import Settings
 
-OnNews: TypeAlias = Callable[[Collection[str] | None], None]
-"""Called with the sessions that another pod has news of; None where it may be any."""
-
 
 class Bus(Protocol):
-    """Tells the other pods, and hears them."""
+    """Notifies the other pods, and hears them. ``shared`` says whether there can be others."""
 
     shared: bool
 
-    async def open(self, on_news: OnNews) -> None:
-        """Begin to hear."""
+    async def open(self, *listeners: NotificationListener) -> None:
+        """Begin to hear notifications. Raises OperatorError(database_unavailable)."""
 
-    def announce(self, session_id: str) -> None:
-        """A session has news; said with the next ``flush``."""
+    def notify(self, session_id: str) -> None:
+        """A session has news; the other pods hear of it with the next ``flush``."""
 
     async def flush(self) -> None:
-        """Say what was announced since, in at most one notification."""
+        """Send one notification for all sessions with news since the last one."""
 
     async def aclose(self) -> None:
-        """Say what is left, and hear no more."""
+        """Send what is left, and hear no more."""
 
 
 def make_bus(settings: Settings, database: Database) -> Bus:
@@ -41,4 +38,4 @@ def make_bus(settings: Settings, database: Database) -> Bus:
     return PostgresqlBus(settings) if database.dialect == "postgresql" else LocalBus()
 
 
-__all__ = ["Bus", "LocalBus", "OnNews", "PostgresqlBus", "make_bus"]
+__all__ = ["Bus", "LocalBus", "NotificationListener", "PostgresqlBus", "make_bus"]

@@ -1,20 +1,20 @@
-"""The bus of a process that is alone: its own writes are shown as they are made."""
+"""The bus of a single process, whose own writes are shown as they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from operator_svc.bus.listeners import NotificationListener
 
 
 class LocalBus:
-    """Nobody else is there to be told."""
+    """No-op bus for a single process."""
 
     shared = False
 
-    async def open(self, on_news: Callable[[Collection[str] | None], None]) -> None:
+    async def open(self, *listeners: NotificationListener) -> None:
         """See Bus.open."""
 
-    def announce(self, session_id: str) -> None:
-        """See Bus.announce."""
+    def notify(self, session_id: str) -> None:
+        """See Bus.notify."""
 
     async def flush(self) -> None:
         """See Bus.flush."""

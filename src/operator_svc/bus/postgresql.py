@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import structlog
 
 from operator_svc import db, telemetry
 from operator_svc.background import TaskOwner
+from operator_svc.bus.listeners import NotificationListener
 from operator_svc.errors import OperatorError
 from operator_svc.settings import Settings
 
@@ -22,11 +23,11 @@ ANY = "*"
 RECONNECT_PAUSE = 0.5
 RECONNECT_PAUSE_MAX = 5.0
 CHECK_INTERVAL = 10.0
-"""Seconds between looks whether the connection still lives."""
+"""Seconds between checks that the connection still lives."""
 
 
 class PostgresqlBus:
-    """Pods that share a database tell each other which sessions have news.
+    """Notifies the pods that share a database.
 
     A payload is the sender's id and then session ids, or ``*`` where they do not fit.
     """
@@ -35,28 +36,28 @@ class PostgresqlBus:
 
     def __init__(self, settings: Settings) -> None:
         self._name = uuid.uuid4().hex[:12]
-        self._announced: set[str] = set()
+        self._waiting: set[str] = set()
         self._lost = asyncio.Event()
         self._tasks = TaskOwner("bus")
-        self._on_news: Callable[[Collection[str] | None], None] = lambda _: None
-        self._listener = db.listener(settings, (CHANNEL,), self._heard, self._lost.set)
+        self._listeners: tuple[NotificationListener, ...] = ()
+        self._listener = db.listener(settings, (CHANNEL,), self._on_payload, self._lost.set)
 
-    async def open(self, on_news: Callable[[Collection[str] | None], None]) -> None:
+    async def open(self, *listeners: NotificationListener) -> None:
         """See Bus.open."""
-        self._on_news = on_news
+        self._listeners = listeners
         await self._listener.open()
         self._tasks.start(self._stay_open(), "reconnect")
 
-    def announce(self, session_id: str) -> None:
-        """See Bus.announce."""
-        self._announced.add(session_id)
+    def notify(self, session_id: str) -> None:
+        """See Bus.notify."""
+        self._waiting.add(session_id)
 
     async def flush(self) -> None:
-        """See Bus.flush. What can't be said now is left to the other pods' polls."""
-        if not self._announced or not self._listener.is_open:
-            self._announced.clear()
+        """See Bus.flush. What cannot be sent now is left to the other pods' polls."""
+        if not self._waiting or not self._listener.is_open:
+            self._waiting.clear()
             return
-        ids, self._announced = self._announced, set()
+        ids, self._waiting = self._waiting, set()
         payload = " ".join((self._name, *ids))
         if len(payload) > PAYLOAD_BYTES:
             payload = f"{self._name} {ANY}"
@@ -64,7 +65,7 @@ class PostgresqlBus:
         try:
             await self._listener.notify(CHANNEL, payload)
         except OperatorError as error:
-            log.warning("other pods could not be notified", error=str(error.code))
+            log.warning("other pods not notified", error=str(error.code))
 
     async def aclose(self) -> None:
         """See Bus.aclose."""
@@ -72,10 +73,14 @@ class PostgresqlBus:
         await self._tasks.aclose()
         await self._listener.aclose()
 
-    def _heard(self, _channel: str, payload: str) -> None:
+    def _on_payload(self, _channel: str, payload: str) -> None:
         sender, *ids = payload.split(" ")
         if sender != self._name:
-            self._on_news(None if ANY in ids else ids)
+            self._tell_listeners(None if ANY in ids else ids)
+
+    def _tell_listeners(self, session_ids: Collection[str] | None) -> None:
+        for listener in self._listeners:
+            listener(session_ids)
 
     async def _stay_open(self) -> None:
         while True:
@@ -86,9 +91,9 @@ class PostgresqlBus:
                 await self._check()
                 continue
             self._lost.clear()
-            log.warning("the connection for notifications was lost")
+            log.warning("connection for notifications lost")
             await self._reopen()
-            self._on_news(None)
+            self._tell_listeners(None)
 
     async def _check(self) -> None:
         try:
@@ -104,4 +109,4 @@ class PostgresqlBus:
             except OperatorError:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RECONNECT_PAUSE_MAX)
-        log.info("notifications are heard again")
+        log.info("notifications heard again")

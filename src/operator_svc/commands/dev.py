@@ -41,7 +41,7 @@ def command() -> None:
 
 async def _dev(environ: dict[str, str], token: str) -> None:
     from operator_svc import devpeers
-    from operator_svc.app import serve
+    from operator_svc.lifecycle import serve
     from operator_svc.settings import Settings, load
 
     async with AsyncExitStack() as stack:

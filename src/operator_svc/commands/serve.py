@@ -18,6 +18,6 @@ def command() -> None:
     common.end_on_sigterm()
     settings = common.load(Settings)
 
-    from operator_svc import app
+    from operator_svc import lifecycle
 
-    common.run(app.serve(settings), settings.event_loop)
+    common.run(lifecycle.serve(settings), settings.event_loop)

@@ -132,13 +132,13 @@ class EventStream:
         if self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
 
-    def overflow(self) -> None:
-        """See Sink.overflow."""
+    def disconnect_slow(self) -> None:
+        """See Sink.disconnect_slow."""
         self._transport.abort()
         self._leave()
 
-    def gone(self) -> None:
-        """See Sink.gone."""
+    def session_deleted(self) -> None:
+        """See Sink.session_deleted."""
         self._leave()
 
     # services.live.clients.Client
@@ -187,17 +187,12 @@ async def stream_chat(
     Raises OperatorError where the chat could not begin.
     """
     accepted = await services.chats.start(caller, chat)
-    ids = {
-        "session_id": accepted.session_id,
-        "message_id": accepted.message_id,
-        "reply_id": accepted.reply_id,
-    }
     stream = EventStream(services, request)
     services.clients.enter(stream)
     try:
         return await stream.run(
-            encode(Result(id=None, ok=True, data=ids)),
-            lambda: services.subscriptions.follow(accepted, stream.send_queue),
+            encode(Result(id=None, ok=True, data=accepted.ids())),
+            lambda: services.replies.stream(accepted, stream.send_queue),
         )
     finally:
         services.clients.leave(stream)
@@ -212,7 +207,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     session_id = requests.session_id(request)
     after, epoch = _place(request)
-    await services.histories.session(caller_of(request), session_id)
+    await services.sessions.get(caller_of(request), session_id)
     sockets = services.clients
     services.drain.refuse_new()
     full = sockets.full

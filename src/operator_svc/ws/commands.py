@@ -125,14 +125,10 @@ class Commands:
             self._order = asyncio.Lock()
         async with self._order:  # messages are stored in the order in which they came
             accepted = await self._services.chats.start(self._caller, chat)
-        return {
-            "session_id": accepted.session_id,
-            "message_id": accepted.message_id,
-            "reply_id": accepted.reply_id,
-        }
+        return accepted.ids()
 
     async def _cancel(self, frame: Cancel) -> Any:
-        return await self._services.chats.cancel(self._caller, frame.reply_id)
+        return await self._services.replies.cancel(self._caller, frame.reply_id)
 
     async def _resume(self, frame: Resume) -> Any:
         await self._subscription.resume(frame.after, frame.epoch)

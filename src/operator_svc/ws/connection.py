@@ -25,7 +25,7 @@ from operator_svc.protocol.frames import (
     error_info,
 )
 from operator_svc.services.live.clients import CLOSE_GRACE
-from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.services.rate_limit import TokenBucket

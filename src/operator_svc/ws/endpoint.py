@@ -160,9 +160,8 @@ async def _check_owner(services: Services, asked: Asked) -> None:
     """A session of another user is as if it were not there."""
     if asked.caller is None or asked.caller.user_id is None:
         return
-    feed = await services.hub.open_feed(asked.session_id)
-    services.hub.release(feed)
-    if feed.user_id not in (None, asked.caller.user_id):
+    session = await services.sessions.find(asked.session_id)
+    if session is not None and session.user_id != asked.caller.user_id:
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
 

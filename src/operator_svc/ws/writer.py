@@ -66,7 +66,7 @@ _text_frame = _Framer()
 class SocketWriter:
     """The sink of one websocket (see services.outbox.Sink), and the only one who writes to it.
 
-    ``drain`` waits until the connection takes more; ``on_gone`` is told that the session was
+    ``drain`` waits until the connection takes more; ``on_deleted`` is told that the session was
     deleted. ``code`` is the close code that was sent, if any; nothing is sent after it.
     """
 
@@ -75,7 +75,7 @@ class SocketWriter:
         "_drain",
         "_drained",
         "_held",
-        "_on_gone",
+        "_on_deleted",
         "_protocol",
         "_transport",
         "code",
@@ -85,7 +85,7 @@ class SocketWriter:
         self,
         request: web.Request,
         drain: Callable[[], Awaitable[None]],
-        on_gone: Callable[[], None],
+        on_deleted: Callable[[], None],
     ) -> None:
         transport = request.transport
         if transport is None:
@@ -93,7 +93,7 @@ class SocketWriter:
         self._transport = transport
         self._protocol = request.protocol
         self._drain = drain
-        self._on_gone = on_gone
+        self._on_deleted = on_deleted
         self._abort: asyncio.TimerHandle | None = None
         self._drained = False
         self._held = 0
@@ -134,13 +134,13 @@ class SocketWriter:
         self._drained, self._held = False, held
         return moved
 
-    def overflow(self) -> None:
-        """The client reads too slowly."""
+    def disconnect_slow(self) -> None:
+        """See Sink.disconnect_slow."""
         self.close(CloseCode.TOO_SLOW)
 
-    def gone(self) -> None:
-        """The session was deleted."""
-        self._on_gone()
+    def session_deleted(self) -> None:
+        """See Sink.session_deleted."""
+        self._on_deleted()
 
     def close(self, code: int) -> None:
         """Send the close frame; who does not answer it within the grace is cut off."""

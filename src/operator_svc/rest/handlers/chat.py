@@ -79,13 +79,13 @@ async def chat(request: web.Request) -> web.StreamResponse:
         return await event_stream.stream_chat(request, services, caller, asked)
     preference = requests.preference(request)
     accepted = await chats.start(caller, asked)
-    outcome = await chats.wait(accepted, preference.wait)
+    result = await services.replies.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
-    if outcome is None:
+    if result is None:
         headers["Location"] = f"/operator/reply/{accepted.reply_id}"
         pending = ChatPending(accepted.session_id, accepted.message_id, accepted.reply_id)
         return responses.json(pending, status=202, headers=headers)
-    return responses.json(await chats.answer(accepted, outcome), headers=headers)
+    return responses.json(await services.replies.answer(accepted, result), headers=headers)
 
 
 @route(

@@ -24,7 +24,7 @@ route = RouteTable()
 async def reply(request: web.Request) -> web.StreamResponse:
     """A reply as it stands."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].chats.reply(caller_of(request), reply_id)
+    view = await request.app[SERVICES].replies.get(caller_of(request), reply_id)
     return responses.json(view)
 
 
@@ -38,5 +38,5 @@ async def reply(request: web.Request) -> web.StreamResponse:
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Stop a reply, whichever process writes it."""
     reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].chats.cancel(caller_of(request), reply_id)
+    view = await request.app[SERVICES].replies.cancel(caller_of(request), reply_id)
     return responses.json(view)

@@ -56,8 +56,7 @@ async def history(request: web.Request) -> web.StreamResponse:
     """The history of a session."""
     session_id = requests.session_id(request)
     before = requests.parameter(request, "before", RowId)
-    histories = request.app[SERVICES].histories
-    page = await histories.page(
+    page = await request.app[SERVICES].history.page(
         caller_of(request),
         session_id,
         limit=requests.limit(request, HISTORY_LIMIT, HISTORY_MOST),
@@ -82,7 +81,7 @@ async def history(request: web.Request) -> web.StreamResponse:
 async def sessions(request: web.Request) -> web.StreamResponse:
     """Sessions, newest first."""
     words = requests.parameter(request, "q", Words)
-    page = await request.app[SERVICES].histories.sessions(
+    page = await request.app[SERVICES].sessions.page(
         caller_of(request),
         user_id=requests.parameter(request, "user_id", UserId),
         words=words if words and words.strip() else None,
@@ -102,7 +101,7 @@ async def sessions(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
     session_id = requests.session_id(request)
-    await request.app[SERVICES].chats.delete(caller_of(request), session_id)
+    await request.app[SERVICES].sessions.delete(caller_of(request), session_id)
     return web.Response(status=204)
 
 
@@ -123,8 +122,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     The first line is the session (``"type": "session"``), then each message.
     """
     session_id = requests.session_id(request)
-    histories = request.app[SERVICES].histories
-    session = await histories.session(caller_of(request), session_id)
+    services = request.app[SERVICES]
+    session = await services.sessions.get(caller_of(request), session_id)
     response = web.StreamResponse()
     response.headers["Content-Type"] = "application/x-ndjson"
     name = session_id.replace(":", "_").lstrip(".") or "session"
@@ -132,7 +131,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async for page in histories.export(session):
+    async for page in services.history.export(session):
         try:
             async with asyncio.timeout(EXPORT_STALL):
                 await response.write(page)
@@ -172,7 +171,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     session_id = requests.session_id(request)
     after = requests.parameter(request, "after", Seq)
     requests.parameter(request, "epoch", Epoch)  # whoever asks compares it with the answer's
-    page = await request.app[SERVICES].histories.events(
+    page = await request.app[SERVICES].history.events(
         caller_of(request),
         session_id,
         after=after or 0,

@@ -23,7 +23,7 @@ from operator_svc.services.browser.recorder import TaskRecorder
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
-from operator_svc.services.live.feed import LiveEvent
+from operator_svc.services.live.events import session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
 from operator_svc.stores.browser_tasks import BrowserTaskStore, NewTask
@@ -101,7 +101,7 @@ class BrowserTasks:
             epoch = str(uuid.uuid4())
             stored = await self._store.add_new(new, epoch, asked.source)
             if stored is not None:
-                self._hub.created(session_id, epoch)
+                self._hub.session_created(session_id, epoch)
                 self._publish_session(session_id, new.user_id, asked.source, stored)
                 return
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
@@ -109,9 +109,8 @@ class BrowserTasks:
     def _publish_session(
         self, session_id: str, user_id: str, source: str, stored: StoredEvent
     ) -> None:
-        data = {"session_id": session_id, "user_id": user_id, "source": source}
         self._hub.publish(
-            session_id, LiveEvent.make(session_id, 1, events.SESSION_CREATED, stored.ts, data)
+            session_id, session_created(session_id, 1, stored.ts, user_id=user_id, source=source)
         )
         self._hub.publish_record(session_id, events.TASK_QUEUED, stored)
 

@@ -1,4 +1,4 @@
-"""What was said: a session's messages, the list of sessions, and a session's export."""
+"""The history of a session: its messages, replies and events, in pages or as an export."""
 
 from __future__ import annotations
 
@@ -9,43 +9,33 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Caller, Message, ReplyStatus, Session, ToolCall
 from operator_svc.protocol.chat import ReplyView
+from operator_svc.protocol.frames import SessionState
 from operator_svc.protocol.sessions import (
     EventList,
     EventView,
     History,
     MessageView,
-    SessionList,
-    SessionView,
 )
 from operator_svc.protocol.tool_calls import ToolCallView
-from operator_svc.services.access import only_user
-from operator_svc.services.live.feed import data_of
-from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
+from operator_svc.services.chat.sessions import Sessions, session_view
+from operator_svc.services.live.events import event_data
+from operator_svc.services.live.subscriptions import SessionSnapshot
+from operator_svc.services.pagination import cut
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
-from operator_svc.stores.sessions import NEWEST, SessionStore
 from operator_svc.stores.tool_calls import ToolCallStore
 
 EXPORT_PAGE = 200
 """Messages read at once while exporting."""
 
 
-class State(msgspec.Struct, frozen=True):
-    """Where a session stands, with its newest messages."""
-
-    seq: int
-    epoch: str
-    messages: list[MessageView]
-    next_before: int | None
-
-
-class Histories:
-    """Reads sessions and messages, for the callers who may see them."""
+class SessionHistory:
+    """Reads what is stored of sessions, for the callers who may see them."""
 
     def __init__(
         self,
-        sessions: SessionStore,
+        sessions: Sessions,
         messages: MessageStore,
         chunks: ReplyChunkStore,
         tool_calls: ToolCallStore,
@@ -57,18 +47,11 @@ class Histories:
         self._tool_calls = tool_calls
         self._events = events
 
-    async def session(self, caller: Caller, session_id: str) -> Session:
-        """The session; raises OperatorError(session_not_found)."""
-        session = await self._sessions.get(session_id, caller.user_id)
-        if session is None:
-            raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
-        return session
-
     async def page(
         self, caller: Caller, session_id: str, *, limit: int, before: int | None
     ) -> History:
         """A page of a session's messages, the newest one without ``before``."""
-        session = await self.session(caller, session_id)
+        session = await self._sessions.get(caller, session_id)
         views, next_before = await self._page(session_id, before or MAX_ID, limit)
         return History(
             session_id=session.session_id,
@@ -81,13 +64,14 @@ class Histories:
             next_before=next_before,
         )
 
-    async def state(self, session_id: str, limit: int) -> State | None:
-        """Where a session stands. Its messages are at least as new as ``seq`` says."""
-        session = await self._sessions.get(session_id)
+    async def snapshot(self, session_id: str, limit: int) -> SessionSnapshot | None:
+        """See SnapshotSource: where a session stands, with its newest messages."""
+        session = await self._sessions.find(session_id)
         if session is None:
             return None
+        # Read after the session: the messages are at least as new as its number says.
         views, next_before = await self._page(session_id, MAX_ID, limit)
-        return State(session.last_seq, session.epoch, views, next_before)
+        return SessionSnapshot(session.last_seq, session.epoch, SessionState(views, next_before))
 
     async def _page(
         self, session_id: str, before: int, limit: int
@@ -124,37 +108,6 @@ class Histories:
             parts.setdefault(chunk.reply_id, []).append(chunk.content)
         return {reply_id: "".join(pieces) for reply_id, pieces in parts.items()}
 
-    async def sessions(
-        self,
-        caller: Caller,
-        *,
-        user_id: str | None,
-        words: str | None,
-        limit: int,
-        cursor: str | None,
-    ) -> SessionList:
-        """A page of sessions, newest first; with ``words`` those where a message has them all.
-
-        Raises OperatorError(forbidden) where it would be those of a user that is not the caller's,
-        or those of all users for one who has not the role ``operator``.
-        """
-        if caller.role != "operator" and caller.user_id is None and user_id is None:
-            raise OperatorError(
-                ErrorCode.FORBIDDEN,
-                "the sessions of all users need the role operator; name a user_id",
-            )
-        rows = await self._sessions.page(
-            user_id=only_user(caller, user_id),
-            words=words,
-            before=parse_time_cursor(cursor, NEWEST),
-            limit=limit + 1,
-        )
-        page = cut(rows, limit)
-        return SessionList(
-            sessions=[session_view(row) for row in page.rows],
-            next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
-        )
-
     async def reply(self, caller: Caller, reply_id: int) -> ReplyView:
         """A reply as it is stored by now; raises OperatorError(reply_not_found)."""
         row = await self._messages.get(reply_id, caller.user_id)
@@ -181,7 +134,7 @@ class Histories:
 
     async def events(self, caller: Caller, session_id: str, *, after: int, limit: int) -> EventList:
         """A page of a session's events after a number."""
-        session = await self.session(caller, session_id)
+        session = await self._sessions.get(caller, session_id)
         page = cut(await self._events.after(session_id, after, limit + 1), limit)
         return EventList(
             session_id=session_id,
@@ -193,7 +146,7 @@ class Histories:
                     event=row.event,
                     session_id=row.session_id,
                     ts=row.ts,
-                    data=data_of(row),
+                    data=event_data(row),
                 )
                 for row in page.rows
             ],
@@ -231,17 +184,4 @@ def tool_call_view(call: ToolCall) -> ToolCallView:
         error=call.error,
         created_at=call.created_at,
         finished_at=call.finished_at,
-    )
-
-
-def session_view(session: Session) -> SessionView:
-    """A session as the list shows it."""
-    return SessionView(
-        session_id=session.session_id,
-        user_id=session.user_id,
-        source=session.source,
-        created_at=session.created_at,
-        updated_at=session.updated_at,
-        message_count=session.message_count,
-        metadata=session.metadata or {},
     )

@@ -7,7 +7,7 @@ import structlog
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode
 from operator_svc.models import ReplyStatus
-from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.chat.running_replies import RunningReplies
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.messages import MessageStore, Streaming
@@ -21,12 +21,12 @@ class ReplyRecovery:
     def __init__(
         self,
         messages: MessageStore,
-        reply_writer: ReplyWriter,
+        running: RunningReplies,
         hub: SessionHub,
         lease: PodIdentity,
     ) -> None:
         self._messages = messages
-        self._reply_writer = reply_writer
+        self._running = running
         self._hub = hub
         self._lease = lease
         self._suspects: set[int] = set()
@@ -41,7 +41,7 @@ class ReplyRecovery:
         orphans: set[int] = set()
         for reply in await self._messages.unowned(pod_id):
             if reply.owner == pod_id:
-                if reply.reply_id in self._reply_writer.ids:
+                if reply.reply_id in self._running.ids:
                     continue
                 if reply.reply_id not in self._suspects:
                     orphans.add(reply.reply_id)

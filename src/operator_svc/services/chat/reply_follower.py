@@ -1,155 +1,219 @@
-"""One reply, shown to a client that asked for it and for nothing else of its session."""
+"""Follows a reply to its last event, whichever process writes it."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-
-from msgspec import UNSET
+from typing import Protocol
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, ReplyStatus
+from operator_svc.models import Message, ReplyStatus
 from operator_svc.protocol import events as names
-from operator_svc.protocol.chat import ReplyView
-from operator_svc.protocol.frames import EventFrame, encode
-from operator_svc.services.chat.chats import RECHECK, Accepted
-from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_writer import RunningReply
-from operator_svc.services.live.feed import Feed, LiveEvent
+from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.chat.running_replies import ReplyResult, RunningReply
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.reply_stream import ReplyStream
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
-from operator_svc.stores.messages import last_event
+from operator_svc.stores.messages import MessageStore, last_event
 
-ANYBODY = Caller()
-"""Who asked was let in before."""
+RECHECK = 1.0
+"""Seconds after which a reply that no feed shows is looked up in the database again."""
+
+
+class ReplySink(Protocol):
+    """What becomes of a reply that is followed."""
+
+    wants_text: bool
+
+    def started(self, event: LiveEvent) -> None:
+        """The reply's first event; it may come more than once."""
+
+    def attach(self, stream: ReplyStream) -> None:
+        """Take the reply's text as it comes."""
+
+    def detach(self, stream: ReplyStream) -> None:
+        """Take no more of the text."""
+
+    def dismissed_by(self, feed: Feed) -> bool:
+        """A feed is over before the reply; True where that ends the following as well."""
+
+
+class EndSink:
+    """Waits for the reply's end alone."""
+
+    wants_text = False
+
+    def started(self, event: LiveEvent) -> None:
+        """See ReplySink.started."""
+
+    def attach(self, stream: ReplyStream) -> None:
+        """See ReplySink.attach."""
+
+    def detach(self, stream: ReplyStream) -> None:
+        """See ReplySink.detach."""
+
+    def dismissed_by(self, feed: Feed) -> bool:
+        """See ReplySink.dismissed_by: the end is stored whether or not a feed shows it."""
+        return False
+
+
+class QueueSink:
+    """Sends a client the reply's events and its text."""
+
+    wants_text = True
+
+    def __init__(self, send_queue: SendQueue) -> None:
+        self._send_queue = send_queue
+        self._started = False
+
+    def started(self, event: LiveEvent) -> None:
+        """See ReplySink.started."""
+        if not self._started:
+            self._started = True
+            self._send_queue.event(event)
+
+    def attach(self, stream: ReplyStream) -> None:
+        """See ReplySink.attach."""
+        stream.add_watcher(self._send_queue)
+
+    def detach(self, stream: ReplyStream) -> None:
+        """See ReplySink.detach."""
+        stream.remove_watcher(self._send_queue)
+
+    def dismissed_by(self, feed: Feed) -> bool:
+        """See ReplySink.dismissed_by."""
+        feed.dismiss(self._send_queue)
+        return True
 
 
 class ReplyFollower:
-    """Sends a reply's events and its text, up to its last event."""
+    """Waits for replies, and streams them to clients that watch nothing else of a session."""
 
-    def __init__(
-        self,
-        hub: SessionHub,
-        events: EventStore,
-        histories: Histories,
-        accepted: Accepted,
-        send_queue: SendQueue,
-    ) -> None:
+    def __init__(self, hub: SessionHub, events: EventStore, messages: MessageStore) -> None:
         self._hub = hub
         self._events = events
-        self._histories = histories
-        self._accepted = accepted
-        self._send_queue = send_queue
-        self._sent = 0
-        self._ending: LiveEvent | None = None
-        self._news = asyncio.Event()
+        self._messages = messages
 
-    async def run(self) -> None:
-        """See Watching.follow."""
-        running = self._accepted.running
-        if running is not None and not running.done.done():
-            await self._here(running)
-        else:
-            await self._anywhere()
+    async def wait(self, accepted: Accepted) -> ReplyResult:
+        """How the reply ended, once it has.
 
-    async def _here(self, running: RunningReply) -> None:
-        """A reply that this process writes; it brings its last event itself."""
-        for event in self._accepted.events:
-            if event.event == names.REPLY_STARTED:
-                self._send(event)
-        hub = running.stream
-        if hub.ends["text"] or hub.ends["reasoning"]:
-            for frame in hub.snapshots():
-                self._send_queue.frame(frame)
-        hub.watchers.add(self._send_queue)
+        Raises OperatorError: session_not_found where its session was deleted, and
+        database_unavailable where its end cannot be stored.
+        """
+        event = await self._follow(accepted, EndSink())
+        assert event is not None, "no feed ends the waiting"
+        return ReplyResult.of_event(event)
+
+    async def stream(self, accepted: Accepted, send_queue: SendQueue) -> None:
+        """Send a client the reply's events and text, up to its last event.
+
+        Raises as ``wait``, and ConnectionError when the client is gone.
+        """
+        event = await self._follow(accepted, QueueSink(send_queue))
+        if event is not None:
+            send_queue.event(event)
+
+    async def _follow(self, accepted: Accepted, sink: ReplySink) -> LiveEvent | None:
+        """The reply's last event; None where the sink was dismissed before."""
+        if accepted.running is not None:
+            if accepted.started is not None:
+                sink.started(accepted.started)
+            event = await self._follow_here(accepted.running, sink)
+            if event is not None:
+                return event
+        # Another process writes it, or nobody any more, or this one lost it.
+        feed = await self._hub.open_feed(accepted.session_id)
+        listener = _Listener(accepted.reply_id)
+        feed.listeners.add(listener)
         try:
-            outcome = await asyncio.shield(running.done)
+            return await self._follow_feed(accepted, sink, feed, listener)
         finally:
-            hub.watchers.discard(self._send_queue)
-        if outcome is None:  # this process lost it
-            await self._anywhere()
-
-    async def _anywhere(self) -> None:
-        """A reply that another process writes, or one that has ended."""
-        feed = await self._hub.open_feed(self._accepted.session_id)
-        feed.listeners.add(self._see)
-        try:
-            while not await self._tell(feed):
-                self._hub.refresh((feed.session_id,))
-                try:
-                    async with asyncio.timeout(RECHECK):
-                        await self._news.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            feed.listeners.discard(self._see)
+            feed.listeners.discard(listener)
             self._hub.release(feed)
 
-    async def _tell(self, feed: Feed) -> bool:
-        """Send what there is; False where the reply's end is still to come."""
-        self._news.clear()
-        reply_id = self._accepted.reply_id
-        stored = await self._stored()  # before its events are read: they are at least as new
-        for row in await self._events.of_message(feed.session_id, reply_id):
-            event = LiveEvent.of_row(row)
-            if event.event in names.REPLY_ENDINGS:
-                self._ending = event
-            elif event.event == names.REPLY_STARTED:
-                self._send(event)
-        reply = feed.replies.get(reply_id)
-        if self._ending is None and reply is not None and not feed.over:
-            for frame in reply.snapshots():
-                self._send_queue.frame(frame)
-            reply.watchers.add(self._send_queue)
-            try:
-                while self._ending is None and not feed.over:
-                    await self._news.wait()
-                    self._news.clear()
-            finally:
-                reply.watchers.discard(self._send_queue)
-        if self._ending is not None:
-            self._send(self._ending)
-            return True
-        if feed.over:
-            feed.part(self._send_queue)
-            return True
-        if stored.finished_at is None:
-            return False
-        self._send_queue.frame(encode(_unnumbered(stored, stored.finished_at)))
-        return True
-
-    async def _stored(self) -> ReplyView:
+    async def _follow_here(self, running: RunningReply, sink: ReplySink) -> LiveEvent | None:
+        if running.done.done():
+            return running.done.result()
+        sink.attach(running.stream)
         try:
-            return await self._histories.reply(ANYBODY, self._accepted.reply_id)
-        except OperatorError as error:
-            if error.code is not ErrorCode.REPLY_NOT_FOUND:
-                raise
-            raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "the session was deleted") from error
+            return await asyncio.shield(running.done)
+        finally:
+            sink.detach(running.stream)
 
-    def _see(self, event: LiveEvent | None) -> None:
-        if (
-            event is not None
-            and event.event in names.REPLY_ENDINGS
-            and event.data["reply_id"] == self._accepted.reply_id
-        ):
-            self._ending = event
-        self._news.set()
+    async def _follow_feed(
+        self, accepted: Accepted, sink: ReplySink, feed: Feed, listener: _Listener
+    ) -> LiveEvent | None:
+        while listener.ending is None:
+            if feed.over and sink.dismissed_by(feed):
+                return None
+            listener.woken.clear()
+            stored = await self._look_up(accepted, sink)
+            if stored is not None:
+                return stored
+            stream = None if feed.over else feed.replies.get(accepted.reply_id)
+            if stream is not None:
+                sink.attach(stream)
+                try:
+                    await listener.until_ended(feed)
+                finally:
+                    sink.detach(stream)
+            else:
+                self._hub.refresh((feed.session_id,))
+                await listener.until_woken(RECHECK)
+        return listener.ending
 
-    def _send(self, event: LiveEvent) -> None:
-        if event.seq > self._sent:
-            self._sent = event.seq
-            self._send_queue.frame(event.frame, event.seq)
+    async def _look_up(self, accepted: Accepted, sink: ReplySink) -> LiveEvent | None:
+        """The reply's last event as it is stored; None where it is still to come."""
+        # The message is read before its events, which are thus at least as new.
+        message = await self._messages.get(accepted.reply_id)
+        if message is None:
+            raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "the session was deleted")
+        ended = message.status != ReplyStatus.STREAMING
+        if ended or sink.wants_text:
+            rows = await self._events.of_message(accepted.session_id, accepted.reply_id)
+            for event in map(LiveEvent.of_row, rows):
+                if event.ends_reply(accepted.reply_id):
+                    return event
+                if event.name == names.REPLY_STARTED:
+                    sink.started(event)
+        return _unnumbered(message) if ended else None
 
 
-def _unnumbered(reply: ReplyView, ended_at: datetime) -> EventFrame:
+class _Listener:
+    """Hears of a session's events, and keeps the last one of a reply."""
+
+    def __init__(self, reply_id: int) -> None:
+        self._reply_id = reply_id
+        self.woken = asyncio.Event()
+        self.ending: LiveEvent | None = None
+
+    def __call__(self, event: LiveEvent | None) -> None:
+        if event is not None and event.ends_reply(self._reply_id):
+            self.ending = event
+        self.woken.set()
+
+    async def until_ended(self, feed: Feed) -> None:
+        """Wait until the reply has ended, or the feed is over."""
+        while self.ending is None and not feed.over:
+            self.woken.clear()
+            await self.woken.wait()
+
+    async def until_woken(self, within: float) -> None:
+        """Wait for news of the session, or so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self.woken.wait()
+        except TimeoutError:
+            return
+
+
+def _unnumbered(message: Message) -> LiveEvent:
     """The last event of a reply whose events are not kept any more: its number is not known."""
-    return EventFrame(
-        seq=UNSET,
-        event=last_event(ReplyStatus(reply.status)),
-        session_id=reply.session_id,
-        ts=ended_at,
-        data=names.reply_ended(
-            reply.reply_id, reply.message_id, reply.status, reply.content, reply.metadata
-        ),
+    status = ReplyStatus(message.status)
+    data = names.reply_ended(
+        message.id, message.reply_to, message.status, message.content, message.metadata
     )
+    ended_at = message.finished_at or message.created_at
+    return LiveEvent(message.session_id, 0, last_event(status), ended_at, data)

@@ -1,8 +1,8 @@
-"""The bounded queue between a session's news and one client that may read slowly.
+"""The bounded queue between a session and one client, which may read slowly.
 
 A frame goes straight to the transport while that takes it. Once it does not, frames queue up
-here, pieces of one reply are merged, and a client that lets more than the bound pile up is cut
-off: it comes back and resumes. Nothing here ever waits for a client.
+here, pieces of one reply are merged, and a client that lets more than the bound pile up is
+disconnected: it comes back and resumes. No writer ever waits for a client.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Protocol
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.protocol.frames import Delta, encode
+from operator_svc.services.live.events import LiveEvent
 
 
 class Sink(Protocol):
     """The transport of one client."""
 
     def writable(self) -> bool:
-        """Whether a frame can be written now without queueing up in memory."""
+        """True while a frame can be written without queueing up in memory."""
 
     def write(self, frame: bytes, seq: int | None) -> None:
         """Hand one frame to the transport; ``seq`` where it is an event."""
@@ -28,14 +29,14 @@ class Sink(Protocol):
     async def drain(self) -> None:
         """Wait until the transport is writable. Raises ConnectionError when it is gone."""
 
-    def overflow(self) -> None:
-        """The client is too slow: cut it off."""
+    def disconnect_slow(self) -> None:
+        """The client cannot be kept current: end its connection, it comes back and resumes."""
 
-    def gone(self) -> None:
-        """The session was deleted: say so and close."""
+    def session_deleted(self) -> None:
+        """The session was deleted: end the connection for good."""
 
 
-class _Queued:
+class _QueuedFrame:
     """A frame that waits; a piece of a reply can still grow."""
 
     __slots__ = ("data", "end", "head", "parts", "seq", "size")
@@ -71,21 +72,21 @@ class _Queued:
 
 
 class SendQueue:
-    """What one client is still to get, in order; at most ``limit`` bytes of it."""
+    """The frames that one client is still to get, in order; at most ``limit`` bytes of them."""
 
     def __init__(self, sink: Sink, tasks: TaskOwner, limit: int) -> None:
         self._sink = sink
         self._tasks = tasks
         self._limit = limit
-        self._queue: deque[_Queued] = deque()
-        self._growing: dict[tuple[int, str], _Queued] = {}
+        self._queue: deque[_QueuedFrame] = deque()
+        self._growing: dict[tuple[int, str], _QueuedFrame] = {}
         self._bytes = 0
         self._flusher: asyncio.Task[None] | None = None
         self.closed = False
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that wait here."""
+        """Bytes that wait for the client."""
         return self._bytes
 
     def frame(self, data: bytes, seq: int | None = None) -> None:
@@ -96,7 +97,11 @@ class SendQueue:
             self._sink.write(data, seq)
             return
         self._growing.clear()
-        self._enqueue(_Queued(data, seq, None))
+        self._enqueue(_QueuedFrame(data, seq, None))
+
+    def event(self, event: LiveEvent) -> None:
+        """Send an event."""
+        self.frame(event.frame, event.seq or None)
 
     def delta(self, delta: Delta, data: bytes) -> None:
         """Send a piece of a reply (``data`` is its frame), merged with one that still waits."""
@@ -115,7 +120,7 @@ class SendQueue:
             telemetry.MERGED_DELTAS.inc()
             self._check()
             return
-        self._growing[key] = entry = _Queued(data, None, delta)
+        self._growing[key] = entry = _QueuedFrame(data, None, delta)
         self._enqueue(entry)
 
     async def send(self, data: bytes, seq: int | None = None) -> None:
@@ -123,16 +128,16 @@ class SendQueue:
 
         Raises ConnectionError when the client is gone.
         """
-        await self.ready()
+        await self.wait_drained()
         self._sink.write(data, seq)
 
     @property
     def idle(self) -> bool:
-        """Whether the client has taken all that there was."""
+        """True once the client has taken all that there was."""
         return not self._queue and self._sink.writable()
 
-    async def ready(self) -> None:
-        """Wait until the client has taken all that there was; where it has, for nothing.
+    async def wait_drained(self) -> None:
+        """Wait until the client has taken all that there was.
 
         Raises ConnectionError when the client is gone.
         """
@@ -144,19 +149,19 @@ class SendQueue:
         if self.closed:
             raise ConnectionResetError("the client is gone")
 
-    def gone(self) -> None:
-        """The session was deleted."""
+    def session_deleted(self) -> None:
+        """See Sink.session_deleted."""
         if not self.closed:
-            self._sink.gone()
+            self._sink.session_deleted()
 
-    def overflow(self) -> None:
-        """The client cannot be kept current: cut it off, it comes back and resumes."""
+    def disconnect_slow(self) -> None:
+        """See Sink.disconnect_slow; what waits is dropped."""
         if not self.closed:
-            self._sink.overflow()
+            self._sink.disconnect_slow()
             self.close()
 
     async def flushed(self) -> None:
-        """Wait until nothing waits here any more, or the client is gone."""
+        """Wait until the queue is empty, or the client is gone."""
         while self._flusher is not None and not self.closed:
             await asyncio.wait([self._flusher])
 
@@ -170,18 +175,18 @@ class SendQueue:
         if self._flusher is not None:
             self._flusher.cancel()
 
-    def _enqueue(self, entry: _Queued) -> None:
+    def _enqueue(self, entry: _QueuedFrame) -> None:
         self._queue.append(entry)
         self._bytes += entry.size
         telemetry.QUEUED_BYTES.inc(entry.size)
         if self._flusher is None:
-            self._flusher = self._tasks.start(self._flush(), "outbox")
+            self._flusher = self._tasks.start(self._flush(), "send-queue")
         self._check()
 
     def _check(self) -> None:
         if self._bytes > self._limit:
             telemetry.SLOW_CONSUMER_DISCONNECTS.inc()
-            self.overflow()
+            self.disconnect_slow()
 
     async def _flush(self) -> None:
         try:

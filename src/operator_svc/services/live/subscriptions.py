@@ -1,17 +1,16 @@
-"""One client that watches a session: from where, and how it catches up."""
+"""Subscriptions: a client that watches a session, from where, and how it catches up."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from operator_svc import telemetry
 from operator_svc.protocol.frames import Delta, Resumed, Resync, SessionState, Snapshot, encode
-from operator_svc.services.chat.chats import Accepted
-from operator_svc.services.chat.history import Histories
-from operator_svc.services.chat.reply_follower import ReplyFollower
-from operator_svc.services.live.feed import Feed, Kind, LiveEvent
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.reply_stream import Kind
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
 
@@ -21,7 +20,22 @@ RESYNC_MESSAGES = 50
 """Newest messages that a resync starts from (``api.md``, server frames)."""
 
 Ends: TypeAlias = dict[tuple[int, Kind], int]
-"""Up to where a client was sent each reply's texts."""
+"""Up to which code point a client was sent each reply's texts."""
+
+
+class SessionSnapshot(NamedTuple):
+    """A session's newest messages, and the number of an event that is not newer than they are."""
+
+    seq: int
+    epoch: str
+    state: SessionState
+
+
+class SnapshotSource(Protocol):
+    """Reads the state from which a client starts anew."""
+
+    async def snapshot(self, session_id: str, limit: int) -> SessionSnapshot | None:
+        """The session with up to ``limit`` messages; None where there is no such session."""
 
 
 class Subscription:
@@ -32,13 +46,13 @@ class Subscription:
         hub: SessionHub,
         feed: Feed,
         events: EventStore,
-        histories: Histories,
+        snapshots: SnapshotSource,
         send_queue: SendQueue,
         resume_limit: int,
     ) -> None:
         self._hub = hub
         self._events = events
-        self._histories = histories
+        self._snapshots = snapshots
         self._resume_limit = resume_limit
         self._closed = False
         self._catching_up = asyncio.Lock()
@@ -48,8 +62,7 @@ class Subscription:
     def join(self) -> None:
         """Show what comes from now on, and the replies that are being written."""
         for reply in self.feed.replies.values():
-            for frame in reply.snapshots():
-                self.send_queue.frame(frame)
+            reply.send_snapshots((self.send_queue,))
         self._go_live()
 
     async def begin(self, seq: int) -> None:
@@ -96,12 +109,12 @@ class Subscription:
                 cursor = await self._replay(cursor)
             if cursor is not None and not await self._send_texts(ends) and self.send_queue.idle:
                 break
-            await self.send_queue.ready()
+            await self.send_queue.wait_drained()
         self._go_live()
 
     def _go_live(self) -> None:
         if self.feed.over:
-            self.feed.part(self.send_queue)
+            self.feed.dismiss(self.send_queue)
         else:
             self.feed.subscribers.add(self.send_queue)
 
@@ -118,7 +131,7 @@ class Subscription:
                 if event.seq != cursor + 1:
                     return None
                 if event.seq > self.feed.last_seq:
-                    self.feed.offer((event,))
+                    self.feed.add((event,))
                 await self.send_queue.send(event.frame, event.seq)
                 cursor = event.seq
         return cursor
@@ -137,9 +150,7 @@ class Subscription:
                 ends[reply.reply_id, kind] = end
                 frame: Snapshot | Delta
                 if shown is None:
-                    frame = Snapshot(
-                        reply_id=reply.reply_id, kind=kind, text=reply.text(kind), end=end
-                    )
+                    frame = reply.snapshot(kind)
                 else:
                     frame = Delta(
                         reply_id=reply.reply_id,
@@ -155,20 +166,13 @@ class Subscription:
     async def _resync(self) -> int | None:
         """Send a state to start from, and the number of its last event; None where the feed had
         to learn first that its session is another now."""
-        state = await self._histories.state(self.feed.session_id, RESYNC_MESSAGES)
-        seq, epoch = (state.seq, state.epoch) if state else (0, None)
+        snapshot = await self._snapshots.snapshot(self.feed.session_id, RESYNC_MESSAGES)
+        seq, epoch, state = snapshot or (0, None, SessionState(messages=[], next_before=None))
         if epoch != self.feed.epoch or seq > self.feed.last_seq:
             await self._hub.catch_up(self.feed)
             if epoch != self.feed.epoch or seq > self.feed.last_seq:
                 return None
-        frame = Resync(
-            seq=seq,
-            epoch=epoch,
-            snapshot=SessionState(
-                messages=state.messages if state else [],
-                next_before=state.next_before if state else None,
-            ),
-        )
+        frame = Resync(seq=seq, epoch=epoch, snapshot=state)
         telemetry.RESUMES.labels("resync").inc()
         await self.send_queue.send(encode(frame))
         return seq
@@ -187,23 +191,23 @@ class Subscriptions:
     """Opens subscriptions."""
 
     def __init__(
-        self, hub: SessionHub, events: EventStore, histories: Histories, resume_limit: int
+        self,
+        hub: SessionHub,
+        events: EventStore,
+        snapshots: SnapshotSource,
+        resume_limit: int,
     ) -> None:
         self._hub = hub
         self._events = events
-        self._histories = histories
+        self._snapshots = snapshots
         self._resume_limit = resume_limit
 
-    async def follow(self, accepted: Accepted, send_queue: SendQueue) -> None:
-        """Send one reply's events and text, up to its last event, whoever writes it.
-
-        Raises OperatorError, and ConnectionError when the client is gone.
-        """
-        await ReplyFollower(self._hub, self._events, self._histories, accepted, send_queue).run()
-
     async def open(self, session_id: str, send_queue: SendQueue) -> Subscription:
-        """Watch a session, whether it exists yet or not; nothing is shown before ``join``."""
+        """Watch a session, whether it exists yet or not; nothing is shown before ``join``.
+
+        Raises OperatorError(database_unavailable).
+        """
         feed = await self._hub.open_feed(session_id)
         return Subscription(
-            self._hub, feed, self._events, self._histories, send_queue, self._resume_limit
+            self._hub, feed, self._events, self._snapshots, send_queue, self._resume_limit
         )

@@ -1,0 +1,157 @@
+"""The life of a process: start, ready, drain, close, and the signals that lead from one on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from operator_svc import tracing
+from operator_svc.app import Operator, build
+from operator_svc.background import forever
+from operator_svc.db import connect, migrations
+from operator_svc.rest.server.listener import Server
+from operator_svc.services.chat.upstream import ChatPeer
+from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL
+from operator_svc.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+YOUNG_OBJECTS = 10_000
+"""New objects after which garbage is collected; Python's own number is 700."""
+
+
+async def start(settings: Settings, *, switch: ChatPeer | None = None) -> Operator:
+    """Migrate where allowed, connect, build, and begin all that runs by itself.
+
+    ``switch`` answers chats in place of the Switch of ``settings``. Raises ConfigurationError,
+    and OperatorError(database_unavailable).
+    """
+    if settings.otel == "on":
+        tracing.start()
+    await migrations.ensure(settings)
+    database = await connect(settings)
+    try:
+        operator = build(settings, database, switch=switch)
+    except BaseException:
+        # A fault of the settings; open connections would keep the process alive.
+        await database.aclose()
+        raise
+    try:
+        await _begin(operator)
+    except BaseException:
+        await close(operator)
+        raise
+    return operator
+
+
+async def _begin(operator: Operator) -> None:
+    core, services = operator.core, operator.services
+    await core.bus.open(core.hub.on_notification, operator.reply_writer.on_notification)
+    await operator.maintenance.begin()
+    core.hub.start()
+    operator.reply_writer.start(core.settings.tick)
+    services.browser_tasks.start()
+    operator.maintenance.start(core.tasks)
+    forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
+    core.tasks.start(forwarding, "feedback")
+
+
+async def drain(operator: Operator) -> None:
+    """Take nothing new, and let replies and browser tasks end until the deadline."""
+    core, services = operator.core, operator.services
+    core.drain.begin()
+    deadline = core.settings.drain_timeout
+    log.info("draining", replies=len(core.running), seconds=deadline)
+    clients = asyncio.ensure_future(services.clients.drain(deadline))
+    pages = asyncio.ensure_future(services.browser_tasks.drain(deadline))
+    try:
+        async with asyncio.timeout(deadline):
+            await core.running.wait_empty()
+    except TimeoutError:
+        log.warning("replies interrupted by the end", replies=len(core.running))
+        operator.reply_writer.interrupt_all()
+        await core.running.wait_empty()
+    await pages
+    await clients
+
+
+async def close(operator: Operator) -> None:
+    """End everything; the database last."""
+    core, services = operator.core, operator.services
+    core.drain.begin()
+    within = core.settings.db_timeout
+    operator.reply_writer.interrupt_all()
+    try:
+        async with asyncio.timeout(within):
+            await core.running.wait_empty()
+    except TimeoutError:
+        log.error("replies not stored at the end", replies=len(core.running))
+    await services.browser_tasks.aclose(within)
+    await operator.feedback_outbox.close(within)
+    await core.tasks.aclose()
+    try:
+        await core.bus.aclose()
+        await core.lease.release()
+    except Exception as error:  # the lease runs out by itself
+        log.warning("lease not released", exc_info=error)
+    await core.peers.aclose()
+    await core.database.aclose()
+    await asyncio.to_thread(tracing.stop)
+
+
+async def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    ``on_ready`` is called with the address once connections are accepted.
+    """
+    operator = await start(settings)
+    server = Server(operator.application(), settings)
+    stop, force_exit = asyncio.Event(), asyncio.Event()
+    _handle_signals(operator, stop, force_exit)
+    try:
+        url = await server.start()
+        _tune_gc()
+        log.info("ready", url=url)
+        if on_ready is not None:
+            on_ready(url)
+        await stop.wait()
+        await _first(drain(operator), force_exit.wait())
+        await _first(server.close(), force_exit.wait())
+    finally:
+        await _first(close(operator), force_exit.wait())
+
+
+def _handle_signals(operator: Operator, stop: asyncio.Event, force_exit: asyncio.Event) -> None:
+    def on_signal() -> None:
+        (force_exit if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, operator.services.tokens.reload)
+
+
+def _tune_gc() -> None:
+    """Spare the collector what the start has made, which stays for good, and collect less often:
+    a request makes few cycles. This is a tenth of a chat's processor time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+async def _first(*works: Any) -> None:
+    """Wait for the first of ``works`` to end, and cancel the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,133 @@
+"""Replies for their clients: awaited, answered, shown and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.protocol.chat import ChatAnswer, ReplyView
+from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.chat.history import SessionHistory
+from operator_svc.services.chat.reply_follower import ReplyFollower
+from operator_svc.services.chat.running_replies import ReplyResult, RunningReplies
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.send_queue import SendQueue
+from operator_svc.stores.messages import MessageStore
+
+CANCEL_WAIT = 5.0
+"""Seconds that a cancel waits for the reply's end before it answers with what there is."""
+
+FAILURE_DETAILS = {
+    ErrorCode.SWITCH_ERROR: "Switch gave no usable answer; your message is kept",
+    ErrorCode.REPLY_TOO_LARGE: "the reply is too large; its beginning is kept in the history",
+    ErrorCode.SWITCH_UNAVAILABLE: "Switch cannot be reached; your message is kept",
+    ErrorCode.SWITCH_TIMEOUT: "Switch did not answer in time; your message is kept",
+    ErrorCode.REPLY_INTERRUPTED: "the reply was interrupted; what there is of it is kept",
+    ErrorCode.INTERNAL_ERROR: "the reply failed inside Operator; your message is kept",
+}
+
+
+class Replies:
+    """Replies of this pod and of others."""
+
+    def __init__(
+        self,
+        running: RunningReplies,
+        follower: ReplyFollower,
+        history: SessionHistory,
+        messages: MessageStore,
+        hub: SessionHub,
+    ) -> None:
+        self._running = running
+        self._follower = follower
+        self._history = history
+        self._messages = messages
+        self._hub = hub
+
+    async def wait(self, accepted: Accepted, within: float | None = None) -> ReplyResult | None:
+        """How the reply ended; None where it has not within so many seconds.
+
+        Raises OperatorError: session_not_found where its session was deleted, and
+        database_unavailable where its end cannot be stored.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await self._follower.wait(accepted)
+        except TimeoutError:
+            return None
+
+    async def stream(self, accepted: Accepted, send_queue: SendQueue) -> None:
+        """Send a client the reply's events and text, up to its last event.
+
+        Raises OperatorError, and ConnectionError when the client is gone.
+        """
+        await self._follower.stream(accepted, send_queue)
+
+    async def answer(self, accepted: Accepted, result: ReplyResult) -> ChatAnswer:
+        """The answer of a chat that ended well; raises OperatorError where it did not."""
+        metadata = result.metadata
+        if result.status in (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED):
+            raise _failure(accepted, result)
+        if result.status is ReplyStatus.CANCELLED:
+            metadata = {**metadata, "status": "cancelled"}
+        return ChatAnswer(
+            session_id=accepted.session_id,
+            response=result.content,
+            reply=result.content,
+            message_id=accepted.message_id,
+            reply_id=accepted.reply_id,
+            tool_calls=await self._tool_calls(accepted),
+            metadata=metadata,
+        )
+
+    async def _tool_calls(self, accepted: Accepted) -> list[Any]:
+        running = accepted.running
+        if running is not None and not running.called_tools:
+            return []
+        return list(await self._history.tool_calls_of(accepted.reply_id))
+
+    async def get(self, caller: Caller, reply_id: int) -> ReplyView:
+        """A reply as it stands, with the text of this very moment where this pod writes it.
+
+        Raises OperatorError(reply_not_found).
+        """
+        view = await self._history.reply(caller, reply_id)
+        running = self._running.get(reply_id)
+        if running is None or view.status != ReplyStatus.STREAMING:
+            return view
+        text = running.stream.text()
+        return msgspec.structs.replace(view, content=text, end=len(text))
+
+    async def cancel(self, caller: Caller, reply_id: int) -> ReplyView:
+        """Stop a reply, whichever pod writes it; one that has ended stays as it is.
+
+        Raises OperatorError(reply_not_found).
+        """
+        view = await self._history.reply(caller, reply_id)
+        if view.status != ReplyStatus.STREAMING:
+            return view
+        running = self._running.get(reply_id)
+        if running is not None:
+            running.end_with(ReplyStatus.CANCELLED)
+        elif await self._messages.request_cancel(reply_id) is not None:
+            self._hub.notify_pods(view.session_id)
+        accepted = Accepted(view.session_id, view.message_id or 0, reply_id, running)
+        await self.wait(accepted, CANCEL_WAIT)
+        return await self._history.reply(caller, reply_id)
+
+
+def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:
+    raw = result.metadata.get("error")
+    code = ErrorCode.REPLY_INTERRUPTED
+    if result.status is ReplyStatus.FAILED:
+        code = ErrorCode.named(raw) or ErrorCode.SWITCH_ERROR
+    return OperatorError(
+        code,
+        FAILURE_DETAILS.get(code, code.summary),
+        retry_after=5.0 if code.status == 503 else None,
+        extra=accepted.ids(),
+    )

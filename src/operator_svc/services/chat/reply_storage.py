@@ -1,0 +1,140 @@
+"""Stores the text of replies while they are being written, and their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import ReplyChunk, ReplyStatus
+from operator_svc.protocol import events as names
+from operator_svc.services.chat.running_replies import RunningReply
+from operator_svc.services.chat.upstream import ReplyOutcome
+from operator_svc.services.lease import PodIdentity
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.stores.messages import Ended, Feedback, MessageStore, Owned, last_event
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+
+log = structlog.get_logger(__name__)
+
+FINISH_RETRY_MAX = 2.0
+"""Longest pause, in seconds, between attempts to store the end of a reply."""
+PATIENCE = 5.0
+"""Seconds after which those who wait for a reply are told that its end cannot be stored."""
+
+
+class ReplyStorage:
+    """Writes replies to the database, each only as long as this pod owns it.
+
+    With ``auto_feedback`` a reply's end is stored together with feedback on its engine.
+    """
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        chunks: ReplyChunkStore,
+        lease: PodIdentity,
+        *,
+        auto_feedback: bool,
+    ) -> None:
+        self._messages = messages
+        self._chunks = chunks
+        self._lease = lease
+        self._auto_feedback = auto_feedback
+
+    async def store_texts(
+        self, replies: Iterable[RunningReply]
+    ) -> tuple[list[RunningReply], list[RunningReply]]:
+        """Store the new text of all replies in one write.
+
+        Returns those of which some was stored, and those that this pod does not own any more.
+        Raises OperatorError(database_unavailable).
+        """
+        chunks: list[ReplyChunk] = []
+        taken: list[RunningReply] = []
+        for running in replies:
+            stream, begin = running.stream, running.stored_end
+            if stream.ends["text"] == begin or running.abandoned:
+                continue
+            chunks.append(ReplyChunk(running.reply_id, begin, stream.text_from(begin)))
+            taken.append(running)
+            running.chunked = True
+        if not chunks:
+            return [], []
+        ends = await self._chunks.append(self._lease.pod_id, chunks)
+        stored, refused = [], []
+        for running in taken:
+            end = ends.get(running.reply_id)
+            if end is None:
+                refused.append(running)
+            elif end != running.stored_end:
+                running.stored_end = end
+                stored.append(running)
+        return stored, refused
+
+    async def store_end(
+        self, running: RunningReply, pod_id: str, outcome: ReplyOutcome
+    ) -> LiveEvent | None:
+        """Store a reply's whole text and how it ended, however long that takes; its last event.
+
+        None where it had ended already: another pod did it, or an attempt that seemed to fail.
+        """
+        content = running.stream.text()
+        ended = await self._finish(running, pod_id, outcome, content)
+        if ended is None:
+            return None
+        status, metadata = outcome
+        return LiveEvent(
+            running.session_id,
+            ended.last_seq,
+            last_event(status),
+            ended.ts,
+            names.reply_ended(running.reply_id, running.message_id, str(status), content, metadata),
+        )
+
+    async def _finish(
+        self, running: RunningReply, pod_id: str, outcome: ReplyOutcome, content: str
+    ) -> Ended | None:
+        begun = time.monotonic()
+        pause = 0.05
+        while True:
+            try:
+                return await self._messages.finish(
+                    session_id=running.session_id,
+                    reply_id=running.reply_id,
+                    pod_id=pod_id,
+                    status=outcome.status,
+                    content=content,
+                    metadata=outcome.metadata,
+                    feedback=self._feedback(running, outcome),
+                    chunked=running.chunked,
+                )
+            except OperatorError as error:
+                log.warning("reply's end not stored yet", error=str(error.code))
+                if time.monotonic() - begun > PATIENCE:
+                    running.fail(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, FINISH_RETRY_MAX)
+
+    async def owned(self) -> dict[int, Owned]:
+        """The replies that this pod owns, by id. Raises OperatorError(database_unavailable)."""
+        return {row.reply_id: row for row in await self._messages.of_pod(self._lease.pod_id)}
+
+    def _feedback(self, running: RunningReply, outcome: ReplyOutcome) -> Feedback | None:
+        status, metadata = outcome
+        engine = metadata.get("provider")
+        if not self._auto_feedback or not engine:
+            return None
+        if status not in (ReplyStatus.COMPLETE, ReplyStatus.FAILED):
+            return None
+        latency = metadata.get("latency_ms")
+        return Feedback(
+            engine=engine[:200],
+            success=status is ReplyStatus.COMPLETE,
+            latency_ms=round(running.switch_s * 1000 if latency is None else latency),
+            tokens_used=metadata.get("tokens_used") or 0,
+            error_message=metadata.get("error"),
+        )

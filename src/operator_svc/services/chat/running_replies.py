@@ -1,0 +1,140 @@
+"""The replies that this process writes: one registry for all that need to find them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import ReplyStatus
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.live.reply_stream import ReplyStream
+from operator_svc.stores.messages import Started
+
+
+class ReplyResult(NamedTuple):
+    """A reply that has ended, as its last event tells."""
+
+    status: ReplyStatus
+    content: str
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of_event(cls, event: LiveEvent) -> ReplyResult:
+        """The result that a reply's last event holds."""
+        data = event.data
+        return cls(ReplyStatus(data["status"]), data["content"], data["metadata"])
+
+
+class RunningReply:
+    """A reply that this process writes.
+
+    ``done`` gives its last event, or None where this process does not know how it ended; it
+    raises OperatorError where the end cannot be stored.
+    """
+
+    def __init__(self, session_id: str, started: Started) -> None:
+        self.session_id = session_id
+        self.reply_id = started.reply_id
+        self.message_id = started.message_id
+        self.stream = ReplyStream(session_id, started.reply_id, local=True)
+        self.done: asyncio.Future[LiveEvent | None] = asyncio.get_running_loop().create_future()
+        self.begun = time.perf_counter()
+        self.switch_s = 0.0
+        """Seconds that the call to Switch took."""
+        self.stored_end = 0
+        """The code point up to which the text is stored in chunks."""
+        self.chunked = False
+        """True once a chunk of it may be stored."""
+        self.called_tools = False
+        self.reading = False
+        """True while Switch is read, which cancelling the task ends."""
+        self.stop: ReplyStatus | None = None
+        """The status that the reply ends with, once it is to end."""
+        self.abandoned = False
+        """True once another pod owns the reply, or nobody: nothing more of it is written."""
+        self._task: asyncio.Task[None] | None = None
+
+    def run_as(self, task: asyncio.Task[None]) -> None:
+        """Name the task that writes the reply."""
+        self._task = task
+
+    def end_with(self, status: ReplyStatus) -> None:
+        """Stop reading and end with ``status``, keeping what there is; the first call counts."""
+        if self.stop is None and not self.abandoned:
+            self.stop = status
+            self.cancel_upstream()
+
+    def cancel_upstream(self) -> None:
+        """End the call to Switch; a reply that has not begun to read sees by itself that it
+        need not (a task that is cancelled before its first step would never run at all)."""
+        if self.reading and self._task is not None:
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Write nothing more: the reply is not this process's any more."""
+        if not self.abandoned:
+            self.abandoned = True
+            if self._task is not None and (self.reading or self.stop is not None):
+                self._task.cancel()
+
+    def resolve(self, event: LiveEvent | None) -> None:
+        """Give ``done`` its answer."""
+        if not self.done.done():
+            self.done.set_result(event)
+
+    def fail(self, error: OperatorError) -> None:
+        """Have ``done`` raise."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()  # there may be nobody who waits
+
+
+class RunningReplies:
+    """The registry; a reply is in it from its start until its end is stored or given up."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, RunningReply] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[RunningReply]:
+        return iter(list(self._by_id.values()))
+
+    @property
+    def ids(self) -> Collection[int]:
+        """The ids of the replies."""
+        return self._by_id.keys()
+
+    def sessions(self) -> set[str]:
+        """The sessions that they belong to."""
+        return {running.session_id for running in self._by_id.values()}
+
+    def get(self, reply_id: int) -> RunningReply | None:
+        """The reply, if this process writes it."""
+        return self._by_id.get(reply_id)
+
+    def stream_of(self, reply_id: int) -> ReplyStream | None:
+        """See LocalReplies."""
+        running = self._by_id.get(reply_id)
+        return None if running is None else running.stream
+
+    def add(self, running: RunningReply) -> None:
+        """Enter a reply that begins."""
+        self._by_id[running.reply_id] = running
+        self._empty.clear()
+
+    def remove(self, running: RunningReply) -> None:
+        """Take out a reply that has ended."""
+        del self._by_id[running.reply_id]
+        if not self._by_id:
+            self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until none is left."""
+        await self._empty.wait()

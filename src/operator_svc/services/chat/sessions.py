@@ -1,0 +1,86 @@
+"""Sessions for their clients: found, listed and deleted."""
+
+from __future__ import annotations
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, Session
+from operator_svc.protocol.sessions import SessionList, SessionView
+from operator_svc.services.access import no_session, only_user
+from operator_svc.services.chat.reply_writer import ReplyWriter
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
+from operator_svc.stores.sessions import NEWEST, SessionStore
+
+
+class Sessions:
+    """Sessions, for the callers who may see them."""
+
+    def __init__(self, store: SessionStore, writer: ReplyWriter, hub: SessionHub) -> None:
+        self._store = store
+        self._writer = writer
+        self._hub = hub
+
+    async def get(self, caller: Caller, session_id: str) -> Session:
+        """The session; raises OperatorError(session_not_found)."""
+        session = await self._store.get(session_id, caller.user_id)
+        if session is None:
+            raise no_session()
+        return session
+
+    async def find(self, session_id: str) -> Session | None:
+        """The session, whoever may see it; None where there is none."""
+        return await self._store.get(session_id)
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        user_id: str | None,
+        words: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> SessionList:
+        """A page of sessions, newest first; with ``words`` those where a message has them all.
+
+        Raises OperatorError(forbidden) where it would be those of a user that is not the caller's,
+        or those of all users for one who has not the role ``operator``.
+        """
+        if caller.role != "operator" and caller.user_id is None and user_id is None:
+            raise OperatorError(
+                ErrorCode.FORBIDDEN,
+                "the sessions of all users need the role operator; name a user_id",
+            )
+        rows = await self._store.page(
+            user_id=only_user(caller, user_id),
+            words=words,
+            before=parse_time_cursor(cursor, NEWEST),
+            limit=limit + 1,
+        )
+        page = cut(rows, limit)
+        return SessionList(
+            sessions=[session_view(row) for row in page.rows],
+            next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
+        )
+
+    async def delete(self, caller: Caller, session_id: str) -> None:
+        """Delete a session and all that belongs to it; its running replies stop.
+
+        Raises OperatorError(session_not_found).
+        """
+        if await self._store.delete(session_id, caller.user_id) is None:
+            raise no_session()
+        self._writer.abandon_session(session_id)
+        self._hub.session_deleted(session_id)
+
+
+def session_view(session: Session) -> SessionView:
+    """A session as the list shows it."""
+    return SessionView(
+        session_id=session.session_id,
+        user_id=session.user_id,
+        source=session.source,
+        created_at=session.created_at,
+        updated_at=session.updated_at,
+        message_count=session.message_count,
+        metadata=session.metadata or {},
+    )

@@ -1,0 +1,103 @@
+"""The text of a reply while it is being written, and the clients that are shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, Protocol
+
+from operator_svc.protocol.frames import Delta, Snapshot, encode
+from operator_svc.services.live.send_queue import SendQueue
+
+Kind = Literal["text", "reasoning"]
+
+
+class LocalReplies(Protocol):
+    """The replies that this process writes."""
+
+    def stream_of(self, reply_id: int) -> ReplyStream | None:
+        """The reply's stream; None where another process writes it, or nobody any more."""
+
+
+class ReplyStream:
+    """A reply's text so far. Each piece is encoded once and sent to all readers at once.
+
+    Readers are the subscribers of the session's feed, and ``watchers``, who asked for this reply
+    alone. ``local`` says that this process writes it; otherwise the text is read from the database.
+    """
+
+    def __init__(self, session_id: str, reply_id: int, *, local: bool) -> None:
+        self.session_id = session_id
+        self.reply_id = reply_id
+        self.local = local
+        self.ends: dict[Kind, int] = {"text": 0, "reasoning": 0}
+        self._parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
+        self._watchers: set[SendQueue] = set()
+        self._subscribers: Collection[SendQueue] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True as long as nothing of it was written."""
+        return not (self.ends["text"] or self.ends["reasoning"])
+
+    def attach(self, subscribers: Collection[SendQueue]) -> None:
+        """Show the text to these as well; the collection may change later on."""
+        self._subscribers = subscribers
+
+    def detach(self) -> None:
+        """Show the text to watchers only."""
+        self._subscribers = ()
+
+    def add_watcher(self, send_queue: SendQueue) -> None:
+        """Send a client what was written so far, and then each new piece."""
+        if not self.empty:
+            self.send_snapshots((send_queue,))
+        self._watchers.add(send_queue)
+
+    def remove_watcher(self, send_queue: SendQueue) -> None:
+        """Send a client no more."""
+        self._watchers.discard(send_queue)
+
+    def append(self, kind: Kind, content: str) -> None:
+        """Add a piece, and send it to all readers."""
+        offset = self.ends[kind]
+        self.ends[kind] = end = offset + len(content)
+        self._parts[kind].append(content)
+        readers = [*self._watchers, *self._subscribers]
+        if not readers:
+            return
+        delta = Delta(reply_id=self.reply_id, offset=offset, end=end, content=content, kind=kind)
+        data = encode(delta)
+        for send_queue in readers:
+            send_queue.delta(delta, data)
+
+    def text(self, kind: Kind = "text") -> str:
+        """The text so far."""
+        parts = self._parts[kind]
+        if len(parts) > 1:
+            parts[:] = ["".join(parts)]
+        return parts[0] if parts else ""
+
+    def text_from(self, offset: int, kind: Kind = "text") -> str:
+        """The text from a number of code points on; cheap where that is near the end."""
+        tail: list[str] = []
+        start = self.ends[kind]
+        for part in reversed(self._parts[kind]):
+            if start <= offset:
+                break
+            start -= len(part)
+            tail.append(part)
+        return "".join(reversed(tail))[offset - start :]
+
+    def snapshot(self, kind: Kind) -> Snapshot:
+        """The frame that replaces what a client has of the text."""
+        return Snapshot(
+            reply_id=self.reply_id, kind=kind, text=self.text(kind), end=self.ends[kind]
+        )
+
+    def send_snapshots(self, send_queues: Collection[SendQueue]) -> None:
+        """Bring clients up to now."""
+        for kind in self._parts:
+            if send_queues and (self.ends[kind] or kind == "text"):
+                frame = encode(self.snapshot(kind))
+                for send_queue in list(send_queues):
+                    send_queue.frame(frame)
