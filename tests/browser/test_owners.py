@@ -71,11 +71,11 @@ async def test_another_pod_takes_over_within_fifteen_seconds(
     postgresql_url: str, browsing: Browsing
 ) -> None:
     first = await lifecycle.start(settings(postgresql_url, browsing))
+    asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
+    task_id = await first.services.browser_tasks.add(ANYBODY, asked)
+    await until(first, task_id, "running", 5)
     second = await lifecycle.start(settings(postgresql_url, browsing))
     try:
-        asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
-        task_id = await first.services.browser_tasks.add(ANYBODY, asked)
-        await until(first, task_id, "running", 5)
         while not browsing.asked:
             await asyncio.sleep(0.01)
         await die(first)

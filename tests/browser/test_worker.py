@@ -291,7 +291,7 @@ async def test_many_cancels_and_an_end_make_one_last_event(make_pod: Any, browse
     endings = Counter(
         event.data["task_id"]
         for event in await pods[0].replayed("s1")
-        if event.event in ("browser_task.completed", "browser_task.cancelled")
+        if event.name in ("browser_task.completed", "browser_task.cancelled")
     )
     assert endings == dict.fromkeys(ids, 1)
 
