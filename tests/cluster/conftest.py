@@ -50,6 +50,12 @@ class Cluster:
         self.pods.append(pod)
         return pod
 
+    async def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement in the database, beside the pods; its rows."""
+        name = self.url.partition("@/")[2].partition("?")[0]
+        rows: list[tuple[Any, ...]] = await asyncio.to_thread(self.server.execute, sql, name)
+        return rows
+
     async def metric(self, pod: Pod, name: str) -> float:
         """The sum of a metric of a pod over all its labels."""
         async with self.http.get(f"{pod.url}/metrics") as answer:
@@ -66,8 +72,8 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster(own_postgres_server: Any) -> AsyncIterator[Cluster]:
-    """A cluster of three pods, for a test that may break it."""
+async def empty_cluster(own_postgres_server: Any) -> AsyncIterator[Cluster]:
+    """A cluster without a pod yet, for a test that starts them as it wants them."""
     name = own_postgres_server.create_database()
     url = own_postgres_server.url(name)
     await asyncio.to_thread(migrate, url)
@@ -75,5 +81,11 @@ async def cluster(own_postgres_server: Any) -> AsyncIterator[Cluster]:
         peers = await stack.enter_async_context(await devpeers.start(TOKEN))
         made = Cluster(own_postgres_server, url, peers)
         stack.push_async_callback(made.aclose)
-        await asyncio.gather(*(made.add() for _ in range(3)))
         yield made
+
+
+@pytest.fixture
+async def cluster(empty_cluster: Cluster) -> Cluster:
+    """A cluster of three pods, for a test that may break it."""
+    await asyncio.gather(*(empty_cluster.add() for _ in range(3)))
+    return empty_cluster

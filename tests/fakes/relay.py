@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 SOCKET = ".s.PGSQL.5432"
@@ -28,6 +29,9 @@ class Relay:
         self._connections: set[asyncio.Task[None]] = set()
         self._thawed = asyncio.Event()
         self._thawed.set()
+        self._lose: Callable[[bytes], bool] = lambda _: False
+        self.lost = 0
+        """Answers that were lost."""
 
     async def __aenter__(self) -> Relay:
         self._server = await asyncio.start_unix_server(self._accept, self.folder / SOCKET)
@@ -49,6 +53,11 @@ class Relay:
         """Carry on where it stopped."""
         self._thawed.set()
 
+    def lose_answers(self, which: Callable[[bytes], bool]) -> None:
+        """Lose the answers that ``which`` picks, by what the server sent of them: what was asked
+        for is done, and the client's connection is cut before it hears so."""
+        self._lose = which
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -68,8 +77,8 @@ class Relay:
 
     async def _join(self, client: Ends, server: Ends) -> None:
         carriers = [
-            asyncio.create_task(self._carry(client[0], server[1])),
-            asyncio.create_task(self._carry(server[0], client[1])),
+            asyncio.create_task(self._carry(client[0], server[1], lambda _: False)),
+            asyncio.create_task(self._carry(server[0], client[1], lambda data: self._lose(data))),
         ]
         try:
             await asyncio.wait(carriers, return_when=asyncio.FIRST_COMPLETED)
@@ -78,9 +87,17 @@ class Relay:
                 carrier.cancel()
             await asyncio.gather(*carriers, return_exceptions=True)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lose: Callable[[bytes], bool],
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._thawed.wait()
+                if lose(data):
+                    self.lost += 1
+                    return
                 writer.write(data)
                 await writer.drain()
