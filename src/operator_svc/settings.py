@@ -186,9 +186,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[
         Count, Meta(description="TCP connections that one process holds open at most.")
     ] = field(default=20_000, name="OPERATOR_CONNECTIONS")
+    address_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="Share of them that one address keeps when they run out; 1: all of them.",
+        ),
+    ] = field(default=0.5, name="OPERATOR_ADDRESS_SHARE")
     header_timeout: Annotated[
         Seconds, Meta(description="Longest time for a request's head, and then for its body.")
     ] = field(default=15.0, name="OPERATOR_HEADER_TIMEOUT")
+    write_timeout: Annotated[
+        Seconds, Meta(description="How long a client may take nothing of its answer.")
+    ] = field(default=30.0, name="OPERATOR_WRITE_TIMEOUT")
     outbox_bytes: Annotated[
         int,
         Meta(ge=4096, le=64 * 2**20, description="Live frames queued for a slow socket, in bytes."),

@@ -196,7 +196,9 @@ TOKEN_REQUESTS = Counter(
     "operator_token_requests_total", "Requests by the name of the token they brought.", ["token"]
 )
 CONNECTIONS_REFUSED = Counter(
-    "operator_connections_refused_total", "Connections closed for the limits.", ["reason"]
+    "operator_connections_refused_total",
+    "Connections closed for the limits: evicted, address, full, slow_head or unread.",
+    ["reason"],
 )
 FEEDBACK = Counter(
     "operator_feedback_total", "Feedback rows by what came of forwarding them.", ["outcome"]

@@ -5,69 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
+from tests.rest.raw_client import HEAD, RawConnection, get, post, raw
 from tests.rest.rest_service import TOKEN, Service
-
-HEAD = b"POST /operator/chat HTTP/1.1\r\nHost: x\r\nX-VX11-Token: " + TOKEN.encode() + b"\r\n"
-
-
-class RawConnection:
-    """A connection that sends what the test says."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """One answer: status, headers by lower name, body."""
-        async with asyncio.timeout(10):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-            first, *lines = head.strip().split("\r\n")
-            headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
-            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
-        return int(first.split()[1]), headers, body
-
-    async def closed(self, within: float = 10) -> float:
-        """Wait until the server closes; the seconds it took."""
-        begun = time.monotonic()
-        async with asyncio.timeout(within):
-            try:
-                while await self.reader.read(65536):
-                    pass
-            except ConnectionError:
-                pass
-        return time.monotonic() - begun
-
-    async def open(self) -> bool:
-        """Whether the server still holds it."""
-        try:
-            async with asyncio.timeout(0.05):
-                return await self.reader.read(1) != b""
-        except TimeoutError:
-            return True
-        except ConnectionError:
-            return False
-
-
-@asynccontextmanager
-async def raw(service: Service) -> AsyncIterator[RawConnection]:
-    """A connection to the service."""
-    parts = urlsplit(service.url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        yield RawConnection(reader, writer)
-    finally:
-        writer.close()
 
 
 async def test_a_slow_head_is_cut_off(start: Start) -> None:
@@ -225,3 +171,72 @@ async def test_an_http_1_0_request_is_answered_and_closed(service: Service) -> N
         assert b" 200 " in head
         assert b"chunked" not in head
         assert len(body.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "half",
+    [b"GET /health HT", b"G", b"GET /health HTTP/1.1\r\nHost: x", b"GET / HTTP/1.1\r\nHost: x\r\n",
+     b"POST /operator/chat HTTP/1.1\r\nContent-Len"],
+    ids=["line", "letter", "value", "header", "name"],
+)  # fmt: skip
+@pytest.mark.parametrize("whole", [get("/health"), post(b'{"message": "hi"}')], ids=["get", "post"])
+async def test_half_a_head_behind_a_whole_request_is_cut_off(
+    start: Start, whole: bytes, half: bytes
+) -> None:
+    service = await start(header_timeout=0.4)
+    async with raw(service) as slow:
+        assert await slow.status(whole + half) == 200
+        assert await slow.closed() < 3
+
+
+async def test_an_idle_connection_is_kept_beyond_the_header_timeout(start: Start) -> None:
+    service = await start(header_timeout=0.2)
+    async with raw(service) as kept:
+        for request in (get("/health"), post(b'{"message": "hi"}'), get("/health")):
+            assert await kept.status(request) == 200
+            await asyncio.sleep(0.5)
+        # The rest of a head in time is welcome, behind a whole request as well.
+        assert await kept.status(get("/health") + get("/health")[:20]) == 200
+        assert await kept.status(get("/health")[20:]) == 200
+
+
+async def test_a_client_that_half_closes_gets_its_answers(service: Service) -> None:
+    slowly = post(b'{"message": "slowly [[delay=0.6]]"}')
+    async with raw(service) as client:
+        client.send(get("/health") + slowly + get("/health") + slowly)
+        client.writer.write_eof()
+        assert [(await client.answer())[0] for _ in range(4)] == [200] * 4
+        assert await client.closed() < 2
+
+
+async def test_a_client_that_half_closes_within_a_request_is_closed(service: Service) -> None:
+    async with raw(service) as client:
+        client.send(HEAD + b"Content-Length: 100\r\n\r\n{")
+        client.writer.write_eof()
+        assert await client.closed() < 2
+    async with raw(service) as client:
+        client.send(get("/health")[:10])
+        client.writer.write_eof()
+        assert await client.closed() < 2
+
+
+async def test_a_stream_goes_on_for_a_half_closed_client_and_ends_for_one_that_left(
+    service: Service,
+) -> None:
+    body = b'{"message": "slowly [[delay=0.6]] [[tokens=20]]", "stream": true}'
+    async with raw(service) as client:
+        client.send(post(body))
+        client.writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = await client.reader.read()
+        assert b"reply.completed" in answer
+        assert answer.endswith(b"0\r\n\r\n")
+    await service.chat("hi", session_id="s")
+    async with raw(service) as client:
+        client.send(
+            b"GET /operator/session/s/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+            b"X-VX11-Token: " + TOKEN.encode() + b"\r\n\r\n"
+        )
+        await client.reader.readuntil(b"\r\n\r\n")
+        assert len(service.operator.services.clients) == 1
+    await eventually(lambda: len(service.operator.services.clients) == 0, within=5)

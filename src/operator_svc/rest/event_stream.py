@@ -5,9 +5,8 @@ websocket's frames; what a close code says there, the stream's end says here.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -28,15 +27,13 @@ from operator_svc.protocol.frames import (
 from operator_svc.protocol.ids import Epoch, Seq
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.server.connections import HttpConnection
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
 
-SEND_BUFFER = 128 * 1024
-"""Bytes that the kernel may hold for a client; left alone it takes 4 MB before one that does
-not read shows."""
 RETRY = 5.0
 """Seconds after which one may come back who found too many streams."""
 
@@ -54,7 +51,8 @@ class EventStream:
         self._services = services
         self._request = request
         self._transport = transport
-        self._protocol = request.protocol
+        self._connection = cast(HttpConnection, request.protocol)
+        self._probed = False
         self._response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )
@@ -69,9 +67,6 @@ class EventStream:
     async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
         leaves or is sent away."""
-        connection = self._transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         writer = await self._response.prepare(self._request)
         assert writer is not None
         await self._response.write(sse.encode(first))  # brings the head with it
@@ -111,7 +106,7 @@ class EventStream:
 
     def writable(self) -> bool:
         """See Sink.writable."""
-        return not self._protocol.writing_paused
+        return not self._connection.writing_paused
 
     def write(self, frame: bytes, seq: int | None) -> None:
         """See Sink.write."""
@@ -148,6 +143,10 @@ class EventStream:
         if self._transport.is_closing():
             self.send_queue.close()
             self._leave()
+        elif self._connection.half_closed and not self._probed:
+            # It sends no more: where it does not read either, this finds out.
+            self._probed = True
+            self.beat()
 
     def beat(self) -> None:
         """See Client.beat."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from time import perf_counter
+from typing import cast
 
 import structlog
 from aiohttp import hdrs, web
@@ -24,6 +25,7 @@ from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
 from operator_svc.rest.routing import Auth, Handler, Operation, Router
+from operator_svc.rest.server.connections import HttpConnection, full
 from operator_svc.services.rate_limit import RateLimit
 
 log = structlog.get_logger(__name__)
@@ -83,6 +85,9 @@ class RequestPipeline:
 
     def enter(self, request: web.Request, call: Call, route: _Route) -> None:
         """Check a request before its handler runs; raises OperatorError or web.HTTPException."""
+        if not route.quiet and _connection(request).in_reserve:
+            telemetry.CONNECTIONS_REFUSED.labels("full").inc()
+            raise full()
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
             cors.check_origin(origin, self._origins)
@@ -158,10 +163,16 @@ class RequestPipeline:
             caller=caller.name if caller is not None else None,
         )
 
-    @property
-    def draining(self) -> bool:
-        """True where clients should come back on another connection, to another process."""
-        return self._drain.draining
+    def end(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Have the connection closed after the answer, where it is not for another request.
+
+        One whose request has not come whole by now would have to be read on and on.
+        """
+        connection = _connection(request)
+        if not request.content.is_eof():
+            connection.ending = True
+        if connection.ending or connection.in_reserve or self._drain.draining:
+            response.force_close()
 
 
 def middleware_of(pipeline: RequestPipeline) -> Middleware:
@@ -191,8 +202,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
                 size = len(body) if isinstance(body, bytes) else 0
             else:
                 size = response.body_length if response.prepared else 0
-            if pipeline.draining:
-                response.force_close()
+            pipeline.end(request, response)
             return response
         finally:
             pipeline.leave(request, call, route, status, size, begun)
@@ -214,7 +224,9 @@ async def _probe(
     except Exception as error:
         response = pipeline.fail(request, call, error)
         pipeline.leave(request, call, route, response.status, 0, begun)
+        pipeline.end(request, response)
         return response
+    pipeline.end(request, response)
     route.metrics.count(response.status)
     route.metrics.observe(perf_counter() - begun)
     return response
@@ -234,6 +246,10 @@ async def _traced(
         response = await handler(request)
         span.set(http__response__status_code=response.status)
         return response
+
+
+def _connection(request: web.Request) -> HttpConnection:
+    return cast(HttpConnection, request.protocol)
 
 
 def _left(request: web.Request) -> bool:

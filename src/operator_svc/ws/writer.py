@@ -8,7 +8,6 @@ for all its readers (RFC 6455, section 5.2; a server does not mask).
 from __future__ import annotations
 
 import asyncio
-import socket
 import struct
 from collections.abc import Awaitable, Callable
 
@@ -16,10 +15,6 @@ from aiohttp import web
 
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.services.live.clients import CLOSE_GRACE
-
-SEND_BUFFER = 128 * 1024
-"""Bytes that the kernel may hold for a client. Left alone it takes 4 MB before a slow reader
-shows; this is still 1 MB/s to a client that is 100 ms away."""
 
 LINGER = 0.5
 """Seconds from a close for a fault of the protocol to the end of the connection."""
@@ -98,9 +93,6 @@ class SocketWriter:
         self._drained = False
         self._held = 0
         self.code: int | None = None
-        connection = transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
     def writable(self) -> bool:
         """Whether the transport takes a frame without holding much back."""

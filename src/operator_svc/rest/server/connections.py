@@ -1,17 +1,19 @@
-"""The limits of connections: how many, and how long a client may take to say what it wants.
+"""HTTP connections: the time that a client may take for each step, and how each one ends.
 
-aiohttp reads a request's head for as long as it takes, and any number of connections; both are
-bounded here. Where all are taken, a new client gets the place of the one that has waited longest
-without a request, so that many slow or silent clients do not keep others out.
+aiohttp reads a request's head for as long as it takes, waits for ever for a client that does not
+read its answer, and reads what is left of a refused body for ten seconds. All are bounded here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as AiohttpServer
 
@@ -20,6 +22,8 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers, problems
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import new_request_id, request_id_of
+from operator_svc.rest.server.admission import Admission, Limits, group_of
+from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -28,60 +32,220 @@ KEEPALIVE = 75.0
 they who close it, and no request meets a closing connection."""
 MAX_LINE, MAX_FIELD, MAX_HEADERS = 8190, 8190, 100
 """Bytes of a request line and of a header, and number of headers."""
+LINGER = 1.0
+"""Seconds that a refused body is still read and dropped: closing at once would reset the
+connection, and the client would lose the answer."""
 SWEEPS = 4
-"""Looks at all connections within a header timeout."""
+"""Looks at all connections within the shorter of both timeouts."""
+RESERVE_TIME = 1.0
+"""Seconds that a connection in reserve has for its request."""
+HALF_CLOSED_LOOK = 0.2
+"""Seconds between looks whether a client that sends no more has its answers, or is gone."""
+STALL = 1.0
+"""Seconds without progress after which one that is being served may lose its place."""
+TCP_CLOSE = 7
+"""The state of a connection that was reset (Linux, tcp_states.h)."""
+_TCP_INFO = struct.Struct("=24xI92xQ16xI")
+"""tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of TCP_INFO (Linux, tcp.h)."""
+_RESET = struct.pack("ii", 1, 0)
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel may hold for a client. Left alone it takes 4 MB before one that does not
+read shows; this is still 1 MB/s to a client that is 100 ms away."""
 
 _refused = telemetry.CONNECTIONS_REFUSED
 
 
 class HttpConnection(RequestHandler):
-    """One connection of a client."""
+    """One connection of a client. ``in_reserve`` says that only probes are answered on it;
+    ``half_closed`` that its client sends no more, but may still read; ``ending`` that it is
+    closed after the answer, whatever still comes."""
 
-    __slots__ = ("begun", "guard")
+    __slots__ = (
+        "_acknowledged",
+        "_guard",
+        "_head_since",
+        "_received_at",
+        "_settled",
+        "_taken_at",
+        "_unchecked",
+        "_unsent",
+        "address",
+        "ending",
+        "half_closed",
+        "in_reserve",
+    )
 
     def __init__(self, server: GuardedServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self.guard = server
-        self.begun = 0.0  # when an unfinished head began to come
+        self._guard = server
+        self._head_since = 0.0  # when an unfinished head began to come
+        self._received_at = 0.0
+        self._taken_at = 0.0  # when the client last took some of its answers
+        self._unsent = 0  # bytes that waited here for it then
+        self._acknowledged = 0  # bytes that its machine had taken by then
+        self._settled = True  # it is idle and has taken all that was sent
+        self._unchecked = False  # half a head may have come behind a whole request
+        self.address = ""
+        self.ending = False
+        self.half_closed = False
+        self.in_reserve = False
 
-    @property
-    def waits(self) -> bool:
-        """Whether no request of it is being answered."""
-        waiter = self._waiter
-        return waiter is not None and not waiter.done()
-
-    @property
-    def waits_since(self) -> float:
-        """When it connected, or its last answer was sent, by the loop's clock."""
-        return self._next_keepalive_close_time - KEEPALIVE
+    # Coming and going.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not self.guard.has_room():
-            _refused.labels("full").inc()
-            self._manager = None
-            self._force_close = True
-            cast(asyncio.Transport, transport).write(_busy())  # uvloop's is none by its class
-            transport.close()
-            return
         super().connection_made(transport)
-        self.begun = self._loop.time()
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        peer = transport.get_extra_info("peername")
+        self.address = group_of(str(peer[0])) if isinstance(peer, tuple) else ""
+        self._head_since = self._received_at = self._taken_at = self._loop.time()
+        self.in_reserve = not self._guard.admission.admit(self, self._loop.time())
+        if self.in_reserve:
+            self._loop.call_later(RESERVE_TIME, self._leave_reserve)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._guard.admission.leave(self)
+        super().connection_lost(exc)
+
+    def cut(self, reason: str) -> None:
+        """Close it at once; what its client has not read is lost."""
+        if self.transport is None:
+            return
+        _refused.labels(reason).inc()
+        if reason == "full":
+            self.transport.write(_busy())
+            self.force_close()
+            return
+        transport = self.transport
+        if self._unread(self._loop.time()):
+            # What the kernel holds for the client is dropped as well, and the client is told.
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.force_close()
+        transport.abort()
+
+    def _leave_reserve(self) -> None:
+        if self._is_waiting:
+            self.cut("full")
+
+    # What comes in.
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if not data:
+            return
+        self._received_at = self._loop.time()
+        self._unchecked = True
+        self._settled = False
         waiter = self._waiter
         if self._messages or (waiter is not None and waiter.done()):
-            self.begun = 0.0  # a head is whole
-        elif waiter is not None and not self.begun and data:
-            self.begun = self._loop.time()
+            self._head_since = 0.0  # a head is whole
+        elif waiter is not None and not self._head_since:
+            self._head_since = self._received_at
 
-    def late(self, before: float) -> bool:
-        """Whether a head has been coming since ``before`` and is not whole yet."""
-        return 0.0 < self.begun < before and self.waits
+    # aiohttp says None, asyncio lets a protocol answer that it stays.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a client that sends no more until its requests are answered."""
+        if self._upgraded or self._is_waiting or not self._has_whole_bodies:
+            return False
+        self.half_closed = True
+        self._loop.call_later(HALF_CLOSED_LOOK, self._look_half_closed)
+        return True
 
-    def cut(self, reason: str) -> None:
-        """Close it: it takes too long."""
-        _refused.labels(reason).inc()
-        self.force_close()
+    def _look_half_closed(self) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        connection = transport.get_extra_info("socket")
+        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        if state == TCP_CLOSE or not self._has_whole_bodies:
+            self.force_close()
+            transport.abort()
+        elif self._is_waiting:
+            self.force_close()
+        else:
+            self._loop.call_later(HALF_CLOSED_LOOK, self._look_half_closed)
+
+    @property
+    def _has_whole_bodies(self) -> bool:
+        """True where nothing is missing of the requests that have begun to come."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            return False
+        return all(payload.is_eof() for _, payload in self._messages)
+
+    @property
+    def _is_waiting(self) -> bool:
+        """True where no request of it is being answered."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done()
+
+    # Progress.
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taken_at = self._loop.time()
+        if self.transport is not None:
+            _, self._acknowledged = _tcp_state(self.transport)
+
+    def stalled_since(self, now: float) -> float | None:
+        """See Held: idle, sending a request, or not reading an answer."""
+        if self._unread(now):
+            since = self._taken_at
+        elif self._is_waiting:
+            # Since it connected, or since its last answer.
+            return self._head_since or self._next_keepalive_close_time - KEEPALIVE
+        elif self.ending and not self._request_in_progress:
+            return self._received_at
+        elif self.half_closed or not self._has_whole_bodies:
+            since = self._received_at
+        else:
+            return None
+        return since if now - since >= STALL else None
+
+    def _unread(self, now: float) -> bool:
+        """True while answers wait for the client; notes when it took some."""
+        transport = self.transport
+        if transport is None or self._settled:
+            return False
+        unsent = transport.get_write_buffer_size()
+        held, acknowledged = _tcp_state(transport)
+        if not unsent and not held:
+            self._taken_at = now
+            self._settled = self._is_waiting
+            return False
+        if unsent < self._unsent or acknowledged > self._acknowledged:
+            self._taken_at = now
+        self._unsent, self._acknowledged = unsent, acknowledged
+        return True
+
+    def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
+        """Cut it where its client takes too long for a head, or for its answer."""
+        if self._unread(now):
+            if now - self._taken_at > write_timeout:
+                self.cut("unread")
+        elif self._is_waiting:
+            if self._head_since:
+                if now - self._head_since > header_timeout:
+                    self.cut("slow_head")
+            elif self._unchecked and now - self._received_at > header_timeout:
+                self._check_rest()
+
+    def _check_rest(self) -> None:
+        """Cut it where half a head came with the last request and nothing since.
+
+        aiohttp keeps such bytes to itself. A blank line ends whatever was begun, as a request or
+        as an error; where nothing was, it means nothing.
+        """
+        self._unchecked = False
+        assert self._parser is not None
+        try:
+            ended, _, _ = self._parser.feed_data(b"\r\n\r\n")
+        except HttpProcessingError:
+            self.cut("slow_head")
+        else:
+            if ended:
+                self.cut("slow_head")
 
     def handle_error(
         self,
@@ -107,10 +271,22 @@ class HttpConnection(RequestHandler):
         return response
 
 
+def _tcp_state(transport: asyncio.Transport) -> tuple[bool, int]:
+    """Whether the kernel holds bytes for the client, and how many that has acknowledged so far."""
+    connection = transport.get_extra_info("socket")
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    in_flight, acknowledged, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
+    return bool(in_flight or waiting), acknowledged
+
+
+def full() -> OperatorError:
+    """The failure of a client for whom there is no place."""
+    return OperatorError(ErrorCode.RATE_LIMITED, "too many connections", retry_after=5.0)
+
+
 def _busy() -> bytes:
-    """The whole answer to a client for whom there is no connection."""
-    error = OperatorError(ErrorCode.RATE_LIMITED, "too many connections", retry_after=5.0)
-    answer = problems.answer(error, new_request_id())
+    """The whole answer to a client that has no place and sends no request."""
+    answer = problems.answer(full(), new_request_id())
     head = "HTTP/1.1 429 Too Many Requests\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
     head += f"Connection: close\r\nContent-Length: {len(answer.body)}\r\n\r\n"
@@ -120,31 +296,21 @@ def _busy() -> bytes:
 class GuardedServer(AiohttpServer):
     """aiohttp's server with connections that are watched."""
 
-    def __init__(self, *args: Any, limit: int, header_timeout: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: Settings, admission: Admission, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._limit = limit
-        self._timeout = header_timeout
-        self._sweeper = self._loop.call_later(header_timeout / SWEEPS, self._sweep)
+        self.admission = admission
+        self._timeouts = settings.header_timeout, settings.write_timeout
+        self._interval = min(self._timeouts) / SWEEPS
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
 
     def __call__(self) -> HttpConnection:
         return HttpConnection(self, loop=self._loop, **self._kwargs)
 
-    def has_room(self) -> bool:
-        """Whether one more connection may come; closes some that wait, where all are taken."""
-        if len(self._connections) < self._limit:
-            return True
-        waiting = [c for c in self._connections if isinstance(c, HttpConnection) and c.waits]
-        waiting.sort(key=lambda connection: connection.waits_since)
-        for connection in waiting[: max(1, self._limit // 100)]:
-            connection.cut("evicted")
-        return bool(waiting)
-
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in list(self._connections):
-            if isinstance(connection, HttpConnection) and connection.late(now - self._timeout):
-                connection.cut("slow_head")
-        self._sweeper = self._loop.call_later(self._timeout / SWEEPS, self._sweep)
+            cast(HttpConnection, connection).check(now, *self._timeouts)
+        self._sweeper = self._loop.call_later(self._interval, self._sweep)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self._sweeper.cancel()
@@ -152,20 +318,21 @@ class GuardedServer(AiohttpServer):
 
 
 class Runner(web.AppRunner):
-    """An application behind a guarded server."""
+    """An application behind a guarded server, with places of its own."""
 
-    def __init__(self, app: web.Application, *, limit: int, header_timeout: float) -> None:
+    def __init__(self, app: web.Application, settings: Settings, limits: Limits) -> None:
         super().__init__(
             app,
             access_log=None,
             shutdown_timeout=5.0,
             keepalive_timeout=KEEPALIVE,
+            lingering_time=LINGER,
             max_line_size=MAX_LINE,
             max_field_size=MAX_FIELD,
             max_headers=MAX_HEADERS,
         )
-        self._limit = limit
-        self._header_timeout = header_timeout
+        self._settings = settings
+        self._limits = limits
 
     async def _make_server(self) -> AiohttpServer:
         plain = await super()._make_server()
@@ -173,7 +340,7 @@ class Runner(web.AppRunner):
             plain.request_handler,
             request_factory=plain.request_factory,
             loop=plain._loop,
-            limit=self._limit,
-            header_timeout=self._header_timeout,
+            settings=self._settings,
+            admission=Admission(self._limits),
             **plain._kwargs,
         )

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from operator_svc.errors import ConfigurationError
 from operator_svc.rest.handlers import health
+from operator_svc.rest.server.admission import RESERVE, Limits
 from operator_svc.rest.server.connections import Runner
 from operator_svc.settings import Settings
 
@@ -17,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 """Connections that the kernel keeps for us while we are busy."""
-SPARE_FILES = 256
-"""File descriptors that are left for databases, peers and logs."""
+SPARE_FILES = 256 + RESERVE
+"""File descriptors that are left for databases, peers, logs and probes."""
 
 
 class Server:
@@ -57,7 +58,8 @@ class Server:
 
 
 def _runner(app: web.Application, settings: Settings) -> Runner:
-    return Runner(app, limit=_room(settings.connections), header_timeout=settings.header_timeout)
+    limits = Limits(_room(settings.connections), settings.address_share)
+    return Runner(app, settings, limits)
 
 
 async def _listen(runner: Runner, host: str, port: int) -> int:

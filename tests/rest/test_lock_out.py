@@ -1,0 +1,215 @@
+"""Clients that hold connections: none keeps others out for long, and probes never wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from operator_svc.rest.server.admission import group_of
+from tests.fakes.eventually import eventually
+from tests.rest.conftest import Start
+from tests.rest.raw_client import RawConnection, Unread, get, post, raw
+from tests.rest.rest_service import TOKEN, Service
+
+PLACES = 40
+DOCUMENT = get("/openapi.json")
+SLOW = post(b'{"message": "slowly [[delay=4]]"}')
+
+
+@pytest.fixture
+async def unread() -> AsyncIterator[Any]:
+    """Opens sockets that pipeline a large document until they are blocked, and read nothing."""
+    opened: list[Unread] = []
+
+    async def block(service: Service, count: int) -> list[Unread]:
+        for _ in range(count):
+            opened.append(Unread(service))
+            opened[-1].send(DOCUMENT * 30)
+        await asyncio.sleep(0.3)
+        return opened
+
+    yield block
+    for client in opened:
+        client.close()
+
+
+async def probe(service: Service, path: str = "/health/live") -> tuple[int, float]:
+    """The status of a probe over a connection of its own, and the seconds that it took."""
+    begun = time.monotonic()
+    async with raw(service) as client:
+        status = await client.status(get(path))
+    return status, time.monotonic() - begun
+
+
+async def let_in(service: Service) -> bool:
+    """Whether a client with a connection of its own is answered."""
+    async with raw(service) as client:
+        return await client.status(post(b'{"message": "let me in"}')) == 200
+
+
+async def test_clients_that_read_nothing_give_way(start: Start, unread: Any) -> None:
+    service = await start(connections=PLACES)
+    await unread(service, PLACES)
+    assert (await probe(service))[0] == 200
+    await eventually(lambda: let_in(service), within=4)
+    assert (await probe(service))[0] == 200
+
+
+async def test_a_client_that_reads_nothing_is_cut(start: Start, unread: Any) -> None:
+    service = await start(write_timeout=0.6)
+    clients = await unread(service, 3)
+    begun = time.monotonic()
+    for client in clients:
+        await eventually(client.is_cut, within=4)
+    assert time.monotonic() - begun < 3
+
+
+async def test_a_client_that_reads_slowly_is_not_cut(start: Start, unread: Any) -> None:
+    service = await start(write_timeout=0.6)
+    (client,) = await unread(service, 1)
+    for _ in range(30):
+        assert await client.read(65536)
+        await asyncio.sleep(0.1)
+    assert not await client.is_cut()
+
+
+async def test_a_client_with_a_small_unread_answer_is_cut(start: Start) -> None:
+    service = await start(write_timeout=0.6)
+    client = Unread(service)
+    # As much as the kernel takes, and a little that is left: writing is never paused for it.
+    client.send(get("/docs") * 8)
+    await asyncio.sleep(0.2)
+    client.send(get("/docs") * 40)
+    await eventually(client.is_cut, within=5)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nope", 404), ("/operator/chat", 401), ("/health", 405)]
+)
+async def test_a_refused_body_that_never_ends_is_not_drained(
+    service: Service, path: str, status: int
+) -> None:
+    async with raw(service) as client:
+        client.send(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        client.send(b"5\r\nhello\r\n")
+        shown, headers, _ = await client.answer()
+        assert (shown, headers["connection"]) == (status, "close")
+        begun = time.monotonic()
+        while await client.open():
+            client.send(b"5\r\nhello\r\n")
+        assert time.monotonic() - begun < 2.5
+
+
+async def test_an_answer_to_a_refused_body_is_read_by_a_client_that_sends_it_whole(
+    service: Service,
+) -> None:
+    async with raw(service) as client:
+        body = b"x" * 3_000_000
+        client.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+        client.send(body)
+        await client.writer.drain()
+        status, _, shown = await client.answer()
+        assert (status, json.loads(shown)["error"]) == (404, "not_found")
+
+
+async def test_a_refused_body_that_came_whole_keeps_the_connection(service: Service) -> None:
+    async with raw(service) as client:
+        refused = b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        assert await client.status(refused) == 404
+        assert await client.status(get("/health")) == 200
+
+
+async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> None:
+    service = await start(connections=PLACES, address_share=1.0)
+    async with AsyncExitStack() as stack:
+        for number in range(PLACES):
+            client = await stack.enter_async_context(raw(service))
+            path = b"/nope" if number % 2 else b"/operator/chat"
+            token = b"" if number % 2 else b"X-VX11-Token: " + TOKEN.encode() + b"\r\n"
+            client.send(
+                b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + token
+                + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+            )  # fmt: skip
+        await asyncio.sleep(0.1)
+        assert (await probe(service))[0] == 200
+        await eventually(lambda: let_in(service), within=3)
+
+
+async def served(stack: AsyncExitStack, service: Service, count: int) -> list[RawConnection]:
+    """Connections that are being served for some seconds."""
+    clients = []
+    for _ in range(count):
+        clients.append(await stack.enter_async_context(raw(service)))
+        clients[-1].send(SLOW)
+        await asyncio.sleep(0.01)
+    return clients
+
+
+async def test_probes_are_answered_while_all_places_are_served(start: Start) -> None:
+    service = await start(connections=10, address_share=1.0)
+    async with AsyncExitStack() as stack:
+        clients = await served(stack, service, 10)
+        for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+            status, took = await probe(service, path)
+            assert status == 200
+            assert took < 0.5
+        async with raw(service) as refused:
+            refused.send(get("/openapi.json"))
+            status, headers, body = await refused.answer()
+            assert (status, json.loads(body)["error"]) == (429, "rate_limited")
+            assert headers["retry-after"] == "5"
+            assert await refused.closed() < 1
+        # Many that say nothing do not take the reserve away from probes.
+        silent = [await stack.enter_async_context(raw(service)) for _ in range(200)]
+        for _ in range(5):
+            status, took = await probe(service)
+            assert (status, took < 0.5) == (200, True)
+        assert await silent[-1].closed() < 3
+        assert [(await client.answer())[0] for client in clients] == [200] * 10
+
+
+async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) -> None:
+    service = await start(connections=10, address_share=0.5)
+    async with AsyncExitStack() as stack:
+        clients = await served(stack, service, 10)
+        async with raw(service) as same:
+            assert await same.status(DOCUMENT) == 429
+        others = [await stack.enter_async_context(raw(service, "127.0.0.2")) for _ in range(5)]
+        for other in others:
+            other.send(SLOW)
+            await asyncio.sleep(0.02)
+        async with raw(service, "127.0.0.2") as other:
+            assert await other.status(DOCUMENT) == 429
+        # The newest five of the first address lost their places, nobody else did.
+        assert [(await client.answer())[0] for client in clients[:5]] == [200] * 5
+        for client in clients[5:]:
+            assert await client.closed() < 1
+        assert [(await other.answer())[0] for other in others] == [200] * 5
+
+
+async def test_an_address_keeps_its_places_where_the_share_is_off(start: Start) -> None:
+    service = await start(connections=10, address_share=1.0)
+    async with AsyncExitStack() as stack:
+        clients = await served(stack, service, 10)
+        async with raw(service, "127.0.0.2") as other:
+            assert await other.status(DOCUMENT) == 429
+        assert [(await client.answer())[0] for client in clients] == [200] * 10
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("fe80::1%eth0", "fe80::/64"),
+     ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+     ("", ""), ("no address", "no address")],
+)  # fmt: skip
+def test_an_address_of_ipv6_counts_with_its_network(host: str, group: str) -> None:
+    assert group_of(host) == group
