@@ -84,7 +84,7 @@ async def service() -> AsyncIterator[tuple[str, int]]:
             **os.environ,
             "BROWSER_PORT": "0",
             "BROWSER_TOKEN": TOKEN,
-            "BROWSER_ALLOW": "localhost",
+            "BROWSER_ALLOW": "localhost:*",
             "OPERATOR_LOG_FORMAT": "json",
         },
         stdout=asyncio.subprocess.PIPE,

@@ -292,8 +292,18 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     allow: Annotated[
         str,
-        Meta(description="Hosts, addresses or networks that may be private, comma-separated."),
+        Meta(
+            description="Hosts, addresses or networks that may be private, comma-separated; "
+            "`host:port` opens that port, `host:*` all, otherwise 80 and 443."
+        ),
     ] = field(default="", name="BROWSER_ALLOW")
+    deny: Annotated[
+        str,
+        Meta(
+            description="Addresses or networks that are refused although they are global, "
+            "comma-separated; wins over BROWSER_ALLOW."
+        ),
+    ] = field(default="", name="BROWSER_DENY")
     page_bytes: Annotated[
         int, Meta(ge=1024, le=2**30, description="Bytes that one page may load in all.")
     ] = field(default=32 * 2**20, name="BROWSER_PAGE_BYTES")

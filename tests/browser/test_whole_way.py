@@ -43,7 +43,7 @@ class BrowserProcess:
         environ = {
             "BROWSER_PORT": self.url.rpartition(":")[2],
             "BROWSER_TOKEN": TOKEN,
-            "BROWSER_ALLOW": "127.0.0.1",
+            "BROWSER_ALLOW": "127.0.0.1:*",
             "OPERATOR_LOG_FORMAT": "json",
         }
         with self._log.open("wb") as log:

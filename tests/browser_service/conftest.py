@@ -157,7 +157,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 def settings(**changes: Any) -> BrowserSettings:
     """The settings of a service under test."""
-    return BrowserSettings(**{"token": TOKEN, "allow": "pages.test", "port": 0, **changes})
+    return BrowserSettings(**{"token": TOKEN, "allow": "pages.test:*", "port": 0, **changes})
 
 
 @pytest.fixture(scope="module")

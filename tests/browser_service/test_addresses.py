@@ -8,7 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operator_svc.browser_service.addresses import AllowList, is_metadata, refusal_reason
+from operator_svc.browser_service.addresses import (
+    AllowList,
+    is_metadata,
+    parse_networks,
+    refusal_reason,
+)
 from operator_svc.errors import ConfigurationError
 
 OPEN = ["1.1.1.1", "93.184.215.14", "100.63.255.255", "172.32.0.1", "198.17.255.255",
@@ -53,26 +58,64 @@ def test_metadata_addresses_are_refused_in_every_form(address: str) -> None:
     assert refusal_reason(ip_address(address)) == "a cloud's metadata service"
 
 
+def allowed(allow: str, *, host: str = "x.test", at: str = "10.0.0.1", port: int = 80) -> bool:
+    return AllowList.parse(allow).allows(host, ip_address(at), port)
+
+
 def test_allow_list_matches_its_hosts_and_networks() -> None:
-    allow = AllowList.parse(
-        " 10.1.0.0/16, 192.168.7.9 ,[::1], fd00::/8, Intra.Example., *.corp.test,"
-    )
-    assert allow.allows_address(ip_address("10.1.255.1"))
-    assert not allow.allows_address(ip_address("10.2.0.1"))
-    assert allow.allows_address(ip_address("192.168.7.9"))
-    assert allow.allows_address(ip_address("::1"))
-    assert allow.allows_address(ip_address("fd12::1"))
-    assert not allow.allows_address(ip_address("127.0.0.1"))
-    assert allow.allows_host("INTRA.example")
-    assert allow.allows_host("a.b.corp.test.")
-    for other in ("corp.test", "xintra.example", "example", "evilcorp.test", "corp.test.evil"):
-        assert not allow.allows_host(other)
+    allow = " 10.1.0.0/16, 192.168.7.9 ,[::1], fd00::/8, Intra.Example., *.corp.test,"
+    for address in ("10.1.255.1", "192.168.7.9", "::1", "fd12::1"):
+        assert allowed(allow, at=address)
+    for address in ("10.2.0.1", "127.0.0.1", "::2"):
+        assert not allowed(allow, at=address)
+    for host in ("INTRA.example", "a.b.corp.test."):
+        assert allowed(allow, host=host)
+    for host in ("corp.test", "xintra.example", "example", "evilcorp.test", "corp.test.evil"):
+        assert not allowed(allow, host=host)
 
 
 @pytest.mark.parametrize(
-    "entry", ["http://a", "a:80", "10.0.0.0/33", "1.2.3", "*", "*.", "a b", "a/b", "[x]:1", "-a"]
+    ("entry", "host", "address"),
+    [
+        ("a.test", "a.test", "10.0.0.1"),
+        ("*.test", "a.test", "10.0.0.1"),
+        ("10.0.0.1", "a.test", "10.0.0.1"),
+        ("10.0.0.0/8", "a.test", "10.0.0.1"),
+        ("[fd00::/8]", "a.test", "fd00::1"),
+        ("[fd00::1]", "a.test", "fd00::1"),
+    ],
 )
+def test_allow_list_entry_opens_its_port_and_without_one_web_ports(
+    entry: str, host: str, address: str
+) -> None:
+    def ports(allow: str) -> list[int]:
+        return [p for p in (22, 80, 443, 8080) if allowed(allow, host=host, at=address, port=p)]
+
+    assert ports(entry) == [80, 443]
+    assert ports(f"{entry}:8080") == [8080]
+    assert ports(f"{entry}:*") == [22, 80, 443, 8080]
+    assert ports(f"{entry}, {entry}:22") == [22, 80, 443]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["http://a", "a:", "a:0", "a:65536", "a:80:80", "10.0.0.0/33", "1.2.3", "*", "*.", "a b", "a/b",
+     "[x]:1", "[::1", "::1:*", "-a"],
+)  # fmt: skip
 def test_invalid_allow_list_entry_is_named(entry: str) -> None:
     with pytest.raises(ConfigurationError, match="BROWSER_ALLOW") as caught:
         AllowList.parse(f"ok.test, {entry}")
     assert len(caught.value.problems) == 1
+
+
+def test_deny_list_is_parsed_and_its_invalid_entries_are_named() -> None:
+    networks = parse_networks("203.0.113.7, 9.8.0.0/16, [2600:99::/32], 64:ff9b:1::/48", "X")
+    assert [str(network) for network in networks] == [
+        "203.0.113.7/32", "9.8.0.0/16", "2600:99::/32", "64:ff9b:1::/48",
+    ]  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        parse_networks("9.8.0.0/16, a.test, 9.8.0.0/16:80", "BROWSER_DENY")
+    assert caught.value.problems == [
+        "BROWSER_DENY: 'a.test' is no address or network",
+        "BROWSER_DENY: '9.8.0.0/16:80' is no address or network",
+    ]

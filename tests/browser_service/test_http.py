@@ -19,7 +19,7 @@ PAGES, QUEUE = 2, 3
 
 @pytest.fixture(scope="module")
 def browser_settings() -> BrowserSettings:
-    return BrowserSettings(token="the-token", allow="pages.test", pages=PAGES, queue=QUEUE)
+    return BrowserSettings(token="the-token", allow="pages.test:*", pages=PAGES, queue=QUEUE)
 
 
 async def problem(response: Any, status: int, error: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ async def test_queued_pages_start_in_order_of_arrival(site: Any, names: Any) -> 
 
     url = site.on(serve)
     one = BrowserService(
-        BrowserSettings(token="t", allow="pages.test", pages=1, queue=20), resolver=names
+        BrowserSettings(token="t", allow="pages.test:*", pages=1, queue=20), resolver=names
     )
     await one.start()
     try:
@@ -238,7 +238,7 @@ async def test_draining_answers_open_and_queued_pages(site: Any, names: Any) -> 
     from operator_svc.browser_service.server import make_app
     from operator_svc.browser_service.service import BrowserService
 
-    settings = BrowserSettings(token="the-token", allow="pages.test", pages=1, queue=5)
+    settings = BrowserSettings(token="the-token", allow="pages.test:*", pages=1, queue=5)
     stopping = BrowserService(settings, resolver=names)
     await stopping.start()
     kept = Gatekept(site)

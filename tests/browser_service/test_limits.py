@@ -23,7 +23,7 @@ SCREENSHOT_BYTES = 400_000
 def browser_settings() -> BrowserSettings:
     return BrowserSettings(
         token="the-token",
-        allow="pages.test",
+        allow="pages.test:*",
         page_bytes=PAGE_BYTES,
         screenshot_bytes=SCREENSHOT_BYTES,
     )

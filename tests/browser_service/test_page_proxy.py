@@ -54,7 +54,7 @@ async def resolve(name: str) -> list[str]:
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[PageProxy]:
-    async with PageProxy(EgressPolicy(AllowList.parse("up.test"), resolve), 1_000_000) as opened:
+    async with PageProxy(EgressPolicy(resolve, AllowList.parse("up.test:*")), 1_000_000) as opened:
         yield opened
 
 
@@ -163,7 +163,7 @@ async def test_interim_responses_are_dropped(proxy: PageProxy, upstream: Upstrea
 
 async def test_transfer_limit_cuts_all_connections(upstream: Upstream) -> None:
     upstream.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 500_000
-    policy = EgressPolicy(AllowList.parse("up.test"), resolve)
+    policy = EgressPolicy(resolve, AllowList.parse("up.test:*"))
     async with PageProxy(policy, 100_000) as proxy:
         get = b"GET http://up.test:%d/ HTTP/1.1\r\n\r\n" % upstream.port
         assert len(await ask(proxy, get)) <= 200_000
@@ -174,7 +174,7 @@ async def test_transfer_limit_cuts_all_connections(upstream: Upstream) -> None:
 
 
 async def test_proxy_does_not_connect_to_another_proxy(upstream: Upstream) -> None:
-    policy = EgressPolicy(AllowList.parse("127.0.0.0/8"), resolve)
+    policy = EgressPolicy(resolve, AllowList.parse("127.0.0.0/8:*"))
     async with PageProxy(policy, 10**6) as one, PageProxy(policy, 10**6) as other:
         through = b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % port_of(other)
         assert (await ask(one, through)).startswith(b"HTTP/1.1 502 ")
@@ -205,7 +205,7 @@ async def test_connections_past_the_limit_are_closed(proxy: PageProxy) -> None:
 
 async def test_closing_the_proxy_cuts_open_connections(upstream: Upstream) -> None:
     upstream.wait_for = b"never"
-    policy = EgressPolicy(AllowList.parse("up.test"), resolve)
+    policy = EgressPolicy(resolve, AllowList.parse("up.test:*"))
     async with PageProxy(policy, 10**6) as proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
         writer.write(b"CONNECT up.test:%d HTTP/1.1\r\n\r\nx" % upstream.port)

@@ -41,7 +41,7 @@ pytestmark = [
 @pytest_asyncio.fixture(loop_scope="module")
 async def process() -> AsyncIterator[Process]:
     """A running ``operator-browser``."""
-    started = await launch(BROWSER_ALLOW="localhost")
+    started = await launch(BROWSER_ALLOW="localhost:*")
     try:
         await started.ready()
         yield started

@@ -8,6 +8,7 @@ allowed at all, which excludes every mapped, compatible, translated, local and m
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from operator_svc.errors import ConfigurationError
@@ -80,7 +81,13 @@ _METADATA = frozenset(
 )
 """Addresses at which clouds hand out credentials. ``BROWSER_ALLOW`` does not open these."""
 
+WEB_PORTS: Collection[int] = frozenset({80, 443})
+"""Ports that pages may use wherever ``BROWSER_ALLOW`` names no other."""
+ANY_PORT: Collection[int] = range(1, 65536)
+
 _HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_ENTRY = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}|\*))?")
+"""A target, in brackets where it has colons itself, and a port or ``*`` for all."""
 
 
 def normalize_host(host: str) -> str:
@@ -103,6 +110,9 @@ def embedded_v4(address: Address) -> IPv4Address | None:
     return None
 
 
+METADATA = "a cloud's metadata service"
+
+
 def is_metadata(address: Address) -> bool:
     """True for an address at which a cloud serves credentials, in any of its forms."""
     embedded = embedded_v4(address)
@@ -112,7 +122,7 @@ def is_metadata(address: Address) -> bool:
 def refusal_reason(address: Address) -> str | None:
     """The reason to refuse a connection to ``address``; None where it is globally routable."""
     if is_metadata(address):
-        return "a cloud's metadata service"
+        return METADATA
     if isinstance(address, IPv4Address):
         return next((reason for network, reason in _REFUSED_V4 if address in network), None)
     for network, reason in _REFUSED_V6:
@@ -122,46 +132,104 @@ def refusal_reason(address: Address) -> str | None:
 
 
 class AllowList:
-    """Hosts and networks of ``BROWSER_ALLOW``, which may have private addresses."""
+    """Hosts and networks of ``BROWSER_ALLOW``, which may have private addresses, and their ports.
 
-    def __init__(self, hosts: frozenset[str], networks: tuple[Network, ...]) -> None:
-        self.hosts = hosts
-        self.networks = networks
+    ``hosts`` are names, or ``*.`` and a domain, which means all names below it.
+    """
+
+    def __init__(
+        self,
+        hosts: tuple[tuple[str, Collection[int]], ...],
+        networks: tuple[tuple[Network, Collection[int]], ...],
+    ) -> None:
+        self._hosts = hosts
+        self._networks = networks
 
     @classmethod
     def parse(cls, text: str) -> AllowList:
         """Read a comma-separated list; raises ConfigurationError naming each invalid entry.
 
-        An entry is an address, a network (``10.1.0.0/16``), a host, or ``*.`` and a domain,
-        which means all hosts below it.
+        An entry is a host, ``*.`` and a domain, an address or a network (``10.1.0.0/16``), with
+        ``:`` and a port or ``*`` where other ports than 80 and 443 are meant.
         """
-        hosts: set[str] = set()
-        networks: list[Network] = []
+        hosts: list[tuple[str, Collection[int]]] = []
+        networks: list[tuple[Network, Collection[int]]] = []
         problems: list[str] = []
-        for entry in filter(None, (part.strip() for part in text.split(","))):
+        for entry in _split(text):
             try:
-                networks.append(ip_network(entry.strip("[]"), strict=False))
-                continue
+                target, ports = _parse_entry(entry)
             except ValueError:
-                host = normalize_host(entry)
-            if _HOST.fullmatch(host) and not host.replace(".", "").isdigit():
-                hosts.add(host)
-            else:
                 problems.append(f"BROWSER_ALLOW: {entry!r} is no host, address or network")
+                continue
+            if isinstance(target, str):
+                hosts.append((target, ports))
+            else:
+                networks.append((target, ports))
         if problems:
             raise ConfigurationError(problems)
-        return cls(frozenset(hosts), tuple(networks))
+        return cls(tuple(hosts), tuple(networks))
 
-    def allows_host(self, host: str) -> bool:
-        """True where the name ``host`` may have private addresses."""
+    def allows(self, host: str, address: Address, port: int) -> bool:
+        """True where ``host``, found at ``address``, may be opened on ``port``.
+
+        Allowed is a name wherever it points to, or an address by whatever name.
+        """
         host = normalize_host(host)
-        if host in self.hosts:
-            return True
-        labels = host.split(".")
-        return any("*." + ".".join(labels[i:]) in self.hosts for i in range(1, len(labels)))
-
-    def allows_address(self, address: Address) -> bool:
-        """True where ``address`` lies in an allowed network."""
         return any(
-            address.version == network.version and address in network for network in self.networks
-        )
+            port in ports and (host == name or (name[0] == "*" and host.endswith(name[1:])))
+            for name, ports in self._hosts
+        ) or any(port in ports and contains(network, address) for network, ports in self._networks)
+
+
+def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
+    """Read a comma-separated list of addresses and networks.
+
+    Raises ConfigurationError naming ``setting`` and each invalid entry.
+    """
+    networks: list[Network] = []
+    problems: list[str] = []
+    for entry in _split(text):
+        try:
+            networks.append(ip_network(entry.strip("[]"), strict=False))
+        except ValueError:
+            problems.append(f"{setting}: {entry!r} is no address or network")
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(networks)
+
+
+def contains(network: Network, address: Address) -> bool:
+    """True where ``address`` lies in ``network``, which may be of the other version."""
+    return address.version == network.version and address in network
+
+
+def _split(text: str) -> list[str]:
+    return [entry for part in text.split(",") if (entry := part.strip())]
+
+
+def _parse_entry(entry: str) -> tuple[str | Network, Collection[int]]:
+    """Read one entry of ``BROWSER_ALLOW``; raises ValueError."""
+    try:
+        return ip_network(entry, strict=False), WEB_PORTS  # IPv6 without brackets, too
+    except ValueError:
+        match = _ENTRY.fullmatch(entry)
+    if match is None:
+        raise ValueError(entry)
+    target, ports = match.group(1), _parse_ports(match.group(2))
+    try:
+        return ip_network(target.strip("[]"), strict=False), ports
+    except ValueError:
+        host = normalize_host(target)
+    if target.startswith("[") or not _HOST.fullmatch(host) or host.replace(".", "").isdigit():
+        raise ValueError(entry)
+    return host, ports
+
+
+def _parse_ports(text: str | None) -> Collection[int]:
+    if text is None:
+        return WEB_PORTS
+    if text == "*":
+        return ANY_PORT
+    if int(text) not in ANY_PORT:
+        raise ValueError(text)
+    return frozenset({int(text)})

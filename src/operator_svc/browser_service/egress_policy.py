@@ -1,8 +1,8 @@
-"""The egress policy: which hosts a page may connect to, and at which addresses.
+"""The egress policy: which hosts and ports a page may connect to, and at which addresses.
 
-A name is resolved here, once; every address of it is checked, and the caller connects to the
-checked addresses, never to the name. So a name that changes its address (DNS rebinding) gains
-nothing.
+A page's name is resolved here, once; all addresses of it are checked before each connection,
+and the caller connects to a checked address, never to the name. So a name that changes its
+address (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
+from operator_svc.browser_service import local_addresses
 from operator_svc.browser_service.addresses import (
+    METADATA,
+    WEB_PORTS,
     Address,
     AllowList,
+    Network,
+    contains,
     is_metadata,
     normalize_host,
     refusal_reason,
@@ -60,44 +65,72 @@ class SystemResolver:
 
 
 class EgressPolicy:
-    """The rules of one service: global addresses, and what ``BROWSER_ALLOW`` adds."""
+    """The rules of one service: global addresses on web ports, and the exceptions.
 
-    def __init__(self, allow: AllowList, resolver: Resolver) -> None:
-        self._allow = allow
+    ``deny`` wins over ``allow``, and metadata services are refused whatever is allowed.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        allow: AllowList,
+        deny: tuple[Network, ...] = (),
+        is_local: Callable[[Address], bool] = local_addresses.is_local,
+    ) -> None:
         self._resolver = resolver
+        self._allow = allow
+        self._deny = deny
+        self._is_local = is_local
         self.proxy_ports: set[int] = set()
         """Loopback ports of the page proxies: refused even where loopback is allowed."""
 
-    async def addresses(self, host: str) -> tuple[Address, ...]:
-        """Return the addresses of ``host``; raises UnreachableError.
-
-        One refused address is enough to refuse the name.
-        """
+    async def resolve(self, host: str) -> tuple[Address, ...]:
+        """Return the addresses of ``host``, unchecked; raises UnreachableError."""
         name = normalize_host(host)
-        any_address = self._allow.allows_host(name)
         if _is_localhost(name):
-            # RFC 6761: always loopback, whatever a resolver answers.
-            allowed = [a for a in _LOOPBACK if any_address or self._allow.allows_address(a)]
-            found = tuple(allowed) or _LOOPBACK
-        else:
-            found = await self._resolve(name)
-        for address in found:
-            if is_metadata(address) or not (any_address or self._allow.allows_address(address)):
-                reason = refusal_reason(address)
-                if reason is not None:
-                    raise UnreachableError(_explain(name, address, reason), blocked=True)
-        return found
-
-    def check_port(self, addresses: tuple[Address, ...], port: int) -> None:
-        """Raise UnreachableError where the port belongs to a page proxy."""
-        if port in self.proxy_ports and any(address.is_loopback for address in addresses):
-            raise UnreachableError("this port belongs to the browser service", blocked=True)
-
-    async def _resolve(self, name: str) -> tuple[Address, ...]:
+            return _LOOPBACK  # RFC 6761: always loopback, whatever a resolver answers
         try:
             return (ip_address(name.partition("%")[0]),)
         except ValueError:
-            pass
+            return await self._resolve(name)
+
+    def check(self, host: str, port: int, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Return the addresses to connect to now; raises UnreachableError.
+
+        One refused address is enough to refuse a name, except ``localhost``.
+        """
+        name = normalize_host(host)
+        refused = {
+            address: reason
+            for address in addresses
+            if (reason := self._refusal_reason(name, port, address)) is not None
+        }
+        permitted = tuple(address for address in addresses if address not in refused)
+        if refused and not (_is_localhost(name) and permitted):
+            address, reason = next(iter(refused.items()))
+            raise UnreachableError(_explain(name, address, reason), blocked=True)
+        if port in self.proxy_ports and any(address.is_loopback for address in permitted):
+            raise UnreachableError("this port belongs to the browser service", blocked=True)
+        if port not in WEB_PORTS and not self._allows(name, port, permitted):
+            reason = f"port {port} of {host} is refused: pages may use 80 and 443"
+            raise UnreachableError(reason, blocked=True)
+        return permitted
+
+    def _refusal_reason(self, name: str, port: int, address: Address) -> str | None:
+        if is_metadata(address):
+            return METADATA
+        if any(contains(network, address) for network in self._deny):
+            return "in a network that BROWSER_DENY names"
+        if self._allow.allows(name, address, port):
+            return None
+        if (reason := refusal_reason(address)) is not None:
+            return reason
+        return "an address of this machine" if self._is_local(address) else None
+
+    def _allows(self, name: str, port: int, addresses: tuple[Address, ...]) -> bool:
+        return all(self._allow.allows(name, address, port) for address in addresses)
+
+    async def _resolve(self, name: str) -> tuple[Address, ...]:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT):
                 found = await self._resolver(name)
@@ -106,7 +139,7 @@ class EgressPolicy:
                 f"the name {name} did not resolve in time", blocked=False
             ) from None
         except (OSError, UnicodeError):
-            raise UnreachableError(f"the name {name} does not resolve", blocked=False) from None
+            found = []
         if not found:
             raise UnreachableError(f"the name {name} does not resolve", blocked=False)
         return tuple(ip_address(address.partition("%")[0]) for address in found)

@@ -82,7 +82,7 @@ class PageProxy:
     async def authorize(self, host: str, port: int) -> tuple[Address, ...]:
         """Return the addresses to connect to for ``host``; raises UnreachableError.
 
-        A name is looked up once a page; later calls get the first answer.
+        A name is looked up once a page; its addresses are checked each time.
         """
         lookup = self._lookups.get(host)
         if lookup is None:
@@ -94,11 +94,10 @@ class PageProxy:
             answer = await asyncio.shield(lookup)
             if isinstance(answer, UnreachableError):
                 raise answer
-            self._policy.check_port(answer, port)
+            return self._policy.check(host, port, answer)
         except UnreachableError as error:
             self._record_failure(host, port, error)
             raise
-        return answer
 
     def connect_failed(self, host: str, port: int, reason: str) -> UnreachableError:
         """Record that an authorized server does not answer; returns the error to raise."""
@@ -134,7 +133,7 @@ class PageProxy:
     async def _look_up(self, host: str) -> tuple[Address, ...] | UnreachableError:
         async with self._lookup_permits:
             try:
-                return await self._policy.addresses(host)
+                return await self._policy.resolve(host)
             except UnreachableError as error:
                 return error
 

@@ -8,7 +8,8 @@ import time
 import structlog
 
 from operator_svc.background import TaskOwner
-from operator_svc.browser_service.addresses import AllowList
+from operator_svc.browser_service import local_addresses
+from operator_svc.browser_service.addresses import AllowList, parse_networks
 from operator_svc.browser_service.admission_queue import AdmissionQueue
 from operator_svc.browser_service.chromium_supervisor import ChromiumSupervisor
 from operator_svc.browser_service.egress_policy import EgressPolicy, Resolver, SystemResolver
@@ -41,9 +42,12 @@ class BrowserService:
         resolver: Resolver | None = None,
         flags: tuple[str, ...] = (),
     ) -> None:
-        self._system_resolver = SystemResolver() if resolver is None else None
-        allow = AllowList.parse(settings.allow)
-        self._policy = EgressPolicy(allow, resolver or self._system_resolver or SystemResolver())
+        self._system_resolver = SystemResolver()
+        self._policy = EgressPolicy(
+            resolver or self._system_resolver,
+            AllowList.parse(settings.allow),
+            parse_networks(settings.deny, "BROWSER_DENY"),
+        )
         self._limits = PageLimits(settings.page_bytes, settings.screenshot_bytes)
         self.metrics = Metrics()
         self.supervisor = ChromiumSupervisor(settings, self.metrics, flags)
@@ -57,6 +61,7 @@ class BrowserService:
 
     async def start(self) -> None:
         """Start Chromium; raises ConfigurationError where that fails."""
+        local_addresses.require_detection()
         await self.supervisor.start()
 
     async def visit(self, request: NavigateRequest) -> Visit:
@@ -142,8 +147,7 @@ class BrowserService:
         await self.supervisor.aclose()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._tasks.aclose()
-        if self._system_resolver is not None:
-            self._system_resolver.close()
+        self._system_resolver.close()
 
 
 def _refuse_scheme(request: NavigateRequest) -> Visit:
