@@ -13,11 +13,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 # Suites that measure time or kill processes run alone, after all others.
 SERIAL := $(wildcard tests/cluster tests/e2e)
+# Suites that need no database, no browser and no process of their own.
+QUICK  := $(wildcard tests/unit tests/protocol tests/peers tests/devpeers)
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine run test unit serial check format lint types layers sql image-check \
+.PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
         manifests docs docs-check clients bench chaos image migrate clean
 
 help:  ## list these commands
@@ -47,6 +49,9 @@ run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; 
 	@exec $(BIN)/operator-svc dev $(ARGS)
 
 test: check unit serial  ## everything: the checks, then all tests on SQLite, PostgreSQL and Chromium
+
+quick: check  ## the checks, and the tests that need no server: in less than two minutes
+	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
 unit: $(READY) machine
 	@$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
