@@ -56,6 +56,33 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def test_the_layout_names_files_and_folders_that_are_there() -> None:
+    text = (ROOT / "docs" / "REPO_LAYOUT.md").read_text()
+    package = ROOT / "src" / "operator_svc"
+    places = (ROOT, package, package / "services")
+    named = set(re.findall(r"`([\w./-]+(?:\.py|/))`", text))
+    assert len(named) > 40
+    missing = {name for name in named if not any((place / name).exists() for place in places)}
+    assert missing == set()
+
+
+def test_the_layout_names_every_package() -> None:
+    text = (ROOT / "docs" / "REPO_LAYOUT.md").read_text()
+    for place in ("src/operator_svc", "src/operator_svc/services", ""):
+        for folder in (ROOT / place).iterdir():
+            if (folder / "__init__.py").is_file():
+                assert re.search(rf"[`/ ]{folder.name}/", text), folder
+
+
+def test_contributing_names_every_folder_of_tests() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for folder in (ROOT / "tests").iterdir():
+        if any(folder.glob("*.py")):
+            assert f"`tests/{folder.name}`" in text, folder
+    for name in re.findall(r"`(tests/\w+)`", text):
+        assert (ROOT / name).is_dir(), name
+
+
 def test_every_setting_is_documented() -> None:
     run = subprocess.run(
         [sys.executable, ROOT / "tools" / "docs_tables.py", "--check"],
