@@ -38,7 +38,8 @@ from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.feed_reader import FeedReader
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.subscriptions import Subscriptions
-from operator_svc.services.maintenance import Maintenance, purge_pages
+from operator_svc.services.maintenance import Maintenance
+from operator_svc.services.retry import purge_pages
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -44,6 +45,39 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     graph = grimp.build_graph("operator_svc")
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_module_takes_a_private_name_of_another() -> None:
+    taken = []
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        modules = {name for name, of_module in _imported(tree) if of_module}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("operator_svc"):
+                taken += [(path.name, alias.name) for alias in node.names if _private(alias.name)]
+            elif (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in modules
+                and _private(node.attr)
+            ):
+                taken.append((path.name, f"{node.value.id}.{node.attr}"))
+    assert taken == []
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """The names that a module imports from this package; True for those of modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("operator_svc"):
+            folder = PACKAGE.parent.joinpath(*(node.module or "").split("."))
+            for alias in node.names:
+                target = folder / alias.name
+                is_module = target.is_dir() or target.with_suffix(".py").exists()
+                yield alias.asname or alias.name, is_module
+
+
+def _private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def test_only_peers_and_the_client_open_http_connections() -> None:

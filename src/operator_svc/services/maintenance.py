@@ -75,12 +75,6 @@ class Maintenance:
             await job()
 
 
-async def purge_pages(purge_page: Callable[[int], Awaitable[int]], page: int) -> None:
-    """Purge in writes of ``page`` rows each, so that none holds locks for long."""
-    while await purge_page(page) >= page:
-        pass
-
-
 async def measure_loop_lag() -> None:
     """Measure how late the event loop is, for as long as it runs: what blocks it delays all."""
     while True:

@@ -1,4 +1,4 @@
-"""Repeats a write while the database is away."""
+"""Repeats writes: while the database is away, or for as many rows as there are."""
 
 from __future__ import annotations
 
@@ -51,3 +51,9 @@ async def until_stored(
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
     return None
+
+
+async def purge_pages(purge_page: Callable[[int], Awaitable[int]], page: int) -> None:
+    """Purge in writes of ``page`` rows each, so that none holds locks for long."""
+    while await purge_page(page) >= page:
+        pass

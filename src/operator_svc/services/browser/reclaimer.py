@@ -12,7 +12,7 @@ from operator_svc.services.browser.recorder import TaskRecorder
 from operator_svc.services.browser.runner import RETRY_DELAYS
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.lease import PodIdentity
-from operator_svc.services.maintenance import purge_pages
+from operator_svc.services.retry import purge_pages
 from operator_svc.stores.browser_tasks import BrowserTaskStore, TaskOutcome
 
 log = structlog.get_logger(__name__)
