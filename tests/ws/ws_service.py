@@ -17,6 +17,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.peers.chat_types import Part, Reasoning
+from operator_svc.protocol.frames import CloseCode
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
@@ -268,7 +269,7 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
         stack.push_async_callback(lifecycle.close, operator)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)
-        stack.push_async_callback(operator.services.clients.close_all, 4000)
+        stack.push_async_callback(operator.services.clients.close_all, CloseCode.DRAINING)
         url = await server.start()
         session = await stack.enter_async_context(ClientSession())
         service = Service(operator, switch, url, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -75,28 +75,40 @@ def chat_of(body: ChatBody, *, key: str | None = None, source: str = "api") -> C
 
     Raises OperatorError(validation_error).
     """
-    metadata = dict(body.metadata or {})
-    regenerate = _regenerate(metadata)
-    history = None
-    message = body.message
+    message, history = body.message, None
     if message is None and body.messages is not None:
         message, history = _last_of_user(body.messages)
-    if message is None and regenerate is None:
-        raise OperatorError.invalid("message", "it is missing")
-    hint = body.provider_hint
-    if hint is None and isinstance(metadata.get("provider_hint"), str):
-        hint = metadata["provider_hint"][:200]
-    return Chat(
-        message=message or "",
+    return new_chat(
+        message,
+        body.metadata,
+        body.provider_hint,
         session_id=body.session_id,
         user_id=body.user_id,
         context_summary=body.context_summary,
-        metadata=metadata,
-        provider_hint=hint or None,
         client_message_id=body.client_message_id or key,
         history=history,
-        regenerate=regenerate,
         source=source,
+    )
+
+
+def new_chat(
+    message: str | None, metadata: Metadata | None, provider_hint: str | None, **fields: Any
+) -> Chat:
+    """A chat with these ``fields`` of Chat; its metadata may say what to regenerate, and which
+    provider to prefer. Raises OperatorError(validation_error).
+    """
+    metadata = dict(metadata or {})
+    regenerate = _regenerate(metadata)
+    if message is None and regenerate is None:
+        raise OperatorError.invalid("message", "it is missing")
+    if provider_hint is None and isinstance(metadata.get("provider_hint"), str):
+        provider_hint = metadata["provider_hint"][:200]
+    return Chat(
+        message=message or "",
+        metadata=metadata,
+        provider_hint=provider_hint or None,
+        regenerate=regenerate,
+        **fields,
     )
 
 

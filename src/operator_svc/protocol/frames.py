@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import IntEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,22 +22,33 @@ MAX_FRAME = 512 * 1024
 """Bytes of a frame that a client may send."""
 
 
-class CloseCode:
-    """Close codes: 4000 to 4499 ask the client to come back, 4500 to 4999 not to."""
+class CloseCode(IntEnum):
+    """Close codes, each with its ``reason`` as the documents give it.
 
-    DONE = 1000
-    TOO_BIG = 1009
-    DRAINING = 4000
-    TOO_SLOW = 4001
-    DEAD = 4002
-    TOO_MANY_FRAMES = 4005
-    INTERNAL_ERROR = 4006
-    NOT_AUTHENTICATED = 4500
-    FORBIDDEN = 4501
-    AUTH_TOO_LATE = 4502
-    UNREADABLE = 4503
-    SESSION_DELETED = 4504
-    TOO_MANY_CONNECTIONS = 4505
+    4000 to 4499 ask the client to come back, 4500 to 4999 not to.
+    """
+
+    def __new__(cls, code: int, reason: str) -> CloseCode:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        return member
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.reason = reason
+
+    DONE = 1000, "done"
+    TOO_BIG = 1009, "a frame is larger than allowed"
+    DRAINING = 4000, "this process stops; come back"
+    TOO_SLOW = 4001, "too much waits for this client; come back and resume"
+    DEAD = 4002, "nothing came from this client for too long"
+    TOO_MANY_FRAMES = 4005, "too many frames; come back more slowly"
+    INTERNAL_ERROR = 4006, "a fault of Operator's; come back"
+    NOT_AUTHENTICATED = 4500, "the first frame did not bring a token"
+    FORBIDDEN = 4501, "the token is wrong, or the session another user's"
+    AUTH_TOO_LATE = 4502, "the token did not come in time"
+    UNREADABLE = 4503, "20 unreadable frames in a row"
+    SESSION_DELETED = 4504, "the session was deleted"
+    TOO_MANY_CONNECTIONS = 4505, "too many connections"
 
 
 class ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

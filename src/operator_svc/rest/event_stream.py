@@ -18,6 +18,7 @@ from operator_svc.models import Caller
 from operator_svc.protocol import sse
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.frames import (
+    CloseCode,
     Draining,
     ErrorFrame,
     Ready,
@@ -39,10 +40,10 @@ RETRY = 5.0
 
 
 class EventStream:
-    """An answer that goes on: the sink of its send queue, and a client of ``services.clients``."""
+    """An answer that goes on: the sink of its send queue, and a LiveClient."""
 
     transport_name: ClassVar[str] = "event_stream"
-    must_look: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
+    must_poll: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
 
     def __init__(self, services: Services, request: web.Request) -> None:
         transport = request.transport
@@ -102,7 +103,7 @@ class EventStream:
         if not self._left.done():
             self._left.set_result(None)
 
-    # services.live.send_queue.Sink
+    # Sink
 
     def writable(self) -> bool:
         """See Sink.writable."""
@@ -136,10 +137,10 @@ class EventStream:
         """See Sink.session_deleted."""
         self._leave()
 
-    # services.live.clients.Client
+    # LiveClient
 
-    def look(self) -> None:
-        """See Client.look."""
+    def poll_closed(self) -> None:
+        """See LiveClient.poll_closed."""
         if self._transport.is_closing():
             self.send_queue.close()
             self._leave()
@@ -148,8 +149,8 @@ class EventStream:
             self._probed = True
             self.beat()
 
-    def beat(self) -> None:
-        """See Client.beat."""
+    def heartbeat(self) -> None:
+        """See LiveClient.heartbeat."""
         if (
             self._drain is not None
             and not self.send_queue.closed
@@ -157,19 +158,19 @@ class EventStream:
         ):
             self._write(sse.comment("ping"))
 
-    def busy(self) -> bool:
-        """See Client.busy."""
+    def has_local_reply(self) -> bool:
+        """See LiveClient.has_local_reply."""
         if self.subscription is None:  # a chat's stream ends with its reply
             return True
-        return any(reply.local for reply in self.subscription.feed.replies.values())
+        return self.subscription.feed.has_local_reply
 
-    def say_draining(self, reconnect_in_ms: int) -> None:
-        """See Client.say_draining."""
+    def send_draining(self, reconnect_in_ms: int) -> None:
+        """See LiveClient.send_draining."""
         if self._drain is not None:
             self.send_queue.frame(encode(Draining(reconnect_in_ms=reconnect_in_ms)))
 
-    def close(self, code: int) -> None:
-        """See Client.close."""
+    def close(self, code: CloseCode) -> None:
+        """See LiveClient.close."""
         self._leave()
 
     async def until_left(self) -> None:
@@ -207,19 +208,19 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     session_id = requests.session_id(request)
     after, epoch = _place(request)
     await services.sessions.get(caller_of(request), session_id)
-    sockets = services.clients
+    clients = services.clients
     services.drain.refuse_new()
-    full = sockets.full
+    full = clients.full
     stream = EventStream(services, request)
-    sockets.enter(stream)
+    clients.enter(stream)
     try:
-        if full or not sockets.join(stream, session_id):
+        if full or not clients.join(stream, session_id):
             raise OperatorError(
                 ErrorCode.RATE_LIMITED, "too many streams are open here", retry_after=RETRY
             )
         return await _show(services, stream, session_id, after, epoch)
     finally:
-        sockets.leave(stream)
+        clients.leave(stream)
 
 
 async def _show(

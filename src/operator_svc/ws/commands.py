@@ -1,6 +1,6 @@
-"""What a websocket's client may ask for: one method for each kind of frame.
+"""Commands of a websocket's client: one method for each kind of frame.
 
-What takes its time runs beside the reader, so that reading never waits for it.
+A command that takes its time runs beside the reader, so that reading never waits for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import UNSET
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
-from operator_svc.protocol.chat import ChatBody, chat_of
+from operator_svc.protocol.chat import new_chat
 from operator_svc.protocol.frames import (
     Auth,
     Cancel,
@@ -38,8 +38,8 @@ MAX_COMMANDS = 32
 """Commands of one socket that may be under way at once."""
 
 
-class Client(Protocol):
-    """Who is answered."""
+class CommandSocket(Protocol):
+    """The socket whose commands are done, and answered."""
 
     session_id: str
 
@@ -47,21 +47,21 @@ class Client(Protocol):
         """Send a frame."""
 
     def refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
-        """Say that what a frame asked for was not done."""
+        """Answer that a command was not done."""
 
-    def close(self, code: int) -> None:
+    def close(self, code: CloseCode) -> None:
         """Close the socket."""
 
 
 class Commands:
-    """Does what the client of one socket asks for."""
+    """Does the commands of one socket."""
 
-    __slots__ = ("_caller", "_client", "_order", "_services", "_subscription", "running")
+    __slots__ = ("_caller", "_order", "_services", "_socket", "_subscription", "running")
 
     def __init__(
-        self, client: Client, services: Services, caller: Caller, subscription: Subscription
+        self, socket: CommandSocket, services: Services, caller: Caller, subscription: Subscription
     ) -> None:
-        self._client = client
+        self._socket = socket
         self._services = services
         self._caller = caller
         self._subscription = subscription
@@ -69,7 +69,7 @@ class Commands:
         self.running = 0
 
     def take(self, frame: ClientFrame) -> None:
-        """Do, or begin to do, what the frame asks for."""
+        """Do, or begin to do, a command."""
         _METHODS[type(frame)](self, frame)
 
     def begin(self, after: int | None, epoch: str | None) -> None:
@@ -83,14 +83,14 @@ class Commands:
             self._subscription.join()
 
     def _on_auth(self, frame: Auth) -> None:
-        """Who is known already may still say so."""
+        """A client that is known already may still say so."""
         if self._services.tokens.find(frame.token) is None:
-            self._client.close(CloseCode.FORBIDDEN)
+            self._socket.close(CloseCode.FORBIDDEN)
         elif frame.id is not None:
-            self._client.send(Result(id=frame.id, ok=True))
+            self._socket.send(Result(id=frame.id, ok=True))
 
     def _on_ping(self, frame: ClientPing) -> None:
-        self._client.send(
+        self._socket.send(
             Pong(
                 ts=UNSET if frame.ts is None else frame.ts,
                 id=UNSET if frame.id is None else frame.id,
@@ -98,7 +98,7 @@ class Commands:
         )
 
     def _on_pong(self, frame: ClientPong) -> None:
-        """A sign of life, and that was noted."""
+        """Nothing to do: each frame counts as a heartbeat."""
 
     def _on_chat(self, frame: ChatFrame) -> None:
         self._start(self._chat(frame), frame.id)
@@ -110,15 +110,13 @@ class Commands:
         self._start(self._resume(frame), frame.id, vital=True)
 
     async def _chat(self, frame: ChatFrame) -> Any:
-        chat = chat_of(
-            ChatBody(
-                message=frame.message,
-                session_id=self._client.session_id,
-                context_summary=frame.context_summary,
-                metadata=frame.metadata,
-                provider_hint=frame.provider_hint,
-                client_message_id=frame.client_message_id,
-            ),
+        chat = new_chat(
+            frame.message,
+            frame.metadata,
+            frame.provider_hint,
+            session_id=self._socket.session_id,
+            context_summary=frame.context_summary,
+            client_message_id=frame.client_message_id,
             source="ws",
         )
         if self._order is None:
@@ -141,7 +139,7 @@ class Commands:
         client would see nothing more, so it must come back."""
         if self.running >= MAX_COMMANDS:
             command.close()
-            self._client.refuse(
+            self._socket.refuse(
                 OperatorError(
                     ErrorCode.RATE_LIMITED,
                     f"more than {MAX_COMMANDS} commands under way on one socket",
@@ -160,21 +158,21 @@ class Commands:
             data = await command
             failed = False
             if frame_id is not None:
-                self._client.send(Result(id=frame_id, ok=True, data=data))
+                self._socket.send(Result(id=frame_id, ok=True, data=data))
         except ConnectionError:
             pass  # the client left, and the reader sees that too
         except OperatorError as error:
-            self._client.refuse(error, frame_id)
+            self._socket.refuse(error, frame_id)
         except Exception:
-            log.exception("a command of a socket failed", session_id=self._client.session_id)
+            log.exception("a command of a socket failed", session_id=self._socket.session_id)
             internal = OperatorError(
                 ErrorCode.INTERNAL_ERROR, "something went wrong; the cause is in the log"
             )
-            self._client.refuse(internal, frame_id)
+            self._socket.refuse(internal, frame_id)
         finally:
             self.running -= 1
             if vital and failed:
-                self._client.close(CloseCode.INTERNAL_ERROR)
+                self._socket.close(CloseCode.INTERNAL_ERROR)
 
 
 _METHODS: dict[type[ClientFrame], Callable[[Commands, Any], None]] = {

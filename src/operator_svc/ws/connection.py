@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from aiohttp import WSMsgType, web
@@ -31,7 +30,7 @@ from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.services.rate_limit import TokenBucket
 from operator_svc.ws.commands import Commands
 from operator_svc.ws.frame_decoder import InvalidFrameError, read, unreadable_binary
-from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, WebSocket, server_frame
+from operator_svc.ws.writer import PONG, PROTOCOL_PING, WebSocket, server_frame
 
 MAX_UNREADABLE = 20
 """Unreadable frames in a row that a client may send (api.md, close codes)."""
@@ -41,7 +40,7 @@ _KINDS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.
 
 
 class Connection:
-    """A websocket of one session; a client of ``services.sockets``."""
+    """A websocket of one session; a LiveClient."""
 
     __slots__ = (
         "_alive",
@@ -58,14 +57,13 @@ class Connection:
     )
 
     transport_name: ClassVar[str] = "websocket"
-    must_look: ClassVar[bool] = False  # the reader is told
+    must_poll: ClassVar[bool] = False  # the reader learns of a close
 
     def __init__(
         self,
         services: Services,
         request: web.Request,
         ws: WebSocket,
-        drain: Callable[[], Awaitable[None]],
         session_id: str,
     ) -> None:
         self._services = services
@@ -77,7 +75,7 @@ class Connection:
         self._frames = TokenBucket(services.settings.frame_rate, 1.0)
         self.caller: Caller | None = None
         self.session_id = session_id
-        self.writer = ws.writer = SocketWriter(request, drain, self._deleted)
+        self.writer = ws.take_over(request, self._on_deleted)
         self.send_queue = SendQueue(self.writer, services.tasks, services.settings.outbox_bytes)
 
     # What comes in.
@@ -85,7 +83,7 @@ class Connection:
     async def receive(self) -> str | None:
         """The next text message, or None when the client left.
 
-        Raises UnusableFrameError for a binary message.
+        Raises InvalidFrameError for a binary message.
         """
         while True:
             message = await self._ws.receive()
@@ -141,22 +139,22 @@ class Connection:
                 self._begin(subscription, after, epoch, auth_id)
             await self._read_frames()
         finally:
-            subscription.feed.listeners.discard(self._see)
+            subscription.feed.listeners.discard(self._on_event)
             subscription.close()
 
     def _may_watch(self, subscription: Subscription) -> bool:
-        """Whether the caller may see this session. A token that is bound to a user may wait for
-        one that is not there yet, and is sent away when another user makes it."""
+        """True where the caller may see this session. A token that is bound to a user may wait for
+        one that is not there yet; it is closed out when another user makes that session."""
         assert self.caller is not None
         if self.caller.user_id is None:
             return True
         if subscription.feed.user_id not in (None, self.caller.user_id):
             self.close(CloseCode.FORBIDDEN)
             return False
-        subscription.feed.listeners.add(self._see)
+        subscription.feed.listeners.add(self._on_event)
         return True
 
-    def _see(self, event: LiveEvent | None) -> None:
+    def _on_event(self, event: LiveEvent | None) -> None:
         assert self.caller is not None
         assert self._subscription is not None
         feed = self._subscription.feed
@@ -195,16 +193,16 @@ class Connection:
                 if text is None:
                     return
                 frame = read(text)
-            except InvalidFrameError as unusable:
-                self._note_unusable(unusable)
+            except InvalidFrameError as invalid:
+                self._note_invalid(invalid)
             else:
                 self._unreadable = 0
                 if self._commands is not None:
                     self._commands.take(frame)
 
-    def _note_unusable(self, unusable: InvalidFrameError) -> None:
-        self.refuse(unusable.error, unusable.id)
-        self._unreadable = self._unreadable + 1 if unusable.unreadable else 0
+    def _note_invalid(self, invalid: InvalidFrameError) -> None:
+        self.refuse(invalid.error, invalid.id)
+        self._unreadable = self._unreadable + 1 if invalid.unreadable else 0
         if self._unreadable >= MAX_UNREADABLE:
             self.close(CloseCode.UNREADABLE)
 
@@ -215,20 +213,20 @@ class Connection:
         self.send_queue.frame(encode(frame))
 
     def refuse(self, error: OperatorError, frame_id: FrameId | None) -> None:
-        """Say that what a frame asked for was not done."""
+        """Answer that a command was not done."""
         if frame_id is not None:
             self.send(Result(id=frame_id, ok=False, error=error_info(error)))
         else:
             self.send(ErrorFrame(error=str(error.code), detail=error.detail))
 
-    def close(self, code: int) -> None:
+    def close(self, code: CloseCode) -> None:
         """Close with ``code``, after what waits where that is soon written."""
         if self.send_queue.queued_bytes:
             self._services.tasks.start(self._close_flushed(code), "close")
         else:
             self.writer.close(code)
 
-    async def _close_flushed(self, code: int) -> None:
+    async def _close_flushed(self, code: CloseCode) -> None:
         try:
             async with asyncio.timeout(CLOSE_GRACE):
                 await self.send_queue.flushed()
@@ -236,16 +234,16 @@ class Connection:
             pass
         self.writer.close(code)
 
-    def _deleted(self) -> None:
+    def _on_deleted(self) -> None:
         self.close(CloseCode.SESSION_DELETED)
 
-    # What the process says (services.sockets.Client).
+    # LiveClient
 
-    def look(self) -> None:
-        """See Client.look."""
+    def poll_closed(self) -> None:
+        """See LiveClient.poll_closed."""
 
-    def beat(self) -> None:
-        """See Client.beat. No sign of life since the last one: the client is dead."""
+    def heartbeat(self) -> None:
+        """See LiveClient.heartbeat. A client of which nothing came since the last one is dead."""
         if self.writer.code is not None or self._subscription is None:
             return
         if not (self.writer.moved() or self._alive):
@@ -256,15 +254,15 @@ class Connection:
             self.send_queue.frame(_PING)
         self.writer.control(PROTOCOL_PING)
 
-    def busy(self) -> bool:
-        """See Client.busy."""
+    def has_local_reply(self) -> bool:
+        """See LiveClient.has_local_reply."""
         if self.writer.code is not None or self._subscription is None:
             return False
         if self._commands is not None and self._commands.running:
             return True
-        return any(reply.local for reply in self._subscription.feed.replies.values())
+        return self._subscription.feed.has_local_reply
 
-    def say_draining(self, reconnect_in_ms: int) -> None:
-        """See Client.say_draining."""
+    def send_draining(self, reconnect_in_ms: int) -> None:
+        """See LiveClient.send_draining."""
         if self._subscription is not None:
             self.send(Draining(reconnect_in_ms=reconnect_in_ms))

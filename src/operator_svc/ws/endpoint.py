@@ -1,4 +1,4 @@
-"""The websocket's way in: what is known before the upgrade, who calls, and then the session."""
+"""The endpoint of the websocket: the handshake, authentication, and then the session."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from operator_svc.ws.writer import WebSocket
 log = structlog.get_logger(__name__)
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What a handshake asks for. ``caller`` is None where the token is still to be shown;
-    ``token`` is that of the subprotocol, to be looked at after the upgrade."""
+class Handshake(msgspec.Struct, frozen=True):
+    """A request for a websocket. ``caller`` is None where the token is still to come; ``token``
+    is that of the subprotocol, which is checked after the upgrade."""
 
     session_id: str
     after: int | None
@@ -49,8 +49,8 @@ route = RouteTable()
 
 @route("GET", "/ws/{session_id}", tag=None, auth="own")
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, all that goes
-    wrong is said by a frame or a close code."""
+    """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, failures are
+    told by a frame or a close code."""
     services = request.app[SERVICES]
     ws = WebSocket(
         protocols=(SUBPROTOCOL,),
@@ -59,13 +59,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoclose=False,
         max_msg_size=MAX_FRAME + 1,  # aiohttp refuses what is this large
     )
-    asked = _asked(request, services)
+    handshake = _read_handshake(request, services)
     if not ws.can_prepare(request):
         raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
     services.drain.refuse_new()
-    await _check_owner(services, asked)
-    drain = (await ws.prepare(request)).drain
-    connection = Connection(services, request, ws, drain, asked.session_id)
+    await _check_owner(services, handshake)
+    await ws.prepare(request)
+    connection = Connection(services, request, ws, handshake.session_id)
     full = services.clients.full
     services.clients.enter(connection)
     try:
@@ -73,13 +73,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             connection.close(CloseCode.TOO_MANY_CONNECTIONS)
             await connection.until_left()
             return ws
-        auth_id = await _authenticate(connection, services, asked)
+        auth_id = await _authenticate(connection, services, handshake)
         if connection.caller is None:
             await connection.until_left()
         else:
-            await connection.serve(asked.after, asked.epoch, auth_id)
+            await connection.serve(handshake.after, handshake.epoch, auth_id)
     except Exception:
-        log.exception("a websocket failed", session_id=asked.session_id)
+        log.exception("a websocket failed", session_id=handshake.session_id)
         connection.close(CloseCode.INTERNAL_ERROR)
         await connection.until_left()
     finally:
@@ -91,7 +91,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 # Before the upgrade.
 
 
-def _asked(request: web.Request, services: Services) -> Asked:
+def _read_handshake(request: web.Request, services: Services) -> Handshake:
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and origin not in services.settings.origins:
         raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
@@ -111,7 +111,7 @@ def _asked(request: web.Request, services: Services) -> Asked:
             (_decoded(name) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), None
         )
     after, epoch = _place(request)
-    return Asked(session_id, after, epoch, caller, token)
+    return Handshake(session_id, after, epoch, caller, token)
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -156,25 +156,27 @@ def _place(request: web.Request) -> tuple[int | None, str | None]:
     return place.after, epoch
 
 
-async def _check_owner(services: Services, asked: Asked) -> None:
+async def _check_owner(services: Services, handshake: Handshake) -> None:
     """A session of another user is as if it were not there."""
-    if asked.caller is None or asked.caller.user_id is None:
+    if handshake.caller is None or handshake.caller.user_id is None:
         return
-    session = await services.sessions.find(asked.session_id)
-    if session is not None and session.user_id != asked.caller.user_id:
+    session = await services.sessions.find(handshake.session_id)
+    if session is not None and session.user_id != handshake.caller.user_id:
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
 
 # After it.
 
 
-async def _authenticate(connection: Connection, services: Services, asked: Asked) -> FrameId | None:
-    """Find out who calls; where nobody is found, the connection is closing. The id of the frame
-    that told, if any."""
-    connection.caller = asked.caller
-    if asked.caller is not None:
+async def _authenticate(
+    connection: Connection, services: Services, handshake: Handshake
+) -> FrameId | None:
+    """Find the caller; where there is none, the connection is closing. Returns the id of the
+    frame that brought the token, if any."""
+    connection.caller = handshake.caller
+    if handshake.caller is not None:
         return None
-    token, frame_id = asked.token, None
+    token, frame_id = handshake.token, None
     if token is None:
         try:
             async with asyncio.timeout(services.settings.auth_timeout):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.services.live.clients import CLOSE_GRACE
@@ -59,9 +61,9 @@ _text_frame = _Framer()
 
 
 class SocketWriter:
-    """The sink of one websocket (see services.outbox.Sink), and the only one who writes to it.
+    """The sink of one websocket (``SendQueue``'s Sink), which alone writes to it.
 
-    ``drain`` waits until the connection takes more; ``on_deleted`` is told that the session was
+    ``drain`` waits until the connection takes more; ``on_deleted`` is called when the session is
     deleted. ``code`` is the close code that was sent, if any; nothing is sent after it.
     """
 
@@ -95,7 +97,7 @@ class SocketWriter:
         self.code: int | None = None
 
     def writable(self) -> bool:
-        """Whether the transport takes a frame without holding much back."""
+        """See Sink.writable."""
         return not self._protocol.writing_paused
 
     def write(self, frame: bytes, seq: int | None) -> None:
@@ -118,7 +120,7 @@ class SocketWriter:
             raise ConnectionResetError("the client is gone")
 
     def moved(self) -> bool:
-        """Whether the client has taken some of what was held back for it since the last call.
+        """True where the client has taken some of what was held back for it since the last call.
 
         One that reads a long replay slowly comes late to the ping behind it, but is alive."""
         held = self._transport.get_write_buffer_size()
@@ -164,16 +166,33 @@ class SocketWriter:
 
 
 class WebSocket(web.WebSocketResponse):
-    """aiohttp's websocket, its reading half: closing is up to the ``writer``, once there is one.
+    """aiohttp's websocket, of which only the reading half is used once a writer takes over.
 
     On a fault of the protocol (a frame too large, text that is not UTF-8) aiohttp would close
     the connection at once.
     """
 
-    writer: SocketWriter | None = None
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._upgraded: AbstractStreamWriter | None = None
+        self._socket_writer: SocketWriter | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Answer the handshake."""
+        self._upgraded = await super().prepare(request)
+        return self._upgraded
+
+    def take_over(self, request: web.Request, on_deleted: Callable[[], None]) -> SocketWriter:
+        """The writer of all that follows the handshake, closing too.
+
+        Raises ConnectionResetError where the client is gone.
+        """
+        assert self._upgraded is not None, "the handshake comes first"
+        self._socket_writer = SocketWriter(request, self._upgraded.drain, on_deleted)
+        return self._socket_writer
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         """Send the close frame, and wait for nothing."""
-        if self.writer is not None:
-            self.writer.close(code)
+        if self._socket_writer is not None:
+            self._socket_writer.close(code)
         return True

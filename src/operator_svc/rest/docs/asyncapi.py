@@ -20,23 +20,6 @@ from operator_svc.protocol.frames import (
 from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.openapi import schema_of, schemas_of
 
-CLOSE_CODES = {
-    CloseCode.DONE: "done",
-    CloseCode.TOO_BIG: "a frame is larger than allowed",
-    CloseCode.DRAINING: "this process stops; come back",
-    CloseCode.TOO_SLOW: "too much waits for this client; come back and resume",
-    CloseCode.DEAD: "nothing came from this client for too long",
-    CloseCode.TOO_MANY_FRAMES: "too many frames; come back more slowly",
-    CloseCode.INTERNAL_ERROR: "a fault of Operator's; come back",
-    CloseCode.NOT_AUTHENTICATED: "the first frame did not bring a token",
-    CloseCode.FORBIDDEN: "the token is wrong, or the session another user's",
-    CloseCode.AUTH_TOO_LATE: "the token did not come in time",
-    CloseCode.UNREADABLE: "20 unreadable frames in a row",
-    CloseCode.SESSION_DELETED: "the session was deleted",
-    CloseCode.TOO_MANY_CONNECTIONS: "too many connections",
-}
-"""Below 4500 clients come back, from there on they do not."""
-
 _EXAMPLES = {type(example): example for example in (*examples.FRAMES, *examples.EVENT_DATA)}
 
 _RULES = (
@@ -88,7 +71,7 @@ def document(server: str = "") -> dict[str, Any]:
             "messages": messages,
             "securitySchemes": _security(),
         },
-        "x-close-codes": {str(code): meaning for code, meaning in sorted(CLOSE_CODES.items())},
+        "x-close-codes": {str(code.value): code.reason for code in CloseCode},
     }
 
 
