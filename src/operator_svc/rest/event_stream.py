@@ -147,7 +147,7 @@ class EventStream:
         elif self._connection.half_closed and not self._probed:
             # It sends no more: where it does not read either, this finds out.
             self._probed = True
-            self.beat()
+            self.heartbeat()
 
     def heartbeat(self) -> None:
         """See LiveClient.heartbeat."""
