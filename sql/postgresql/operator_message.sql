@@ -1,5 +1,7 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
--- Stores a message and the reply to be written, in a session that exists; with what was said last.
+-- Stores a message and the reply to be written, in a session that exists; with what was said last,
+-- or NULL for that where others wrote to the session while this waited for its lock: the statement
+-- sees other rows as they were before.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
     WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
@@ -56,22 +58,32 @@ events AS (
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
-    coalesce(
-        (
-            SELECT json_agg(json_build_object('role', h.role, 'content', h.content) ORDER BY h.id DESC)
-            FROM (
-                SELECT m.id, m.role, left(m.content, :turn_chars + 1) AS content
-                FROM operator_message AS m
-                WHERE
-                    m.session_id = :session_id
-                    AND m.status IN ('complete', 'cancelled', 'interrupted')
-                    AND m.content <> ''
-                ORDER BY m.id DESC
-                LIMIT :turns
-            ) AS h
-        ),
-        CAST('[]' AS json)
-    ) AS said,
+    CASE
+        WHEN
+            last_seq - 2 = (
+                SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id
+            )
+            THEN coalesce(
+                (
+                    SELECT
+                        json_agg(
+                            json_build_object('role', h.role, 'content', h.content)
+                            ORDER BY h.id DESC
+                        )
+                    FROM (
+                        SELECT m.id, m.role, left(m.content, :turn_chars + 1) AS content
+                        FROM operator_message AS m
+                        WHERE
+                            m.session_id = :session_id
+                            AND m.status IN ('complete', 'cancelled', 'interrupted')
+                            AND m.content <> ''
+                        ORDER BY m.id DESC
+                        LIMIT :turns
+                    ) AS h
+                ),
+                CAST('[]' AS json)
+            )
+    END AS said,
     now() AS ts
 FROM numbered;
 

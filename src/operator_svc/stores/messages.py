@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,19 @@ from operator_svc.stores.writes import write_one
 
 class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
+
+
+class Said(Record, frozen=True):
+    """Something that was said in a session."""
+
+    role: str
+    content: str
+
+
+class Fenced(Record, frozen=True):
+    """A reply that was taken from its owner."""
+
+    reply_id: int
 
 
 class Started(Record, frozen=True):
@@ -113,7 +127,8 @@ class MessageStore:
         them; of one longer than ``turn_chars`` characters so much comes that it shows.
         Raises KeyTakenError.
         """
-        return await self._begin(
+        limits = {"turns": turns, "turn_chars": turn_chars}
+        started = await self._begin(
             "chat_start",
             key,
             session_id=session_id,
@@ -121,9 +136,14 @@ class MessageStore:
             content=content,
             metadata=metadata,
             pod_id=pod_id,
-            turns=turns,
-            turn_chars=turn_chars,
+            **limits,
         )
+        if started is None or started.said is not None or turns == 0:
+            return started
+        said = await self._db.fetch(
+            "messages_said", Said, session_id=session_id, before=started.message_id, **limits
+        )
+        return msgspec.structs.replace(started, said=[msgspec.structs.asdict(one) for one in said])
 
     async def start_new(
         self,
@@ -237,14 +257,29 @@ class MessageStore:
         )
 
     async def interrupt(self, reply: Streaming, metadata: Json) -> Ended | None:
-        """End a reply that its owner abandoned, with its stored text; None if it ended already."""
+        """End a reply that its owner abandoned, with its stored text; None if it ended already.
+
+        The owner is shut out first, and by a write of its own: the second one sees all that the
+        owner has stored until then. A crash in between leaves a reply without a living owner.
+        """
+        fence = uuid.uuid4().hex
+        fenced = await write_one(
+            self._db,
+            "reply_fence",
+            Fenced,
+            reply_id=reply.reply_id,
+            owner=reply.owner,
+            fence=fence,
+        )
+        if fenced is None:
+            return None
         return await write_one(
             self._db,
             "reply_interrupt",
             Ended,
             session_id=reply.session_id,
             reply_id=reply.reply_id,
-            owner=reply.owner,
+            owner=fence,
             metadata=metadata,
         )
 
