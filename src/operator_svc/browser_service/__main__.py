@@ -61,6 +61,7 @@ async def serve(settings: BrowserSettings) -> None:
     runner = web.AppRunner(
         make_app(settings, service),
         handler_cancellation=True,
+        auto_decompress=False,
         access_log=None,
         shutdown_timeout=DRAIN_TIMEOUT,
     )

@@ -45,6 +45,8 @@ async def navigate(request: web.Request) -> web.Response:
     """``POST /navigate``: open a page and return its content."""
     if request.content_type != "application/json":
         raise OperatorError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    if headers.is_compressed(request.headers.get("Content-Encoding")):
+        raise OperatorError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must not be compressed")
     page = decode(await request.read(), NavigateRequest)
     page = msgspec.structs.replace(page, url=checked_url(page.url))
     visit = await request.app[SERVICE].visit(page)

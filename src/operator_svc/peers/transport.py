@@ -21,7 +21,7 @@ from yarl import URL
 from operator_svc import __version__, tracing
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
-from operator_svc.protocol.headers import TOKEN
+from operator_svc.protocol.headers import TOKEN, is_compressed
 from operator_svc.settings_checks import split_url
 
 KEEP_ALIVE = 4.0
@@ -195,6 +195,9 @@ class Transport:
                 raise await self._refusal(response, f"{method} {path}", hide)
             finally:
                 response.close()
+        if is_compressed(response.headers.get("Content-Encoding")):
+            response.close()
+            raise self.wrong(f"{method} {path}", "its answer is compressed, against the request")
         return response
 
     def _join(self, path: str) -> URL:
@@ -224,6 +227,7 @@ class Transport:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
+                auto_decompress=False,
                 # Callers bound everything beyond the connection: aiohttp's own limits would set
                 # and cancel a timer for every read.
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),

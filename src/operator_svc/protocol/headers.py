@@ -5,3 +5,8 @@ from __future__ import annotations
 TOKEN = "X-VX11-Token"  # noqa: S105 - the name of a header
 REQUEST_ID = "X-Request-ID"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+def is_compressed(content_encoding: str | None) -> bool:
+    """True where a body would have to be inflated: none is, as 1 kB can become 1 MB."""
+    return (content_encoding or "").strip().lower() not in ("", "identity")

@@ -100,6 +100,8 @@ class RequestPipeline:
             length = request.content_length
             if length is not None and length > self._max_body:
                 raise requests.too_large(self._max_body)
+            if headers.is_compressed(request.headers.get(hdrs.CONTENT_ENCODING)):
+                raise requests.compressed()
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
         token = request.headers.get(_TOKEN)

@@ -66,6 +66,15 @@ def too_large(limit: int) -> OperatorError:
     return OperatorError(ErrorCode.PAYLOAD_TOO_LARGE, f"the body has more than {limit} bytes")
 
 
+def compressed() -> OperatorError:
+    """The failure of a body that would have to be inflated."""
+    return OperatorError(
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        "the body must not be compressed",
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
 async def body(
     request: web.Request, struct: type[S], prepare: Callable[[Any, Query], Any] | None = None
 ) -> S:

@@ -327,6 +327,7 @@ class Runner(web.AppRunner):
             shutdown_timeout=5.0,
             keepalive_timeout=KEEPALIVE,
             lingering_time=LINGER,
+            auto_decompress=False,
             max_line_size=MAX_LINE,
             max_field_size=MAX_FIELD,
             max_headers=MAX_HEADERS,
