@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +14,7 @@ from operator_svc.models import Caller
 from operator_svc.protocol.browser import BrowserTaskRequest, BrowserTaskView
 from operator_svc.settings import Settings
 from tests.fakes.browsing import TOKEN, Browsing, browsing_at
+from tests.fakes.eventually import eventually
 
 ANYBODY = Caller()
 
@@ -43,15 +43,16 @@ async def die(operator: Operator) -> None:
 
 
 async def until(operator: Operator, task_id: str, status: str, seconds: float) -> BrowserTaskView:
-    async with asyncio.timeout(seconds):
-        while True:
-            view = await operator.services.browser_tasks.get(ANYBODY, task_id)
-            if view.status == status:
-                return view
-            await asyncio.sleep(0.02)
+    async def stands_so() -> BrowserTaskView | None:
+        view = await operator.services.browser_tasks.get(ANYBODY, task_id)
+        return view if view.status == status else None
+
+    found = await eventually(stands_so, seconds)
+    assert found is not None
+    return found
 
 
-async def test_the_next_start_takes_over_what_a_crash_left(
+async def test_start_takes_over_tasks_that_a_crash_left(
     sqlite_url: str, browsing: Browsing
 ) -> None:
     operator = await lifecycle.start(settings(sqlite_url, browsing))
@@ -67,7 +68,7 @@ async def test_the_next_start_takes_over_what_a_crash_left(
         await lifecycle.close(operator)
 
 
-async def test_another_pod_takes_over_within_fifteen_seconds(
+async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
     postgresql_url: str, browsing: Browsing
 ) -> None:
     first = await lifecycle.start(settings(postgresql_url, browsing))
@@ -76,8 +77,7 @@ async def test_another_pod_takes_over_within_fifteen_seconds(
     await until(first, task_id, "running", 5)
     second = await lifecycle.start(settings(postgresql_url, browsing))
     try:
-        while not browsing.asked:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: browsing.asked)
         await die(first)
         begun = time.monotonic()
         browsing.hold.set()

@@ -21,6 +21,7 @@ from operator_svc.app import Operator
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.browser import runner
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 from tests.fakes.raw import dead_address
 
 pytestmark = pytest.mark.timeout(90)
@@ -200,9 +201,13 @@ class Client:
 
     async def end(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
         """The task once it has ended."""
-        async with asyncio.timeout(seconds):
-            while (task := await self.task(task_id))["completed_at"] is None:
-                await asyncio.sleep(0.05)
+
+        async def ended() -> dict[str, Any] | None:
+            task = await self.task(task_id)
+            return None if task["completed_at"] is None else task
+
+        task: dict[str, Any] | None = await eventually(ended, seconds)
+        assert task is not None
         return task
 
     async def events(self, session_id: str) -> list[dict[str, Any]]:
@@ -240,7 +245,7 @@ async def client(start: Start) -> Client:
     return await start()
 
 
-async def test_an_ordinary_page(client: Client, site: Site) -> None:
+async def test_ordinary_page_completes_with_all_its_parts(client: Client, site: Site) -> None:
     url = site.url + "page"
     task = await client.open(
         url, session_id="s1", script="document.links.length + 1", viewport={"width": 320}
@@ -274,7 +279,7 @@ async def _picture(client: Client, task: dict[str, Any]) -> bytes:
         return await response.read()
 
 
-async def test_pages_that_are_no_success(client: Client, site: Site) -> None:
+async def test_page_without_success_ends_with_its_status(client: Client, site: Site) -> None:
     cases: list[tuple[str, dict[str, Any], str, str, str]] = [
         ("nowhere", {}, "completed", "ok", ""),
         ("hold", {"timeout_ms": 300}, "timeout", "timeout", "300 ms"),
@@ -300,14 +305,14 @@ async def test_pages_that_are_no_success(client: Client, site: Site) -> None:
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "http://169.254.169.254/latest/meta-data/", "http://[::1]:1/"]
 )
-async def test_addresses_that_may_not_be_opened(client: Client, url: str) -> None:
+async def test_address_that_may_not_be_opened_is_blocked(client: Client, url: str) -> None:
     task = await client.open(url)
     assert (task["status"], task["result"]["status"]) == ("blocked", "blocked")
     assert task["error_message"]
     assert task["screenshot_path"] is None
 
 
-async def test_an_address_that_only_chromium_refuses(client: Client) -> None:
+async def test_address_that_only_chromium_refuses_fails_the_task(client: Client) -> None:
     task = await client.open("http://[::/")
     assert (task["status"], task["attempts"]) == ("failed", 0)
     assert task["error_message"] == "the address is none that Chromium understands"
@@ -325,27 +330,24 @@ async def test_twenty_queued_tasks_start_in_order_and_finish(client: Client, sit
 
 
 @pytest.mark.measures_time
-async def test_cancelling_stops_the_page_within_a_second(client: Client, site: Site) -> None:
+async def test_cancel_stops_the_page_within_a_second(client: Client, site: Site) -> None:
     task_id = await client.begin(site.url + "hold", session_id="s1")
-    while not site.seen:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: site.seen)
     begun = time.monotonic()
     status, task = await client.call("POST", f"/operator/browser/task/{task_id}/cancel")
     assert (status, task["status"]) == (200, "cancelled")
     assert time.monotonic() - begun < 1
-    while not site.left:  # Chromium has let go of the page
-        await asyncio.sleep(0.02)
+    await eventually(lambda: site.left)  # Chromium has let go of the page
     assert time.monotonic() - begun < 2
     assert (await client.events("s1"))[-1]["event"] == "browser_task.cancelled"
 
 
-async def test_a_page_that_kills_chromium_three_times_has_failed(
+async def test_page_that_kills_chromium_three_times_fails(
     client: Client, site: Site, browser_process: BrowserProcess
 ) -> None:
     site.on_kill = browser_process.kill_chromium
     innocent = await client.begin(site.url + "hold-once")
-    while not site.seen:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: site.seen)
     task = await client.open(site.url + "kill")
     assert (task["status"], task["attempts"]) == ("failed", 3)
     assert task["error_message"] == "the browser died under the page, 3 times"
@@ -354,12 +356,11 @@ async def test_a_page_that_kills_chromium_three_times_has_failed(
     assert (task["status"], task["attempts"]) == ("completed", 1)
 
 
-async def test_a_service_that_dies_and_comes_back(
+async def test_task_survives_a_restart_of_the_browser_service(
     client: Client, site: Site, browser_process: BrowserProcess
 ) -> None:
     task_id = await client.begin(site.url + "hold")
-    while not site.seen:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: site.seen)
     await asyncio.to_thread(browser_process.stop, signal.SIGKILL)
     waiting = await client.begin(site.url + "page")
     await asyncio.to_thread(browser_process.start)
@@ -373,8 +374,7 @@ async def test_a_service_that_dies_and_comes_back(
 async def test_tasks_survive_a_restart_of_operator(start: Start, site: Site) -> None:
     client = await start()
     ids = [await client.begin(f"{site.url}hold-{n}", session_id="s1") for n in range(6)]
-    while len(site.seen) < runner.PAGES_A_POD:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: len(site.seen) >= runner.PAGES_A_POD)
     client = await start()  # the one before gives back what it ran
     site.hold.set()
     for task_id in ids:

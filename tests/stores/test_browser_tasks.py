@@ -22,6 +22,7 @@ from operator_svc.stores.browser_tasks import (
 from operator_svc.stores.events import EventRow, EventStore, StoredEvent
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.sessions import SessionStore
+from tests.fakes.records import lease
 
 POD = "pod-1"
 URL = "https://example.org/ñ"
@@ -102,7 +103,7 @@ DONE = TaskOutcome(
 )
 
 
-async def test_a_life(tasks: Tasks) -> None:
+async def test_task_from_queued_to_completed_stores_an_event_for_each_move(tasks: Tasks) -> None:
     task_id, added = await tasks.add_new("s1", "bob")
     assert added is not None
     assert added.seq == 2
@@ -148,7 +149,7 @@ async def test_a_life(tasks: Tasks) -> None:
         assert last[name].endswith("Z")
 
 
-async def test_a_task_without_a_session_has_no_events(tasks: Tasks) -> None:
+async def test_task_without_a_session_has_no_events(tasks: Tasks) -> None:
     task_id, added = await tasks.add()
     assert added is not None
     assert added.seq is None
@@ -162,7 +163,7 @@ async def test_a_task_without_a_session_has_no_events(tasks: Tasks) -> None:
     assert ended.seq is None
 
 
-async def test_sessions_are_known_or_made_and_belong_to_somebody(tasks: Tasks) -> None:
+async def test_task_joins_a_known_session_or_makes_a_new_one(tasks: Tasks) -> None:
     assert (await tasks.add("nowhere"))[1] is None
     assert (await tasks.add_new("s1", "bob"))[1] is not None
     assert (await tasks.add_new("s1", "eve"))[1] is None
@@ -176,7 +177,7 @@ async def test_sessions_are_known_or_made_and_belong_to_somebody(tasks: Tasks) -
     assert len(await tasks.events("s1")) == 3
 
 
-async def test_the_queue_is_first_come_first_served(tasks: Tasks) -> None:
+async def test_queue_is_first_come_first_served(tasks: Tasks) -> None:
     await tasks.add_new("s1")
     ids = [(await tasks.add("s1" if n % 2 else None))[0] for n in range(6)]
     first = await tasks.claim()
@@ -200,7 +201,7 @@ async def test_the_queue_is_first_come_first_served(tasks: Tasks) -> None:
     assert first.task_id not in ids
 
 
-async def test_only_the_owner_moves_a_running_task(tasks: Tasks) -> None:
+async def test_running_task_is_moved_by_its_owner_only(tasks: Tasks) -> None:
     task_id, _ = await tasks.add_new("s1")
     waiting = await tasks.get(task_id)
     claimed = await tasks.claim()
@@ -217,7 +218,7 @@ async def test_only_the_owner_moves_a_running_task(tasks: Tasks) -> None:
     assert [row.event for row in await tasks.events("s1")][-1] == "browser_task.completed"
 
 
-async def test_cancelling(tasks: Tasks) -> None:
+async def test_cancel_ends_a_waiting_task_and_marks_a_running_one(tasks: Tasks) -> None:
     task_id, _ = await tasks.add_new("s1")
     assert not await tasks.store.request_cancel(task_id)  # it does not run
     waiting = await tasks.get(task_id)
@@ -235,7 +236,7 @@ async def test_cancelling(tasks: Tasks) -> None:
     assert len(await tasks.events("s1")) == 6
 
 
-async def test_a_deleted_session_takes_its_tasks_along(tasks: Tasks) -> None:
+async def test_deleted_session_takes_its_tasks_along(tasks: Tasks) -> None:
     await tasks.add_new("s1")
     claimed = await tasks.claim()
     assert await tasks.sessions.delete("s1", None) is not None
@@ -244,7 +245,7 @@ async def test_a_deleted_session_takes_its_tasks_along(tasks: Tasks) -> None:
     assert await tasks.store.states([claimed.task_id]) == []
 
 
-async def test_workers_race_for_claims(tasks: Tasks) -> None:
+async def test_racing_claims_give_each_task_to_one_pod(tasks: Tasks) -> None:
     """Each task goes to one of them, also within one session."""
     await tasks.add_new("s1")
     ids = [(await tasks.add("s1" if n % 3 else None))[0] for n in range(29)]
@@ -269,7 +270,7 @@ async def test_workers_race_for_claims(tasks: Tasks) -> None:
     assert len(started) == 1 + sum(1 for n in range(29) if n % 3)
 
 
-async def test_writes_of_one_session_race(tasks: Tasks) -> None:
+async def test_racing_writes_of_one_session_leave_no_gap(tasks: Tasks) -> None:
     """Adding, claiming, ending, cancelling and deleting at once: no gap, and no deadlock."""
     await tasks.add_new("s1")
 
@@ -311,21 +312,22 @@ async def test_writes_of_one_session_race(tasks: Tasks) -> None:
     assert await tasks.store.page(session_id="s1", user_id=None, status=None, limit=5) == []
 
 
-async def test_tasks_of_a_dead_pod_are_found(tasks: Tasks, database: Database) -> None:
+async def test_unowned_tasks_are_those_of_dead_pods_and_own_ones(
+    tasks: Tasks, database: Database
+) -> None:
     for _ in range(3):
         await tasks.add()
     await tasks.pods.register("alive", 30)
     mine, other, dead = [await tasks.claim(pod) for pod in (POD, "alive", "dead")]
     if database.dialect == "postgresql":
         await tasks.pods.register(POD, 30)
-        await tasks.pods.register("dead", 0.01)
-        await asyncio.sleep(0.05)
+        await lease(database, "dead", -1)
     found = await tasks.store.unowned(POD)
     assert {task.task_id for task in found} == {mine.task_id, dead.task_id}
     assert other.task_id not in {task.task_id for task in found}
 
 
-async def test_lists(tasks: Tasks) -> None:
+async def test_page_filters_by_session_user_and_status(tasks: Tasks) -> None:
     await tasks.add_new("s1", "bob")
     _, moved = await tasks.add("s1")
     assert moved is not None
@@ -349,15 +351,15 @@ async def test_lists(tasks: Tasks) -> None:
     assert await listed(before=row.id) == []
 
 
-async def test_old_screenshots_are_purged(tasks: Tasks) -> None:
+async def test_purge_deletes_old_screenshots_in_pieces(tasks: Tasks) -> None:
     for _ in range(3):
         await tasks.add()
         await tasks.end(await tasks.claim(), DONE)
     await tasks.add()
     assert await tasks.store.purge_screenshots(1.0, 10) == 0
-    await asyncio.sleep(0.02)
-    assert await tasks.store.purge_screenshots(0.01 / 86400, 2) == 2
-    assert await tasks.store.purge_screenshots(0.01 / 86400, 2) == 1
+    tomorrow = -1.0
+    assert await tasks.store.purge_screenshots(tomorrow, 2) == 2
+    assert await tasks.store.purge_screenshots(tomorrow, 2) == 1
     rows = await tasks.store.page(session_id=None, user_id=None, status=None, limit=9)
     assert [row.screenshot_etag for row in rows] == [None] * 4
     assert await tasks.store.screenshot(rows[-1].task_id) is None

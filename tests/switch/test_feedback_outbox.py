@@ -17,6 +17,7 @@ from operator_svc.services.switch import feedback_outbox
 from operator_svc.settings import Settings
 from operator_svc.stores.messages import Feedback
 from operator_svc.stores.pods import PodStore
+from tests.fakes.eventually import eventually
 from tests.fakes.records import (
     ANYBODY,
     FakeSwitch,
@@ -275,10 +276,9 @@ async def test_close_waits_for_the_call_under_way(local: Pod, switch: FakeSwitch
         await give(local, "a", n)
     switch.gate.clear()
     forwarding = asyncio.ensure_future(local.outbox.forward())
-    while not switch.calls:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: switch.calls)
     closing = asyncio.ensure_future(local.outbox.close(5.0))
-    await asyncio.sleep(0.05)
+    await asyncio.wait([closing], timeout=0.05)
     assert not closing.done()
     switch.gate.set()
     await asyncio.gather(closing, forwarding)
@@ -292,8 +292,7 @@ async def test_close_waits_no_longer_than_allowed(local: Pod, switch: FakeSwitch
     await give(local, "a")
     switch.gate.clear()
     forwarding = asyncio.ensure_future(local.outbox.forward())
-    while not switch.calls:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: switch.calls)
     await local.outbox.close(0.05)
     assert not forwarding.done()
     forwarding.cancel()

@@ -170,11 +170,12 @@ class Adjustments:
         deadline = time.monotonic() + TURN_PATIENCE
         others_change = False
         while time.monotonic() < deadline:
+            pod_id = self._lease.pod_id
+            others = {w.id for w in await self._store.in_progress() if w.owner != pod_id}
+            # Read last: where no other pod works on it any more, the outcome is in it.
             found = await self._store.get(change.adjustment_id)
             if found is None:
                 raise _not_found()
-            pod_id = self._lease.pod_id
-            others = {w.id for w in await self._store.in_progress() if w.owner != pod_id}
             if others:
                 # While it is under way, `applied` still has the state that it had before.
                 if found.id in others:
