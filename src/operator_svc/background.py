@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -14,7 +13,21 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class TaskOwner:
+class AsyncCloseable:
+    """An asynchronous context manager that ends by ``aclose``."""
+
+    async def aclose(self) -> None:
+        """End it; the last call that it gets."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class TaskOwner(AsyncCloseable):
     """Starts tasks, reports the ones that fail, and cancels and awaits the rest on close."""
 
     def __init__(self, name: str) -> None:
@@ -24,17 +37,6 @@ class TaskOwner:
 
     def __len__(self) -> int:
         return len(self._tasks)
-
-    async def __aenter__(self) -> TaskOwner:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run ``work`` as a task of this owner."""

@@ -11,44 +11,13 @@ from typing import Any
 
 import pytest
 
-from operator_svc.db import Database, connect
+from operator_svc.db import Database
 from operator_svc.db.locations import locate
 from operator_svc.db.migration_files import migration_ids, pending
 from operator_svc.db.migrations import at_head, ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-
-TABLES = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'",
-    "postgresql": "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace",
-}
-
-
-async def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """Run one statement on the database, as the service would open it."""
-    database = await connect(Settings(database_url=url))
-    try:
-        async with database.transaction() as transaction:
-            return await transaction.fetch(statement)
-    finally:
-        await database.aclose()
-
-
-async def ours(url: str) -> set[str]:
-    """The names of all that is in the database, without what is yoyo's."""
-    rows = await sql(url, TABLES[locate(url).dialect])
-    return {name for (name,) in rows if "yoyo" not in name}
-
-
-def folder_of(tmp_path: Path, **texts: str) -> Path:
-    """A folder with migrations that are the same for both engines: ``_0001_x="…"``."""
-    folder = tmp_path / "migrations"
-    for dialect in TABLES:
-        (folder / dialect).mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            file = name.removeprefix("_").replace("_", ".", 1)
-            (folder / dialect / f"{file}.sql").write_text(text)
-    return folder
+from tests.db.schemas import TABLES, folder_of, ours, sql
 
 
 async def test_forward_back_and_forward_again(empty_database_url: str) -> None:

@@ -7,11 +7,10 @@ them, and closing the port ends all of its connections.
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-from operator_svc.background import TaskOwner
+from operator_svc.background import AsyncCloseable, TaskOwner
 from operator_svc.browser_service import http_heads
 from operator_svc.browser_service.addresses import Address
 from operator_svc.browser_service.egress_policy import EgressPolicy, UnreachableError
@@ -34,7 +33,7 @@ class FailedHost(NamedTuple):
     blocked: bool
 
 
-class PageProxy:
+class PageProxy(AsyncCloseable):
     """The proxy of one page, as a context manager: it listens inside, and exit cuts everything.
 
     ``max_bytes`` bounds the bytes of both directions together. Past it ``over_limit`` is set
@@ -59,7 +58,7 @@ class PageProxy:
         """The proxy's address as Chromium is given it."""
         return f"http://127.0.0.1:{self._port}"
 
-    async def __aenter__(self) -> PageProxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", 0, limit=http_heads.MAX_RESPONSE_HEAD
         )
@@ -67,12 +66,8 @@ class PageProxy:
         self._policy.proxy_ports.add(self._port)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Stop listening and cut all connections."""
         if self._server is not None:
             self._server.close()
         self._policy.proxy_ports.discard(self._port)

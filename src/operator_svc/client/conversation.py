@@ -7,13 +7,13 @@ import contextlib
 import random
 import uuid
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
+from operator_svc.background import AsyncCloseable
 from operator_svc.client.connection import ClientConnection
 from operator_svc.client.replies import ClientError, Reply
 from operator_svc.protocol.frames import SUBPROTOCOL
@@ -27,7 +27,7 @@ QUIET = 10.0
 """Seconds beyond two heartbeats after which a silent connection counts as lost."""
 
 
-class Conversation:
+class Conversation(AsyncCloseable):
     """A websocket to the session ``session_id``; use it as an asynchronous context manager."""
 
     def __init__(
@@ -48,25 +48,18 @@ class Conversation:
         self._reading: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
 
-    async def __aenter__(self) -> Conversation:
+    async def __aenter__(self) -> Self:
         ready = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read_forever(ready))
         try:
             await ready
         except BaseException:
-            await self._stop()
+            await self.aclose()
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stop()
-
-    async def _stop(self) -> None:
+    async def aclose(self) -> None:
+        """Close the websocket; replies under way are written to their end all the same."""
         if self._reading is not None:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from types import TracebackType
+from typing import Self
 from urllib.parse import quote
 
 import msgspec
 
+from operator_svc.background import AsyncCloseable
 from operator_svc.client.connection import ClientConnection
 from operator_svc.client.conversation import Conversation
 from operator_svc.protocol.chat import ChatAnswer, ChatBody, ReplyView
 from operator_svc.protocol.sessions import History, SessionList
 
 
-class OperatorClient:
+class OperatorClient(AsyncCloseable):
     """Operator at ``url``; use it as an asynchronous context manager.
 
     Raises ClientError: with Operator's own code where it refused, ``unreachable`` where it did
@@ -25,16 +26,12 @@ class OperatorClient:
     def __init__(self, url: str, token: str = "") -> None:
         self._connection = ClientConnection(url, token)
 
-    async def __aenter__(self) -> OperatorClient:
+    async def __aenter__(self) -> Self:
         self._connection.open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Close all connections."""
         await self._connection.aclose()
 
     def conversation(

@@ -235,14 +235,14 @@ class _Chat:
             )
             await conversation.__aenter__()
         except BaseException:
-            await client.__aexit__(None, None, None)
+            await client.aclose()
             raise
         self._client, self._conversation = client, conversation
 
     def _close(self) -> None:
         if self._conversation is not None and self._client is not None:
-            self._run(self._conversation.__aexit__(None, None, None))
-            self._run(self._client.__aexit__(None, None, None))
+            self._run(self._conversation.aclose())
+            self._run(self._client.aclose())
         self._conversation = self._client = None
 
 

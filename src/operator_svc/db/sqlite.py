@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
@@ -125,20 +125,29 @@ class SqliteDatabase:
 
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.fetch."""
+        return await self._observed(query, record, params, self._on_reader)
+
+    async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
+        """See Database.fetch_one."""
+        rows = await self.fetch(query, record, **params)
+        return rows[0] if rows else None
+
+    async def _observed(
+        self,
+        query: str,
+        record: type[R],
+        params: dict[str, Any],
+        submit: Callable[[Callable[[SqliteConnection], list[R]]], Awaitable[list[R]]],
+    ) -> list[R]:
         plan = self._plan(query, params)
         read = reader(record, "sqlite")
         bound = sqlite_params(params)
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="sqlite"):
-                return await self._on_reader(lambda raw: self._run(raw, plan, read, bound))
+                return await submit(lambda raw: self._run(raw, plan, read, bound))
         finally:
             plan.observe(perf_counter() - started)
-
-    async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
-        """See Database.fetch_one."""
-        rows = await self.fetch(query, record, **params)
-        return rows[0] if rows else None
 
     async def _on_reader(self, work: Callable[[SqliteConnection], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -185,15 +194,7 @@ class SqliteDatabase:
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.write."""
-        plan = self._plan(query, params)
-        read = reader(record, "sqlite")
-        bound = sqlite_params(params)
-        started = perf_counter()
-        try:
-            with tracing.span(plan.name, "client", db__system__name="sqlite"):
-                return await self._enqueue(lambda raw: self._run(raw, plan, read, bound))
-        finally:
-            plan.observe(perf_counter() - started)
+        return await self._observed(query, record, params, self._enqueue)
 
     def _enqueue(self, run: Callable[[SqliteConnection], T]) -> asyncio.Future[T]:
         if self._writer is None:

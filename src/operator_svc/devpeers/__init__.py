@@ -7,8 +7,8 @@ modules do; ``GET /standin/stats`` counts calls.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from types import TracebackType
 
+from operator_svc.background import AsyncCloseable
 from operator_svc.devpeers.hermes import HermesStandin
 from operator_svc.devpeers.script import Script
 from operator_svc.devpeers.shub import ShubStandin
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class DevPeers:
+class DevPeers(AsyncCloseable):
     """The running stand-ins; ``environment`` is what a service needs to find them."""
 
     def __init__(
@@ -59,17 +59,6 @@ class DevPeers:
     async def aclose(self) -> None:
         """Stop all of them."""
         await self._stack.aclose()
-
-    async def __aenter__(self) -> DevPeers:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 async def start(
