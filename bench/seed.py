@@ -15,7 +15,6 @@ TARGET_MESSAGES = 200
 OTHERS = "other"
 
 _SQLITE = """
-DROP TRIGGER operator_message_search_insert;
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {sessions})
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
@@ -43,6 +42,12 @@ SELECT '{prefix}' || (i % {sessions}),
     '{words} ' || i, 'complete', '{{"status":"ok","provider":"p","latency_ms":12}}', now()
 FROM generate_series(0, {messages} - 1) AS i;
 """
+_INDEX = """
+INSERT INTO operator_search (message_id, session_id, words)
+SELECT id, session_id, {words} FROM operator_message WHERE TRUE ON CONFLICT DO NOTHING;
+DELETE FROM operator_search_queue;
+"""
+"""The index of the search, which Operator would fill beside what is measured."""
 
 
 def _sql(template: str, prefix: str, sessions: int, messages: int) -> str:
@@ -64,15 +69,9 @@ def fill(bench: Bench, engine: Engine, url: str, messages: int) -> None:
 
 def _fill_sqlite(path: Path, plan: list[tuple[str, int, int]]) -> None:
     with sqlite3.connect(path) as database:
-        (trigger,) = database.execute(
-            "SELECT sql FROM sqlite_master WHERE name = 'operator_message_search_insert'"
-        ).fetchone()
         for prefix, sessions, messages in plan:
             database.executescript(_sql(_SQLITE, prefix, sessions, messages))
-            database.execute(trigger)
-        database.execute(
-            "INSERT INTO operator_message_search (operator_message_search) VALUES ('rebuild')"
-        )
+        database.executescript(_INDEX.format(words="lower(content)"))
         database.execute("ANALYZE")
     database.close()
 
@@ -80,13 +79,9 @@ def _fill_sqlite(path: Path, plan: list[tuple[str, int, int]]) -> None:
 def _fill_postgresql(bench: Bench, url: str, plan: list[tuple[str, int, int]]) -> None:
     name = url.partition("?")[0].rpartition("/")[2]
     server = bench.postgres
-    index = server.execute(
-        "SELECT indexdef FROM pg_indexes WHERE indexname = 'operator_message_search'", name
-    )[0][0]
-    server.execute("DROP INDEX operator_message_search", name)
-    for prefix, sessions, messages in plan:
-        for statement in _sql(_POSTGRESQL, prefix, sessions, messages).split(";\n"):
-            if statement.strip():
-                server.execute(statement, name)
-    server.execute(index, name)
+    scripts = [_sql(_POSTGRESQL, prefix, sessions, messages) for prefix, sessions, messages in plan]
+    scripts.append(_INDEX.format(words="array_to_tsvector(string_to_array(lower(content), ' '))"))
+    for statement in ";\n".join(scripts).split(";\n"):
+        if statement.strip():
+            server.execute(statement, name)
     server.execute("VACUUM ANALYZE", name)

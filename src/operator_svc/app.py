@@ -40,6 +40,7 @@ from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.subscriptions import Subscriptions
 from operator_svc.services.maintenance import Maintenance
 from operator_svc.services.retry import purge_pages
+from operator_svc.services.search_indexer import SearchIndexer
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
@@ -52,6 +53,7 @@ from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
@@ -75,6 +77,7 @@ class Stores:
         self.browser_tasks = BrowserTaskStore(database)
         self.adjustments = AdjustmentStore(database)
         self.feedback = FeedbackStore(database)
+        self.search_index = SearchIndexStore(database)
         self.pods = PodStore(database)
 
 
@@ -118,6 +121,7 @@ class Operator:
     core: Core
     reply_writer: ReplyWriter
     feedback_outbox: FeedbackOutbox
+    search_indexer: SearchIndexer
     maintenance: Maintenance
     services: Services
 
@@ -150,6 +154,7 @@ def build(settings: Settings, database: Database, *, switch: ChatPeer | None = N
         core=core,
         reply_writer=writer,
         feedback_outbox=outbox,
+        search_indexer=SearchIndexer(stores.search_index),
         maintenance=_maintenance(core, writer, services, outbox),
         services=services,
     )

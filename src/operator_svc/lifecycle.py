@@ -16,6 +16,7 @@ from operator_svc.background import forever
 from operator_svc.db import connect, migrations
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.chat.upstream import ChatPeer
+from operator_svc.services.search_indexer import INDEX_INTERVAL
 from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL
 from operator_svc.settings import Settings
 
@@ -59,6 +60,8 @@ async def _begin(operator: Operator) -> None:
     operator.maintenance.start(core.tasks)
     forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
     core.tasks.start(forwarding, "feedback")
+    indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")
+    core.tasks.start(indexing, "search-index")
 
 
 async def drain(operator: Operator) -> None:

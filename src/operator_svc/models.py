@@ -137,6 +137,27 @@ class ChatKey(Record, frozen=True):
     created_at: datetime
 
 
+class SearchEntry(Record, frozen=True):
+    """The words of a finished message, for the search; a tsvector on PostgreSQL."""
+
+    message_id: int
+    session_id: str
+    words: str
+
+
+class SearchQueued(Record, frozen=True):
+    """A finished message that waits for its words; ``claimed_until`` keeps other pods from it."""
+
+    message_id: int
+    claimed_until: datetime | None
+
+
+class SearchBackfill(Record, frozen=True):
+    """Messages with ids under ``before_id`` are older than the search and not in its queue yet."""
+
+    before_id: int
+
+
 class Pod(Record, frozen=True):
     """A running process and how long its lease holds."""
 

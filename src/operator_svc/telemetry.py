@@ -203,3 +203,6 @@ CONNECTIONS_REFUSED = Counter(
 FEEDBACK = Counter(
     "operator_feedback_total", "Feedback rows by what came of forwarding them.", ["outcome"]
 )
+SEARCH_INDEXED = Counter(
+    "operator_search_indexed_total", "Messages whose words were brought into the search index."
+)

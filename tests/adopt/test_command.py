@@ -8,7 +8,9 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,8 +84,11 @@ def test_dry_run_then_adopt_then_serve(filled: OldFile, tmp_path: Path) -> None:
         assert history["messages"][2]["metadata"] == {"provider": "local"}
         listed = json.loads(get(f"{url}/operator/session/abc/events", "t")[1])
         assert (listed["seq"], listed["events"]) == (0, [])
-        found = json.loads(get(f"{url}/operator/sessions?q=orphan", "t")[1])
-        assert [session["session_id"] for session in found["sessions"]] == ["lost"]
+        deadline = time.monotonic() + 5
+        found: list[Any] = []
+        while not found and time.monotonic() < deadline:
+            found = json.loads(get(f"{url}/operator/sessions?q=orphan", "t")[1])["sessions"]
+        assert [session["session_id"] for session in found] == ["lost"]
 
         refused = adopt(folder, "--from", str(filled.path))
         assert refused.returncode == 2

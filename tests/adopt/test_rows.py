@@ -15,6 +15,8 @@ from operator_svc.models import (
     SwitchFeedback,
     ToolCall,
 )
+from operator_svc.services.search_indexer import SearchIndexer
+from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import NEWEST, SessionStore
 from tests.adopt.conftest import LOOSE, NOON, OldFile, Target
 
@@ -84,6 +86,7 @@ async def test_adopted_text_is_found(old: OldFile, target: Target) -> None:
     old.messages("other", "the lazy dog")
     await target.adopt(old)
     async with target.open() as database:
+        await SearchIndexer(SearchIndexStore(database)).run()
         page = await SessionStore(database).page(
             user_id=None, words="brown quick", before=NEWEST, limit=10
         )

@@ -203,7 +203,10 @@ async def test_the_client_comes_back_and_has_the_whole_text(pod: Pod) -> None:
             assert (await again.wait()).status == "cancelled"
         page = await client.history("cut")
         assert page.messages[1].content == reply.text
-        assert (await client.sessions(q="word")).sessions[0].session_id == "cut"
+        async with asyncio.timeout(5):
+            while not (found := (await client.sessions(q="word")).sessions):
+                await asyncio.sleep(0.1)
+        assert [session.session_id for session in found] == ["cut"]
         answer = await client.chat("hi", session_id="cut", key="k")
         assert (await client.chat("hi", session_id="cut", key="k")).reply_id == answer.reply_id
         await client.delete("cut")

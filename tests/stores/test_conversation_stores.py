@@ -374,24 +374,6 @@ async def test_purging_leaves_no_gap(stores: Stores) -> None:
     assert await stores.log("s") == []
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        ("good", True), ("GOOD morning", True), ("evening", False), ("done", True),
-        ('"good', True), ("good AND evening", False), ("mor*", False), ("--", False),
-    ],
-)  # fmt: skip
-async def test_search_is_by_words_of_finished_text(stores: Stores, words: str, found: bool) -> None:
-    started = await stores.new("s")
-    await stores.finish("s", started.reply_id)
-    other = await stores.new("t", user="eva")
-    await stores.sessions.delete("t", None)
-    assert other.message_id
-    page = await stores.sessions.page(user_id=None, words=words, limit=10)
-    assert [s.session_id for s in page] == (["s"] if found else [])
-    assert await stores.sessions.page(user_id="eva", words=words, limit=10) == []
-
-
 async def test_the_list_is_newest_first_and_pages(stores: Stores) -> None:
     for n in range(5):
         await stores.new(f"s{n}", user="ana" if n % 2 else "eva")

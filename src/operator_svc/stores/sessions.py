@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from operator_svc.db import Database
 from operator_svc.models import MAX_ID, Record, Session
+from operator_svc.protocol.search_words import search_query
+from operator_svc.stores.search import SessionSearch
 from operator_svc.stores.writes import write_one
 
 NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), MAX_ID)
@@ -33,6 +35,7 @@ class SessionStore:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._search = SessionSearch(db)
 
     async def get(self, session_id: str, viewer: str | None = None) -> Session | None:
         """The session, or None where there is none that ``viewer`` may see (None sees all)."""
@@ -48,21 +51,16 @@ class SessionStore:
         before: tuple[datetime, int] = NEWEST,
         limit: int,
     ) -> list[Session]:
-        """Sessions, newest first; with ``words`` those with a message that has them all."""
-        place = {"before_at": before[0], "before_id": before[1], "page": limit}
+        """Sessions, newest first; with ``words`` those with a message that has them all, where the
+        last one may be the beginning of a longer word."""
         if words is not None:
-            return await self._db.fetch(
-                "session_search", Session, q=self._query(words), user_id=user_id, **place
+            return await self._search.page(
+                search_query(words), user_id=user_id, before=before, limit=limit
             )
+        place = {"before_at": before[0], "before_id": before[1], "page": limit}
         if user_id is not None:
             return await self._db.fetch("session_page_of_user", Session, user_id=user_id, **place)
         return await self._db.fetch("session_page", Session, **place)
-
-    def _query(self, words: str) -> str:
-        """Words only: whatever FTS5 would read as an operator stands in quotes."""
-        if self._db.dialect == "postgresql":
-            return words
-        return " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
 
     async def news(self, seen: Mapping[str, int]) -> list[News]:
         """The watched sessions whose newest event is not the one ``seen``."""

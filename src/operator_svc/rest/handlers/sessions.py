@@ -71,7 +71,11 @@ async def history(request: web.Request) -> web.StreamResponse:
     tag="sessions",
     parameters=(
         OF_USER,
-        Parameter("q", Words, "Only those where a message has all these words."),
+        Parameter(
+            "q",
+            Words,
+            "Only those where a message has all these words; the last may be the beginning of one.",
+        ),
         limit(SESSIONS_LIMIT, SESSIONS_MOST),
         CURSOR,
     ),

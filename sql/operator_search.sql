@@ -1,0 +1,29 @@
+-- name: search_window(before_at, before_id, sessions, messages)^
+-- Of so many of the newest sessions before a place, how many there are, and how many of them have no more than so many messages together.
+SELECT
+    count(*) AS sessions,
+    count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
+FROM (
+    SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
+    FROM (
+        SELECT id, active_at, message_count FROM operator_session
+        WHERE (active_at, id) < (:before_at, :before_id)
+        ORDER BY active_at DESC, id DESC
+        LIMIT :sessions
+    ) AS s
+) AS w;
+
+-- name: search_window_of_user(user_id, before_at, before_id, sessions, messages)^
+-- As search_window, of the sessions of one user.
+SELECT
+    count(*) AS sessions,
+    count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
+FROM (
+    SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
+    FROM (
+        SELECT id, active_at, message_count FROM operator_session
+        WHERE user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+        ORDER BY active_at DESC, id DESC
+        LIMIT :sessions
+    ) AS s
+) AS w;

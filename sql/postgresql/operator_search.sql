@@ -1,0 +1,177 @@
+-- name: search_recent(words, before_at, before_id, sessions, page)
+-- Of so many of the newest sessions before a place those with a message that has the words, newest first.
+-- The function, not its operator: each session's messages are read, and not the index of words.
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM (
+    SELECT
+        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
+        created_at, updated_at, active_at
+    FROM operator_session
+    WHERE (active_at, id) < (:before_at, :before_id)
+    ORDER BY active_at DESC, id DESC
+    LIMIT :sessions
+) AS s
+CROSS JOIN LATERAL (
+    SELECT 1 FROM operator_search AS w
+    WHERE w.session_id = s.session_id AND ts_match_vq(w.words, CAST(:words AS tsquery))
+    LIMIT 1
+) AS hit
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page)
+-- As search_recent, of the sessions of one user.
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM (
+    SELECT
+        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
+        created_at, updated_at, active_at
+    FROM operator_session
+    WHERE user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+    ORDER BY active_at DESC, id DESC
+    LIMIT :sessions
+) AS s
+CROSS JOIN LATERAL (
+    SELECT 1 FROM operator_search AS w
+    WHERE w.session_id = s.session_id AND ts_match_vq(w.words, CAST(:words AS tsquery))
+    LIMIT 1
+) AS hit
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_indexed(asked, checked, user_id, before_at, before_id, page)
+-- Sessions with a message that has the words, newest first: found in the index, and where need be checked for more.
+WITH hits AS MATERIALIZED (
+    SELECT DISTINCT w.session_id FROM operator_search AS w
+    WHERE
+        w.words @@ CAST(:asked AS tsquery)
+        AND (CAST(:checked AS tsquery) IS NULL OR ts_match_vq(w.words, CAST(:checked AS tsquery)))
+)
+
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM hits AS h
+CROSS JOIN LATERAL (
+    SELECT
+        t.id, t.session_id, t.epoch, t.user_id, t.source, t.last_seq, t.message_count, t.metadata,
+        t.created_at, t.updated_at, t.active_at
+    FROM operator_session AS t
+    WHERE
+        t.session_id = h.session_id
+        AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
+        AND (t.active_at, t.id) < (:before_at, :before_id)
+    -- One at most: it keeps the planner from reading all sessions for a few.
+    LIMIT 1
+) AS s
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_sample(words, messages)^
+-- How many of the newest messages have the words.
+SELECT count(*) AS messages
+FROM (SELECT words FROM operator_search ORDER BY message_id DESC LIMIT :messages) AS w
+WHERE ts_match_vq(w.words, CAST(:words AS tsquery));
+
+-- name: search_claim(seconds, messages, bytes)
+-- Takes the newest messages that wait to be indexed, for so many seconds; a NULL content is of one that is gone.
+WITH due AS MATERIALIZED (
+    SELECT message_id FROM operator_search_queue
+    WHERE claimed_until IS NULL OR claimed_until < now()
+    ORDER BY message_id DESC
+    LIMIT :messages
+    FOR UPDATE SKIP LOCKED
+),
+
+sized AS (
+    SELECT
+        d.message_id, m.content,
+        coalesce(
+            sum(octet_length(m.content)) OVER (
+                ORDER BY d.message_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ),
+            0
+        ) AS earlier
+    FROM due AS d
+    LEFT JOIN operator_message AS m ON d.message_id = m.id
+)
+
+UPDATE operator_search_queue AS q
+SET claimed_until = now() + make_interval(secs => CAST(:seconds AS double precision))
+FROM sized AS s
+WHERE q.message_id = s.message_id AND s.earlier < :bytes
+RETURNING q.message_id, s.content;
+
+-- name: search_store(entries)
+-- Puts the words of messages into the index, [id, words] each, and takes these off the queue.
+-- A message that is being deleted stays in the queue, lest its deletion be rolled back.
+WITH entries AS MATERIALIZED (
+    SELECT CAST(e.value ->> 0 AS bigint) AS message_id, e.value ->> 1 AS words
+    FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS e (value)
+),
+
+present AS MATERIALIZED (
+    SELECT m.id, m.session_id FROM operator_message AS m
+    WHERE m.id IN (SELECT e.message_id FROM entries AS e)
+    FOR KEY SHARE SKIP LOCKED
+),
+
+stored AS (
+    INSERT INTO operator_search (message_id, session_id, words)
+    SELECT p.id, p.session_id, array_to_tsvector(string_to_array(e.words, ' '))
+    FROM present AS p
+    INNER JOIN entries AS e ON p.id = e.message_id
+    WHERE e.words <> ''
+    ON CONFLICT (message_id) DO NOTHING
+)
+
+DELETE FROM operator_search_queue AS q
+USING entries AS e
+WHERE
+    q.message_id = e.message_id
+    AND (
+        e.message_id IN (SELECT p.id FROM present AS p)
+        OR NOT EXISTS (SELECT 1 FROM operator_message AS m WHERE m.id = e.message_id)
+    )
+RETURNING q.message_id;
+
+-- name: search_backfill(messages)
+-- Puts the next messages that were there before the index into the queue, the newest first; none where all are in it.
+WITH place AS MATERIALIZED (
+    SELECT before_id FROM operator_search_backfill FOR UPDATE SKIP LOCKED
+),
+
+next AS MATERIALIZED (
+    SELECT m.id, m.status FROM place AS p
+    CROSS JOIN LATERAL (
+        SELECT o.id, o.status FROM operator_message AS o
+        WHERE o.id < p.before_id
+        ORDER BY o.id DESC
+        LIMIT :messages
+    ) AS m
+),
+
+queued AS (
+    INSERT INTO operator_search_queue (message_id)
+    SELECT n.id FROM next AS n
+    WHERE n.status <> 'streaming'
+    ON CONFLICT DO NOTHING
+),
+
+moved AS (
+    UPDATE operator_search_backfill AS b SET before_id = n.id
+    FROM (SELECT min(id) AS id FROM next) AS n
+    WHERE n.id IS NOT NULL
+),
+
+ended AS (
+    DELETE FROM operator_search_backfill AS b
+    USING place AS p
+    WHERE b.before_id = p.before_id AND NOT EXISTS (SELECT 1 FROM next)
+)
+
+SELECT n.id AS message_id FROM next AS n;

@@ -1,0 +1,150 @@
+-- name: search_recent(words, before_at, before_id, sessions, page)
+-- Of so many of the newest sessions before a place those with a message that has the words, newest first.
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM (
+    SELECT
+        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
+        created_at, updated_at, active_at
+    FROM operator_session
+    WHERE (active_at, id) < (:before_at, :before_id)
+    ORDER BY active_at DESC, id DESC
+    LIMIT :sessions
+) AS s
+WHERE EXISTS (
+    SELECT 1 FROM operator_search AS w
+    WHERE
+        w.session_id = s.session_id
+        AND NOT EXISTS (
+            SELECT 1 FROM json_each(:words) AS q WHERE instr(' ' || w.words || ' ', q.value) = 0
+        )
+)
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page)
+-- As search_recent, of the sessions of one user.
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM (
+    SELECT
+        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
+        created_at, updated_at, active_at
+    FROM operator_session
+    WHERE user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+    ORDER BY active_at DESC, id DESC
+    LIMIT :sessions
+) AS s
+WHERE EXISTS (
+    SELECT 1 FROM operator_search AS w
+    WHERE
+        w.session_id = s.session_id
+        AND NOT EXISTS (
+            SELECT 1 FROM json_each(:words) AS q WHERE instr(' ' || w.words || ' ', q.value) = 0
+        )
+)
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_indexed(asked, checked, user_id, before_at, before_id, page)
+-- Sessions with a message that has the words, newest first: found in the index, and where need be checked for more.
+WITH hits AS MATERIALIZED (
+    SELECT DISTINCT w.session_id FROM operator_search_words AS i
+    CROSS JOIN operator_search AS w ON i.rowid = w.message_id
+    WHERE
+        operator_search_words MATCH :asked
+        AND (
+            :checked IS NULL
+            OR NOT EXISTS (
+                SELECT 1 FROM json_each(:checked) AS q WHERE instr(' ' || w.words || ' ', q.value) = 0
+            )
+        )
+)
+
+SELECT
+    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
+    s.created_at, s.updated_at, s.active_at
+FROM hits AS h
+CROSS JOIN operator_session AS s ON h.session_id = s.session_id
+WHERE
+    (:user_id IS NULL OR s.user_id = :user_id)
+    AND (s.active_at, s.id) < (:before_at, :before_id)
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_sample(words, messages)^
+-- How many of the newest messages have the words.
+SELECT count(*) AS messages
+FROM (SELECT words FROM operator_search ORDER BY message_id DESC LIMIT :messages) AS w
+WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(:words) AS q WHERE instr(' ' || w.words || ' ', q.value) = 0
+);
+
+-- name: search_claim(seconds, messages, bytes)
+-- Takes the newest messages that wait to be indexed, for so many seconds; a NULL content is of one that is gone.
+UPDATE operator_search_queue SET claimed_until = now(:seconds)
+WHERE message_id IN (
+    SELECT s.message_id FROM (
+        SELECT
+            d.message_id,
+            coalesce(
+                sum(length(m.content)) OVER (
+                    ORDER BY d.message_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ),
+                0
+            ) AS earlier
+        FROM (
+            SELECT message_id FROM operator_search_queue
+            WHERE claimed_until IS NULL OR claimed_until < now()
+            ORDER BY message_id DESC
+            LIMIT :messages
+        ) AS d
+        LEFT JOIN operator_message AS m ON d.message_id = m.id
+    ) AS s
+    WHERE s.earlier < :bytes
+)
+RETURNING
+    message_id,
+    (SELECT m.content FROM operator_message AS m WHERE m.id = operator_search_queue.message_id) AS content;
+
+-- name: search_store(entries)
+-- Puts the words of messages into the index, [id, words] each, and takes these off the queue.
+INSERT INTO operator_search (message_id, session_id, words)
+SELECT m.id, m.session_id, json_extract(e.value, '$[1]')
+FROM json_each(:entries) AS e
+CROSS JOIN operator_message AS m ON json_extract(e.value, '$[0]') = m.id
+WHERE json_extract(e.value, '$[1]') <> ''
+ON CONFLICT (message_id) DO NOTHING;
+
+DELETE FROM operator_search_queue
+WHERE message_id IN (SELECT json_extract(e.value, '$[0]') FROM json_each(:entries) AS e)
+RETURNING message_id;
+
+-- name: search_backfill(messages)
+-- Puts the next messages that were there before the index into the queue, the newest first; none where all are in it.
+INSERT OR IGNORE INTO operator_search_queue (message_id)
+SELECT m.id FROM (
+    SELECT id, status FROM operator_message
+    WHERE id < (SELECT b.before_id FROM operator_search_backfill AS b)
+    ORDER BY id DESC
+    LIMIT :messages
+) AS m
+WHERE m.status <> 'streaming';
+
+DELETE FROM operator_search_backfill
+WHERE NOT EXISTS (
+    SELECT 1 FROM operator_message AS m WHERE m.id < operator_search_backfill.before_id
+);
+
+UPDATE operator_search_backfill
+SET before_id = (
+    SELECT min(m.id) FROM (
+        SELECT o.id FROM operator_message AS o
+        WHERE o.id < operator_search_backfill.before_id
+        ORDER BY o.id DESC
+        LIMIT :messages
+    ) AS m
+)
+RETURNING before_id AS message_id;
