@@ -16,6 +16,7 @@ from tests.rest.rest_service import TOKEN, Service
 
 JSON = {"Content-Type": "application/json"}
 LONG = 32_000
+BOMB = gzip.compress(bytes(200_000_000), 5)
 
 BODIES: list[tuple[str, bytes, int, str, str | None]] = [
     ("nothing", b"", 400, "invalid_json", None),
@@ -279,7 +280,6 @@ async def test_an_unknown_path_is_404(service: Service) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP, gzip", "x-unknown"])
 async def test_a_compressed_body_is_415_and_not_inflated(service: Service, encoding: str) -> None:
-    bomb = gzip.compress(bytes(200_000_000))
     for method, path, token, expected in (
         ("POST", "/operator/chat", TOKEN, 415),
         ("POST", "/operator/switch/feedback", TOKEN, 415),
@@ -289,10 +289,10 @@ async def test_a_compressed_body_is_415_and_not_inflated(service: Service, encod
     ):
         begun = time.monotonic()
         response = await service.call(
-            method, path, token=token, data=bomb,
+            method, path, token=token, data=BOMB,
             headers={"Content-Encoding": encoding, "Content-Type": "application/json"},
         )  # fmt: skip
         assert response.status == expected, path
-        assert time.monotonic() - begun < 0.25
+        assert time.monotonic() - begun < 1
     assert (await service.post("/operator/chat", {"message": "hi"},
                                headers={"Content-Encoding": "identity"})).status == 200  # fmt: skip
