@@ -16,7 +16,7 @@ from operator_svc.db import Database
 from operator_svc.peers.browser import Browser, make_browser
 from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.peers.system_peers import SystemPeers, make_system_peers
-from operator_svc.services.auth import Tokens
+from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
@@ -196,19 +196,22 @@ def _services(core: Core, writer: ReplyWriter, tool_calls: ToolCalls) -> Service
     )
     follower = ReplyFollower(hub, stores.events, stores.messages)
     rankings = EngineRankings(switch, stores.feedback, tasks)
+    clients = ClientRegistry(tasks, settings)
+    tokens = Tokens(settings, clients.close_revoked)
     return Services(
         settings=settings,
         database=core.database,
         tasks=tasks,
         drain=core.drain,
-        tokens=Tokens(settings),
+        tokens=tokens,
+        authenticator=Authenticator(tokens, settings),
         chats=Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain),
         replies=Replies(core.running, follower, history, stores.messages, hub),
         sessions=sessions,
         history=history,
         tool_calls=tool_calls,
         subscriptions=Subscriptions(hub, stores.events, history, settings.resume_limit),
-        clients=ClientRegistry(tasks, settings),
+        clients=clients,
         browser_tasks=_browser_tasks(core),
         adjustments=Adjustments(
             switch, stores.adjustments, stores.messages, hub, tasks, core.lease

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from operator_svc.background import TaskOwner
 from operator_svc.db import Database
-from operator_svc.services.auth import Tokens
+from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.history import SessionHistory
@@ -34,6 +34,7 @@ class Services:
     tasks: TaskOwner
     drain: DrainState
     tokens: Tokens
+    authenticator: Authenticator
     chats: Chats
     replies: Replies
     sessions: Sessions

@@ -10,7 +10,7 @@ from aiohttp import WSServerHandshakeError
 
 from operator_svc import lifecycle
 from tests.ws.conftest import Start
-from tests.ws.ws_service import LazyClient, Service
+from tests.ws.ws_service import TOKEN, LazyClient, Service
 
 
 async def test_the_reply_goes_on_when_the_client_leaves(both: Service) -> None:
@@ -113,13 +113,28 @@ async def test_too_many_sockets_of_a_session(start: Start) -> None:
     await service.ready()
 
 
-async def test_too_many_sockets_of_the_process(start: Start) -> None:
+async def test_a_socket_beyond_those_of_the_process_is_to_come_back_later(start: Start) -> None:
     service = await start(sockets=2)
-    one, _ = await service.ready("a"), await service.open("b", token=None)
-    assert await (await service.open("c")).closed() == 4505
+    one, _ = await service.ready("a"), await service.ready("b")
+    assert await (await service.open("c")).closed() == 4007
     await one.leave()
     await service.until(lambda: len(service.operator.services.clients) == 1)
     await service.ready("c")
+
+
+async def test_sockets_that_do_not_authenticate_take_no_places(start: Start) -> None:
+    service = await start(sockets=4)
+    await service.ready("a")
+    silent = [await service.open("b", token=None) for _ in range(12)]
+    # A pool of eight, from which the oldest go.
+    for socket in silent[:4]:
+        assert await socket.closed() == 4007
+    assert [socket.code for socket in silent[4:]] == [None] * 8
+    for name in ("b", "c", "d"):
+        await service.ready(name)
+    late = silent[-1]
+    await late.send({"type": "auth", "token": TOKEN})
+    assert await late.closed() == 4007
 
 
 # Draining.

@@ -48,6 +48,7 @@ class CloseCode(IntEnum):
     AUTH_TOO_LATE = 4502, "the token did not come in time"
     UNREADABLE = 4503, "20 unreadable frames in a row"
     SESSION_DELETED = 4504, "the session was deleted"
+    FULL = 4007, "this process is full; come back later"
     TOO_MANY_CONNECTIONS = 4505, "too many connections"
 
 

@@ -62,6 +62,7 @@ class EventStream:
         self._chunked = request.version >= HttpVersion11
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.caller = caller_of(request)
         self.subscription: Subscription | None = None
         self.send_queue = SendQueue(self, services.tasks, services.settings.outbox_bytes)
 
@@ -189,6 +190,7 @@ async def stream_chat(
     accepted = await services.chats.start(caller, chat)
     stream = EventStream(services, request)
     services.clients.enter(stream)
+    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
     try:
         return await stream.run(
             encode(Result(id=None, ok=True, data=accepted.ids())),
@@ -210,11 +212,10 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     await services.sessions.get(caller_of(request), session_id)
     clients = services.clients
     services.drain.refuse_new()
-    full = clients.full
     stream = EventStream(services, request)
     clients.enter(stream)
     try:
-        if full or not clients.join(stream, session_id):
+        if not clients.admit(stream) or not clients.join(stream, session_id):
             raise OperatorError(
                 ErrorCode.RATE_LIMITED, "too many streams are open here", retry_after=RETRY
             )

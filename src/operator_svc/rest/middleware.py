@@ -6,8 +6,8 @@ One lean middleware instead of a chain: each link of a chain costs as much as a 
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
 from time import perf_counter
 from typing import cast
 
@@ -19,14 +19,13 @@ from multidict import istr
 
 from operator_svc import telemetry, tracing
 from operator_svc.context import Services
-from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers
 from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
 from operator_svc.rest.routing import Auth, Handler, Operation, Router
 from operator_svc.rest.server.connections import HttpConnection, full
-from operator_svc.services.rate_limit import RateLimit
+from operator_svc.services.auth import WrongTokenError
 
 log = structlog.get_logger(__name__)
 
@@ -56,15 +55,13 @@ class RequestPipeline:
     def __init__(self, services: Services, router: Router) -> None:
         settings = services.settings
         self._router = router
-        self._tokens = services.tokens
+        self._authenticator = services.authenticator
         self._drain = services.drain
         self._origins = settings.origins
         self._max_body = settings.max_body
         self._sample = settings.log_sample
-        self._rate = RateLimit(settings.request_rate, 60.0, "requests of one token")
         self._routes: dict[AbstractRoute, _Route] = {}
         self._unmatched: dict[str, _Route] = {}
-        self._callers: dict[str, Callable[[], None]] = {}
         self._log = log.bind()
 
     def route(self, request: web.Request) -> _Route:
@@ -104,16 +101,12 @@ class RequestPipeline:
                 raise requests.compressed()
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
+        authenticator = self._authenticator
         token = request.headers.get(_TOKEN)
-        if token is None and self._tokens.required:
-            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {headers.TOKEN} is missing")
-        caller = self._tokens.find(token or "")
-        if caller is None:
-            raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
-        call.caller = caller
-        if self._rate.rate:
-            call.tell_rate("requests", self._rate, caller.name)
-            self._rate.take(caller.name)
+        caller = call.caller = authenticator.identify(token, _connection(request).address)
+        if authenticator.rate.rate:
+            call.tell_rate("requests", authenticator.rate, caller.name)
+        authenticator.count(caller)
 
     def fail(self, request: web.Request, call: Call, error: Exception) -> web.StreamResponse:
         """The answer to a failed request; raises ConnectionError where one has begun already."""
@@ -143,12 +136,6 @@ class RequestPipeline:
         if status != 101:
             route.metrics.observe(took)
         caller = call.caller
-        if caller is not None:
-            counter = self._callers.get(caller.name)
-            if counter is None:
-                counter = telemetry.TOKEN_REQUESTS.labels(caller.name).inc
-                self._callers[caller.name] = counter
-            counter()
         if status < 400:
             if route.quiet:
                 return
@@ -197,6 +184,8 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise
+                if isinstance(error, WrongTokenError) and error.delay:
+                    await asyncio.sleep(error.delay)
                 response = pipeline.fail(request, call, error)
             status = response.status
             if isinstance(response, web.Response):

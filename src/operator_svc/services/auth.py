@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,9 +16,12 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from operator_svc.errors import ConfigurationError
+from operator_svc import telemetry
+from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.models import Caller
+from operator_svc.protocol import headers
 from operator_svc.protocol.text import problem as text_problem
+from operator_svc.services.rate_limit import RateLimit
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -27,6 +31,10 @@ DEFAULT_NAME = "default"
 """The name of ``OPERATOR_TOKEN``."""
 ANONYMOUS = Caller("anonymous", "operator")
 """Every caller, where auth is off."""
+WRONG_TOKENS = 20
+"""Wrong tokens a minute of one address that are answered at once."""
+WRONG_TOKEN_DELAY = 1.0
+"""Seconds that the answer to each further one waits."""
 MAX_TOKENS = 1000
 """Tokens of one process; each request compares with all of them."""
 
@@ -43,9 +51,15 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tokens:
     """Finds callers by the token that they bring. Secrets are not kept, so none can be shown."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises ConfigurationError with one line for each fault of the file."""
+    def __init__(
+        self, settings: Settings, on_reload: Callable[[Tokens], None] | None = None
+    ) -> None:
+        """Raises ConfigurationError with one line for each fault of the file.
+
+        ``on_reload`` is called after each reload, with these tokens.
+        """
         self._settings = settings
+        self._on_reload = on_reload
         self._known = _read(settings)
 
     @property
@@ -67,15 +81,66 @@ class Tokens:
                 found = caller
         return found
 
+    def is_current(self, caller: Caller) -> bool:
+        """True while the token by which ``caller`` was found stands, and is unchanged."""
+        return not self.required or any(known is caller for _, known in self._known)
+
     def reload(self) -> bool:
         """Read the file again (SIGHUP); a broken one is logged, and the old tokens stay."""
         try:
-            self._known = _read(self._settings)
+            read = _read(self._settings)
         except ConfigurationError as error:
             log.error("tokens not reloaded", problems=error.problems)
             return False
+        # Callers whose token is the same as before stay the same objects: see ``is_current``.
+        before = {(digest, caller): caller for digest, caller in self._known}
+        self._known = [(digest, before.get((digest, caller), caller)) for digest, caller in read]
         log.info("tokens reloaded", names=[caller.name for _, caller in self._known])
+        if self._on_reload is not None:
+            self._on_reload(self)
         return True
+
+
+class WrongTokenError(OperatorError):
+    """A token that nobody has. The answer waits ``delay`` seconds, where there were many."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(ErrorCode.FORBIDDEN, "the token is wrong")
+        self.delay = delay
+
+
+class Authenticator:
+    """Finds out who calls, by HTTP and by websocket alike, and counts what each token does."""
+
+    def __init__(self, tokens: Tokens, settings: Settings) -> None:
+        self._tokens = tokens
+        self.rate = RateLimit(settings.request_rate, 60.0, "requests of one token")
+        self._wrong = RateLimit(WRONG_TOKENS, 60.0, "wrong tokens of one address")
+        self._counters: dict[str, Callable[[], None]] = {}
+
+    def identify(self, token: str | None, address: str) -> Caller:
+        """The caller whose token it is. Raises OperatorError(auth_required), WrongTokenError."""
+        if token is None and self._tokens.required:
+            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {headers.TOKEN} is missing")
+        caller = self._tokens.find(token or "")
+        if caller is not None:
+            return caller
+        try:
+            self._wrong.take(address)
+        except OperatorError:
+            raise WrongTokenError(WRONG_TOKEN_DELAY) from None
+        raise WrongTokenError(0.0)
+
+    def count(self, caller: Caller) -> None:
+        """Count a request, a handshake or a command of ``caller``.
+
+        Raises OperatorError(rate_limited).
+        """
+        counter = self._counters.get(caller.name)
+        if counter is None:
+            counter = self._counters[caller.name] = telemetry.TOKEN_REQUESTS.labels(caller.name).inc
+        counter()
+        self.rate.take(caller.name)
 
 
 def problems(settings: Settings) -> list[str]:

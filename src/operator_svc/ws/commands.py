@@ -69,7 +69,16 @@ class Commands:
         self.running = 0
 
     def take(self, frame: ClientFrame) -> None:
-        """Do, or begin to do, a command."""
+        """Do, or begin to do, a command; close the socket where the caller's token is gone."""
+        if not self._services.tokens.is_current(self._caller):
+            self._socket.close(CloseCode.FORBIDDEN)
+            return
+        if type(frame) in _COUNTED:
+            try:
+                self._services.authenticator.count(self._caller)
+            except OperatorError as error:
+                self._socket.refuse(error, frame.id)
+                return
         _METHODS[type(frame)](self, frame)
 
     def begin(self, after: int | None, epoch: str | None) -> None:
@@ -175,6 +184,8 @@ class Commands:
                 self._socket.close(CloseCode.INTERNAL_ERROR)
 
 
+_COUNTED = frozenset({ChatFrame, Cancel, Resume})
+"""Commands that count as requests of the token."""
 _METHODS: dict[type[ClientFrame], Callable[[Commands, Any], None]] = {
     Auth: Commands._on_auth,
     ChatFrame: Commands._on_chat,

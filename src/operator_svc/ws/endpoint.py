@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from typing import cast
 
 import msgspec
 import structlog
@@ -25,7 +26,8 @@ from operator_svc.protocol.frames import (
 )
 from operator_svc.protocol.ids import is_session_id
 from operator_svc.rest.routing import RouteTable
-from operator_svc.services.auth import ANONYMOUS
+from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.services.auth import ANONYMOUS, WrongTokenError
 from operator_svc.ws.connection import Connection
 from operator_svc.ws.frame_decoder import InvalidFrameError, read
 from operator_svc.ws.writer import WebSocket
@@ -66,15 +68,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     await _check_owner(services, handshake)
     await ws.prepare(request)
     connection = Connection(services, request, ws, handshake.session_id)
-    full = services.clients.full
-    services.clients.enter(connection)
+    services.clients.enter(connection, anonymous=handshake.caller is None)
     try:
-        if full:
-            connection.close(CloseCode.TOO_MANY_CONNECTIONS)
-            await connection.until_left()
-            return ws
-        auth_id = await _authenticate(connection, services, handshake)
+        auth_id = await _authenticate(request, connection, services, handshake)
         if connection.caller is None:
+            await connection.until_left()
+        elif not services.clients.admit(connection):
+            connection.close(CloseCode.FULL)
             await connection.until_left()
         else:
             await connection.serve(handshake.after, handshake.epoch, auth_id)
@@ -103,15 +103,19 @@ def _read_handshake(request: web.Request, services: Services) -> Handshake:
     if not services.tokens.required:
         caller = ANONYMOUS
     elif header := request.headers.get(headers.TOKEN):
-        caller = services.tokens.find(header)
-        if caller is None:
-            raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
+        caller = services.authenticator.identify(header, _address(request))
     else:
         token = next(
             (_decoded(name) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), None
         )
+    if caller is not None:
+        services.authenticator.count(caller)
     after, epoch = _place(request)
     return Handshake(session_id, after, epoch, caller, token)
+
+
+def _address(request: web.Request) -> str:
+    return cast(HttpConnection, request.protocol).address
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -169,12 +173,15 @@ async def _check_owner(services: Services, handshake: Handshake) -> None:
 
 
 async def _authenticate(
-    connection: Connection, services: Services, handshake: Handshake
+    request: web.Request, connection: Connection, services: Services, handshake: Handshake
 ) -> FrameId | None:
     """Find the caller; where there is none, the connection is closing. Returns the id of the
     frame that brought the token, if any."""
-    connection.caller = handshake.caller
     if handshake.caller is not None:
+        if services.tokens.is_current(handshake.caller):
+            connection.caller = handshake.caller
+        else:
+            connection.close(CloseCode.FORBIDDEN)
         return None
     token, frame_id = handshake.token, None
     if token is None:
@@ -193,9 +200,21 @@ async def _authenticate(
             connection.close(CloseCode.NOT_AUTHENTICATED)
             return None
         token, frame_id = frame.token, frame.id
-    connection.caller = services.tokens.find(token)
-    if connection.caller is None:
-        connection.close(CloseCode.FORBIDDEN)
+    try:
+        caller = services.authenticator.identify(token, _address(request))
+        services.authenticator.count(caller)
+    except OperatorError as error:
+        log.warning(
+            "audit", action="websocket", caller=None, outcome="refused", status=error.code.status
+        )
+        if isinstance(error, WrongTokenError):
+            await asyncio.sleep(error.delay)
+            connection.close(CloseCode.FORBIDDEN)
+        else:
+            connection.close(CloseCode.TOO_MANY_FRAMES)
+        return None
+    if connection.writer.code is None:  # it was not sent away meanwhile
+        connection.caller = caller
     return frame_id
 
 

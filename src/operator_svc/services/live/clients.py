@@ -10,7 +10,9 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
+from operator_svc.models import Caller
 from operator_svc.protocol.frames import CloseCode
+from operator_svc.services.auth import Tokens
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -24,6 +26,8 @@ DRAIN_INTERVAL = 0.05
 """Seconds between two checks of which replies have ended."""
 LAST_WORDS = 1.0
 """Seconds that the end of a reply, interrupted at the deadline, has to be stored and shown."""
+ANONYMOUS_SHARE, ANONYMOUS_LEAST = 10, 8
+"""Part of the places, and number at least, for those that have not authenticated yet."""
 CLOSE_GRACE = 2.0
 """Seconds that a client has to answer a close, before its connection is cut."""
 
@@ -45,6 +49,10 @@ class LiveClient(Protocol):
     def heartbeat(self) -> None:
         """Send a heartbeat, and check the client's. Called once every heartbeat."""
 
+    @property
+    def caller(self) -> Caller | None:
+        """Whose client it is; None until it has authenticated."""
+
     def has_local_reply(self) -> bool:
         """True while it is shown a reply of this process."""
 
@@ -65,6 +73,8 @@ class ClientRegistry:
         self._most_per_session = settings.sockets_per_session
         self._slot_of: dict[LiveClient, int] = {}
         self._slots: list[set[LiveClient]] = [set() for _ in range(SLOTS)]
+        self._places: set[LiveClient] = set()
+        self._anonymous: dict[LiveClient, None] = {}
         self._hand = 0
         self._polled: set[LiveClient] = set()
         self._of_session: dict[str, int] = {}
@@ -76,13 +86,17 @@ class ClientRegistry:
     def __len__(self) -> int:
         return len(self._slot_of)
 
-    @property
-    def full(self) -> bool:
-        """True while the process has as many clients as it may."""
-        return len(self._slot_of) >= self._most
+    def enter(self, client: LiveClient, *, anonymous: bool = False) -> None:
+        """Register a connected client; its heartbeat begins.
 
-    def enter(self, client: LiveClient) -> None:
-        """Register a connected client; its heartbeat begins."""
+        Those that have not authenticated share a small pool, from which the oldest one goes.
+        """
+        if anonymous:
+            if len(self._anonymous) >= max(ANONYMOUS_LEAST, self._most // ANONYMOUS_SHARE):
+                oldest = next(iter(self._anonymous))
+                del self._anonymous[oldest]
+                oldest.close(CloseCode.FULL)
+            self._anonymous[client] = None
         if self._heartbeat_task is None:
             self._heartbeat_task = self._tasks.start(self._run_heartbeat(), "heartbeat")
         self._slot_of[client] = self._hand
@@ -91,6 +105,20 @@ class ClientRegistry:
         if client.must_poll:
             self._polled.add(client)
         telemetry.SOCKETS.labels(client.transport_name).inc()
+
+    def admit(self, client: LiveClient) -> bool:
+        """Give a client that has authenticated a place; False where all are taken."""
+        self._anonymous.pop(client, None)
+        if len(self._places) >= self._most:
+            return False
+        self._places.add(client)
+        return True
+
+    def close_revoked(self, tokens: Tokens) -> None:
+        """Close the clients whose tokens were taken away or changed."""
+        for client in list(self._slot_of):
+            if client.caller is not None and not tokens.is_current(client.caller):
+                client.close(CloseCode.FORBIDDEN)
 
     def join(self, client: LiveClient, session_id: str) -> bool:
         """Count the client for its session; False where that has as many as it may."""
@@ -105,6 +133,8 @@ class ClientRegistry:
         """Remove a client whose connection has ended."""
         self._slots[self._slot_of.pop(client)].discard(client)
         self._polled.discard(client)
+        self._anonymous.pop(client, None)
+        self._places.discard(client)
         if not self._slot_of:
             self._empty.set()
         telemetry.SOCKETS.labels(client.transport_name).dec()
