@@ -67,7 +67,8 @@ async def test_revert_restores_only_the_keys_that_the_adjustment_names(
         ({}, {"note": 1}, "apply"),
         ({}, {}, "apply"),
         ({"mode": "ECO"}, {"mode": None}, "apply"),
-        ({"preload_model": "small"}, {"preload_model": "large"}, "revert"),
+        ({"preload_model": None}, {"preload_model": "large"}, "revert"),
+        ({}, {"preload_model": "large"}, "revert"),
         ({"default_model": "small"}, {"mode": "ECO"}, "revert"),
         ({"mode": None}, {"mode": "ECO"}, "revert"),
     ],
@@ -169,6 +170,36 @@ async def test_model_that_stays_loaded_after_a_failure_is_named(
     row = await recorded(local, {"preload_model": "huge"})
     switch.faults["context"] = [None, late]
     assert "preload_model could not be put back" in (await failure(local, row)).detail
+
+
+async def test_revert_of_a_preload_loads_what_was_warm_before(pod: Pod, switch: FakeSwitch) -> None:
+    switch.warm = "large"
+    row = await recorded(pod, {"preload_model": "huge"})
+    await pod.adjustments.apply(ANYBODY, row.id)
+    assert switch.warm == "huge"
+    reverted = await pod.adjustments.revert(ANYBODY, row.id)
+    assert (switch.warm, reverted.applied) == ("large", False)
+    assert switch.changes == [("preload_model", "huge"), ("preload_model", "large")]
+
+
+async def test_revert_of_several_settings_loads_what_was_warm_before(
+    local: Pod, switch: FakeSwitch
+) -> None:
+    switch.warm = "large"
+    row = await recorded(local, {"mode": "ECO", "preload_model": "huge"})
+    await local.adjustments.apply(ANYBODY, row.id)
+    await local.adjustments.revert(ANYBODY, row.id)
+    assert switch.config == ("BALANCED", "small", "large")
+
+
+async def test_failed_apply_loads_what_was_warm_before(local: Pod, switch: FakeSwitch) -> None:
+    switch.warm = "large"
+    row = await recorded(local, {"mode": "ECO", "preload_model": "huge"})
+    switch.after["preload_model"] = [late]
+    error = await failure(local, row)
+    assert error.code is ErrorCode.SWITCH_TIMEOUT
+    assert "put back" not in error.detail
+    assert switch.config == ("BALANCED", "small", "large")
 
 
 async def test_failed_revert_leaves_the_adjustment_applied(pod: Pod, switch: FakeSwitch) -> None:

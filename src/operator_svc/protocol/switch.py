@@ -20,8 +20,7 @@ MAX_CONFIG_BYTES = 32 * 1024
 MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 """What Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
-"""The fields of a configuration that Switch takes, in the order of applying: the last one cannot
-be undone."""
+"""The fields of a configuration that Switch takes, in the order of applying."""
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]
 Config = dict[str, Any]
 

@@ -62,10 +62,11 @@ def plan(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
         )
     if applying:
         return after
-    changed = [key for key in after if key != PRELOAD_MODEL]
+    # Switch has one warm slot and no unload: a model loaded into an empty one stays.
+    changed = [key for key in after if key != PRELOAD_MODEL or key in before]
     if not changed:
         raise OperatorError(
-            ErrorCode.CONFLICT, "Switch has no unload: a preload alone cannot be reverted"
+            ErrorCode.CONFLICT, "no model was loaded before, and Switch has no unload"
         )
     if unknown := [key for key in changed if key not in before]:
         raise OperatorError(
@@ -141,6 +142,8 @@ async def _undo(
 ) -> str:
     """Undo a change that failed half-way; returns what could not be undone, empty for nothing."""
     original = {key: before.get(key) for key in reversed(list(wanted)) if key != PRELOAD_MODEL}
+    if PRELOAD_MODEL in wanted and before.get(PRELOAD_MODEL) is not None:
+        original[PRELOAD_MODEL] = before[PRELOAD_MODEL]
     try:
         found = await read_config(switch)
         for key in _different(original, found):
@@ -155,7 +158,7 @@ async def _undo(
             return ""
         return f"whether {' and '.join(original)} is as before is not known"
     left = _different(original, found)
-    preload = {key: value for key, value in wanted.items() if key == PRELOAD_MODEL}
+    preload = {key: wanted[key] for key in wanted if key not in original}
     if _different(preload, before) and not _different(preload, found):
         left.append(PRELOAD_MODEL)
     if not left:
