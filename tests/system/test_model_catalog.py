@@ -23,8 +23,8 @@ HERMES: Answers = {
     ]}},
     "/hermes/catalog/summary": {"payload": {
         "local": [{"name": "m1", "size_mb": 99, "category": "other", "status": "x"}],
-        "cli": [{"name": "gcli", "available": True}, "named-only", 7], "remote": [],
-        "limits": {"max_models": 30, "max_mb": 2048}, "timestamp": 1.0,
+        "cli": [{"name": "gcli", "available": True, "version": "1.2"}, "named-only", 7],
+        "remote": [], "limits": {"max_models": 30, "max_mb": 2048}, "timestamp": 1.0,
     }},
 }  # fmt: skip
 SWITCH: Answers = {
@@ -53,24 +53,28 @@ async def test_tools_and_models_of_all_sources_are_merged_by_name(http: aiorespo
     serve(http, SETTINGS.hermes_url, HERMES)
     serve(http, SETTINGS.switch_url, SWITCH)
     shown = await resources()
-    assert (shown["status"], shown["max_tokens"], shown["available_tokens"]) == ("ok", None, None)
+    assert shown["status"] == "ok"
+    assert not {"max_tokens", "available_tokens"} & shown.keys(), "no source counts tokens"
     assert [(tool["name"], tool["available"]) for tool in shown["cli_tools"]] == [
         ("docker", True), ("gcli", True), ("named-only", None), ("ollama", False),
     ]  # fmt: skip
     assert shown["cli_tools"][1] == {
-        "name": "gcli", "available": True, "type": "google", "status": "on",
+        "name": "gcli", "available": True, "version": "1.2", "type": "google", "status": "on",
         "rate_limit_daily": 50.0, "updated_at": "2025",
         "sources": ["hermes.catalog", "switch.models", "switch.providers"],
     }  # fmt: skip
     models = {model["name"]: model for model in shown["local_models"]}
     assert list(models) == ["m1", "m2", "m3", "m4"]
     assert models["m1"] == {
-        "name": "m1", "size_mb": 10.0, "category": "chat", "status": "ready",
+        "name": "m1", "available": True, "size_mb": 10.0, "category": "chat", "status": "ready",
         "compatibility": "cpu", "active": False, "warm": True,
         "sources": ["hermes.available", "hermes.list", "hermes.catalog", "switch.models"],
     }  # fmt: skip
     assert (models["m2"]["active"], models["m2"]["warm"]) == (True, False)
-    assert (models["m3"]["active"], models["m3"]["size_mb"]) == (None, None)
+    assert models["m3"]["active"] is None
+    assert "size_mb" not in models["m3"], "the published page takes null for a number"
+    assert {tool["name"]: tool["version"] for tool in shown["cli_tools"]}["docker"] is None
+    assert "rate_limit_daily" not in shown["cli_tools"][0]
     assert set(shown["sources"]) == {
         "hermes.available", "hermes.list", "hermes.catalog", "switch.models", "switch.providers",
     }  # fmt: skip
@@ -96,6 +100,19 @@ async def test_one_failed_source_degrades_the_resources_and_is_named(
     assert given
     assert all(name not in thing["sources"] for thing in given)
     assert "m1" in [model["name"] for model in shown["local_models"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "available"),
+    [("available", True), ("loaded", True), (None, True), ("Missing", False), ("error", False)],
+)
+async def test_model_is_available_unless_its_status_says_otherwise(
+    http: aioresponses, status: str | None, available: bool
+) -> None:
+    listed = {"payload": {"models": [{"name": "m", "status": status}]}}
+    serve(http, SETTINGS.hermes_url, {"/hermes/list": listed})
+    (model,) = (await resources())["local_models"]
+    assert model["available"] is available
 
 
 async def test_list_that_no_source_gave_is_null(http: aioresponses) -> None:

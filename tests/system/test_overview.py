@@ -96,10 +96,25 @@ async def test_each_word_of_the_gateway_becomes_a_status(http: aioresponses) -> 
     }  # fmt: skip
 
 
-async def test_module_that_the_gateway_leaves_out_is_unknown(http: aioresponses) -> None:
+async def test_module_that_the_gateway_leaves_out_is_asked_itself(http: aioresponses) -> None:
+    """The real gateway has a client for eight modules, and none for manifestator."""
+    named = [name for name in MODULES if name not in ("tentaculo_link", "operator", "manifestator")]
+    gateway_says(http, {name: {"status": "ok", "module": name} for name in named})
+    url = Settings(token="t").manifestator_url + "/health"
+    http.get(url, payload={"status": "ok", "version": "3"}, repeat=True)
+    seen = await look(Settings(token="t"))
+    assert (seen.status, seen.healthy_modules, seen.source) == ("ok", 10, "tentaculo_link")
+    assert seen.modules["manifestator"].version == "3"
+    assert seen.modules["manifestator"].latency_ms is not None
+    assert seen.modules["madre"].latency_ms is None, "only the gateway knows"
+
+
+async def test_module_that_neither_the_gateway_nor_itself_reports_is_an_error(
+    http: aioresponses,
+) -> None:
     gateway_says(http, {"madre": {"status": "ok"}})
     seen = await look(Settings(token="t"))
-    assert statuses(seen)["spawner"] == "unknown"
+    assert statuses(seen)["spawner"] == "error"
     assert (seen.status, seen.healthy_modules) == ("degraded", 3)
 
 

@@ -26,6 +26,8 @@ PORTS = {
     "spawner": 8008,
     "operator-backend": 8011,
 }
+CLIENTS = [name for name in PORTS if name not in ("tentaculo_link", "manifestator")]
+"""The modules that the real gateway has a client for, and names."""
 ASK_TIMEOUT = 2.0
 
 
@@ -48,7 +50,7 @@ class TentaculoLinkStandin(Standin):
         return [web.get("/vx11/status", self._status), web.get("/health", self._health)]
 
     async def _status(self, _: web.Request) -> web.Response:
-        modules = {name: await self._ask(name) for name in PORTS if name != self.name}
+        modules = {name: await self._ask(name) for name in CLIENTS}
         healthy = sum(body.get("status") == "ok" for body in modules.values())
         return json_response(
             {

@@ -90,23 +90,27 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CliTool(msgspec.Struct, frozen=True, kw_only=True):
-    """A command line tool, put together from all ``sources`` that name it."""
+    """A command line tool, put together from all ``sources`` that name it. A number that no source
+    gives is left out."""
 
     name: str
     available: bool | None
+    version: str | None
     type: str | None
     status: str | None
-    rate_limit_daily: float | None
+    rate_limit_daily: float | UnsetType = UNSET
     updated_at: str | None
     sources: list[str]
 
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, put together from all ``sources`` that name it; null for ``active`` and ``warm``
-    where Switch does not say."""
+    """A model, put together from all ``sources`` that name it. It is ``available`` unless a source
+    says otherwise; ``active`` and ``warm`` are null where Switch does not say, and ``size_mb`` is
+    left out where no source gives it."""
 
     name: str
-    size_mb: float | None
+    available: bool
+    size_mb: float | UnsetType = UNSET
     category: str | None
     status: str | None
     compatibility: Any
@@ -122,8 +126,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok", "degraded", "unavailable"]
     cli_tools: list[CliTool] | None
     local_models: list[LocalModel] | None
-    max_tokens: int | None
-    available_tokens: int | None
+    max_tokens: int | UnsetType = UNSET
+    available_tokens: int | UnsetType = UNSET
     sources: dict[str, SourceView]
 
 

@@ -107,7 +107,7 @@ DASHBOARD = system.Dashboard(
     jobs=system.ShubJobs(0, 4, 0, 0), error=None, sources={"status": _OK},
 )  # fmt: skip
 RESOURCES = system.Resources(
-    status="ok", cli_tools=None, local_models=None, max_tokens=None, available_tokens=None,
+    status="ok", cli_tools=None, local_models=None,
     sources={"hermes.list": _OK},
 )  # fmt: skip
 HEALTH = system.Health(status="ok", uptime_seconds=4711)

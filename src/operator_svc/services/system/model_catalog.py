@@ -12,6 +12,24 @@ from operator_svc.peers.switch import ModelsAvailable, Providers
 from operator_svc.protocol.system import CliTool, LocalModel, Resources
 from operator_svc.services.system.source_calls import call_source
 
+NUMBERS = ("size_mb", "rate_limit_daily")
+"""Fields that are left out where no source gives them: the published page takes any value that is
+there for a number."""
+UNAVAILABLE = frozenset(
+    {
+        "unavailable",
+        "missing",
+        "not_found",
+        "error",
+        "failed",
+        "broken",
+        "disabled",
+        "deleted",
+        "off",
+    }
+)
+"""Words of a model's status that say that it cannot be used."""
+
 WITHIN = 2.5
 """Seconds for each of the five calls, which are made at once."""
 
@@ -61,7 +79,13 @@ class _Merged:
 
     def sorted(self) -> Iterator[dict[str, Any]]:
         """All things, by name."""
-        return (self.things[name] for name in sorted(self.things))
+        for name in sorted(self.things):
+            thing = self.things[name]
+            yield {
+                field: value
+                for field, value in thing.items()
+                if value is not None or field not in NUMBERS
+            }
 
 
 async def read(hermes: HermesPeer, switch: SwitchPeer) -> Resources:
@@ -73,7 +97,7 @@ async def read(hermes: HermesPeer, switch: SwitchPeer) -> Resources:
         call_source(switch.models_available(), WITHIN),
         call_source(switch.providers(), WITHIN),
     )
-    tools = _Merged(("available", "type", "status", "rate_limit_daily", "updated_at"))
+    tools = _Merged(("available", "version", "type", "status", "rate_limit_daily", "updated_at"))
     local = _Merged(("size_mb", "category", "status", "compatibility", "active", "warm"))
     if available.value is not None:
         _take_available(tools, local, available.value)
@@ -96,11 +120,16 @@ async def read(hermes: HermesPeer, switch: SwitchPeer) -> Resources:
     return Resources(
         status="ok" if well == len(sources) else "degraded" if well else "unavailable",
         cli_tools=[CliTool(**tool) for tool in tools.sorted()] if tools.known else None,
-        local_models=[LocalModel(**model) for model in local.sorted()] if local.known else None,
-        max_tokens=None,  # neither of them counts tokens
-        available_tokens=None,
+        local_models=[_model(**model) for model in local.sorted()] if local.known else None,
         sources=sources,
     )
+
+
+def _model(**fields: Any) -> LocalModel:
+    """A model of the list; it is available unless its status says otherwise."""
+    status = fields["status"]
+    available = not isinstance(status, str) or status.lower() not in UNAVAILABLE
+    return LocalModel(available=available, **fields)
 
 
 def _take_available(tools: _Merged, local: _Merged, said: Available) -> None:
@@ -132,7 +161,9 @@ def _take_catalog(tools: _Merged, local: _Merged, said: Catalog) -> None:
             if isinstance(tool, dict):
                 there = tool.get("available")
                 there = there if isinstance(there, bool) else None
-                tools.add("hermes.catalog", tool.get("name"), available=there)
+                version = tool.get("version")
+                version = str(version) if isinstance(version, str | int | float) else None
+                tools.add("hermes.catalog", tool.get("name"), available=there, version=version)
             else:
                 tools.add("hermes.catalog", tool)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -121,10 +121,15 @@ class OverviewReader:
                     checked_at=datetime.now(UTC),
                     version=_version(answer.value.version),
                 )
-                return GATEWAY, found
+                # The real gateway has no client for some modules.
+                return GATEWAY, found | await self._ask_each(self._modules.keys() - found.keys())
             log.warning("the gateway knows none of the modules", names=len(answer.value.modules))
-        looks = [self._ask(name, module) for name, module in self._modules.items()]
-        return "direct", dict(zip(self._modules, await asyncio.gather(*looks), strict=True))
+        return "direct", await self._ask_each(self._modules.keys())
+
+    async def _ask_each(self, names: Collection[str]) -> dict[str, ModuleView]:
+        """Ask these modules themselves, all at once."""
+        answers = [self._ask(name, self._modules[name]) for name in names]
+        return dict(zip(names, await asyncio.gather(*answers), strict=True))
 
     async def _ask(self, name: str, module: HealthPeer) -> ModuleView:
         begun = time.monotonic()
