@@ -83,7 +83,7 @@ SELECT
                 ),
                 CAST('[]' AS json)
             )
-    END AS said,
+    END AS recent_messages,
     now() AS ts
 FROM numbered;
 
@@ -137,7 +137,7 @@ events AS (
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
-    CAST(NULL AS json) AS said, now() AS ts
+    CAST(NULL AS json) AS recent_messages, now() AS ts
 FROM ids;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
@@ -179,7 +179,7 @@ events AS (
 
 SELECT
     CAST(:message_id AS bigint) AS message_id, reply_id, last_seq,
-    CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS said, now() AS ts
+    CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS recent_messages, now() AS ts
 FROM numbered;
 
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
@@ -225,7 +225,7 @@ events AS (
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
-    CAST(NULL AS json) AS said, now() AS ts
+    CAST(NULL AS json) AS recent_messages, now() AS ts
 FROM numbered;
 
 -- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)

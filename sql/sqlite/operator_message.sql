@@ -1,5 +1,5 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
--- Stores a message and the reply to be written, in a session that exists; with what was said last.
+-- Stores a message and the reply to be written, in a session that exists; with its newest messages.
 UPDATE operator_session
 SET
     last_seq = last_seq + 2,
@@ -34,7 +34,7 @@ RETURNING
             ORDER BY m.id DESC
             LIMIT :turns
         ) AS h
-    ) AS said,
+    ) AS recent_messages,
     created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
@@ -75,7 +75,7 @@ INSERT INTO operator_message (
 SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
 WHERE changes() = 1
 RETURNING
-    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS said, created_at AS ts;
+    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS recent_messages, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
 SELECT
@@ -120,7 +120,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS said, created_at AS ts;
+    NULL AS recent_messages, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
@@ -151,7 +151,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS said, created_at AS ts;
+    NULL AS recent_messages, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()

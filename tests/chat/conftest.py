@@ -1,7 +1,8 @@
-"""Pods with a Switch that takes feedback and whose configuration can be changed."""
+"""Pods that share a database and a Switch whose words the test chooses; and a pod of records."""
 
 from __future__ import annotations
 
+from tests.fakes.pods import pods, shared
 from tests.fakes.records import local, pod, switch
 
-__all__ = ["local", "pod", "switch"]
+__all__ = ["local", "pod", "pods", "shared", "switch"]

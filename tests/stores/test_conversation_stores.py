@@ -138,12 +138,12 @@ async def test_a_session_that_exists_is_not_made_twice(stores: Stores) -> None:
 
 
 def turns(started: Started) -> list[tuple[str, str]]:
-    return [(turn["role"], turn["content"]) for turn in started.said]
+    return [(turn["role"], turn["content"]) for turn in started.recent_messages]
 
 
 async def test_a_start_brings_what_was_said(stores: Stores) -> None:
     first = await stores.new("s")
-    assert first.said is None
+    assert first.recent_messages is None
     second = await stores.more("s")
     assert second is not None
     assert turns(second) == [("user", "good morning")], "a reply that is being written is no word"

@@ -37,14 +37,14 @@ async def refused(service: Service, path: str = "/ws/s", **headers: str) -> dict
         return body
 
 
-async def test_a_token_in_the_header(service: Service) -> None:
+async def test_a_token_in_the_header_lets_in(service: Service) -> None:
     socket = await service.ready()
     assert socket.ws.protocol == "operator.v1"
     assert socket.frames[0]["heartbeat_s"] == 25.0
     assert socket.frames[0]["version"]
 
 
-async def test_who_offers_no_subprotocol_is_served_too(service: Service) -> None:
+async def test_a_client_without_subprotocols_is_served(service: Service) -> None:
     socket = await service.ready(protocols=())
     assert socket.ws.protocol is None
 
@@ -57,7 +57,7 @@ async def test_a_token_in_a_subprotocol_is_not_repeated(service: Service) -> Non
     assert swapped.ws.protocol == "operator.v1"
 
 
-async def test_a_token_in_the_first_frame(service: Service) -> None:
+async def test_a_token_in_the_first_frame_lets_in(service: Service) -> None:
     socket = await service.open(token=None)
     await socket.send({"type": "auth", "token": TOKEN, "id": 7})
     await socket.until(lambda: socket.of("result"))
@@ -73,7 +73,7 @@ async def test_frames_right_behind_the_auth_frame_are_read(service: Service) -> 
     assert [f["type"] for f in socket.frames] == ["ready", "pong"]
 
 
-async def test_without_auth_nobody_needs_a_token(start: Start) -> None:
+async def test_with_auth_off_no_token_is_needed(start: Start) -> None:
     service = await start(auth="off", token="")
     socket = await service.ready(token=None)
     result = await socket.ask(type="auth", token="whatever")
@@ -92,7 +92,7 @@ async def test_without_auth_nobody_needs_a_token(start: Start) -> None:
         ({"Sec_WebSocket_Protocol": "other.v9"}, 400, "invalid_parameter"),
     ],
 )
-async def test_refused_before_the_upgrade(
+async def test_a_bad_handshake_is_refused_before_the_upgrade(
     service: Service, headers: dict[str, str], status: int, error: str
 ) -> None:
     body = await refused(service, **headers)
@@ -106,29 +106,31 @@ async def test_an_id_of_the_wrong_form_names_no_session(service: Service, sessio
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "", str(2**63)])
-async def test_a_place_that_is_none(service: Service, after: str) -> None:
+async def test_an_invalid_after_is_refused_before_the_upgrade(service: Service, after: str) -> None:
     body = await refused(service, f"/ws/s?after={after}", X_VX11_Token=TOKEN)
     assert (body["status"], body["error"]) == (400, "invalid_parameter")
     assert "after" in body["detail"]
 
 
-async def test_a_page_of_an_allowed_origin(service: Service) -> None:
+async def test_an_allowed_origin_is_let_in(service: Service) -> None:
     await service.ready(headers={"Origin": ORIGIN})
 
 
 @pytest.mark.parametrize("wrong", ["wrong", "", "ünïcode"])
-async def test_a_wrong_token_in_a_subprotocol(service: Service, wrong: str) -> None:
+async def test_a_wrong_token_in_a_subprotocol_closes_with_4501(
+    service: Service, wrong: str
+) -> None:
     socket = await service.open(token=None, protocols=("operator.v1", subprotocol(wrong)))
     assert await socket.closed() == 4501
     assert socket.frames == []
 
 
-async def test_a_subprotocol_that_is_not_base64url(service: Service) -> None:
+async def test_a_subprotocol_that_is_not_base64url_closes_with_4501(service: Service) -> None:
     socket = await service.open(token=None, protocols=("operator.v1", "token.!!!"))
     assert await socket.closed() == 4501
 
 
-async def test_a_wrong_token_in_the_first_frame(service: Service) -> None:
+async def test_a_wrong_token_in_the_first_frame_closes_with_4501(service: Service) -> None:
     socket = await service.open(token=None)
     await socket.send({"type": "auth", "token": "wrong"})
     assert await socket.closed() == 4501
@@ -139,28 +141,28 @@ async def test_a_wrong_token_in_the_first_frame(service: Service) -> None:
     "first",
     [{"type": "ping"}, {"type": "chat", "message": "hi"}, {"type": "auth"}, "no JSON", b"auth"],
 )
-async def test_another_first_frame(service: Service, first: Any) -> None:
+async def test_another_first_frame_closes_with_4500(service: Service, first: Any) -> None:
     socket = await service.open(token=None)
     await socket.send(first)
     assert await socket.closed() == 4500
     assert socket.frames == []
 
 
-async def test_no_first_frame_in_time(start: Start) -> None:
+async def test_no_first_frame_in_time_closes_with_4502(start: Start) -> None:
     service = await start(auth_timeout=0.2)
     socket = await service.open(token=None)
     await socket.ws.ping()  # a sign of life is no token
     assert await socket.closed() == 4502
 
 
-async def test_a_wrong_token_later(service: Service) -> None:
+async def test_a_wrong_token_later_closes_with_4501(service: Service) -> None:
     socket = await service.ready()
     assert (await socket.ask(type="auth", token=TOKEN))["ok"]
     await socket.send({"type": "auth", "token": "wrong"})
     assert await socket.closed() == 4501
 
 
-async def test_a_token_in_the_address_is_none(service: Service) -> None:
+async def test_a_token_in_the_address_is_ignored(service: Service) -> None:
     socket = await service.open(query=f"?token={TOKEN}", token=None)
     await socket.send({"type": "ping"})
     assert await socket.closed() == 4500
@@ -199,7 +201,7 @@ def users(tmp_path: Path) -> str:
     return str(path)
 
 
-async def test_a_session_of_another_user(start: Start, users: str) -> None:
+async def test_a_session_of_another_user_is_refused(start: Start, users: str) -> None:
     service = await start(tokens_file=users)
     service.switch.answer = ["yes"]
     mine = await service.ready(token="token-of-ann")
@@ -216,7 +218,9 @@ async def test_a_session_of_another_user(start: Start, users: str) -> None:
     assert (await service.ready()).frames[0]["seq"] == 4  # an unbound token sees all
 
 
-async def test_a_session_that_another_user_makes_meanwhile(start: Start, users: str) -> None:
+async def test_a_session_made_by_another_user_meanwhile_closes_the_socket(
+    start: Start, users: str
+) -> None:
     service = await start(tokens_file=users)
     service.switch.answer = ["secret"]
     waiting = await service.ready(token="token-of-bob")

@@ -40,7 +40,7 @@ async def test_a_client_that_leaves_before_its_result_has_its_message_kept(
     assert [m["content"] for m in await service.history()] == ["kept", "yes"]
 
 
-async def test_cancel(both: Service) -> None:
+async def test_cancel_ends_the_reply_for_all_sockets(both: Service) -> None:
     socket, other = await both.ready(), await both.ready("another")
     ids = await socket.chat()
     speaker = await both.switch.next()
@@ -58,7 +58,7 @@ async def test_cancel(both: Service) -> None:
     assert again["data"]["status"] == "cancelled"
 
 
-async def test_cancel_before_the_first_word(service: Service) -> None:
+async def test_cancel_before_the_first_word_ends_an_empty_reply(service: Service) -> None:
     socket = await service.ready()
     ids = await socket.chat()
     speaker = await service.switch.next()
@@ -72,7 +72,7 @@ async def test_cancel_before_the_first_word(service: Service) -> None:
 
 
 @pytest.mark.measures_time
-async def test_the_server_shows_life(start: Start) -> None:
+async def test_heartbeats_are_sent_as_frames_and_as_protocol_pings(start: Start) -> None:
     service = await start(heartbeat=0.1)
     begun = time.monotonic()
     socket = await service.ready()
@@ -82,7 +82,7 @@ async def test_the_server_shows_life(start: Start) -> None:
 
 
 @pytest.mark.measures_time
-async def test_who_answers_nothing_is_dead(start: Start) -> None:
+async def test_a_client_that_answers_nothing_is_closed_with_4002(start: Start) -> None:
     service = await start(heartbeat=0.2)
     begun = time.monotonic()
     silent = await service.ready(autoping=False)
@@ -90,7 +90,7 @@ async def test_who_answers_nothing_is_dead(start: Start) -> None:
     assert 0.3 < time.monotonic() - begun < 2.0
 
 
-async def test_any_frame_counts_as_life(start: Start) -> None:
+async def test_a_client_that_sends_any_frame_stays_connected(start: Start) -> None:
     service = await start(heartbeat=0.2)
     talker = await service.ready(autoping=False)
     for _ in range(12):
@@ -103,7 +103,7 @@ async def test_any_frame_counts_as_life(start: Start) -> None:
 # Limits.
 
 
-async def test_too_many_sockets_of_a_session(start: Start) -> None:
+async def test_too_many_sockets_of_a_session_are_closed_with_4505(start: Start) -> None:
     service = await start(sockets_per_session=2)
     one, _ = await service.ready(), await service.ready()
     assert await (await service.open()).closed() == 4505
@@ -113,7 +113,7 @@ async def test_too_many_sockets_of_a_session(start: Start) -> None:
     await service.ready()
 
 
-async def test_a_socket_beyond_those_of_the_process_is_to_come_back_later(start: Start) -> None:
+async def test_a_socket_beyond_those_of_the_process_is_closed_with_4007(start: Start) -> None:
     service = await start(sockets=2)
     one, _ = await service.ready("a"), await service.ready("b")
     assert await (await service.open("c")).closed() == 4007
@@ -140,7 +140,7 @@ async def test_sockets_that_do_not_authenticate_take_no_places(start: Start) -> 
 # Draining.
 
 
-async def test_idle_sockets_are_sent_away_at_once(service: Service) -> None:
+async def test_draining_closes_idle_sockets_at_once(service: Service) -> None:
     sockets = [await service.ready(f"s{n}") for n in range(20)]
     waiting = await service.open(token=None)
     drained = asyncio.create_task(lifecycle.drain(service.operator))
@@ -156,7 +156,7 @@ async def test_idle_sockets_are_sent_away_at_once(service: Service) -> None:
     assert failure.value.status == 503
 
 
-async def test_a_reply_that_is_being_written_is_shown_to_its_end(both: Service) -> None:
+async def test_draining_shows_a_running_reply_to_its_end(both: Service) -> None:
     socket = await both.ready()
     ids = await socket.chat()
     speaker = await both.switch.next()
@@ -176,7 +176,7 @@ async def test_a_reply_that_is_being_written_is_shown_to_its_end(both: Service) 
 
 
 @pytest.mark.measures_time
-async def test_the_deadline_interrupts_and_says_so(start: Start) -> None:
+async def test_the_drain_deadline_interrupts_replies_and_shows_it(start: Start) -> None:
     service = await start(drain_timeout=0.3)
     socket = await service.ready()
     ids = await socket.chat()
@@ -190,7 +190,7 @@ async def test_the_deadline_interrupts_and_says_so(start: Start) -> None:
     assert socket.view.texts == {ids["reply_id"]: "some "}
 
 
-async def test_draining_does_not_wait_for_one_who_does_not_read(start: Start) -> None:
+async def test_draining_does_not_wait_for_a_client_that_does_not_read(start: Start) -> None:
     service = await start(drain_timeout=0.3)
     await LazyClient.connect(service)
     begun = time.monotonic()

@@ -93,7 +93,7 @@ def shown(stream: Stream, reply_id: int) -> str:
 
 
 @pytest.mark.parametrize("way", ["body", "accept"])
-async def test_a_chat_as_events(both: Service, way: str) -> None:
+async def test_a_chat_is_streamed_as_events(both: Service, way: str) -> None:
     body: Frame = {"message": "hello", "session_id": "s"}
     asked = (
         chatting(both, body | {"stream": True}) if way == "body" else chatting(both, body, **EVENTS)
@@ -115,7 +115,7 @@ async def test_a_chat_as_events(both: Service, way: str) -> None:
     assert (await both.history())[1]["content"] == "one two 😀"
 
 
-async def test_a_failure_before_the_start_is_a_problem(service: Service) -> None:
+async def test_a_chat_that_cannot_begin_is_answered_with_a_problem(service: Service) -> None:
     for body, status in (({"message": "", "stream": True}, 422), ({"stream": True}, 422)):
         problem = await service.http("POST", "/operator/chat", json=body)
         assert problem["http_status"] == status
@@ -151,7 +151,7 @@ async def test_a_key_attaches_to_the_reply_that_is_being_written(service: Servic
     assert first.frames[-1] == second.frames[-1]
 
 
-async def test_a_key_of_a_reply_that_has_ended(both: Service) -> None:
+async def test_a_key_of_an_ended_reply_streams_its_events(both: Service) -> None:
     body = {"message": "hi", "stream": True, "client_message_id": "k"}
     both.switch.answer = ["done"]
     async with chatting(both, body) as first:
@@ -169,7 +169,7 @@ async def test_a_key_of_a_reply_that_has_ended(both: Service) -> None:
     assert "seq" not in third.frames[-1]
 
 
-async def test_a_reply_of_another_process(postgresql_url: str) -> None:
+async def test_a_reply_of_another_process_is_streamed(postgresql_url: str) -> None:
     async with serving(postgresql_url) as one, serving(postgresql_url) as two:
         body = {"message": "hi", "session_id": "s", "stream": True, "client_message_id": "k"}
         async with chatting(one, body) as here:
@@ -223,7 +223,7 @@ async def test_deleting_the_session_ends_a_chats_stream(both: Service) -> None:
     assert "reply.completed" not in stream.kinds()
 
 
-async def test_an_old_client_of_http_1_0(service: Service) -> None:
+async def test_a_client_of_http_1_0_gets_a_plain_stream(service: Service) -> None:
     service.switch.answer = ["yes"]
     host, port = service.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -246,7 +246,7 @@ async def test_an_old_client_of_http_1_0(service: Service) -> None:
 # The websocket's twin.
 
 
-async def test_a_session_as_events(both: Service) -> None:
+async def test_a_session_is_streamed_as_events(both: Service) -> None:
     await both.said(1)
     socket = await both.ready()
     async with subscriptions(both) as stream:
@@ -261,21 +261,21 @@ async def test_a_session_as_events(both: Service) -> None:
     assert stream.view.texts == {ids["reply_id"]: "some text"}
 
 
-async def test_a_session_that_is_not_there(service: Service) -> None:
+async def test_a_session_that_is_not_there_is_a_404(service: Service) -> None:
     for path in ("/operator/session/none/events", "/operator/session/a%20b/events"):
         problem = await service.http("GET", path, headers=EVENTS)
         assert (problem["http_status"], problem["error"]) == (404, "session_not_found")
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30, "١"])
-async def test_a_last_event_id_that_is_none_of_ours(service: Service, value: str) -> None:
+async def test_an_invalid_last_event_id_is_a_400(service: Service, value: str) -> None:
     await service.said(1)
     path = "/operator/session/s/events"
     problem = await service.http("GET", path, headers=EVENTS | {"Last-Event-ID": value})
     assert (problem["http_status"], problem["error"]) == (400, "invalid_parameter")
 
 
-async def test_coming_back_as_browsers_do(both: Service) -> None:
+async def test_a_browser_that_comes_back_gets_what_it_missed(both: Service) -> None:
     await both.said(2)
     async with subscriptions(both, "?after=0", **{"Last-Event-ID": "3"}) as stream:
         stream.view.expect_replay(3)
@@ -290,7 +290,7 @@ async def test_coming_back_as_browsers_do(both: Service) -> None:
         assert stream.view.seq == 7
 
 
-async def test_comments_keep_it_alive(start: Start) -> None:
+async def test_heartbeat_comments_are_sent(start: Start) -> None:
     service = await start(heartbeat=0.1)
     await service.said(1)
     async with subscriptions(service) as stream:
@@ -298,7 +298,7 @@ async def test_comments_keep_it_alive(start: Start) -> None:
         assert stream.kinds() == ["ready"]
 
 
-async def test_one_who_leaves_is_noticed(start: Start) -> None:
+async def test_a_client_that_leaves_is_unregistered(start: Start) -> None:
     service = await start(heartbeat=0.5)
     await service.said(1)
     sockets = service.operator.services.clients
@@ -309,7 +309,7 @@ async def test_one_who_leaves_is_noticed(start: Start) -> None:
     assert not service.operator.core.hub.watched
 
 
-async def test_deleting_the_session_ends_it(both: Service) -> None:
+async def test_deleting_the_session_ends_its_stream(both: Service) -> None:
     await both.said(1)
     async with subscriptions(both) as stream:
         await both.http("DELETE", "/operator/session/s")
@@ -318,7 +318,7 @@ async def test_deleting_the_session_ends_it(both: Service) -> None:
     assert stream.last_id == ""
 
 
-async def test_draining(both: Service) -> None:
+async def test_draining_announces_itself_and_ends_streams(both: Service) -> None:
     await both.said(1)
     async with subscriptions(both) as stream, subscriptions(both, "?after=0") as other:
         other.view.expect_replay(0)
@@ -334,7 +334,7 @@ async def test_draining(both: Service) -> None:
     assert (problem["http_status"], problem["error"]) == (503, "draining")
 
 
-async def test_too_many_streams(start: Start) -> None:
+async def test_too_many_streams_are_a_429(start: Start) -> None:
     service = await start(sockets_per_session=1)
     await service.said(1)
     await service.until(lambda: len(service.operator.services.clients) == 0)
@@ -346,7 +346,7 @@ async def test_too_many_streams(start: Start) -> None:
         pass
 
 
-async def test_one_who_does_not_read_is_cut_off(start: Start) -> None:
+async def test_a_client_that_does_not_read_is_cut_off(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     await service.said(1)
     host, port = service.url.removeprefix("http://").split(":")

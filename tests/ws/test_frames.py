@@ -28,7 +28,7 @@ async def test_a_pong_repeats_ts_as_it_was_sent(service: Service, ts: str) -> No
     assert type(pong["ts"]) is type(json.loads(ts))
 
 
-async def test_a_ping_with_an_id_and_without_ts(service: Service) -> None:
+async def test_a_ping_without_ts_is_answered_without_it(service: Service) -> None:
     socket = await service.ready()
     await socket.send({"type": "ping", "id": "p"})
     await socket.send({"type": "ping"})
@@ -103,7 +103,9 @@ UNREADABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("frame", UNREADABLE)
-async def test_an_unreadable_frame(service: Service, frame: str | bytes) -> None:
+async def test_an_unreadable_frame_is_answered_with_an_error(
+    service: Service, frame: str | bytes
+) -> None:
     socket = await service.ready()
     await socket.send(frame)
     await socket.until(lambda: socket.of("error"))
@@ -120,7 +122,7 @@ async def test_half_a_surrogate_pair_is_named(service: Service) -> None:
     assert "message" in socket.of("error")[0]["detail"]
 
 
-async def test_twenty_unreadable_frames_in_a_row(service: Service) -> None:
+async def test_twenty_unreadable_frames_in_a_row_close_with_4503(service: Service) -> None:
     socket = await service.ready()
     for _ in range(connection.MAX_UNREADABLE - 1):
         await socket.send("no frame")
@@ -143,7 +145,7 @@ async def test_text_that_is_not_utf8_closes(service: Service) -> None:
     assert await socket.closed() == 1007
 
 
-async def test_a_frame_as_large_as_allowed(service: Service) -> None:
+async def test_a_frame_as_large_as_allowed_is_taken(service: Service) -> None:
     service.switch.answer = ["yes"]
     socket = await service.ready()
     frame = {"type": "chat", "message": "hi", "id": 1, "pad": ""}
@@ -163,7 +165,7 @@ async def test_a_larger_frame_closes(service: Service, size: int) -> None:
 
 
 @pytest.mark.parametrize("character", ["漢", "😀", "\u0001"])
-async def test_the_longest_message_of_any_script(service: Service, character: str) -> None:
+async def test_the_longest_message_of_any_script_is_taken(service: Service, character: str) -> None:
     service.switch.answer = [character]
     socket = await service.ready()
     await socket.chat(character * 32_000)
@@ -172,7 +174,7 @@ async def test_the_longest_message_of_any_script(service: Service, character: st
     assert [m["content"] for m in history] == [character * 32_000, character]
 
 
-async def test_too_many_frames(start: Start) -> None:
+async def test_too_many_frames_close_with_4005(start: Start) -> None:
     service = await start(frame_rate=10)
     socket = await service.ready()
     for _ in range(10):
@@ -234,7 +236,7 @@ async def test_the_socket_answers_while_a_chat_is_being_stored(
     await socket.ended(commands.MAX_COMMANDS)
 
 
-async def test_too_many_chats_of_a_session(start: Start) -> None:
+async def test_too_many_chats_of_a_session_are_rate_limited(start: Start) -> None:
     service = await start(chat_rate=2)
     service.switch.answer = ["yes"]
     socket = await service.ready()
@@ -244,7 +246,7 @@ async def test_too_many_chats_of_a_session(start: Start) -> None:
     assert answers[2]["error"]["retry_after"] > 0
 
 
-async def test_what_goes_wrong_inside_is_not_shown(
+async def test_an_internal_error_is_answered_without_its_cause(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> Any:
@@ -273,7 +275,7 @@ async def test_a_fault_of_the_endpoint_closes_with_4006(
     assert await socket.closed() == 4006
 
 
-async def test_a_database_that_is_away_at_connect(
+async def test_a_database_that_is_away_at_connect_closes_with_4006(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> Any:
@@ -285,7 +287,7 @@ async def test_a_database_that_is_away_at_connect(
     assert [f["error"] for f in socket.of("error")] == ["database_unavailable"]
 
 
-async def test_a_failed_reply_and_a_failed_resume(
+async def test_a_failed_reply_is_shown_and_a_failed_resume_closes_with_4006(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     socket = await service.ready()
@@ -318,7 +320,7 @@ async def test_the_same_key_is_the_same_chat(service: Service) -> None:
     assert service.switch.calls.empty()
 
 
-async def test_an_answer_to_the_same_message_anew(service: Service) -> None:
+async def test_regenerate_begins_another_reply_to_the_message(service: Service) -> None:
     socket = await service.ready()
     ids = await socket.chat("a question")
     (await service.switch.next()).say("one", None)

@@ -16,7 +16,7 @@ def address(service: Service, path: str = "/ws/s") -> str:
     return service.url.replace("http", "ws", 1) + path
 
 
-async def test_a_chat(service: Service) -> None:
+async def test_another_library_chats(service: Service) -> None:
     service.switch.answer = ["Good ", "morning 😀"]
     async with websockets.connect(
         address(service),
@@ -40,7 +40,7 @@ async def test_a_chat(service: Service) -> None:
     assert (ws.close_code, ws.close_reason) == (1000, "")
 
 
-async def test_a_message_in_fragments(service: Service) -> None:
+async def test_a_message_in_fragments_is_read(service: Service) -> None:
     client = await LazyClient.connect(service)
     text = json.dumps({"type": "ping", "ts": 1734170400000})
     await client.ws.send([text[:5], text[5:9], text[9:]])
@@ -74,13 +74,15 @@ def masked(first: int, payload: bytes, *, length: int | None = None) -> bytes:
         (masked(0x89, b"x" * 126), 1002),  # a control frame that is too large
     ],
 )
-async def test_bytes_that_break_the_protocol(service: Service, sent: bytes, code: int) -> None:
+async def test_bytes_that_break_the_protocol_close_the_connection(
+    service: Service, sent: bytes, code: int
+) -> None:
     client = await LazyClient.connect(service)
     client.ws.transport.write(sent)
     assert await client.read_to_the_end() == code
 
 
-async def test_small_fragments_that_grow_too_large(service: Service) -> None:
+async def test_fragments_that_grow_too_large_close_with_1009(service: Service) -> None:
     client = await LazyClient.connect(service)
     client.ws.transport.write(masked(0x01, b"x" * 1000))
     for _ in range(600):
@@ -88,7 +90,7 @@ async def test_small_fragments_that_grow_too_large(service: Service) -> None:
     assert await client.read_to_the_end() == 1009
 
 
-async def test_a_client_that_stops_in_the_middle_of_a_frame(service: Service) -> None:
+async def test_a_client_that_stops_inside_a_frame_is_unregistered(service: Service) -> None:
     client = await LazyClient.connect(service)
     client.ws.transport.write(masked(0x81, b'{"type"', length=100))
     await asyncio.sleep(0.05)

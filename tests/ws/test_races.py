@@ -50,7 +50,7 @@ async def two(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield [await stack.enter_async_context(serving(postgresql_url)) for _ in range(2)]
 
 
-async def test_news_that_come_while_a_session_is_loaded(two: list[Service]) -> None:
+async def test_remote_events_during_a_load_are_shown(two: list[Service]) -> None:
     here, there = two
     await there.said(1)
     gate = Gate(here.operator.core.stores.sessions, "get")
@@ -64,7 +64,7 @@ async def test_news_that_come_while_a_session_is_loaded(two: list[Service]) -> N
     await socket.shown(7)
 
 
-async def test_events_of_this_process_that_come_while_a_session_is_loaded(both: Service) -> None:
+async def test_local_events_during_a_load_are_shown(both: Service) -> None:
     await both.said(1)
     gate = Gate(both.operator.core.stores.messages, "streaming")
     opening = asyncio.create_task(both.open())
@@ -83,7 +83,7 @@ async def test_events_of_this_process_that_come_while_a_session_is_loaded(both: 
     assert [f["seq"] for f in socket.events()] == list(range(seq + 1, 8))
 
 
-async def test_a_reply_begins_and_ends_while_a_socket_catches_up(both: Service) -> None:
+async def test_a_reply_within_a_replay_is_shown_whole(both: Service) -> None:
     await both.said(2)
     talker = await both.ready()
     store = both.operator.core.stores.events
@@ -107,7 +107,7 @@ async def test_a_reply_begins_and_ends_while_a_socket_catches_up(both: Service) 
     assert [f["seq"] for f in late.events()] == list(range(1, 14))
 
 
-async def test_a_reply_ends_while_its_snapshot_is_sent(service: Service) -> None:
+async def test_a_reply_that_ends_during_its_snapshot_is_shown_whole(service: Service) -> None:
     talker = await service.ready()
     ids = await talker.chat()
     speaker = await service.switch.next()
@@ -131,7 +131,7 @@ async def test_a_reply_ends_while_its_snapshot_is_sent(service: Service) -> None
     assert late.view.texts == {ids["reply_id"]: "text and end"}
 
 
-async def test_ahead_of_a_process_that_has_not_read_the_news_yet(two: list[Service]) -> None:
+async def test_resume_ahead_of_unread_news_does_not_resync(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -147,7 +147,7 @@ async def test_ahead_of_a_process_that_has_not_read_the_news_yet(two: list[Servi
     gate.open()
 
 
-async def test_a_deletion_that_has_not_been_heard_of(two: list[Service]) -> None:
+async def test_resume_before_a_deletion_is_read_closes_with_4504(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -161,7 +161,7 @@ async def test_a_deletion_that_has_not_been_heard_of(two: list[Service]) -> None
     gate.open()
 
 
-async def test_a_deletion_while_the_news_are_read(two: list[Service]) -> None:
+async def test_a_deletion_during_a_read_closes_with_4504(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -174,7 +174,7 @@ async def test_a_deletion_while_the_news_are_read(two: list[Service]) -> None:
     assert watcher.frames[-1]["event"] == "session.deleted"
 
 
-async def test_a_session_made_anew_before_the_deletion_was_heard_of(two: list[Service]) -> None:
+async def test_a_session_made_anew_closes_sockets_of_the_old_one(two: list[Service]) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -191,7 +191,9 @@ async def test_a_session_made_anew_before_the_deletion_was_heard_of(two: list[Se
     assert anew.frames[0]["epoch"] != watcher.view.epoch
 
 
-async def test_a_session_made_elsewhere_while_sockets_wait_for_it(two: list[Service]) -> None:
+async def test_a_session_made_on_another_pod_is_shown_to_waiting_sockets(
+    two: list[Service],
+) -> None:
     here, there = two
     waiting = await here.ready()
     assert waiting.frames[0]["epoch"] is None
@@ -203,7 +205,9 @@ async def test_a_session_made_elsewhere_while_sockets_wait_for_it(two: list[Serv
     assert back.frames[0]["epoch"] is not None
 
 
-async def test_events_that_are_purged_before_they_were_shown(two: list[Service]) -> None:
+async def test_events_purged_before_they_were_shown_close_with_4001_and_resync(
+    two: list[Service],
+) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -220,7 +224,9 @@ async def test_events_that_are_purged_before_they_were_shown(two: list[Service])
     assert back.view.seq == 10
 
 
-async def test_all_is_purged_before_it_was_shown(two: list[Service]) -> None:
+async def test_a_log_purged_before_it_was_shown_closes_with_4001_and_resyncs(
+    two: list[Service],
+) -> None:
     here, there = two
     await here.said(1)
     watcher = await here.ready()
@@ -236,7 +242,7 @@ async def test_all_is_purged_before_it_was_shown(two: list[Service]) -> None:
     assert back.view.seq == 10
 
 
-async def test_a_socket_that_leaves_while_its_session_is_loaded(service: Service) -> None:
+async def test_a_socket_that_leaves_during_a_load_is_unregistered(service: Service) -> None:
     await service.said(1)
     gate = Gate(service.operator.core.stores.sessions, "get")
     leaving = await service.open()
@@ -248,7 +254,7 @@ async def test_a_socket_that_leaves_while_its_session_is_loaded(service: Service
     assert not service.operator.core.hub.watched
 
 
-async def test_a_storm_of_sockets_that_come_and_go(start: Start) -> None:
+async def test_sockets_that_come_and_go_lose_no_event_of_those_that_stay(start: Start) -> None:
     service = await start()
     service.switch.answer = ["some ", "words"]
     stayed = await service.ready()

@@ -18,7 +18,7 @@ def kinds(socket: Socket) -> list[Any]:
     return [f.get("event", f["type"]) for f in socket.frames]
 
 
-async def test_who_comes_late_gets_the_text_so_far_and_then_what_follows(both: Service) -> None:
+async def test_a_late_client_gets_a_snapshot_and_then_deltas(both: Service) -> None:
     first = await both.ready()
     ids = await first.chat()
     speaker = await both.switch.next()
@@ -40,7 +40,7 @@ async def test_who_comes_late_gets_the_text_so_far_and_then_what_follows(both: S
     assert late.view.thoughts == {ids["reply_id"]: "let me see"}
 
 
-async def test_who_comes_before_the_first_word_gets_an_empty_text(service: Service) -> None:
+async def test_a_client_before_the_first_word_gets_an_empty_snapshot(service: Service) -> None:
     first = await service.ready()
     ids = await first.chat()
     late = await service.ready()
@@ -67,7 +67,7 @@ async def test_offsets_count_code_points_of_the_stored_text(both: Service) -> No
     assert socket.of("delta")[-1]["end"] == len(text)
 
 
-async def test_coming_back_brings_what_was_missed(both: Service) -> None:
+async def test_resume_replays_what_was_missed(both: Service) -> None:
     stayed, left = await both.ready(), await both.ready()
     ids = await stayed.chat("one")
     speaker = await both.switch.next()
@@ -96,7 +96,7 @@ async def test_coming_back_brings_what_was_missed(both: Service) -> None:
     ]  # fmt: skip
 
 
-async def test_resuming_shows_again_what_the_socket_has_had(both: Service) -> None:
+async def test_resume_replays_events_that_the_socket_has_had(both: Service) -> None:
     await both.said(2)
     socket = await both.ready()
     ids = await socket.chat()
@@ -114,7 +114,7 @@ async def test_resuming_shows_again_what_the_socket_has_had(both: Service) -> No
     assert socket.view.texts[ids["reply_id"]] == "text!"
 
 
-async def test_two_resumes_at_once_follow_each_other(service: Service) -> None:
+async def test_two_resumes_at_once_run_one_after_the_other(service: Service) -> None:
     await service.said(3)
     socket = await service.ready()
     for number in range(2):
@@ -126,7 +126,7 @@ async def test_two_resumes_at_once_follow_each_other(service: Service) -> None:
     assert [f["seq"] for f in socket.events()] == [*range(1, 11), *range(1, 11)]
 
 
-async def test_a_session_that_is_not_there_yet_can_be_resumed(service: Service) -> None:
+async def test_resume_of_a_session_that_is_not_there_yet_is_answered(service: Service) -> None:
     socket = await service.ready(query="?after=0")
     await socket.until(lambda: socket.of("resumed"))
     assert kinds(socket) == ["ready", "resumed"]
@@ -136,7 +136,7 @@ async def test_a_session_that_is_not_there_yet_can_be_resumed(service: Service) 
     assert [f["seq"] for f in socket.events()] == [1, 2, 3, 4]
 
 
-async def test_as_much_as_the_limit_is_replayed(start: Start) -> None:
+async def test_resume_beyond_the_limit_resyncs(start: Start) -> None:
     service = await start(resume_limit=7)
     await service.said(3)  # ten events
     within = await service.ready(query="?after=3")
@@ -164,7 +164,7 @@ async def _resynced(service: Service, query: str) -> Socket:
     "query",
     ["?after=5", "?after=9999999999", "?after=2&epoch=00000000-0000-4000-8000-000000000000"],
 )
-async def test_ahead_or_of_another_epoch(both: Service, query: str) -> None:
+async def test_resume_ahead_or_from_another_epoch_resyncs(both: Service, query: str) -> None:
     await both.said(1)
     socket = await _resynced(both, query)
     both.switch.answer = ["yes"]
@@ -173,7 +173,7 @@ async def test_ahead_or_of_another_epoch(both: Service, query: str) -> None:
     assert [f["seq"] for f in socket.events()] == [5, 6, 7]
 
 
-async def test_events_that_are_purged(both: Service) -> None:
+async def test_resume_from_purged_events_resyncs(both: Service) -> None:
     await both.said(2)
     database = both.operator.core.database
     async with database.transaction() as transaction:
@@ -185,7 +185,7 @@ async def test_events_that_are_purged(both: Service) -> None:
     assert [f["seq"] for f in kept.events()] == [5, 6, 7]
 
 
-async def test_all_events_are_purged(service: Service) -> None:
+async def test_resume_from_a_purged_log_resyncs(service: Service) -> None:
     await service.said(1)
     async with service.operator.core.database.transaction() as transaction:
         await transaction.execute("DELETE FROM operator_event")
@@ -195,7 +195,7 @@ async def test_all_events_are_purged(service: Service) -> None:
     assert newest.events() == []
 
 
-async def test_a_resync_with_a_reply_that_is_being_written(both: Service) -> None:
+async def test_resync_is_followed_by_the_running_replys_snapshot(both: Service) -> None:
     await both.said(1)
     talker = await both.ready()
     ids = await talker.chat()
@@ -211,7 +211,7 @@ async def test_a_resync_with_a_reply_that_is_being_written(both: Service) -> Non
     assert socket.view.texts[ids["reply_id"]] == "being written!"
 
 
-async def test_a_resync_has_the_newest_messages_and_where_older_ones_begin(
+async def test_resync_has_the_newest_messages_and_next_before(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriptions, "RESYNC_MESSAGES", 3)
@@ -225,7 +225,7 @@ async def test_a_resync_has_the_newest_messages_and_where_older_ones_begin(
     assert snapshot["next_before"] == history[-3]["id"]
 
 
-async def test_a_replay_of_many_pages_while_the_session_goes_on(
+async def test_a_replay_of_many_pages_loses_nothing_that_comes_meanwhile(
     both: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriptions, "REPLAY_PAGE", 2)
@@ -250,7 +250,7 @@ async def test_a_replay_of_many_pages_while_the_session_goes_on(
     assert all(s.events() == sockets[0].events() for s in sockets)
 
 
-async def test_replayed_and_live_events_are_the_same(both: Service) -> None:
+async def test_replayed_and_live_events_are_equal(both: Service) -> None:
     socket = await both.ready()
     ids = await socket.chat("first", metadata={"a": [1, {"b": None}]}, client_message_id="k")
     (await both.switch.next()).say("text", None)

@@ -75,7 +75,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
     assert back.view.texts == quick.view.texts
 
 
-async def test_the_close_code_reaches_one_who_reads_again(start: Start) -> None:
+async def test_a_slow_client_that_reads_again_gets_the_close_code(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     slow = await LazyClient.connect(service)
     quick = await service.ready()
@@ -85,7 +85,7 @@ async def test_the_close_code_reaches_one_who_reads_again(start: Start) -> None:
     assert await slow.read_to_the_end() == 4001
 
 
-async def test_a_slow_reader_can_resume_however_small_its_queue(start: Start) -> None:
+async def test_a_slow_client_resumes_however_small_its_queue(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     quick = await service.ready()
     service.switch.answer = [PIECE * 20]
@@ -112,7 +112,7 @@ async def test_a_slow_reader_can_resume_however_small_its_queue(start: Start) ->
     await slow.ws.close()
 
 
-async def test_a_late_joiner_that_is_slow_gets_all_of_a_long_text(start: Start) -> None:
+async def test_a_late_slow_client_gets_all_of_a_long_text(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     quick = await service.ready()
     await quick.chat()
@@ -126,7 +126,7 @@ async def test_a_late_joiner_that_is_slow_gets_all_of_a_long_text(start: Start) 
     await slow.ws.close()
 
 
-async def test_one_who_does_not_answer_a_close_is_cut(start: Start) -> None:
+async def test_a_client_that_does_not_answer_a_close_is_cut_off(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     lazy = await LazyClient.connect(service)
     quick = await service.ready()
@@ -139,7 +139,7 @@ async def test_one_who_does_not_answer_a_close_is_cut(start: Start) -> None:
     lazy.cut()
 
 
-async def test_one_who_vanishes_is_forgotten(service: Service) -> None:
+async def test_a_client_that_vanishes_is_unregistered(service: Service) -> None:
     client = await LazyClient.connect(service)
     quick = await service.ready()
     await quick.chat()
@@ -155,7 +155,7 @@ async def test_one_who_vanishes_is_forgotten(service: Service) -> None:
     assert not service.operator.core.hub.watched
 
 
-async def test_one_who_reads_slowly_but_reads_is_alive(start: Start) -> None:
+async def test_a_client_that_reads_slowly_stays_connected(start: Start) -> None:
     service = await start(heartbeat=0.3)
     quick = await service.ready()
     service.switch.answer = [PIECE * 150]

@@ -33,15 +33,15 @@ class Fenced(Record, frozen=True):
 class Started(Record, frozen=True):
     """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
 
-    ``said`` is what was said before in the session, newest first, each with its ``role`` and
-    ``content``; None where the write did not ask.
+    ``recent_messages`` are those before it in the session, newest first, each with its ``role``
+    and ``content``; None where the write did not ask.
     """
 
     message_id: int
     reply_id: int
     last_seq: int
     epoch: str
-    said: Json
+    recent_messages: Json
     ts: datetime
 
 
@@ -123,7 +123,7 @@ class MessageStore:
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
-        What was said before comes with it, up to ``turns`` messages that have something in
+        The messages before it come with it, up to ``turns`` of those that have something in
         them; of one longer than ``turn_chars`` characters so much comes that it shows.
         Raises KeyTakenError.
         """

@@ -144,7 +144,7 @@ def _decoded(subprotocol: str) -> str:
 
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
-    """Where the client left off: ``?after=&epoch=``."""
+    """The place from which the client resumes: ``?after=&epoch=``."""
     query = request.query
     epoch = query.get("epoch") or None
     if "after" not in query:

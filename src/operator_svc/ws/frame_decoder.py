@@ -27,7 +27,7 @@ class InvalidFrameError(Exception):
 
 
 def read(text: str) -> ClientFrame:
-    """The frame in a text message; raises UnusableFrameError."""
+    """The frame in a text message; raises InvalidFrameError."""
     try:
         plain = decoding.loads(text)
     except OperatorError as error:
@@ -50,7 +50,7 @@ def read(text: str) -> ClientFrame:
 
 
 def unreadable_binary() -> InvalidFrameError:
-    """What a binary frame is."""
+    """The error of a binary frame."""
     return _unreadable("frame", "it must be text, not binary", None)
 
 

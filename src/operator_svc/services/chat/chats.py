@@ -147,7 +147,7 @@ class Chats:
         if chat.history is not None:
             history = clients_history(chat.history, limits)
         else:
-            history = bounded(started.said or [], limits)
+            history = bounded(started.recent_messages or [], limits)
         created = _message_created(session_id, chat, started)
         telemetry.CHATS_NEW.inc()
         return self._begin(request, session_id, started, chat.message, history, [created])

@@ -100,7 +100,7 @@ class SessionHistory:
         ]
 
     async def _written(self, reply_ids: list[int]) -> dict[int, str]:
-        """What is stored by now of replies that are being written."""
+        """The stored text of replies that are being written."""
         if not reply_ids:
             return {}
         parts: dict[int, list[str]] = {}

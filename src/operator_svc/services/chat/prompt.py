@@ -10,8 +10,8 @@ from operator_svc.peers.chat_types import Prompt
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.chat import Turn as ClientTurn
 
-TELLING = frozenset({ReplyStatus.COMPLETE, ReplyStatus.CANCELLED, ReplyStatus.INTERRUPTED})
-"""The states of messages that Switch is told of; a failed reply says nothing."""
+IN_HISTORY = frozenset({ReplyStatus.COMPLETE, ReplyStatus.CANCELLED, ReplyStatus.INTERRUPTED})
+"""The states of messages that the history holds; a failed reply adds nothing to it."""
 
 PromptTurn: TypeAlias = dict[str, str]
 """A message of the history as Switch takes it: its ``role`` and ``content``."""
@@ -52,7 +52,7 @@ def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[Prom
 def stored_history(newest_first: Iterable[Message], limits: HistoryLimits) -> list[PromptTurn]:
     """The history of stored messages, as far as it fits."""
     return bounded(
-        [_turn(m.role, m.content) for m in newest_first if m.content and m.status in TELLING],
+        [_turn(m.role, m.content) for m in newest_first if m.content and m.status in IN_HISTORY],
         limits,
     )
 

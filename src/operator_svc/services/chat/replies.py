@@ -49,7 +49,7 @@ class Replies:
         self._hub = hub
 
     async def wait(self, accepted: Accepted, within: float | None = None) -> ReplyResult | None:
-        """How the reply ended; None where it has not within so many seconds.
+        """Wait for the reply's end; None where it has not come within so many seconds.
 
         Raises OperatorError: session_not_found where its session was deleted, and
         database_unavailable where its end cannot be stored.

@@ -23,7 +23,7 @@ RECHECK = 1.0
 
 
 class ReplySink(Protocol):
-    """What becomes of a reply that is followed."""
+    """Receives a reply that is followed."""
 
     wants_text: bool
 
@@ -97,7 +97,7 @@ class ReplyFollower:
         self._messages = messages
 
     async def wait(self, accepted: Accepted) -> ReplyResult:
-        """How the reply ended, once it has.
+        """Wait for the reply's end.
 
         Raises OperatorError: session_not_found where its session was deleted, and
         database_unavailable where its end cannot be stored.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
-
-import structlog
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import ReplyChunk, ReplyStatus
@@ -15,13 +12,10 @@ from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.chat.upstream import ReplyOutcome
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.retry import until_stored
 from operator_svc.stores.messages import Ended, Feedback, MessageStore, Owned, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
-log = structlog.get_logger(__name__)
-
-FINISH_RETRY_MAX = 2.0
-"""Longest pause, in seconds, between attempts to store the end of a reply."""
 PATIENCE = 5.0
 """Seconds after which those who wait for a reply are told that its end cannot be stored."""
 
@@ -99,8 +93,8 @@ class ReplyStorage:
         self, running: RunningReply, pod_id: str, outcome: ReplyOutcome, content: str
     ) -> Ended | None:
         begun = time.monotonic()
-        pause = 0.05
-        while True:
+
+        async def write() -> Ended | None:
             try:
                 return await self._messages.finish(
                     session_id=running.session_id,
@@ -113,11 +107,11 @@ class ReplyStorage:
                     chunked=running.chunked,
                 )
             except OperatorError as error:
-                log.warning("reply's end not stored yet", error=str(error.code))
                 if time.monotonic() - begun > PATIENCE:
                     running.fail(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, FINISH_RETRY_MAX)
+                raise
+
+        return await until_stored(write, "end of a reply")
 
     async def owned(self) -> dict[int, Owned]:
         """The replies that this pod owns, by id. Raises OperatorError(database_unavailable)."""

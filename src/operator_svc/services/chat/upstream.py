@@ -44,7 +44,7 @@ class ReplyOutcome(NamedTuple):
 
 
 class UpstreamReader:
-    """Shows what Switch sends as it comes, and says how the reply ends."""
+    """Shows what Switch sends as it comes, and gives the reply's outcome."""
 
     def __init__(self, switch: ChatPeer, tool_calls: ToolCallRecorder) -> None:
         self._switch = switch

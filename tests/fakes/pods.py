@@ -1,0 +1,128 @@
+"""Several pods in one process on one database, and readers in that process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from operator_svc import lifecycle
+from operator_svc.app import Operator
+from operator_svc.models import Caller
+from operator_svc.protocol.chat import Chat
+from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.live.send_queue import SendQueue
+from operator_svc.services.live.subscriptions import Subscription
+from operator_svc.settings import Settings
+from tests.fakes.client_view import ClientView, Frame
+from tests.fakes.eventually import eventually
+from tests.fakes.scripted_switch import ScriptedSwitch
+
+ANYBODY = Caller("tests")
+
+
+class Reader(ClientView):
+    """A client in this process, which can stop reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[Frame] = []
+        self.gone_at = False
+        self.blocked = False
+        self.cut_off = False
+        self.subscription: Subscription | None = None
+
+    def writable(self) -> bool:
+        return not self.blocked
+
+    def write(self, frame: bytes, seq: int | None) -> None:
+        told = msgspec.json.decode(frame)
+        self.frames.append(told)
+        self.take(told)
+
+    async def drain(self) -> None:
+        while self.blocked:
+            await asyncio.sleep(0.01)
+
+    def disconnect_slow(self) -> None:
+        self.cut_off = True
+
+    def session_deleted(self) -> None:
+        self.gone_at = True
+
+    def types(self) -> list[str]:
+        return [f["type"] for f in self.frames]
+
+    async def until(self, what: Callable[[], Any], within: float = 3.0) -> None:
+        await eventually(what, within, every=0.005)
+
+
+class Pods:
+    """Some pods on one database, each with the same scripted Switch."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.switch = ScriptedSwitch()
+        self.all: list[Operator] = []
+
+    async def start(self, **settings: Any) -> Operator:
+        quick: dict[str, Any] = {"lease_ttl": 1.0, "tick": 0.02, "chat_rate": 0, "auth": "off"}
+        operator = await lifecycle.start(
+            Settings(database_url=self.url, **(quick | settings)), switch=self.switch
+        )
+        self.all.append(operator)
+        return operator
+
+    async def kill(self, operator: Operator) -> None:
+        """As SIGKILL would: nothing more is written, nothing is given up."""
+        await operator.core.tasks.aclose()
+        self.all.remove(operator)
+        await operator.core.bus.aclose()
+        await operator.core.peers.switch.aclose()
+        await operator.core.database.aclose()
+
+    async def aclose(self) -> None:
+        for operator in self.all:
+            await lifecycle.close(operator)
+
+
+@pytest.fixture
+async def pods(database_url: str) -> AsyncIterator[Pods]:
+    some = Pods(database_url)
+    yield some
+    await some.aclose()
+
+
+@pytest.fixture
+async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
+    some = Pods(postgresql_url)
+    yield some
+    await some.aclose()
+
+
+async def all_until(
+    readers: Iterable[Reader], what: Callable[[Reader], Any], within: float = 3.0
+) -> None:
+    for reader in readers:
+        await reader.until(partial(what, reader), within)
+
+
+async def watch(
+    operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
+) -> Reader:
+    reader = Reader()
+    send_queue = SendQueue(reader, operator.core.tasks, operator.core.settings.outbox_bytes)
+    reader.subscription = await operator.services.subscriptions.open(session_id, send_queue)
+    if after is None:
+        reader.subscription.join()
+    else:
+        await reader.subscription.resume(after, epoch)
+    return reader
+
+
+async def chat(operator: Operator, message: str = "hi", **fields: Any) -> Accepted:
+    return await operator.services.chats.start(ANYBODY, Chat(message=message, **fields))

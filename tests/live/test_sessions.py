@@ -1,0 +1,168 @@
+"""Sessions as clients of one pod and of several see them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from prometheus_client import REGISTRY
+
+from operator_svc.app import Operator
+from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
+
+
+async def test_clients_are_shown_what_is_stored(pods: Pods) -> None:
+    pod = await pods.start()
+    early = await watch(pod, "s")
+    accepted = await chat(pod, session_id="s")
+    pods.switch.say("Guten ", "Mor", "gen 😀")
+    await early.until(lambda: early.texts.get(accepted.reply_id) == "Guten Morgen 😀")
+    late = await watch(pod, "s")
+    assert late.types() == ["reply.snapshot"]
+    pods.switch.say("!", None)
+    outcome = await pod.services.replies.wait(accepted)
+    assert outcome is not None
+    assert outcome.content == "Guten Morgen 😀!"
+    resumed = await watch(pod, "s", after=0)
+    for reader in (early, late, resumed):
+        assert reader.texts == {accepted.reply_id: "Guten Morgen 😀!"}
+    assert early.seqs == resumed.seqs == [1, 2, 3, 4]
+    shown = [f for f in early.frames if f["type"] == "event"]
+    assert shown == [f for f in resumed.frames if f["type"] == "event"]
+    history = await pod.services.history.page(ANYBODY, "s", limit=10, before=None)
+    assert [m.content for m in history.messages] == ["hi", "Guten Morgen 😀!"]
+
+
+async def test_clients_of_another_pod_are_shown_the_same(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    here, there = await watch(one, "s"), await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("some ", "text")
+    await there.until(lambda: there.texts.get(accepted.reply_id) == "some text")
+    late = await watch(two, "s")
+    assert late.texts == {accepted.reply_id: "some text"}
+    answers = await asyncio.gather(
+        chat(two, session_id="s"), chat(one, session_id="s"), chat(two, session_id="s")
+    )
+    for _ in range(4):
+        shared.switch.say("x")
+    await asyncio.sleep(0.1)
+    for _ in range(4):
+        shared.switch.say(None)
+    await all_until((here, there, late), lambda reader: len(reader.endings) == 4)
+    assert here.seqs == there.seqs == list(range(1, 14))
+    assert late.seqs == list(range(4, 14))
+    assert here.texts == there.texts == late.texts
+    assert len(answers) == 3
+
+
+async def test_resume_replays_what_is_kept_and_else_resyncs(pods: Pods) -> None:
+    pod = await pods.start(resume_limit=10)
+    for _ in range(5):
+        accepted = await chat(pod, session_id="s")
+        pods.switch.say("reply", None)
+        await pod.services.replies.wait(accepted)
+    session = await pod.services.sessions.get(ANYBODY, "s")
+    assert session.last_seq == 16
+    near = await watch(pod, "s", after=10, epoch=session.epoch)
+    assert near.seqs == list(range(11, 17))
+    assert near.types()[-1] == "resumed"
+    for after, epoch in ((2, session.epoch), (99, None), (15, "another epoch")):
+        far = await watch(pod, "s", after=after, epoch=epoch)
+        assert far.types() == ["resync"]
+        assert far.frames[0]["seq"] == 16
+        assert len(far.frames[0]["snapshot"]["messages"]) == 10
+    accepted = await chat(pod, session_id="s")
+    await near.until(lambda: near.seqs[-1] == 18)
+    assert near.subscription is not None
+    near.expect_replay(12)
+    await near.subscription.resume(12, None)
+    assert near.seqs[-7:] == [18, 13, 14, 15, 16, 17, 18]
+    assert near.types()[-2:] == ["resumed", "reply.snapshot"]
+    pods.switch.say("more", None)
+    await near.until(lambda: accepted.reply_id in near.endings)
+
+
+async def test_resume_while_events_come_shows_each_of_them_once(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    stop = asyncio.Event()
+
+    async def talk(pod: Operator) -> None:
+        while not stop.is_set():
+            accepted = await chat(pod, session_id="s")
+            shared.switch.say("a", "b", None)
+            await pod.services.replies.wait(accepted)
+
+    talking = [asyncio.create_task(talk(pod)) for pod in (one, one, two, two)]
+    steady = await watch(two, "s", after=0)
+    readers = [steady]
+    await steady.until(lambda: steady.seqs)
+    for n in range(20):
+        readers.append(await watch((one, two)[n % 2], "s", after=max(0, steady.seqs[-1] - 20)))
+        await asyncio.sleep(0.02)
+    stop.set()
+    await asyncio.gather(*talking)
+    last = (await one.services.sessions.get(ANYBODY, "s")).last_seq
+    await all_until(readers, lambda reader: reader.seqs[-1] == last)
+    for reader in readers:
+        assert reader.seqs == list(range(reader.seqs[0], last + 1))
+
+
+async def test_a_slow_reader_delays_no_other(pods: Pods) -> None:
+    pod = await pods.start(outbox_bytes=4096)
+    slow, quick = await watch(pod, "s"), await watch(pod, "s")
+    accepted = await chat(pod, session_id="s")
+    await slow.until(lambda: slow.seqs == [1, 2, 3])
+    slow.blocked = True
+    pods.switch.say(*["0123456789"] * 100)
+    await quick.until(lambda: len(quick.texts.get(accepted.reply_id, "")) == 1000)
+    slow.blocked = False
+    await slow.until(lambda: slow.texts.get(accepted.reply_id) == quick.texts[accepted.reply_id])
+    assert sum(kind == "delta" for kind in slow.types()) == 1
+    slow.blocked = True
+    pods.switch.say(*["0123456789" * 10] * 100, None)
+    await quick.until(lambda: accepted.reply_id in quick.endings)
+    await slow.until(lambda: slow.cut_off)
+    back = await watch(pod, "s", after=slow.seqs[-1])
+    assert back.texts == quick.texts
+
+
+async def test_news_from_another_pod_have_a_measured_delay(shared: Pods) -> None:
+    def measured(what: str) -> float:
+        return REGISTRY.get_sample_value(f"operator_bus_delay_seconds_{what}") or 0.0
+
+    one, two = await shared.start(), await shared.start()
+    count, took = measured("count"), measured("sum")
+    begun = time.monotonic()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("news", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+    await asyncio.sleep(0.05)
+    new = measured("count") - count
+    assert 1 <= new <= 8
+    assert 0 < measured("sum") - took < (time.monotonic() - begun) * new
+
+
+async def test_news_of_this_pod_have_no_delay_of_the_bus(shared: Pods) -> None:
+    one = await shared.start()
+    before = REGISTRY.get_sample_value("operator_bus_delay_seconds_count") or 0.0
+    reader = await watch(one, "s")
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("own news", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+    await asyncio.sleep(0.3)
+    assert REGISTRY.get_sample_value("operator_bus_delay_seconds_count") == before
+
+
+async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None:
+    one, two = await shared.start(), await shared.start()
+    reader = await watch(two, "s")
+    one.core.bus.notify = lambda session_id: None  # type: ignore[method-assign]
+    repaired = REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0
+    accepted = await chat(one, session_id="s")
+    shared.switch.say("hello")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello", within=3)
+    shared.switch.say(None)
+    await reader.until(lambda: bool(reader.endings), within=3)
+    assert (REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0) > repaired

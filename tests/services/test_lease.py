@@ -1,0 +1,121 @@
+"""The lease of a process: renewed, lost, and begun anew under another id."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client import REGISTRY
+
+from operator_svc.db import Database
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Pod
+from operator_svc.services.lease import Lease
+from operator_svc.stores.pods import PodStore
+
+
+class FlakyPods(PodStore):
+    """A store whose database is away while ``away`` is set."""
+
+    away = False
+
+    async def register(self, pod_id: str, ttl: float) -> Pod:
+        self._check()
+        return await super().register(pod_id, ttl)
+
+    async def renew(self, pod_id: str, ttl: float) -> bool:
+        self._check()
+        return await super().renew(pod_id, ttl)
+
+    def _check(self) -> None:
+        if self.away:
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it is away")
+
+
+async def pods_of(database: Database) -> list[str]:
+    async with database.transaction() as tx:
+        return [row[0] for row in await tx.fetch("SELECT pod_id FROM operator_pod")]
+
+
+def lost() -> float:
+    return REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
+
+
+async def test_a_renewed_lease_keeps_its_id(database: Database) -> None:
+    lease = Lease(PodStore(database), ttl=30, shared=True)
+    await lease.begin()
+    pod_id = lease.pod_id
+    for _ in range(3):
+        await lease.renew()
+    assert lease.pod_id == pod_id
+    assert await pods_of(database) == [pod_id]
+    await lease.release()
+    assert await pods_of(database) == []
+
+
+async def test_a_lost_lease_begins_anew_under_another_id(database: Database) -> None:
+    pods = PodStore(database)
+    lease = Lease(pods, ttl=30, shared=True)
+    ids: list[str] = []
+    lease.on_loss(lambda: ids.append(lease.pod_id))
+    await lease.begin()
+    first, before = lease.pod_id, lost()
+    await pods.remove(first)
+    await lease.renew()
+    assert lease.pod_id != first
+    assert ids == [lease.pod_id], "who hears of the loss finds the new id"
+    assert await pods_of(database) == [lease.pod_id]
+    assert lost() == before + 1
+    await lease.renew()
+    assert ids == [lease.pod_id]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_an_outage_beyond_the_ttl_loses_a_shared_lease_once(
+    database: Database, shared: bool
+) -> None:
+    pods = FlakyPods(database)
+    lease = Lease(pods, ttl=0.2, shared=shared)
+    losses: list[None] = []
+    lease.on_loss(lambda: losses.append(None))
+    await lease.begin()
+    first, before = lease.pod_id, lost()
+    pods.away = True
+    with pytest.raises(OperatorError):
+        await lease.renew()
+    assert lease.pod_id == first, "the lease still holds"
+    await asyncio.sleep(0.25)
+    for _ in range(2):
+        with pytest.raises(OperatorError):
+            await lease.renew()
+    assert (lease.pod_id != first) == bool(losses) == shared
+    assert lost() == before + shared
+    pods.away = False
+    await lease.renew()
+    assert lease.pod_id in await pods_of(database)
+
+
+async def test_others_are_judged_only_by_a_lease_held_for_a_whole_ttl(database: Database) -> None:
+    shared = Lease(PodStore(database), ttl=0.2, shared=True)
+    assert not shared.may_judge_others
+    await shared.begin()
+    assert not shared.may_judge_others
+    for _ in range(4):
+        await asyncio.sleep(shared.interval)
+        await shared.renew()
+    assert shared.may_judge_others
+
+
+async def test_a_lone_process_judges_others_from_its_start(sqlite_url: str) -> None:
+    from operator_svc.db import connect, migrations
+    from operator_svc.settings import Settings
+
+    settings = Settings(database_url=sqlite_url)
+    await migrations.ensure(settings)
+    database = await connect(settings)
+    try:
+        lease = Lease(PodStore(database), ttl=30, shared=False)
+        await lease.begin()
+        assert lease.may_judge_others
+    finally:
+        await database.aclose()
