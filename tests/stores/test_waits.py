@@ -52,7 +52,7 @@ async def test_a_chat_that_waited_for_its_session_knows_what_was_said_meanwhile(
         started = await starting
     assert started is not None
     assert started.last_seq == 6
-    assert started.said == [
+    assert started.recent_messages == [
         {"role": "assistant", "content": "good"}, {"role": "user", "content": "good"},
     ]  # fmt: skip
 

@@ -17,8 +17,8 @@ class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
 
 
-class Said(Record, frozen=True):
-    """Something that was said in a session."""
+class RecentMessage(Record, frozen=True):
+    """A message as a prompt's history holds it."""
 
     role: str
     content: str
@@ -138,12 +138,18 @@ class MessageStore:
             pod_id=pod_id,
             **limits,
         )
-        if started is None or started.said is not None or turns == 0:
+        if started is None or started.recent_messages is not None or turns == 0:
             return started
-        said = await self._db.fetch(
-            "messages_said", Said, session_id=session_id, before=started.message_id, **limits
+        recent = await self._db.fetch(
+            "messages_said",
+            RecentMessage,
+            session_id=session_id,
+            before=started.message_id,
+            **limits,
         )
-        return msgspec.structs.replace(started, said=[msgspec.structs.asdict(one) for one in said])
+        return msgspec.structs.replace(
+            started, recent_messages=[msgspec.structs.asdict(one) for one in recent]
+        )
 
     async def start_new(
         self,
