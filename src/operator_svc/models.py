@@ -24,7 +24,7 @@ MAX_REPLY_CHARS = 200_000
 
 
 class Role(enum.StrEnum):
-    """Who speaks in a message."""
+    """The speaker of a message."""
 
     USER = "user"
     ASSISTANT = "assistant"
@@ -63,7 +63,7 @@ class ToolCallStatus(enum.StrEnum):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls: the name of the token, its role, and the user it is confined to (or None)."""
+    """A caller: the name of the token, its role, and the user it is confined to (or None)."""
 
     name: str = "default"
     role: str = "operator"

@@ -34,7 +34,7 @@ ANYTHING: list[Any] = [
     "9" * 500, "0." + "1" * 20_000, '{"a": 1, "a": 2}', '{"": ""}', "\ufeff{}", NOON, "9999-12-31",
     "0000-00-00 00:00:00", "9999-12-31T23:59:59-23:59", "24:00", "s1", "s2", "s 1", "S1", "adopted",
 ]  # fmt: skip
-"""What columns hold that nobody checks."""
+"""Values of columns that nobody checks."""
 
 LIKELY: dict[str, list[Any]] = {
     "session_id": ["s1", "s2", "s3"],

@@ -22,7 +22,7 @@ NEW_MESSAGE = (
 
 
 async def live(target: Target, name: str, *texts: str, user_id: str = "local") -> None:
-    """What the new Operator itself has written."""
+    """The rows that the new Operator itself has written."""
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     await target.run(NEW_SESSION, name=name, user_id=user_id, at=at)
     for text in texts:

@@ -1,4 +1,4 @@
-"""What each kind of old row becomes, on both engines."""
+"""Each kind of old row becomes a new one, on both engines."""
 
 from __future__ import annotations
 

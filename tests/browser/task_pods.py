@@ -68,7 +68,7 @@ class FakeBrowser:
         self.together: list[frozenset[str]] = []
         """Which pages were open whenever one more was."""
         self.hold = asyncio.Event()
-        """What the pages named ``hold`` wait for."""
+        """The event that the pages named ``hold`` wait for."""
         self._open: list[str] = []
 
     def on(self, url: str, *answers: Answer) -> str:
@@ -161,7 +161,7 @@ class Pod:
         return [LiveEvent.of_row(row) for row in rows]
 
     async def steps(self, session_id: str, task_id: str) -> list[str]:
-        """What happened to a task, in order."""
+        """The events of a task, in order."""
         prefix = "browser_task."
         return [
             event.name.removeprefix(prefix)

@@ -191,7 +191,7 @@ async def site() -> AsyncIterator[Site]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def canary() -> AsyncIterator[Canary]:
-    """What nobody may reach."""
+    """Addresses that nobody may reach."""
     bird = Canary()
     await bird.start()
     yield bird

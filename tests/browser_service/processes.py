@@ -38,7 +38,7 @@ def family(pid: int) -> dict[int, str]:
 
 
 def open_files(pids: list[int]) -> int:
-    """How many files these processes have open."""
+    """The number of files that these processes have open."""
     total = 0
     for pid in pids:
         try:

@@ -120,8 +120,9 @@ async def test_200_pages_leak_nothing(service: Any, site: Any) -> None:
         return files, len(pages), len(asyncio.all_tasks())
 
     def more(now: tuple[dict[int, int], int, int]) -> list[str]:
-        """What there is more of than before. Chromium starts a service or two of its own in
-        time, with some files; a leak would be one for each page, or for each page of a kind."""
+        """Processes and files that there are more of than before. Chromium starts a service or two
+        of its own in time, with some files; a leak would be one for each page, or for each page
+        of a kind."""
         files = sum(now[0][pid] - before[0][pid] for pid in now[0].keys() & before[0].keys())
         return [
             f"{name}: {many} more"

@@ -90,7 +90,7 @@ async def test_plain_request_is_forwarded(proxy: PageProxy, upstream: Upstream) 
 async def test_bytes_after_a_request_are_not_forwarded(
     proxy: PageProxy, upstream: Upstream
 ) -> None:
-    """What comes after a request's body is never passed on: no request hides behind another."""
+    """Bytes after a request's body are never passed on: no request hides behind another."""
     one = b"POST http://up.test:%d/ HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody" % upstream.port
     upstream.wait_for = b"body"
     await ask(proxy, one + b"GET http://bad.test/ HTTP/1.1\r\n\r\n")

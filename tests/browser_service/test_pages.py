@@ -1,4 +1,4 @@
-"""What pages do, good and bad, and what the service answers."""
+"""Pages, good and bad, and what the service answers."""
 
 from __future__ import annotations
 

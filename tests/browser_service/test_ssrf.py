@@ -247,7 +247,7 @@ async def bare_page(site: Any) -> AsyncIterator[Any]:
 async def test_webrtc_without_the_flags_reaches_the_canary(
     bare_page: Any, site: Any, decoy: Any
 ) -> None:
-    """What makes the test above worth something."""
+    """Proves that the test above can fail."""
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
     await bare_page.evaluate(WEBRTC.format(port=decoy.port, wait=500))
     async with asyncio.timeout(30):

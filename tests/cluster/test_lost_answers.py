@@ -14,7 +14,7 @@ from tests.fakes.eventually import eventually
 from tests.fakes.relay import Relay
 
 STORED = b"INSERT 0 "
-"""How PostgreSQL's answer to the write of new text begins; other writes end with a SELECT."""
+"""The beginning of PostgreSQL's answer to the write of new text; other writes end with a SELECT."""
 RATE = 40
 UNSTORED = 200
 """Characters that may be shown and not stored yet: a second of a reply of ``RATE`` words."""

@@ -24,7 +24,7 @@ REPLIES = 4000
 """Replies that are being written in the filled tables, one a session."""
 SMALL, LARGE = 500, 2000
 ALLOWED = 1.5
-"""How much faster than the arrays the work may grow."""
+"""The factor by which the work may grow faster than the arrays."""
 
 Params: TypeAlias = Mapping[str, Any]
 

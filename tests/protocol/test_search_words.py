@@ -1,4 +1,4 @@
-"""What the search takes for words, and what it asks for."""
+"""The words that a search finds in a text, and the search that it asks for."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_pieces_are_given_out_as_soon_as_they_are_complete(
 
 
 def whole(text: str) -> str:
-    """What the text is meant to become, character by character."""
+    """The text as it is meant to become, character by character."""
     result = ""
     for character in text:
         if result and "\ud800" <= result[-1] <= "\udbff" and "\udc00" <= character <= "\udfff":

@@ -60,7 +60,7 @@ class RawConnection:
         return time.monotonic() - begun
 
     async def open(self) -> bool:
-        """Whether the server still holds it."""
+        """True while the server still holds it."""
         try:
             async with asyncio.timeout(0.05):
                 return await self.reader.read(1) != b""
@@ -105,7 +105,7 @@ class Unread:
             return b""
 
     async def is_cut(self) -> bool:
-        """Whether the connection was reset, or ends after what is there to read."""
+        """True where the connection was reset, or ends after what is there to read."""
         state: int = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         return state in (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
 

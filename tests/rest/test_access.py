@@ -1,4 +1,4 @@
-"""Who may call: tokens, the users they are bound to, origins, and the headers for pages."""
+"""Access: tokens, the users they are bound to, origins, and the headers for pages."""
 
 from __future__ import annotations
 

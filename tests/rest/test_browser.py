@@ -192,7 +192,7 @@ async def test_wrong_fields_of_a_task_are_named(
 
 
 async def picture(service: Any, path: str, **headers: str) -> tuple[int, bytes, Any]:
-    """What a picture's address answers: status, body and headers."""
+    """The answer of a picture's address: status, body and headers."""
     named = {"X-VX11-Token": TOKEN} | {n.replace("_", "-"): v for n, v in headers.items()}
     async with service.session.get(service.url + path, headers=named) as response:
         return response.status, await response.read(), response.headers

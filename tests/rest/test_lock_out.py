@@ -48,7 +48,7 @@ async def probe(service: Service, path: str = "/health/live") -> tuple[int, floa
 
 
 async def let_in(service: Service) -> bool:
-    """Whether a client with a connection of its own is answered."""
+    """True where a client with a connection of its own is answered."""
     async with raw(service) as client:
         return await client.status(post(b'{"message": "let me in"}')) == 200
 

@@ -62,7 +62,7 @@ async def series(service: Service) -> dict[str, float]:
 
 
 async def grown(service: Service, before: dict[str, float]) -> dict[str, float]:
-    """What has changed since ``before``, and by how much."""
+    """The metrics that have changed since ``before``, and by how much."""
     now = await series(service)
     return {k: v - before.get(k, 0.0) for k, v in now.items() if v != before.get(k, 0.0)}
 

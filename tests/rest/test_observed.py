@@ -1,4 +1,4 @@
-"""What is told of requests: ids, headers, logs and metrics; and what is never told."""
+"""Ids, headers, logs and metrics of requests, and what they never tell."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ DONE = Feedback("engine", True, 1, 1, None)
 
 
 class Traffic:
-    """What a pod does to sessions, one random thing at a time."""
+    """Does to sessions what a pod does, one random thing at a time."""
 
     def __init__(self, database: Database, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret

@@ -140,7 +140,7 @@ WORDS = ["a", "ab", "abc", "b", "bc", "rare", "日本", "本語", "é"]
 async def test_every_way_to_search_finds_the_same(
     talk: Conversations, look: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether sessions are looked through or the index is asked, page by page."""
+    """The way of each page: sessions are looked through, or the index is asked."""
     monkeypatch.setattr(search, "FIRST_LOOK", look[0])
     monkeypatch.setattr(search, "WIDER_LOOK", look[1])
     monkeypatch.setattr(search, "SAMPLE", 5)

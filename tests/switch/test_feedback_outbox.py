@@ -40,7 +40,7 @@ async def give(pod: Pod, engine: str, tokens: int = 1, **fields: Any) -> Feedbac
 
 
 async def outbox(pod: Pod) -> list[tuple[str, int, int, str]]:
-    """What still has to be forwarded or was given up: engine, tokens, attempts, and which."""
+    """The feedback to be forwarded or given up: engine, tokens, attempts, and which."""
     async with pod.database.transaction() as tx:
         rows = await tx.fetch(
             "SELECT engine, tokens_used, attempts,"

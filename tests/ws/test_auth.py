@@ -1,4 +1,4 @@
-"""Who may open a websocket: the three ways to bring a token, and what each fault is told."""
+"""Access to a websocket: the three ways to bring a token, and the answer to each fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sockets end: heartbeats, limits, draining, deletion; and what goes on without them."""
+"""The end of sockets: heartbeats, limits, draining, deletion; and what goes on without them."""
 
 from __future__ import annotations
 

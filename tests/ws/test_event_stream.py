@@ -35,7 +35,7 @@ class Stream:
         self._decoder = sse.Decoder(2**22)
 
     async def read(self) -> None:
-        """What comes with the next read."""
+        """Take the frames of the next read."""
         async with asyncio.timeout(PATIENCE):
             chunk = await self.response.content.readany()
         if not chunk:

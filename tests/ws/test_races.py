@@ -14,7 +14,7 @@ from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service, serving
 
 
-class Gate:
+class Breakpoint:
     """Holds a coroutine function up, before or after it did its work, until it is opened."""
 
     def __init__(self, owner: object, name: str, *, after: bool = True) -> None:
@@ -53,7 +53,7 @@ async def two(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_remote_events_during_a_load_are_shown(two: list[Service]) -> None:
     here, there = two
     await there.said(1)
-    gate = Gate(here.operator.core.stores.sessions, "get")
+    gate = Breakpoint(here.operator.core.stores.sessions, "get")
     opening = asyncio.create_task(here.open())
     await gate.reached.wait()
     await there.said(1)
@@ -66,7 +66,7 @@ async def test_remote_events_during_a_load_are_shown(two: list[Service]) -> None
 
 async def test_local_events_during_a_load_are_shown(both: Service) -> None:
     await both.said(1)
-    gate = Gate(both.operator.core.stores.messages, "streaming")
+    gate = Breakpoint(both.operator.core.stores.messages, "streaming")
     opening = asyncio.create_task(both.open())
     await gate.reached.wait()
     both.switch.answer = ["quick"]
@@ -87,7 +87,7 @@ async def test_a_reply_within_a_replay_is_shown_whole(both: Service) -> None:
     await both.said(2)
     talker = await both.ready()
     store = both.operator.core.stores.events
-    gate = Gate(store, "after")
+    gate = Breakpoint(store, "after")
     late = await both.ready(query="?after=0")
     await gate.reached.wait()
     ids = await talker.chat("meanwhile")
@@ -120,7 +120,7 @@ async def test_a_reply_that_ends_during_its_snapshot_is_shown_whole(service: Ser
         if client is not next(iter(service.operator.services.clients._slot_of))
     ]
     await late.until(lambda: late.of("reply.snapshot"))
-    gate = Gate(subscription_outbox, "wait_drained")
+    gate = Breakpoint(subscription_outbox, "wait_drained")
     late.view.expect_replay(0)
     await late.send({"type": "resume", "after": 0})
     await gate.reached.wait()
@@ -135,7 +135,7 @@ async def test_resume_ahead_of_unread_news_does_not_resync(two: list[Service]) -
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.feed_reader, "read", after=False)
+    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
     await there.said(1)
     await gate.reached.wait()
     gate.pass_others()  # the reader is stuck; others may read
@@ -151,7 +151,7 @@ async def test_resume_before_a_deletion_is_read_closes_with_4504(two: list[Servi
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.feed_reader, "read", after=False)
+    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
     assert (await there.http("DELETE", "/operator/session/s"))["http_status"] in (200, 204)
     await gate.reached.wait()
     gate.pass_others()
@@ -165,7 +165,7 @@ async def test_a_deletion_during_a_read_closes_with_4504(two: list[Service]) -> 
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.stores.events, "after_each", after=False)
+    gate = Breakpoint(here.operator.core.stores.events, "after_each", after=False)
     await there.said(1)
     await gate.reached.wait()
     await there.http("DELETE", "/operator/session/s")
@@ -178,7 +178,7 @@ async def test_a_session_made_anew_closes_sockets_of_the_old_one(two: list[Servi
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.feed_reader, "read", after=False)
+    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
     await there.http("DELETE", "/operator/session/s")
     await there.said(2)
     await gate.reached.wait()
@@ -211,7 +211,7 @@ async def test_events_purged_before_they_were_shown_close_with_4001_and_resync(
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.feed_reader, "read", after=False)
+    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
     await there.said(2)
     await gate.reached.wait()
     async with there.operator.core.database.transaction() as transaction:
@@ -230,7 +230,7 @@ async def test_a_log_purged_before_it_was_shown_closes_with_4001_and_resyncs(
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Gate(here.operator.core.feed_reader, "read", after=False)
+    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
     await there.said(2)
     await gate.reached.wait()
     async with there.operator.core.database.transaction() as transaction:
@@ -244,7 +244,7 @@ async def test_a_log_purged_before_it_was_shown_closes_with_4001_and_resyncs(
 
 async def test_a_socket_that_leaves_during_a_load_is_unregistered(service: Service) -> None:
     await service.said(1)
-    gate = Gate(service.operator.core.stores.sessions, "get")
+    gate = Breakpoint(service.operator.core.stores.sessions, "get")
     leaving = await service.open()
     await gate.reached.wait()
     await leaving.leave()

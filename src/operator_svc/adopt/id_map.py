@@ -1,4 +1,4 @@
-"""What adopting an old database has to remember, in a temporary file that ends with it.
+"""State of adopting an old database, in a temporary file that ends with it.
 
 Millions of ids would not fit the memory that is allowed; SQLite keeps them in a file without a
 name and holds a few pages of it.
@@ -31,7 +31,7 @@ _SCHEMA = (
 
 @dataclass(slots=True)
 class MappedSession:
-    """Where messages of a session go.
+    """The session to which messages go.
 
     ``name`` is the id that it should have, ``target`` the one that it has; ``gone`` that it was
     deleted after it had been adopted; ``made`` that no old row stands for it. Messages keep their
@@ -116,7 +116,7 @@ class IdMap:
         self._raw.executemany("INSERT OR IGNORE INTO message VALUES (?, ?)", ids)
 
     def messages(self, old_ids: Iterable[int | str]) -> dict[int | str, int | None]:
-        """What became of those of ``old_ids`` that were met."""
+        """The new ids of those of ``old_ids`` that were met."""
         found: dict[int | str, int | None] = {}
         for old_id in set(old_ids):
             row = self._raw.execute(

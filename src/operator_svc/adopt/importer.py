@@ -128,7 +128,7 @@ async def _dry_target(
 
 
 async def _is_ready(database: Database) -> bool:
-    """Whether the target has its tables; False for one that is empty."""
+    """True where the target has its tables, False where it is empty."""
     applied = await database.applied_migrations()
     if applied and pending(applied, database.dialect):
         raise ConfigurationError(

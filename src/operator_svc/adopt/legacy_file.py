@@ -36,7 +36,7 @@ _WAL_MODE = b"\x02\x02"
 _BESIDE = ("-wal", "-journal")
 _BUSY_SECONDS = 5.0
 _COPIES = 5
-"""How often to try to copy a file that changes while it is copied."""
+"""Attempts to copy a file that changes while it is copied."""
 
 _State = dict[str, tuple[int, int]]
 """Sizes and times of the file and of what stands beside it."""
@@ -71,7 +71,7 @@ class LegacyDatabase:
             )
 
     def count(self, table: str) -> int:
-        """How many rows a table has; 0 where it is missing."""
+        """The number of a table's rows; 0 where it is missing."""
         return self._number(f"SELECT count(*) FROM {table}", table)  # noqa: S608
 
     def highest_id(self, table: str, limit: int) -> int:
@@ -213,7 +213,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _state(path: Path) -> _State:
-    """What changes when somebody writes the file."""
+    """Marks that change when somebody writes the file."""
     found = {}
     for suffix in ("", *_BESIDE):
         try:

@@ -28,11 +28,11 @@ ROLES = {str(role): role for role in Role} | {
     "developer": Role.SYSTEM,
     "function": Role.TOOL,
 }
-"""What an old role becomes. One that is not among them becomes user, which commands nothing."""
+"""New roles by old ones. A role that is not among them becomes user, which commands nothing."""
 
 
 class _Batch:
-    """What is gathered of a batch before it is written."""
+    """Rows of a batch, gathered before they are written."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -153,7 +153,7 @@ def _count(
 async def messages_for(
     run: Run, wanted: Mapping[int | str, tuple[str, Any, dt.datetime]]
 ) -> dict[int | str, int | None]:
-    """What became of old messages that rows name; None for those that are gone since.
+    """The new messages for old ones that rows name; None for those that are gone since.
 
     ``wanted`` has for each the name and the old id of the session in which it is made where it
     is missing, and when.

@@ -40,7 +40,7 @@ MAX_ENGINE = 200
 """Characters of an engine's name (the API's own limit)."""
 
 NO_MESSAGE = ""
-"""What tool calls without a message name."""
+"""The message of tool calls that name none."""
 
 
 async def adopt_tool_calls(run: Run) -> None:

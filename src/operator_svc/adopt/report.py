@@ -1,4 +1,4 @@
-"""What adopting an old database did, counted."""
+"""Counts of what adopting an old database did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of adopting an old database share: whom rows belong to, and which ids they get.
+"""State shared by the steps of adopting an old database: owners of rows, and their new ids.
 
 A row is known again by its old id and a mark of what never changes in it, not by the file: a copy
 of the file, or the file after it has grown, brings only what is new.
@@ -119,7 +119,7 @@ class Run:
             self._progress(table, counts.read, total)
 
     async def known(self, table: str, keys: Sequence[str]) -> dict[str, str]:
-        """What those of the rows became that were adopted before."""
+        """The new ids of those of the rows that were adopted before."""
         return await self.store.known(self.sources, table, keys) if self.sources else {}
 
     async def fresh(
@@ -260,7 +260,7 @@ def missing_key(name: object) -> str:
 
 
 def is_keepable(old_id: Any) -> bool:
-    """Whether an id can be ours too."""
+    """True where an id can be ours too."""
     return type(old_id) is int and 1 <= old_id <= MAX_KEPT_ID
 
 

@@ -95,7 +95,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "new_id": "text",
     },
 }
-"""What adopting fills of each table, with PostgreSQL's types; the rest has its defaults."""
+"""Columns of each table that adopting fills, with PostgreSQL's types; the rest has its defaults."""
 
 NUMBERED = tuple(table for table, columns in COLUMNS.items() if "id" in columns)
 
@@ -136,7 +136,7 @@ class AdoptionStore:
     async def known(
         self, sources: Collection[str], table: str, old_ids: Collection[str]
     ) -> dict[str, str]:
-        """What rows became that were adopted before, by old id."""
+        """The new ids of rows that were adopted before, by old id."""
         found: dict[str, str] = {}
         for source in sources:
             rows = await self._tx.fetch(

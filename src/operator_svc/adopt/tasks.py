@@ -125,7 +125,7 @@ def _status(raw: Any, fixes: Fixes) -> tuple[TaskStatus, str]:
 
 
 def _result(raw: Any, found: list[Any], fixes: Fixes) -> str | None:
-    """What the page gave, with what other columns had of it. Fields that clients and lists read
+    """The page's result, with what other columns had of it. Fields that clients and lists read
     have the type that they expect, or stand under ``adopted_<name>``."""
     snapshot, screenshot, snippet = (
         text(value, fixes, name)

@@ -175,7 +175,7 @@ def _read(raw: str) -> Any:
 
 
 def _is_deep(raw: str) -> bool:
-    """Whether brackets outside of strings stand within each other more than MAX_DEPTH times."""
+    """True where brackets outside of strings are nested more than MAX_DEPTH deep."""
     depth = 0
     for bracket in re.sub(r'"(?:[^"\\]|\\.)*"?|[^\[\]{}]', "", raw, flags=re.DOTALL):
         depth += 1 if bracket in "[{" else -1

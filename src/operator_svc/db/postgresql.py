@@ -32,7 +32,7 @@ _PROOF_SECONDS = 1.0
 _APPLICATION = "operator-svc"
 
 ATTEMPTS = 8
-"""How often a statement is tried that the server undoes for a reason that passes: deadlocks,
+"""Attempts of a statement that the server undoes for a reason that passes: deadlocks,
 serialisation failures, a connection that leads to a standby."""
 RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
@@ -109,7 +109,7 @@ class PostgresqlDatabase:
         self._reachable = error is None
 
     async def _prove(self, connection: asyncpg.Connection, deadline: float) -> bool:
-        """Whether a connection answers and takes writes. Where one does not, it is closed, and
+        """True where a connection answers and takes writes. Where one does not, it is closed, and
         the free ones with it: they most likely lead to the same server."""
         seconds = min(_until(deadline), _PROOF_SECONDS)
         try:

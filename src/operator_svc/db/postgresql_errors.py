@@ -1,4 +1,4 @@
-"""What the errors of PostgreSQL and its driver mean to callers of a Database."""
+"""Translates the errors of PostgreSQL and its driver for callers of a Database."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ REFUSED = (
 
 
 def is_lost(error: BaseException, closed: bool) -> bool:
-    """Whether ``error`` of a connection that is ``closed`` means that it was lost."""
+    """True where ``error`` of a connection that is ``closed`` means that it was lost."""
     if isinstance(error, TimeoutError):  # which is an OSError
         return False
     return isinstance(error, LOST) or (closed and isinstance(error, asyncpg.InterfaceError))
 
 
 def refused(error: Exception) -> OperatorError:
-    """What a failure to open a connection means to callers, whatever it was."""
+    """The error for callers of a failure to open a connection, whatever it was."""
     known = translated(error, closed=True)
     if not isinstance(known, OperatorError):
         known = unavailable("the database refused the connection")

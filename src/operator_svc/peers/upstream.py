@@ -19,7 +19,7 @@ VERSION = "/v1"
 
 
 class Upstream(NamedTuple):
-    """Where the upstream is: the address before its paths, and the headers of every call."""
+    """The upstream's address before its paths, and the headers of every call."""
 
     url: str
     headers: Mapping[str, str]

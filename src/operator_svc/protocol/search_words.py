@@ -40,7 +40,7 @@ _VOICED = "\u3099\u309a"
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """What a text must have: all ``words``, and for each of ``prefixes`` a word that begins so."""
+    """Conditions on a text: all ``words``, and for each of ``prefixes`` a word that begins so."""
 
     words: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -64,7 +64,7 @@ def words_of(text: str) -> str:
 
 
 def search_query(text: str) -> SearchQuery:
-    """What is asked for by ``text``: its last word may be the beginning of a longer one."""
+    """The search that ``text`` asks for: its last word may be the beginning of a longer one."""
     words: dict[str, None] = {}
     prefixes: dict[str, None] = {}
     split = _split(text)

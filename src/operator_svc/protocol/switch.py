@@ -18,7 +18,7 @@ from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
 MAX_CONFIG_BYTES = 32 * 1024
 """Largest ``before_config`` and ``after_config``, as JSON: both stand in each event."""
 MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
-"""What Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
+"""Modes that Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
 """The fields of a configuration that Switch takes, in the order of applying."""
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]

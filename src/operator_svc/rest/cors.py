@@ -37,7 +37,7 @@ ACCEPTED = ", ".join(
 )
 """Request headers that pages may send."""
 PREFLIGHT_SECONDS = 600
-"""How long a browser may remember a preflight's answer."""
+"""Seconds that a browser may remember a preflight's answer."""
 
 
 def check_origin(origin: str, allowed: Collection[str]) -> None:

@@ -22,7 +22,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Expect: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 Method: TypeAlias = Literal["GET", "POST", "DELETE", "OPTIONS"]
 Auth: TypeAlias = Literal["token", "open", "own"]
-"""Who asks for the token: the pipeline, nobody, or the handler itself, since it may come later."""
+"""The part that asks for the token: the pipeline, none, or the handler, since it may come later."""
 
 JSON, NDJSON, EVENTS, PNG = (
     "application/json",

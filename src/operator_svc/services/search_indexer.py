@@ -14,7 +14,7 @@ INDEX_INTERVAL = 1.0
 CLAIM_SECONDS = 10.0
 """Seconds after which others may index what a pod took and did not store."""
 BATCH_MESSAGES, BATCH_BYTES = 100, 128 * 1024
-"""What is indexed in one write. Chats of SQLite wait for it, a few milliseconds."""
+"""Messages indexed in one write. Chats of SQLite wait for it, a few milliseconds."""
 
 
 class SearchIndexer:

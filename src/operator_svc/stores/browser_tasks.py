@@ -263,7 +263,7 @@ class BrowserTaskStore:
 
 
 _OF_PAGE = ("title", "text_snippet", "final_url", "http_status")
-"""What lists and events show of a page."""
+"""The part of a page's result that lists and events show."""
 
 
 def _data_of_new(new: NewTask) -> Json:

@@ -30,7 +30,7 @@ class Window(Record, frozen=True):
 
 
 class Sample(Record, frozen=True):
-    """How many messages of a sample have the words."""
+    """The number of messages of a sample that have the words."""
 
     messages: int
 
@@ -119,13 +119,13 @@ class SessionSearch:
         )
 
     async def _narrow(self, query: SearchQuery) -> bool:
-        """Whether fewer messages have words with the prefixes than have the whole words: the
+        """True where fewer messages have words with the prefixes than have the whole words: the
         index gathers all that begin with a letter, however few of them the other words leave."""
         prefixes = await self._frequency(SearchQuery((), query.prefixes))
         return prefixes <= await self._frequency(SearchQuery(query.words, ()))
 
     async def _frequency(self, query: SearchQuery) -> int:
-        """How many of the newest messages have the words."""
+        """The number of the newest messages that have the words."""
         sample = await self._db.fetch_one(
             "search_sample", Sample, words=self._checked(query), messages=SAMPLE
         )
@@ -133,7 +133,7 @@ class SessionSearch:
         return sample.messages
 
     def _asked(self, query: SearchQuery) -> str:
-        """What is asked of the index: a tsquery, or an expression of FTS5. Words have letters
+        """The query for the index: a tsquery, or an expression of FTS5. Words have letters
         and digits only, so that nothing in them could be read as an operator."""
         if self._db.dialect == "postgresql":
             words = [f"'{word}'" for word in query.words]
@@ -142,7 +142,7 @@ class SessionSearch:
         return " ".join(words + [f'"{prefix}" *' for prefix in query.prefixes])
 
     def _checked(self, query: SearchQuery) -> Any:
-        """What the words of one message are checked for: a tsquery, or for SQLite what must stand
+        """The query for the words of one message: a tsquery, or for SQLite what must stand
         in them, which have spaces around each."""
         if self._db.dialect == "postgresql":
             return self._asked(query)

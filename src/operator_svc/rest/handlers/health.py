@@ -23,7 +23,7 @@ from operator_svc.rest.routing import Answer, RouteTable, json
 log = structlog.get_logger(__name__)
 
 READY_SECONDS = 1.0
-"""How long an answer about readiness holds, so that probes do not load the database."""
+"""Seconds that an answer about readiness holds, so that probes do not load the database."""
 READY_TIMEOUT = 2.0
 """Longest look at the database for readiness; a probe waits no longer."""
 

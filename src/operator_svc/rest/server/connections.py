@@ -272,7 +272,7 @@ class HttpConnection(RequestHandler):
 
 
 def _tcp_state(transport: asyncio.Transport) -> tuple[bool, int]:
-    """Whether the kernel holds bytes for the client, and how many that has acknowledged so far."""
+    """True where the kernel holds bytes for the client, and how many it acknowledged so far."""
     connection = transport.get_extra_info("socket")
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     in_flight, acknowledged, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))

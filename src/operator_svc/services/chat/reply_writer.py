@@ -46,7 +46,7 @@ class ReplyWriter:
         self._hub = hub
         self._lease = lease
         self._tasks = tasks
-        self._others_acted = asyncio.Event()
+        self._remote_change = asyncio.Event()
         lease.on_loss(self.abandon_all)
 
     @property
@@ -164,16 +164,16 @@ class ReplyWriter:
     def on_notification(self, session_ids: Collection[str] | None) -> None:
         """Look at the own replies soon where another pod wrote to one of their sessions."""
         if session_ids is None or not self.running.sessions().isdisjoint(session_ids):
-            self._others_acted.set()
+            self._remote_change.set()
 
     def poll(self) -> None:
         """Look at the own replies soon."""
-        self._others_acted.set()
+        self._remote_change.set()
 
     async def _watch_others(self) -> None:
         while True:
-            await self._others_acted.wait()
-            self._others_acted.clear()
+            await self._remote_change.wait()
+            self._remote_change.clear()
             try:
                 await self.apply_remote_changes()
             except Exception as error:  # the next poll asks again

@@ -29,8 +29,8 @@ NAMES = (
 )  # fmt: skip
 """The modules of every overview, whichever source (the published contract, overview)."""
 ALIASES = {"shubniggurath": "shub", "tentaculo-link": GATEWAY}
-"""What else the gateway may call a module. Its ``operator-backend`` is this service, which
-measures itself and does not take the gateway's word for it."""
+"""Other names by which the gateway may call a module. Its ``operator-backend`` is this service,
+which measures itself and does not take the gateway's word for it."""
 
 GATEWAY_WITHIN = 1.1
 MODULE_WITHIN = 1.2
