@@ -188,7 +188,9 @@ def _services(core: Core, writer: ReplyWriter, tool_calls: ToolCalls) -> Service
     settings, stores, hub = core.settings, core.stores, core.hub
     switch, tasks = core.peers.switch, core.tasks
     limits = ChatLimits(
-        HistoryLimits(settings.history_messages, settings.history_chars), settings.chat_rate
+        HistoryLimits(settings.history_messages, settings.history_chars),
+        settings.chat_rate,
+        settings.replies_per_token,
     )
     sessions = Sessions(stores.sessions, writer, hub)
     history = SessionHistory(

@@ -169,8 +169,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = field(default=10.0, name="OPERATOR_AUTH_TIMEOUT")
 
     chat_rate: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Chats a minute and session; 0 is no limit.")
+        int, Meta(ge=0, le=1_000_000, description="Chats a minute of a token in a session; 0: any.")
     ] = field(default=30, name="OPERATOR_CHAT_RATE")
+    replies_per_token: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Replies of one token that one process writes at once; 0 is no limit.",
+        ),
+    ] = field(default=200, name="OPERATOR_REPLIES_PER_TOKEN")
     frame_rate: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Frames a second and websocket; 0 is no limit.")
     ] = field(default=50, name="OPERATOR_FRAME_RATE")

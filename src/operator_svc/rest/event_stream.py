@@ -14,9 +14,7 @@ from aiohttp import HttpVersion11, web
 from operator_svc import __version__
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller
 from operator_svc.protocol import sse
-from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.frames import (
     CloseCode,
     Draining,
@@ -29,6 +27,7 @@ from operator_svc.protocol.ids import Epoch, Seq
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.services.chat.chats import Accepted
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
@@ -180,14 +179,11 @@ class EventStream:
 
 
 async def stream_chat(
-    request: web.Request, services: Services, caller: Caller, chat: Chat
+    request: web.Request, services: Services, accepted: Accepted
 ) -> web.StreamResponse:
-    """Begin a chat and stream its reply: a ``result`` with the ids, the reply's events and
-    deltas, and the end after its last event. A client that leaves does not stop the reply.
-
-    Raises OperatorError where the chat could not begin.
+    """Stream the reply of a chat: a ``result`` with the ids, the reply's events and deltas, and
+    the end after its last event. A client that leaves does not stop the reply.
     """
-    accepted = await services.chats.start(caller, chat)
     stream = EventStream(services, request)
     services.clients.enter(stream)
     services.clients.admit(stream)  # the chat is accepted, so it is answered in any case

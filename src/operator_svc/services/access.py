@@ -13,14 +13,24 @@ def acting_user(caller: Caller, named: str | None) -> str:
 
     Raises OperatorError(forbidden) where its token is bound to another user than ``named``.
     """
-    return only_user(caller, named) or DEFAULT_USER
+    return _own_user(caller, named) or DEFAULT_USER
 
 
-def only_user(caller: Caller, named: str | None) -> str | None:
+def listed_user(caller: Caller, named: str | None, session_id: str | None = None) -> str | None:
     """The one user whose records a list of ``caller`` holds; None for those of all users.
 
-    Raises OperatorError(forbidden) where its token is bound to another user than ``named``.
+    Raises OperatorError(forbidden) where its token is bound to another user than ``named``, and
+    for the records of all users where it has not the role ``operator``. A list of one session is
+    none of those: whoever knows the session's id may read it.
     """
+    if not (caller.user_id or named or session_id) and caller.role != "operator":
+        raise OperatorError(
+            ErrorCode.FORBIDDEN, "the records of all users need the role operator; name a user_id"
+        )
+    return _own_user(caller, named)
+
+
+def _own_user(caller: Caller, named: str | None) -> str | None:
     if caller.user_id is not None and named not in (None, caller.user_id):
         raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
     return caller.user_id or named

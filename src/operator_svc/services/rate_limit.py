@@ -37,6 +37,10 @@ class TokenBucket:
         self._at = self._clock()
         return True
 
+    def give_back(self) -> None:
+        """Take back one that was counted."""
+        self._left += 1
+
     @property
     def left(self) -> float:
         """The number that is still allowed now."""
@@ -73,6 +77,11 @@ class RateLimit:
                 f"more than {self.rate} {self._what} in {self.per:g} s",
                 retry_after=(1 - bucket.left) * self.per / self.rate,
             )
+
+    def give_back(self, key: str) -> None:
+        """Take back one that was counted."""
+        if (bucket := self._buckets.get(key)) is not None:
+            bucket.give_back()
 
     def left(self, key: str) -> float:
         """The number that is still allowed now."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from operator_svc.context import SERVICES
-from operator_svc.errors import ErrorCode
-from operator_svc.protocol.chat import ChatBody, ChatPending, chat_of
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.protocol.chat import Chat, ChatBody, ChatPending, chat_of
 from operator_svc.rest import cors, event_stream, requests, responses
 from operator_svc.rest.docs import examples, schema_rules
-from operator_svc.rest.request_context import CALL, caller_of
+from operator_svc.rest.request_context import CALL, Call, caller_of
 from operator_svc.rest.routing import (
     BAD_BODY,
     EVENTS,
@@ -21,6 +22,7 @@ from operator_svc.rest.routing import (
     RouteTable,
     json,
 )
+from operator_svc.services.chat.quota import ChatQuota
 
 route = RouteTable()
 
@@ -73,12 +75,16 @@ async def chat(request: web.Request) -> web.StreamResponse:
     )
     caller = caller_of(request)
     chats = services.chats
-    if asked.session_id is not None and chats.rate.rate:
-        call.tell_rate("chats", chats.rate, asked.session_id)
-    if requests.wants_events(request, body.stream):
-        return await event_stream.stream_chat(request, services, caller, asked)
     preference = requests.preference(request)
-    accepted = await chats.start(caller, asked)
+    try:
+        accepted = await chats.start(caller, asked)
+    except OperatorError as error:
+        if error.code is ErrorCode.RATE_LIMITED:
+            _tell_rate(call, chats.quota, caller, asked)
+        raise
+    _tell_rate(call, chats.quota, caller, asked)
+    if requests.wants_events(request, body.stream):
+        return await event_stream.stream_chat(request, services, accepted)
     result = await services.replies.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if result is None:
@@ -86,6 +92,11 @@ async def chat(request: web.Request) -> web.StreamResponse:
         pending = ChatPending(accepted.session_id, accepted.message_id, accepted.reply_id)
         return responses.json(pending, status=202, headers=headers)
     return responses.json(await services.replies.answer(accepted, result), headers=headers)
+
+
+def _tell_rate(call: Call, quota: ChatQuota, caller: Caller, asked: Chat) -> None:
+    if quota.rate.rate:
+        call.tell_rate("chats", quota.rate, quota.key(caller, asked.session_id))
 
 
 @route(

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol.ids import Cursor, SessionId
+from operator_svc.protocol.ids import Cursor, SessionId, UserId
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody, adjustment_answer
 from operator_svc.rest import requests, responses
 from operator_svc.rest.docs import examples, schema_rules
@@ -19,6 +19,7 @@ from operator_svc.rest.routing import (
     BAD_QUERY,
     CURSOR,
     OF_SESSION,
+    OF_USER,
     SWITCH_FAILS,
     Parameter,
     RouteTable,
@@ -103,6 +104,7 @@ async def revert(request: web.Request) -> web.StreamResponse:
     tag="switch",
     parameters=(
         OF_SESSION,
+        OF_USER,
         Parameter("applied", bool, "Only those that are applied, or are not."),
         limit(ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST),
         CURSOR,
@@ -115,6 +117,7 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
     page = await request.app[SERVICES].adjustments.page(
         caller_of(request),
         session_id=requests.parameter(request, "session_id", SessionId),
+        user_id=requests.parameter(request, "user_id", UserId),
         applied=requests.parameter(request, "applied", bool),
         limit=requests.limit(request, ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST),
         cursor=requests.parameter(request, "cursor", Cursor),

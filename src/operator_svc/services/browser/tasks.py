@@ -16,7 +16,7 @@ from operator_svc.protocol.browser import (
     BrowserTaskView,
     task_view,
 )
-from operator_svc.services.access import acting_user, only_user
+from operator_svc.services.access import acting_user, listed_user
 from operator_svc.services.browser import outcomes
 from operator_svc.services.browser.reclaimer import TaskReclaimer
 from operator_svc.services.browser.recorder import TaskRecorder
@@ -170,7 +170,7 @@ class BrowserTasks:
         """A page of tasks, newest first. Raises OperatorError: forbidden, invalid_parameter."""
         rows = await self._store.page(
             session_id=session_id,
-            user_id=only_user(caller, user_id),
+            user_id=listed_user(caller, user_id, session_id),
             status=None if status is None else str(status),
             before=parse_id_cursor(cursor, MAX_ID),
             limit=limit + 1,

@@ -21,12 +21,12 @@ from operator_svc.services.chat.prompt import (
     clients_history,
     stored_history,
 )
+from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.services.rate_limit import RateLimit
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.messages import Key, KeyTakenError, MessageStore, Started
 
@@ -37,10 +37,12 @@ START_ATTEMPTS = 4
 
 
 class ChatLimits(NamedTuple):
-    """The most that a chat may bring along, and the chats of one session a minute (0: any)."""
+    """The most that a chat may bring along; the chats of one session a minute, and the replies
+    of one token at once (0: any)."""
 
     history: HistoryLimits
     per_minute: int
+    replies_per_token: int
 
 
 class Accepted(NamedTuple):
@@ -89,7 +91,7 @@ class Chats:
         self._hub = hub
         self._history = limits.history
         self._drain = drain
-        self.rate = RateLimit(limits.per_minute, 60.0, "chats of one session")
+        self.quota = ChatQuota(limits.per_minute, limits.replies_per_token)
 
     async def start(self, caller: Caller, chat: Chat) -> Accepted:
         """Store a message and begin its reply, or find the one that its key stands for.
@@ -99,12 +101,25 @@ class Chats:
         """
         self._drain.refuse_new()
         user_id = acting_user(caller, chat.user_id)
-        if chat.session_id is not None:
-            self.rate.take(chat.session_id)
         key = None
         if chat.client_message_id is not None:
             key = Key(user_id, chat.client_message_id, chat.body_hash())
-        request = _Request(chat, caller.user_id, user_id, key)
+        self.quota.begin(caller, chat.session_id)
+        try:
+            accepted = await self._accept(_Request(chat, caller.user_id, user_id, key))
+        except BaseException as error:
+            self.quota.end(caller)
+            if isinstance(error, OperatorError) and error.code.status == 404:
+                self.quota.give_back(caller, chat.session_id)
+            raise
+        if accepted.started is None or accepted.running is None:
+            self.quota.end(caller)
+        else:
+            accepted.running.done.add_done_callback(lambda _: self.quota.end(caller))
+        return accepted
+
+    async def _accept(self, request: _Request) -> Accepted:
+        chat, key = request.chat, request.key
         try:
             if chat.regenerate is not None:
                 return await self._regenerate(request, chat.regenerate)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
-from operator_svc.services.access import no_session, only_user
+from operator_svc.services.access import listed_user, no_session
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
@@ -45,13 +44,8 @@ class Sessions:
         Raises OperatorError(forbidden) where it would be those of a user that is not the caller's,
         or those of all users for one who has not the role ``operator``.
         """
-        if caller.role != "operator" and caller.user_id is None and user_id is None:
-            raise OperatorError(
-                ErrorCode.FORBIDDEN,
-                "the sessions of all users need the role operator; name a user_id",
-            )
         rows = await self._store.page(
-            user_id=only_user(caller, user_id),
+            user_id=listed_user(caller, user_id),
             words=words,
             before=parse_time_cursor(cursor, NEWEST),
             limit=limit + 1,

@@ -19,7 +19,7 @@ from operator_svc.protocol.switch import (
     adjustment_view,
     check_adjustment,
 )
-from operator_svc.services.access import HasMessages, no_session, session_of
+from operator_svc.services.access import HasMessages, listed_user, no_session, session_of
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
@@ -111,10 +111,12 @@ class Adjustments:
         applied: bool | None,
         limit: int,
         cursor: str | None,
+        user_id: str | None = None,
     ) -> AdjustmentList:
-        """A page of adjustments, newest first. Raises OperatorError(invalid_parameter)."""
+        """A page of adjustments, newest first. Raises OperatorError: forbidden,
+        invalid_parameter."""
         rows = await self._store.page(
-            viewer=caller.user_id,
+            viewer=listed_user(caller, user_id, session_id),
             session_id=session_id,
             applied=applied,
             before=parse_id_cursor(cursor, MAX_ID),

@@ -1,0 +1,48 @@
+"""Quota of chats: how many a minute, and how many replies of one token at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.services.rate_limit import RateLimit
+
+_NO_SESSION = ""
+
+
+class ChatQuota:
+    """Counts the chats of each caller and session, those without a session for the token alone,
+    and the replies of this process that run for each token. 0 is no limit for either."""
+
+    def __init__(self, per_minute: int, replies_per_token: int) -> None:
+        self.rate = RateLimit(per_minute, 60.0, "chats of one session")
+        self._replies_per_token = replies_per_token
+        self._running: Counter[str] = Counter()
+
+    @staticmethod
+    def key(caller: Caller, session_id: str | None) -> str:
+        """The key within ``rate`` of a chat."""
+        return f"{caller.name} {session_id or _NO_SESSION}"
+
+    def begin(self, caller: Caller, session_id: str | None) -> None:
+        """Count a chat that begins; ``end`` follows. Raises OperatorError(rate_limited)."""
+        most = self._replies_per_token
+        if most and self._running[caller.name] >= most:
+            raise OperatorError(
+                ErrorCode.RATE_LIMITED,
+                f"more than {most} replies of one token at once",
+                retry_after=1.0,
+            )
+        self.rate.take(self.key(caller, session_id))
+        self._running[caller.name] += 1
+
+    def end(self, caller: Caller) -> None:
+        """Count a reply of the token less: it has ended, or did not begin."""
+        self._running[caller.name] -= 1
+        if not self._running[caller.name]:
+            del self._running[caller.name]
+
+    def give_back(self, caller: Caller, session_id: str | None) -> None:
+        """Take back what ``begin`` counted of a chat that its caller may not have."""
+        self.rate.give_back(self.key(caller, session_id))
