@@ -1,0 +1,240 @@
+import { announce, copy, failure, h, when } from "./dom.js";
+import { frameLog } from "./frames.js";
+import { markdown } from "./markdown.js";
+
+/** @import { Context } from "./main.js" */
+/** @import { Message, SessionState } from "./client/index.js" */
+
+/** Pixels from the end within which new text keeps the end in view. */
+const NEAR = 80;
+
+const CONNECTIONS = {
+  connecting: ["warn", "connecting"],
+  live: ["good", "live"],
+  resuming: ["warn", "resuming"],
+  offline: ["warn", "connection lost, coming back"],
+  closed: ["bad", "closed"],
+};
+
+/**
+ * One session, live: its messages, a composer, and the raw frames.
+ * @param {Context} context
+ * @param {string} id
+ * @param {() => void} refreshList
+ */
+export function sessionView({ client, base }, id, refreshList) {
+  const session = client.session(id);
+  const log = frameLog(id, base);
+  const badge = h("span.badge.warn", { role: "status" }, "connecting");
+  const older = h("button.small", { type: "button", hidden: true, onclick: () => void session.loadOlder() }, "Older messages");
+  const list = h("div.messages", { role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
+  const problems = h("div");
+  /** @type {Map<number, {message: Message, element: HTMLElement}>} */
+  const shown = new Map();
+  let known = 0;
+
+  /** @param {() => Promise<unknown>} act */
+  const attempt = async (act) => {
+    problems.replaceChildren();
+    try {
+      await act();
+    } catch (error) {
+      problems.replaceChildren(failure(error));
+    }
+  };
+
+  const actions = {
+    /** @param {Message} message */
+    stop: (message) => attempt(() => session.stop(message.id)),
+    /** @param {Message} message */
+    regenerate: (message) => attempt(() => session.regenerate(message.id)),
+    /**
+     * Asks again under the failed message's own key: the message is not stored twice.
+     * @param {Message} message
+     */
+    retry: (message) =>
+      attempt(async () => {
+        const asked = session.state.messages.find((other) => other.id === message.replyTo);
+        const key = asked?.metadata["client_message_id"];
+        if (asked === undefined || typeof key !== "string") await session.regenerate(message.id);
+        else {
+          const { client_message_id: _, ...metadata } = asked.metadata;
+          await session.ask(asked.content, { key, metadata });
+        }
+      }),
+  };
+
+  /** @param {SessionState} state */
+  const show = (state) => {
+    const [colour, word] = /** @type {[string, string]} */ (CONNECTIONS[state.connection]);
+    badge.className = `badge ${colour}`;
+    const detail = state.connection === "resuming" || state.connection === "offline" ? ` from seq ${state.seq}` : "";
+    const resynced = state.connection === "live" && state.resyncs > 0 ? ", resynced" : "";
+    const label = state.error === null ? word + detail + resynced : `closed: ${state.error.detail}`;
+    if (badge.textContent !== label) badge.textContent = label;
+    older.hidden = state.nextBefore === null;
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
+    showMessages(state.messages);
+    if (atEnd) list.scrollTop = list.scrollHeight;
+    if (known === 0 && state.messages.length > 0) refreshList();
+    known = state.messages.length;
+  };
+
+  /** @param {readonly Message[]} messages */
+  const showMessages = (messages) => {
+    const keep = new Set(messages.map((message) => message.id));
+    for (const [key, { element }] of shown) {
+      if (!keep.has(key)) {
+        element.remove();
+        shown.delete(key);
+      }
+    }
+    messages.forEach((message, place) => {
+      const before = shown.get(message.id);
+      if (before?.message === message) return;
+      const element = messageElement(message, actions);
+      if (before === undefined) list.insertBefore(element, list.children[place + 1] ?? null);
+      else {
+        if (before.message.status === "streaming" && message.status !== "streaming") announce(`Reply ${message.status}`);
+        before.element.replaceWith(element);
+      }
+      shown.set(message.id, { message, element });
+    });
+  };
+
+  list.append(older);
+  const unsubscribe = session.subscribe(show);
+  const unlisten = session.onFrame(log.add);
+  show(session.state);
+  const composer = composerElement((text) => attempt(() => session.ask(text)));
+
+  const remove = () =>
+    attempt(async () => {
+      if (!confirm(`Delete the session ${id} and all that belongs to it?`)) return;
+      await client.deleteSession(id);
+      location.hash = "#/sessions";
+      refreshList();
+    });
+  const save = () =>
+    attempt(async () => {
+      const body = await (await client.exportSession(id)).blob();
+      const link = h("a", { href: URL.createObjectURL(body), download: `${id}.jsonl` });
+      link.click();
+      URL.revokeObjectURL(/** @type {HTMLAnchorElement} */ (link).href);
+    });
+
+  return {
+    id,
+    elements: [
+      h(
+        "div.bar",
+        {},
+        h("a", { href: "#/sessions", "aria-label": "All sessions" }, "‹"),
+        h("h2", {}, id),
+        badge,
+        h(
+          "div.row",
+          {},
+          h("button.small", { type: "button", onclick: () => session.reconnect(), title: "Cuts the connection to show that nothing is lost" }, "Cut connection"),
+          h("a", { href: location.href, target: "_blank", rel: "opener" }, "Second tab"),
+          h("button.small", { type: "button", "aria-expanded": "false", onclick: log.toggle }, "Frames"),
+          h("button.small", { type: "button", onclick: save }, "Export"),
+          h("button.small.danger", { type: "button", onclick: remove }, "Delete"),
+        ),
+      ),
+      list,
+      problems,
+      composer.element,
+      log.element,
+    ],
+    focus: () => composer.focus(),
+    close: () => {
+      unsubscribe();
+      unlisten();
+      void session.close();
+    },
+  };
+}
+
+/** @param {(text: string) => Promise<void>} send */
+function composerElement(send) {
+  const input = /** @type {HTMLTextAreaElement} */ (
+    h("textarea", { name: "message", rows: "2", "aria-label": "Message", placeholder: "Message (Enter sends, Shift+Enter breaks the line)", maxlength: "32000" })
+  );
+  const submit = () => {
+    const text = input.value;
+    if (text.trim() === "") return;
+    input.value = "";
+    void send(text);
+  };
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    submit();
+  });
+  const element = h(
+    "form.composer",
+    {
+      onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        submit();
+      },
+    },
+    input,
+    h("button.primary", { type: "submit" }, "Send"),
+  );
+  return { element, focus: () => input.focus() };
+}
+
+/**
+ * @param {Message} message
+ * @param {{stop: (m: Message) => void, regenerate: (m: Message) => void, retry: (m: Message) => void}} actions
+ */
+function messageElement(message, actions) {
+  const streaming = message.status === "streaming";
+  const failed = message.status === "failed" || message.status === "interrupted";
+  const mine = message.role === "user";
+  const body = h(
+    `div.body${streaming ? ".streaming" : ""}`,
+    {},
+    ...(mine ? [h("p", {}, message.content)] : markdown(message.content)),
+    message.content === "" && streaming ? h("p.muted", {}, "…") : null,
+    failed ? h("p.error", {}, message.status === "interrupted" ? "The reply was interrupted." : `The reply failed: ${message.error ?? "unknown"}.`) : null,
+  );
+  return h(
+    `article.message.${mine ? "user" : "reply"}`,
+    { "aria-label": `${message.role}, ${message.status}`, "aria-busy": streaming ? "true" : undefined },
+    message.reasoning === "" ? null : h("details", {}, h("summary", {}, "Reasoning"), ...markdown(message.reasoning)),
+    body,
+    ...message.toolCalls.map(toolCallElement),
+    h(
+      "div.meta",
+      {},
+      h("span", {}, message.role),
+      message.timestamp === "" ? null : when(message.timestamp),
+      message.metadata["provider"] ? h("span", {}, String(message.metadata["provider"])) : null,
+      message.status === "complete" ? null : h("span", {}, message.status),
+      streaming ? h("button.small", { type: "button", onclick: () => actions.stop(message) }, "Stop") : null,
+      !mine && !streaming && !failed ? h("button.small", { type: "button", onclick: () => actions.regenerate(message) }, "Regenerate") : null,
+      failed ? h("button.small", { type: "button", onclick: () => actions.retry(message) }, "Try again") : null,
+      streaming ? null : copyButton(message.content),
+    ),
+  );
+}
+
+/** @param {string} text */
+function copyButton(text) {
+  const button = h("button.small", { type: "button", onclick: () => copy(text, button) }, "Copy");
+  return button;
+}
+
+/** @param {any} call */
+function toolCallElement(call) {
+  const details = { arguments: call.arguments, result: call.result, error: call.error };
+  return h(
+    "details.card",
+    {},
+    h("summary", {}, `Tool ${call.tool_name}: ${call.status}`, call.duration_ms === null ? "" : `, ${call.duration_ms} ms`),
+    h("pre", { tabindex: "0" }, h("code", {}, JSON.stringify(details, null, 2))),
+  );
+}
