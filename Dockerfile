@@ -17,6 +17,7 @@ COPY constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
 COPY src ./src
 COPY sql ./sql
 COPY migrations ./migrations
+COPY clients/js/src ./clients/js/src
 RUN pip wheel --quiet --wheel-dir /wheels ".[browser,otel]"
 
 # --- environment: the service and what it imports, nothing else ------------------------------

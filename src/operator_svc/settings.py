@@ -230,6 +230,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auto_feedback: Annotated[
         Literal["on", "off"], Meta(description="Each finished reply gives feedback on its engine.")
     ] = field(default="on", name="OPERATOR_AUTO_FEEDBACK")
+    console: Annotated[
+        Literal["on", "off"], Meta(description="The page for people at /console.")
+    ] = field(default="on", name="OPERATOR_CONSOLE")
     event_retention: Annotated[
         float, Meta(gt=0, le=3650, description="Days that events are kept.")
     ] = field(default=7.0, name="OPERATOR_EVENT_RETENTION")

@@ -82,7 +82,7 @@ export class OperatorClient {
 
   /**
    * Lists sessions, newest first.
-   * @param {{userId?: string, q?: string, limit?: number, cursor?: string}} [options]
+   * @param {{userId?: string | undefined, q?: string | undefined, limit?: number | undefined, cursor?: string | undefined}} [options]
    * @returns {Promise<{sessions: any[], next_cursor: string | null}>}
    */
   sessions({ userId, ...query } = {}) {

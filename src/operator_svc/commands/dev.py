@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -132,6 +133,7 @@ def _welcome(url: str, token: str, notes: list[str]) -> str:
     lines = [
         "",
         f"Operator listens on {url}",
+        f"  console: {url}/console{f'#token={quote(token)}' if token else ''}",
         f"  token: {token or 'none wanted (OPERATOR_AUTH=off)'}",
         *(f"  {note}" for note in notes),
         "",

@@ -144,3 +144,11 @@ class Probe(msgspec.Struct, frozen=True):
     """The good answer to a probe."""
 
     status: str
+
+
+class Me(msgspec.Struct, frozen=True):
+    """The caller: the name of its token, its role, and the user it is bound to, if any."""
+
+    name: str
+    role: str
+    user_id: str | None

@@ -10,6 +10,7 @@ from operator_svc.rest.docs import pages
 from operator_svc.rest.handlers import (
     browser_tasks,
     chat,
+    console,
     health,
     replies,
     sessions,
@@ -27,6 +28,7 @@ TABLES = (
     tool_calls.route,
     switch.route,
     system.route,
+    console.route,
     health.route,
     pages.route,
 )
@@ -37,6 +39,8 @@ def application(services: Services, websocket: RouteTable) -> web.Application:
     """An application with all calls of HTTP, and the ``websocket`` as one more."""
     settings = services.settings
     operations = [operation for table in (*TABLES, websocket) for operation in table]
+    if settings.console == "on":
+        operations += console.pages
     documents = pages.Documents(operations, settings.public_url)
     if settings.metrics_port:
         operations = [call for call in operations if call.handler is not health.metrics]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.helpers import ETag
 from multidict import CIMultiDict, istr
 
 from operator_svc.protocol.headers import REQUEST_ID
@@ -79,3 +81,13 @@ def _tell_rates(headers: CIMultiDict[str], call: Call) -> None:
         states.append(f'"{name}";r={math.floor(left)};t={refill}')
     headers["RateLimit-Policy"] = ", ".join(policies)
     headers["RateLimit"] = ", ".join(states)
+
+
+def cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
+    """An answer that may be kept and is asked for anew each time, by its ETag."""
+    etag = hashlib.sha256(body).hexdigest()[:32]
+    headers = {**headers, "ETag": f'"{etag}"', "Cache-Control": "no-cache"}
+    known = request.if_none_match or ()
+    if known == (ETag("*"),) or any(tag.value == etag for tag in known):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers)

@@ -28,9 +28,9 @@ export function browserTasksView({ client, me }, path) {
       const user = me.role === "operator" ? undefined : (me.user_id ?? "local");
       const { tasks } = await client.browserTasks({ limit: 25, user_id: user });
       if (closed) return;
-      const waiting = tasks.filter((task) => task.status === "pending");
-      rows.replaceChildren(...tasks.map((task) => row(task, waiting.length - waiting.indexOf(task), waiting.includes(task))));
-      if (tasks.some((task) => RUNNING.has(task.status))) timer = setTimeout(() => void load(), POLL);
+      const waiting = tasks.filter((/** @type {any} */ task) => task.status === "pending");
+      rows.replaceChildren(...tasks.map((/** @type {any} */ task) => row(task, waiting.length - waiting.indexOf(task), waiting.includes(task))));
+      if (tasks.some((/** @type {any} */ task) => RUNNING.has(task.status))) timer = setTimeout(() => void load(), POLL);
       if (open !== "") await show(open);
     } catch (error) {
       if (!closed) problems.replaceChildren(failure(error));

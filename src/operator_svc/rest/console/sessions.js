@@ -110,7 +110,7 @@ function sessionList({ client, me }) {
   };
   search.addEventListener("input", soon);
   user.addEventListener("input", soon);
-  const start = () => (location.hash = `#/sessions/${crypto.getRandomValues(new Uint32Array(4)).join("-")}`);
+  const start = () => (location.hash = `#/sessions/${newSessionId()}`);
   void load();
   return {
     element: h(
@@ -129,4 +129,10 @@ function sessionList({ client, me }) {
     mark,
     refresh: () => void load(),
   };
+}
+
+/** A date for people, and enough chance that nobody else makes the same. */
+function newSessionId() {
+  const chance = crypto.getRandomValues(new Uint32Array(2));
+  return `${new Date().toISOString().slice(0, 10)}-${Array.from(chance, (n) => n.toString(36)).join("")}`;
 }

@@ -11,7 +11,6 @@ from importlib.resources import files
 
 import msgspec
 from aiohttp import web
-from aiohttp.helpers import ETag
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.problems import kind_of
@@ -58,7 +57,7 @@ route = RouteTable()
 )
 async def openapi(request: web.Request) -> web.StreamResponse:
     """This document."""
-    return _cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
+    return responses.cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
 
 
 @route(
@@ -70,7 +69,7 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 )
 async def asyncapi(request: web.Request) -> web.StreamResponse:
     """The websocket."""
-    return _cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
+    return responses.cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
 
 
 @route(
@@ -85,7 +84,7 @@ async def docs(request: web.Request) -> web.StreamResponse:
     # The page asks no other host for anything.
     page, policy = _page()
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
-    return _cached(request, page, headers)
+    return responses.cached(request, page, headers)
 
 
 @route(
@@ -102,16 +101,6 @@ async def error(request: web.Request) -> web.StreamResponse:
     if code is None:
         raise OperatorError(ErrorCode.NOT_FOUND, "there is no such error")
     return responses.json(kind_of(code))
-
-
-def _cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
-    """An answer that may be kept and is asked for anew each time, by its ETag."""
-    etag = hashlib.sha256(body).hexdigest()[:32]
-    headers = {**headers, "ETag": f'"{etag}"', "Cache-Control": "no-cache"}
-    known = request.if_none_match or ()
-    if known == (ETag("*"),) or any(tag.value == etag for tag in known):
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=body, headers=headers)
 
 
 @functools.lru_cache(maxsize=1)

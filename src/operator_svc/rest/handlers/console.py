@@ -1,0 +1,90 @@
+"""The console: a page that shows sessions, browser tasks and the system, for people.
+
+It is made of static files that ask no other host for anything, and calls what any client calls.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from pathlib import PurePath
+
+from aiohttp import web
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.system import Me
+from operator_svc.rest import responses
+from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import RouteTable, json
+
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+ME_EXAMPLE = Me(name="default", role="operator", user_id=None)
+
+route = RouteTable()
+"""The call that the console needs beside those of all clients; it is there without the console."""
+pages = RouteTable()
+"""The console itself, left out by ``OPERATOR_CONSOLE=off``."""
+
+
+@route("GET", "/operator/me", tag="system", answers={200: json(ME_EXAMPLE, "The caller.")})
+async def me(request: web.Request) -> web.StreamResponse:
+    """The name, role and user of the caller's token."""
+    caller = caller_of(request)
+    return responses.json(Me(name=caller.name, role=caller.role, user_id=caller.user_id))
+
+
+@pages("GET", "/", tag=None, auth="open")
+async def root(request: web.Request) -> web.StreamResponse:
+    """Send browsers to the console."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        raise OperatorError(ErrorCode.NOT_FOUND, "there is nothing at this address")
+    return web.Response(status=302, headers={"Location": "console"})
+
+
+@pages("GET", "/console", tag=None, auth="open")
+async def page(request: web.Request) -> web.StreamResponse:
+    """Show the console."""
+    return _answer(request, "index.html")
+
+
+@pages("GET", "/console/{file}", tag=None, auth="open")
+async def file(request: web.Request) -> web.StreamResponse:
+    """Answer one of its files."""
+    return _answer(request, request.match_info["file"])
+
+
+@pages("GET", "/console/client/{file}", tag=None, auth="open")
+async def client_file(request: web.Request) -> web.StreamResponse:
+    """Answer a file of the client for JavaScript."""
+    return _answer(request, f"client/{request.match_info['file']}")
+
+
+def _answer(request: web.Request, name: str) -> web.StreamResponse:
+    found = _files().get(name)
+    if found is None:
+        raise OperatorError(ErrorCode.NOT_FOUND, "there is nothing at this address")
+    headers = {**HEADERS, "Content-Type": CONTENT_TYPES[PurePath(name).suffix]}
+    return responses.cached(request, found, headers)
+
+
+@functools.lru_cache(maxsize=1)
+def _files() -> dict[str, bytes]:
+    """All files by their names under ``/console/``; a name that is none of them is not found."""
+    console = files("operator_svc.rest.console")
+    return {
+        **{path.name: path.read_bytes() for path in console.iterdir() if path.is_file()},
+        **{f"client/{path.name}": path.read_bytes() for path in (console / "client").iterdir()},
+    }
