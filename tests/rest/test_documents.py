@@ -44,6 +44,15 @@ def resolved(document: Any, reference: str) -> Any:
     return document
 
 
+FOR_PEOPLE = {
+    ("GET", "/"),
+    ("GET", "/console"),
+    ("GET", "/console/{file}"),
+    ("GET", "/console/client/{file}"),
+}
+"""Pages, which no program calls."""
+
+
 async def test_documents_describe_every_route_of_the_service(service: Service) -> None:
     routes = {
         (route.method, route.resource.canonical)
@@ -57,7 +66,7 @@ async def test_documents_describe_every_route_of_the_service(service: Service) -
         if method != "options"
     }
     socket = {("GET", channel["address"]) for channel in SOCKET["channels"].values()}
-    assert routes == described | socket
+    assert routes == described | socket | FOR_PEOPLE
 
 
 async def test_options_of_any_path_answers_its_methods(service: Service) -> None:

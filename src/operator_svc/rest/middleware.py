@@ -87,7 +87,7 @@ class RequestPipeline:
             raise full()
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
-            cors.check_origin(origin, self._origins)
+            cors.check_origin(origin, request.host, self._origins, own=self._tokens.required)
             call.origin = origin
         if request.match_info.http_exception is not None:
             raise request.match_info.http_exception

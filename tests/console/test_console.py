@@ -1,0 +1,193 @@
+"""The console in a real Chromium, as people use it, under cuts and with hostile text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from operator_svc.browser_service.chromium import find_executable
+from operator_svc.settings import BrowserSettings, load
+from tests.project.process import Process, python_path
+
+TOKEN = "console-token"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"> [click](javascript:alert(1)) `<b>`"
+AXE = Path(__file__).resolve().parents[2] / "clients/js/node_modules/axe-core/axe.min.js"
+WIDTHS = ((1200, 800), (390, 800))
+SLOW = "[[tokens=60]] [[rate=20]] slow"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The address of a running Operator on SQLite, with its stand-ins."""
+    env = {
+        "PATH": python_path(),
+        "OPERATOR_PORT": "0",
+        "OPERATOR_TOKEN": TOKEN,
+        "OPERATOR_CHAT_RATE": "0",
+        "OPERATOR_LOG_FORMAT": "json",
+        "BROWSER_PORT": "0",
+    }
+    with Process(["operator-svc", "dev"], env, tmp_path) as operator:
+        yield operator.ready()
+        operator.end()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    settings, _ = load(BrowserSettings, {"BROWSER_TOKEN": "unused"})
+    executable = find_executable(settings, python_path())
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox"]
+        )
+        yield launched
+        await launched.close()
+
+
+async def signed_in(browser: Browser, url: str, **options: Any) -> Page:
+    """A page of the console with the token; a fault of its scripts fails the test."""
+    page = await browser.new_page(**options)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    await page.goto(f"{url}/console#token={TOKEN}")
+    await page.get_by_role("button", name="New session").wait_for()
+    assert not faults
+    return page
+
+
+async def ask(page: Page, text: str) -> None:
+    await page.get_by_label("Message", exact=True).fill(text)
+    await page.keyboard.press("Enter")
+
+
+async def test_token_leaves_the_address_and_stays_out_of_the_history(
+    browser: Browser, url: str
+) -> None:
+    page = await signed_in(browser, url)
+    assert TOKEN not in page.url
+    assert TOKEN not in await page.content()
+
+
+async def test_wrong_token_is_named_and_can_be_replaced(browser: Browser, url: str) -> None:
+    page = await browser.new_page()
+    await page.goto(f"{url}/console#token=wrong")
+    await expect(page.get_by_role("alert")).to_have_text("This token is not valid.")
+    await page.get_by_label("Token").fill(TOKEN)
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="New session").wait_for()
+
+
+async def test_reply_streams_survives_a_cut_and_shows_in_a_second_tab(
+    browser: Browser, url: str
+) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, SLOW)
+    await page.locator(".streaming").wait_for()
+    await page.get_by_role("button", name="Cut connection").click()
+    await expect(page.locator(".badge")).to_have_text(re.compile("coming back from seq|resuming"))
+    await expect(page.locator(".badge")).to_have_text("live")
+    second = await signed_in(browser, url)
+    await second.goto(page.url)
+    await second.locator(".message.reply").wait_for()
+    await page.locator(".streaming").wait_for(state="detached")
+    await second.locator(".streaming").wait_for(state="detached")
+    texts = [await p.locator(".message.reply .body").inner_text() for p in (page, second)]
+    assert texts[0] == texts[1]
+    assert texts[0].count("slow") == 1
+
+
+async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, url: str) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, SLOW)
+    await page.get_by_role("button", name="Stop").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_text("cancelled").wait_for()
+    await page.get_by_role("button", name="Regenerate").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".message.reply")).to_have_count(2)
+
+
+async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_message(
+    browser: Browser, url: str
+) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, "[[error]] fails")
+    await page.get_by_text("The reply failed: switch_error.").wait_for()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".message.reply")).to_have_count(2)
+    await expect(page.locator(".message.user")).to_have_count(1)
+
+
+async def test_hostile_text_stays_text(browser: Browser, url: str) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, HOSTILE)
+    await page.get_by_role("button", name="Regenerate").wait_for()
+    assert await page.locator(".messages img").count() == 0
+    assert await page.locator(".messages a").count() == 0
+    assert await page.title() == "Sessions – Operator"
+    await page.get_by_role("button", name="Frames").click()
+    await expect(page.locator(".frames li").first).to_contain_text('"type":"ready"')
+
+
+async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url: str) -> None:
+    page = await signed_in(browser, url)
+    for word in ("kangaroo", "wombat"):
+        await page.get_by_role("button", name="New session").click()
+        await ask(page, word)
+        await page.get_by_role("button", name="Regenerate").wait_for()
+    sessions = page.locator(".list li")
+    await expect(sessions).to_have_count(2)
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Export").click()
+    exported = Path(await (await download.value).path()).read_text()
+    assert '"type":"session"' in exported
+    assert "wombat" in exported
+    page.once("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="Delete").click()
+    await expect(sessions).to_have_count(1)
+
+
+async def test_system_shows_modules_and_engines(browser: Browser, url: str) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("link", name="System").click()
+    await page.get_by_role("heading", name="tentaculo_link").wait_for()
+    await page.get_by_text("No feedback in this window.").wait_for()
+
+
+@pytest.mark.timeout(120)
+async def test_browser_task_shows_its_states_and_screenshot(browser: Browser, url: str) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("link", name="Browser tasks").click()
+    await page.get_by_label("Address").fill(f"{url}/docs")
+    await page.get_by_role("button", name="Open").click()
+    await page.get_by_text("blocked").first.wait_for(timeout=60_000)
+
+
+@pytest.mark.parametrize("width", WIDTHS, ids=("wide", "phone"))
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_axe_finds_nothing_and_nothing_overflows(
+    browser: Browser, url: str, width: tuple[int, int], theme: Any
+) -> None:
+    size = {"width": width[0], "height": width[1]}
+    page = await signed_in(browser, url, viewport=size, color_scheme=theme, bypass_csp=True)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nprint(1)\n```")
+    await page.get_by_role("button", name="Regenerate").wait_for()
+    for view in (None, "Browser tasks", "System"):
+        if view is not None:
+            await page.get_by_role("link", name=view).click()
+            await page.locator("h2").first.wait_for()
+        await page.add_script_tag(path=AXE)
+        result = await page.evaluate("axe.run()")
+        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in result["violations"]] == []
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(overflow) <= 0
