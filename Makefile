@@ -53,7 +53,7 @@ test: check unit serial  ## everything: the checks, then all tests on SQLite, Po
 quick: check  ## the checks, and the tests that need no server: in less than two minutes
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
-unit: $(READY) machine
+unit: $(READY) machine clients
 	@$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine

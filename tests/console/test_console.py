@@ -108,7 +108,7 @@ async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, ur
     await ask(page, SLOW)
     await page.get_by_role("button", name="Stop").focus()
     await page.keyboard.press("Enter")
-    await page.get_by_text("cancelled").wait_for()
+    await page.get_by_text("cancelled", exact=True).wait_for()
     await page.get_by_role("button", name="Regenerate").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.reply")).to_have_count(2)

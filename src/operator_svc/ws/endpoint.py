@@ -92,9 +92,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 def _read_handshake(request: web.Request, services: Services) -> Handshake:
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin not in services.settings.origins:
-        raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
     session_id = request.match_info["session_id"]
     if not is_session_id(session_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")

@@ -97,7 +97,7 @@ export function browserTasksView({ client, me }, path) {
         "section",
         {},
         h("h2", {}, "Newest tasks"),
-        h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ...["Address", "Status", "Created", ""].map((name) => h("th", { scope: "col" }, name)))), rows)),
+        h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ...["Address", "Status", "Created", "Action"].map((name) => h("th", { scope: "col" }, name)))), rows)),
       ),
     ),
     /** @param {string[]} to */

@@ -92,6 +92,12 @@ export function sessionView({ client, base }, id, refreshList) {
     messages.forEach((message, place) => {
       const before = shown.get(message.id);
       if (before?.message === message) return;
+      if (before?.message.status === "streaming" && message.status === "streaming") {
+        // The rest stays as it is, so that a focused button keeps the focus.
+        before.element.querySelector(".body")?.replaceChildren(...bodyOf(message));
+        shown.set(message.id, { message, element: before.element });
+        return;
+      }
       const element = messageElement(message, actions);
       if (before === undefined) list.insertBefore(element, list.children[place + 1] ?? null);
       else {
@@ -197,14 +203,12 @@ function messageElement(message, actions) {
   const body = h(
     `div.body${streaming ? ".streaming" : ""}`,
     {},
-    ...(mine ? [h("p", {}, message.content)] : markdown(message.content)),
-    message.content === "" && streaming ? h("p.muted", {}, "…") : null,
+    ...bodyOf(message),
     failed ? h("p.error", {}, message.status === "interrupted" ? "The reply was interrupted." : `The reply failed: ${message.error ?? "unknown"}.`) : null,
   );
   return h(
     `article.message.${mine ? "user" : "reply"}`,
     { "aria-label": `${message.role}, ${message.status}`, "aria-busy": streaming ? "true" : undefined },
-    message.reasoning === "" ? null : h("details", {}, h("summary", {}, "Reasoning"), ...markdown(message.reasoning)),
     body,
     ...message.toolCalls.map(toolCallElement),
     h(
@@ -220,6 +224,17 @@ function messageElement(message, actions) {
       streaming ? null : copyButton(message.content),
     ),
   );
+}
+
+/**
+ * @param {Message} message
+ * @returns {Node[]}
+ */
+function bodyOf(message) {
+  if (message.role === "user") return [h("p", {}, message.content)];
+  const reasoning = message.reasoning === "" ? [] : [h("details", {}, h("summary", {}, "Reasoning"), ...markdown(message.reasoning))];
+  const waiting = message.content === "" && message.status === "streaming" ? [h("p.muted", {}, "…")] : [];
+  return [...reasoning, ...markdown(message.content), ...waiting];
 }
 
 /** @param {string} text */

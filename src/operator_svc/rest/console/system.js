@@ -136,7 +136,7 @@ function adjustments(view, adjust) {
   if (view.adjustments.length === 0) return [h("p.muted", {}, "None.")];
   return [
     table(
-      ["Id", "After", "Reason", "State", "Created", ""],
+      ["Id", "After", "Reason", "State", "Created", "Action"],
       view.adjustments.map((/** @type {any} */ a) => [
         a.id,
         h("code", {}, JSON.stringify(a.after_config)),
