@@ -58,6 +58,7 @@ class RequestPipeline:
         self._authenticator = services.authenticator
         self._drain = services.drain
         self._origins = settings.origins
+        self._own_pages = services.tokens.required
         self._max_body = settings.max_body
         self._sample = settings.log_sample
         self._routes: dict[AbstractRoute, _Route] = {}
@@ -87,7 +88,7 @@ class RequestPipeline:
             raise full()
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
-            cors.check_origin(origin, request.host, self._origins, own=self._tokens.required)
+            cors.check_origin(origin, request.host, self._origins, own=self._own_pages)
             call.origin = origin
         if request.match_info.http_exception is not None:
             raise request.match_info.http_exception
