@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from operator_svc.services.live.hub import SessionHub
+from operator_svc.ws.connection import Connection
 from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service, serving
 
@@ -114,13 +115,10 @@ async def test_a_reply_that_ends_during_its_snapshot_is_shown_whole(service: Ser
     speaker.say("text")
     await talker.until(lambda: talker.of("delta"))
     late = await service.ready(query="?after=0")
-    (subscription_outbox,) = [
-        client.send_queue  # type: ignore[attr-defined]
-        for client in service.operator.services.clients._slot_of
-        if client is not next(iter(service.operator.services.clients._slot_of))
-    ]
+    _, late_client = service.operator.services.clients
+    assert isinstance(late_client, Connection)
     await late.until(lambda: late.of("reply.snapshot"))
-    gate = Breakpoint(subscription_outbox, "wait_drained")
+    gate = Breakpoint(late_client.send_queue, "wait_drained")
     late.view.expect_replay(0)
     await late.send({"type": "resume", "after": 0})
     await gate.reached.wait()

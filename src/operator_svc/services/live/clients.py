@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from typing import Protocol
 
 import structlog
@@ -86,6 +87,9 @@ class ClientRegistry:
     def __len__(self) -> int:
         return len(self._slot_of)
 
+    def __iter__(self) -> Iterator[LiveClient]:
+        return iter(list(self._slot_of))
+
     def enter(self, client: LiveClient, *, anonymous: bool = False) -> None:
         """Register a connected client; its heartbeat begins.
 
@@ -116,7 +120,7 @@ class ClientRegistry:
 
     def close_revoked(self, tokens: Tokens) -> None:
         """Close the clients whose tokens were taken away or changed."""
-        for client in list(self._slot_of):
+        for client in self:
             if client.caller is not None and not tokens.is_current(client.caller):
                 client.close(CloseCode.FORBIDDEN)
 
@@ -147,12 +151,12 @@ class ClientRegistry:
     async def drain(self, within: float) -> None:
         """Send all clients away: those that watch a reply of this process when that has ended,
         at the latest after ``within`` seconds and a moment for last words; the others at once."""
-        for client in list(self._slot_of):
+        for client in self:
             client.send_draining(random.randint(RECONNECT_MIN_MS, RECONNECT_MAX_MS))  # noqa: S311 - no secret
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within + LAST_WORDS
         while self._slot_of and loop.time() < deadline:
-            for client in list(self._slot_of):
+            for client in self:
                 if not client.has_local_reply():
                     client.close(CloseCode.DRAINING)
             await asyncio.sleep(DRAIN_INTERVAL)
@@ -160,7 +164,7 @@ class ClientRegistry:
 
     async def close_all(self, code: CloseCode) -> None:
         """Close every client with ``code``, and wait until they are gone or cut off."""
-        for client in list(self._slot_of):
+        for client in self:
             client.close(code)
         try:
             # Twice the grace: what waits is sent first, then the client may answer the close.
