@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, TraceConfig
 
-from operator_svc import tracing
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.transport import LINGER
 from tests.fakes.chats import Answer, ask, switch_at
@@ -303,9 +303,7 @@ async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -
         assert sum(b"second" in request for request in server.requests) == 1
 
 
-async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
     async def behaviour(client: Connection) -> None:
         while True:
             await client.request()
@@ -313,21 +311,23 @@ async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
 
     closed = 0
 
-    def lose_the_idle_connection(headers: dict[str, str]) -> None:
+    async def lose_it(session: ClientSession, *_: object) -> None:
         """The connection is lost after it was chosen and before the call is written."""
         nonlocal closed
-        session = switch.chats._session
-        if session is None or session.connector is None:
-            return
-        for idle in session.connector._conns.values():
-            for protocol, _ in idle:
-                assert protocol.transport is not None
-                asyncio.get_running_loop().call_soon(protocol.transport.close)
-                closed += 1
+        assert session.connector is not None
+        for protocol in session.connector._acquired:
+            assert protocol.transport is not None
+            protocol.transport.close()
+            closed += 1
 
-    monkeypatch.setattr(tracing, "inject", lose_the_idle_connection)
+    losing = TraceConfig()
+    losing.on_connection_reuseconn.append(lose_it)
+    losing.freeze()
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        for message in ("first", "second", "third"):
+        assert (await ask(switch, "first")).text == "fine"
+        assert switch.chats._session is not None
+        switch.chats._session.trace_configs.append(losing)
+        for message in ("second", "third"):
             assert (await ask(switch, message)).text == "fine"
         assert closed == 2
         assert server.connections == 3
