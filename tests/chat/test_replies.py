@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -11,6 +12,7 @@ from prometheus_client import REGISTRY
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import Chat
+from operator_svc.services.chat import reply_storage
 from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
 
 
@@ -196,3 +198,29 @@ async def test_a_caller_bound_to_a_user_sees_only_its_own_sessions(pods: Pods) -
     assert refused.value.code is ErrorCode.FORBIDDEN
     pods.switch.say(None)
     await pod.services.replies.wait(accepted)
+
+
+async def test_an_end_that_cannot_be_stored_fails_who_waits_and_is_stored_later(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reply_storage, "PATIENCE", 0.1)
+    pod = await pods.start()
+    reader = await watch(pod, "s")
+    finish, away = pod.core.stores.messages.finish, True
+
+    async def flaky(**fields: Any) -> Any:
+        if away:
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it is away")
+        return await finish(**fields)
+
+    monkeypatch.setattr(pod.core.stores.messages, "finish", flaky)
+    accepted = await chat(pod, session_id="s")
+    pods.switch.say("all of it", None)
+    with pytest.raises(OperatorError) as failed:
+        await pod.services.replies.wait(accepted, 5)
+    assert failed.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    assert not reader.endings
+    away = False
+    await reader.until(lambda: reader.endings == {accepted.reply_id: "reply.completed"})
+    view = await pod.services.replies.get(ANYBODY, accepted.reply_id)
+    assert (view.status, view.content) == ("complete", "all of it")

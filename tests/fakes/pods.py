@@ -14,7 +14,7 @@ from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.models import Caller
 from operator_svc.protocol.chat import Chat
-from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.settings import Settings

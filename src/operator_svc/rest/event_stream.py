@@ -27,7 +27,7 @@ from operator_svc.protocol.ids import Epoch, Seq
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.server.connections import HttpConnection
-from operator_svc.services.chat.chats import Accepted
+from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription

@@ -23,7 +23,7 @@ from operator_svc.services.chat.prompt import (
 )
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
-from operator_svc.services.chat.running_replies import RunningReply
+from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
@@ -43,25 +43,6 @@ class ChatLimits(NamedTuple):
     history: HistoryLimits
     per_minute: int
     replies_per_token: int
-
-
-class Accepted(NamedTuple):
-    """A chat that is stored. ``running`` is its reply, if this process writes it, and ``started``
-    that reply's first event, if this chat has begun it."""
-
-    session_id: str
-    message_id: int
-    reply_id: int
-    running: RunningReply | None = None
-    started: LiveEvent | None = None
-
-    def ids(self) -> dict[str, str | int]:
-        """The ids as clients are told them."""
-        return {
-            "session_id": self.session_id,
-            "message_id": self.message_id,
-            "reply_id": self.reply_id,
-        }
 
 
 class _Request(NamedTuple):

@@ -10,10 +10,9 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
-from operator_svc.services.chat.chats import Accepted
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.reply_follower import ReplyFollower
-from operator_svc.services.chat.running_replies import ReplyResult, RunningReplies
+from operator_svc.services.chat.running_replies import Accepted, ReplyResult, RunningReplies
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.messages import MessageStore

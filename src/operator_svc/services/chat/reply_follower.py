@@ -8,8 +8,7 @@ from typing import Protocol
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Message, ReplyStatus
 from operator_svc.protocol import events as names
-from operator_svc.services.chat.chats import Accepted
-from operator_svc.services.chat.running_replies import ReplyResult, RunningReply
+from operator_svc.services.chat.running_replies import Accepted, ReplyResult, RunningReply
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.hub import SessionHub

@@ -92,6 +92,25 @@ class RunningReply:
             self.done.exception()  # there may be nobody who waits
 
 
+class Accepted(NamedTuple):
+    """A chat that is stored. ``running`` is its reply, if this process writes it, and ``started``
+    that reply's first event, if this chat has begun it."""
+
+    session_id: str
+    message_id: int
+    reply_id: int
+    running: RunningReply | None = None
+    started: LiveEvent | None = None
+
+    def ids(self) -> dict[str, str | int]:
+        """The ids as clients are told them."""
+        return {
+            "session_id": self.session_id,
+            "message_id": self.message_id,
+            "reply_id": self.reply_id,
+        }
+
+
 class RunningReplies:
     """The registry; a reply is in it from its start until its end is stored or given up."""
 
