@@ -62,8 +62,12 @@ class EventStream:
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.caller = caller_of(request)
-        self.subscription: Subscription | None = None
+        self._subscription: Subscription | None = None
         self.send_queue = SendQueue(self, services.tasks, services.settings.outbox_bytes)
+
+    def shows(self, subscription: Subscription) -> None:
+        """The stream shows a session, not a chat's reply alone."""
+        self._subscription = subscription
 
     async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
@@ -160,9 +164,9 @@ class EventStream:
 
     def has_local_reply(self) -> bool:
         """See LiveClient.has_local_reply."""
-        if self.subscription is None:  # a chat's stream ends with its reply
+        if self._subscription is None:  # a chat's stream ends with its reply
             return True
-        return self.subscription.feed.has_local_reply
+        return self._subscription.feed.has_local_reply
 
     def send_draining(self, reconnect_in_ms: int) -> None:
         """See LiveClient.send_draining."""
@@ -224,7 +228,7 @@ async def _show(
     services: Services, stream: EventStream, session_id: str, after: int | None, epoch: str | None
 ) -> web.StreamResponse:
     subscription = await services.subscriptions.open(session_id, stream.send_queue)
-    stream.subscription = subscription
+    stream.shows(subscription)
     ready = Ready(
         session_id=session_id,
         seq=subscription.feed.last_seq,

@@ -78,6 +78,10 @@ class Connection:
         self.writer = ws.take_over(request, self._on_deleted)
         self.send_queue = SendQueue(self.writer, services.tasks, services.settings.outbox_bytes)
 
+    def authenticated(self, caller: Caller) -> None:
+        """The client has shown who calls."""
+        self.caller = caller
+
     # What comes in.
 
     async def receive(self) -> str | None:

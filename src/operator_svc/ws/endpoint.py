@@ -176,7 +176,7 @@ async def _authenticate(
     frame that brought the token, if any."""
     if handshake.caller is not None:
         if services.tokens.is_current(handshake.caller):
-            connection.caller = handshake.caller
+            connection.authenticated(handshake.caller)
         else:
             connection.close(CloseCode.FORBIDDEN)
         return None
@@ -211,7 +211,7 @@ async def _authenticate(
             connection.close(CloseCode.TOO_MANY_FRAMES)
         return None
     if connection.writer.code is None:  # it was not sent away meanwhile
-        connection.caller = caller
+        connection.authenticated(caller)
     return frame_id
 
 
