@@ -83,6 +83,49 @@ async def test_hermes_has_no_resources(peers: DevPeers, http: aiohttp.ClientSess
         assert response.status == 404
 
 
+HISTORY = [
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": "b"},
+]
+UNEVEN: list[list[dict[str, Any]]] = [
+    HISTORY[:1],
+    HISTORY[1:],
+    HISTORY + HISTORY[:1],
+    [HISTORY[0], *HISTORY],
+    [{"role": "tool", "content": "x"}, *HISTORY],
+    [{"role": "system", "content": "x"}, {"role": "system", "content": "x"}, *HISTORY],
+    [HISTORY[0], {"role": "assistant", "content": ""}],
+    [HISTORY[0], {"role": "assistant"}],
+]
+
+
+@pytest.mark.parametrize("history", UNEVEN)
+async def test_histories_that_do_not_alternate_are_refused(
+    peers: DevPeers, http: aiohttp.ClientSession, history: list[dict[str, Any]]
+) -> None:
+    body = chat("hello", metadata={"history": history})
+    async with http.post(f"{peers.switch.url}/switch/chat", json=body) as response:
+        assert response.status == 422
+    body = {"messages": [*history, {"role": "user", "content": "hello"}]}
+    async with http.post(f"{peers.switch.url}/v1/chat/completions", json=body) as response:
+        assert response.status == 422
+        assert "alternate" in await response.text() or "must" in await response.text()
+
+
+@pytest.mark.parametrize(
+    "history", [[], HISTORY, [{"role": "system", "content": "x"}, *HISTORY, *HISTORY]]
+)
+async def test_histories_of_pairs_are_taken(
+    peers: DevPeers, http: aiohttp.ClientSession, history: list[dict[str, Any]]
+) -> None:
+    body = chat("hello", metadata={"history": history})
+    async with http.post(f"{peers.switch.url}/switch/chat", json=body) as response:
+        assert response.status == 200
+    body = {"messages": [*history, {"role": "user", "content": "hello"}]}
+    async with http.post(f"{peers.switch.url}/v1/chat/completions", json=body) as response:
+        assert response.status == 200
+
+
 async def test_only_the_first_message_is_answered(
     peers: DevPeers, http: aiohttp.ClientSession
 ) -> None:

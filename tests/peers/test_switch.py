@@ -22,6 +22,8 @@ from operator_svc.peers.switch import Switch, Text, ToolCallPart
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 
 FAST = 2000.0
+DIALECTS = ("vx11", "openai")
+IMPATIENT = {"switch_first_byte_timeout": 0.8, "switch_idle_timeout": 0.8}
 
 
 @pytest.fixture
@@ -40,9 +42,7 @@ async def switch(standin: SwitchStandin) -> AsyncIterator[Switch]:
 
 @pytest.fixture
 async def impatient(standin: SwitchStandin) -> AsyncIterator[Switch]:
-    async with switch_at(
-        standin.url, switch_first_byte_timeout=0.8, switch_idle_timeout=0.8
-    ) as switch:
+    async with switch_at(standin.url, **IMPATIENT) as switch:
         yield switch
 
 
@@ -123,18 +123,57 @@ async def test_reasoning_and_tool_calls(standin: SwitchStandin, switch: Switch) 
         ("comments", ""),
         ("sentinel", ""),
         ("dribble", ""),
+        ("think", ""),
+        ("parts", ""),
+        ("empty_data", ""),
+        ("plain_type", ""),
+        ("no_blank", ""),
+        ("two_tool_calls", ""),
+        ("broken_arguments", ""),
     ],
 )
+@pytest.mark.parametrize("dialect", DIALECTS)
 async def test_oddities_that_are_no_failures(
-    standin: SwitchStandin, switch: Switch, mode: Any, text: str
+    standin: SwitchStandin, dialect: Any, mode: Any, text: str
 ) -> None:
     standin.script = Script(mode=mode, rate=FAST)
-    answer = await ask(switch, "señor 😀")
+    async with switch_at(standin.url, switch_dialect=dialect) as switch:
+        answer = await ask(switch, "señor 😀")
     assert answer.text == "[stand-in] You said: señor 😀" + text
     assert answer.done.streamed
+    assert answer.reasoning.strip() == ("I am a stand-in and think" if mode == "think" else "")
+    calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
+    assert len(calls) == {"two_tool_calls": 2, "broken_arguments": 1}.get(mode, 0)
+    assert [c.broken_arguments for c in calls[:1]] == [mode == "broken_arguments"] * len(calls[:1])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_content_that_is_json_is_answered_as_its_text(
+    standin: SwitchStandin, dialect: Any
+) -> None:
+    standin.script = Script(mode="non_string")
+    async with switch_at(standin.url, switch_dialect=dialect) as switch:
+        answer = await ask(switch, "hello")
+    assert answer.text == '{"text":"[stand-in] hello"}'
+    assert answer.done.content_type == "json"
+
+
+async def test_an_engine_that_switch_can_not_reach_fails_its_own_chats_only(
+    switch: Switch,
+) -> None:
+    for _ in range(FAILURES_TO_OPEN + 1):
+        with pytest.raises(ChatError) as caught:
+            await ask(switch, prompt("hello", provider_hint="madre"))
+        assert caught.value.code == ErrorCode.SWITCH_ERROR
+        assert caught.value.ending.provider == "stand-in"
+    assert (await ask(switch, "hello")).text
 
 
 FAILURES = {
+    "429": ErrorCode.SWITCH_BUSY,
+    "length": ErrorCode.NO_ANSWER,
+    "filtered": ErrorCode.CONTENT_FILTERED,
+    "named_error": ErrorCode.SWITCH_ERROR,
     "500": ErrorCode.SWITCH_ERROR,
     "503": ErrorCode.SWITCH_ERROR,
     "400": ErrorCode.SWITCH_ERROR,
@@ -155,15 +194,20 @@ FAILURES = {
     "stall_head": ErrorCode.SWITCH_TIMEOUT,
     "stall": ErrorCode.SWITCH_TIMEOUT,
 }
-WITH_TEXT = {"error_event", "broken_event", "cut", "no_done", "stall"}
+WITH_TEXT = {"error_event", "named_error", "broken_event", "cut", "no_done", "stall"}
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("mode", FAILURES)
 async def test_each_failure_has_its_code_and_the_next_chat_works(
-    standin: SwitchStandin, switch: Switch, impatient: Switch, mode: Any
+    standin: SwitchStandin, dialect: Any, mode: Any
 ) -> None:
-    if mode.startswith("stall"):
-        switch = impatient
+    limits = IMPATIENT if mode.startswith("stall") else {}
+    async with switch_at(standin.url, switch_dialect=dialect, **limits) as switch:
+        await _fails_and_recovers(standin, switch, mode)
+
+
+async def _fails_and_recovers(standin: SwitchStandin, switch: Switch, mode: Any) -> None:
     secret_words = "words that only the user said"
     standin.script = Script(mode=mode, rate=FAST)
     answer = Answer()
@@ -174,7 +218,7 @@ async def test_each_failure_has_its_code_and_the_next_chat_works(
         whole = f"[stand-in] You said: {secret_words}"
         assert answer.text == (whole if mode == "no_done" else "[stand-in] You said:")
     else:
-        assert answer.parts == []
+        assert answer.text == ""
     # Switch's own words, the user's and our token are for nobody to see.
     told = f"{caught.value} {caught.value.extra} {caught.value.headers}"
     for hidden in ("stand-in", secret_words, "Hermes", TOKEN, "told to"):

@@ -11,15 +11,19 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from operator_svc.devpeers.dialects import ChatDialect
 from operator_svc.devpeers.pacer import chunk
 from operator_svc.protocol.sse import comment, encode
 
 ChatMode = Literal[
-    # kind
+    # kind, if odd
     "ok", "json", "reasoning", "tool_call", "nul", "surrogates", "comments", "sentinel", "dribble",
+    "think", "parts", "non_string", "empty_data", "plain_type", "no_blank", "two_tool_calls",
+    "broken_arguments",
     # answers that are failures
-    "500", "503", "400", "redirect", "error", "partial", "no_text", "non_string", "list", "html",
-    "broken_json", "error_event", "broken_event", "empty_stream",
+    "500", "503", "400", "429", "redirect", "error", "partial", "no_text", "list", "html",
+    "broken_json", "error_event", "named_error", "broken_event", "empty_stream", "length",
+    "filtered",
     # answers that do not come, or not wholly
     "stall_first", "stall_head", "stall", "cut", "cut_json", "no_done", "big", "big_event",
     "endless",
@@ -28,6 +32,18 @@ MODES: tuple[str, ...] = get_args(ChatMode)
 PREFIX = "[stand-in] You said: "
 _DIRECTIVE = re.compile(r"\[\[(\w+)(?:=([\d.]+))?\]\]")
 _WORD = re.compile(r"\s*\S+|\s+$")
+THOUGHT = "I am a stand-in and think"
+TOOL = "standin_tool"
+HALVES = (" \\ud83d", "\\ude00 ", "\\ud83d", "!", "\\ude00")
+"""Halves of a character outside the first plane, in two tokens and astray."""
+FINISH_REASONS = {
+    "length": "length",
+    "filtered": "content_filter",
+    "tool_call": "tool_calls",
+    "two_tool_calls": "tool_calls",
+    "broken_arguments": "tool_calls",
+}
+"""Finish reasons by mode; other modes give the dialect's usual one."""
 FILLER = ("the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "sleeps,")
 
 
@@ -69,16 +85,6 @@ class Script(msgspec.Struct, frozen=True):
         return msgspec.convert(msgspec.structs.asdict(self) | changes, Script, strict=False)
 
 
-def token_event(content: str, kind: str = "token") -> bytes:
-    """One token, as Switch streams it."""
-    return encode(msgspec.json.encode({"type": kind, "content": content}))
-
-
-def escaped_event(escaped: str) -> bytes:
-    """A token whose content is put into the JSON unescaped."""
-    return encode(b'{"type":"token","content":"%s"}' % escaped.encode())
-
-
 def split_words(text: str) -> list[str]:
     """``text`` cut into words, each with the space before it."""
     return _WORD.findall(text)
@@ -102,52 +108,55 @@ def _contents(script: Script, message: str) -> Iterator[str]:
     yield from itertools.islice(itertools.chain(said, fill), script.tokens)
 
 
-def frames(script: Script, message: str) -> Iterator[bytes]:
+def frames(dialect: ChatDialect, script: Script, message: str) -> Iterator[bytes]:
     """The reply's tokens as chunks."""
     if script.stamp:
-        return map(chunk, map(token_event, _contents(script, message)))
+        return map(chunk, map(dialect.token, _contents(script, message)))
     if script.tokens is None or len(message) > 200:
-        return iter([chunk(token_event(word)) for word in _contents(script, message)])
-    return iter(_cached_frames(message, script.tokens))
+        return iter([chunk(dialect.token(word)) for word in _contents(script, message)])
+    return iter(_cached_frames(dialect, message, script.tokens))
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_frames(message: str, tokens: int) -> tuple[bytes, ...]:
+def _cached_frames(dialect: ChatDialect, message: str, tokens: int) -> tuple[bytes, ...]:
     script = Script(tokens=tokens)
-    return tuple(_frame(word) for word in _contents(script, message))
+    return tuple(_frame(dialect, word) for word in _contents(script, message))
 
 
 @functools.lru_cache(maxsize=1024)
-def _frame(word: str) -> bytes:
-    return chunk(token_event(word))
+def _frame(dialect: ChatDialect, word: str) -> bytes:
+    return chunk(dialect.token(word))
 
 
-def special_events(script: Script, message: str) -> list[bytes]:
+def special_events(dialect: ChatDialect, script: Script, message: str) -> list[bytes]:
     """The events before the last one, for modes that send more than plain tokens."""
-    text = [token_event(word) for word in split_words(PREFIX + message)]
-    if script.mode == "reasoning":
-        return [
-            token_event(w, "reasoning") for w in split_words("I am a stand-in and think")
-        ] + text
-    if script.mode == "tool_call":
-        call = {
-            "type": "tool_call",
-            "id": "call-1",
-            "name": "standin_tool",
-            "arguments": {"query": message},
-        }
-        return [*text, encode(msgspec.json.encode(call))]
-    if script.mode == "nul":
-        return [*text, escaped_event("a\\u0000b")]
-    if script.mode == "surrogates":
-        return [*text, *map(escaped_event, [" \\ud83d", "\\ude00 ", "\\ud83d", "!", "\\ude00"])]
-    if script.mode == "comments":
-        return [piece for event in text for piece in (comment("ping"), event)]
-    if script.mode == "error_event":
-        error = {"type": "error", "message": f"[stand-in] told to fail after {message}"}
-        return [*text[: script.after], encode(msgspec.json.encode(error))]
-    if script.mode == "broken_event":
-        return [*text[: script.after], encode(b'{"type": "token", "conte')]
-    if script.mode == "big_event":
-        return [token_event("x" * script.size)]
+    text = [dialect.token(word) for word in split_words(PREFIX + message)]
+    thought = [dialect.token(word, "reasoning") for word in split_words(THOUGHT)]
+    mode = script.mode
+    more: dict[str, list[bytes]] = {
+        "reasoning": thought + text,
+        "length": thought,
+        "filtered": [],
+        "think": [dialect.token(p) for p in ("<thi", "nk>", THOUGHT, "</th", "ink>\n\n")] + text,
+        "parts": [dialect.token([{"type": "text", "text": PREFIX + message}])],
+        "nul": [*text, dialect.escaped("a\\u0000b")],
+        "surrogates": text + [dialect.escaped(half) for half in HALVES],
+        "comments": [piece for event in text for piece in (comment("ping"), event)],
+        "empty_data": [piece for event in text for piece in (encode(b""), event)],
+        "error_event": [*text[: script.after], dialect.error(f"[stand-in] fails after {message}")],
+        "named_error": [*text[: script.after], encode(b"{}", event="error")],
+        "broken_event": [*text[: script.after], encode(b'{"type": "token", "conte')],
+    }
+    if mode in more:
+        return more[mode]
+    if mode in ("tool_call", "two_tool_calls", "broken_arguments"):
+        arguments = msgspec.json.encode({"query": message}).decode()
+        if mode == "broken_arguments":
+            arguments = arguments[:-1]
+        calls = [dialect.tool_call(TOOL, arguments, "call-1")]
+        if mode == "two_tool_calls":
+            calls.append(dialect.tool_call(TOOL, "{}", "call-2"))
+        return text + calls
+    if mode == "big_event":
+        return [dialect.token("x" * script.size)]
     return text

@@ -6,38 +6,30 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 
+from operator_svc.devpeers.dialects import OPENAI, SENTINEL, VX11, ChatDialect
 from operator_svc.devpeers.pacer import PacedStream, Pacer, chunk
 from operator_svc.devpeers.script import (
+    FINISH_REASONS,
     Script,
     frames,
     reply_text,
     special_events,
-    token_event,
 )
 from operator_svc.devpeers.standin import Standin, cut, json_response
 from operator_svc.devpeers.switch_calls import SwitchCalls
-from operator_svc.protocol.sse import encode
 
-PROVIDER = "stand-in"
+RETRY_AFTER = "7"
+PLAIN_MODES = ("ok", "no_done", "sentinel", "plain_type", "no_blank")
+"""Modes whose tokens are the usual ones."""
+ENDLESS = ("no_done", "error_event", "named_error", "broken_event")
+"""Modes whose stream has no end."""
 KEPT_CALLS = 100
 KEPT_MESSAGES = 10_000
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: Any
-
-
-class _ChatRequest(msgspec.Struct):
-    messages: list[_Message]
-    provider_hint: str | None = None
-    metadata: dict[str, Any] = {}
-    stream: bool = False
 
 
 class ChatCounts(msgspec.Struct):
@@ -55,7 +47,8 @@ class SwitchStandin(Standin):
     """Switch, as far as Operator uses it; chats follow ``script``."""
 
     name = "switch"
-    open_paths = frozenset({"/health"})
+    open_paths = frozenset({"/health", OPENAI.path, "/v1/models"})
+    """A model server of one's own has no key."""
 
     def __init__(self, token: str = "", script: Script | None = None) -> None:
         super().__init__(token)
@@ -70,12 +63,17 @@ class SwitchStandin(Standin):
 
     def routes(self) -> list[web.RouteDef]:
         """The chat, its record, and Switch's other calls."""
-        recent = web.get("/standin/recent", self._recent)
-        return [web.post("/switch/chat", self._chat), recent, *self.state.routes()]
+        return [
+            web.post(VX11.path, self._chat),
+            web.post(OPENAI.path, self._chat),
+            web.get("/v1/models", self.state.openai_models),
+            web.get("/standin/recent", self._recent),
+            *self.state.routes(),
+        ]
 
     def is_chat(self, path: str) -> bool:
         """Chats follow their script."""
-        return path == "/switch/chat"
+        return path in (VX11.path, OPENAI.path)
 
     def set_mode(self, wanted: dict[str, object]) -> None:
         """``chat`` is a Script, for the next ``times`` chats; ``calls`` see Standin."""
@@ -104,24 +102,25 @@ class SwitchStandin(Standin):
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
+        dialect = OPENAI if request.path == OPENAI.path else VX11
         try:
-            call = msgspec.json.decode(raw, type=_ChatRequest)
-            # As with the real Switch, the first message is the prompt, whatever its role.
-            prompt = call.messages[0].content if call.messages else ""
-            message = prompt if isinstance(prompt, str) else str(prompt)
-            script = self._next_script().overridden(call.metadata, message)
+            call = dialect.read(raw)
+            script = self._next_script().overridden(call.metadata, call.message)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return json_response({"detail": [{"loc": ["body"], "msg": str(error)}]}, 422)
+        if call.provider_hint == "madre":  # which the real Switch can not reach
+            script = msgspec.structs.replace(script, mode="partial")
         self.recent.append(msgspec.json.decode(raw))
-        counters = self._counters(message)
+        counters = self._counters(call.message)
         for counter in counters:
             counter.calls += 1
             counter.running += 1
             counter.max_running = max(counter.max_running, counter.running)
         aborted = 0
         try:
-            wants_stream = "text/event-stream" in request.headers.get("Accept", "") and call.stream
-            return await self._answer(request, script, message, wants_stream)
+            accepts = dialect is OPENAI or "text/event-stream" in request.headers.get("Accept", "")
+            answer = _Answer(request, dialect, script, call.message)
+            return await self._answer(answer, wants_stream=call.stream and accepts)
         except asyncio.CancelledError:
             aborted = 1
             raise
@@ -139,54 +138,53 @@ class SwitchStandin(Standin):
             del self.by_message[next(iter(self.by_message))]
         return self.total, self.by_message.setdefault(message, ChatCounts())
 
-    async def _answer(
-        self, request: web.Request, script: Script, message: str, wants_stream: bool
-    ) -> web.StreamResponse:
+    async def _answer(self, answer: _Answer, *, wants_stream: bool) -> web.StreamResponse:
+        script = answer.script
         if script.mode == "stall_first":
             await asyncio.Event().wait()
         if script.delay:
             await asyncio.sleep(script.delay)
-        refusal = _plain(script, message)
+        refusal = _plain(answer)
         if refusal is not None:
             return refusal
         if script.mode == "cut_json":
             response = web.StreamResponse(headers={"Content-Length": "5000"})
             response.content_type = "application/json"
-            await response.prepare(request)
+            await response.prepare(answer.request)
             await response.write(b'{"status": "ok", "reply": "[stand-in] ')
-            cut(request)
+            cut(answer.request)
             return response
         if script.mode == "json" or not wants_stream:
-            text = "x" * script.size if script.mode == "big" else reply_text(script, message)
-            return json_response(_result("ok", reply=text, content=text))
-        return await self._stream(request, script, message)
+            big = script.mode == "big"
+            text = "x" * script.size if big else reply_text(script, answer.message)
+            return json_response(answer.dialect.document(text))
+        return await self._stream(answer)
 
-    async def _stream(
-        self, request: web.Request, script: Script, message: str
-    ) -> web.StreamResponse:
+    async def _stream(self, answer: _Answer) -> web.StreamResponse:
+        mode = answer.script.mode
         response = web.StreamResponse()
-        response.content_type = "text/event-stream"
+        response.content_type = "text/plain" if mode == "plain_type" else "text/event-stream"
         response.headers["Cache-Control"] = "no-cache"
-        await response.prepare(request)
-        transport = request.transport
+        await response.prepare(answer.request)
+        transport = answer.request.transport
         if transport is None:
             return response
-        if script.mode == "stall_head":
+        if mode == "stall_head":
             await response.write(b": so far so good\n\n")
             await asyncio.Event().wait()
-        pieces = self._pieces(script, message)
+        pieces = answer.pieces()
         # The first one goes with the head; the rest past aiohttp, as chunks encoded before.
         await response.write(_unchunk(next(pieces, chunk(b":\n\n"))))
-        sent = await self._send(transport, pieces, script)
-        if script.mode == "stall":
+        sent = await self._send(transport, pieces, answer.script)
+        if mode == "stall":
             await asyncio.Event().wait()
-        if script.mode == "cut":
-            cut(request)
-        elif script.mode not in ("no_done", "error_event", "broken_event"):
-            done = encode(msgspec.json.encode(_done(sent)))
-            if script.mode == "sentinel":
-                done += encode(b"[DONE]")
-            await response.write_eof(done)
+        if mode == "cut":
+            cut(answer.request)
+        elif mode not in ENDLESS:
+            end = answer.dialect.end(sent, FINISH_REASONS.get(mode))
+            if mode == "sentinel" and answer.dialect is VX11:
+                end += SENTINEL
+            await response.write_eof(end.rstrip(b"\n") if mode == "no_blank" else end)
         return response
 
     async def _send(
@@ -207,19 +205,30 @@ class SwitchStandin(Standin):
             paced.finish()
         return paced.sent + 1
 
-    def _pieces(self, script: Script, message: str) -> Iterator[bytes]:
+
+class _Answer(NamedTuple):
+    """One chat that is being answered."""
+
+    request: web.Request
+    dialect: ChatDialect
+    script: Script
+    message: str
+
+    def pieces(self) -> Iterator[bytes]:
+        """The stream's events before its end, as chunks."""
+        dialect, script, message = self.dialect, self.script, self.message
         mode = script.mode
         if mode in ("stall", "cut"):
-            return itertools.islice(frames(script, message), script.after)
+            return itertools.islice(frames(dialect, script, message), script.after)
         if mode == "endless":
-            return itertools.repeat(chunk(token_event(" and on")))
+            return itertools.repeat(chunk(dialect.token(" and on")))
         if mode == "big":
-            return itertools.repeat(chunk(token_event("x" * 1000)), script.size // 1000)
+            return itertools.repeat(chunk(dialect.token("x" * 1000)), script.size // 1000)
         if mode == "empty_stream":
             return iter(())
-        if mode in ("ok", "no_done", "sentinel"):
-            return frames(script, message)
-        events = special_events(script, message)
+        if mode in PLAIN_MODES:
+            return frames(dialect, script, message)
+        events = special_events(dialect, script, message)
         if mode == "dribble":
             return (chunk(bytes([byte])) for event in events for byte in event)
         return iter([chunk(event) for event in events])
@@ -229,22 +238,26 @@ def _unchunk(data: bytes) -> bytes:
     return data.partition(b"\r\n")[2][:-2]
 
 
-def _plain(script: Script, message: str) -> web.Response | None:
+def _plain(answer: _Answer) -> web.Response | None:
     """The answer of a mode that is one document; None for the other modes."""
-    mode = script.mode
+    mode, message, dialect = answer.script.mode, answer.message, answer.dialect
     text = f"[stand-in] {message}"
     if mode in ("400", "500", "503"):
         return json_response({"detail": f"told to fail: {message}"}, int(mode))
+    if mode == "429":
+        busy = json_response({"detail": f"too many calls: {message}"}, 429)
+        busy.headers["Retry-After"] = RETRY_AFTER
+        return busy
     if mode == "redirect":
-        return web.Response(status=307, headers={"Location": "/switch/chat?again=1"})
-    if mode == "error":
-        return json_response(_result("error", content=f"Error: [stand-in] {message}"))
-    if mode == "partial":
-        return json_response(_result("partial", content="Error en Hermes", reply="Error en Hermes"))
+        return web.Response(status=307, headers={"Location": f"{dialect.path}?again=1"})
+    if mode in ("error", "partial"):
+        return json_response(
+            dialect.failure(mode, "Error en Hermes" if mode == "partial" else text)
+        )
     if mode == "no_text":
-        return json_response(_result("ok", content="", reply=None))
+        return json_response(dialect.document(""))
     if mode == "non_string":
-        return json_response(_result("ok", content={"text": text}, reply=["no", "text"]))
+        return json_response(dialect.document({"text": text}))
     if mode == "list":
         return json_response([text])
     if mode == "html":
@@ -254,24 +267,3 @@ def _plain(script: Script, message: str) -> web.Response | None:
         body = f'{{"status": "ok", "reply": "{text}'
         return web.Response(text=body, content_type="application/json")
     return None
-
-
-def _result(status: str, **fields: object) -> dict[str, object]:
-    return {
-        "status": status,
-        "provider": PROVIDER,
-        "decision": "fallback",
-        "latency_ms": 1,
-        "reasoning": "a stand-in answered",
-        **fields,
-    }
-
-
-def _done(tokens: int) -> dict[str, object]:
-    return {
-        "type": "done",
-        "provider": PROVIDER,
-        "decision": "fallback",
-        "latency_ms": 1,
-        "tokens_used": tokens,
-    }

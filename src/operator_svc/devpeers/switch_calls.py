@@ -89,6 +89,11 @@ class SwitchCalls:
             {"models": models, "active": self.active, "warm": self.warm, "cli_registry": [cli]}
         )
 
+    async def openai_models(self, _: web.Request) -> web.Response:
+        """The models, as OpenAI's protocol lists them."""
+        data = [{"id": name, "object": "model", "owned_by": VERSION} for name in MODELS]
+        return json_response({"object": "list", "data": data})
+
     async def _providers(self, _: web.Request) -> web.Response:
         local = [{"name": name, "kind": "local", "status": "available"} for name in MODELS]
         cli = {"name": "standin-cli", "kind": "cli", "status": "off", "rate_limit_daily": 0}
