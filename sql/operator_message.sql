@@ -27,18 +27,6 @@ WHERE m.session_id = :session_id AND m.id > :after
 ORDER BY m.id
 LIMIT :page;
 
--- name: messages_said(session_id, before, turns, turn_chars)
--- What was said in a session before a message, newest first.
-SELECT m.role, substr(m.content, 1, :turn_chars + 1) AS content
-FROM operator_message AS m
-WHERE
-    m.session_id = :session_id
-    AND m.id < :before
-    AND m.status IN ('complete', 'cancelled', 'interrupted')
-    AND m.content <> ''
-ORDER BY m.id DESC
-LIMIT :turns;
-
 -- name: reply_fence(reply_id, owner, fence)
 -- Takes a reply from its owner, which can store no more of its text from then on.
 UPDATE operator_message SET owner = :fence

@@ -1,6 +1,6 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
--- Stores a message and the reply to be written, in a session that exists; with what was said last,
--- or NULL for that where others wrote to the session while this waited for its lock: the statement
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, exchanges, max_chars)
+-- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
+-- or NULL for them where others wrote to the session while this waited for its lock: the statement
 -- sees other rows as they were before.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
@@ -67,23 +67,49 @@ SELECT
                 (
                     SELECT
                         json_agg(
-                            json_build_object('role', h.role, 'content', h.content)
-                            ORDER BY h.id DESC
+                            json_build_object('question', e.question, 'answer', e.answer) ORDER BY e.id DESC
                         )
                     FROM (
-                        SELECT m.id, m.role, left(m.content, :turn_chars + 1) AS content
-                        FROM operator_message AS m
+                        SELECT
+                            u.id, left(u.content, :max_chars + 1) AS question,
+                            left(a.content, :max_chars + 1) AS answer
+                        FROM operator_message AS u
+                        CROSS JOIN LATERAL (
+                            (
+                                SELECT r.content FROM operator_message AS r
+                                WHERE
+                                    r.reply_to = u.id
+                                    AND r.status IN ('complete', 'cancelled', 'interrupted')
+                                    AND btrim(r.content, E' \t\r\n') <> ''
+                                ORDER BY r.status = 'complete' DESC, r.id DESC
+                                LIMIT 1
+                            )
+                            UNION ALL
+                            (
+                                SELECT n.content FROM (
+                                    SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+                                    WHERE
+                                        m.session_id = u.session_id AND m.id > u.id
+                                        AND m.role IN ('user', 'assistant')
+                                    ORDER BY m.id
+                                    LIMIT 1
+                                ) AS n
+                                WHERE
+                                    n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+                                    AND btrim(n.content, E' \t\r\n') <> ''
+                            )
+                            LIMIT 1
+                        ) AS a
                         WHERE
-                            m.session_id = :session_id
-                            AND m.status IN ('complete', 'cancelled', 'interrupted')
-                            AND m.content <> ''
-                        ORDER BY m.id DESC
-                        LIMIT :turns
-                    ) AS h
+                            u.session_id = :session_id AND u.role = 'user'
+                            AND btrim(u.content, E' \t\r\n') <> ''
+                        ORDER BY u.id DESC
+                        LIMIT :exchanges
+                    ) AS e
                 ),
                 CAST('[]' AS json)
             )
-    END AS recent_messages,
+    END AS exchanges,
     now() AS ts
 FROM numbered;
 
@@ -137,7 +163,7 @@ events AS (
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
-    CAST(NULL AS json) AS recent_messages, now() AS ts
+    CAST(NULL AS json) AS exchanges, now() AS ts
 FROM ids;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
@@ -179,7 +205,7 @@ events AS (
 
 SELECT
     CAST(:message_id AS bigint) AS message_id, reply_id, last_seq,
-    CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS recent_messages, now() AS ts
+    CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
@@ -225,7 +251,7 @@ events AS (
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
-    CAST(NULL AS json) AS recent_messages, now() AS ts
+    CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
 -- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
@@ -323,3 +349,39 @@ SELECT last_seq, now() AS ts FROM numbered;
 SELECT m.id AS reply_id, m.session_id, m.owner
 FROM operator_message AS m
 WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[]));
+
+-- name: exchanges(session_id, before, page, max_chars)
+-- Messages older than one, newest first, with the best reply to each that has one.
+SELECT left(u.content, :max_chars + 1) AS question, left(a.content, :max_chars + 1) AS answer
+FROM operator_message AS u
+CROSS JOIN LATERAL (
+    (
+        SELECT r.content FROM operator_message AS r
+        WHERE
+            r.reply_to = u.id
+            AND r.status IN ('complete', 'cancelled', 'interrupted')
+            AND btrim(r.content, E' \t\r\n') <> ''
+        ORDER BY r.status = 'complete' DESC, r.id DESC
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT n.content FROM (
+            SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+            WHERE
+                m.session_id = u.session_id AND m.id > u.id
+                AND m.role IN ('user', 'assistant')
+            ORDER BY m.id
+            LIMIT 1
+        ) AS n
+        WHERE
+            n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+            AND btrim(n.content, E' \t\r\n') <> ''
+    )
+    LIMIT 1
+) AS a
+WHERE
+    u.session_id = :session_id AND u.role = 'user' AND u.id < :before
+    AND btrim(u.content, E' \t\r\n') <> ''
+ORDER BY u.id DESC
+LIMIT :page;

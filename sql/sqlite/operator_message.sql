@@ -1,5 +1,5 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, turns, turn_chars)
--- Stores a message and the reply to be written, in a session that exists; with its newest messages.
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, exchanges, max_chars)
+-- Stores a message and the reply to be written, in a session that exists; with the last exchanges.
 UPDATE operator_session
 SET
     last_seq = last_seq + 2,
@@ -23,18 +23,45 @@ RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
     (
-        SELECT json_group_array(json_object('role', h.role, 'content', h.content)) FROM (
-            SELECT m.role, substr(m.content, 1, :turn_chars + 1) AS content
-            FROM operator_message AS m
-            WHERE
-                m.session_id = :session_id
-                AND m.id < operator_message.reply_to
-                AND m.status IN ('complete', 'cancelled', 'interrupted')
-                AND m.content <> ''
-            ORDER BY m.id DESC
-            LIMIT :turns
-        ) AS h
-    ) AS recent_messages,
+        SELECT json_group_array(json_object('question', e.question, 'answer', e.answer)) FROM (
+            SELECT w.question, w.answer FROM (
+                SELECT
+                    u.id, substr(u.content, 1, :max_chars + 1) AS question,
+                    coalesce(
+                        (
+                            SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
+                            WHERE
+                                r.reply_to = u.id
+                                AND r.status IN ('complete', 'cancelled', 'interrupted')
+                                AND trim(r.content, ' ' || char(9, 10, 13)) <> ''
+                            ORDER BY r.status = 'complete' DESC, r.id DESC
+                            LIMIT 1
+                        ),
+                        (
+                            SELECT substr(n.content, 1, :max_chars + 1) FROM (
+                                SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+                                WHERE
+                                    m.session_id = u.session_id AND m.id > u.id
+                                    AND m.role IN ('user', 'assistant')
+                                ORDER BY m.id
+                                LIMIT 1
+                            ) AS n
+                            WHERE
+                                n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+                                AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
+                        )
+                    ) AS answer
+                FROM operator_message AS u
+                WHERE
+                    u.session_id = :session_id AND u.role = 'user'
+                    AND u.id < operator_message.reply_to
+                    AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
+            ) AS w
+            WHERE w.answer IS NOT NULL
+            ORDER BY w.id DESC
+            LIMIT :exchanges
+        ) AS e
+    ) AS exchanges,
     created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
@@ -75,7 +102,7 @@ INSERT INTO operator_message (
 SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
 WHERE changes() = 1
 RETURNING
-    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS recent_messages, created_at AS ts;
+    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS exchanges, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
 SELECT
@@ -120,7 +147,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS recent_messages, created_at AS ts;
+    NULL AS exchanges, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
@@ -151,7 +178,7 @@ RETURNING
     reply_to AS message_id, id AS reply_id,
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS recent_messages, created_at AS ts;
+    NULL AS exchanges, created_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
 SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
@@ -235,3 +262,41 @@ FROM operator_message AS m
 WHERE
     m.status = 'streaming'
     AND m.session_id IN (SELECT value FROM json_each(:session_ids));
+
+-- name: exchanges(session_id, before, page, max_chars)
+-- Messages older than one, newest first, with the best reply to each that has one.
+SELECT w.question, w.answer FROM (
+    SELECT
+        u.id, substr(u.content, 1, :max_chars + 1) AS question,
+        coalesce(
+            (
+                SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
+                WHERE
+                    r.reply_to = u.id
+                    AND r.status IN ('complete', 'cancelled', 'interrupted')
+                    AND trim(r.content, ' ' || char(9, 10, 13)) <> ''
+                ORDER BY r.status = 'complete' DESC, r.id DESC
+                LIMIT 1
+            ),
+            (
+                SELECT substr(n.content, 1, :max_chars + 1) FROM (
+                    SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+                    WHERE
+                        m.session_id = u.session_id AND m.id > u.id
+                        AND m.role IN ('user', 'assistant')
+                    ORDER BY m.id
+                    LIMIT 1
+                ) AS n
+                WHERE
+                    n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+                    AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
+            )
+        ) AS answer
+    FROM operator_message AS u
+    WHERE
+        u.session_id = :session_id AND u.role = 'user' AND u.id < :before
+        AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
+) AS w
+WHERE w.answer IS NOT NULL
+ORDER BY w.id DESC
+LIMIT :page;

@@ -187,8 +187,9 @@ def _core(settings: Settings, database: Database) -> Core:
 def _services(core: Core, writer: ReplyWriter, tool_calls: ToolCalls) -> Services:
     settings, stores, hub = core.settings, core.stores, core.hub
     switch, tasks = core.peers.switch, core.tasks
+    think_tags = settings.switch_think_tags == "on"
     limits = ChatLimits(
-        HistoryLimits(settings.history_messages, settings.history_chars),
+        HistoryLimits(settings.history_messages, settings.history_chars, think_tags),
         settings.chat_rate,
         settings.replies_per_token,
     )

@@ -1,58 +1,114 @@
-"""The history of a prompt: the newest turns that fit, whole ones only, oldest first."""
+"""The history of a prompt: exchanges only, so that every upstream takes every session."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from operator_svc.devpeers.dialects import check_roles
 from operator_svc.protocol.chat import Chat, Turn
 from operator_svc.services.chat.prompt import (
     HistoryLimits,
-    bounded,
     build_prompt,
     clients_history,
+    stored_history,
 )
+from operator_svc.stores.messages import Exchange
+
+LIMITS = HistoryLimits(messages=20, chars=1000)
 
 
-def turns(*contents: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": content} for content in contents]
+def told(*turns: tuple[str, str], limits: HistoryLimits = LIMITS) -> list[tuple[str, str]]:
+    """The history of a client's turns, as pairs."""
+    history = clients_history([Turn(role, content) for role, content in turns], limits)
+    return [(turn["role"], turn["content"]) for turn in history]
+
+
+U, A = ("user", "u"), ("assistant", "a")
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([], []),
+        ([U, A], [U, A]),
+        ([U], []),
+        ([A], []),
+        ([A, U, A], [U, A]),
+        ([U, U, A], [U, A]),
+        ([U, A, U], [U, A]),
+        ([U, A, ("assistant", "better")], [U, ("assistant", "better")]),
+        ([U, A, ("assistant", " ")], [U, A]),
+        ([("user", " "), A, U, A], [U, A]),
+        ([U, ("tool", "42"), A], [U, A]),
+        ([U, A, ("odd", "x"), U, A], [U, A, U, A]),
+        ([("system", "s"), U, A], [("system", "s"), U, A]),
+        ([("developer", "d"), U, A], [("system", "d"), U, A]),
+        ([("system", "s"), U, A, ("developer", "d")], [("system", "s\n\nd"), U, A]),
+        ([("system", "s")], [("system", "s")]),
+        ([("system", " "), U, A], [U, A]),
+        ([U, ("assistant", "<think>hm</think>\n\na")], [U, A]),
+        ([U, ("assistant", "<think>hm</think>")], []),
+        ([U, ("assistant", "a <think>b</think>")], [U, ("assistant", "a <think>b</think>")]),
+    ],
+)
+def test_clients_turns_become_exchanges(
+    turns: list[tuple[str, str]], expected: list[tuple[str, str]]
+) -> None:
+    assert told(*turns) == expected
+
+
+def test_think_tags_are_sent_back_where_the_setting_is_off() -> None:
+    said = ("assistant", "<think>hm</think>a")
+    assert told(U, said, limits=LIMITS._replace(think_tags=False)) == [U, said]
 
 
 @pytest.mark.parametrize(
     ("messages", "chars", "kept"),
-    [
-        (9, 99, ["c", "bb", "aaa"]),
-        (2, 99, ["bb", "aaa"]),
-        (9, 5, ["bb", "aaa"]),
-        (9, 4, ["aaa"]),
-        (9, 2, []),
-        (0, 99, []),
-    ],
-)
-def test_the_newest_turns_that_fit_are_kept_oldest_first(
-    messages: int, chars: int, kept: list[str]
-) -> None:
-    history = bounded(turns("aaa", "bb", "c"), HistoryLimits(messages, chars))
-    assert [turn["content"] for turn in history] == kept
-
-
-def test_a_turn_too_long_to_fit_ends_the_history() -> None:
-    history = bounded(turns("a", "b" * 50, "c"), HistoryLimits(9, 10))
-    assert [turn["content"] for turn in history] == ["a"]
-
-
-def test_a_clients_history_keeps_its_order_and_roles() -> None:
-    brought = [Turn("user", "one"), Turn("assistant", "two"), Turn("user", "three")]
-    history = clients_history(brought, HistoryLimits(2, 99))
-    assert history == [
-        {"role": "assistant", "content": "two"},
-        {"role": "user", "content": "three"},
+    [(20, 1000, 3), (4, 1000, 2), (5, 1000, 2), (1, 1000, 0), (0, 1000, 0), (20, 0, 0),
+     (20, 4, 2), (20, 5, 2), (20, 1, 0)],
+)  # fmt: skip
+def test_history_is_cut_at_exchanges(messages: int, chars: int, kept: int) -> None:
+    newest_first = [Exchange("3", "c"), Exchange("2", "b"), Exchange("1", "a")]
+    history = stored_history(newest_first, HistoryLimits(messages, chars))
+    expected = [
+        {"role": role, "content": content}
+        for exchange in reversed(newest_first[:kept])
+        for role, content in (("user", exchange.question), ("assistant", exchange.answer))
     ]
+    assert history == expected
 
 
-def test_a_prompt_asks_the_question_with_the_chats_hints() -> None:
+def test_system_message_takes_its_room_and_one_too_long_is_left_out() -> None:
+    limits = HistoryLimits(20, 5)
+    assert told(("system", "abc"), U, A, U, A, limits=limits) == [("system", "abc"), U, A]
+    assert told(("system", "abcdef"), U, A, limits=limits) == [U, A]
+
+
+def test_exchange_too_long_to_fit_ends_the_history() -> None:
+    newest_first = [Exchange("1", "a"), Exchange("2", "b" * 50), Exchange("3", "c")]
+    assert len(stored_history(newest_first, HistoryLimits(20, 10))) == 2
+
+
+def test_prompt_asks_the_question_with_the_chats_hints() -> None:
     chat = Chat(message="anew", provider_hint="hermes", context_summary="s", metadata={"k": 1})
-    prompt = build_prompt(chat, "the question", "s-1", "ann", turns("before"))
+    before = [{"role": "user", "content": "before"}]
+    prompt = build_prompt(chat, "the question", "s-1", "ann", before)
     assert (prompt.message, prompt.session_id, prompt.user_id) == ("the question", "s-1", "ann")
-    assert prompt.history == turns("before")
+    assert prompt.history == before
     assert (prompt.provider_hint, prompt.context_summary) == ("hermes", "s")
     assert prompt.metadata == {"k": 1}
+
+
+ROLES = st.sampled_from(["user", "assistant", "system", "developer", "tool", "odd", ""])
+CONTENTS = st.sampled_from(["", " ", "x", "<think>x</think>", "<think>x</think>y", "long " * 9])
+LIMITATIONS = st.builds(HistoryLimits, st.integers(0, 9), st.integers(0, 60), st.booleans())
+
+
+@given(st.lists(st.builds(Turn, ROLES, CONTENTS), max_size=12), LIMITATIONS)
+def test_every_history_alternates_and_fits(turns: list[Turn], limits: HistoryLimits) -> None:
+    history = clients_history(turns, limits)
+    check_roles([*history, {"role": "user", "content": "next"}])
+    assert sum(len(turn["content"]) for turn in history) <= limits.chars
+    assert sum(turn["role"] != "system" for turn in history) <= limits.messages

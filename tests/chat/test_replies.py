@@ -164,8 +164,8 @@ async def test_a_prompts_history_is_bounded_and_regenerating_keeps_both_replies(
         pods.switch.say("answer", None)
         await pod.services.replies.wait(accepted)
     assert [p.history for p in pods.switch.prompts[:3]] == [
-        [],
-        [{"role": "assistant", "content": "answer"}],
+        [],  # none yet
+        [],  # too long: an exchange is sent whole or not at all
         [{"role": "user", "content": "second"}, {"role": "assistant", "content": "answer"}],
     ]
     again = await chat(pod, "", session_id="s", regenerate=accepted.message_id)

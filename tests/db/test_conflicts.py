@@ -99,7 +99,7 @@ async def test_any_default_isolation_level_serves(postgresql_url: str, level: st
         )
         started = await asyncio.gather(
             *[
-                messages.start(session_id="s", viewer=None, turns=9, turn_chars=9, **chat)
+                messages.start(session_id="s", viewer=None, exchanges=9, max_chars=9, **chat)
                 for _ in range(40)
             ]
         )

@@ -1,10 +1,14 @@
-"""A Switch whose words the test chooses, in place of the client of a real one."""
+"""A Switch whose words the test chooses, in place of the client of a real one.
+
+As strict as the chat templates of many models: it fails on a history that does not alternate.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 
+from operator_svc.devpeers.dialects import check_roles
 from operator_svc.errors import OperatorError
 from operator_svc.peers.chat_types import Done, Part, Prompt, Text
 
@@ -50,6 +54,7 @@ class ScriptedSwitch:
 
     async def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
         """See ``Switch.chat``."""
+        check_roles([*prompt.history, {"role": "user", "content": prompt.message}])
         call = ScriptedCall(prompt)
         self.prompts.append(prompt)
         self._open.append(call)

@@ -58,7 +58,7 @@ class Traffic:
     async def _chat(self, session: str) -> None:
         started = await self._messages.start(
             session_id=session, viewer=None, content="x", metadata={}, pod_id=POD, key=None,
-            turns=2, turn_chars=10,
+            exchanges=2, max_chars=10,
         )  # fmt: skip
         if started is None:
             started = await self._messages.start_new(

@@ -37,7 +37,7 @@ class Conversations:
         for text in texts:
             started = await self.messages.start(
                 session_id=session_id, viewer=None, content=text, metadata={}, pod_id=POD,
-                key=None, turns=0, turn_chars=0,
+                key=None, exchanges=0, max_chars=0,
             ) or await self.messages.start_new(
                 session_id=session_id, epoch=str(uuid.uuid4()), user_id=user, source="api",
                 content=text, metadata={}, pod_id=POD, key=None,

@@ -48,13 +48,11 @@ async def test_a_chat_that_waited_for_its_session_knows_what_was_said_meanwhile(
             [first.reply_id],
         )
         async with somebody_waits(postgresql_url, beside):
-            starting = asyncio.create_task(stores.more("s", turn_chars=3))
+            starting = asyncio.create_task(stores.more("s", max_chars=3))
         started = await starting
     assert started is not None
     assert started.last_seq == 6
-    assert started.recent_messages == [
-        {"role": "assistant", "content": "good"}, {"role": "user", "content": "good"},
-    ]  # fmt: skip
+    assert started.exchanges == [{"question": "good", "answer": "good"}]
 
 
 async def test_an_interrupted_reply_has_text_that_its_owner_was_storing_just_then(

@@ -89,8 +89,11 @@ class OpenAiDialect:
             for turn in prompt.history
             if (role := ROLES.get(turn["role"]))
         ]
-        if prompt.context_summary:
-            messages.insert(0, {"role": "system", "content": prompt.context_summary})
+        if summary := prompt.context_summary:
+            # Many templates take one system message, and only as the first one.
+            if messages and messages[0]["role"] == "system":
+                summary = f"{summary}\n\n{messages.pop(0)['content']}"
+            messages.insert(0, {"role": "system", "content": summary})
         body: dict[str, Json] = {
             "messages": [*messages, {"role": "user", "content": prompt.message}],
             "stream": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from operator_svc.peers.chat_types import Part, Reasoning, Text
@@ -10,6 +11,7 @@ OPEN = "<think>"
 CLOSE = "</think>"
 MAX_BLANK = 100
 """White space, in characters, that may stand before the opening tag."""
+_BLOCK = re.compile(rf"\s*{OPEN}.*?{CLOSE}\s*", re.DOTALL)
 
 
 class ThinkTags:
@@ -73,6 +75,12 @@ class ThinkTags:
         if thought:
             self._reasoned = True
             parts.append(Reasoning(thought))
+
+
+def without_thought(text: str) -> str:
+    """A whole reply without the block of think tags that it begins with."""
+    block = _BLOCK.match(text)
+    return text[block.end() :] if block else text
 
 
 def _begun(thought: str) -> int:

@@ -17,11 +17,12 @@ class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
 
 
-class RecentMessage(Record, frozen=True):
-    """A message as a prompt's history holds it."""
+class Exchange(Record, frozen=True):
+    """A user's message, and the reply to it that counts: the newest complete one, else the
+    newest that has text. In an adopted session it is the assistant's message after it."""
 
-    role: str
-    content: str
+    question: str
+    answer: str
 
 
 class Fenced(Record, frozen=True):
@@ -33,15 +34,15 @@ class Fenced(Record, frozen=True):
 class Started(Record, frozen=True):
     """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
 
-    ``recent_messages`` are those before it in the session, newest first, each with its ``role``
-    and ``content``; None where the write did not ask.
+    ``exchanges`` are the last ones of the session, newest first, each with its ``question``
+    and ``answer``; None where the write did not ask.
     """
 
     message_id: int
     reply_id: int
     last_seq: int
     epoch: str
-    recent_messages: Json
+    exchanges: Json
     ts: datetime
 
 
@@ -109,6 +110,20 @@ class MessageStore:
             "message_page_after", Message, session_id=session_id, after=after, page=limit
         )
 
+    async def exchanges(
+        self, session_id: str, *, before: int, limit: int, max_chars: int
+    ) -> list[Exchange]:
+        """Exchanges before a message, newest first; one more character than ``max_chars`` of
+        each text, so that a longer one shows."""
+        return await self._db.fetch(
+            "exchanges",
+            Exchange,
+            session_id=session_id,
+            before=before,
+            page=limit,
+            max_chars=max_chars,
+        )
+
     async def start(
         self,
         *,
@@ -118,16 +133,14 @@ class MessageStore:
         metadata: Json,
         pod_id: str,
         key: Key | None,
-        turns: int,
-        turn_chars: int,
+        exchanges: int,
+        max_chars: int,
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
-        The messages before it come with it, up to ``turns`` of those that have something in
-        them; of one longer than ``turn_chars`` characters so much comes that it shows.
+        The session's last ``exchanges`` come with it, as ``exchanges()`` reads them.
         Raises KeyTakenError.
         """
-        limits = {"turns": turns, "turn_chars": turn_chars}
         started = await self._begin(
             "chat_start",
             key,
@@ -136,19 +149,16 @@ class MessageStore:
             content=content,
             metadata=metadata,
             pod_id=pod_id,
-            **limits,
+            exchanges=exchanges,
+            max_chars=max_chars,
         )
-        if started is None or started.recent_messages is not None or turns == 0:
+        if started is None or started.exchanges is not None or exchanges == 0:
             return started
-        recent = await self._db.fetch(
-            "messages_said",
-            RecentMessage,
-            session_id=session_id,
-            before=started.message_id,
-            **limits,
+        found = await self.exchanges(
+            session_id, before=started.message_id, limit=exchanges, max_chars=max_chars
         )
         return msgspec.structs.replace(
-            started, recent_messages=[msgspec.structs.asdict(one) for one in recent]
+            started, exchanges=[msgspec.structs.asdict(exchange) for exchange in found]
         )
 
     async def start_new(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 
 from operator_svc import telemetry
@@ -16,7 +17,6 @@ from operator_svc.services.access import acting_user, no_session
 from operator_svc.services.chat.prompt import (
     HistoryLimits,
     PromptTurn,
-    bounded,
     build_prompt,
     clients_history,
     stored_history,
@@ -28,7 +28,7 @@ from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore
-from operator_svc.stores.messages import Key, KeyTakenError, MessageStore, Started
+from operator_svc.stores.messages import Exchange, Key, KeyTakenError, MessageStore, Started
 
 log = structlog.get_logger(__name__)
 
@@ -135,15 +135,16 @@ class Chats:
             metadata=_message_metadata(chat),
             pod_id=self._writer.pod_id,
             key=request.key,
-            turns=limits.messages if chat.history is None and not limits.none else 0,
-            turn_chars=limits.chars,
+            exchanges=limits.exchanges if chat.history is None else 0,
+            max_chars=limits.chars,
         )
         if started is None:
             return None
         if chat.history is not None:
             history = clients_history(chat.history, limits)
         else:
-            history = bounded(started.recent_messages or [], limits)
+            exchanges = msgspec.convert(started.exchanges or [], list[Exchange])
+            history = stored_history(exchanges, limits)
         created = _message_created(session_id, chat, started)
         telemetry.CHATS_NEW.inc()
         return self._begin(request, session_id, started, chat.message, history, [created])
@@ -231,12 +232,12 @@ class Chats:
         limits = self._history
         if chat.history is not None:
             return clients_history(chat.history, limits)
-        if limits.none:
+        if not limits.exchanges:
             return []
-        rows = await self._messages.page(
-            message.session_id, before=message.id, limit=limits.messages
+        exchanges = await self._messages.exchanges(
+            message.session_id, before=message.id, limit=limits.exchanges, max_chars=limits.chars
         )
-        return stored_history(rows, limits)
+        return stored_history(exchanges, limits)
 
     def _begin_again(
         self, request: _Request, message: Message, started: Started, history: list[PromptTurn]

@@ -1,32 +1,40 @@
-"""Builds the prompt of a chat: the message, and as much of what was said before as fits."""
+"""Builds the prompt of a chat: the message, and as much of what was said before as fits.
+
+The history is made of exchanges, a user's message and the reply to it, because the chat
+templates of many models refuse a conversation whose roles do not alternate. What has no usable
+reply (failed, stopped before its first token, still being written, tool calls alone) is left
+out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from operator_svc.models import Message, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
+from operator_svc.peers.think_tags import without_thought
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.chat import Turn as ClientTurn
+from operator_svc.stores.messages import Exchange
 
-IN_HISTORY = frozenset({ReplyStatus.COMPLETE, ReplyStatus.CANCELLED, ReplyStatus.INTERRUPTED})
-"""The states of messages that the history holds; a failed reply adds nothing to it."""
+SYSTEM_ROLES = frozenset({"system", "developer"})
 
 PromptTurn: TypeAlias = dict[str, str]
-"""A message of the history as Switch takes it: its ``role`` and ``content``."""
+"""A message of the history as an upstream takes it: its ``role`` and ``content``."""
 
 
 class HistoryLimits(NamedTuple):
-    """The most that a prompt's history holds."""
+    """The most that a prompt's history holds. ``think_tags`` where a block of them at a reply's
+    start is its reasoning, which is not sent back."""
 
     messages: int
     chars: int
+    think_tags: bool = True
 
     @property
-    def none(self) -> bool:
-        """True where no history is sent at all."""
-        return not (self.messages and self.chars)
+    def exchanges(self) -> int:
+        """The number of exchanges; 0 where no history is sent at all."""
+        return self.messages // 2 if self.chars else 0
 
 
 def build_prompt(
@@ -45,29 +53,42 @@ def build_prompt(
 
 
 def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[PromptTurn]:
-    """The history that a client brought, oldest first, as far as it fits."""
-    return bounded([_turn(turn.role, turn.content) for turn in reversed(turns)], limits)
+    """The history that a client brought, as far as it fits: its system messages as one, then
+    its exchanges."""
+    system: list[str] = []
+    exchanges: list[Exchange] = []
+    question = answer = ""
+    for turn in [*turns, ClientTurn("user", "")]:
+        if not turn.content.strip() and turn.role != "user":
+            continue
+        if turn.role in SYSTEM_ROLES:
+            system.append(turn.content)
+        elif turn.role == "user":
+            if question.strip() and answer:
+                exchanges.append(Exchange(question, answer))
+            question, answer = turn.content, ""
+        elif turn.role == "assistant":
+            answer = turn.content
+    instructions = "\n\n".join(system)
+    if not instructions or len(instructions) > limits.chars:
+        return stored_history(reversed(exchanges), limits)
+    rest = limits._replace(chars=limits.chars - len(instructions))
+    return [_turn("system", instructions), *stored_history(reversed(exchanges), rest)]
 
 
-def stored_history(newest_first: Iterable[Message], limits: HistoryLimits) -> list[PromptTurn]:
-    """The history of stored messages, as far as it fits."""
-    return bounded(
-        [_turn(m.role, m.content) for m in newest_first if m.content and m.status in IN_HISTORY],
-        limits,
-    )
-
-
-def bounded(newest_first: list[PromptTurn], limits: HistoryLimits) -> list[PromptTurn]:
-    """The newest turns that fit, oldest first; a turn is sent whole or not at all."""
-    kept = newest_first[: limits.messages]
-    length = 0
-    for place, turn in enumerate(kept):
-        length += len(turn["content"])
-        if length > limits.chars:
-            del kept[place:]
+def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> list[PromptTurn]:
+    """The newest exchanges that fit, oldest first; one is sent whole or not at all."""
+    turns: list[PromptTurn] = []
+    room = limits.chars
+    for question, answer in ((e.question, e.answer) for e in newest_first):
+        room -= len(question) + len(answer)
+        if room < 0 or len(turns) >= 2 * limits.exchanges:
             break
-    kept.reverse()
-    return kept
+        said = without_thought(answer) if limits.think_tags else answer
+        if said:
+            turns += [_turn("assistant", said), _turn("user", question)]
+    turns.reverse()
+    return turns
 
 
 def _turn(role: str, content: str) -> PromptTurn:
