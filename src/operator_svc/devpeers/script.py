@@ -19,7 +19,7 @@ ChatMode = Literal[
     # kind, if odd
     "ok", "json", "reasoning", "tool_call", "nul", "surrogates", "comments", "sentinel", "dribble",
     "think", "parts", "non_string", "empty_data", "plain_type", "no_blank", "two_tool_calls",
-    "broken_arguments",
+    "only_tool_call", "broken_arguments",
     # answers that are failures
     "500", "503", "400", "429", "redirect", "error", "partial", "no_text", "list", "html",
     "broken_json", "error_event", "named_error", "broken_event", "empty_stream", "length",
@@ -40,6 +40,7 @@ FINISH_REASONS = {
     "length": "length",
     "filtered": "content_filter",
     "tool_call": "tool_calls",
+    "only_tool_call": "tool_calls",
     "two_tool_calls": "tool_calls",
     "broken_arguments": "tool_calls",
 }
@@ -149,14 +150,14 @@ def special_events(dialect: ChatDialect, script: Script, message: str) -> list[b
     }
     if mode in more:
         return more[mode]
-    if mode in ("tool_call", "two_tool_calls", "broken_arguments"):
+    if mode in ("tool_call", "two_tool_calls", "only_tool_call", "broken_arguments"):
         arguments = msgspec.json.encode({"query": message}).decode()
         if mode == "broken_arguments":
             arguments = arguments[:-1]
         calls = [dialect.tool_call(TOOL, arguments, "call-1")]
         if mode == "two_tool_calls":
             calls.append(dialect.tool_call(TOOL, "{}", "call-2"))
-        return text + calls
+        return calls if mode == "only_tool_call" else text + calls
     if mode == "big_event":
         return [dialect.token("x" * script.size)]
     return text

@@ -17,13 +17,18 @@ from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.messages import MessageStore
 
+RETRY_AFTER = 5.0
+"""Seconds after which a client may chat again, where the upstream does not say."""
 CANCEL_WAIT = 5.0
 """Seconds that a cancel waits for the reply's end before it answers with what there is."""
 
 FAILURE_DETAILS = {
     ErrorCode.SWITCH_ERROR: "Switch gave no usable answer; your message is kept",
+    ErrorCode.NO_ANSWER: "the engine ended its reply without text; your message is kept",
+    ErrorCode.CONTENT_FILTERED: "a filter withheld the reply; your message is kept",
     ErrorCode.REPLY_TOO_LARGE: "the reply is too large; its beginning is kept in the history",
     ErrorCode.SWITCH_UNAVAILABLE: "Switch cannot be reached; your message is kept",
+    ErrorCode.SWITCH_BUSY: "Switch has too many calls; your message is kept",
     ErrorCode.SWITCH_TIMEOUT: "Switch did not answer in time; your message is kept",
     ErrorCode.REPLY_INTERRUPTED: "the reply was interrupted; what there is of it is kept",
     ErrorCode.INTERNAL_ERROR: "the reply failed inside Operator; your message is kept",
@@ -124,9 +129,12 @@ def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:
     code = ErrorCode.REPLY_INTERRUPTED
     if result.status is ReplyStatus.FAILED:
         code = ErrorCode.named(raw) or ErrorCode.SWITCH_ERROR
+    retry_after = None
+    if code.status == 503:
+        retry_after = result.metadata.get("retry_after", RETRY_AFTER)
     return OperatorError(
         code,
         FAILURE_DETAILS.get(code, code.summary),
-        retry_after=5.0 if code.status == 503 else None,
+        retry_after=retry_after,
         extra=accepted.ids(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from operator_svc.errors import OperatorError
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.protocol import events as names
 from operator_svc.services.chat.running_replies import RunningReply
@@ -123,6 +123,8 @@ class ReplyStorage:
         if not self._auto_feedback or not engine:
             return None
         if status not in (ReplyStatus.COMPLETE, ReplyStatus.FAILED):
+            return None
+        if metadata.get("error") == ErrorCode.SWITCH_UNAVAILABLE:  # no engine was asked
             return None
         latency = metadata.get("latency_ms")
         return Feedback(

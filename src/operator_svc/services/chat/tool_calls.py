@@ -178,7 +178,8 @@ def _fields(call: ToolCallPart) -> dict[str, Any]:
     took = next((time for time in times if time is not None), None)
     arguments, fault = _bounded("arguments", call.arguments)
     result, other = _bounded("result", result)
-    notes = [note for note in (text_or_none(error), fault, other) if note]
+    broken = "the arguments are not JSON" if call.broken_arguments else ""
+    notes = [note for note in (text_or_none(error), broken, fault, other) if note]
     return {
         "status": str(known),
         "duration_ms": None if took is None else round(took),

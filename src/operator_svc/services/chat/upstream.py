@@ -12,7 +12,15 @@ import structlog
 from operator_svc import telemetry, tracing
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_REPLY_CHARS, Json, ReplyStatus
-from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCallPart
+from operator_svc.peers.chat_types import (
+    ChatError,
+    Done,
+    Part,
+    Prompt,
+    Reasoning,
+    Text,
+    ToolCallPart,
+)
 from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.live.reply_stream import ReplyStream
 
@@ -67,20 +75,20 @@ class UpstreamReader:
                 )
         except OperatorError as error:
             log.warning("reply failed", error=str(error.code), detail=error.detail)
-            metadata: dict[str, Any] = {"status": "failed", "error": str(error.code)}
-            if isinstance(provider := error.extra.get("provider"), str):
-                metadata["provider"] = provider
-            return ReplyOutcome(ReplyStatus.FAILED, metadata)
+            return ReplyOutcome(ReplyStatus.FAILED, _failed(error))
         except Exception:
             log.exception("reply failed inside Operator")
-            metadata = {"status": "failed", "error": str(ErrorCode.INTERNAL_ERROR)}
+            metadata: dict[str, Json] = {
+                "status": "failed",
+                "error": str(ErrorCode.INTERNAL_ERROR),
+            }
             return ReplyOutcome(ReplyStatus.FAILED, metadata)
         finally:
             running.switch_s = time.perf_counter() - begun
             telemetry.SWITCH_SECONDS.observe(running.switch_s)
         if done.tokens_used:
             telemetry.TOKENS.inc(done.tokens_used)
-        return ReplyOutcome(ReplyStatus.COMPLETE, _metadata(done, running.switch_s))
+        return ReplyOutcome(ReplyStatus.COMPLETE, _complete(done, running.switch_s))
 
     async def _read(self, running: RunningReply, prompt: Prompt, begun: float) -> Done:
         done: Done | None = None
@@ -138,7 +146,8 @@ def _append_text(stream: ReplyStream, content: str) -> None:
     )
 
 
-def _metadata(done: Done, elapsed_s: float) -> dict[str, Json]:
+def _complete(done: Done, elapsed_s: float) -> dict[str, Json]:
+    """The metadata of a reply that is complete."""
     latency = done.latency_ms if done.latency_ms is not None else elapsed_s * 1000
     metadata: dict[str, Json] = {
         "status": "ok",
@@ -150,4 +159,33 @@ def _metadata(done: Done, elapsed_s: float) -> dict[str, Json]:
     }
     if done.reasoning is not None:
         metadata["reasoning"] = done.reasoning[:2000]
+    if done.content_type is not None:
+        metadata["content_type"] = done.content_type
+    return metadata | _ending(done)
+
+
+def _failed(error: OperatorError) -> dict[str, Json]:
+    """The metadata of a reply that failed; who answered, or was asked for, as far as known."""
+    metadata: dict[str, Json] = {"status": "failed", "error": str(error.code)}
+    if error.retry_after is not None and error.code.status == 503:
+        metadata["retry_after"] = error.retry_after
+    if isinstance(error, ChatError):
+        ending = error.ending
+        known = {
+            "provider": ending.provider,
+            "decision": ending.decision,
+            "tokens_used": ending.tokens_used,
+        }
+        metadata |= {name: value for name, value in known.items() if value is not None}
+        metadata |= _ending(ending)
     return metadata
+
+
+def _ending(done: Done) -> dict[str, Json]:
+    """How the engine ended, and what it counted, as far as it told."""
+    told: dict[str, Json] = {}
+    if done.finish_reason is not None:
+        told["finish_reason"] = done.finish_reason
+    if done.usage:
+        told["usage"] = done.usage
+    return told
