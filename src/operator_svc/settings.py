@@ -75,6 +75,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Origins that browsers may call from, comma-separated.")
     ] = field(default=DEFAULT_ORIGINS, name="OPERATOR_ALLOWED_ORIGINS")
 
+    allowed_hosts: Annotated[
+        str,
+        Meta(description="Hosts served with auth off, beside loopback and OPERATOR_URL's."),
+    ] = field(default="", name="OPERATOR_ALLOWED_HOSTS")
+
     switch_url: Annotated[str, Meta(description="Switch, the LLM router.")] = field(
         default="http://switch:8002", name="SWITCH_URL"
     )

@@ -205,7 +205,6 @@ async def test_an_allowed_origin_can_read_every_answer(
         ("/operator/chat", ALLOWED, 204, {"POST", "OPTIONS"}),
         ("/operator/session/any", ALLOWED, 204, {"GET", "HEAD", "DELETE", "OPTIONS"}),
         ("/operator/chat", FOREIGN, 403, None),
-        ("/nothing", ALLOWED, 404, None),
     ],
 )
 async def test_a_preflight_from_an_allowed_origin_is_granted(
@@ -233,3 +232,47 @@ async def test_refused_calls_leave_an_audit_line(service: Service) -> None:
     assert line["action"] == "POST /operator/chat"
     assert "stolen-token" not in str(logs)
     assert "secret words" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:8011", 200), ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:8011", 200),
+     ("ui.localhost", 200), ("operator.test", 200), ("named.test:99", 200), ("evil.example", 403),
+     ("evil.example:8011", 403), ("10.0.0.5", 403), ("127.0.0.1.evil.example", 403),
+     ("localhost.evil.example", 403), ("[::1", 403)],
+)  # fmt: skip
+async def test_a_host_with_auth_off_must_be_loopback_or_named(
+    start: Start, host: str, status: int
+) -> None:
+    service = await start(
+        auth="off", token="", public_url="https://operator.test/x", allowed_hosts=" named.test, b.c"
+    )
+    for path in ("/operator/sessions", "/ws/s"):
+        response = await service.get(path, token=None, headers={"Host": host})
+        expected = 400 if path == "/ws/s" and status == 200 else status
+        assert response.status == expected, path
+    for path in ("/health", "/openapi.json"):
+        assert (await service.get(path, token=None, headers={"Host": host})).status == 200
+
+
+async def test_a_host_with_tokens_may_be_any(service: Service) -> None:
+    response = await service.get("/operator/sessions", headers={"Host": "evil.example"})
+    assert response.status == 200
+
+
+async def test_a_preflight_of_an_unknown_path_is_granted_and_its_404_can_be_read(
+    service: Service,
+) -> None:
+    asked = {
+        "Origin": ALLOWED,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "x-vx11-token",
+    }
+    preflight = await service.call("OPTIONS", "/no/such/path", token=None, headers=asked)
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == ALLOWED
+    assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+    for method, path in (("GET", "/no/such/path"), ("PUT", "/operator/chat"), ("OPTIONS", "/no")):
+        response = await service.call(method, path, headers={"Origin": ALLOWED})
+        assert response.status in (404, 405)
+        assert response.headers["Access-Control-Allow-Origin"] == ALLOWED

@@ -296,3 +296,12 @@ async def test_a_compressed_body_is_415_and_not_inflated(service: Service, encod
         assert time.monotonic() - begun < 1
     assert (await service.post("/operator/chat", {"message": "hi"},
                                headers={"Content-Encoding": "identity"})).status == 200  # fmt: skip
+
+
+async def test_metadata_of_a_chat_beyond_64_kib_is_422(service: Service) -> None:
+    fits = {"text": "x" * (64 * 1024 - len('{"text":""}'))}
+    assert (await service.post("/operator/chat", {"message": "hi", "metadata": fits})).status == 200
+    fits["text"] += "x"
+    response = await service.post("/operator/chat", {"message": "hi", "metadata": fits})
+    assert response.status == 422
+    assert [fault["field"] for fault in (await response.json())["errors"]] == ["metadata"]

@@ -205,6 +205,8 @@ async def test_a_screenshot_is_a_png_with_an_etag(service: Any) -> None:
     assert headers["Content-Type"] == "image/png"
     assert headers["Content-Security-Policy"] == "sandbox"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Server"] == "operator"
     assert headers["Cache-Control"] == "private, no-cache"
     etag = headers["ETag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):

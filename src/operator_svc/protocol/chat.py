@@ -11,12 +11,15 @@ from msgspec import Meta
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS
+from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
 from operator_svc.protocol.sessions import Metadata
 from operator_svc.protocol.tool_calls import ToolCallView
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 Hint = Annotated[str, Meta(max_length=200)]
+MAX_METADATA_BYTES = 64 * 1024
+"""Largest ``metadata`` of a chat, as JSON: it stands in the history and in each event."""
 Summary = Annotated[str, Meta(max_length=100_000)]
 
 
@@ -98,6 +101,7 @@ def new_chat(
     provider to prefer. Raises OperatorError(validation_error).
     """
     metadata = dict(metadata or {})
+    decoding.check(decoding.size_faults("metadata", metadata, MAX_METADATA_BYTES))
     regenerate = _regenerate(metadata)
     if message is None and regenerate is None:
         raise OperatorError.invalid("message", "it is missing")

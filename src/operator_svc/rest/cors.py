@@ -36,6 +36,7 @@ ACCEPTED = ", ".join(
     )
 )
 """Request headers that pages may send."""
+ALL_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")
 PREFLIGHT_SECONDS = 600
 """Seconds that a browser may remember a preflight's answer."""
 
@@ -64,8 +65,9 @@ def is_preflight(request: web.Request) -> bool:
 async def options(request: web.Request) -> web.StreamResponse:
     """Answer OPTIONS: a browser's preflight, or a client that looks whether it is connected."""
     resource = request.match_info.route.resource
-    assert resource is not None
-    methods = ", ".join(request.app[ROUTER].methods(resource.canonical))
+    # A page may ask for a path that is not there: it can read that only after this.
+    known = request.app[ROUTER].methods(resource.canonical) if resource is not None else ALL_METHODS
+    methods = ", ".join(known)
     if not is_preflight(request):
         return web.Response(status=204, headers={"Allow": methods})
     return web.Response(

@@ -25,6 +25,7 @@ from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
 from operator_svc.rest.routing import Auth, Handler, Operation, Router
 from operator_svc.rest.server.connections import HttpConnection, full
+from operator_svc.services import access
 from operator_svc.services.auth import WrongTokenError
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class RequestPipeline:
         self._drain = services.drain
         self._origins = settings.origins
         self._own_pages = services.tokens.required
+        self._hosts = access.allowed_hosts(settings) if settings.auth == "off" else None
         self._max_body = settings.max_body
         self._sample = settings.log_sample
         self._routes: dict[AbstractRoute, _Route] = {}
@@ -83,16 +85,20 @@ class RequestPipeline:
 
     def enter(self, request: web.Request, call: Call, route: _Route) -> None:
         """Check a request before its handler runs; raises OperatorError or web.HTTPException."""
-        if not route.quiet and _connection(request).in_reserve:
-            telemetry.CONNECTIONS_REFUSED.labels("full").inc()
-            raise full()
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
             cors.check_origin(origin, request.host, self._origins, own=self._own_pages)
             call.origin = origin
+        if not route.quiet and _connection(request).in_reserve:
+            telemetry.CONNECTIONS_REFUSED.labels("full").inc()
+            raise full()
+        if cors.is_preflight(request):
+            return
         if request.match_info.http_exception is not None:
             raise request.match_info.http_exception
-        if route.auth == "token" and not cors.is_preflight(request):
+        if self._hosts is not None and route.auth != "open":
+            access.check_host(request.host, self._hosts)
+        if route.auth == "token":
             self._authenticate(request, call)
         if request.body_exists:
             length = request.content_length
@@ -181,6 +187,8 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
         try:
             try:
                 pipeline.enter(request, call, route)
+                if cors.is_preflight(request):
+                    handler = cors.options
                 response = await _traced(request, handler, call, route)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Collection
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import DEFAULT_USER, Caller, Message
+from operator_svc.settings import Settings
 
 
 def acting_user(caller: Caller, named: str | None) -> str:
@@ -34,6 +38,35 @@ def _own_user(caller: Caller, named: str | None) -> str | None:
     if caller.user_id is not None and named not in (None, caller.user_id):
         raise OperatorError(ErrorCode.FORBIDDEN, "this token is bound to another user")
     return caller.user_id or named
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """The names and addresses, beside loopback, under which callers may ask without a token."""
+    named = {host.strip().lower() for host in settings.allowed_hosts.split(",")}
+    named.add((urlsplit(settings.public_url).hostname or "").lower())
+    return frozenset(named - {""})
+
+
+def check_host(host: str, allowed: Collection[str]) -> None:
+    """Raise OperatorError(forbidden) for a header Host that is neither loopback nor allowed.
+
+    Where no token is asked for, a page of the web could otherwise read all, under a name of its
+    own that leads here (DNS rebinding).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = host
+    if name in allowed or name == "localhost" or name.endswith(".localhost"):
+        return
+    try:
+        if ipaddress.ip_address(name).is_loopback:
+            return
+    except ValueError:
+        pass  # a name
+    raise OperatorError(
+        ErrorCode.FORBIDDEN, "without tokens this host is not served (OPERATOR_ALLOWED_HOSTS)"
+    )
 
 
 class HasMessages(Protocol):

@@ -35,7 +35,7 @@ CHAT: Rules = {
         "metadata": {
             "description": "`provider_hint` in it counts where the field of that name is not "
             "given; `regenerate` is the id of a message that is to be answered once more, "
-            "instead of a new one.",
+            "instead of a new one. At most 64 KiB as JSON.",
             "properties": {"regenerate": {"anyOf": [_ROW_ID, {"type": "null"}]}},
         },
     },

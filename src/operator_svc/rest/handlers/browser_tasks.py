@@ -169,7 +169,6 @@ async def screenshot(request: web.Request) -> web.StreamResponse:
     headers = {
         "Cache-Control": "private, no-cache",
         "Content-Security-Policy": SANDBOX,
-        "X-Content-Type-Options": "nosniff",
     }
     known = request.if_none_match
     if known is not None:
