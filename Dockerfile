@@ -5,6 +5,7 @@
 #   docker build --target browser  --tag operator-browser .
 # tests/project/test_image.py replays the steps of `wheels`, `environment` and `operator`.
 
+# Debian 12 for its SQLite 3.40: newer ones take longer for a chat (docs/performance.md).
 ARG PYTHON=3.14-slim-bookworm
 
 # --- wheels: everything that is installed later, pinned by constraints.txt ------------------

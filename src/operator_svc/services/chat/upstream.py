@@ -182,7 +182,7 @@ def _failed(error: OperatorError) -> dict[str, Json]:
 
 
 def _ending(done: Done) -> dict[str, Json]:
-    """How the engine ended, and what it counted, as far as it told."""
+    """The end of the engine's answer and its counts, as far as it told them."""
     told: dict[str, Json] = {}
     if done.finish_reason is not None:
         told["finish_reason"] = done.finish_reason
