@@ -20,6 +20,7 @@ from bench import (
     parts_pods,
     parts_records,
     parts_recovery,
+    parts_search,
     parts_stream,
 )
 from bench.context import Bench, Part
@@ -51,7 +52,11 @@ PARTS: dict[str, Part] = {
     "ranking": parts_records.ranking,
     "overviews": parts_records.overviews,
 }
-LONG: dict[str, Part] = {"memory-long": parts_history.memory_long}
+LONG: dict[str, Part] = {
+    "memory-long": parts_history.memory_long,
+    "search-sqlite": partial(parts_search.search, engine="sqlite"),
+    "search-postgresql": partial(parts_search.search, engine="postgresql"),
+}
 """Parts that are run only when they are named."""
 
 

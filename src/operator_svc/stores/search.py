@@ -13,7 +13,7 @@ from operator_svc.protocol.search_words import SearchQuery
 Place: TypeAlias = tuple[datetime, int]
 """A place in the list of sessions: a session's ``active_at`` and ``id``."""
 
-FIRST_LOOK, WIDER_LOOK = 1_000, 10_000
+FIRST_LOOK, WIDER_LOOK = 2_000, 10_000
 """Messages of the newest sessions that are looked through before the index is asked: a frequent
 word is found among them, and the index would give all that have it."""
 LOOK_SESSIONS = 2_000
