@@ -75,7 +75,7 @@ WHERE status = :status AND id < :before
 ORDER BY id DESC
 LIMIT :page;
 
--- name: browser_tasks_page_of_user(user_id, status, before, page)
+-- name: browser_tasks_page_of_user(user_id, before, page)
 -- The tasks of a user, newest first.
 SELECT
     id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
@@ -84,10 +84,21 @@ SELECT
     result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
     result ->> 'final_url' AS final_url
 FROM operator_browser_task
-WHERE
-    user_id = :user_id AND id < :before
-    AND (CAST(:status AS text) IS NULL OR status = :status)
+WHERE user_id = :user_id AND id < :before
 ORDER BY id DESC
+LIMIT :page;
+
+-- name: browser_tasks_page_of_user_and_status(user_id, status, before, page)
+-- The tasks of a user that stand so, newest first. By -id: by id PostgreSQL would read all tasks for a rare status.
+SELECT
+    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
+    started_at, completed_at, screenshot_etag,
+    CAST(result ->> 'http_status' AS bigint) AS http_status,
+    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
+    result ->> 'final_url' AS final_url
+FROM operator_browser_task
+WHERE user_id = :user_id AND status = :status AND -id > -CAST(:before AS bigint)
+ORDER BY -id
 LIMIT :page;
 
 -- name: browser_tasks_page_of_session(session_id, user_id, status, before, page)

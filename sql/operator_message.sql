@@ -45,10 +45,32 @@ SELECT id AS reply_id, cancel_requested FROM operator_message
 WHERE owner = :pod_id AND status = 'streaming';
 
 -- name: replies_unowned(pod_id)
--- Replies being written by pods without a lease, and those of this pod.
+-- Replies being written by pods without a lease, and those of this pod. Each step of the recursion is one look into
+-- the index for the next pod that writes any: replies of pods that live are not read.
+WITH RECURSIVE owners (owner) AS (
+    SELECT
+        (
+            SELECT m.owner FROM operator_message AS m
+            WHERE m.status = 'streaming'
+            ORDER BY m.owner
+            LIMIT 1
+        )
+    UNION ALL
+    SELECT
+        (
+            SELECT m.owner FROM operator_message AS m
+            WHERE m.status = 'streaming' AND m.owner > o.owner
+            ORDER BY m.owner
+            LIMIT 1
+        )
+    FROM owners AS o
+    WHERE o.owner IS NOT NULL
+)
+
 SELECT m.id AS reply_id, m.session_id, m.owner
-FROM operator_message AS m
-LEFT JOIN operator_pod AS p ON m.owner = p.pod_id
+FROM owners AS o
+LEFT JOIN operator_pod AS p ON o.owner = p.pod_id
+CROSS JOIN operator_message AS m
 WHERE
-    m.status = 'streaming'
-    AND (m.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());
+    m.owner = o.owner AND m.status = 'streaming'
+    AND (o.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());

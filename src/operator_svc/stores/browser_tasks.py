@@ -161,9 +161,12 @@ class BrowserTaskStore:
         if session_id is not None:
             name = "browser_tasks_page_of_session"
             place |= {"session_id": session_id, "user_id": user_id, "status": status}
+        elif user_id is not None and status is not None:
+            name = "browser_tasks_page_of_user_and_status"
+            place |= {"user_id": user_id, "status": status}
         elif user_id is not None:
             name = "browser_tasks_page_of_user"
-            place |= {"user_id": user_id, "status": status}
+            place["user_id"] = user_id
         elif status is not None:
             name = "browser_tasks_page_of_status"
             place["status"] = status

@@ -1,0 +1,2 @@
+DROP INDEX operator_message_streaming_session;
+DROP INDEX operator_browser_task_user_status;

@@ -1,0 +1,116 @@
+"""What the queries read of filled tables by the generic plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from operator_svc.db import Database
+from operator_svc.db.queries import load, resource_folder
+from operator_svc.stores.browser_tasks import BrowserTaskStore
+from operator_svc.stores.messages import MessageStore
+
+ROWS = 5_000
+TIMES = "'2026-01-01T00:00:00.000000Z'"
+
+
+async def fill(database: Database) -> None:
+    """Many rows of a usual state, and a few of a rare one."""
+    async with database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO operator_session (session_id, epoch, user_id, source, created_at,"
+            " updated_at, active_at) VALUES ('s', '00000000-0000-4000-8000-000000000000', 'ana',"
+            f" 'api', {TIMES}, {TIMES}, {TIMES}), ('t', '00000000-0000-4000-8000-000000000000',"
+            f" 'ana', 'api', {TIMES}, {TIMES}, {TIMES})"
+        )
+        await tx.execute(
+            "INSERT INTO operator_pod (pod_id, started_at, lease_until) VALUES"
+            f" ('alive', {TIMES}, '2999-01-01T00:00:00.000000Z'), ('dead', {TIMES}, {TIMES})"
+        )
+        await tx.executemany(
+            "INSERT INTO operator_message (session_id, role, content, status, owner, created_at)"
+            f" VALUES (:s, 'assistant', '', :status, :owner, {TIMES})",
+            [{"s": "s", "status": "streaming", "owner": "alive"}] * ROWS
+            + [{"s": "t", "status": "complete", "owner": None}] * ROWS
+            + [{"s": "t", "status": "streaming", "owner": o} for o in ("dead", "gone", "alive")],
+        )
+        await tx.executemany(
+            "INSERT INTO operator_browser_task (task_id, user_id, url, status, options,"
+            f" not_before, created_at) VALUES (:id, 'ana', 'u', :status, '{{}}', {TIMES}, {TIMES})",
+            [
+                {"id": str(n), "status": "timeout" if n < 3 else "completed"} for n in range(ROWS)
+            ],
+        )  # fmt: skip
+        if database.dialect == "postgresql":
+            await tx.execute("ANALYZE")
+
+
+ASKED: dict[str, tuple[Any, ...]] = {
+    "replies_unowned": ("nobody",),
+    "replies_streaming": (["t"],),
+    "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50),
+}
+
+
+def rows_read(plan: Any) -> int:
+    """The most rows that one node of a plan of PostgreSQL gave or threw away."""
+    own = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
+    return max([int(own), *(rows_read(child) for child in plan.get("Plans", ()))])
+
+
+def literal(value: Any) -> str:
+    if isinstance(value, list):
+        return "ARRAY[" + ", ".join(map(literal, value)) + "]"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+@pytest.mark.parametrize("query", ASKED)
+async def test_few_rows_are_read_for_few(postgresql_database: Database, query: str) -> None:
+    await fill(postgresql_database)
+    sql = load(resource_folder("sql"), "postgresql")[query].statements[0].sql
+    arguments = ", ".join(map(literal, ASKED[query]))
+    async with postgresql_database.transaction() as tx:
+        await tx.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await tx.execute(f"PREPARE asked AS {sql}")
+        ((told,),) = await tx.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked({arguments})")
+        await tx.execute("DEALLOCATE asked")
+    plan = told if isinstance(told, list) else json.loads(told)
+    assert rows_read(plan[0]["Plan"]) < 60, json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("replies_unowned", "operator_message_streaming "),
+        ("replies_streaming", "operator_message_streaming_session"),
+        ("browser_tasks_page_of_user_and_status", "operator_browser_task_user_status"),
+    ],
+)
+async def test_sqlite_looks_into_the_index(
+    sqlite_database: Database, query: str, index: str
+) -> None:
+    await fill(sqlite_database)
+    statement = load(resource_folder("sql"), "sqlite")[query].statements[0]
+    values = ASKED[query]
+    params = dict(zip(statement.params, values, strict=True))
+    async with sqlite_database.transaction() as tx:
+        await tx.execute("ANALYZE")
+        rows = await tx.fetch(f"EXPLAIN QUERY PLAN {statement.sql}", **params)
+    told = "\n".join(str(row[-1]) for row in rows)
+    assert f"USING INDEX {index}" in told or f"USING COVERING INDEX {index}" in told, told
+    assert not re.search(r"^SCAN (m|operator_message|operator_browser_task)$", told, re.MULTILINE)
+
+
+async def test_what_is_found_is_the_same(database: Database) -> None:
+    await fill(database)
+    messages, tasks = MessageStore(database), BrowserTaskStore(database)
+    assert {reply.owner for reply in await messages.unowned("nobody")} == {"dead", "gone"}
+    assert len(await messages.unowned("alive")) == ROWS + 3
+    assert len(await messages.streaming(["t"])) == 3
+    rare = await tasks.page(user_id="ana", session_id=None, status="timeout", before=10**9, limit=9)
+    assert [task.task_id for task in rare] == ["2", "1", "0"]
+    newest = await tasks.page(user_id="ana", session_id=None, status=None, before=10**9, limit=2)
+    assert [task.task_id for task in newest] == [str(ROWS - 1), str(ROWS - 2)]
