@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import WebSocketReader
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as AiohttpServer
@@ -23,6 +25,7 @@ from operator_svc.protocol import headers, problems
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import new_request_id, request_id_of
 from operator_svc.rest.server.admission import Admission, Limits, group_of
+from operator_svc.rest.server.masked_frames import MaskedFrames
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -142,6 +145,11 @@ class HttpConnection(RequestHandler):
             self._head_since = 0.0  # a head is whole
         elif waiter is not None and not self._head_since:
             self._head_since = self._received_at
+
+    def set_parser(
+        self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None
+    ) -> None:
+        super().set_parser(cast(WebSocketReader, MaskedFrames(parser)), data_received_cb)
 
     # aiohttp says None, asyncio lets a protocol answer that it stays.
     def eof_received(self) -> bool:  # type: ignore[override]
