@@ -64,10 +64,10 @@ LABEL org.opencontainers.image.title="operator-browser" \
 # Debian replaces Chromium with each security release, so a pinned version would soon be gone.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends chromium fonts-liberation tini \
+    && apt-get install --yes --no-install-recommends chromium-headless-shell fonts-liberation tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 COPY --from=browser-environment /opt/operator /opt/operator
-ENV BROWSER_HOST=0.0.0.0 BROWSER_PORT=8012 BROWSER_EXECUTABLE=/usr/bin/chromium HOME=/tmp
+ENV BROWSER_HOST=0.0.0.0 BROWSER_PORT=8012 BROWSER_EXECUTABLE=/usr/bin/chromium-headless-shell HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8012

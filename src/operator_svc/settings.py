@@ -323,6 +323,14 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
     page_bytes: Annotated[
         int, Meta(ge=1024, le=2**30, description="Bytes that one page may load in all.")
     ] = field(default=32 * 2**20, name="BROWSER_PAGE_BYTES")
+    page_memory: Annotated[
+        int,
+        Meta(
+            ge=256 * 2**20,
+            le=2**36,
+            description="Bytes of memory that one page may use; beyond, it is ended.",
+        ),
+    ] = field(default=2**30, name="BROWSER_PAGE_MEMORY")
     screenshot_bytes: Annotated[
         int, Meta(ge=1024, le=64 * 2**20, description="Largest screenshot kept, in bytes.")
     ] = field(default=4 * 2**20, name="BROWSER_SCREENSHOT_BYTES")

@@ -39,37 +39,39 @@ async def test_chromium_death_fails_open_pages_and_serves_the_queue(
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
         for _ in range(6)
     ]
-    await eventually(lambda: len(site.seen) >= seen + 4)
-    old = service.supervisor.current
+    await eventually(lambda: len(site.seen) >= seen + 4, 30)
+    old = service.pool.running[0]
     if victim == "chromium":
-        os.kill(old.pid, signal.SIGKILL)
+        os.killpg(old.group, signal.SIGKILL)
     else:
-        mine = family(os.getpid())
-        drivers = [p for p, line in mine.items() if "run-driver" in line]
-        assert len(drivers) == 1
-        os.kill(drivers[0], signal.SIGKILL)
-    for failure in await asyncio.gather(*open_pages, return_exceptions=True):
-        assert isinstance(failure, OperatorError)
-        assert failure.code is ErrorCode.BROWSER_UNAVAILABLE
-        assert failure.retry_after == 1
-        assert "Chromium died under the page" in failure.detail
-        assert failure.extra == {"cause": "died"}
+        os.kill(old.driver_pid, signal.SIGKILL)
+    done, others = await asyncio.wait(open_pages, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    (failed,) = done
+    failure = failed.exception()
+    assert isinstance(failure, OperatorError)
+    assert failure.code is ErrorCode.BROWSER_UNAVAILABLE
+    assert failure.retry_after == 1
+    assert "Chromium died under the page" in failure.detail
+    assert failure.extra == {"cause": "died"}
     answers = await asyncio.gather(*queued)
     assert [answer.text for answer in answers] == ["queued"] * 6
-    assert service.supervisor.current is not old
-    await eventually(lambda: old.pid not in processes())
+    assert old not in service.pool.running
+    await eventually(lambda: old.group not in processes())
+    assert not any(page.done() for page in others), "their Chromiums live"
+    for page in others:
+        page.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def test_idle_chromium_death_is_repaired_before_the_next_page(
     service: Any, site: Any
 ) -> None:
-    old = service.supervisor.current
-    os.kill(old.pid, signal.SIGKILL)
-    await eventually(lambda: old.died.is_set())
+    for chromium in service.pool.running:
+        os.killpg(chromium.group, signal.SIGKILL)
     answer = await service.visit(NavigateRequest(url=site.page("<p>next")))
     assert answer.text == "next"
-    drivers = [p for p, line in family(os.getpid()).items() if "run-driver" in line]
-    os.kill(drivers[0], signal.SIGKILL)
+    for chromium in service.pool.running:
+        os.kill(chromium.driver_pid, signal.SIGKILL)
     answer = await service.visit(NavigateRequest(url=site.page("<p>again")))
     assert answer.text == "again"
 
@@ -80,17 +82,20 @@ async def test_hung_chromium_is_replaced(
     from operator_svc.browser_service import tab
 
     monkeypatch.setattr(tab, "OPEN_TIMEOUT", 3.0)
-    old = service.supervisor.current
-    os.kill(old.pid, signal.SIGSTOP)
+    await service.visit(NavigateRequest(url=site.page("<p>x")))
+    old = [chromium for chromium in service.pool.running if chromium.group in processes()]
+    assert old
+    for chromium in old:
+        os.killpg(chromium.group, signal.SIGSTOP)
     tasks = [
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
     ]
-    await eventually(old.died.is_set)
+    await eventually(lambda: all(chromium.died.is_set() for chromium in old), 30)
     monkeypatch.undo()
     answers = await asyncio.gather(*tasks)
     assert [answer.text for answer in answers] == ["x"] * 6
-    assert service.supervisor.current is not old
-    await eventually(lambda: old.pid not in processes())
+    assert not set(old) & set(service.pool.running)
+    await eventually(lambda: not {chromium.group for chromium in old} & set(processes()))
 
 
 @pytest.mark.timeout(400)
@@ -145,7 +150,7 @@ async def test_200_pages_leak_nothing(service: Any, site: Any) -> None:
         await visit(200)
     finally:
         visit_steps.GRACE = kept
-    assert service.supervisor.current.browser.contexts == []
+    assert {tuple(c.browser.contexts) for c in service.pool.running} == {()}
     assert service._policy.proxy_ports == set()
     # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
     for _ in range(150):

@@ -54,7 +54,7 @@ async def test_health_and_metrics_need_no_token(client: Any, service: Any) -> No
         body = await response.json()
     assert body == {
         "status": "ok",
-        "browser": f"Chromium {service.supervisor.current.version}",
+        "browser": f"Chromium {service.pool.running[0].version}",
         "version": body["version"],
         "pages_open": 0,
         "queue_length": 0,
@@ -226,7 +226,7 @@ async def test_disconnected_client_frees_its_page(client: Any, site: Any, servic
         task.cancel()
     await asyncio.gather(*gone, return_exceptions=True)
     await waiting(client, 0, 0)
-    assert service.supervisor.current.browser.contexts == []
+    assert [c.browser.contexts for c in service.pool.running] == [[]] * PAGES
     assert len(kept.began) == PAGES, "whoever left the queue was never opened"
     async with client.get("/metrics") as response:
         assert f'operator_browser_pages_total{{status="gone"}} {PAGES}.0' in await response.text()

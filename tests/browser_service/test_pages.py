@@ -66,6 +66,35 @@ async def test_page_with_an_http_error_is_ok(status: int, navigate: Any, site: A
     assert answer["text"] == "sorry"
 
 
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Basic realm="x"',
+        'Digest realm="x", nonce="n", qop="auth"',
+        "Bearer",
+        "Negotiate",
+        "NTLM",
+        "Odd",
+    ],
+)
+async def test_page_that_asks_for_a_password_is_ok_with_401(
+    challenge: str, navigate: Any, site: Any
+) -> None:
+    url = site.page("<title>who</title><p>sorry", status=401, WWW_Authenticate=challenge)
+    answer = await navigate(url)
+    assert (answer["status"], answer["http_status"], answer["error"]) == ("ok", 401, None)
+    assert (answer["title"], answer["text"]) == ("who", "sorry")
+    redirected = await navigate(site.redirect(url))
+    assert (redirected["status"], redirected["http_status"]) == ("ok", 401)
+    framed = await navigate(site.page(f"<p>outer<iframe src='{url}'></iframe>"))
+    assert (framed["status"], framed["http_status"]) == ("ok", 200)
+    assert framed["text"].split() == ["outer", "sorry"]
+    image = await navigate(site.page(f"<p>page<img src='{url}'>"))
+    assert (image["status"], image["text"]) == ("ok", "page")
+    named = await navigate(url.replace("://", "://user:secret@"))
+    assert (named["status"], named["http_status"]) == ("ok", 401)
+
+
 async def test_unreachable_server_is_an_error_with_its_reason(
     navigate: Any, site: Any, names: Any
 ) -> None:

@@ -217,7 +217,7 @@ def test_the_browser_image_ends_with_an_entry_point_of_this_package() -> None:
     entrypoint = json.loads(steps["ENTRYPOINT"])
     setup = (ROOT / "setup.cfg").read_text()
     assert f"{entrypoint[-1]} = operator_svc." in setup
-    assert "chromium" in steps["RUN"]
+    assert "chromium-headless-shell" in steps["RUN"]
     assert steps["USER"].split(":")[0] not in ("0", "root")
 
 

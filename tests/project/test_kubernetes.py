@@ -296,6 +296,15 @@ def test_chromium_has_its_sandbox_and_room_to_write(rendered: dict[str, list[Ite
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
 
 
+def test_browser_memory_limit_holds_the_budgets_of_all_pages(
+    rendered: dict[str, list[Item]],
+) -> None:
+    (container,) = pod(rendered["postgresql"], "operator-browser")["containers"]
+    defaults = BrowserSettings(token="x")
+    limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+    assert limit >= defaults.pages * defaults.page_memory + 2**30
+
+
 def test_make_manifests_finds_what_is_wrong(rendered: dict[str, list[Item]]) -> None:
     broken = one(rendered["sqlite"], "Deployment", "operator")
     assert manifests.problems(broken) == []

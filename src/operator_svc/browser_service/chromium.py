@@ -15,6 +15,7 @@ import structlog
 from playwright.async_api import Browser, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from operator_svc.browser_service import process_memory
 from operator_svc.browser_service.flags import FLAGS
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import BrowserSettings
@@ -22,9 +23,9 @@ from operator_svc.settings import BrowserSettings
 log = structlog.get_logger(__name__)
 
 NAMES = (
+    "chromium-headless-shell",
     "chromium",
     "chromium-browser",
-    "chromium-headless-shell",
     "google-chrome",
     "google-chrome-stable",
     "chrome",
@@ -32,11 +33,13 @@ NAMES = (
 """Chromium's names on PATH, in the order in which they are tried."""
 
 HOW_TO_GET = (
-    "install it with your system's packages (Debian: apt-get install chromium), "
+    "install it with your system's packages (Debian: apt-get install chromium-headless-shell), "
     "or get Playwright's own with: python -m playwright install chromium-headless-shell; "
     "or name it with BROWSER_EXECUTABLE"
 )
 
+UNUSED_DATA = 512 * 2**20
+"""Bytes of writable memory that a process of Chromium reserves and does not use."""
 START_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 3.0
 ANSWER_TIMEOUT = 15.0
@@ -78,13 +81,17 @@ class Chromium:
     ``died`` is set when either has ended, for whatever reason.
     """
 
-    def __init__(self, driver: Playwright, browser: Browser, pid: int | None, folder: Path) -> None:
+    def __init__(self, driver: Playwright, browser: Browser, group: int, folder: Path) -> None:
         self._driver = driver
         self._folder = folder
         self.browser = browser
         self.version = browser.version
-        self.pid = pid
+        self.group = group
+        """The process group of all its processes."""
+        self.driver_pid = process_memory.parent_of(group)
         self.died = asyncio.Event()
+        self.discarded = False
+        """True where the service ended it on purpose."""
         self._ended = False
         browser.on("disconnected", lambda _: self._on_end())
 
@@ -142,7 +149,10 @@ class Chromium:
             handle_sigterm=False,
             handle_sighup=False,
         )
-        return cls(driver, browser, await _process_id(browser), folder)
+        group = await _process_group(browser)
+        # Before any page: renderers are forked by these processes and inherit the limit.
+        process_memory.limit_data(group, settings.page_memory + UNUSED_DATA)
+        return cls(driver, browser, group, folder)
 
     async def is_responsive(self) -> bool:
         """True where Chromium answers a command; otherwise it is abandoned."""
@@ -157,6 +167,11 @@ class Chromium:
         """Kill a Chromium that does not respond, and set ``died``."""
         self.kill()
         self.died.set()
+
+    def discard(self) -> None:
+        """Kill a Chromium that uses too much memory; ``died`` is set, and it is replaced."""
+        self.discarded = True
+        self.abandon()
 
     async def aclose(self) -> None:
         """End Chromium and its driver; kill them where that takes longer than CLOSE_TIMEOUT."""
@@ -175,9 +190,9 @@ class Chromium:
 
     def kill(self) -> None:
         """Kill Chromium's process group, where it still runs."""
-        if self.pid is not None and not self._ended:
+        if not self._ended:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self.group, signal.SIGKILL)
 
 
 def _remove_stale_folders() -> None:
@@ -230,16 +245,18 @@ def _environment() -> dict[str, str | float | bool]:
     }
 
 
-async def _process_id(browser: Browser) -> int | None:
+async def _process_group(browser: Browser) -> int:
+    """The process group of Chromium, which Playwright starts as one of its own."""
     session = await browser.new_browser_cdp_session()
     try:
         answer = await session.send("SystemInfo.getProcessInfo")
     finally:
         await session.detach()
-    found = [p["id"] for p in answer["processInfo"] if p["type"] == "browser"]
-    pid = int(found[0]) if found else None
-    # Playwright makes Chromium the leader of a process group; only then may the group be killed.
-    return pid if pid is not None and os.getpgid(pid) == pid else None
+    pid = next(int(p["id"]) for p in answer["processInfo"] if p["type"] == "browser")
+    group = os.getpgid(pid)
+    if group == os.getpgrp():  # it must never be killed
+        raise ConfigurationError(["Chromium does not run in a process group of its own"])
+    return group
 
 
 def _start_problem(executable: Path | None, error: BaseException) -> str:

@@ -21,7 +21,10 @@ RETRY_DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class ChromiumSupervisor:
-    """Owner of one Chromium; ``flags`` are added to its command line."""
+    """Owner of one Chromium, which starts with ``start`` or when it is first needed.
+
+    ``flags`` are added to its command line.
+    """
 
     def __init__(
         self, settings: BrowserSettings, metrics: Metrics, flags: tuple[str, ...] = ()
@@ -32,6 +35,7 @@ class ChromiumSupervisor:
         self._tasks = TaskOwner("chromium")
         self._current: Chromium | None = None
         self._ready = asyncio.Event()
+        self._supervised = False
         self._closed = False
 
     @property
@@ -42,7 +46,7 @@ class ChromiumSupervisor:
     async def start(self) -> None:
         """Start Chromium; raises ConfigurationError where there is none or it fails to start."""
         await self._launch()
-        self._tasks.start(self._supervise(), "supervise")
+        self._start_supervision()
 
     async def chromium(self) -> Chromium:
         """Return a running Chromium; waits while it is being restarted.
@@ -54,6 +58,7 @@ class ChromiumSupervisor:
             if current is not None and not current.died.is_set():
                 return current
             self._ready.clear()
+            self._start_supervision()
             try:
                 async with asyncio.timeout(START_WAIT):
                     await self._ready.wait()
@@ -72,19 +77,25 @@ class ChromiumSupervisor:
         if current is not None:
             await current.aclose()
 
+    def _start_supervision(self) -> None:
+        if not self._supervised:
+            self._supervised = True
+            self._tasks.start(self._supervise(), "supervise")
+
     async def _launch(self) -> None:
         self._current = await Chromium.start(self._settings, self._flags)
         self._metrics.starts.inc()
         self._ready.set()
-        log.info("chromium started", version=self._current.version, pid=self._current.pid)
+        log.info("chromium started", version=self._current.version, group=self._current.group)
 
     async def _supervise(self) -> None:
         while True:
             current = self._current
             if current is not None:
                 await current.died.wait()
-                log.warning("chromium died", pid=current.pid)
-                self._metrics.deaths.inc()
+                if not current.discarded:
+                    log.warning("chromium died", group=current.group)
+                    self._metrics.deaths.inc()
                 self._current = None
                 await current.aclose()
             await self._relaunch()

@@ -38,6 +38,11 @@ class Metrics:
             "Requests rejected because the queue was full.",
             registry=registry,
         )
+        self.memory_exceeded = Counter(
+            "operator_browser_memory_exceeded_total",
+            "Pages ended because they exceeded BROWSER_PAGE_MEMORY.",
+            registry=registry,
+        )
         self.starts = Counter(
             "operator_browser_chromium_starts_total", "Starts of Chromium.", registry=registry
         )

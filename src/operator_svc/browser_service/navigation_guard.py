@@ -7,6 +7,7 @@ error page when a navigation fails; the guard cancels it earlier, so the page st
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ _LOCAL_SCHEMES = frozenset({"about", "blob", "data"})
 """They load nothing from the network, and Chromium restricts them to the page itself."""
 
 MAX_REFUSED = 100
+STORAGE_QUOTA = 1024 * 1024
+"""Bytes that an origin may keep in IndexedDB, caches and its file system, all in memory."""
 
 
 class NavigationGuard:
@@ -47,7 +50,11 @@ class NavigationGuard:
         self._main_frame = tree["frameTree"]["frame"]["id"]
         self._session.on("Fetch.requestPaused", self._on_paused)
         pattern = {"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}
-        await self._session.send("Fetch.enable", {"patterns": [pattern]})
+        # Passwords are refused one by one: left alone, Chromium shows an error, not the 401's page.
+        self._session.on("Fetch.authRequired", self._on_auth_required)
+        await self._session.send(
+            "Fetch.enable", {"patterns": [pattern], "handleAuthRequests": True}
+        )
 
     @property
     def main_frame(self) -> str:
@@ -57,8 +64,17 @@ class NavigationGuard:
     def _on_paused(self, event: dict[str, Any]) -> None:
         self._tasks.start(self._decide(event), "navigation")
 
+    def _on_auth_required(self, event: dict[str, Any]) -> None:
+        self._tasks.start(self._cancel_auth(event["requestId"]), "auth")
+
+    async def _cancel_auth(self, request_id: str) -> None:
+        answer = {"requestId": request_id, "authChallengeResponse": {"response": "CancelAuth"}}
+        with suppress(PlaywrightError):  # the page was closed
+            await self._session.send("Fetch.continueWithAuth", answer)
+
     async def _decide(self, event: dict[str, Any]) -> None:
         method, parameters = "Fetch.continueRequest", {"requestId": event["requestId"]}
+        await self._limit_storage(event["request"]["url"])
         if event["frameId"] == self._main_frame:
             url = self.last_url = event["request"]["url"]
             # Redirects keep the id of the navigation that they belong to.
@@ -72,6 +88,18 @@ class NavigationGuard:
             await self._session.send(method, parameters)
         except PlaywrightError:
             return  # another navigation replaced this one, or the page was closed
+
+    async def _limit_storage(self, url: str) -> None:
+        """Bound what the document's origin may store, before the document exists."""
+        parts = urlsplit(url)
+        if parts.scheme not in DEFAULT_PORTS:
+            return
+        quota = {
+            "origin": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+            "quotaSize": STORAGE_QUOTA,
+        }
+        with suppress(PlaywrightError):  # the page was closed
+            await self._session.send("Storage.overrideQuotaForOrigin", quota)
 
     def _refuse(self, url: str, reason: str, is_first: bool) -> None:
         if len(self.refused) < MAX_REFUSED:

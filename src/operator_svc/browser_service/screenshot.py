@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 from playwright.async_api import CDPSession
 
@@ -17,19 +17,30 @@ MAX_HEIGHT = 12_000
 _ATTEMPTS = 4
 
 
+class Screenshot(NamedTuple):
+    """A PNG of at most the asked bytes, or None; ``cut`` says what of the page it lacks."""
+
+    png: bytes | None
+    cut: str | None = None
+
+
 async def take_screenshot(
     session: CDPSession, viewport: Viewport, full_page: bool, max_bytes: int
-) -> bytes | None:
-    """Return the page as a PNG, scaled down until it has at most ``max_bytes``.
+) -> Screenshot:
+    """Take a screenshot of the page, scaled down until it has at most ``max_bytes``.
 
-    None where that does not succeed. Raises Playwright's Error where the page is gone.
+    It has no PNG where that does not succeed. Raises Playwright's Error where the page is gone.
     """
     width, height = viewport.width, viewport.height
+    cut = None
     if full_page:
         metrics = await session.send("Page.getLayoutMetrics")
         size = metrics["cssContentSize"]
-        width = min(max(int(size["width"]), width), MAX_WIDTH)
-        height = min(max(int(size["height"]), height), MAX_HEIGHT)
+        whole = max(int(size["width"]), width), max(int(size["height"]), height)
+        width, height = min(whole[0], MAX_WIDTH), min(whole[1], MAX_HEIGHT)
+        if whole != (width, height):
+            shown, of = f"{width} x {height}", f"{whole[0]} x {whole[1]}"
+            cut = f"the screenshot is cut: it shows {shown} of {of} pixels"
     scale = 1.0
     for _ in range(_ATTEMPTS):
         parameters: dict[str, Any] = {"format": "png"}
@@ -38,6 +49,6 @@ async def take_screenshot(
             parameters |= {"clip": clip, "captureBeyondViewport": full_page}
         png = base64.b64decode((await session.send("Page.captureScreenshot", parameters))["data"])
         if len(png) <= max_bytes:
-            return png
+            return Screenshot(png, cut)
         scale = max(scale * min(0.9 * sqrt(max_bytes / len(png)), 0.9), 0.02)
-    return None
+    return Screenshot(None)

@@ -56,16 +56,15 @@ async def navigate(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """``GET /health``: state of Chromium and of the queue; 503 while no page can be opened."""
     service = request.app[SERVICE]
-    chromium = service.supervisor.current
-    up = chromium is not None and not chromium.died.is_set()
+    running = service.pool.running
     body = {
-        "status": "ok" if up else "unavailable",
-        "browser": f"Chromium {chromium.version}" if chromium is not None and up else None,
+        "status": "ok" if running else "unavailable",
+        "browser": f"Chromium {running[0].version}" if running else None,
         "version": __version__,
         "pages_open": service.queue.in_use,
         "queue_length": service.queue.waiting,
     }
-    return _json(body, 200 if up else 503)
+    return _json(body, 200 if running else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -11,8 +11,9 @@ from operator_svc.background import TaskOwner
 from operator_svc.browser_service import local_addresses
 from operator_svc.browser_service.addresses import AllowList, parse_networks
 from operator_svc.browser_service.admission_queue import AdmissionQueue
-from operator_svc.browser_service.chromium_supervisor import ChromiumSupervisor
+from operator_svc.browser_service.chromium_pool import ChromiumPool
 from operator_svc.browser_service.egress_policy import EgressPolicy, Resolver, SystemResolver
+from operator_svc.browser_service.memory_watch import MemoryWatch
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.browser_service.page_proxy import DEFAULT_PORTS
 from operator_svc.browser_service.tab import ChromiumGoneError
@@ -48,9 +49,12 @@ class BrowserService:
             AllowList.parse(settings.allow),
             parse_networks(settings.deny, "BROWSER_DENY"),
         )
-        self._limits = PageLimits(settings.page_bytes, settings.screenshot_bytes)
+        self._limits = PageLimits(
+            settings.page_bytes, settings.page_memory, settings.screenshot_bytes
+        )
         self.metrics = Metrics()
-        self.supervisor = ChromiumSupervisor(settings, self.metrics, flags)
+        self.pool = ChromiumPool(settings, self.metrics, flags)
+        self._memory = MemoryWatch(settings.page_memory)
         self.queue = AdmissionQueue(settings.pages, settings.queue)
         self._tasks = TaskOwner("browser")
         self._visits: set[PageVisit] = set()
@@ -62,7 +66,8 @@ class BrowserService:
     async def start(self) -> None:
         """Start Chromium; raises ConfigurationError where that fails."""
         local_addresses.require_detection()
-        await self.supervisor.start()
+        await self.pool.start()
+        self._tasks.start(self._memory.run(), "memory")
 
     async def visit(self, request: NavigateRequest) -> Visit:
         """Open the page when it is admitted; cancelling stops the visit.
@@ -128,11 +133,19 @@ class BrowserService:
 
     async def _open(self, visit: PageVisit) -> Visit:
         """Visit the page; with another Chromium where one turns out dead before it is opened."""
-        for _ in range(OPEN_ATTEMPTS):
-            try:
-                return await visit.run(await self.supervisor.chromium(), self._policy)
-            except ChromiumGoneError:
-                continue
+
+        def exceeded() -> None:
+            self.metrics.memory_exceeded.inc()
+            visit.stop(StopReason.MEMORY)
+
+        with self.pool.lease() as supervisor:
+            for _ in range(OPEN_ATTEMPTS):
+                chromium = await supervisor.chromium()
+                try:
+                    with self._memory.page(chromium, exceeded) as memory:
+                        return await visit.run(chromium, self._policy, memory)
+                except ChromiumGoneError:
+                    continue
         raise OperatorError(ErrorCode.BROWSER_UNAVAILABLE, "Chromium opens no page", retry_after=5)
 
     async def aclose(self) -> None:
@@ -144,7 +157,7 @@ class BrowserService:
         if self._running:
             await asyncio.wait(self._running, timeout=DRAIN_TIMEOUT)
         # Visits that still hang end at once without a Chromium.
-        await self.supervisor.aclose()
+        await self.pool.aclose()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._tasks.aclose()
         self._system_resolver.close()

@@ -15,17 +15,21 @@ from operator_svc.background import TaskOwner
 from operator_svc.browser_service import visit_steps
 from operator_svc.browser_service.chromium import Chromium
 from operator_svc.browser_service.egress_policy import EgressPolicy
+from operator_svc.browser_service.memory_watch import PageMemory
 from operator_svc.browser_service.page_proxy import PageProxy
 from operator_svc.browser_service.tab import Tab, open_tab
 from operator_svc.protocol.navigate import NavigateRequest, Visit
 
 log = structlog.get_logger(__name__)
 
+MIB = 2**20
+
 
 class PageLimits(NamedTuple):
-    """Bytes that one page may transfer, and bytes of its screenshot."""
+    """Bytes that one page may transfer and hold in memory, and bytes of its screenshot."""
 
     transfer_bytes: int
+    memory_bytes: int
     screenshot_bytes: int
 
 
@@ -36,6 +40,7 @@ class StopReason(enum.Enum):
     DRAINING = "the service is about to stop"
     DIED = "Chromium died under the page"
     CRASHED = "the page crashed"
+    MEMORY = "the page used too much memory"
     CLOSED = "the page closed itself"
 
 
@@ -65,7 +70,7 @@ class PageVisit:
         if not self._stopped.done():
             self._stopped.set_result(reason)
 
-    async def run(self, chromium: Chromium, policy: EgressPolicy) -> Visit:
+    async def run(self, chromium: Chromium, policy: EgressPolicy, memory: PageMemory) -> Visit:
         """Visit the page.
 
         Raises StoppedError (GONE, DRAINING, DIED); ChromiumGoneError where the page was not
@@ -78,7 +83,7 @@ class PageVisit:
             self._progress.start_clock()
             self._watch(tab, chromium, tasks)
             try:
-                await self._take_steps(tab, proxy, chromium)
+                await self._take_steps(tab, proxy, chromium, memory)
                 return self._progress.result(tab.console(proxy))
             finally:
                 self.transferred = proxy.transferred
@@ -93,7 +98,9 @@ class PageVisit:
         tab.page.on("crash", lambda _: self.stop(StopReason.CRASHED))
         tab.page.on("close", lambda _: self.stop(StopReason.CLOSED))
 
-    async def _take_steps(self, tab: Tab, proxy: PageProxy, chromium: Chromium) -> None:
+    async def _take_steps(
+        self, tab: Tab, proxy: PageProxy, chromium: Chromium, memory: PageMemory
+    ) -> None:
         progress = self._progress
         has_script = progress.request.script is not None
         try:
@@ -106,12 +113,22 @@ class PageVisit:
                 step = visit_steps.capture(tab, proxy, progress, self._limits.screenshot_bytes)
                 await self._unless_stopped(step, chromium)
         except StoppedError as stopped:
-            if stopped.reason not in (StopReason.CRASHED, StopReason.CLOSED):
+            message = self._page_error(stopped.reason, memory)
+            if message is None:
                 raise
-            progress.fail("error", str(stopped))
+            progress.fail("error", message)
         if proxy.over_limit.is_set():
             limit = self._limits.transfer_bytes
             progress.fail("error", f"the page loads more than {limit} bytes")
+
+    def _page_error(self, reason: StopReason, memory: PageMemory) -> str | None:
+        """The ``error`` of a page that was stopped by its own doing; None for other reasons."""
+        if reason is StopReason.MEMORY:
+            limit = self._limits.memory_bytes
+            return f"the page used more than {limit // MIB} MiB of memory and was ended"
+        if reason is StopReason.CRASHED:
+            return f"the page crashed; it used {memory.peak // MIB} MiB of memory"
+        return reason.value if reason is StopReason.CLOSED else None
 
     async def _unless_stopped(self, step: Coroutine[Any, Any, None], chromium: Chromium) -> None:
         """Run ``step`` to its end; raises StoppedError where the visit is stopped first."""

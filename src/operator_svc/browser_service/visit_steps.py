@@ -62,6 +62,10 @@ class VisitProgress:
         """End with ``status`` and ``error``."""
         self.status, self.error = status, error
 
+    def note(self, remark: str) -> None:
+        """Add to ``error`` and leave the status."""
+        self.error = remark if self.error is None else f"{self.error}; {remark}"
+
     def time_out(self) -> None:
         """End as a page that took too long."""
         self.fail("timeout", f"the page was not ready within {self.request.timeout_ms} ms")
@@ -230,11 +234,14 @@ async def capture(
             if not _record_location(tab, proxy, progress, progress.content):
                 progress.content = None
                 return
-            progress.screenshot = await take_screenshot(
+            screenshot = await take_screenshot(
                 tab.session, request.window, request.full_page, screenshot_bytes
             )
-            if progress.screenshot is None and progress.error is None:
-                progress.error = "the screenshot is too large"
+            progress.screenshot = screenshot.png
+            if screenshot.png is None:
+                progress.note("the screenshot is too large")
+            elif screenshot.cut is not None:
+                progress.note(screenshot.cut)
     except TimeoutError:
         if progress.status == "ok":
             progress.time_out()

@@ -1,0 +1,183 @@
+"""The memory of a page is bounded, whichever way it takes: it ends, and its neighbours go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operator_svc.browser_service import process_memory
+from operator_svc.browser_service.chromium import UNUSED_DATA
+from operator_svc.browser_service.navigation_guard import STORAGE_QUOTA
+from operator_svc.settings import BrowserSettings
+from tests.browser_service.processes import family
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+MIB = 2**20
+BUDGET = 400 * MIB
+OVERSHOOT = 400 * MIB
+"""What a page may allocate between two looks on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def browser_settings() -> BrowserSettings:
+    return BrowserSettings(
+        token="the-token", allow="pages.test:*, *.localhost:*", pages=2, page_memory=BUDGET
+    )
+
+
+HOARD = "const keep = []; self.keep = keep;"
+PAUSE = "await new Promise(done => setTimeout(done, 0));"
+WORKER = "new Worker(URL.createObjectURL(new Blob([`{code}`])))"
+
+HOGS = {
+    "typed arrays at once": HOARD + "for (let i = 0; i < 48; i++)"
+    " keep.push(new Uint8Array(64 << 20).fill(7));",
+    "typed arrays": HOARD + "(async () => { for (let i = 0; i < 200; i++) {"
+    f" keep.push(new Uint8Array(16 << 20).fill(7)); {PAUSE} }} }})()",
+    "strings": HOARD + "(async () => { for (let i = 0; i < 30; i++) {"
+    f" keep.push('x'.repeat(1e8) + i); keep[i].charCodeAt(5); {PAUSE} }} }})()",
+    "eight workers": HOARD
+    + "for (let i = 0; i < 8; i++) keep.push("
+    + WORKER.format(
+        code="const k = []; setInterval(() =>"
+        " { if (k.length < 24) k.push(new Uint8Array(16 << 20).fill(7)) }, 1)"
+    )
+    + ");",
+    "heaps of workers": HOARD
+    + "for (let i = 0; i < 8; i++) keep.push("
+    + WORKER.format(
+        code="const k = []; setInterval(() =>"
+        " { if (k.length < 60) k.push(new Array(5e5).fill(1.5).map((x, i) => ({i}))) }, 1)"
+    )
+    + ");",
+    "memory of WebAssembly": HOARD + "for (let i = 0; i < 4; i++) {"
+    " const m = new WebAssembly.Memory({initial: 8192, maximum: 16384});"
+    " new Uint8Array(m.buffer).fill(7); keep.push(m); }",
+    "shared memory of WebAssembly": HOARD + "for (let i = 0; i < 32; i++) { const m ="
+    " new WebAssembly.Memory({initial: 1024, maximum: 1024, shared: true});"
+    " new Uint8Array(m.buffer).fill(7); keep.push(m); }",
+    "canvases": HOARD + "(async () => { for (let i = 0; i < 40; i++) {"
+    " const c = document.createElement('canvas'); c.width = c.height = 4096;"
+    " const x = c.getContext('2d'); x.fillRect(0, 0, 4096, 4096); x.getImageData(0, 0, 1, 1);"
+    f" keep.push(c); {PAUSE} }} }})()",
+    "image bitmaps": HOARD + "(async () => { const c = new OffscreenCanvas(4096, 4096);"
+    " const x = c.getContext('2d'); for (let i = 0; i < 40; i++) { x.fillStyle = `rgb(${i},2,3)`;"
+    " x.fillRect(0, 0, 4096, 4096); keep.push(await createImageBitmap(c)); } })()",
+    "blobs": HOARD + "(async () => { const a = new Uint8Array(32 << 20).fill(7);"
+    " for (let i = 0; i < 80; i++) { keep.push(new Blob([a]));"
+    " await new Promise(done => setTimeout(done, 5)); } })()",
+    "a huge document": "(async () => { for (let j = 0; j < 200; j++) {"
+    " const f = document.createDocumentFragment(); for (let i = 0; i < 20000; i++) {"
+    " const d = document.createElement('div'); d.textContent = 'x' + i; f.append(d); }"
+    f" document.body.append(f); {PAUSE} }} }})()",
+    "frames": "for (let i = 0; i < 200; i++) { const f = document.createElement('iframe');"
+    " f.srcdoc = '<script>window.k = new Uint8Array(8 << 20).fill(7)</' + 'script>';"
+    " document.body.append(f); }",
+    "console of a worker": WORKER.format(code="for (;;) console.log('z'.repeat(3e8))"),
+    "messages": "const c = new MessageChannel(); (async () => { for (let i = 0; i < 48; i++) {"
+    f" c.port1.postMessage(new Uint8Array(64 << 20).fill(7)); {PAUSE} }} }})()",
+    "sound": HOARD + "(async () => { for (let i = 0; i < 40; i++) { keep.push(new AudioBuffer("
+    "{length: 16e6, sampleRate: 48000, numberOfChannels: 1}));"
+    f" keep[i].getChannelData(0).fill(.5); {PAUSE} }} }})()",
+}
+
+WAIT = "new Promise(done => setTimeout(done, 20000))"
+
+
+async def peak_of_everything(done: asyncio.Event) -> int:
+    """The most memory that the service's children use until ``done``."""
+    peak = 0
+    while not done.is_set():
+        children = [pid for pid in family(os.getpid()) if pid != os.getpid()]
+        peak = max(peak, process_memory.memory_of(children))
+        await asyncio.sleep(0.05)
+    return peak
+
+
+@pytest.mark.parametrize("kind", HOGS)
+async def test_page_that_exceeds_its_memory_is_ended_and_its_neighbour_goes_on(
+    kind: str, navigate: Any, site: Any, service: Any
+) -> None:
+    hog = site.page(f"<p>hog<script>{HOGS[kind]}</script>")
+    neighbour = site.page("<title>neighbour</title><p>text")
+    done = asyncio.Event()
+    watching = asyncio.create_task(peak_of_everything(done))
+    ending = asyncio.create_task(navigate(hog, script=WAIT))
+    fine = [await navigate(neighbour)]
+    while not ending.done():
+        fine.append(await navigate(neighbour))
+    ended = await ending
+    fine.append(await navigate(neighbour))
+    done.set()
+    assert ended["status"] == "error"
+    assert "MiB of memory" in ended["error"]
+    assert ended["duration_ms"] < 20_000
+    assert {(answer["status"], answer["title"]) for answer in fine} == {("ok", "neighbour")}
+    # The hog, and the neighbour's Chromium with its page.
+    assert await watching < BUDGET + OVERSHOOT + BUDGET
+
+
+@pytest.mark.parametrize(
+    ("kind", "script"),
+    [
+        ("OPFS", "const d = await navigator.storage.getDirectory();"
+         " const f = await d.getFileHandle('x', {create: true});"
+         " const w = await f.createWritable();"
+         " for (let i = 0; i < 8; i++) await w.write(chunk); await w.close();"),
+        ("IndexedDB", "await new Promise((yes, no) => { const r = indexedDB.open('a');"
+         " r.onupgradeneeded = () => r.result.createObjectStore('s');"
+         " r.onsuccess = () => { const t = r.result.transaction('s', 'readwrite');"
+         " for (let i = 0; i < 8; i++) t.objectStore('s').put(chunk, i);"
+         " t.oncomplete = yes; t.onabort = () => no(t.error); } });"),
+        ("caches", "const c = await caches.open('a');"
+         " for (let i = 0; i < 8; i++) await c.put('/x' + i, new Response(chunk));"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["page", "frame of another site"])
+async def test_storage_of_an_origin_is_bounded(
+    kind: str, script: str, where: str, navigate: Any, site: Any
+) -> None:
+    code = (
+        "(async () => { const chunk = new Uint8Array(1 << 20).fill(7); try {"
+        f" {script} return 'stored'; }} catch (e) {{ return e.name; }} }})()"
+    )
+    # Such names are secure contexts, which have all kinds of storage.
+    outer = site.page("<p>x").replace("pages.test", "pages.localhost")
+    if where == "page":
+        answer = await navigate(outer, script=code)
+    else:
+        inner = site.page(f"<script>{code}.then(r => parent.postMessage(r, '*'))</script>")
+        inner = inner.replace("pages.test", "other.localhost")
+        answer = await navigate(
+            outer,
+            script="new Promise(done => { onmessage = e => done(e.data);"
+            " const f = document.createElement('iframe');"
+            f" f.src = '{inner}'; document.body.append(f); }})",
+        )
+    assert answer["status"] == "ok"
+    assert answer["script_result"] == "QuotaExceededError"
+    assert STORAGE_QUOTA == MIB
+
+
+async def test_kernel_limits_each_process_of_chromium(
+    navigate: Any, site: Any, service: Any
+) -> None:
+    await navigate(site.page("<p>x"))
+    opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT, timeout_ms=3000))
+    await asyncio.sleep(1)
+    groups = [chromium.group for chromium in service.pool.running]
+    members = [pid for group in process_memory.group_members(groups).values() for pid in group]
+    limits = {
+        line.split()[3]
+        for pid in members
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith("Max data size")
+    }
+    assert any("--type=renderer" in line for line in family(os.getpid()).values())
+    assert limits == {str(BUDGET + UNUSED_DATA)}
+    await opened
