@@ -74,6 +74,14 @@ def test_the_layout_names_every_package() -> None:
                 assert re.search(rf"[`/ ]{folder.name}/", text), folder
 
 
+def test_every_promise_has_its_test() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text()
+    rows = re.findall(r"`(tests/[\w/.]+)::(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) == text.count("\n| ") - 2
+    for file, name in rows:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), name
+
+
 def test_contributing_names_every_folder_of_tests() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     for folder in (ROOT / "tests").iterdir():
