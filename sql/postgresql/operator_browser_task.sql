@@ -255,3 +255,19 @@ WHERE
         FOR NO KEY UPDATE SKIP LOCKED
     )
 RETURNING task_id;
+
+-- name: browser_tasks_purge(days, page)
+-- Of so many of the oldest rows deletes those older than so many days. The oldest tasks that have ended, by their id.
+WITH oldest AS MATERIALIZED (
+    SELECT id, completed_at FROM operator_browser_task
+    ORDER BY id
+    LIMIT :page
+    FOR UPDATE SKIP LOCKED
+)
+
+DELETE FROM operator_browser_task AS t
+USING oldest AS o
+WHERE
+    t.id = o.id
+    AND o.completed_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+RETURNING t.id AS id;

@@ -168,3 +168,19 @@ WHERE
         FOR NO KEY UPDATE SKIP LOCKED
     )
 RETURNING id;
+
+-- name: feedback_purge(days, page)
+-- Of so many of the oldest rows deletes those older than so many days. The oldest feedback, by its id.
+WITH oldest AS MATERIALIZED (
+    SELECT id, created_at FROM operator_switch_feedback
+    ORDER BY id
+    LIMIT :page
+    FOR UPDATE SKIP LOCKED
+)
+
+DELETE FROM operator_switch_feedback AS t
+USING oldest AS o
+WHERE
+    t.id = o.id
+    AND o.created_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+RETURNING t.id AS id;

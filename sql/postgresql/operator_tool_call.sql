@@ -84,3 +84,19 @@ SELECT
     )
 FROM numbered AS n
 RETURNING seq, data, ts, CAST(data ->> 'id' AS bigint) AS id, session_id;
+
+-- name: tool_calls_purge(days, page)
+-- Of so many of the oldest rows deletes those older than so many days. The oldest tool calls, by their id.
+WITH oldest AS MATERIALIZED (
+    SELECT id, created_at FROM operator_tool_call
+    ORDER BY id
+    LIMIT :page
+    FOR UPDATE SKIP LOCKED
+)
+
+DELETE FROM operator_tool_call AS t
+USING oldest AS o
+WHERE
+    t.id = o.id
+    AND o.created_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+RETURNING t.id AS id;

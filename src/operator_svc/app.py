@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +54,7 @@ from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.retention import Kind, RetentionStore
 from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
@@ -61,7 +63,7 @@ from operator_svc.stores.tool_calls import ToolCallStore
 from operator_svc.ws import endpoint as websocket
 
 PURGE_PAGE = 5000
-"""Events that are deleted in one write."""
+"""Rows that are deleted for their age in one write."""
 
 
 class Stores:
@@ -78,6 +80,7 @@ class Stores:
         self.adjustments = AdjustmentStore(database)
         self.feedback = FeedbackStore(database)
         self.search_index = SearchIndexStore(database)
+        self.retention = RetentionStore(database)
         self.pods = PodStore(database)
 
 
@@ -265,6 +268,23 @@ def _maintenance(
             partial(purge_pages, purge_events, PURGE_PAGE),
             stores.chunks.purge,
             services.browser_tasks.reclaimer.purge,
+            *_retention(core),
         ),
         polls=(core.hub.poll, writer.poll),
     )
+
+
+def _retention(core: Core) -> list[Callable[[], Awaitable[None]]]:
+    """The purges of what is kept for a limited time, where its time is limited."""
+    settings, purge = core.settings, core.stores.retention.purge
+    days: dict[Kind, float] = {
+        "chat_keys": settings.key_retention,
+        "feedback": settings.feedback_retention,
+        "tool_calls": settings.tool_call_retention,
+        "browser_tasks": settings.task_retention,
+    }
+    return [
+        partial(purge_pages, partial(purge, kind, kept), PURGE_PAGE)
+        for kind, kept in days.items()
+        if kept
+    ]

@@ -244,6 +244,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     screenshot_retention: Annotated[
         float, Meta(gt=0, le=3650, description="Days that screenshots are kept.")
     ] = field(default=30.0, name="OPERATOR_SCREENSHOT_RETENTION")
+    key_retention: Annotated[
+        float,
+        Meta(ge=0, le=3650, description="Days that idempotency keys are kept; 0 is for ever."),
+    ] = field(default=30.0, name="OPERATOR_KEY_RETENTION")
+    feedback_retention: Annotated[
+        float,
+        Meta(ge=0, le=3650, description="Days that feedback on engines is kept; 0 is for ever."),
+    ] = field(default=0.0, name="OPERATOR_FEEDBACK_RETENTION")
+    tool_call_retention: Annotated[
+        float, Meta(ge=0, le=3650, description="Days that tool calls are kept; 0 is for ever.")
+    ] = field(default=0.0, name="OPERATOR_TOOL_CALL_RETENTION")
+    task_retention: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3650,
+            description="Days that browser tasks that have ended are kept; 0 is for ever.",
+        ),
+    ] = field(default=0.0, name="OPERATOR_TASK_RETENTION")
     metrics_port: Annotated[
         Port, Meta(description="Port of /metrics alone; 0 puts it on the main port.")
     ] = field(default=0, name="OPERATOR_METRICS_PORT")

@@ -1,0 +1,29 @@
+"""Rows that are kept for a limited time: the purges of all tables but the log of events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from operator_svc.db import Database
+from operator_svc.models import Record
+
+Kind = Literal["chat_keys", "feedback", "tool_calls", "browser_tasks"]
+
+
+class PurgedRow(Record, frozen=True):
+    """A row that was deleted for its age."""
+
+    id: int
+
+
+class RetentionStore:
+    """Deletes old rows. Ids grow with time, so each purge reads the lowest ones, by an index that
+    is there anyway, and stops at the first page in which some are young. What was adopted under
+    new ids so counts from then."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def purge(self, kind: Kind, days: float, limit: int) -> int:
+        """Delete up to ``limit`` rows older than ``days``; how many were deleted."""
+        return len(await self._db.write(f"{kind}_purge", PurgedRow, days=days, page=limit))
