@@ -49,6 +49,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[
         str, Meta(description="sqlite:///path or postgresql://user@host/name.", min_length=1)
     ] = field(default="sqlite:///./data/operator.db", name="OPERATOR_DATABASE_URL")
+    database_direct_url: Annotated[
+        str,
+        Meta(
+            description="The same PostgreSQL database past a pooler that does not keep sessions:"
+            " for notifications, migrations and locks."
+        ),
+    ] = field(default="", name="OPERATOR_DATABASE_DIRECT_URL")
     db_pool_size: Annotated[
         int, Meta(ge=1, le=500, description="Connections to PostgreSQL; readers of SQLite.")
     ] = field(default=10, name="OPERATOR_DB_POOL_SIZE")
@@ -275,6 +282,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = field(default="auto", name="OPERATOR_EVENT_LOOP")
 
     @property
+    def sessions_url(self) -> str:
+        """The database's URL for what needs a session of its own."""
+        return self.database_direct_url or self.database_url
+
+    @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, as a set."""
         return frozenset(
@@ -447,7 +459,7 @@ def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
         value = getattr(struct, variable.attribute)
         if variable.attribute in SECRET_ATTRIBUTES:
             value = "***" if value else ""
-        elif isinstance(value, str) and "://" in value and "," not in value:
+        elif isinstance(value, str) and "://" in value and variable.attribute != "allowed_origins":
             value = without_secrets(value)
         shown[variable.name] = value
     return shown

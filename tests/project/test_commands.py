@@ -62,6 +62,7 @@ def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> 
         VX11_GATEWAY_TOKEN="hush-hush",
         OPERATOR_PORT="9000",
         OPERATOR_DATABASE_URL="postgresql://operator:hush-hush@db/operator",
+        OPERATOR_DATABASE_DIRECT_URL="postgresql://operator:hush-hush@one,two/operator",
         OPERATOR_PROT="1",
     )
     assert done.returncode == 0
@@ -70,6 +71,7 @@ def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> 
     assert "OPERATOR_PORT=9000" in lines
     assert "OPERATOR_TOKEN=***" in lines
     assert "OPERATOR_DATABASE_URL=postgresql://operator:***@db/operator" in lines
+    assert "OPERATOR_DATABASE_DIRECT_URL=postgresql://operator:***@one,two/operator" in lines
     assert "BROWSER_PORT=8012" in lines
     assert "OPERATOR_PROT" in done.stderr
     assert "OPERATOR_PORT" in done.stderr

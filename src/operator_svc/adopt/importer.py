@@ -95,7 +95,7 @@ async def _target(
         lock = FileLock(lock_path(location.path))
         lock.acquire()
         lock.release()
-    await asyncio.to_thread(migrations.migrate, settings.database_url)
+    await asyncio.to_thread(migrations.migrate, settings.sessions_url)
     database = await connect(_patient(settings))
     try:
         await reserve_ids(database, highest)

@@ -27,9 +27,9 @@ def command(rollback: int | None) -> None:
     settings = common.load(Settings, {**os.environ, "OPERATOR_AUTH": "off"}, sys.stderr)
     try:
         if rollback is None:
-            done, verb = migrations.migrate(settings.database_url), "applied"
+            done, verb = migrations.migrate(settings.sessions_url), "applied"
         else:
-            done, verb = migrations.rollback(settings.database_url, rollback), "rolled back"
+            done, verb = migrations.rollback(settings.sessions_url, rollback), "rolled back"
     except ConfigurationError as error:
         common.refuse(error)
     except OperatorError as error:

@@ -54,7 +54,11 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
     from operator_svc.db.postgresql import PostgresqlDatabase
 
     return await PostgresqlDatabase.open(
-        location.dsn, known, size=settings.db_pool_size, seconds=settings.db_timeout
+        location.dsn,
+        known,
+        size=settings.db_pool_size,
+        seconds=settings.db_timeout,
+        direct=bool(settings.database_direct_url),
     )
 
 
@@ -70,7 +74,7 @@ def listener(
     must not block; a loss is told once for each time that it was open.
     Raises ConfigurationError for SQLite, which no other process shares.
     """
-    location = locate(settings.database_url)
+    location = locate(settings.sessions_url)
     if location.dialect != "postgresql":
         raise ConfigurationError(["notifications between processes need PostgreSQL"])
     from operator_svc.db.postgresql_listen import PostgresqlListener

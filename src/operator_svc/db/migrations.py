@@ -62,7 +62,7 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
 
     Raises as migrate, and ConfigurationError where it is behind and ``OPERATOR_MIGRATE`` is off.
     """
-    location = locate(settings.database_url)
+    location = locate(settings.sessions_url)
     missing = pending(await _applied(location, settings), location.dialect, folder)
     if not missing:
         return []
@@ -71,7 +71,7 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
             [f"the database lacks {', '.join(missing)}: run operator-svc migrate"]
         )
     log.info("migrating", migrations=missing)
-    await _in_a_process(settings.database_url, folder)
+    await _in_a_process(settings.sessions_url, folder)
     if left := pending(await _applied(location, settings), location.dialect, folder):
         raise ConfigurationError([f"the database still lacks {', '.join(left)}"])
     return missing

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
@@ -17,8 +17,9 @@ from operator_svc import tracing
 from operator_svc.background import TaskOwner
 from operator_svc.db.contract import Dialect, Nothing, check_params
 from operator_svc.db.pool import Pool
-from operator_svc.db.postgresql_connect import READ_ONLY, Connector, set_up
+from operator_svc.db.postgresql_connect import READ_ONLY, Connector
 from operator_svc.db.postgresql_errors import REFUSED, UNDONE, is_lost, refused, translated
+from operator_svc.db.postgresql_pooler import fetch_in_transaction, keeps_sessions
 from operator_svc.db.queries import Query, compile_statement
 from operator_svc.db.records import Reader, reader
 from operator_svc.errors import ConfigurationError
@@ -38,6 +39,19 @@ RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
 
 
+NO_SESSIONS = (
+    "PostgreSQL is reached through a pooler that does not keep sessions:"
+    " set OPERATOR_DATABASE_DIRECT_URL to an address of the database past it"
+)
+
+Fetch: TypeAlias = Callable[
+    [asyncpg.Connection, str, Sequence[Any], float], Coroutine[Any, Any, list[Any]]
+]
+"""Runs a statement on a connection within so many seconds; its rows."""
+NO_TRANSACTIONS = "statement pooling mode"
+"""What PgBouncer says of itself where it allows no transactions."""
+
+
 class _Plan(NamedTuple):
     name: str
     params: frozenset[str]
@@ -49,8 +63,16 @@ class _Plan(NamedTuple):
 class PostgresqlDatabase:
     """A pool of connections to one PostgreSQL database. It recovers by itself."""
 
-    def __init__(self, dsn: str, queries: Mapping[str, Query], size: int, seconds: float):
-        self._connector = Connector(dsn, _APPLICATION)
+    def __init__(
+        self,
+        connector: Connector,
+        fetch: Fetch,
+        queries: Mapping[str, Query],
+        size: int,
+        seconds: float,
+    ) -> None:
+        self._connector = connector
+        self._fetch = fetch
         self._seconds = seconds
         self._plans = {
             q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
@@ -68,32 +90,38 @@ class PostgresqlDatabase:
 
     @classmethod
     async def open(
-        cls, dsn: str, queries: Mapping[str, Query], *, size: int, seconds: float
+        cls,
+        dsn: str,
+        queries: Mapping[str, Query],
+        *,
+        size: int,
+        seconds: float,
+        direct: bool = False,
     ) -> PostgresqlDatabase:
         """Open the pool; ``seconds`` bounds each call, the wait for a connection included.
 
-        Raises ConfigurationError where the server refuses the user or the database, and
-        OperatorError(DATABASE_UNAVAILABLE) where it does not answer.
+        ``direct`` says that there is another way to the database for what needs a session.
+        Raises ConfigurationError where the server refuses the user or the database, or a pooler
+        does not keep sessions and there is no other way, and OperatorError(DATABASE_UNAVAILABLE)
+        where it does not answer.
         """
-        database = cls(dsn, queries, size, seconds)
         try:
-            await database.ping()
-        except BaseException as error:
-            await database.aclose()
-            if isinstance(error.__cause__, (*REFUSED, ValueError)):
-                raise ConfigurationError([f"PostgreSQL: {error.__cause__}"]) from error
-            raise
-        return database
+            pooled = not await keeps_sessions(dsn, seconds)
+        except Exception as error:
+            if isinstance(error, (*REFUSED, ValueError)):
+                raise ConfigurationError([f"PostgreSQL: {error}"]) from error
+            if NO_TRANSACTIONS in str(error):
+                raise ConfigurationError([NO_SESSIONS]) from error
+            raise refused(error) from error
+        if pooled and not direct:
+            raise ConfigurationError([NO_SESSIONS])
+        connector = Connector(dsn, _APPLICATION, pooled=pooled)
+        fetch = fetch_in_transaction if pooled else _fetch
+        return cls(connector, fetch, queries, size, seconds)
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
         try:
-            async with asyncio.timeout_at(deadline):
-                connection = await self._connector.open(_until(deadline))
-                try:
-                    await set_up(connection)
-                except BaseException:
-                    connection.terminate()
-                    raise
+            connection = await self._connector.open(_until(deadline))
         except Exception as error:
             self._note_reachable(error)
             raise refused(error) from error
@@ -113,7 +141,8 @@ class PostgresqlDatabase:
         the free ones with it: they most likely lead to the same server."""
         seconds = min(_until(deadline), _PROOF_SECONDS)
         try:
-            if await connection.fetchval(READ_ONLY, timeout=seconds) == "off":
+            rows = await self._fetch(connection, READ_ONLY, (), seconds)
+            if rows[0][0] == "off":
                 return True
         except Exception as error:  # any failure disproves it
             log.debug("a connection failed its proof", error=repr(error))
@@ -185,7 +214,7 @@ class PostgresqlDatabase:
         while True:
             connection = await self._pool.acquire(deadline)
             try:
-                rows: list[Any] = await connection.fetch(sql, *args, timeout=_until(deadline))
+                rows = await self._fetch(connection, sql, args, _until(deadline))
             except BaseException as error:
                 lost = self._after_failure(connection, error)
                 if not isinstance(error, Exception):
@@ -301,6 +330,13 @@ class PostgresqlTransaction:
 def _note_abandoned(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("a write failed after its caller had gone", query=task.get_name(), error=error)
+
+
+async def _fetch(
+    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
+) -> list[Any]:
+    rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
+    return rows
 
 
 def _until(deadline: float) -> float:

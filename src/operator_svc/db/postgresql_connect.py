@@ -25,15 +25,17 @@ class Connector:
 
     A host that is away, refuses or takes no writes is passed over, as by libpq's
     ``target_session_attrs=read-write``, whether the URL says so or not: what a standby shows is
-    old, and looks as if commits had been lost.
+    old, and looks as if commits had been lost. ``pooled`` says that a pooler may give each
+    transaction another session. Raises ConfigurationError for a malformed URL.
     """
 
-    def __init__(self, dsn: str, application: str) -> None:
+    def __init__(self, dsn: str, application: str, *, pooled: bool = False) -> None:
         try:
             self._hosts, self._host_seconds = _split(dsn)
         except ValueError as error:
             raise ConfigurationError([f"PostgreSQL: {error}"]) from error
         self._application = application
+        self._pooled = pooled
 
     async def open(self, seconds: float) -> asyncpg.Connection:
         """A connection, within ``seconds``. Raises what asyncpg raises for the last host."""
@@ -54,21 +56,39 @@ class Connector:
         raise failure
 
     async def _open(self, dsn: str, seconds: float) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            dsn,
-            timeout=seconds,
-            target_session_attrs="read-write",
-            statement_cache_size=_STATEMENTS,
-            max_cached_statement_lifetime=0,
-            server_settings={"application_name": self._application},
-        )
+        async with asyncio.timeout(seconds):
+            connection = await asyncpg.connect(
+                dsn,
+                timeout=seconds,
+                # A pooler tells of the server that it was connected to first, not of this one.
+                target_session_attrs="any" if self._pooled else "read-write",
+                statement_cache_size=0 if self._pooled else _STATEMENTS,
+                max_cached_statement_lifetime=0,
+                server_settings={"application_name": self._application},
+            )
+            try:
+                await self._set_up(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _set_up(self, connection: asyncpg.Connection) -> None:
+        """Have each statement see what was committed before it began, whatever the server's
+        default is: the queries lock first and mean what they read then. This and how values are
+        converted stays so for the connection's life: a pool need not reset it."""
+        if self._pooled:
+            async with connection.transaction():
+                await _set_codecs(connection)
+                if await connection.fetchval(READ_ONLY) != "off":
+                    raise asyncpg.TargetServerAttributeNotMatched("the server takes no writes")
+        else:
+            await connection.execute("SET default_transaction_isolation = 'read committed'")
+            await _set_codecs(connection)
 
 
-async def set_up(connection: asyncpg.Connection) -> None:
-    """Have a connection give JSON as Python values and uuids as text, and each statement see what
-    was committed before it began, whatever the server's default is: the queries lock first and
-    mean what they read then. It stays so for the connection's life: a pool need not reset it."""
-    await connection.execute("SET default_transaction_isolation = 'read committed'")
+async def _set_codecs(connection: asyncpg.Connection) -> None:
+    """Have a connection give JSON as Python values and uuids as text."""
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
             kind, schema="pg_catalog", encoder=json_text, decoder=json_value

@@ -1,0 +1,62 @@
+"""Poolers between the service and PostgreSQL: whether one keeps sessions, and how to do without.
+
+A pooler in transaction mode gives each transaction of a connection another session. So a
+statement that was prepared in one is unknown, or somebody else's, in the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+
+from operator_svc.db.postgresql_connect import Connector
+
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_PID = "SELECT pg_backend_pid()"
+_APPLICATION = "operator-svc probe"
+
+
+async def keeps_sessions(dsn: str, seconds: float) -> bool:
+    """Whether a connection has one session for its life.
+
+    Looks whether a session is given to a second connection while the first one is open, or the
+    first one gets another meanwhile. Raises what asyncpg raises.
+    """
+    connector = Connector(dsn, _APPLICATION, pooled=True)
+    opened: list[asyncpg.Connection] = []
+    try:
+        async with asyncio.timeout(seconds):
+            opened.append(first := await connector.open(seconds))
+            opened.append(second := await connector.open(seconds))
+            before = await fetch_in_transaction(first, _PID, (), seconds)
+            async with second.transaction():
+                others = await second.fetch(_PID)
+                after = await fetch_in_transaction(first, _PID, (), seconds)
+        return bool(others != before == after)
+    finally:
+        for connection in opened:
+            connection.terminate()
+
+
+async def fetch_in_transaction(
+    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
+) -> list[Any]:
+    """The rows of a statement in a transaction of its own, which keeps the session until its end.
+
+    Four round trips instead of one. Each step may take ``seconds``; raises what asyncpg raises.
+    """
+    await connection.execute(_BEGIN, timeout=seconds)
+    try:
+        rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
+        await connection.execute("COMMIT", timeout=seconds)
+    except asyncpg.PostgresError:
+        if connection.is_in_transaction():
+            try:
+                await connection.execute("ROLLBACK", timeout=seconds)
+            except Exception:  # the error of the statement is the one to tell
+                connection.terminate()
+        raise
+    return rows

@@ -1,0 +1,146 @@
+"""PgBouncer between the service and PostgreSQL, in the modes that it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from operator_svc.db import ConstraintViolation, Database, Nothing, connect
+from operator_svc.db.migrations import ensure
+from operator_svc.errors import ConfigurationError
+from operator_svc.settings import Settings
+from tests.db.test_engines import Count, Name, Named
+from tests.db.test_postgresql import unavailable
+from tests.fakes.pgbouncer import PgBouncer, PoolMode
+from tests.fakes.postgres import PostgresServer
+from tests.rest.rest_service import TOKEN, running
+
+
+@pytest.fixture(params=["session", "transaction"])
+def pooler(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """A pooler in each of the modes that Operator can work with."""
+    made = PgBouncer(postgres_server.folder, request.param, size=30)
+    yield made
+    made.stop()
+
+
+def through(pooler: PgBouncer, url: str) -> str:
+    """The URL of a database by way of the pooler."""
+    return pooler.url(url.partition("@/")[2].partition("?")[0])
+
+
+@pytest.fixture
+async def pooled(open_things: Any, pooler: PgBouncer, empty_postgresql_url: str) -> Database:
+    """The small schema by way of the pooler."""
+    url = through(pooler, empty_postgresql_url)
+    database: Database = await open_things(
+        url, database_direct_url=empty_postgresql_url, db_pool_size=8, db_timeout=2.0
+    )
+    return database
+
+
+async def test_statements_of_many_connections_are_not_mixed_up(pooled: Database) -> None:
+    async def work(number: int) -> None:
+        for turn in range(20):
+            name = f"{number} {turn}"
+            await pooled.write("thing_name", Nothing, name=name)
+            (found,) = await pooled.fetch("thing_named", Named, name=name)
+            assert found.name == name
+
+    await asyncio.gather(*[work(number) for number in range(16)])
+    assert len(await pooled.fetch("thing_names", Name)) == 320
+
+
+async def test_a_statement_that_fails_leaves_its_connection_usable(pooled: Database) -> None:
+    await pooled.write("thing_name", Nothing, name="a")
+    for _ in range(20):
+        with pytest.raises(ConstraintViolation):
+            await pooled.write("thing_name", Nothing, name="a")
+    await pooled.ping()
+    assert await pooled.fetch("thing_names", Name) == [Name("a")]
+
+
+async def test_a_statement_that_takes_too_long_is_ended(pooled: Database) -> None:
+    await unavailable(pooled.fetch("wait_long", Count), within=2.0)
+    await pooled.write("thing_name", Nothing, name="a")
+    assert await pooled.fetch("thing_names", Name) == [Name("a")]
+
+
+async def test_parallel_chats_are_all_answered(pooler: PgBouncer, postgresql_url: str) -> None:
+    async with running(through(pooler, postgresql_url), database_direct_url=postgresql_url) as one:
+        answers = await asyncio.gather(
+            *[one.chat(f"number {n}", session_id=f"s{n % 4}") for n in range(36)]
+        )
+        assert all(answer["metadata"]["status"] == "ok" for answer in answers)
+        assert (await one.get("/health/ready")).status == 200
+        history = await (await one.get("/operator/session/s0")).json()
+        assert history["message_count"] == 18
+
+
+async def test_pods_by_way_of_a_pooler_hear_of_each_other(
+    pooler: PgBouncer, postgresql_url: str
+) -> None:
+    url = through(pooler, postgresql_url)
+    async with (
+        running(url, database_direct_url=postgresql_url) as one,
+        running(url, database_direct_url=postgresql_url) as two,
+        two.session.ws_connect(f"{two.url}/ws/s", headers={"X-VX11-Token": TOKEN}) as socket,
+    ):
+        assert (await socket.receive_json(timeout=10))["type"] == "ready"
+        await one.chat("hello", session_id="s")
+        async with asyncio.timeout(10):
+            while (await socket.receive_json()).get("event") != "reply.completed":
+                pass
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+async def test_a_pooler_that_keeps_no_sessions_is_refused_where_it_is_the_only_way(
+    postgres_server: PostgresServer, postgresql_url: str, mode: PoolMode
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, mode)
+    try:
+        settings = Settings(database_url=through(pooler, postgresql_url))
+        for start in (ensure(settings), connect(settings)):
+            with pytest.raises(ConfigurationError) as caught:
+                await start
+            (line,) = caught.value.problems
+            assert "OPERATOR_DATABASE_DIRECT_URL" in line
+    finally:
+        pooler.stop()
+
+
+async def test_a_pooler_that_keeps_sessions_needs_no_other_way(
+    postgres_server: PostgresServer, empty_postgresql_url: str
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, "session", size=30)
+    try:
+        url = through(pooler, empty_postgresql_url)
+        assert await ensure(Settings(database_url=url))
+        async with running(url) as one:
+            assert (await one.chat("hello"))["metadata"]["status"] == "ok"
+    finally:
+        pooler.stop()
+
+
+async def test_migrations_go_past_the_pooler(pooler: PgBouncer, empty_postgresql_url: str) -> None:
+    url = through(pooler, empty_postgresql_url)
+    assert await ensure(Settings(database_url=url, database_direct_url=empty_postgresql_url))
+
+
+async def test_a_restarted_pooler_is_used_again(
+    open_things: Any, postgres_server: PostgresServer, empty_postgresql_url: str
+) -> None:
+    first = PgBouncer(postgres_server.folder, "transaction")
+    url = through(first, empty_postgresql_url)
+    database: Database = await open_things(
+        url, database_direct_url=empty_postgresql_url, db_pool_size=4, db_timeout=2.0
+    )
+    first.restart()
+    try:
+        await database.ping()
+        await database.write("thing_name", Nothing, name="a")
+    finally:
+        first.stop()

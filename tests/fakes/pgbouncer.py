@@ -1,0 +1,94 @@
+"""The real PgBouncer between the service and PostgreSQL (`make machine` installs Debian's)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import psycopg
+
+PoolMode = Literal["session", "transaction", "statement"]
+
+_SETTINGS = """
+[databases]
+* = host={server} user=postgres
+
+[pgbouncer]
+pool_mode = {mode}
+unix_socket_dir = {folder}
+listen_port = 5432
+auth_type = any
+max_client_conn = 500
+default_pool_size = {size}
+"""
+
+
+class PgBouncer:
+    """A pooler of ``size`` connections in front of the PostgreSQL whose socket is in ``server``."""
+
+    def __init__(self, server: Path, mode: PoolMode, size: int = 10) -> None:
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, "PgBouncer is not installed: make machine"
+        self.folder = Path(tempfile.mkdtemp(prefix="operator-pgbouncer-"))
+        """Where its socket is."""
+        settings = self.folder / "pgbouncer.ini"
+        settings.write_text(
+            _SETTINGS.format(server=server, mode=mode, folder=self.folder, size=size)
+        )
+        user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            for path in (self.folder, settings):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        prefix = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
+        self._command = [*prefix, program, "-q", str(settings)]
+        self._user = user
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **self._user,
+            )  # fmt: skip
+        self._wait()
+        return self._process
+
+    def restart(self) -> None:
+        """Stop it, which cuts all connections through it, and start it again."""
+        self._end()
+        self._start()
+
+    def _end(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(10)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                psycopg.connect(self.url("pgbouncer"), autocommit=True).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    said = (self.folder / "log").read_text(errors="replace")
+                    raise RuntimeError(f"PgBouncer does not start: {said}") from None
+                time.sleep(0.02)
+
+    def url(self, database: str) -> str:
+        """The URL of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
+
+    def stop(self) -> None:
+        """Stop it and delete its folder; all connections through it are cut."""
+        self._end()
+        shutil.rmtree(self.folder)
