@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from operator_svc.commands.dev import DEV_ORIGINS
 from operator_svc.peers.breaker import FAILURES_TO_OPEN
 from tests.fakes.eventually import eventually
 from tests.rest.rest_service import Service, running
@@ -204,3 +205,55 @@ async def test_clients_own_conversation_is_sent_as_exchanges(upstream: Service) 
     ]
     assert history[0]["role"] == "system"
     assert history[0]["content"].endswith("be brief")
+
+
+async def test_correlation_id_is_kept_and_passed_to_the_upstream(upstream: Service) -> None:
+    for name in ("X-Correlation-Id", "X-Request-ID"):
+        response = await upstream.post("/operator/chat", {"message": "hi"}, headers={name: "c-1"})
+        assert response.headers["X-Correlation-Id"] == response.headers["X-Request-ID"] == "c-1"
+        assert upstream.switch.last_headers["X-Correlation-Id"] == "c-1"
+    response = await upstream.post(
+        "/operator/chat", {"message": "hi"}, headers={"X-Correlation-Id": "not\tan id"}
+    )
+    assert response.headers["X-Correlation-Id"] == response.headers["X-Request-ID"] != "not\tan id"
+
+
+async def test_newer_interfaces_path_answers_the_same_chat_with_its_own_fields(
+    service: Service,
+) -> None:
+    response = await service.post(
+        "/operator/api/chat", {"message": "hi", "session_id": "s"},
+    )  # fmt: skip
+    answer = await response.json()
+    assert response.status == 200
+    assert answer["response"] == answer["reply"] == "[stand-in] You said: hi"
+    assert (answer["degraded"], answer["provider_used"]) == (False, "stand-in")
+    response = await service.post("/operator/api/chat", {"message": "[[500]]", "session_id": "s"})
+    assert (response.status, (await response.json())["error"]) == (502, "switch_error")
+    response = await service.post("/operator/api/chat", {"message": "hi"}, token=None)
+    assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1:8080", True),
+        ("http://localhost", True),
+        ("http://localhost:x", False),
+        ("http://localhost:5173.evil.example", False),
+        ("http://evil.example:5173", False),
+        ("https://localhost:5173", False),
+    ],
+)
+async def test_any_port_of_an_origin_may_be_let_in(
+    sqlite_url: str, origin: str, allowed: bool
+) -> None:
+    async with running(sqlite_url, allowed_origins=DEV_ORIGINS) as service:
+        response = await service.get("/operator/sessions", headers={"Origin": origin})
+        if allowed:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == origin
+        else:
+            assert response.status == 403
+            assert "OPERATOR_ALLOWED_ORIGINS" in (await response.json())["detail"]

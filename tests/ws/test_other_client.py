@@ -96,3 +96,26 @@ async def test_a_client_that_stops_inside_a_frame_is_unregistered(service: Servi
     await asyncio.sleep(0.05)
     client.cut()
     await service.until(lambda: len(service.operator.services.clients) == 0)
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/"])
+async def test_socket_without_an_id_gets_a_session_of_its_own(both: Service, path: str) -> None:
+    sessions = set()
+    for number in range(2):
+        async with websockets.connect(
+            address(both, path), additional_headers={"X-VX11-Token": TOKEN}
+        ) as socket:
+            ready = json.loads(await socket.recv())
+            assert ready["type"] == "ready"
+            sessions.add(ready["session_id"])
+            await socket.send(json.dumps({"type": "chat", "id": 1, "message": f"hi {number}"}))
+            await both.switch.next()
+            both.switch.say("hello", None)
+            while (frame := json.loads(await socket.recv()))["type"] != "result":
+                pass
+            assert frame["data"]["session_id"] == ready["session_id"]
+            while frame.get("event") != "reply.completed":
+                frame = json.loads(await socket.recv())
+        history = await both.history(ready["session_id"])
+        assert [message["content"] for message in history] == [f"hi {number}", "hello"]
+    assert len(sessions) == 2

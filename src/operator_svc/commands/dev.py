@@ -18,16 +18,18 @@ import click
 
 from operator_svc.protocol import headers
 
+DEV_ORIGINS = "http://localhost,http://localhost:*,http://127.0.0.1,http://127.0.0.1:*"
+"""Origins of the development servers of user interfaces, at whatever port they listen."""
 BROWSER_END = 10.0
 """Seconds that the browser service may take to end before it is killed."""
 
 
 @click.command("dev")
 def command() -> None:
-    """Serve on SQLite in ./data, with stand-ins for the neighbours; Ctrl-C ends all of it.
+    """Serve on SQLite in ./data, with stand-ins for VX11's modules; Ctrl-C ends all of it.
 
     A random token is made where none is set. The browser service is started too where Chromium
-    is installed. A neighbour whose address is set (SWITCH_URL and so on) is used instead of
+    is installed. A module whose address is set (SWITCH_URL and so on) is used instead of
     its stand-in, and any other setting holds as it does for `serve`.
     """
     from operator_svc.commands import common
@@ -47,7 +49,7 @@ async def _dev(environ: dict[str, str], token: str) -> None:
 
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(await devpeers.start(token))
-        environ = peers.environment | environ
+        environ = {"OPERATOR_ALLOWED_ORIGINS": DEV_ORIGINS} | peers.environment | environ
         notes = [f"{name} is a stand-in" for name in peers.environment if name not in os.environ]
         if "BROWSER_URL" not in environ:
             environ["BROWSER_URL"] = ""

@@ -21,7 +21,7 @@ from yarl import URL
 from operator_svc import __version__, tracing
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
-from operator_svc.protocol.headers import TOKEN, is_compressed
+from operator_svc.protocol.headers import CORRELATION_ID, TOKEN, is_compressed
 from operator_svc.settings_checks import split_url
 
 KEEP_ALIVE = 4.0
@@ -169,6 +169,8 @@ class Transport:
         url = self._urls.get(path) or self._urls.setdefault(path, self._join(path))
         sent = dict(headers or ())
         tracing.inject(sent)
+        if (request_id := structlog.contextvars.get_contextvars().get("request_id")) is not None:
+            sent[CORRELATION_ID] = request_id
         payload = None
         for last in (False, True):
             if body is not None:

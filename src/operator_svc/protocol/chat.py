@@ -150,6 +150,13 @@ class ChatAnswer(msgspec.Struct, frozen=True):
     metadata: Metadata
 
 
+class InterfaceChatAnswer(ChatAnswer, frozen=True, kw_only=True):
+    """The answer of a chat to VX11's newer interface; ``degraded`` where it is not whole."""
+
+    degraded: bool
+    provider_used: str | None
+
+
 class ChatPending(msgspec.Struct, frozen=True):
     """The answer of a chat whose reply is still being written."""
 

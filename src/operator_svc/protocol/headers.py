@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TOKEN = "X-VX11-Token"  # noqa: S105 - the name of a header
 REQUEST_ID = "X-Request-ID"
+CORRELATION_ID = "X-Correlation-Id"
+"""The request id's twin, by which VX11's modules and the newer interface call it."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 

@@ -14,6 +14,7 @@ from operator_svc.rest.routing import ROUTER
 EXPOSED = ", ".join(
     (
         headers.REQUEST_ID,
+        headers.CORRELATION_ID,
         "Retry-After",
         "Location",
         "ETag",
@@ -32,6 +33,7 @@ ACCEPTED = ", ".join(
         "Prefer",
         "Last-Event-ID",
         headers.REQUEST_ID,
+        headers.CORRELATION_ID,
         "If-None-Match",
     )
 )
@@ -49,8 +51,13 @@ def check_origin(origin: str, host: str, allowed: Collection[str], *, own: bool)
     """
     if own and origin.partition("://")[2] == host:
         return
-    if origin not in allowed:
-        raise OperatorError(ErrorCode.FORBIDDEN, "this origin may not call")
+    host_of, _, port = origin.rpartition(":")
+    if origin in allowed or (port.isdecimal() and f"{host_of}:*" in allowed):
+        return
+    raise OperatorError(
+        ErrorCode.FORBIDDEN,
+        "this origin may not call: OPERATOR_ALLOWED_ORIGINS does not list it",
+    )
 
 
 def is_preflight(request: web.Request) -> bool:

@@ -177,7 +177,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
-        call = request[CALL] = Call(request_id_of(request.headers.get(_REQUEST_ID)))
+        call = request[CALL] = Call(request_id_of(request.headers))
         route = pipeline.route(request)
         if route.quiet and hdrs.ORIGIN not in request.headers:
             return await _probe(pipeline, request, handler, call, route, begun)

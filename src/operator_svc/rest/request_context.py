@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import structlog
 from aiohttp import web
+from multidict import istr
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
+from operator_svc.protocol import headers
 from operator_svc.protocol.ids import is_request_id
 from operator_svc.services.rate_limit import RateLimit
 
 log = structlog.get_logger(__name__)
 
+_REQUEST_ID, _CORRELATION_ID = istr(headers.REQUEST_ID), istr(headers.CORRELATION_ID)
 _process = os.urandom(5).hex()
 _numbers = itertools.count(1)
 
@@ -49,10 +53,13 @@ def new_request_id() -> str:
     return f"{_process}{next(_numbers):06x}"
 
 
-def request_id_of(brought: str | None) -> str:
-    """The id that a client brought, where it can stand in a header and a log; else a new one."""
-    if brought is not None and is_request_id(brought):
-        return brought
+def request_id_of(sent: Mapping[str, str]) -> str:
+    """The id that a client sent, under either name, where it can stand in a header and a log;
+    else a new one."""
+    for name in (_REQUEST_ID, _CORRELATION_ID):
+        brought = sent.get(name)
+        if brought is not None and is_request_id(brought):
+            return brought
     return new_request_id()
 
 

@@ -11,12 +11,13 @@ from aiohttp import web
 from aiohttp.helpers import ETag
 from multidict import CIMultiDict, istr
 
-from operator_svc.protocol.headers import REQUEST_ID
+from operator_svc.protocol.headers import CORRELATION_ID, REQUEST_ID
 from operator_svc.rest.cors import let_in
 from operator_svc.rest.request_context import CALL, Call
 
 _encode = msgspec.json.Encoder().encode
-_CACHE, _CSP, _ID = istr("Cache-Control"), istr("Content-Security-Policy"), istr(REQUEST_ID)
+_CACHE, _CSP = istr("Cache-Control"), istr("Content-Security-Policy")
+_ID, _TWIN = istr(REQUEST_ID), istr(CORRELATION_ID)
 _NOSNIFF, _REFERRER = istr("X-Content-Type-Options"), istr("Referrer-Policy")
 _SERVER = istr("Server")
 NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"
@@ -52,7 +53,7 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     headers = response.headers
     call = request.get(CALL)
     if call is not None:
-        headers[_ID] = call.request_id
+        headers[_ID] = headers[_TWIN] = call.request_id
         if call.origin is not None:
             let_in(headers, call.origin)
         if call.rates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import uuid
 from typing import cast
 
 import msgspec
@@ -49,10 +50,15 @@ class Handshake(msgspec.Struct, frozen=True):
 route = RouteTable()
 
 
+@route("GET", "/ws", tag=None, auth="own")
+@route("GET", "/ws/", tag=None, auth="own")
 @route("GET", "/ws/{session_id}", tag=None, auth="own")
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """``GET /ws/{session_id}``. Raises OperatorError before the upgrade; after it, failures are
-    told by a frame or a close code."""
+    """Serve a session, without an id a new one, whose id the frame ``ready`` tells.
+
+    Raises OperatorError before the upgrade; after it, failures are told by a frame or a close
+    code.
+    """
     services = request.app[SERVICES]
     ws = WebSocket(
         protocols=(SUBPROTOCOL,),
@@ -92,7 +98,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 def _read_handshake(request: web.Request, services: Services) -> Handshake:
-    session_id = request.match_info["session_id"]
+    session_id = request.match_info.get("session_id") or uuid.uuid4().hex
     if not is_session_id(session_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
     caller, token = None, None

@@ -86,7 +86,8 @@ def _channel(messages: dict[str, Any]) -> dict[str, Any]:
     return {
         "address": "/ws/{session_id}",
         "description": f"Subprotocol `{SUBPROTOCOL}`. Frames are JSON text objects, at most "
-        f"{MAX_FRAME} bytes from a client. A session that does not exist yet may be watched. "
+        f"{MAX_FRAME} bytes from a client. A session that does not exist yet may be watched; "
+        "`/ws` and `/ws/` open a new one, whose id `ready` tells. "
         "`?after=&epoch=` resumes at once.",
         "parameters": {
             "session_id": {"description": f"A session's id, {_pattern()}.", "examples": ["s-1"]}

@@ -39,6 +39,9 @@ TOOL_CALL = tool_calls.ToolCallView(
 TOOL_CALLS = tool_calls.ToolCallList([TOOL_CALL], None)
 
 CHAT_ANSWER = chat.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
+INTERFACE_CHAT_ANSWER = chat.InterfaceChatAnswer(
+    **msgspec.structs.asdict(CHAT_ANSWER), degraded=False, provider_used="stand-in"
+)
 CHAT_PENDING = chat.ChatPending("s-1", 41, 42)
 REPLY = chat.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, AT, LATER)
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 from aiohttp import web
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
-from operator_svc.protocol.chat import Chat, ChatBody, ChatPending, chat_of
+from operator_svc.protocol.chat import (
+    Chat,
+    ChatAnswer,
+    ChatBody,
+    ChatPending,
+    InterfaceChatAnswer,
+    chat_of,
+)
 from operator_svc.rest import cors, event_stream, requests, responses
 from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import CALL, Call, caller_of
@@ -26,6 +36,24 @@ from operator_svc.services.chat.quota import ChatQuota
 
 route = RouteTable()
 
+EXAMPLE = ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2")
+FAILURES = (
+    *BAD_BODY,
+    ErrorCode.INVALID_PARAMETER,
+    ErrorCode.SESSION_NOT_FOUND,
+    ErrorCode.MESSAGE_NOT_FOUND,
+    ErrorCode.CONFLICT,
+    *SWITCH_FAILS,
+    ErrorCode.NO_ANSWER,
+    ErrorCode.CONTENT_FILTERED,
+    ErrorCode.REPLY_TOO_LARGE,
+    ErrorCode.REPLY_INTERRUPTED,
+    ErrorCode.DRAINING,
+)
+PENDING = json(
+    examples.CHAT_PENDING, "The reply is still written.", "Location", "Preference-Applied"
+)
+
 
 @route(
     "POST",
@@ -33,7 +61,7 @@ route = RouteTable()
     tag="chat",
     parameters=(PREFER, KEY),
     body=ChatBody,
-    example=ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2"),
+    example=EXAMPLE,
     rules=schema_rules.CHAT,
     answers={
         200: Answer(
@@ -41,23 +69,9 @@ route = RouteTable()
             content={JSON: examples.CHAT_ANSWER, EVENTS: None},
             headers=("Preference-Applied",),
         ),
-        202: json(
-            examples.CHAT_PENDING, "The reply is still written.", "Location", "Preference-Applied"
-        ),
+        202: PENDING,
     },
-    errors=(
-        *BAD_BODY,
-        ErrorCode.INVALID_PARAMETER,
-        ErrorCode.SESSION_NOT_FOUND,
-        ErrorCode.MESSAGE_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.NO_ANSWER,
-        ErrorCode.CONTENT_FILTERED,
-        ErrorCode.REPLY_TOO_LARGE,
-        ErrorCode.REPLY_INTERRUPTED,
-        ErrorCode.DRAINING,
-    ),
+    errors=FAILURES,
 )
 async def chat(request: web.Request) -> web.StreamResponse:
     """Ask Switch.
@@ -65,6 +79,46 @@ async def chat(request: web.Request) -> web.StreamResponse:
     Keeps the message and the reply. Give ``message``, or ``messages`` whose last one by the user
     is the message. A client that gives up loses nothing: the reply goes on and is in the history.
     """
+    return await _chat(request)
+
+
+@route(
+    "POST",
+    "/operator/api/chat",
+    tag="chat",
+    parameters=(PREFER, KEY),
+    body=ChatBody,
+    example=EXAMPLE,
+    rules=schema_rules.CHAT,
+    answers={
+        200: Answer(
+            meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
+            content={JSON: examples.INTERFACE_CHAT_ANSWER, EVENTS: None},
+            headers=("Preference-Applied",),
+        ),
+        202: PENDING,
+    },
+    errors=FAILURES,
+)
+async def interface_chat(request: web.Request) -> web.StreamResponse:
+    """Ask Switch, as VX11's newer interface does.
+
+    The same call; its answer also has who answered, and whether it is less than was asked for.
+    """
+    return await _chat(request, _for_interface)
+
+
+def _for_interface(answer: ChatAnswer) -> ChatAnswer:
+    return InterfaceChatAnswer(
+        **msgspec.structs.asdict(answer),
+        degraded=answer.metadata.get("status") != "ok",
+        provider_used=answer.metadata.get("provider"),
+    )
+
+
+async def _chat(
+    request: web.Request, shown: Callable[[ChatAnswer], ChatAnswer] | None = None
+) -> web.StreamResponse:
     services = request.app[SERVICES]
     call = request[CALL]
     body = await requests.body(request, ChatBody)
@@ -91,7 +145,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
         headers["Location"] = f"/operator/reply/{accepted.reply_id}"
         pending = ChatPending(accepted.session_id, accepted.message_id, accepted.reply_id)
         return responses.json(pending, status=202, headers=headers)
-    return responses.json(await services.replies.answer(accepted, result), headers=headers)
+    answer = await services.replies.answer(accepted, result)
+    return responses.json(answer if shown is None else shown(answer), headers=headers)
 
 
 def _tell_rate(call: Call, quota: ChatQuota, caller: Caller, asked: Chat) -> None:

@@ -265,7 +265,7 @@ class HttpConnection(RequestHandler):
         """The answer to what is no request, or to a failure that nobody mapped."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionResetError("the answer broke off") from exc
-        request_id = request_id_of(request.headers.get(headers.REQUEST_ID))
+        request_id = request_id_of(request.headers)
         error: BaseException = exc or RuntimeError(message or "no cause is known")
         if status < 500:
             log.info("unreadable request", kind=type(exc).__name__, request_id=request_id)
@@ -274,6 +274,7 @@ class HttpConnection(RequestHandler):
             log.error("request failed", exc_info=exc, request_id=request_id)
         response = problem(error, request_id)
         response.headers[headers.REQUEST_ID] = request_id
+        response.headers[headers.CORRELATION_ID] = request_id
         response.headers["Server"] = "operator"
         response.force_close()
         return response
