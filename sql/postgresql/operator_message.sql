@@ -254,7 +254,7 @@ SELECT
     CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
@@ -286,10 +286,12 @@ events AS (
 
 feedback AS (
     INSERT INTO operator_switch_feedback (
-        session_id, message_id, engine, success, latency_ms, tokens_used, error_message
+        session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
+        given_up_at
     )
     SELECT
-        session_id, reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message
+        session_id, reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+        CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
     FROM numbered
     WHERE CAST(:engine AS text) IS NOT NULL
 ),

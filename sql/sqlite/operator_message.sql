@@ -193,7 +193,7 @@ SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, chunked)
+-- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 UPDATE operator_message
 SET
@@ -212,11 +212,11 @@ WHERE session_id = :session_id AND changes() = 1;
 /*+ only if :engine */
 INSERT INTO operator_switch_feedback (
     session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
-    not_before, created_at
+    not_before, created_at, given_up_at
 )
 SELECT
     :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
-    now(), now()
+    now(), now(), CASE WHEN NOT :forward THEN now() END
 WHERE changes() = 1;
 
 /*+ only if :chunked */

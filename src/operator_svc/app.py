@@ -144,7 +144,11 @@ def build(settings: Settings, database: Database, *, switch: ChatPeer | None = N
     writer = ReplyWriter(
         UpstreamReader(switch or core.peers.switch, tool_calls),
         ReplyStorage(
-            stores.messages, stores.chunks, core.lease, auto_feedback=settings.auto_feedback == "on"
+            stores.messages,
+            stores.chunks,
+            core.lease,
+            auto_feedback=settings.auto_feedback == "on",
+            forward_feedback=settings.forward_feedback == "all",
         ),
         core.running,
         hub,

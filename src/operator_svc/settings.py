@@ -245,6 +245,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     console: Annotated[
         Literal["on", "off"], Meta(description="The page for people at /console.")
     ] = field(default="on", name="OPERATOR_CONSOLE")
+    forward_feedback: Annotated[
+        Literal["posted", "all"],
+        Meta(
+            description="Feedback that is forwarded to Switch: what clients post, or all of it."
+            " VX11's Switch counts its own chats, so that `all` would count each twice."
+        ),
+    ] = field(default="posted", name="OPERATOR_FORWARD_FEEDBACK")
     event_retention: Annotated[
         float, Meta(gt=0, le=3650, description="Days that events are kept.")
     ] = field(default=7.0, name="OPERATOR_EVENT_RETENTION")

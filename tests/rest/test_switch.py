@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.fakes.bad_peers import unused_url
+from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 
@@ -319,11 +320,18 @@ async def test_a_finished_reply_is_feedback_unless_turned_off(start: Start) -> N
     assert shown["engines"] == []
 
 
-async def test_a_finished_reply_is_feedback(service: Service) -> None:
+async def test_finished_reply_is_feedback_that_stays_here(service: Service) -> None:
     await service.chat()
+    body = {"engine": "posted", "success": True, "latency_ms": 5}
+    await answer(await service.post(FEEDBACK, body), 200)
     shown = await answer(await service.get(ENGINES), 200)
-    assert [engine["engine"] for engine in shown["engines"]] == ["stand-in"]
-    async with asyncio.timeout(10):
-        while not service.switch.state.recorded:
-            await asyncio.sleep(0.05)
+    assert {engine["engine"] for engine in shown["engines"]} == {"stand-in", "posted"}
+    await eventually(lambda: service.switch.state.recorded)
+    assert [row["engine"] for row in service.switch.state.recorded] == ["posted"]
+
+
+async def test_finished_reply_is_forwarded_as_feedback_where_set(start: Start) -> None:
+    service = await start(forward_feedback="all")
+    await service.chat()
+    await eventually(lambda: service.switch.state.recorded)
     assert service.switch.state.recorded[0]["engine"] == "stand-in"

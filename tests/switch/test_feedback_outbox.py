@@ -199,15 +199,42 @@ async def test_feedback_answered_with_status_error_is_given_up_after_ten_attempt
 async def test_round_is_shared_among_the_engines(
     local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback_outbox, "ROUND", 6)
+    monkeypatch.setattr(feedback_outbox, "ROUND", 3)
     for n in range(8):
         await give(local, "busy", n)
     await give(local, "rare", 0)
     await local.outbox.forward()
-    assert [name for name, *_ in switch.recorded] == ["busy", "busy", "busy", "rare"]
-    await local.outbox.forward()
+    assert (told(switch, "busy"), told(switch, "rare")) == ([0, 1, 2, 3], [0])
     await local.outbox.forward()
     assert told(switch, "busy") == list(range(8))
+
+
+async def test_engines_are_forwarded_at_once(local: Pod, switch: FakeSwitch) -> None:
+    for engine in "abcd":
+        for n in range(2):
+            await give(local, engine, n)
+    switch.after["record_result"] = [switch.gate.clear]  # the first call looks for Switch
+    forwarding = asyncio.ensure_future(local.outbox.forward())
+    await eventually(lambda: len(switch.calls) - len(switch.recorded) == 4)
+    switch.gate.set()
+    await forwarding
+    assert {engine: told(switch, engine) for engine in "abcd"} == {
+        engine: [0, 1] for engine in "abcd"
+    }
+
+
+async def test_feedback_that_stays_here_is_not_forwarded(pod: Pod, switch: FakeSwitch) -> None:
+    started = await pod.chat()
+    await pod.messages.finish(
+        session_id="s-1", reply_id=started.reply_id, pod_id="writer",
+        status=ReplyStatus.COMPLETE, content="hi", metadata={},
+        feedback=Feedback("hermes", True, 12, 3, None, forward=False),
+    )  # fmt: skip
+    await pod.outbox.forward()
+    assert switch.recorded == []
+    assert await outbox(pod) == [("hermes", 3, 0, "given up")]
+    (stats,) = await pod.feedback_store.engines(3600, 10)
+    assert (stats.engine, stats.calls) == ("hermes", 1), "the ranking counts it"
 
 
 async def test_several_pods_forward_each_row_once_and_in_order(
@@ -233,10 +260,10 @@ async def test_row_of_a_pod_killed_between_call_and_mark_is_forwarded_twice(
             await give(dead, "a", n)
 
         def killed() -> None:
-            raise KeyboardInterrupt
+            raise asyncio.CancelledError
 
         switch.after["record_result"] = [None, killed]
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(asyncio.CancelledError):
             await dead.outbox.forward()
         assert told(switch, "a") == [0, 1]
         await alive.outbox.forward()

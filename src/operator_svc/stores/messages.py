@@ -77,13 +77,15 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """Feedback on the engine of a reply, stored together with the reply's end."""
+    """Feedback on the engine of a reply, stored together with the reply's end. Where it is not to
+    be forwarded, it is stored as given up."""
 
     engine: str
     success: bool
     latency_ms: int
     tokens_used: int
     error_message: str | None
+    forward: bool = True
 
 
 class MessageStore:
@@ -269,6 +271,7 @@ class MessageStore:
             latency_ms=feedback.latency_ms if feedback else None,
             tokens_used=feedback.tokens_used if feedback else None,
             error_message=feedback.error_message if feedback else None,
+            forward=feedback.forward if feedback else None,
             chunked=True if chunked else None,
         )
 

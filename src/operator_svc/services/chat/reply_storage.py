@@ -23,7 +23,8 @@ PATIENCE = 5.0
 class ReplyStorage:
     """Writes replies to the database, each only as long as this pod owns it.
 
-    With ``auto_feedback`` a reply's end is stored together with feedback on its engine.
+    With ``auto_feedback`` a reply's end is stored together with feedback on its engine, which is
+    forwarded to Switch with ``forward_feedback``.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class ReplyStorage:
         lease: PodIdentity,
         *,
         auto_feedback: bool,
+        forward_feedback: bool,
     ) -> None:
         self._messages = messages
         self._chunks = chunks
         self._lease = lease
         self._auto_feedback = auto_feedback
+        self._forward_feedback = forward_feedback
 
     async def store_texts(
         self, replies: Iterable[RunningReply]
@@ -133,4 +136,5 @@ class ReplyStorage:
             latency_ms=round(running.switch_s * 1000 if latency is None else latency),
             tokens_used=metadata.get("tokens_used") or 0,
             error_message=metadata.get("error"),
+            forward=self._forward_feedback,
         )

@@ -21,9 +21,10 @@ log = structlog.get_logger(__name__)
 
 FORWARD_INTERVAL = 1.0
 """Seconds between rounds of forwarding."""
-ROUND = 100
-"""Rows that are forwarded in one round, shared by the engines that have some: Switch gets a call
-for each, and chats come first, at Switch as well as here."""
+ROUND = 1000
+"""Rows of one engine that are forwarded in one round."""
+CONCURRENCY = 8
+"""Engines whose feedback is forwarded at once: chats come first, at Switch as well as here."""
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 """Seconds before feedback is tried again: doubled with each attempt, up to the second number."""
 STATUS_ERRORS = 10
@@ -54,19 +55,28 @@ class FeedbackOutbox:
         self._idle.set()
 
     async def forward(self) -> None:
-        """Forward what waits, engine by engine. To be called every ``FORWARD_INTERVAL`` seconds.
+        """Forward what waits, several engines at once and the rows of each in order. To be called
+        every ``FORWARD_INTERVAL`` seconds.
 
-        Each engine's oldest row is claimed first, so no other pod forwards of that engine.
+        Each engine's oldest row is claimed first, so no other pod forwards of that engine. The
+        first row of all finds out whether Switch is there at all.
         """
         if self._closing:
             return
         self._idle.clear()
         try:
-            heads = await self._store.heads(self._lease.pod_id)
-            for feedback_id in heads:
-                room = ROUND // len(heads)
-                if self._closing or not await self._forward_from(feedback_id, room):
-                    return
+            pod_id = self._lease.pod_id
+            heads = await self._store.heads(pod_id)
+            if not heads or not await self._forward_from(heads[0], 1):
+                return
+            if self._closing or self._lease.pod_id != pod_id:
+                return
+            heads = await self._store.heads(pod_id)
+            slots = asyncio.Semaphore(CONCURRENCY)
+            work = [self._forward_engine(head, slots) for head in heads]
+            for outcome in await asyncio.gather(*work, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
         finally:
             self._idle.set()
 
@@ -84,6 +94,11 @@ class FeedbackOutbox:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("feedback may be forwarded twice")
+
+    async def _forward_engine(self, feedback_id: int, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            if not self._closing:
+                await self._forward_from(feedback_id, ROUND)
 
     async def _forward_from(self, feedback_id: int, room: int) -> bool:
         """Forward a row and up to ``room`` in all of its engine; False where Switch is away."""
