@@ -1,4 +1,4 @@
-"""Old tool calls, and old changes of Switch, some of which are feedback."""
+"""Old tool calls, and old adjustments of Switch, some of which are feedback."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _tool_call(
 
 
 async def adopt_adjustments(run: Run) -> None:
-    """Bring all changes of Switch in. A row that names an engine is feedback (too)."""
+    """Bring all adjustments in. A row that names an engine is feedback (too)."""
     fixes = Fixes()
     last = run.now
     for batch in run.batches(ADJUSTMENT):
@@ -130,38 +130,35 @@ class _AdjustmentBatch:
 
     async def write(self, fresh: list[tuple[str, tuple[Any, ...]]]) -> dt.datetime:
         """Sort the rows out and store them; the time of the last one, for rows without any."""
-        run, home = self._run, self._run.name_of(None)
+        run = self._run
         at = {key: self._time(row) for key, row in fresh}
         names = {key: run.name_of(row[1]) for key, row in fresh if row[1] is not None}
         first = {names[k]: (r[1], at[k]) for k, r in reversed(fresh) if r[1] is not None}
         notes = await run.sessions_for(first)
-        wanted = {
-            reference(row[2]): (names.get(key, home), row[1], at[key])
-            for key, row in reversed(fresh)
-            if row[2] is not None and not (key in names and notes[names[key]].gone)
-        }
-        met = run.notebook.messages(wanted)
-        messages = await messages_for(run, wanted)
+        messages = run.notebook.messages(
+            [reference(row[2]) for _, row in fresh if row[2] is not None]
+        )
         for key, row in fresh:
             note = notes[names[key]] if key in names else None
             if note is not None and note.gone:
                 run.report.skipped(ADJUSTMENT, "its session was deleted since")
                 continue
             ref = None if row[2] is None else reference(row[2])
-            if ref is not None and messages[ref] is None:
+            lost = ref is not None and ref not in messages
+            if ref is not None and not lost and messages[ref] is None:
                 run.report.skipped(ADJUSTMENT, "its message was deleted since")
                 continue
             if note is not None and note.made:
                 self._fixes.note("its session was missing")
-            if ref is not None and ref not in met:
+            if lost:
                 self._fixes.note("its message was missing")
             common = {
                 "id": 0,
                 "session_id": note.target if note else None,
-                "message_id": None if ref is None else messages[ref],
+                "message_id": None if ref is None else messages.get(ref),
                 "created_at": at[key],
             }
-            self._sort(key, row, common)
+            self._sort(key, row, common, ref if lost else None)
         await self._store()
         return self._last
 
@@ -172,7 +169,10 @@ class _AdjustmentBatch:
                 break
         return self._last
 
-    def _sort(self, key: str, row: tuple[Any, ...], common: dict[str, Any]) -> None:
+    def _sort(
+        self, key: str, row: tuple[Any, ...], common: dict[str, Any], lost: int | str | None
+    ) -> None:
+        """``lost`` is the old id of a message that is missing."""
         before, after, reason, engine = row[3:7]
         has_change = any(value is not None for value in (before, after, reason))
         engine_name = short(engine, self._fixes, "engine_used", MAX_ENGINE)
@@ -187,17 +187,19 @@ class _AdjustmentBatch:
                 self._fixes.note(f"it is feedback and went to {FEEDBACK}")
             self._feedback.append((key, self._new_feedback(row, engine_name, common)))
         if has_change:
-            self._changes.append((key, row[0], self._new_change(row, common)))
+            self._changes.append((key, row[0], self._new_change(row, common, lost)))
         self._run.report.written(ADJUSTMENT, self._fixes.take())
 
-    def _new_change(self, row: tuple[Any, ...], common: dict[str, Any]) -> dict[str, Any]:
+    def _new_change(
+        self, row: tuple[Any, ...], common: dict[str, Any], lost: int | str | None
+    ) -> dict[str, Any]:
         fixes = self._fixes
         reason = text(row[5], fixes, "reason")
         if reason is None:
             fixes.note("reason was missing")
         return common | {
             "before_config": _config(row[3], fixes, "before_config"),
-            "after_config": _config(row[4], fixes, "after_config"),
+            "after_config": _config(row[4], fixes, "after_config", lost),
             "reason": reason or "",
             "applied": bool(flag(row[8], fixes, "applied")),
             "applied_at": moment(row[9], fixes, "applied_at"),
@@ -241,11 +243,16 @@ class _AdjustmentBatch:
         await run.store.note(run.source, ADJUSTMENT, became)
 
 
-def _config(raw: Any, fixes: Fixes, what: str) -> str:
-    """A configuration is an object; what is none stands in it as ``adopted_config``."""
+def _config(raw: Any, fixes: Fixes, what: str, lost: int | str | None = None) -> str:
+    """A configuration is an object; a value that is none stands in it as ``adopted_config``, and
+    so does the old id of a message that is ``lost``."""
     read = parsed(raw, fixes, what)
     if read.plain is None:
         fixes.note(f"{what} was missing")
-    elif isinstance(read.value, dict):
+    elif isinstance(read.value, dict) and lost is None:
         return read.plain
-    return msgspec.json.encode(object_of(read, "adopted_config") or {}).decode()
+    config = object_of(read, "adopted_config") or {}
+    if lost is not None:
+        kept = {"value": config["adopted_config"]} if "adopted_config" in config else {}
+        config = config | {"adopted_config": kept | {"message_id": lost}}
+    return msgspec.json.encode(config).decode()

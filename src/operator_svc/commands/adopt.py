@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def command(path: Path, dry_run: bool) -> None:
     """Bring VX11's old database into OPERATOR_DATABASE_URL.
 
-    Sessions, messages, tool calls, browser tasks and changes of Switch, in one transaction. May
+    Sessions, messages, tool calls, browser tasks and adjustments of Switch, in one transaction. May
     be run again: rows that were brought in are known. Prints what was read, written, mended and
     refused. Ends with exit code 2 where the file or the settings are at fault, and with 75 where
     the database does not answer.
