@@ -1,4 +1,4 @@
-"""What the queries read of filled tables by the generic plan."""
+"""Rows that queries read of filled tables, by the generic plan on PostgreSQL."""
 
 from __future__ import annotations
 
