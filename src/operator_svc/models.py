@@ -158,6 +158,12 @@ class SearchBackfill(Record, frozen=True):
     before_id: int
 
 
+class Schema(Record, frozen=True):
+    """The last migration that the oldest code knows which the schema serves."""
+
+    serves_from: str
+
+
 class Pod(Record, frozen=True):
     """A running process and how long its lease holds."""
 

@@ -171,6 +171,46 @@ async def test_a_failing_migration_is_named_and_leaves_nothing(
     assert await ensure(settings, folder) == ["0002.two"]
 
 
+async def test_a_migration_that_waits_for_a_table_keeps_no_reader_waiting(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, _0001_one="CREATE TABLE one (id int)")
+    settings = Settings(database_url=empty_postgresql_url)
+    await ensure(settings, folder)
+    folder_of(tmp_path, _0002_two="ALTER TABLE one ADD COLUMN more int")
+    with (
+        psycopg.connect(empty_postgresql_url) as long_one,
+        psycopg.connect(empty_postgresql_url, autocommit=True) as short_ones,
+    ):
+        long_one.execute("SELECT count(*) FROM one")
+        migrating = asyncio.create_task(ensure(settings, folder))
+        waits: list[float] = []
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            began = time.monotonic()
+            await asyncio.to_thread(short_ones.execute, "SELECT count(*) FROM one")
+            waits.append(time.monotonic() - began)
+            await asyncio.sleep(0.02)
+        assert not migrating.done()
+        assert 0.2 < max(waits) < 1.0  # it did wait for the table, and others for it
+        long_one.commit()
+        assert await migrating == ["0002.two"]
+
+
+async def test_a_migration_that_never_gets_its_table_is_a_temporary_error(
+    empty_postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations_yoyo, "LOCK_SECONDS", 1.0)
+    folder = folder_of(tmp_path, _0001_one="CREATE TABLE one (id int)")
+    await asyncio.to_thread(migrate, empty_postgresql_url, folder)
+    folder_of(tmp_path, _0002_two="ALTER TABLE one ADD COLUMN more int")
+    with psycopg.connect(empty_postgresql_url) as long_one:
+        long_one.execute("SELECT count(*) FROM one")
+        with pytest.raises(OperatorError, match=r"0002\.two waits for a lock"):
+            await asyncio.to_thread(migrate, empty_postgresql_url, folder)
+    assert await asyncio.to_thread(migrate, empty_postgresql_url, folder) == ["0002.two"]
+
+
 async def test_a_connection_lost_while_migrating_is_a_temporary_error(
     empty_postgresql_url: str, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.db.locations import locate
-from operator_svc.db.migration_files import migration_ids, pending
+from operator_svc.db.migration_files import SERVES_FROM_SINCE, migration_ids, pending
 from operator_svc.db.migrations import at_head, ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 from tests.db.schemas import TABLES, folder_of, ours, sql
+from tests.rest.rest_service import running
 
 
 async def test_forward_back_and_forward_again(empty_database_url: str) -> None:
@@ -69,14 +71,35 @@ async def test_switched_off_and_behind_refuses_to_start(empty_database_url: str)
     assert await ours(empty_database_url) == set()
 
 
-async def test_a_newer_database_refuses_to_start(database_url: str) -> None:
+async def test_a_newer_database_that_serves_this_version_is_started_on(database_url: str) -> None:
     await sql(database_url, "INSERT INTO _yoyo_migration VALUES ('x', '9999.future', NULL)")
-    newer = "newer than this version.*9999.future"
+    assert await ensure(Settings(database_url=database_url)) == []
+    assert await ensure(Settings(database_url=database_url, migrate="off")) == []
+    assert migrate(database_url) == []
+    async with running(database_url) as service:
+        assert (await service.chat("hello"))["metadata"]["status"] == "ok"
+    with pytest.raises(ConfigurationError, match=r"newer than this version.*9999\.future"):
+        rollback(database_url, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE operator_schema SET serves_from = '9998.contract'", "versions from 9998.contract"),
+        ("DELETE FROM operator_schema", ""),
+    ],
+)
+async def test_a_newer_database_that_serves_no_older_version_refuses_to_start(
+    database_url: str, change: str, reason: str
+) -> None:
+    await sql(database_url, "INSERT INTO _yoyo_migration VALUES ('x', '9999.future', NULL)")
+    await sql(database_url, change)
+    newer = f"newer than this version.*9999.future.*{reason}"
     with pytest.raises(ConfigurationError, match=newer):
         await ensure(Settings(database_url=database_url))
     with pytest.raises(ConfigurationError, match=newer):
         migrate(database_url)
-    with pytest.raises(ConfigurationError, match=newer):
+    with pytest.raises(ConfigurationError, match=r"newer than this version.*9999\.future"):
         rollback(database_url, 1)
 
 
@@ -91,6 +114,16 @@ async def test_a_running_process_is_ready_while_a_newer_one_migrates(database: D
             head=migration_ids(database.dialect)[-1],
         )
     assert not await at_head(database)
+
+
+def test_a_migration_that_takes_something_away_says_whom_it_serves() -> None:
+    root = Path(__file__).parents[2] / "migrations"
+    taking = re.compile(r"\b(DROP (TABLE|COLUMN)|RENAME|ALTER COLUMN)\b", re.IGNORECASE)
+    for dialect in TABLES:
+        for name in migration_ids("sqlite"):
+            text = (root / dialect / f"{name}.sql").read_text()
+            if name > SERVES_FROM_SINCE and taking.search(text):
+                assert "UPDATE operator_schema SET serves_from" in text, (dialect, name)
 
 
 def test_what_is_pending_keeps_its_order(tmp_path: Path) -> None:

@@ -102,6 +102,10 @@ class Database(Protocol):
     async def applied_migrations(self) -> frozenset[str]:
         """The ids of the migrations that this database has; empty for an empty database."""
 
+    async def serves_from(self) -> str | None:
+        """The last migration that the oldest code knows which this schema serves; None where the
+        schema does not say."""
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction over raw SQL, for offline tools and tests: on SQLite it holds the only
         writer for as long as it is open."""

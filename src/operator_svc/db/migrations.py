@@ -24,7 +24,7 @@ from operator_svc.db.contract import Database, unavailable
 from operator_svc.db.locations import URL_SETTING, Location, locate
 from operator_svc.db.migration_files import migration_ids, pending
 from operator_svc.db.queries import resource_folder
-from operator_svc.db.sqlite_groups import applied_migrations, translated
+from operator_svc.db.sqlite_groups import applied_migrations, serves_from, translated
 from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
 from operator_svc.settings import Settings
 
@@ -63,7 +63,7 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
     Raises as migrate, and ConfigurationError where it is behind and ``OPERATOR_MIGRATE`` is off.
     """
     location = locate(settings.sessions_url)
-    missing = pending(await _applied(location, settings), location.dialect, folder)
+    missing = await _missing(location, settings, folder)
     if not missing:
         return []
     if settings.migrate == "off":
@@ -72,29 +72,31 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
         )
     log.info("migrating", migrations=missing)
     await _in_a_process(settings.sessions_url, folder)
-    if left := pending(await _applied(location, settings), location.dialect, folder):
+    if left := await _missing(location, settings, folder):
         raise ConfigurationError([f"the database still lacks {', '.join(left)}"])
     return missing
 
 
-async def _applied(location: Location, settings: Settings) -> frozenset[str]:
+async def _missing(location: Location, settings: Settings, folder: Path | None) -> list[str]:
     if location.dialect == "sqlite":
-        return await asyncio.to_thread(_applied_sqlite, location.path)
+        applied, serves = await asyncio.to_thread(_schema_of_file, location.path)
+        return pending(applied, "sqlite", folder, serves)
     from operator_svc.db.postgresql import PostgresqlDatabase
 
     database = await PostgresqlDatabase.open(location.dsn, {}, size=1, seconds=settings.db_timeout)
     try:
-        return await database.applied_migrations()
+        applied, serves = await database.applied_migrations(), await database.serves_from()
     finally:
         await database.aclose()
+    return pending(applied, "postgresql", folder, serves)
 
 
-def _applied_sqlite(path: Path) -> frozenset[str]:
+def _schema_of_file(path: Path) -> tuple[frozenset[str], str | None]:
     if not path.exists():
-        return frozenset()
+        return frozenset(), None
     try:
         with closing(sqlite3.connect(path)) as raw:
-            return applied_migrations(raw)
+            return applied_migrations(raw), serves_from(raw)
     except sqlite3.Error as error:
         known = translated(error)
         if isinstance(known, OperatorError):

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import pwd
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from yoyo.migrations import default_migration_table  # type: ignore[import-untyp
 from operator_svc.db.contract import unavailable
 from operator_svc.db.locations import Location
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
-from operator_svc.db.migration_files import pending
+from operator_svc.db.migration_files import SERVES_FROM_SINCE, pending
 from operator_svc.db.sqlite_groups import translated
 from operator_svc.errors import ConfigurationError, OperatorError
 
@@ -32,19 +33,26 @@ ADVISORY_KEY = 0x0F_0E_7A_70
 """Key of the advisory lock; any number that nobody else in the database uses."""
 
 LOCK_SECONDS = 120.0
-"""Seconds to wait for another process that is migrating."""
+"""Seconds to wait for another process that is migrating, and for the locks of tables in use."""
 
 FILE_LOCK_SECONDS = 15.0
 """Seconds to wait for SQLite's file: a server that holds it does not give it back."""
 
+WAIT_SECONDS = 0.5
+"""How long a migration waits for a table's lock: all who want the table after it wait too."""
+PAUSE_SECONDS = 0.5
+"""How long they have the table to themselves before it is tried again, for LOCK_SECONDS."""
+
 _CONNECT_SECONDS = 10
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 def migrate(location: Location, folder: Path) -> list[str]:
     """See migrations.migrate."""
     with _locked_backend(location) as backend:
         migrations = read_migrations(str(folder / location.dialect))
-        pending(_applied(backend), location.dialect, folder)
+        applied = _applied(backend)
+        pending(applied, location.dialect, folder, _serves_from(backend, applied))
         todo = list(backend.to_apply(migrations))
         for migration in todo:
             _attempt(_apply, backend, migration)
@@ -68,7 +76,7 @@ def _apply(backend: Any, migration: Any) -> None:
         # CREATE INDEX CONCURRENTLY and its like: must be written so that they can run again.
         backend.apply_one(migration)
         return
-    with backend.transaction():
+    with _transaction(backend):
         for step in migration.steps:
             step.apply(backend)
         backend.log_migration(migration, "apply")
@@ -80,18 +88,36 @@ def _take_back(backend: Any, migration: Any) -> None:
     if not migration.use_transactions:
         backend.rollback_one(migration)
         return
-    with backend.transaction():
+    with _transaction(backend):
         for step in reversed(migration.steps):
             step.rollback(backend)
         backend.log_migration(migration, "rollback")
         backend.unmark_one(migration, log=False)
 
 
+@contextmanager
+def _transaction(backend: Any) -> Iterator[None]:
+    """A transaction that waits for no lock so long that those who want it after it would notice."""
+    with backend.transaction():
+        if isinstance(backend, PostgresqlPsycopgBackend):
+            backend.execute(f"SET LOCAL lock_timeout = {int(WAIT_SECONDS * 1000)}")
+        yield
+
+
 def _attempt(work: Callable[[Any, Any], None], backend: Any, migration: Any) -> None:
-    try:
-        work(backend, migration)
-    except Exception as error:
-        raise _explained(error, backend, f"the migration {migration.id} failed") from error
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            work(backend, migration)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise _explained(error, backend, f"the migration {migration.id} failed") from error
+            if time.monotonic() > until:
+                busy = f"the migration {migration.id} waits for a lock that others keep: {error}"
+                raise unavailable(busy) from error
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def _explained(error: Exception, backend: Any, failure: str) -> Exception:
@@ -102,6 +128,13 @@ def _explained(error: Exception, backend: Any, failure: str) -> Exception:
     if getattr(backend.connection, "closed", False):  # psycopg's
         return unavailable(f"the connection to PostgreSQL was lost: {error}")
     return ConfigurationError([f"{failure}: {error}"])
+
+
+def _serves_from(backend: Any, applied: list[str]) -> str | None:
+    if SERVES_FROM_SINCE not in applied:
+        return None
+    rows = backend.execute("SELECT serves_from FROM operator_schema").fetchall()
+    return str(rows[0][0]) if rows else None
 
 
 def _applied(backend: Any) -> list[str]:

@@ -264,11 +264,18 @@ class PostgresqlDatabase:
 
     async def applied_migrations(self) -> frozenset[str]:
         """See Database.applied_migrations."""
+        return frozenset(await self._column("SELECT migration_id FROM _yoyo_migration"))
+
+    async def serves_from(self) -> str | None:
+        """See Database.serves_from."""
+        return next(iter(await self._column("SELECT serves_from FROM operator_schema")), None)
+
+    async def _column(self, sql: str) -> list[str]:
+        """The only column of a table; empty where there is no such table yet."""
         try:
-            rows = await self._run("SELECT migration_id FROM _yoyo_migration", [], repeatable=True)
+            return [row[0] for row in await self._run(sql, [], repeatable=True)]
         except asyncpg.UndefinedTableError:
-            return frozenset()
-        return frozenset(row[0] for row in rows)
+            return []
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresqlTransaction]:

@@ -38,6 +38,7 @@ from operator_svc.db.sqlite_groups import (
     applied_migrations,
     commit_group,
     deliver,
+    serves_from,
     translated,
 )
 from operator_svc.errors import ConfigurationError
@@ -240,6 +241,10 @@ class SqliteDatabase:
     async def applied_migrations(self) -> frozenset[str]:
         """See Database.applied_migrations."""
         return await self._on_reader(applied_migrations)
+
+    async def serves_from(self) -> str | None:
+        """See Database.serves_from."""
+        return await self._on_reader(serves_from)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteTransaction]:

@@ -94,10 +94,20 @@ def translated(error: Exception) -> Exception:
 
 def applied_migrations(raw: sqlite3.Connection) -> frozenset[str]:
     """The ids in yoyo's table; empty where there is none."""
-    known = raw.execute("SELECT 1 FROM sqlite_master WHERE name = '_yoyo_migration'").fetchone()
+    return frozenset(_column(raw, "_yoyo_migration", "migration_id"))
+
+
+def serves_from(raw: sqlite3.Connection) -> str | None:
+    """The last migration that the oldest code knows which this schema serves, if it says so."""
+    return next(iter(_column(raw, "operator_schema", "serves_from")), None)
+
+
+def _column(raw: sqlite3.Connection, table: str, column: str) -> list[str]:
+    """A column of a table; empty where there is no such table yet."""
+    known = raw.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     if known is None:
-        return frozenset()
-    return frozenset(row[0] for row in raw.execute("SELECT migration_id FROM _yoyo_migration"))
+        return []
+    return [row[0] for row in raw.execute(f"SELECT {column} FROM {table}")]  # noqa: S608 - ours
 
 
 def commit_group(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
