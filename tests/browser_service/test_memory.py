@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 MIB = 2**20
 BUDGET = 400 * MIB
 OVERSHOOT = 400 * MIB
-"""What a page may allocate between two looks on a busy machine."""
+"""Memory that a page may allocate between two looks on a busy machine."""
 
 
 @pytest.fixture(scope="module")

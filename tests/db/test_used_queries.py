@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,13 @@ PACKAGE = Path(operator_svc.__file__).parent
 def unused(queries: set[str], package: Path) -> set[str]:
     """The queries whose name stands in no function of ``package`` that something refers to.
 
-    A name counts where it is a text by itself: as the argument of a call, or in a table of names.
+    A name counts where it is a text by itself, as the argument of a call or in a table of names,
+    and where an f-string can make it.
     """
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in package.rglob("*.py")]
     referred = {name for tree in trees for name in _references(tree)}
-    return queries - {text for tree in trees for text in _texts(tree, referred)}
+    patterns = {text for tree in trees for text in _texts(tree, referred)}
+    return {name for name in queries if not any(re.fullmatch(p, name) for p in patterns)}
 
 
 def _references(tree: ast.AST) -> Iterator[str]:
@@ -33,10 +36,17 @@ def _references(tree: ast.AST) -> Iterator[str]:
 
 
 def _texts(node: ast.AST, referred: set[str]) -> Iterator[str]:
-    """The texts in ``node``, without those in functions that nothing refers to."""
+    """Patterns of the texts in ``node``, without those in functions that nothing refers to."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
-            yield child.value
+            yield re.escape(child.value)
+        elif isinstance(child, ast.JoinedStr):
+            parts = [
+                re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w*"
+                for part in child.values
+            ]
+            if any(isinstance(part, ast.Constant) for part in child.values):
+                yield "".join(parts)
         elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
             child.name in referred or child.name.startswith("__")
         ):

@@ -38,7 +38,7 @@ class PgBouncer:
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, "PgBouncer is not installed: make machine"
         self.folder = Path(tempfile.mkdtemp(prefix="operator-pgbouncer-"))
-        """Where its socket is."""
+        """The folder of its socket."""
         settings = self.folder / "pgbouncer.ini"
         settings.write_text(
             _SETTINGS.format(server=server, mode=mode, folder=self.folder, size=size)

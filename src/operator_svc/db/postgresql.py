@@ -49,7 +49,7 @@ Fetch: TypeAlias = Callable[
 ]
 """Runs a statement on a connection within so many seconds; its rows."""
 NO_TRANSACTIONS = "statement pooling mode"
-"""What PgBouncer says of itself where it allows no transactions."""
+"""PgBouncer's own words where it allows no transactions."""
 
 
 class _Plan(NamedTuple):

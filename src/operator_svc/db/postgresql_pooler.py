@@ -20,7 +20,7 @@ _APPLICATION = "operator-svc probe"
 
 
 async def keeps_sessions(dsn: str, seconds: float) -> bool:
-    """Whether a connection has one session for its life.
+    """True where a connection has one session for its life.
 
     Looks whether a session is given to a second connection while the first one is open, or the
     first one gets another meanwhile. Raises what asyncpg raises.
