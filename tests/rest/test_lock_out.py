@@ -19,7 +19,7 @@ from tests.rest.rest_service import TOKEN, Service
 
 PLACES = 40
 DOCUMENT = get("/openapi.json")
-SLOW = post(b'{"message": "slowly [[delay=4]]"}')
+SLOW = post(b'{"message": "slowly [[delay=8]]"}')
 
 
 @pytest.fixture
@@ -154,6 +154,7 @@ async def served(stack: AsyncExitStack, service: Service, count: int) -> list[Ra
     return clients
 
 
+@pytest.mark.measures_time
 async def test_probes_are_answered_while_all_places_are_served(start: Start) -> None:
     service = await start(connections=10, address_share=1.0)
     async with AsyncExitStack() as stack:
