@@ -39,9 +39,9 @@ FILE_LOCK_SECONDS = 15.0
 """Seconds to wait for SQLite's file: a server that holds it does not give it back."""
 
 WAIT_SECONDS = 0.5
-"""How long a migration waits for a table's lock: all who want the table after it wait too."""
+"""Seconds that a migration waits for a table's lock: all who want the table after it wait too."""
 PAUSE_SECONDS = 0.5
-"""How long they have the table to themselves before it is tried again, for LOCK_SECONDS."""
+"""Seconds that they have the table to themselves before it is tried again, for LOCK_SECONDS."""
 
 _CONNECT_SECONDS = 10
 _LOCK_NOT_AVAILABLE = "55P03"
