@@ -19,7 +19,7 @@ from tests.rest.rest_service import TOKEN, Service
 
 PLACES = 40
 DOCUMENT = get("/openapi.json")
-SLOW = post(b'{"message": "slowly [[delay=8]]"}')
+SLOW = post(b'{"message": "slowly [[delay=4]]"}')
 
 
 @pytest.fixture
