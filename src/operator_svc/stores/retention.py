@@ -9,6 +9,13 @@ from operator_svc.models import Record
 
 Kind = Literal["chat_keys", "feedback", "tool_calls", "browser_tasks"]
 
+PURGES: dict[Kind, str] = {
+    "chat_keys": "chat_keys_purge",
+    "feedback": "feedback_purge",
+    "tool_calls": "tool_calls_purge",
+    "browser_tasks": "browser_tasks_purge",
+}
+
 
 class PurgedRow(Record, frozen=True):
     """A row that was deleted for its age."""
@@ -26,4 +33,4 @@ class RetentionStore:
 
     async def purge(self, kind: Kind, days: float, limit: int) -> int:
         """Delete up to ``limit`` rows older than ``days``; how many were deleted."""
-        return len(await self._db.write(f"{kind}_purge", PurgedRow, days=days, page=limit))
+        return len(await self._db.write(PURGES[kind], PurgedRow, days=days, page=limit))

@@ -80,19 +80,20 @@ class SessionSearch:
     ) -> tuple[list[Session], bool]:
         """Those found among the newest sessions with so many messages, and whether these are all
         that there are before the place."""
-        suffix = "" if user_id is None else "_of_user"
         scope: dict[str, Any] = {"before_at": before[0], "before_id": before[1]}
+        look, read = "search_window", "search_recent"
         if user_id is not None:
+            look, read = "search_window_of_user", "search_recent_of_user"
             scope["user_id"] = user_id
         window = await self._db.fetch_one(
-            f"search_window{suffix}", Window, **scope, sessions=LOOK_SESSIONS, messages=messages
+            look, Window, **scope, sessions=LOOK_SESSIONS, messages=messages
         )
         assert window is not None
         whole = window.sessions == window.fitting < LOOK_SESSIONS
         if window.fitting == 0:
             return [], whole
         found = await self._db.fetch(
-            f"search_recent{suffix}",
+            read,
             Session,
             **scope,
             words=self._checked(query),
