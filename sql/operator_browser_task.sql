@@ -1,11 +1,8 @@
 -- name: browser_task_get(task_id, viewer)^
 -- One task, where the viewer may see it.
-SELECT
-    id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
-    cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,
-    screenshot_etag
-FROM operator_browser_task
-WHERE task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer);
+SELECT {{browser_task_columns}}
+FROM operator_browser_task AS t
+WHERE t.task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR t.user_id = :viewer);
 
 -- name: browser_task_screenshot(task_id)^
 -- The picture of a task.
@@ -33,10 +30,7 @@ FROM (
 
 -- name: browser_tasks_unowned(pod_id)
 -- Tasks that pods without a lease run, and those of this pod.
-SELECT
-    t.id, t.task_id, t.session_id, t.user_id, t.url, t.status, t.options, t.owner, t.attempts,
-    t.deaths, t.not_before, t.cancel_requested, t.result, t.error, t.duration_ms, t.created_at,
-    t.started_at, t.completed_at, t.screenshot_etag
+SELECT {{browser_task_columns}}
 FROM operator_browser_task AS t
 LEFT JOIN operator_pod AS p ON t.owner = p.pod_id
 WHERE
@@ -51,12 +45,7 @@ RETURNING task_id;
 
 -- name: browser_tasks_page(before, page)
 -- All tasks, newest first, without the large parts of their results.
-SELECT
-    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-    started_at, completed_at, screenshot_etag,
-    CAST(result ->> 'http_status' AS bigint) AS http_status,
-    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-    result ->> 'final_url' AS final_url
+SELECT {{browser_task_summary}}
 FROM operator_browser_task
 WHERE id < :before
 ORDER BY id DESC
@@ -64,12 +53,7 @@ LIMIT :page;
 
 -- name: browser_tasks_page_of_status(status, before, page)
 -- The tasks of a status, newest first.
-SELECT
-    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-    started_at, completed_at, screenshot_etag,
-    CAST(result ->> 'http_status' AS bigint) AS http_status,
-    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-    result ->> 'final_url' AS final_url
+SELECT {{browser_task_summary}}
 FROM operator_browser_task
 WHERE status = :status AND id < :before
 ORDER BY id DESC
@@ -77,12 +61,7 @@ LIMIT :page;
 
 -- name: browser_tasks_page_of_user(user_id, before, page)
 -- The tasks of a user, newest first.
-SELECT
-    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-    started_at, completed_at, screenshot_etag,
-    CAST(result ->> 'http_status' AS bigint) AS http_status,
-    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-    result ->> 'final_url' AS final_url
+SELECT {{browser_task_summary}}
 FROM operator_browser_task
 WHERE user_id = :user_id AND id < :before
 ORDER BY id DESC
@@ -103,12 +82,7 @@ LIMIT :page;
 
 -- name: browser_tasks_page_of_session(session_id, user_id, status, before, page)
 -- The tasks of a session, newest first.
-SELECT
-    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-    started_at, completed_at, screenshot_etag,
-    CAST(result ->> 'http_status' AS bigint) AS http_status,
-    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-    result ->> 'final_url' AS final_url
+SELECT {{browser_task_summary}}
 FROM operator_browser_task
 WHERE
     session_id = :session_id AND id < :before

@@ -1,17 +1,13 @@
 -- name: message_get(message_id, viewer)^
 -- One message, where the viewer may see its session.
-SELECT
-    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
-    m.metadata, m.created_at, m.finished_at
+SELECT {{message_columns}}
 FROM operator_message AS m
 INNER JOIN operator_session AS s ON m.session_id = s.session_id
 WHERE m.id = :message_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: message_page(session_id, before, page)
 -- Messages of a session, newest first, older than the one with the id before.
-SELECT
-    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
-    m.metadata, m.created_at, m.finished_at
+SELECT {{message_columns}}
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id < :before
 ORDER BY m.id DESC
@@ -19,9 +15,7 @@ LIMIT :page;
 
 -- name: message_page_after(session_id, after, page)
 -- Messages of a session, oldest first, newer than the one with the id after.
-SELECT
-    m.id, m.session_id, m.role, m.content, m.status, m.reply_to, m.owner, m.cancel_requested,
-    m.metadata, m.created_at, m.finished_at
+SELECT {{message_columns}}
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id > :after
 ORDER BY m.id

@@ -1,18 +1,14 @@
 -- name: adjustment_get(adjustment_id, viewer)^
 -- One adjustment, where the viewer may see it: one without a session is seen by those only who are
 -- bound to no user.
-SELECT
-    a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
-    a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
+SELECT {{adjustment_columns}}
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
 WHERE a.id = :adjustment_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: adjustment_page(viewer, session_id, applied, before, page)
 -- Adjustments, newest first, older than the one with the id before.
-SELECT
-    a.id, a.session_id, a.message_id, a.before_config, a.after_config, a.reason, a.applied,
-    a.applied_at, a.reverted_at, a.error, a.owner, a.created_at
+SELECT {{adjustment_columns}}
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
 WHERE

@@ -112,10 +112,7 @@ claimed AS (
     WHERE
         t.id = due.id
         AND (due.session_id IS NULL OR due.session_id = (SELECT s.session_id FROM session AS s))
-    RETURNING
-        t.id, t.task_id, t.session_id, t.user_id, t.url, t.status, t.options, t.owner, t.attempts,
-        t.deaths, t.not_before, t.cancel_requested, t.result, t.error, t.duration_ms,
-        t.created_at, t.started_at, t.completed_at, t.screenshot_etag
+    RETURNING {{browser_task_columns}}
 ),
 
 numbered AS (
@@ -146,11 +143,8 @@ events AS (
     WHERE last_seq IS NOT NULL
 )
 
-SELECT
-    id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
-    cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,
-    screenshot_etag, last_seq AS seq, data, now() AS ts
-FROM fact;
+SELECT {{browser_task_columns}}, t.last_seq AS seq, t.data, now() AS ts
+FROM fact AS t;
 
 -- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
 -- A running task waits for its next try; one that was asked to stop is left to be ended.

@@ -74,32 +74,7 @@ SELECT
                             u.id, left(u.content, :max_chars + 1) AS question,
                             left(a.content, :max_chars + 1) AS answer
                         FROM operator_message AS u
-                        CROSS JOIN LATERAL (
-                            (
-                                SELECT r.content FROM operator_message AS r
-                                WHERE
-                                    r.reply_to = u.id
-                                    AND r.status IN ('complete', 'cancelled', 'interrupted')
-                                    AND btrim(r.content, E' \t\r\n') <> ''
-                                ORDER BY r.status = 'complete' DESC, r.id DESC
-                                LIMIT 1
-                            )
-                            UNION ALL
-                            (
-                                SELECT n.content FROM (
-                                    SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
-                                    WHERE
-                                        m.session_id = u.session_id AND m.id > u.id
-                                        AND m.role IN ('user', 'assistant')
-                                    ORDER BY m.id
-                                    LIMIT 1
-                                ) AS n
-                                WHERE
-                                    n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
-                                    AND btrim(n.content, E' \t\r\n') <> ''
-                            )
-                            LIMIT 1
-                        ) AS a
+                        CROSS JOIN LATERAL {{answer_text}} AS a
                         WHERE
                             u.session_id = :session_id AND u.role = 'user'
                             AND btrim(u.content, E' \t\r\n') <> ''
@@ -356,32 +331,7 @@ WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[])
 -- Messages older than one, newest first, with the best reply to each that has one.
 SELECT left(u.content, :max_chars + 1) AS question, left(a.content, :max_chars + 1) AS answer
 FROM operator_message AS u
-CROSS JOIN LATERAL (
-    (
-        SELECT r.content FROM operator_message AS r
-        WHERE
-            r.reply_to = u.id
-            AND r.status IN ('complete', 'cancelled', 'interrupted')
-            AND btrim(r.content, E' \t\r\n') <> ''
-        ORDER BY r.status = 'complete' DESC, r.id DESC
-        LIMIT 1
-    )
-    UNION ALL
-    (
-        SELECT n.content FROM (
-            SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
-            WHERE
-                m.session_id = u.session_id AND m.id > u.id
-                AND m.role IN ('user', 'assistant')
-            ORDER BY m.id
-            LIMIT 1
-        ) AS n
-        WHERE
-            n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
-            AND btrim(n.content, E' \t\r\n') <> ''
-    )
-    LIMIT 1
-) AS a
+CROSS JOIN LATERAL {{answer_text}} AS a
 WHERE
     u.session_id = :session_id AND u.role = 'user' AND u.id < :before
     AND btrim(u.content, E' \t\r\n') <> ''

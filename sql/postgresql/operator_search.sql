@@ -1,45 +1,28 @@
 -- name: search_recent(words, before_at, before_id, sessions, page)
 -- Of so many of the newest sessions before a place those with a message that has the words, newest first.
--- The function, not its operator: each session's messages are read, and not the index of words.
-SELECT
-    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
-    s.created_at, s.updated_at, s.active_at
+SELECT {{session_columns}}
 FROM (
-    SELECT
-        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
-        created_at, updated_at, active_at
-    FROM operator_session
-    WHERE (active_at, id) < (:before_at, :before_id)
-    ORDER BY active_at DESC, id DESC
+    SELECT {{session_columns}}
+    FROM operator_session AS s
+    WHERE (s.active_at, s.id) < (:before_at, :before_id)
+    ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
-CROSS JOIN LATERAL (
-    SELECT 1 FROM operator_search AS w
-    WHERE w.session_id = s.session_id AND ts_match_vq(w.words, CAST(:words AS tsquery))
-    LIMIT 1
-) AS hit
+CROSS JOIN LATERAL {{session_has_words}} AS hit
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
 -- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page)
 -- As search_recent, of the sessions of one user.
-SELECT
-    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
-    s.created_at, s.updated_at, s.active_at
+SELECT {{session_columns}}
 FROM (
-    SELECT
-        id, session_id, epoch, user_id, source, last_seq, message_count, metadata,
-        created_at, updated_at, active_at
-    FROM operator_session
-    WHERE user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
-    ORDER BY active_at DESC, id DESC
+    SELECT {{session_columns}}
+    FROM operator_session AS s
+    WHERE s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+    ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
-CROSS JOIN LATERAL (
-    SELECT 1 FROM operator_search AS w
-    WHERE w.session_id = s.session_id AND ts_match_vq(w.words, CAST(:words AS tsquery))
-    LIMIT 1
-) AS hit
+CROSS JOIN LATERAL {{session_has_words}} AS hit
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
@@ -52,9 +35,7 @@ WITH hits AS MATERIALIZED (
         AND (CAST(:checked AS tsquery) IS NULL OR ts_match_vq(w.words, CAST(:checked AS tsquery)))
 )
 
-SELECT
-    s.id, s.session_id, s.epoch, s.user_id, s.source, s.last_seq, s.message_count, s.metadata,
-    s.created_at, s.updated_at, s.active_at
+SELECT {{session_columns}}
 FROM hits AS h
 CROSS JOIN LATERAL (
     SELECT

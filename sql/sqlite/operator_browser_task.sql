@@ -61,15 +61,9 @@ WHERE t.task_id = :task_id AND changes() = 1;
 
 -- name: browser_task_claim(pod_id, data)
 -- The first task that is due becomes this pod's; it stays the same one from statement to statement.
--- Left alone, SQLite sorts all that wait by another index, three times for each claim.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
-    session_id = (
-        SELECT d.session_id FROM operator_browser_task AS d INDEXED BY operator_browser_task_waiting  -- noqa: PRS
-        WHERE d.status = 'pending' AND d.not_before <= now()
-        ORDER BY d.not_before, d.id
-        LIMIT 1
-    );
+    session_id = (SELECT d.session_id FROM {{browser_task_due}} AS d);
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
@@ -81,21 +75,11 @@ SELECT
 FROM operator_browser_task AS t
 INNER JOIN operator_session AS s ON t.session_id = s.session_id
 WHERE
-    t.id = (
-        SELECT d.id FROM operator_browser_task AS d INDEXED BY operator_browser_task_waiting  -- noqa: PRS
-        WHERE d.status = 'pending' AND d.not_before <= now()
-        ORDER BY d.not_before, d.id
-        LIMIT 1
-    );
+    t.id = (SELECT d.id FROM {{browser_task_due}} AS d);
 
 UPDATE operator_browser_task SET status = 'running', owner = :pod_id, started_at = now()
 WHERE
-    id = (
-        SELECT d.id FROM operator_browser_task AS d INDEXED BY operator_browser_task_waiting  -- noqa: PRS
-        WHERE d.status = 'pending' AND d.not_before <= now()
-        ORDER BY d.not_before, d.id
-        LIMIT 1
-    )
+    id = (SELECT d.id FROM {{browser_task_due}} AS d)
 RETURNING
     id, task_id, session_id, user_id, url, status, options, owner, attempts, deaths, not_before,
     cancel_requested, result, error, duration_ms, created_at, started_at, completed_at,

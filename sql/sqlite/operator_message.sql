@@ -27,30 +27,7 @@ RETURNING
             SELECT w.question, w.answer FROM (
                 SELECT
                     u.id, substr(u.content, 1, :max_chars + 1) AS question,
-                    coalesce(
-                        (
-                            SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
-                            WHERE
-                                r.reply_to = u.id
-                                AND r.status IN ('complete', 'cancelled', 'interrupted')
-                                AND trim(r.content, ' ' || char(9, 10, 13)) <> ''
-                            ORDER BY r.status = 'complete' DESC, r.id DESC
-                            LIMIT 1
-                        ),
-                        (
-                            SELECT substr(n.content, 1, :max_chars + 1) FROM (
-                                SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
-                                WHERE
-                                    m.session_id = u.session_id AND m.id > u.id
-                                    AND m.role IN ('user', 'assistant')
-                                ORDER BY m.id
-                                LIMIT 1
-                            ) AS n
-                            WHERE
-                                n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
-                                AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
-                        )
-                    ) AS answer
+                    {{answer_text}} AS answer
                 FROM operator_message AS u
                 WHERE
                     u.session_id = :session_id AND u.role = 'user'
@@ -268,30 +245,7 @@ WHERE
 SELECT w.question, w.answer FROM (
     SELECT
         u.id, substr(u.content, 1, :max_chars + 1) AS question,
-        coalesce(
-            (
-                SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
-                WHERE
-                    r.reply_to = u.id
-                    AND r.status IN ('complete', 'cancelled', 'interrupted')
-                    AND trim(r.content, ' ' || char(9, 10, 13)) <> ''
-                ORDER BY r.status = 'complete' DESC, r.id DESC
-                LIMIT 1
-            ),
-            (
-                SELECT substr(n.content, 1, :max_chars + 1) FROM (
-                    SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
-                    WHERE
-                        m.session_id = u.session_id AND m.id > u.id
-                        AND m.role IN ('user', 'assistant')
-                    ORDER BY m.id
-                    LIMIT 1
-                ) AS n
-                WHERE
-                    n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
-                    AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
-            )
-        ) AS answer
+        {{answer_text}} AS answer
     FROM operator_message AS u
     WHERE
         u.session_id = :session_id AND u.role = 'user' AND u.id < :before

@@ -108,33 +108,9 @@ LIMIT :page;
 -- name: feedback_release_orphaned()
 -- Gives up the claims of processes without a lease: only the oldest feedback of an engine can be
 -- claimed.
-WITH RECURSIVE heads (id, engine) AS (
-    SELECT f.id, f.engine FROM operator_switch_feedback AS f
-    WHERE
-        f.id = (
-            SELECT g.id FROM operator_switch_feedback AS g
-            WHERE g.forwarded_at IS NULL AND g.given_up_at IS NULL
-            ORDER BY g.engine, g.id
-            LIMIT 1
-        )
-    UNION ALL
-    SELECT f.id, f.engine
-    FROM heads AS h
-    INNER JOIN operator_switch_feedback AS f
-        ON
-            f.id = (
-                SELECT g.id FROM operator_switch_feedback AS g
-                WHERE
-                    g.forwarded_at IS NULL AND g.given_up_at IS NULL
-                    AND g.engine > h.engine
-                ORDER BY g.engine, g.id
-                LIMIT 1
-            )
-)
-
 UPDATE operator_switch_feedback SET owner = NULL
 WHERE
-    id IN (SELECT h.id FROM heads AS h)
+    id IN (SELECT h.id FROM {{feedback_heads}} AS h)
     AND owner IS NOT NULL
     AND NOT EXISTS (
         SELECT 1 FROM operator_pod AS p

@@ -4,6 +4,10 @@ aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for it
 what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
 in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
 
+``{{name}}`` stands for the fragment of that name: a list of columns, an expression or a subquery
+that several queries share, in a file of its own (``sql/fragments/<name>.sql`` for both dialects,
+``sql/<dialect>/fragments/<name>.sql`` for one). A fragment holds no other.
+
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.
 """
@@ -14,7 +18,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from aiosql.query_loader import QueryLoader
 from aiosql.utils import SQLParseException
@@ -31,6 +35,7 @@ _TOKEN = re.compile(
     | /\*\+(?P<hint>.*?)\*/
     | (?P<block>/\*.*?\*/)
     | (?P<now>(?<![\w.$@:])(?i:now)\s*\(\s*\))
+    | \{\{(?P<fragment>[A-Za-z_]\w*)\}\}
     | (?P<cast>::)
     | :(?P<param>[A-Za-z_]\w*)
     | (?P<end>;)
@@ -90,8 +95,14 @@ def resource_folder(name: str) -> Path:
 
 def load(folder: Path, dialect: Dialect) -> dict[str, Query]:
     """All queries of ``folder`` for ``dialect``, by name. Raises QueryError for any fault."""
-    shared = _read(folder)
-    twins = {side: _read(folder / side) for side in ("sqlite", "postgresql")}
+    common = _Fragments(folder)
+    shared = _read(folder, common)
+    twins: dict[str, dict[str, _Source]] = {}
+    for side in get_args(Dialect):
+        own = _Fragments(folder / side, common)
+        twins[side] = _read(folder / side, own)
+        own.check_used()
+    common.check_used()
     for side, queries in twins.items():
         if both := shared.keys() & queries.keys():
             raise QueryError(f"{sorted(both)} stand in the shared files and in {folder / side}")
@@ -119,24 +130,57 @@ def replace_now(sql: str, replacement: str) -> str:
     return _TOKEN.sub(lambda token: replacement if token["now"] else token[0], sql)
 
 
-def _read(folder: Path) -> dict[str, _Source]:
+class _Fragments:
+    """The fragments of a folder, and those of the folder above it that its queries may use too."""
+
+    def __init__(self, folder: Path, above: _Fragments | None = None) -> None:
+        self._above = above
+        self._files = {file.stem: file for file in (folder / "fragments").glob("*.sql")}
+        self._used: set[str] = set()
+        if above is not None and (both := self._files.keys() & above._files.keys()):
+            raise QueryError(f"the fragments {sorted(both)} stand in {folder} and above it")
+
+    def expand(self, sql: str) -> str:
+        """``sql`` with the text of each fragment that it names. Raises QueryError for others."""
+        return _TOKEN.sub(lambda t: self._text(t["fragment"]) if t["fragment"] else t[0], sql)
+
+    def check_used(self) -> None:
+        """Raise QueryError where a fragment stands in no query."""
+        if unused := self._files.keys() - self._used:
+            raise QueryError(f"the fragments {sorted(unused)} stand in no query")
+
+    def _text(self, name: str) -> str:
+        if name in self._files:
+            self._used.add(name)
+            text = self._files[name].read_text(encoding="utf-8")
+            text = _TOKEN.sub(lambda t: "" if t["comment"] else t[0], text).strip()
+            if any(token["fragment"] for token in _TOKEN.finditer(text)):
+                raise QueryError(f"the fragment {name} holds another")
+            return text
+        if self._above is None:
+            raise QueryError(f"there is no fragment {name}")
+        return self._above._text(name)
+
+
+def _read(folder: Path, fragments: _Fragments) -> dict[str, _Source]:
     found: dict[str, _Source] = {}
     for file in sorted(folder.glob("*.sql")):
-        for source in _parse(file):
+        for source in _parse(file, fragments):
             if source.name in found:
                 raise QueryError(f"{source.name} stands in {found[source.name].file} and in {file}")
             found[source.name] = source
     return found
 
 
-def _parse(file: Path) -> Iterator[_Source]:
+def _parse(file: Path, fragments: _Fragments) -> Iterator[_Source]:
     loader = QueryLoader(_Collect(), None)  # type: ignore[arg-type]  # only process_sql is used
     text = "".join(_without_trailing_comments(file.read_text(encoding="utf-8")))
     try:
+        text = fragments.expand(text)
         for datum in loader.load_query_data_from_sql(text, [], file):
             declared = None if datum.parameters is None else frozenset(datum.parameters)
             yield _Source(datum.query_name, declared, datum.sql, file)
-    except SQLParseException as error:
+    except (QueryError, SQLParseException) as error:
         raise QueryError(f"{file}: {error}") from error
 
 
@@ -198,6 +242,8 @@ def _split(sql: str, dialect: Dialect) -> Iterator[Statement]:
             continue
         parts.append(sql[at : token.start()])
         at = token.end()
+        if kind == "fragment":
+            raise QueryError(f"the fragment {token['fragment']} stands outside the query files")
         if kind == "param":
             number = numbers.setdefault(token["param"], len(numbers) + 1)
             parts.append(f"${number}" if dialect == "postgresql" else f":{token['param']}")

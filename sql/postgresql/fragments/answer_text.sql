@@ -1,0 +1,28 @@
+-- The text that answers the user's message u: the newest complete reply, else the newest with text,
+-- else the assistant's message after it (of an adopted session).
+(
+    (
+        SELECT r.content FROM operator_message AS r
+        WHERE
+            r.reply_to = u.id
+            AND r.status IN ('complete', 'cancelled', 'interrupted')
+            AND btrim(r.content, E' \t\r\n') <> ''
+        ORDER BY r.status = 'complete' DESC, r.id DESC
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT n.content FROM (
+            SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+            WHERE
+                m.session_id = u.session_id AND m.id > u.id
+                AND m.role IN ('user', 'assistant')
+            ORDER BY m.id
+            LIMIT 1
+        ) AS n
+        WHERE
+            n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+            AND btrim(n.content, E' \t\r\n') <> ''
+    )
+    LIMIT 1
+)
