@@ -9,7 +9,7 @@ import pytest
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.browser import BrowserBusyError
-from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser import outcomes
 from operator_svc.services.live.events import LiveEvent

@@ -14,7 +14,7 @@ from operator_svc.services.chat.prompt import (
     clients_history,
     stored_history,
 )
-from operator_svc.stores.messages import Exchange
+from operator_svc.stores.message_rows import Exchange
 
 LIMITS = HistoryLimits(messages=20, chars=1000)
 

@@ -33,7 +33,8 @@ from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.stores.events import EventRow, EventStore
-from operator_svc.stores.messages import MessageStore, Started
+from operator_svc.stores.message_rows import Started
+from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore

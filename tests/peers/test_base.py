@@ -19,7 +19,8 @@ from aioresponses import aioresponses
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.base import CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN, Breaker, CircuitOpenError
-from operator_svc.peers.transport import retry_after, vx11_headers
+from operator_svc.peers.failures import retry_after
+from operator_svc.peers.transport import vx11_headers
 from tests.fakes.chats import TOKEN
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 

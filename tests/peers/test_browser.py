@@ -23,7 +23,7 @@ from operator_svc.peers.browser import (
     BrowserDiedError,
     make_browser,
 )
-from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.navigate import Visit
 from operator_svc.settings import Settings
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server

@@ -11,7 +11,8 @@ import msgspec
 from operator_svc.db import Database
 from operator_svc.protocol.event_data import EVENT_DATA
 from operator_svc.stores.events import EventRow, EventStore
-from operator_svc.stores.messages import MessageStore, Started
+from operator_svc.stores.message_rows import Started
+from operator_svc.stores.messages import MessageStore
 
 POD, OTHER = "pod-1", "pod-2"
 

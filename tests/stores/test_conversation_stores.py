@@ -11,14 +11,8 @@ from operator_svc.db import Database
 from operator_svc.models import MAX_ID, ReplyChunk, ReplyStatus
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.events import EventStore
-from operator_svc.stores.messages import (
-    Feedback,
-    Key,
-    KeyTakenError,
-    MessageStore,
-    Started,
-    Streaming,
-)
+from operator_svc.stores.message_rows import Feedback, Key, Started, Streaming
+from operator_svc.stores.messages import KeyTakenError, MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.sessions import SessionStore

@@ -15,7 +15,8 @@ import pytest
 
 from operator_svc.db import ConstraintViolation, Database
 from operator_svc.models import ReplyChunk, ReplyStatus
-from operator_svc.stores.messages import Feedback, MessageStore, Streaming
+from operator_svc.stores.message_rows import Feedback, Streaming
+from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore

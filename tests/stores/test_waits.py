@@ -13,7 +13,7 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.models import ReplyChunk
-from operator_svc.stores.messages import Streaming
+from operator_svc.stores.message_rows import Streaming
 from tests.fakes.eventually import eventually
 from tests.stores.test_conversation_stores import POD, Stores
 

@@ -15,7 +15,7 @@ from operator_svc.peers.breaker import CircuitOpenError
 from operator_svc.protocol.switch import FeedbackAnswer, FeedbackBody
 from operator_svc.services.switch import feedback_outbox
 from operator_svc.settings import Settings
-from operator_svc.stores.messages import Feedback
+from operator_svc.stores.message_rows import Feedback
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
 from tests.fakes.records import (

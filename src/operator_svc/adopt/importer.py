@@ -14,14 +14,16 @@ from typing import Any
 
 import msgspec
 
+from operator_svc.adopt.columns import NUMBERED
 from operator_svc.adopt.id_map import IdMap
 from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_old
 from operator_svc.adopt.messages import adopt_messages
+from operator_svc.adopt.old_rows import FEEDBACK, MAX_KEPT_ID
 from operator_svc.adopt.records import adopt_adjustments, adopt_tool_calls
 from operator_svc.adopt.report import Counts, Report
-from operator_svc.adopt.run import FEEDBACK, MAX_KEPT_ID, Progress, Run
+from operator_svc.adopt.run import Progress, Run
 from operator_svc.adopt.sessions import adopt_sessions
-from operator_svc.adopt.target import NUMBERED, AdoptionStore, reserve_ids
+from operator_svc.adopt.target import AdoptionStore, reserve_ids
 from operator_svc.adopt.tasks import adopt_tasks
 from operator_svc.db import ConstraintViolation, Database, Transaction, connect, migrations
 from operator_svc.db.locations import Location, locate

@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from operator_svc.adopt.id_map import MappedSession
-from operator_svc.adopt.run import (
-    MESSAGE,
-    Run,
-    json_text,
-    key_of,
-    missing_key,
-    reference,
-)
+from operator_svc.adopt.old_rows import MESSAGE, key_of, missing_key, reference
+from operator_svc.adopt.run import Run, json_text
 from operator_svc.adopt.values import Fixes, moment, object_of, parsed, text
 from operator_svc.models import Json, ReplyStatus, Role
 

@@ -8,13 +8,8 @@ from typing import Any
 import msgspec
 
 from operator_svc.adopt.messages import messages_for
-from operator_svc.adopt.run import (
-    ADJUSTMENT,
-    FEEDBACK,
-    TOOL_CALL,
-    Run,
-    reference,
-)
+from operator_svc.adopt.old_rows import ADJUSTMENT, FEEDBACK, TOOL_CALL, reference
+from operator_svc.adopt.run import Run
 from operator_svc.adopt.values import (
     Fixes,
     count,

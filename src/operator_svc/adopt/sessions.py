@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from operator_svc.adopt.run import SESSION, Run, SessionAsk, key_of
+from operator_svc.adopt.old_rows import SESSION, key_of
+from operator_svc.adopt.run import Run, SessionAsk
 from operator_svc.adopt.values import Fixes, moment, short, text
 from operator_svc.models import DEFAULT_USER, Json
 from operator_svc.protocol.text import storable

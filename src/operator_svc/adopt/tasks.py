@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from operator_svc.adopt.id_map import MappedSession
-from operator_svc.adopt.run import TASK, Run
+from operator_svc.adopt.old_rows import TASK
+from operator_svc.adopt.run import Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
 from operator_svc.models import DEFAULT_USER, Json, TaskStatus
 from operator_svc.protocol import ids

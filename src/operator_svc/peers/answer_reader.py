@@ -17,10 +17,10 @@ from operator_svc.peers.chat_types import (
     json_text,
     label_or_none,
 )
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
 from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
-from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.sse import Decoder
 from operator_svc.protocol.text import Storable, loads
 

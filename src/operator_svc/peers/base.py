@@ -14,18 +14,16 @@ from operator_svc import tracing
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.peer_errors import error_message
-from operator_svc.peers.transport import (
+from operator_svc.peers.failures import (
     PEER,
-    RETRY_PAUSE,
     SWITCH,
     Failures,
     PeerLostError,
     PeerRefusedError,
     PeerWorksError,
-    Transport,
-    read_bounded,
 )
+from operator_svc.peers.peer_errors import error_message
+from operator_svc.peers.transport import RETRY_PAUSE, Transport, read_bounded
 
 __all__ = ["PEER", "SWITCH", "CallPolicy", "Failures", "Peer", "PeerRefusedError"]
 
@@ -45,7 +43,7 @@ class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_POLICY = CallPolicy()
 
 
-class _Call(NamedTuple):
+class _HttpCall(NamedTuple):
     method: str
     path: str
     body: bytes | None
@@ -94,18 +92,18 @@ class Peer(Transport):
 
         An answer whose ``status`` is ``error`` is a PeerRefusedError, unless ``any_status``.
         """
-        call = _Call("GET", path, None, params)
+        call = _HttpCall("GET", path, None, params)
         return await self._run(call, answer, within, any_status=any_status)
 
     async def post(
         self, path: str, body: object, answer: type[T], *, within: float | None = None
     ) -> T:
         """Send ``body`` as JSON, once; a ``status`` of ``error`` is a PeerRefusedError."""
-        call = _Call("POST", path, msgspec.json.encode(body), None)
+        call = _HttpCall("POST", path, msgspec.json.encode(body), None)
         return await self._run(call, answer, within, any_status=False)
 
     async def _run(
-        self, call: _Call, answer: type[T], within: float | None, *, any_status: bool
+        self, call: _HttpCall, answer: type[T], within: float | None, *, any_status: bool
     ) -> T:
         permit = self.breaker.acquire()
         try:
@@ -136,7 +134,7 @@ class Peer(Transport):
         self.breaker.succeeded(permit)
         return result
 
-    async def _attempt(self, call: _Call) -> bytes:
+    async def _attempt(self, call: _HttpCall) -> bytes:
         attempt = 1
         while True:
             try:

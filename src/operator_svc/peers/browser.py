@@ -15,15 +15,13 @@ import structlog
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
+from operator_svc.peers.failures import Failures, PeerLostError, retry_after
 from operator_svc.peers.transport import (
     PASSING,
     SAID_BYTES,
     SAID_TIMEOUT,
-    Failures,
-    PeerLostError,
     Transport,
     read_bounded,
-    retry_after,
     vx11_headers,
 )
 from operator_svc.protocol.decoding import MAX_DEPTH, is_too_deep

@@ -22,8 +22,8 @@ from operator_svc.peers.chat_types import (
     Prompt,
     ReportedError,
 )
+from operator_svc.peers.failures import PeerWorksError
 from operator_svc.peers.peer_errors import mask
-from operator_svc.peers.transport import PeerWorksError
 from operator_svc.protocol.sse import EventTooLargeError
 
 MAX_ANSWER_BYTES = MAX_EVENT_BYTES

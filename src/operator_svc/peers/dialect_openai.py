@@ -20,8 +20,8 @@ from operator_svc.peers.chat_types import (
     label_or_none,
     text_or_none,
 )
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.tool_call_pieces import ToolCallPieces
-from operator_svc.peers.transport import PeerRefusedError
 from operator_svc.protocol.text import loads, storable_json
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

@@ -29,7 +29,7 @@ from operator_svc.peers.chat_types import (
     parsed_arguments,
     text_or_none,
 )
-from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.text import storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")

@@ -20,7 +20,7 @@ MAX_CHARS = 4 * 2**20
 """Characters of all arguments of one answer; a record keeps less than that of each call."""
 
 
-class _Call(msgspec.Struct):
+class _OpenCall(msgspec.Struct):
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -44,9 +44,9 @@ class ToolCallPieces:
     """
 
     def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._by_id: dict[str, _Call] = {}
-        self._by_index: dict[int, _Call] = {}
+        self._calls: list[_OpenCall] = []
+        self._by_id: dict[str, _OpenCall] = {}
+        self._by_index: dict[int, _OpenCall] = {}
         self._chars = 0
 
     def __bool__(self) -> bool:
@@ -79,7 +79,7 @@ class ToolCallPieces:
         """The calls, as they are now; raises AnswerError where one has no name."""
         return [_part(call) for call in self._calls]
 
-    def _call_of(self, piece: _Call, index: int | None) -> _Call:
+    def _call_of(self, piece: _OpenCall, index: int | None) -> _OpenCall:
         if known := self._by_id.get(piece.id):
             return known
         last = self._calls[-1] if self._calls else None
@@ -88,17 +88,17 @@ class ToolCallPieces:
             return self._begin(piece.id)
         return call
 
-    def _begin(self, identity: str) -> _Call:
+    def _begin(self, identity: str) -> _OpenCall:
         if len(self._calls) >= MAX_TOOL_CALLS:
             raise AnswerTooLargeError("its answer has too many tool calls")
-        call = _Call(identity)
+        call = _OpenCall(identity)
         self._calls.append(call)
         if identity:
             self._by_id[identity] = call
         return call
 
 
-def _begins(piece: _Call, call: _Call, *, indexed: bool) -> bool:
+def _begins(piece: _OpenCall, call: _OpenCall, *, indexed: bool) -> bool:
     """True where ``piece``, whose id is not known, is no more of ``call``."""
     if not piece.name or not call.name:
         return False
@@ -109,18 +109,18 @@ def _begins(piece: _Call, call: _Call, *, indexed: bool) -> bool:
     return bool(piece.arguments) and call.is_whole()
 
 
-def _piece(entry: dict[str, Json]) -> _Call:
+def _piece(entry: dict[str, Json]) -> _OpenCall:
     function = entry.get("function")
     fields = function if isinstance(function, dict) else entry
     arguments = fields.get("arguments")
     if arguments is not None and not isinstance(arguments, str):
         arguments = json_text(arguments)  # Ollama sends them decoded
-    return _Call(
+    return _OpenCall(
         text_or_none(entry.get("id")) or "", text_or_none(fields.get("name")) or "", arguments or ""
     )
 
 
-def _part(call: _Call) -> ToolCallPart:
+def _part(call: _OpenCall) -> ToolCallPart:
     raw = storable_json({"id": call.id, "name": call.name, "arguments": call.arguments})
     if not raw["name"]:
         raise AnswerError("a tool call of its answer has no name")

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import NamedTuple
 
 import aiohttp
 import structlog
@@ -19,7 +16,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from operator_svc import __version__, tracing
-from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.errors import ConfigurationError, OperatorError
+from operator_svc.peers.failures import (
+    Failures,
+    PeerLostError,
+    PeerRefusedError,
+    PeerWorksError,
+    retry_after,
+)
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
 from operator_svc.protocol.headers import CORRELATION_ID, TOKEN, is_compressed
 from operator_svc.settings_checks import split_url
@@ -30,8 +34,6 @@ closing first leaves no moment in which a call is written to a connection being 
 RETRY_PAUSE = 0.05
 RETRY_AFTER = 2.0
 """Seconds after which a client may try again when a peer refused the connection."""
-MAX_RETRY_AFTER = 86400.0
-"""Longest wait, in seconds, that a peer is believed."""
 PASSING = frozenset({502, 503, 504})
 """HTTP statuses of a proxy, or of a server that is still starting: temporary."""
 SAID_BYTES = 4096
@@ -46,54 +48,6 @@ log = structlog.get_logger(__name__)
 def vx11_headers(token: str) -> dict[str, str]:
     """Headers for a module of VX11; empty without a token."""
     return {TOKEN: token} if token else {}
-
-
-class Failures(NamedTuple):
-    """Error codes for the failures of one peer."""
-
-    error: ErrorCode
-    unavailable: ErrorCode
-    timeout: ErrorCode
-    busy: ErrorCode
-
-
-PEER = Failures(
-    ErrorCode.PEER_ERROR,
-    ErrorCode.PEER_UNAVAILABLE,
-    ErrorCode.PEER_TIMEOUT,
-    ErrorCode.PEER_ERROR,
-)
-SWITCH = Failures(
-    ErrorCode.SWITCH_ERROR,
-    ErrorCode.SWITCH_UNAVAILABLE,
-    ErrorCode.SWITCH_TIMEOUT,
-    ErrorCode.SWITCH_BUSY,
-)
-
-
-class PeerWorksError(OperatorError):
-    """Raised where a peer that works answers otherwise than it was hoped.
-
-    It says nothing against the peer's circuit: a fault of one caller, or of one engine behind
-    the peer, must not shut out all others.
-    """
-
-
-class PeerRefusedError(PeerWorksError):
-    """Raised where a peer refuses this very call: a repeat would change nothing.
-
-    ``status`` is its HTTP status, 4xx, or 200 where it refuses with ``status: "error"``.
-    ``body`` is the start of its answer, masked, for programs and for the log.
-    """
-
-    def __init__(self, code: ErrorCode, detail: str, *, status: int, body: str = "") -> None:
-        super().__init__(code, detail)
-        self.status = status
-        self.body = body
-
-
-class PeerLostError(OperatorError):
-    """Raised where a call did not get through: a read may be repeated at once."""
 
 
 class _Body(aiohttp.BytesPayload):
@@ -303,21 +257,6 @@ def _address(name: str, url: str) -> URL:
         return URL(url)
     except ValueError as error:
         raise ConfigurationError([f"the address of {name} {error}"]) from None
-
-
-def retry_after(header: str) -> float | None:
-    """The seconds of a ``Retry-After`` header, a number or a date (RFC 9110), if it can be used."""
-    if header.strip().isdecimal():
-        seconds = float(header)
-    else:
-        try:
-            date = parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        seconds = (date - datetime.now(UTC)).total_seconds()
-    return max(seconds, 0.0) if seconds <= MAX_RETRY_AFTER else None
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -67,8 +67,8 @@ class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool
 
 
-class Answer(NamedTuple):
-    """An answer of HTTP, whichever library sends it."""
+class ProblemResponse(NamedTuple):
+    """An HTTP response that carries a problem, whichever library sends it."""
 
     status: int
     headers: dict[str, str]
@@ -82,7 +82,7 @@ def kind_of(code: ErrorCode) -> ErrorKind:
     )
 
 
-def answer(error: OperatorError, request_id: str, status: int | None = None) -> Answer:
+def answer(error: OperatorError, request_id: str, status: int | None = None) -> ProblemResponse:
     """The whole answer to a call that failed with ``error``; ``status`` where it is not the
     code's own."""
     status = error.code.status if status is None else status
@@ -94,7 +94,7 @@ def answer(error: OperatorError, request_id: str, status: int | None = None) -> 
         sent["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status == 401:
         sent["WWW-Authenticate"] = headers.TOKEN
-    return Answer(status, sent, msgspec.json.encode(body_of(error, request_id, status)))
+    return ProblemResponse(status, sent, msgspec.json.encode(body_of(error, request_id, status)))
 
 
 def body_of(error: OperatorError, request_id: str, status: int | None = None) -> dict[str, Any]:

@@ -3,89 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from operator_svc.db import ConstraintViolation, Database
-from operator_svc.models import MAX_ID, Json, Message, Record, ReplyStatus
+from operator_svc.errors import OperatorError
+from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
+from operator_svc.stores.message_rows import (
+    Ended,
+    Exchange,
+    Feedback,
+    Fenced,
+    Key,
+    Owned,
+    Started,
+    Streaming,
+)
 from operator_svc.stores.writes import write_one
+
+log = structlog.get_logger(__name__)
 
 
 class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
-
-
-class Exchange(Record, frozen=True):
-    """A user's message, and the reply to it that counts: the newest complete one, else the
-    newest that has text. In an adopted session it is the assistant's message after it."""
-
-    question: str
-    answer: str
-
-
-class Fenced(Record, frozen=True):
-    """A reply that was taken from its owner."""
-
-    reply_id: int
-
-
-class Started(Record, frozen=True):
-    """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
-
-    ``exchanges`` are the last ones of the session, newest first, each with its ``question``
-    and ``answer``; None where the write did not ask.
-    """
-
-    message_id: int
-    reply_id: int
-    last_seq: int
-    epoch: str
-    exchanges: Json
-    ts: datetime
-
-
-class Ended(Record, frozen=True):
-    """A reply that was ended, and the number and time of the event that says so."""
-
-    last_seq: int
-    ts: datetime
-
-
-class Streaming(Record, frozen=True):
-    """A reply that is being written, and the pod that writes it."""
-
-    reply_id: int
-    session_id: str
-    owner: str
-
-
-class Owned(Record, frozen=True):
-    """A reply that a pod owns, and a request to stop it."""
-
-    reply_id: int
-    cancel_requested: bool
-
-
-class Key(msgspec.Struct, frozen=True):
-    """An idempotency key: it counts within its scope, for one body."""
-
-    scope: str
-    key: str
-    body_hash: bytes
-
-
-class Feedback(msgspec.Struct, frozen=True):
-    """Feedback on the engine of a reply, stored together with the reply's end. Where it is not to
-    be forwarded, it is stored as given up."""
-
-    engine: str
-    success: bool
-    latency_ms: int
-    tokens_used: int
-    error_message: str | None
-    forward: bool = True
 
 
 class MessageStore:
@@ -140,7 +82,8 @@ class MessageStore:
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
-        The session's last ``exchanges`` come with it, as ``exchanges()`` reads them.
+        The session's last ``exchanges`` come with it, as ``exchanges()`` reads them; none where
+        another chat began at the same moment and they cannot be read afterwards.
         Raises KeyTakenError.
         """
         started = await self._begin(
@@ -156,9 +99,14 @@ class MessageStore:
         )
         if started is None or started.exchanges is not None or exchanges == 0:
             return started
-        found = await self.exchanges(
-            session_id, before=started.message_id, limit=exchanges, max_chars=max_chars
-        )
+        try:
+            found = await self.exchanges(
+                session_id, before=started.message_id, limit=exchanges, max_chars=max_chars
+            )
+        except OperatorError as error:
+            # The chat is stored: to fail here would leave a reply that nobody writes.
+            log.warning("history not read", session_id=session_id, error=str(error.code))
+            found = []
         return msgspec.structs.replace(
             started, exchanges=[msgspec.structs.asdict(exchange) for exchange in found]
         )

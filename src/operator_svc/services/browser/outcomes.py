@@ -9,7 +9,7 @@ import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import BrowserTask, TaskStatus
-from operator_svc.peers.transport import PeerRefusedError
+from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
 from operator_svc.protocol.navigate import Visit
 from operator_svc.stores.browser_tasks import Picture, TaskOutcome, TaskSummary

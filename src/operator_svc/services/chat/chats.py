@@ -28,7 +28,8 @@ from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore
-from operator_svc.stores.messages import Exchange, Key, KeyTakenError, MessageStore, Started
+from operator_svc.stores.message_rows import Exchange, Key, Started
+from operator_svc.stores.messages import KeyTakenError, MessageStore
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from operator_svc.peers.chat_types import Prompt
 from operator_svc.peers.think_tags import without_thought
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.chat import Turn as ClientTurn
-from operator_svc.stores.messages import Exchange
+from operator_svc.stores.message_rows import Exchange
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 

@@ -10,7 +10,8 @@ from operator_svc.models import ReplyStatus
 from operator_svc.services.chat.running_replies import RunningReplies
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.messages import MessageStore, Streaming
+from operator_svc.stores.message_rows import Streaming
+from operator_svc.stores.messages import MessageStore
 
 log = structlog.get_logger(__name__)
 

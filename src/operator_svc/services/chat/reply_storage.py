@@ -13,7 +13,8 @@ from operator_svc.services.chat.upstream import ReplyOutcome
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.retry import until_stored
-from operator_svc.stores.messages import Ended, Feedback, MessageStore, Owned, last_event
+from operator_svc.stores.message_rows import Ended, Feedback, Owned
+from operator_svc.stores.messages import MessageStore, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
 PATIENCE = 5.0

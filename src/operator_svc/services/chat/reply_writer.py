@@ -23,7 +23,7 @@ from operator_svc.services.chat.running_replies import RunningReplies, RunningRe
 from operator_svc.services.chat.upstream import ReplyOutcome, UpstreamReader
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.messages import Started
+from operator_svc.stores.message_rows import Started
 
 log = structlog.get_logger(__name__)
 

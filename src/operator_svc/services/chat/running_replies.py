@@ -11,7 +11,7 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import ReplyStatus
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import ReplyStream
-from operator_svc.stores.messages import Started
+from operator_svc.stores.message_rows import Started
 
 
 class ReplyResult(NamedTuple):

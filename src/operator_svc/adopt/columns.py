@@ -1,0 +1,86 @@
+"""The columns that adopting fills."""
+
+from __future__ import annotations
+
+COLUMNS: dict[str, dict[str, str]] = {
+    "operator_session": {
+        "id": "bigint",
+        "session_id": "text",
+        "epoch": "uuid",
+        "user_id": "text",
+        "source": "text",
+        "metadata": "jsonb",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+        "active_at": "timestamptz",
+    },
+    "operator_message": {
+        "id": "bigint",
+        "session_id": "text",
+        "role": "text",
+        "content": "text",
+        "status": "text",
+        "metadata": "jsonb",
+        "created_at": "timestamptz",
+        "finished_at": "timestamptz",
+    },
+    "operator_tool_call": {
+        "id": "bigint",
+        "message_id": "bigint",
+        "tool_name": "text",
+        "status": "text",
+        "duration_ms": "bigint",
+        "result": "jsonb",
+        "error": "text",
+        "created_at": "timestamptz",
+        "finished_at": "timestamptz",
+    },
+    "operator_browser_task": {
+        "id": "bigint",
+        "task_id": "text",
+        "session_id": "text",
+        "user_id": "text",
+        "url": "text",
+        "status": "text",
+        "options": "jsonb",
+        "not_before": "timestamptz",
+        "result": "jsonb",
+        "error": "text",
+        "created_at": "timestamptz",
+        "started_at": "timestamptz",
+        "completed_at": "timestamptz",
+    },
+    "operator_switch_adjustment": {
+        "id": "bigint",
+        "session_id": "text",
+        "message_id": "bigint",
+        "before_config": "jsonb",
+        "after_config": "jsonb",
+        "reason": "text",
+        "applied": "boolean",
+        "applied_at": "timestamptz",
+        "created_at": "timestamptz",
+    },
+    "operator_switch_feedback": {
+        "id": "bigint",
+        "session_id": "text",
+        "message_id": "bigint",
+        "engine": "text",
+        "success": "boolean",
+        "latency_ms": "bigint",
+        "tokens_used": "bigint",
+        "error_message": "text",
+        "not_before": "timestamptz",
+        "given_up_at": "timestamptz",
+        "created_at": "timestamptz",
+    },
+    "operator_adopted": {
+        "source": "text",
+        "table_name": "text",
+        "old_id": "text",
+        "new_id": "text",
+    },
+}
+"""Columns of each table that adopting fills, with PostgreSQL's types; the rest has its defaults."""
+
+NUMBERED = tuple(table for table, columns in COLUMNS.items() if "id" in columns)

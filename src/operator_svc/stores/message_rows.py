@@ -1,0 +1,80 @@
+"""Rows that the queries of messages and replies give back, and the parts that their writes take."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from operator_svc.models import Json, Record
+
+
+class Exchange(Record, frozen=True):
+    """A user's message, and the reply to it that counts: the newest complete one, else the
+    newest that has text. In an adopted session it is the assistant's message after it."""
+
+    question: str
+    answer: str
+
+
+class Fenced(Record, frozen=True):
+    """A reply that was taken from its owner."""
+
+    reply_id: int
+
+
+class Started(Record, frozen=True):
+    """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
+
+    ``exchanges`` are the last ones of the session, newest first, each with its ``question``
+    and ``answer``; None where the write did not ask.
+    """
+
+    message_id: int
+    reply_id: int
+    last_seq: int
+    epoch: str
+    exchanges: Json
+    ts: datetime
+
+
+class Ended(Record, frozen=True):
+    """A reply that was ended, and the number and time of the event that says so."""
+
+    last_seq: int
+    ts: datetime
+
+
+class Streaming(Record, frozen=True):
+    """A reply that is being written, and the pod that writes it."""
+
+    reply_id: int
+    session_id: str
+    owner: str
+
+
+class Owned(Record, frozen=True):
+    """A reply that a pod owns, and a request to stop it."""
+
+    reply_id: int
+    cancel_requested: bool
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An idempotency key: it counts within its scope, for one body."""
+
+    scope: str
+    key: str
+    body_hash: bytes
+
+
+class Feedback(msgspec.Struct, frozen=True):
+    """Feedback on the engine of a reply, stored together with the reply's end. Where it is not to
+    be forwarded, it is stored as given up."""
+
+    engine: str
+    success: bool
+    latency_ms: int
+    tokens_used: int
+    error_message: str | None
+    forward: bool = True
