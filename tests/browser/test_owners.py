@@ -32,9 +32,7 @@ def settings(url: str, browsing: Browsing, **changes: Any) -> Settings:
 
 async def die(operator: Operator) -> None:
     """End as a process that is killed does: the database hears nothing of it."""
-    worker = operator.services.browser_tasks._worker
-    assert worker is not None
-    await worker.abandon()
+    await operator.services.browser_tasks.abandon()
     await operator.core.tasks.aclose()
     await operator.core.bus.aclose()
     await operator.core.database.aclose()

@@ -243,6 +243,12 @@ class BrowserTasks:
         if self._worker is not None:
             await self._worker.aclose(within)
 
+    async def abandon(self) -> None:
+        """End at once, as a process that is killed: what runs is left to be found without an
+        owner."""
+        if self._worker is not None:
+            await self._worker.abandon()
+
 
 def _no_screenshot() -> OperatorError:
     return OperatorError(ErrorCode.TASK_NOT_FOUND, "this task has no screenshot")
