@@ -21,6 +21,7 @@ from operator_svc.app import Operator
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.browser import runner
 from operator_svc.settings import Settings
+from tests.browser_service.processes import processes
 from tests.fakes.eventually import eventually
 from tests.fakes.raw import dead_address
 
@@ -71,7 +72,7 @@ class BrowserProcess:
         assert self._process is not None
         return {
             os.getpgid(pid)
-            for pid, (_, line) in _processes().items()
+            for pid, (_, line) in processes().items()
             if "--type=renderer" in line and self._process.pid in _ancestors(pid)
         }
 
@@ -83,21 +84,8 @@ class BrowserProcess:
             os.killpg(group, signal.SIGKILL)
 
 
-def _processes() -> dict[int, tuple[int, str]]:
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text()
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue  # it ended meanwhile
-            found[int(folder.name)] = (int(status.rpartition(")")[2].split()[1]), line)
-    return found
-
-
 def _ancestors(pid: int) -> list[int]:
-    everything, line = _processes(), []
+    everything, line = processes(), []
     while pid in everything:
         pid = everything[pid][0]
         line.append(pid)

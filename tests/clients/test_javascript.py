@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.project.process import Process, python_path
+from tests.project.process import dev_operator, python_path
 
 CLIENT = Path(__file__).resolve().parents[2] / "clients" / "js"
 TOKEN = "js-token"
@@ -19,18 +18,8 @@ TOKEN = "js-token"
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """The address of a running Operator on SQLite, with its stand-ins."""
-    env = {
-        "PATH": python_path(),
-        "OPERATOR_PORT": "0",
-        "OPERATOR_TOKEN": TOKEN,
-        "OPERATOR_CHAT_RATE": "0",
-        "OPERATOR_LOG_FORMAT": "json",
-        "BROWSER_PORT": "0",
-    }
-    command = [sys.executable, "-m", "operator_svc", "dev"]
-    with Process(command, env, tmp_path) as operator:
-        yield operator.ready()
-        operator.end()
+    with dev_operator(tmp_path, TOKEN) as address:
+        yield address
 
 
 @pytest.mark.timeout(180)

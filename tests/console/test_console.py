@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from operator_svc.browser_service.chromium import find_executable
 from operator_svc.settings import BrowserSettings, load
-from tests.project.process import Process, python_path
+from tests.project.process import dev_operator, python_path
 
 TOKEN = "console-token"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> [click](javascript:alert(1)) `<b>`"
@@ -24,17 +24,8 @@ SLOW = "[[tokens=60]] [[rate=20]] slow"
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """The address of a running Operator on SQLite, with its stand-ins."""
-    env = {
-        "PATH": python_path(),
-        "OPERATOR_PORT": "0",
-        "OPERATOR_TOKEN": TOKEN,
-        "OPERATOR_CHAT_RATE": "0",
-        "OPERATOR_LOG_FORMAT": "json",
-        "BROWSER_PORT": "0",
-    }
-    with Process(["operator-svc", "dev"], env, tmp_path) as operator:
-        yield operator.ready()
-        operator.end()
+    with dev_operator(tmp_path, TOKEN) as address:
+        yield address
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -139,3 +139,19 @@ def get(url: str, token: str = "") -> tuple[int, bytes]:
 def python_path() -> str:
     """PATH with this environment's Python first, as in an active virtual environment."""
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@contextmanager
+def dev_operator(folder: Path, token: str) -> Iterator[str]:
+    """An Operator on SQLite in ``folder``, with its stand-ins; its address."""
+    env = {
+        "PATH": python_path(),
+        "OPERATOR_PORT": "0",
+        "OPERATOR_TOKEN": token,
+        "OPERATOR_CHAT_RATE": "0",
+        "OPERATOR_LOG_FORMAT": "json",
+        "BROWSER_PORT": "0",
+    }
+    with Process([sys.executable, "-m", "operator_svc", "dev"], env, folder) as operator:
+        yield operator.ready()
+        operator.end()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
@@ -17,18 +17,22 @@ from operator_svc import tracing
 from operator_svc.background import TaskOwner
 from operator_svc.db.contract import Dialect, Nothing, check_params
 from operator_svc.db.pool import Pool
-from operator_svc.db.postgresql_connect import READ_ONLY, Connector
-from operator_svc.db.postgresql_errors import REFUSED, UNDONE, is_lost, refused, translated
-from operator_svc.db.postgresql_pooler import fetch_in_transaction, keeps_sessions
-from operator_svc.db.queries import Query, compile_statement
+from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
+from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
+from operator_svc.db.postgresql_pooler import (
+    Fetch,
+    fetch_at_once,
+    fetch_in_transaction,
+    needs_transactions,
+)
+from operator_svc.db.postgresql_transaction import PostgresqlTransaction
+from operator_svc.db.queries import Query
 from operator_svc.db.records import Reader, reader
-from operator_svc.errors import ConfigurationError
 from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)
 log = structlog.get_logger(__name__)
 
-_CLOSE_SECONDS = 2.0
 _PROOF_SECONDS = 1.0
 _APPLICATION = "operator-svc"
 
@@ -37,19 +41,6 @@ ATTEMPTS = 8
 serialisation failures, a connection that leads to a standby."""
 RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
-
-
-NO_SESSIONS = (
-    "PostgreSQL is reached through a pooler that does not keep sessions:"
-    " set OPERATOR_DATABASE_DIRECT_URL to an address of the database past it"
-)
-
-Fetch: TypeAlias = Callable[
-    [asyncpg.Connection, str, Sequence[Any], float], Coroutine[Any, Any, list[Any]]
-]
-"""Runs a statement on a connection within so many seconds; its rows."""
-NO_TRANSACTIONS = "statement pooling mode"
-"""PgBouncer's own words where it allows no transactions."""
 
 
 class _Plan(NamedTuple):
@@ -101,22 +92,11 @@ class PostgresqlDatabase:
         """Open the pool; ``seconds`` bounds each call, the wait for a connection included.
 
         ``direct`` says that there is another way to the database for what needs a session.
-        Raises ConfigurationError where the server refuses the user or the database, or a pooler
-        does not keep sessions and there is no other way, and OperatorError(DATABASE_UNAVAILABLE)
-        where it does not answer.
+        Raises what ``needs_transactions`` raises.
         """
-        try:
-            pooled = not await keeps_sessions(dsn, seconds)
-        except Exception as error:
-            if isinstance(error, (*REFUSED, ValueError)):
-                raise ConfigurationError([f"PostgreSQL: {error}"]) from error
-            if NO_TRANSACTIONS in str(error):
-                raise ConfigurationError([NO_SESSIONS]) from error
-            raise refused(error) from error
-        if pooled and not direct:
-            raise ConfigurationError([NO_SESSIONS])
+        pooled = await needs_transactions(dsn, seconds, direct=direct)
         connector = Connector(dsn, _APPLICATION, pooled=pooled)
-        fetch = fetch_in_transaction if pooled else _fetch
+        fetch = fetch_in_transaction if pooled else fetch_at_once
         return cls(connector, fetch, queries, size, seconds)
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
@@ -244,7 +224,7 @@ class PostgresqlDatabase:
             # A timeout or a cancellation: the server may still be at it, or it vanished.
             self._pool.discard()
             self._pool.doubt()
-            self._retiring.start(_retire(connection), "retire")
+            self._retiring.start(retire(connection), "retire")
         return lost
 
     async def ping(self) -> None:
@@ -301,49 +281,13 @@ class PostgresqlDatabase:
         if self._writes:
             await asyncio.wait(self._writes, timeout=self._seconds)
         idle = await self._pool.drain(self._seconds)
-        await asyncio.gather(*[_retire(connection) for connection in idle])
+        await asyncio.gather(*[retire(connection) for connection in idle])
         await self._retiring.aclose()
-
-
-class PostgresqlTransaction:
-    """See Transaction."""
-
-    def __init__(self, connection: asyncpg.Connection, seconds: float) -> None:
-        self._connection = connection
-        self._seconds = seconds
-
-    async def execute(self, sql: str, /, **params: Any) -> int:
-        """See Transaction.execute."""
-        statement = compile_statement(sql, "postgresql")
-        args = [params[name] for name in statement.params]
-        tag = await self._connection.execute(statement.sql, *args, timeout=self._seconds)
-        count = tag.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
-
-    async def executemany(self, sql: str, rows: Iterable[Mapping[str, Any]], /) -> None:
-        """See Transaction.executemany."""
-        statement = compile_statement(sql, "postgresql")
-        args = [[row[name] for name in statement.params] for row in rows]
-        await self._connection.executemany(statement.sql, args, timeout=self._seconds)
-
-    async def fetch(self, sql: str, /, **params: Any) -> list[tuple[Any, ...]]:
-        """See Transaction.fetch."""
-        statement = compile_statement(sql, "postgresql")
-        args = [params[name] for name in statement.params]
-        rows = await self._connection.fetch(statement.sql, *args, timeout=self._seconds)
-        return [tuple(row) for row in rows]
 
 
 def _note_abandoned(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("a write failed after its caller had gone", query=task.get_name(), error=error)
-
-
-async def _fetch(
-    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
-) -> list[Any]:
-    rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
-    return rows
 
 
 def _until(deadline: float) -> float:
@@ -353,12 +297,3 @@ def _until(deadline: float) -> float:
 
 def _usable(connection: asyncpg.Connection) -> bool:
     return not connection.is_closed()
-
-
-async def _retire(connection: asyncpg.Connection) -> None:
-    """Close a connection politely, else cut it."""
-    try:
-        await connection.close(timeout=_CLOSE_SECONDS)
-    except Exception as error:  # whatever it was, the connection is gone
-        log.debug("a connection was cut", error=repr(error))
-        connection.terminate()

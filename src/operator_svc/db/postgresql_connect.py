@@ -6,9 +6,12 @@ import asyncio
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
+import structlog
 
 from operator_svc.db.records import json_text, json_value
 from operator_svc.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 HOST_SECONDS = 2.0
 """Seconds that one of several hosts may take to accept a connection; ``connect_timeout`` in the URL
@@ -18,6 +21,7 @@ READ_ONLY = "SELECT current_setting('transaction_read_only')"
 """Says ``on`` on a standby and where somebody has set the server to take no writes."""
 
 _STATEMENTS = 1024
+_CLOSE_SECONDS = 2.0
 
 
 class Connector:
@@ -127,3 +131,12 @@ def _split(dsn: str) -> tuple[list[str], float]:
         for netloc, own in zip(netlocs, queries, strict=True)
     ]
     return urls, seconds
+
+
+async def retire(connection: asyncpg.Connection) -> None:
+    """Close a connection politely, else cut it."""
+    try:
+        await connection.close(timeout=_CLOSE_SECONDS)
+    except Exception as error:  # whatever it was, the connection is gone
+        log.debug("a connection was cut", error=repr(error))
+        connection.terminate()

@@ -7,16 +7,51 @@ statement that was prepared in one is unknown, or somebody else's, in the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]
 
 from operator_svc.db.postgresql_connect import Connector
+from operator_svc.db.postgresql_errors import REFUSED, refused
+from operator_svc.errors import ConfigurationError
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _PID = "SELECT pg_backend_pid()"
 _APPLICATION = "operator-svc probe"
+
+
+NO_SESSIONS = (
+    "PostgreSQL is reached through a pooler that does not keep sessions:"
+    " set OPERATOR_DATABASE_DIRECT_URL to an address of the database past it"
+)
+
+Fetch: TypeAlias = Callable[
+    [asyncpg.Connection, str, Sequence[Any], float], Coroutine[Any, Any, list[Any]]
+]
+"""Runs a statement on a connection within so many seconds; its rows."""
+NO_TRANSACTIONS = "statement pooling mode"
+"""PgBouncer's own words where it allows no transactions."""
+
+
+async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
+    """True where each statement needs a transaction of its own.
+
+    Raises ConfigurationError where the server refuses the user or the database, or a pooler does
+    not keep sessions and there is no ``direct`` way past it, and
+    OperatorError(DATABASE_UNAVAILABLE) where it does not answer.
+    """
+    try:
+        kept = await keeps_sessions(dsn, seconds)
+    except Exception as error:
+        if isinstance(error, (*REFUSED, ValueError)):
+            raise ConfigurationError([f"PostgreSQL: {error}"]) from error
+        if NO_TRANSACTIONS in str(error):
+            raise ConfigurationError([NO_SESSIONS]) from error
+        raise refused(error) from error
+    if not kept and not direct:
+        raise ConfigurationError([NO_SESSIONS])
+    return not kept
 
 
 async def keeps_sessions(dsn: str, seconds: float) -> bool:
@@ -59,4 +94,12 @@ async def fetch_in_transaction(
             except Exception:  # the error of the statement is the one to tell
                 connection.terminate()
         raise
+    return rows
+
+
+async def fetch_at_once(
+    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
+) -> list[Any]:
+    """The rows of a statement. It may take ``seconds``; raises what asyncpg raises."""
+    rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
     return rows

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from operator_svc.protocol import events as names
 from operator_svc.protocol.browser import BrowserTaskFact
 from operator_svc.protocol.sessions import Metadata
-from operator_svc.protocol.switch import AdjustmentView
+from operator_svc.protocol.switch import AdjustmentView, FeedbackFact
 
 
 class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,21 +75,6 @@ class ToolCallFact(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     created_at: datetime
     finished_at: datetime | None
-
-
-class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
-    """Feedback on an engine."""
-
-    id: int
-    session_id: str | None
-    message_id: int | None
-    engine: str
-    success: bool
-    latency_ms: int
-    tokens_used: int
-    error_message: str | None
-    forwarded_at: datetime | None
-    created_at: datetime
 
 
 _RECORDS: dict[str, type[msgspec.Struct]] = {

@@ -79,8 +79,8 @@ class AdjustmentList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Feedback that is kept. ``forwarded_at`` is null until it is forwarded to Switch."""
+class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
+    """Feedback on an engine."""
 
     id: int
     session_id: str | None
@@ -92,6 +92,11 @@ class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
     forwarded_at: datetime | None
     created_at: datetime
+
+
+class FeedbackAnswer(FeedbackFact, frozen=True, kw_only=True):
+    """Feedback that is kept. ``forwarded_at`` is null until it is forwarded to Switch."""
+
     status: Literal["recorded"] = "recorded"
 
 

@@ -24,7 +24,8 @@ from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
 from operator_svc.rest.routing import Auth, Handler, Operation, Router
-from operator_svc.rest.server.connections import HttpConnection, full
+from operator_svc.rest.server.admission import full
+from operator_svc.rest.server.connections import HttpConnection
 from operator_svc.services import access
 from operator_svc.services.auth import WrongTokenError
 

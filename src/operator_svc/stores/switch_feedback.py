@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from operator_svc.db import Database
 from operator_svc.models import Record, SwitchFeedback
-from operator_svc.protocol.event_data import FeedbackFact, data_of_record
+from operator_svc.protocol.event_data import data_of_record
+from operator_svc.protocol.switch import FeedbackFact
 from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.writes import insert_one, write_one
 

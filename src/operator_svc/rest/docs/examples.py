@@ -155,7 +155,7 @@ EVENT_DATA: tuple[msgspec.Struct, ...] = (
     ),
     _FACT,
     ADJUSTMENTS.adjustments[0],
-    event_data.FeedbackFact(**_FEEDBACK),
+    switch.FeedbackFact(**_FEEDBACK),
 )  # fmt: skip
 """The data of one of each kind of event."""
 

@@ -50,9 +50,19 @@ FAILURES = (
     ErrorCode.REPLY_INTERRUPTED,
     ErrorCode.DRAINING,
 )
-PENDING = json(
-    examples.CHAT_PENDING, "The reply is still written.", "Location", "Preference-Applied"
-)
+
+
+def _answers(example: msgspec.Struct) -> dict[int, Answer]:
+    return {
+        200: Answer(
+            meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
+            content={JSON: example, EVENTS: None},
+            headers=("Preference-Applied",),
+        ),
+        202: json(
+            examples.CHAT_PENDING, "The reply is still written.", "Location", "Preference-Applied"
+        ),
+    }
 
 
 @route(
@@ -63,14 +73,7 @@ PENDING = json(
     body=ChatBody,
     example=EXAMPLE,
     rules=schema_rules.CHAT,
-    answers={
-        200: Answer(
-            meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
-            content={JSON: examples.CHAT_ANSWER, EVENTS: None},
-            headers=("Preference-Applied",),
-        ),
-        202: PENDING,
-    },
+    answers=_answers(examples.CHAT_ANSWER),
     errors=FAILURES,
 )
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -90,14 +93,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     body=ChatBody,
     example=EXAMPLE,
     rules=schema_rules.CHAT,
-    answers={
-        200: Answer(
-            meaning="The whole reply, or its events where `stream` or `Accept` asks for them.",
-            content={JSON: examples.INTERFACE_CHAT_ANSWER, EVENTS: None},
-            headers=("Preference-Applied",),
-        ),
-        202: PENDING,
-    },
+    answers=_answers(examples.INTERFACE_CHAT_ANSWER),
     errors=FAILURES,
 )
 async def interface_chat(request: web.Request) -> web.StreamResponse:

@@ -35,6 +35,14 @@ WINDOW_MOST = 366 * 86_400
 Window = Annotated[int, Meta(ge=1, le=WINDOW_MOST)]
 
 
+CHANGE_FAILS = (
+    ErrorCode.ADJUSTMENT_NOT_FOUND,
+    ErrorCode.CONFLICT,
+    *SWITCH_FAILS,
+    ErrorCode.DRAINING,
+)
+"""The errors of what changes Switch's configuration by an adjustment."""
+
 route = RouteTable()
 
 
@@ -63,12 +71,7 @@ async def add_adjustment(request: web.Request) -> web.StreamResponse:
     "/operator/switch/adjustment/{adjustment_id}/apply",
     tag="switch",
     answers={200: json(examples.ADJUSTMENT, "It is applied.")},
-    errors=(
-        ErrorCode.ADJUSTMENT_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.DRAINING,
-    ),
+    errors=CHANGE_FAILS,
 )
 async def apply(request: web.Request) -> web.StreamResponse:
     """Apply an adjustment."""
@@ -83,12 +86,7 @@ async def apply(request: web.Request) -> web.StreamResponse:
     "/operator/switch/adjustment/{adjustment_id}/revert",
     tag="switch",
     answers={200: json(examples.ADJUSTMENT, "It is reverted.")},
-    errors=(
-        ErrorCode.ADJUSTMENT_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.DRAINING,
-    ),
+    errors=CHANGE_FAILS,
 )
 async def revert(request: web.Request) -> web.StreamResponse:
     """Put back the configuration from before an adjustment."""

@@ -12,6 +12,10 @@ import ipaddress
 from collections import Counter
 from typing import NamedTuple, Protocol
 
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol import problems
+from operator_svc.rest.request_context import new_request_id
+
 RESERVE = 64
 """Connections beyond the limit; only probes are answered on them."""
 _RECHECK = 0.1
@@ -121,3 +125,17 @@ def group_of(host: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
     return host
+
+
+def full() -> OperatorError:
+    """The failure of a client for whom there is no place."""
+    return OperatorError(ErrorCode.RATE_LIMITED, "too many connections", retry_after=5.0)
+
+
+def full_response() -> bytes:
+    """The whole answer to a client that has no place and sends no request."""
+    answer = problems.answer(full(), new_request_id())
+    head = "HTTP/1.1 429 Too Many Requests\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+    head += f"Connection: close\r\nContent-Length: {len(answer.body)}\r\n\r\n"
+    return head.encode() + answer.body

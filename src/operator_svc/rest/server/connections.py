@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,10 +20,11 @@ from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.protocol import headers, problems
+from operator_svc.protocol import headers
 from operator_svc.rest.problems import problem
-from operator_svc.rest.request_context import new_request_id, request_id_of
-from operator_svc.rest.server.admission import Admission, Limits, group_of
+from operator_svc.rest.request_context import request_id_of
+from operator_svc.rest.server import tcp
+from operator_svc.rest.server.admission import Admission, full_response, group_of
 from operator_svc.rest.server.masked_frames import MaskedFrames
 from operator_svc.settings import Settings
 
@@ -33,11 +33,6 @@ log = structlog.get_logger(__name__)
 KEEPALIVE = 75.0
 """Seconds that an idle connection is kept: more than the 60 s of common proxies, so that it is
 they who close it, and no request meets a closing connection."""
-MAX_LINE, MAX_FIELD, MAX_HEADERS = 8190, 8190, 100
-"""Bytes of a request line and of a header, and number of headers."""
-LINGER = 1.0
-"""Seconds that a refused body is still read and dropped: closing at once would reset the
-connection, and the client would lose the answer."""
 SWEEPS = 4
 """Looks at all connections within the shorter of both timeouts."""
 RESERVE_TIME = 1.0
@@ -46,15 +41,6 @@ HALF_CLOSED_LOOK = 0.2
 """Seconds between looks whether a client that sends no more has its answers, or is gone."""
 STALL = 1.0
 """Seconds without progress after which one that is being served may lose its place."""
-TCP_CLOSE = 7
-"""The state of a connection that was reset (Linux, tcp_states.h)."""
-_TCP_INFO = struct.Struct("=24xI92xQ16xI")
-"""tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of TCP_INFO (Linux, tcp.h)."""
-_RESET = struct.pack("ii", 1, 0)
-SEND_BUFFER = 128 * 1024
-"""Bytes that the kernel may hold for a client. Left alone it takes 4 MB before one that does not
-read shows; this is still 1 MB/s to a client that is 100 ms away."""
-
 _refused = telemetry.CONNECTIONS_REFUSED
 
 
@@ -98,7 +84,7 @@ class HttpConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, tcp.SEND_BUFFER)
         peer = transport.get_extra_info("peername")
         self.address = group_of(str(peer[0])) if isinstance(peer, tuple) else ""
         self._head_since = self._received_at = self._taken_at = self._loop.time()
@@ -116,14 +102,14 @@ class HttpConnection(RequestHandler):
             return
         _refused.labels(reason).inc()
         if reason == "full":
-            self.transport.write(_busy())
+            self.transport.write(full_response())
             self.force_close()
             return
         transport = self.transport
         if self._unread(self._loop.time()):
             # What the kernel holds for the client is dropped as well, and the client is told.
             connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp.RESET)
         self.force_close()
         transport.abort()
 
@@ -166,7 +152,7 @@ class HttpConnection(RequestHandler):
             return
         connection = transport.get_extra_info("socket")
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        if state == TCP_CLOSE or not self._has_whole_bodies:
+        if state == tcp.CLOSED or not self._has_whole_bodies:
             self.force_close()
             transport.abort()
         elif self._is_waiting:
@@ -194,7 +180,7 @@ class HttpConnection(RequestHandler):
         super().pause_writing()
         self._taken_at = self._loop.time()
         if self.transport is not None:
-            _, self._acknowledged = _tcp_state(self.transport)
+            _, self._acknowledged = tcp.progress(self.transport)
 
     def stalled_since(self, now: float) -> float | None:
         """See Held: idle, sending a request, or not reading an answer."""
@@ -217,7 +203,7 @@ class HttpConnection(RequestHandler):
         if transport is None or self._settled:
             return False
         unsent = transport.get_write_buffer_size()
-        held, acknowledged = _tcp_state(transport)
+        held, acknowledged = tcp.progress(transport)
         if not unsent and not held:
             self._taken_at = now
             self._settled = self._is_waiting
@@ -280,28 +266,6 @@ class HttpConnection(RequestHandler):
         return response
 
 
-def _tcp_state(transport: asyncio.Transport) -> tuple[bool, int]:
-    """True where the kernel holds bytes for the client, and how many it acknowledged so far."""
-    connection = transport.get_extra_info("socket")
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    in_flight, acknowledged, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
-    return bool(in_flight or waiting), acknowledged
-
-
-def full() -> OperatorError:
-    """The failure of a client for whom there is no place."""
-    return OperatorError(ErrorCode.RATE_LIMITED, "too many connections", retry_after=5.0)
-
-
-def _busy() -> bytes:
-    """The whole answer to a client that has no place and sends no request."""
-    answer = problems.answer(full(), new_request_id())
-    head = "HTTP/1.1 429 Too Many Requests\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-    head += f"Connection: close\r\nContent-Length: {len(answer.body)}\r\n\r\n"
-    return head.encode() + answer.body
-
-
 class GuardedServer(AiohttpServer):
     """aiohttp's server with connections that are watched."""
 
@@ -324,33 +288,3 @@ class GuardedServer(AiohttpServer):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self._sweeper.cancel()
         await super().shutdown(timeout)
-
-
-class Runner(web.AppRunner):
-    """An application behind a guarded server, with places of its own."""
-
-    def __init__(self, app: web.Application, settings: Settings, limits: Limits) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            shutdown_timeout=5.0,
-            keepalive_timeout=KEEPALIVE,
-            lingering_time=LINGER,
-            auto_decompress=False,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_FIELD,
-            max_headers=MAX_HEADERS,
-        )
-        self._settings = settings
-        self._limits = limits
-
-    async def _make_server(self) -> AiohttpServer:
-        plain = await super()._make_server()
-        return GuardedServer(
-            plain.request_handler,
-            request_factory=plain.request_factory,
-            loop=plain._loop,
-            settings=self._settings,
-            admission=Admission(self._limits),
-            **plain._kwargs,
-        )

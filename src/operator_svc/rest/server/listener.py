@@ -11,7 +11,7 @@ from aiohttp import web
 from operator_svc.errors import ConfigurationError
 from operator_svc.rest.handlers import health
 from operator_svc.rest.server.admission import RESERVE, Limits
-from operator_svc.rest.server.connections import Runner
+from operator_svc.rest.server.runner import Runner
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)

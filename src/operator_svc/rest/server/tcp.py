@@ -1,0 +1,25 @@
+"""TCP below a connection, as Linux tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+CLOSED = 7
+"""The state of a connection that was reset (Linux, tcp_states.h)."""
+_TCP_INFO = struct.Struct("=24xI92xQ16xI")
+"""tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of TCP_INFO (Linux, tcp.h)."""
+RESET = struct.pack("ii", 1, 0)
+"""The option SO_LINGER that lets a close reset the connection."""
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel may hold for a client. Left alone it takes 4 MB before one that does not
+read shows; this is still 1 MB/s to a client that is 100 ms away."""
+
+
+def progress(transport: asyncio.Transport) -> tuple[bool, int]:
+    """True where the kernel holds bytes for the client, and how many it acknowledged so far."""
+    connection = transport.get_extra_info("socket")
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    in_flight, acknowledged, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
+    return bool(in_flight or waiting), acknowledged
