@@ -148,9 +148,7 @@ FROM fact AS t;
 
 -- name: browser_task_release(task_id, session_id, owner, started_at, attempts, deaths, delay, data)
 -- A running task waits for its next try; one that was asked to stop is left to be ended.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 released AS (
     UPDATE operator_browser_task AS t
@@ -187,9 +185,7 @@ LEFT JOIN numbered AS n ON r.session_id = n.session_id;
 
 -- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
 -- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 ended AS (
     UPDATE operator_browser_task AS t

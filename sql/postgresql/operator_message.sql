@@ -2,11 +2,7 @@
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
 -- or NULL for them where others wrote to the session while this waited for its lock: the statement
 -- sees other rows as they were before.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session
-    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-    FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 ids AS MATERIALIZED (
     SELECT
@@ -30,24 +26,9 @@ numbered AS (
     RETURNING s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id
 ),
 
-messages AS (
-    INSERT INTO operator_message (
-        id, session_id, role, content, status, reply_to, owner, metadata, finished_at
-    )
-    SELECT message_id, session_id, 'user', :content, 'complete', NULL, NULL, :metadata, now()
-    FROM numbered
-    UNION ALL
-    SELECT
-        reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id,
-        CAST(NULL AS jsonb), NULL
-    FROM numbered
-),
+messages AS {{insert_messages}},
 
-keyed AS (
-    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
-    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM numbered
-    WHERE CAST(:key AS text) IS NOT NULL
-),
+keyed AS {{insert_chat_key}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
@@ -97,7 +78,7 @@ WITH session AS (
     RETURNING session_id, epoch, last_seq
 ),
 
-ids AS MATERIALIZED (
+numbered AS MATERIALIZED (
     SELECT
         session_id, epoch, last_seq,
         nextval('operator_message_id_seq') AS message_id,
@@ -105,47 +86,30 @@ ids AS MATERIALIZED (
     FROM session
 ),
 
-messages AS (
-    INSERT INTO operator_message (
-        id, session_id, role, content, status, reply_to, owner, metadata, finished_at
-    )
-    SELECT message_id, session_id, 'user', :content, 'complete', NULL, NULL, :metadata, now()
-    FROM ids
-    UNION ALL
-    SELECT
-        reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id,
-        CAST(NULL AS jsonb), NULL
-    FROM ids
-),
+messages AS {{insert_messages}},
 
-keyed AS (
-    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
-    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM ids
-    WHERE CAST(:key AS text) IS NOT NULL
-),
+keyed AS {{insert_chat_key}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id, data)
     SELECT
         session_id, 1, 'session.created', NULL,
         jsonb_build_object('session_id', session_id, 'user_id', :user_id, 'source', :source)
-    FROM ids
+    FROM numbered
     UNION ALL
-    SELECT session_id, 2, 'message.created', message_id, NULL FROM ids
+    SELECT session_id, 2, 'message.created', message_id, NULL FROM numbered
     UNION ALL
-    SELECT session_id, 3, 'reply.started', reply_id, NULL FROM ids
+    SELECT session_id, 3, 'reply.started', reply_id, NULL FROM numbered
 )
 
 SELECT
     message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
     CAST(NULL AS json) AS exchanges, now() AS ts
-FROM ids;
+FROM numbered;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 ids AS MATERIALIZED (
     SELECT session_id, nextval('operator_message_id_seq') AS reply_id FROM session
@@ -185,11 +149,7 @@ FROM numbered;
 
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
 -- One more reply to a message of a user that is there already.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session
-    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-    FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 ids AS MATERIALIZED (
     SELECT m.session_id, m.id AS message_id, nextval('operator_message_id_seq') AS reply_id
@@ -213,11 +173,7 @@ messages AS (
     SELECT reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id FROM numbered
 ),
 
-keyed AS (
-    INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id)
-    SELECT :scope, :key, :body_hash, session_id, message_id, reply_id FROM numbered
-    WHERE CAST(:key AS text) IS NOT NULL
-),
+keyed AS {{insert_chat_key}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
@@ -231,9 +187,7 @@ FROM numbered;
 
 -- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 ended AS (
     UPDATE operator_message AS m
@@ -280,9 +234,7 @@ SELECT last_seq, now() AS ts FROM numbered;
 
 -- name: reply_interrupt(session_id, reply_id, owner, metadata)
 -- Ends an abandoned reply with the text that was stored of it.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 ended AS (
     UPDATE operator_message AS m

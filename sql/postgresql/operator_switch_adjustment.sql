@@ -1,10 +1,6 @@
 -- name: adjustment_record(session_id, viewer, message_id, before_config, after_config, reason, data)
 -- Stores an adjustment, and in its session the event that says so.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session
-    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-    FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 stored AS (
     INSERT INTO operator_switch_adjustment (
@@ -41,9 +37,7 @@ FROM stored AS a LEFT JOIN events AS e ON TRUE;
 -- name: adjustment_finish(adjustment_id, session_id, pod_id, event, applied, moved, error, data)
 -- Stores the outcome of applying or reverting an adjustment, by the process that claimed it. The column
 -- that is called moved, applied_at or reverted_at, gets the time; NULL is for a failure.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session WHERE session_id = :session_id FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session}},
 
 stored AS (
     UPDATE operator_switch_adjustment AS a

@@ -1,10 +1,6 @@
 -- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message, data)
 -- Stores feedback to be forwarded, and in its session the event that says so.
-WITH session AS MATERIALIZED (
-    SELECT session_id FROM operator_session
-    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-    FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 stored AS (
     INSERT INTO operator_switch_feedback (

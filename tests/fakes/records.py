@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -248,3 +248,20 @@ async def local(sqlite_database: Database, switch: FakeSwitch) -> AsyncIterator[
     """A pod on SQLite, for what does not depend on the engine."""
     async with pods(sqlite_database, switch) as (one,):
         yield one
+
+
+class Outage:
+    """A store's write during an outage of the database: the first call does nothing, the second
+    one is stored and its answer lost, and from the third on it works."""
+
+    def __init__(self, write: Callable[..., Awaitable[Any]]) -> None:
+        self._write = write
+        self.tries = 0
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.tries += 1
+        if self.tries == 2:
+            await self._write(*args, **kwargs)
+        if self.tries <= 2:
+            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
+        return await self._write(*args, **kwargs)

@@ -22,6 +22,7 @@ from tests.fakes.records import (
     ANYBODY,
     FakeSwitch,
     Fault,
+    Outage,
     Pod,
     broken,
     die,
@@ -331,18 +332,8 @@ async def test_mark_is_stored_after_an_outage_of_the_database(
 ) -> None:
     for n in range(2):
         await give(local, "a", n)
-    settle, tries = local.feedback_store.settle, 0
-
-    async def unsteady(*args: Any, **kwargs: Any) -> Any:
-        nonlocal tries
-        tries += 1
-        if tries == 2:
-            await settle(*args, **kwargs)  # it was stored, and the answer was lost
-        if tries <= 2:
-            raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "away")
-        return await settle(*args, **kwargs)
-
-    monkeypatch.setattr(local.feedback_store, "settle", unsteady)
+    write = Outage(local.feedback_store.settle)
+    monkeypatch.setattr(local.feedback_store, "settle", write)
     await local.outbox.forward()
     await local.outbox.forward()
     assert told(switch, "a") == [0, 1], "once each"

@@ -4,9 +4,10 @@ aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for it
 what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
 in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
 
-``{{name}}`` stands for the fragment of that name: a list of columns, an expression or a subquery
-that several queries share, in a file of its own (``sql/fragments/<name>.sql`` for both dialects,
-``sql/<dialect>/fragments/<name>.sql`` for one). A fragment holds no other.
+``{{name}}`` stands for the fragment of that name: a list of columns, an expression, a subquery
+or the body of a CTE that several queries share, in a file of its own
+(``sql/fragments/<name>.sql`` for both dialects, ``sql/<dialect>/fragments/<name>.sql`` for one).
+A fragment holds no other.
 
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.

@@ -23,8 +23,7 @@ route = RouteTable()
 )
 async def reply(request: web.Request) -> web.StreamResponse:
     """A reply as it stands."""
-    reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].replies.get(caller_of(request), reply_id)
+    view = await request.app[SERVICES].replies.get(caller_of(request), _reply_id(request))
     return responses.json(view)
 
 
@@ -37,6 +36,9 @@ async def reply(request: web.Request) -> web.StreamResponse:
 )
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Stop a reply, whichever process writes it."""
-    reply_id = requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
-    view = await request.app[SERVICES].replies.cancel(caller_of(request), reply_id)
+    view = await request.app[SERVICES].replies.cancel(caller_of(request), _reply_id(request))
     return responses.json(view)
+
+
+def _reply_id(request: web.Request) -> int:
+    return requests.row_id(request, "reply_id", ErrorCode.REPLY_NOT_FOUND)
