@@ -155,3 +155,15 @@ def dev_operator(folder: Path, token: str) -> Iterator[str]:
     with Process([sys.executable, "-m", "operator_svc", "dev"], env, folder) as operator:
         yield operator.ready()
         operator.end()
+
+
+def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A run of the tests in ``folder`` by a pytest of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.project.process import run_pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +35,7 @@ def outcome(folder: Path) -> str:
     """The run's last line."""
     shutil.copy(ROOT / "conftest.py", folder)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    run = run_pytest(folder)
     assert run.returncode != 0
     assert "tests are not skipped here" in run.stdout
     return run.stdout.strip().splitlines()[-1]

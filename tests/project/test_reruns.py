@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.project.process import run_pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,14 +38,7 @@ def outcome(folder: Path, mark: str, times: int, error: str) -> tuple[int, str]:
     markers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = " + "\n  ".join(markers["markers"]))
     (folder / "test_sample.py").write_text(SAMPLE.format(mark=mark, times=times, error=error))
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    run = run_pytest(folder)
     return run.returncode, run.stdout.strip().splitlines()[-1].partition(" in ")[0]
 
 
