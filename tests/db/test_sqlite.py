@@ -26,6 +26,7 @@ from operator_svc.db import (
     connect,
     sqlite,
     sqlite_connection,
+    sqlite_files,
 )
 from operator_svc.db.sqlite_connection import open_connection, run_on_thread
 from operator_svc.db.sqlite_groups import Failure, SqliteConnection, Write, commit_group
@@ -242,6 +243,76 @@ async def test_another_process_is_refused_and_what_a_killed_one_acknowledged_is_
     await after.aclose()
     assert len(acknowledged) >= 200
     assert set(acknowledged) <= stored
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+async def test_another_process_is_refused_by_way_of_a_symbolic_link(
+    sqlite_things: Database, empty_sqlite_url: str, things_sql: Path, tmp_path: Path, linked: str
+) -> None:
+    path = file_of(empty_sqlite_url)
+    link = tmp_path / "elsewhere"
+    link.symlink_to(path if linked == "file" else path.parent)
+    by_link = f"sqlite:///{link if linked == 'file' else link / path.name}"
+    command = [sys.executable, "-c", SECOND, by_link, str(things_sql)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert refused.returncode == 1
+    assert f"in use by another process (process {os.getpid()})" in refused.stderr
+    await sqlite_things.aclose()
+    again = await connect(Settings(database_url=by_link), queries=things_sql)
+    await again.ping()
+    await again.aclose()
+
+
+async def test_a_database_with_two_hard_links_is_refused(
+    sqlite_things: Database, empty_sqlite_url: str, things_sql: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.db"
+    other.hardlink_to(file_of(empty_sqlite_url))
+    with pytest.raises(ConfigurationError, match="has 2 hard links"):
+        await connect(Settings(database_url=f"sqlite:///{other}"), queries=things_sql)
+    other.unlink()
+    assert await add(sqlite_things, "a") == [[]]
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_ping_fails_once_a_file_is_gone(
+    sqlite_things: Database, empty_sqlite_url: str, end: str, how: str
+) -> None:
+    await sqlite_things.ping()
+    file = Path(f"{file_of(empty_sqlite_url)}{end}")
+    kept = file.rename(file.with_name("kept"))
+    if how == "replaced":
+        file.write_bytes(kept.read_bytes())
+    with pytest.raises(OperatorError, match=f"{file.name} was removed or replaced") as raised:
+        await sqlite_things.ping()
+    assert raised.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    kept.rename(file)
+    await sqlite_things.ping()
+
+
+async def test_ping_fails_where_nothing_can_be_written(
+    sqlite_things: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_files, "MIN_FREE", 2**62)
+        with pytest.raises(OperatorError, match="disk is full"):
+            await sqlite_things.ping()
+    await sqlite_things.ping()
+    async with sqlite_things.transaction() as transaction:
+        await transaction.fetch("PRAGMA query_only = ON")
+    with pytest.raises(OperatorError, match="cannot be written"):
+        await sqlite_things.ping()
+
+
+async def test_ping_changes_nothing(sqlite_things: Database) -> None:
+    async with sqlite_things.transaction() as transaction:
+        await transaction.fetch("PRAGMA user_version = 7")
+        before = await transaction.fetch("PRAGMA schema_version")
+    await sqlite_things.ping()
+    async with sqlite_things.transaction() as transaction:
+        assert await transaction.fetch("PRAGMA user_version") == [(7,)]
+        assert await transaction.fetch("PRAGMA schema_version") == before
 
 
 async def test_the_files_are_private(sqlite_things: Database, empty_sqlite_url: str) -> None:

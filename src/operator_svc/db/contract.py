@@ -97,7 +97,8 @@ class Database(Protocol):
         """
 
     async def ping(self) -> None:
-        """Check that the database answers."""
+        """Check that the database answers and, on SQLite, that what is written is kept: its files
+        are in their place, and can be written."""
 
     async def applied_migrations(self) -> frozenset[str]:
         """The ids of the migrations that this database has; empty for an empty database."""

@@ -11,14 +11,22 @@ from operator_svc.errors import ConfigurationError
 
 
 def lock_path(database: Path) -> Path:
-    """The lock file of an SQLite database."""
-    return database.with_name(f"{database.name}.lock")
+    """The lock file of an SQLite database: one, by whichever symbolic links it is reached."""
+    return Path(f"{os.path.realpath(database)}.lock")
 
 
 def private_file(path: Path) -> None:
     """Make the file if it is missing, readable by its owner alone; SQLite gives its WAL the
-    same mode."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    same mode.
+
+    Raises ConfigurationError for a file with several hard links: SQLite keeps a log beside each
+    name, and two of them destroy the database (https://sqlite.org/howtocorrupt.html, 2.5).
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    links = os.fstat(fd).st_nlink
+    os.close(fd)
+    if links > 1:
+        raise ConfigurationError([f"{path} has {links} hard links; a database must have one"])
 
 
 class FileLock:

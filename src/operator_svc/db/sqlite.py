@@ -8,6 +8,7 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +32,7 @@ from operator_svc.db.sqlite_connection import (
     raw_of,
     run_on_thread,
 )
+from operator_svc.db.sqlite_files import DatabaseFiles
 from operator_svc.db.sqlite_groups import (
     Failure,
     SqliteConnection,
@@ -85,6 +87,7 @@ class SqliteDatabase:
         self._lock = FileLock(lock_path(path))
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
+        self._files: DatabaseFiles | None = None
         self._writer_turn = asyncio.Lock()
         self._queue: deque[Write] = deque()
         self._grouping: asyncio.Task[None] | None = None
@@ -107,7 +110,8 @@ class SqliteDatabase:
         try:
             private_file(path)
             database._writer = await open_connection(path)
-            await database.ping()
+            await database.applied_migrations()  # a read of the file, which opens its log too
+            database._files = DatabaseFiles(Path(os.path.realpath(path)))
         except (sqlite3.Error, OSError) as error:
             await database.aclose()
             raise ConfigurationError([f"{path} cannot be used as a database: {error}"]) from error
@@ -235,8 +239,12 @@ class SqliteDatabase:
             loop.call_soon_threadsafe(deliver, group, outcomes)
 
     async def ping(self) -> None:
-        """See Database.ping."""
-        await self._on_reader(lambda raw: raw.execute("SELECT 1").fetchall())
+        """See Database.ping. The write is an ordinary one, so that it fails as others would."""
+        files = self._files
+        if files is None:
+            raise unavailable("the database is closed")
+        await self._on_reader(lambda _: files.check())
+        await self._enqueue(_write_a_page)
 
     async def applied_migrations(self) -> frozenset[str]:
         """See Database.applied_migrations."""
@@ -266,12 +274,18 @@ class SqliteDatabase:
         """See Database.aclose."""
         if self._grouping is not None:
             await asyncio.wait([self._grouping])
-        writer, self._writer = self._writer, None
+        writer, self._writer, self._files = self._writer, None, None
         for connection in await self._readers.drain(self._seconds):
             await connection.close()
         if writer is not None:
             await writer.close()
         self._lock.release()
+
+
+def _write_a_page(raw: SqliteConnection) -> None:
+    """Write the first page as it is: it has a number that SQLite keeps for applications."""
+    (number,) = raw.execute("PRAGMA user_version").fetchone()
+    raw.execute(f"PRAGMA user_version = {number:d}")
 
 
 def _usable(connection: aiosqlite.Connection) -> bool:
