@@ -8,7 +8,6 @@ SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -111,7 +110,7 @@ class SqliteDatabase:
             private_file(path)
             database._writer = await open_connection(path)
             await database.applied_migrations()  # a read of the file, which opens its log too
-            database._files = DatabaseFiles(Path(os.path.realpath(path)))
+            database._files = DatabaseFiles(path)
         except (sqlite3.Error, OSError) as error:
             await database.aclose()
             raise ConfigurationError([f"{path} cannot be used as a database: {error}"]) from error

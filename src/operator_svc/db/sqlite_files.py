@@ -20,6 +20,7 @@ class DatabaseFiles:
     """
 
     def __init__(self, path: Path) -> None:
+        path = Path(os.path.realpath(path))
         self._folder = path.parent
         names = (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
         self._opened = {name: _identity(name) for name in names}
