@@ -86,7 +86,9 @@ placed AS (
         count(*) OVER (PARTITION BY f.engine) - 1 AS last_place
     FROM names AS n
     INNER JOIN operator_switch_feedback AS f ON n.engine = f.engine
-    WHERE f.created_at >= now(-1 * :seconds) AND f.success = 1
+    WHERE
+        f.created_at >= now(-1 * :seconds) AND f.success = 1
+        AND f.latency_ms IS NOT NULL
 ),
 
 latencies AS (

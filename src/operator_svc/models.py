@@ -248,7 +248,7 @@ class SwitchFeedback(Record, frozen=True):
     message_id: int | None
     engine: str
     success: bool
-    latency_ms: int
+    latency_ms: int | None
     tokens_used: int
     error_message: str | None
     owner: str | None

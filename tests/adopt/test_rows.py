@@ -418,7 +418,7 @@ async def test_feedback_in_the_table_of_changes_becomes_feedback(
         "local", True, 120, 40,
     )  # fmt: skip
     assert (first.session_id, first.message_id, first.created_at) == ("abc", 1, AT_NOON)
-    assert (second.engine, second.success, second.latency_ms) == ("cli", False, 0)
+    assert (second.engine, second.success, second.latency_ms) == ("cli", False, None)
     assert (second.error_message, second.message_id) == ("no answer", None)
     assert (third.engine, third.success) == ("hybrid", True)
     # Switch must not be told of them anew.

@@ -25,9 +25,20 @@ async def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
         await database.aclose()
 
 
+COLUMNS = {
+    "postgresql": "SELECT table_name || '.' || column_name || ' ' || data_type"
+    " || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = 'public'",
+    "sqlite": "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\""
+    " FROM sqlite_master AS m, pragma_table_info(m.name) AS c"
+    " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'",
+}
+"""Each column with its type and whether it may be null."""
+
+
 async def ours(url: str) -> set[str]:
-    """The names of all that is in the database, without what is yoyo's."""
-    rows = await sql(url, TABLES[locate(url).dialect])
+    """All that is in the database by its names, with its columns, without what is yoyo's."""
+    dialect = locate(url).dialect
+    rows = [*await sql(url, TABLES[dialect]), *await sql(url, COLUMNS[dialect])]
     return {name for (name,) in rows if "yoyo" not in name}
 
 

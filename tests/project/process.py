@@ -153,7 +153,8 @@ def dev_operator(folder: Path, token: str) -> Iterator[str]:
         "BROWSER_PORT": "0",
     }
     with Process([sys.executable, "-m", "operator_svc", "dev"], env, folder) as operator:
-        yield operator.ready()
+        # Its browser service says that it is ready too.
+        yield operator.line("Operator listens on").split()[-1]
         operator.end()
 
 

@@ -146,3 +146,14 @@ async def test_window_leaves_older_feedback_out(database: Database) -> None:
         )
     (stats,) = await store.engines(3600, 10)
     assert (stats.calls, stats.latency_p95_ms) == (1, 10.0)
+
+
+async def test_success_without_a_latency_counts_for_the_rate_and_for_no_percentile(
+    database: Database,
+) -> None:
+    store = FeedbackStore(database)
+    for latency in (10, None, 30):
+        await store.record(**feedback("a", 0) | {"latency_ms": latency})
+    (found,) = await store.engines(3600, 10)
+    assert (found.calls, found.successes) == (3, 3)
+    assert (found.latency_p50_ms, found.latency_p95_ms) == (20, 29)

@@ -210,7 +210,7 @@ class _AdjustmentBatch:
         return common | {
             "engine": engine,
             "success": error is None if success is None else success,
-            "latency_ms": count(row[11], fixes, "latency_ms") or 0,
+            "latency_ms": count(row[11], fixes, "latency_ms"),
             "tokens_used": count(row[12], fixes, "tokens_used") or 0,
             "error_message": error,
             "created_at": created_at,

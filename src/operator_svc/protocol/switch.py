@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from operator_svc.errors import OperatorError
 from operator_svc.models import Json, SwitchAdjustment, SwitchFeedback
 from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import RowId, SessionId
@@ -36,8 +35,8 @@ class AdjustmentBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Feedback on an engine. The published UI says ``error_msg``. A success has a latency, a
-    failure may have none."""
+    """Feedback on an engine. The published UI says ``error_msg``. One without a latency counts
+    for the success rate alone."""
 
     engine: Name
     success: bool
@@ -87,7 +86,7 @@ class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
     message_id: int | None
     engine: str
     success: bool
-    latency_ms: int
+    latency_ms: int | None
     tokens_used: int
     error_message: str | None
     forwarded_at: datetime | None
@@ -176,9 +175,3 @@ def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
                 yield f"{name}.{key}", "it must be a text of 1 to 200 characters"
             elif key == "mode" and value not in MODES:
                 yield f"{name}.mode", f"it must be one of {', '.join(MODES)}"
-
-
-def check_feedback(body: FeedbackBody) -> None:
-    """Raise OperatorError(validation_error) for a success of unknown duration."""
-    if body.success and body.latency_ms is None:
-        raise OperatorError.invalid("latency_ms", "it is missing")

@@ -31,7 +31,7 @@ class ClaimedFeedback(Record, frozen=True):
     id: int
     engine: str
     success: bool
-    latency_ms: int
+    latency_ms: int | None
     tokens_used: int
     attempts: int
 
@@ -65,7 +65,7 @@ class FeedbackStore:
         message_id: int | None,
         engine: str,
         success: bool,
-        latency_ms: int,
+        latency_ms: int | None,
         tokens_used: int,
         error_message: str | None,
     ) -> WrittenFeedback | None:

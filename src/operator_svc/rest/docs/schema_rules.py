@@ -1,6 +1,6 @@
 """Rules of bodies beyond the types of their fields, as JSON Schema.
 
-The code checks them after decoding: ``chat_of``, ``check_tool_call``, ``check_feedback`` and
+The code checks them after decoding: ``chat_of``, ``check_tool_call`` and
 ``checked_url`` of ``protocol``.
 """
 
@@ -51,7 +51,6 @@ TOOL_CALL: Rules = {
         _given("tool_call_id", status={"enum": ["ok", "error"]}),
     ],
 }
-FEEDBACK: Rules = {"if": _given(success={"const": True}), "then": _given("latency_ms")}
 BROWSER_TASK: Rules = {"properties": {"url": {"format": "uri"}}}
 
 

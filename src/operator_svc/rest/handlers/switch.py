@@ -12,7 +12,7 @@ from operator_svc.errors import ErrorCode
 from operator_svc.protocol.ids import Cursor, SessionId, UserId
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody, adjustment_answer
 from operator_svc.rest import requests, responses
-from operator_svc.rest.docs import examples, schema_rules
+from operator_svc.rest.docs import examples
 from operator_svc.rest.request_context import caller_of, require_operator
 from operator_svc.rest.routing import (
     BAD_BODY,
@@ -129,7 +129,6 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
     tag="switch",
     body=FeedbackBody,
     example=FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
-    rules=schema_rules.FEEDBACK,
     answers={200: json(examples.FEEDBACK, "It is kept, and forwarded to Switch later.")},
     errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
 )

@@ -7,7 +7,6 @@ from operator_svc.protocol import events
 from operator_svc.protocol.switch import (
     FeedbackAnswer,
     FeedbackBody,
-    check_feedback,
     feedback_answer,
 )
 from operator_svc.services.access import HasMessages, no_session, session_of
@@ -34,9 +33,8 @@ class EngineFeedback:
     async def record(self, caller: Caller, body: FeedbackBody) -> FeedbackAnswer:
         """Store feedback; it is forwarded to Switch later.
 
-        Raises OperatorError: validation_error, session_not_found, message_not_found.
+        Raises OperatorError: session_not_found, message_not_found.
         """
-        check_feedback(body)
         session_id = await session_of(self._messages, caller, body.session_id, body.message_id)
         written = await self._store.record(
             session_id=session_id,
@@ -44,7 +42,7 @@ class EngineFeedback:
             message_id=body.message_id,
             engine=body.engine,
             success=body.success,
-            latency_ms=round(body.latency_ms or 0),
+            latency_ms=None if body.latency_ms is None else round(body.latency_ms),
             tokens_used=body.tokens_used or 0,
             error_message=body.error_message or body.error_msg or None,
         )

@@ -109,7 +109,7 @@ class FeedbackOutbox:
             given_up = False
             try:
                 await self._switch.record_result(
-                    row.engine, row.success, row.latency_ms, row.tokens_used
+                    row.engine, row.success, row.latency_ms or 0, row.tokens_used
                 )
             except OperatorError as error:
                 given_up = _is_final(error, row)
