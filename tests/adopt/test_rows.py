@@ -134,6 +134,9 @@ async def test_what_is_missing_is_made_and_marked(old: OldFile, target: Target) 
     old.add("switch_adjustment", {"session_id": "lost", "message_id": 91, "before_config": "{}",
                                   "after_config": "{}", "reason": "r", "applied": 0,
                                   "created_at": NOON})  # fmt: skip
+    old.add("switch_adjustment", {"session_id": "lost", "message_id": 90, "before_config": "{}",
+                                  "after_config": "{}", "reason": "r", "applied": 0,
+                                  "created_at": NOON})  # fmt: skip
     report = await target.adopt(old)
     sessions = {session.session_id: session for session in await target.rows(Session)}
     lost = sessions.pop("lost")
@@ -152,9 +155,10 @@ async def test_what_is_missing_is_made_and_marked(old: OldFile, target: Target) 
     assert made.metadata == {"adopted": True}
     assert sorted(messages) == [4, 5], "no message is made up in a real session"
     assert [call.message_id for call in await target.rows(ToolCall)] == [90]
-    (adjustment,) = await target.rows(SwitchAdjustment)
-    assert (adjustment.session_id, adjustment.message_id) == ("lost", None)
-    assert adjustment.after_config == {"adopted_config": {"message_id": 91}}
+    adjustments = await target.rows(SwitchAdjustment)
+    assert [(a.session_id, a.message_id) for a in adjustments] == [("lost", None)] * 2
+    kept = [a.after_config["adopted_config"] for a in adjustments]
+    assert kept == [{"message_id": 91}, {"message_id": 90}], "one is a tool call's lost message"
     assert [task.session_id for task in await target.rows(BrowserTask)] == [renamed.session_id]
     assert report.tables["operator_session"].made == 3
     assert report.tables["operator_message"].made == 1

@@ -24,7 +24,7 @@ _SCHEMA = (
     "CREATE TABLE session (name TEXT PRIMARY KEY, target TEXT, user_id TEXT, gone INT, made INT,"
     " floor INT, added INT NOT NULL DEFAULT 0, last TEXT) WITHOUT ROWID",
     # No type: an old id is an integer nearly always, and a text else.
-    "CREATE TABLE message (old_id PRIMARY KEY, new_id INT) WITHOUT ROWID",
+    "CREATE TABLE message (old_id PRIMARY KEY, new_id INT, made INT) WITHOUT ROWID",
     "BEGIN",
 )
 
@@ -110,17 +110,24 @@ class IdMap:
         while rows := cursor.fetchmany(size):
             yield [(t, n, dt.datetime.fromisoformat(last), bool(m)) for t, n, last, m in rows]
 
-    def add_messages(self, ids: Iterable[tuple[int | str, int | None]]) -> None:
-        """Remember what became of old messages; None where they are gone. The first note of an
-        id stays."""
-        self._raw.executemany("INSERT OR IGNORE INTO message VALUES (?, ?)", ids)
+    def add_messages(
+        self, ids: Iterable[tuple[int | str, int | None]], *, made: bool = False
+    ) -> None:
+        """Remember the new ids of old messages; None where they are gone. ``made`` says that no
+        old row stands for them. The first one of an old id stays."""
+        self._raw.executemany(
+            "INSERT OR IGNORE INTO message VALUES (?, ?, ?)",
+            ((old_id, new_id, made) for old_id, new_id in ids),
+        )
 
-    def messages(self, old_ids: Iterable[int | str]) -> dict[int | str, int | None]:
-        """The new ids of those of ``old_ids`` that were met."""
+    def messages(
+        self, old_ids: Iterable[int | str], *, made: bool = True
+    ) -> dict[int | str, int | None]:
+        """The new ids of those of ``old_ids`` that were met, ``made`` ones among them or not."""
         found: dict[int | str, int | None] = {}
         for old_id in set(old_ids):
             row = self._raw.execute(
-                "SELECT new_id FROM message WHERE old_id = ?", (old_id,)
+                "SELECT new_id FROM message WHERE old_id = ? AND made <= ?", (old_id, made)
             ).fetchone()
             if row is not None:
                 found[old_id] = row[0]

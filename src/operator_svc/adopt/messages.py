@@ -162,7 +162,7 @@ async def messages_for(
         if (new_id := before.get(missing_key(ref))) is not None:
             found[ref] = int(new_id) if int(new_id) in here else None
     await _make(run, {ref: wanted[ref] for ref in lacking if ref not in found}, found)
-    run.notebook.add_messages([(ref, found[ref]) for ref in lacking])
+    run.notebook.add_messages([(ref, found[ref]) for ref in lacking], made=True)
     return found
 
 

@@ -130,8 +130,9 @@ class _AdjustmentBatch:
         names = {key: run.name_of(row[1]) for key, row in fresh if row[1] is not None}
         first = {names[k]: (r[1], at[k]) for k, r in reversed(fresh) if r[1] is not None}
         notes = await run.sessions_for(first)
+        # One that was made for a tool call lies in another session, and is not the lost one.
         messages = run.notebook.messages(
-            [reference(row[2]) for _, row in fresh if row[2] is not None]
+            [reference(row[2]) for _, row in fresh if row[2] is not None], made=False
         )
         for key, row in fresh:
             note = notes[names[key]] if key in names else None
