@@ -10,11 +10,11 @@ SELECT task_id, screenshot, screenshot_etag
 FROM operator_browser_task
 WHERE task_id = :task_id AND screenshot_etag IS NOT NULL;
 
--- name: browser_task_ahead(not_before, id)^
--- The number of tasks that are due before another one.
+-- name: browser_task_ahead(user_id, not_before, id)^
+-- The number of a user's tasks that are due before another one.
 SELECT count(*) AS tasks
 FROM operator_browser_task
-WHERE status = 'pending' AND (not_before, id) < (:not_before, :id);
+WHERE status = 'pending' AND user_id = :user_id AND (not_before, id) < (:not_before, :id);
 
 -- name: browser_tasks_waiting(most)^
 -- The number of waiting tasks, and of those among them that are due; only so many are counted.

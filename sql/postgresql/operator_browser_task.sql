@@ -88,15 +88,41 @@ events AS (
 
 SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
--- name: browser_task_claim(pod_id, data)
--- The first task that is due becomes this pod's. Nothing is waited for: a task that another pod
--- claims is passed over, and one whose session is just written to is left for a moment later.
-WITH due AS MATERIALIZED (
-    SELECT id, session_id FROM operator_browser_task
-    WHERE status = 'pending' AND not_before <= now()
-    ORDER BY not_before, id
+-- name: browser_task_claim(pod_id, after, passed_over, data)
+-- The first due task of the next user after :after becomes this pod's. Nothing is waited for: a task
+-- that another pod claims is passed over, and one whose session is just written to is left for a
+-- moment later. The walk over the users with waiting tasks ends at the first that has a due one and
+-- is none of :passed_over: of a recursive query no more rows are made than are asked for.
+WITH RECURSIVE waiting AS (
+    (
+        SELECT user_id FROM operator_browser_task
+        WHERE status = 'pending' AND user_id > CAST(:after AS text)
+        ORDER BY user_id
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT n.user_id
+    FROM waiting AS w
+    CROSS JOIN LATERAL (
+        SELECT t.user_id FROM operator_browser_task AS t
+        WHERE t.status = 'pending' AND t.user_id > w.user_id
+        ORDER BY t.user_id
+        LIMIT 1
+    ) AS n
+),
+
+due AS MATERIALIZED (
+    SELECT d.id, d.session_id
+    FROM waiting AS w
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.session_id FROM operator_browser_task AS t
+        WHERE t.status = 'pending' AND t.user_id = w.user_id AND t.not_before <= now()
+        ORDER BY t.not_before, t.id
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS d
+    WHERE w.user_id <> ALL(CAST(:passed_over AS text []))
     LIMIT 1
-    FOR NO KEY UPDATE SKIP LOCKED
 ),
 
 session AS MATERIALIZED (

@@ -59,8 +59,9 @@ INNER JOIN (
 ) AS e
 WHERE t.task_id = :task_id AND changes() = 1;
 
--- name: browser_task_claim(pod_id, data)
--- The first task that is due becomes this pod's; it stays the same one from statement to statement.
+-- name: browser_task_claim(pod_id, after, passed_over, data)
+-- The first due task of the next user becomes this pod's; it stays the same one from statement to
+-- statement.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
     session_id = (SELECT d.session_id FROM {{browser_task_due}} AS d);

@@ -242,7 +242,11 @@ def _browser_tasks(core: Core) -> BrowserTasks:
             core.hub,
             core.lease,
             core.drain,
-            WorkerOptions(shared=core.bus.shared, pages=core.settings.browser_tasks),
+            WorkerOptions(
+                shared=core.bus.shared,
+                pages=core.settings.browser_tasks,
+                pages_per_user=core.settings.browser_tasks_per_user,
+            ),
         )
     return BrowserTasks(
         store,

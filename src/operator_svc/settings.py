@@ -143,6 +143,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     browser_tasks: Annotated[
         int, Meta(ge=1, le=256, description="Browser tasks that one process runs at once.")
     ] = field(default=4, name="OPERATOR_BROWSER_TASKS")
+    browser_tasks_per_user: Annotated[
+        int, Meta(ge=0, le=256, description="Those of one user among them; 0 is no limit.")
+    ] = field(default=3, name="OPERATOR_BROWSER_TASKS_PER_USER")
 
     switch_connect_timeout: Annotated[
         Seconds, Meta(description="Longest wait for a connection to Switch.")

@@ -131,8 +131,11 @@ class Pod:
         await self.worker.abandon()
         await self.pods.remove(self.pod_id)
 
-    async def add(self, url: str, session_id: str | None = None, **options: Any) -> str:
-        return await self.tasks.add(ANYBODY, BrowserTaskRequest(url, options, session_id))
+    async def add(
+        self, url: str, session_id: str | None = None, *, user: str | None = None, **options: Any
+    ) -> str:
+        request = BrowserTaskRequest(url, options, session_id, user)
+        return await self.tasks.add(ANYBODY, request)
 
     async def get(self, task_id: str) -> BrowserTaskView:
         return await self.tasks.get(ANYBODY, task_id)

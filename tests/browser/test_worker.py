@@ -28,6 +28,40 @@ async def test_twenty_tasks_start_in_order_a_few_at_a_time(pod: Pod, browser: Fa
     assert started == ids
 
 
+async def test_one_task_does_not_wait_for_the_many_of_another_user(
+    make_pod: MakePod, browser: FakeBrowser
+) -> None:
+    pod = await make_pod(pages=1)
+    first = await pod.add("https://hold.test/0", user="ana")
+    await pod.until(first, "running")
+    many = [f"https://example.org/ana/{n}" for n in range(40)]
+    ids = [await pod.add(url, user="ana") for url in many]
+    for user in ("bob", "zoë"):
+        ids += [await pod.add(f"https://example.org/{user}/{n}", user=user) for n in range(2)]
+    browser.hold.set()
+    for task_id in ids:
+        await pod.end(task_id)
+    turns = [url.removeprefix("https://example.org/") for url in browser.seen[1:]]
+    assert turns[:6] == ["bob/0", "zoë/0", "ana/0", "bob/1", "zoë/1", "ana/1"]
+    assert turns[6:] == [f"ana/{n}" for n in range(2, 40)]
+
+
+async def test_running_tasks_of_a_user_leave_room_for_others(
+    make_pod: MakePod, browser: FakeBrowser
+) -> None:
+    pod = await make_pod(pages=4, pages_per_user=3)
+    anas = [await pod.add(f"https://hold.test/{n}", user="ana") for n in range(8)]
+    for task_id in anas[:3]:
+        await pod.until(task_id, "running")
+    assert (await pod.end(await pod.add("https://example.org/", user="bob"))).status == "completed"
+    assert len(pod.worker.runner) == 3
+    assert (await pod.get(anas[3])).position == 1
+    browser.hold.set()
+    for task_id in anas:
+        assert (await pod.end(task_id)).status == "completed"
+    assert max(len(pages - {"https://example.org/"}) for pages in browser.together) == 3
+
+
 async def test_steps_of_the_same_pod_wait_for_no_poll(
     make_pod: MakePod, browser: FakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,9 +100,9 @@ async def test_idle_pod_queries_little(make_pod: MakePod, monkeypatch: pytest.Mo
     for name in ("claim", "waiting", "states"):
         original = getattr(pod.store, name)
 
-        def counting(*args: Any, _name: str = name, _original: Any = original) -> Any:
+        def counting(*args: Any, _name: str = name, _original: Any = original, **turn: Any) -> Any:
             asked[_name] += 1
-            return _original(*args)
+            return _original(*args, **turn)
 
         monkeypatch.setattr(pod.store, name, counting)
     await asyncio.sleep(1.1)
@@ -84,9 +118,9 @@ async def test_states_read_before_a_claim_stop_nothing(
     may_claim = asyncio.Event()
     looks: list[str] = []
 
-    async def later(pod_id: str) -> Any:
+    async def later(pod_id: str, **turn: Any) -> Any:
         await may_claim.wait()
-        return await claim(pod_id)
+        return await claim(pod_id, **turn)
 
     async def late(task_ids: Any) -> Any:
         found = await states(task_ids)
@@ -113,10 +147,10 @@ async def test_claims_go_on_after_an_outage_of_the_database(
     original = pod.store.claim
     failures = [OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "gone")] * 2
 
-    async def failing(*args: Any) -> Any:
+    async def failing(*args: Any, **turn: Any) -> Any:
         if failures:
             raise failures.pop()
-        return await original(*args)
+        return await original(*args, **turn)
 
     monkeypatch.setattr(pod.store, "claim", failing)
     assert (await pod.end(await pod.add("https://example.org/"))).status == "completed"

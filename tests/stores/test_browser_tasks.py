@@ -38,11 +38,16 @@ class Tasks:
         self._events = EventStore(database)
 
     async def add(
-        self, session_id: str | None = None, *, viewer: str | None = None, url: str = URL
+        self,
+        session_id: str | None = None,
+        *,
+        viewer: str | None = None,
+        url: str = URL,
+        user: str = "ana",
     ) -> tuple[str, StoredEvent | None]:
         task_id = uuid.uuid4().hex
         new = NewTask(
-            task_id=task_id, session_id=session_id, user_id="ana", url=url,
+            task_id=task_id, session_id=session_id, user_id=user, url=url,
             options={"full_page": True},
         )  # fmt: skip
         return task_id, await self.store.add(new, viewer)
@@ -243,6 +248,34 @@ async def test_deleted_session_takes_its_tasks_along(tasks: Tasks) -> None:
     assert await tasks.end(claimed, DONE) is None
     assert await tasks.release(claimed) is None
     assert await tasks.store.states([claimed.task_id]) == []
+
+
+async def test_claim_takes_the_first_due_task_of_the_next_user(tasks: Tasks) -> None:
+    anas = [(await tasks.add(user="ana"))[0] for _ in range(3)]
+    zoes = [(await tasks.add(user="zoë"))[0] for _ in range(2)]
+    (bobs,) = [(await tasks.add_new("s1", "bob"))[0]]
+
+    async def claim(after: str, *passed_over: str) -> str | None:
+        claimed = await tasks.store.claim(POD, after=after, passed_over=passed_over)
+        return claimed.task_id if claimed else None
+
+    assert await claim("") == anas[0]
+    assert await claim("ana") == bobs
+    assert await claim("bob") == zoes[0]
+    assert await claim("zoë") is None  # the caller begins again
+    assert await claim("", "ana") == zoes[1]
+    assert await claim("", "ana", "zoë") is None
+    assert await claim("abe", "zoë") == anas[1]  # a user who has no task
+    assert [row.event for row in await tasks.events("s1")][-1] == "browser_task.started"
+    assert await tasks.store.ahead(await tasks.get(anas[2])) == 0
+
+
+async def test_claim_passes_over_a_user_whose_tasks_are_not_due(tasks: Tasks) -> None:
+    await tasks.add(user="ana")
+    await tasks.release(await tasks.claim(), delay=60.0)
+    bobs, _ = await tasks.add(user="bob")
+    assert (await tasks.claim()).task_id == bobs
+    assert await tasks.store.claim(POD) is None
 
 
 async def test_racing_claims_give_each_task_to_one_pod(tasks: Tasks) -> None:

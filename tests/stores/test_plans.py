@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -114,3 +115,30 @@ async def test_what_is_found_is_the_same(database: Database) -> None:
     assert [task.task_id for task in rare] == ["2", "1", "0"]
     newest = await tasks.page(user_id="ana", session_id=None, status=None, before=10**9, limit=2)
     assert [task.task_id for task in newest] == [str(ROWS - 1), str(ROWS - 2)]
+
+
+async def test_claim_reads_little_beside_many_tasks_and_users(database: Database) -> None:
+    """Neither a user with very many tasks who is passed over nor many users make a claim slow."""
+    await fill(database)
+    many = 20_000
+    async with database.transaction() as tx:
+        await tx.executemany(
+            "INSERT INTO operator_browser_task (task_id, user_id, url, status, options,"
+            " not_before, created_at)"
+            f" VALUES (:id, :user, 'u', 'pending', '{{}}', {TIMES}, {TIMES})",
+            [
+                {"id": f"due-{n}", "user": "many" if n < many else f"user-{n}"}
+                for n in range(2 * many)
+            ],
+        )  # fmt: skip
+        if database.dialect == "postgresql":
+            await tx.execute("ANALYZE")
+    store = BrowserTaskStore(database)
+    seconds = []
+    for _ in range(20):
+        began = time.perf_counter()
+        claimed = await store.claim("alive", after="lots", passed_over=["many"])
+        seconds.append(time.perf_counter() - began)
+        assert claimed is not None
+        assert claimed.user_id.startswith("user-2")
+    assert sorted(seconds)[10] < 0.03

@@ -85,7 +85,7 @@ class TaskResult(msgspec.Struct, frozen=True):
 
 class BrowserTaskView(msgspec.Struct, frozen=True):
     """A browser task. ``result`` is null until it has ended, and where it was cancelled;
-    ``position`` is its place in the queue while it waits, 1 being the next.
+    ``position`` is its place among its user's waiting tasks, 1 being the next; users take turns.
 
     The flat fields after ``result`` repeat what is in it, for older clients.
     """

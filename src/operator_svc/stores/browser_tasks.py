@@ -127,9 +127,13 @@ class BrowserTaskStore:
         return await self._db.fetch_one("browser_task_screenshot", Screenshot, task_id=task_id)
 
     async def ahead(self, task: BrowserTask) -> int:
-        """The number of pending tasks that are due before this one."""
+        """The number of pending tasks of the same user that are due before this one."""
         row = await self._db.fetch_one(
-            "browser_task_ahead", TaskCount, not_before=task.not_before, id=task.id
+            "browser_task_ahead",
+            TaskCount,
+            user_id=task.user_id,
+            not_before=task.not_before,
+            id=task.id,
         )
         return row.tasks if row else 0
 
@@ -198,8 +202,11 @@ class BrowserTaskStore:
             **msgspec.structs.asdict(new),
         )
 
-    async def claim(self, pod_id: str) -> ClaimedTask | None:
-        """Make the first task that is due this pod's.
+    async def claim(
+        self, pod_id: str, *, after: str = "", passed_over: Sequence[str] = ()
+    ) -> ClaimedTask | None:
+        """Make the first due task of a user this pod's: of the next one by name after ``after``
+        that has one and is none of ``passed_over``.
 
         None where there is none, or (on PostgreSQL) where its session is being written to in
         this moment.
@@ -207,7 +214,13 @@ class BrowserTaskStore:
         # Which task it is, and so the rest of its data, is known to the write alone.
         data = data_of_record(BrowserTaskFact, {"status": TaskStatus.RUNNING})
         return await write_one(
-            self._db, "browser_task_claim", ClaimedTask, pod_id=pod_id, data=data
+            self._db,
+            "browser_task_claim",
+            ClaimedTask,
+            pod_id=pod_id,
+            after=after,
+            passed_over=list(passed_over),
+            data=data,
         )
 
     async def release(

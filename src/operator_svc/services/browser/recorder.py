@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from operator_svc import telemetry
 from operator_svc.models import BrowserTask
 from operator_svc.protocol import events
@@ -21,9 +23,11 @@ class TaskRecorder:
         self._store = store
         self._hub = hub
 
-    async def claim(self, pod_id: str) -> ClaimedTask | None:
-        """Make the first task that is due this pod's; see BrowserTaskStore.claim."""
-        claimed = await self._store.claim(pod_id)
+    async def claim(
+        self, pod_id: str, *, after: str, passed_over: Sequence[str]
+    ) -> ClaimedTask | None:
+        """Make a task that is due this pod's; see BrowserTaskStore.claim."""
+        claimed = await self._store.claim(pod_id, after=after, passed_over=passed_over)
         if claimed is not None:
             self._hub.publish_record(claimed.session_id, events.TASK_STARTED, claimed)
         return claimed

@@ -7,6 +7,7 @@ a bounded number of times, later each time.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -42,10 +43,12 @@ Stop = Literal["cancelled", "released", "lost"]
 
 class WorkerOptions(NamedTuple):
     """Options of a pod's worker: ``shared`` says that other pods share the queue, ``pages`` is the
-    number of pages that it opens at once, delays are seconds between tries of one task."""
+    number of pages that it opens at once, ``pages_per_user`` of those for one user (0 is no
+    limit), delays are seconds between tries of one task."""
 
     shared: bool
     pages: int = PAGES_A_POD
+    pages_per_user: int = 0
     retry_delays: tuple[float, ...] = RETRY_DELAYS
     death_delay: float = DEATH_DELAY
 
@@ -120,6 +123,13 @@ class TaskRunner:
         if any(running.alone for running in self._running.values()):
             return False
         return len(self._running) < (self._options.pages if self._away_until is None else 1)
+
+    @property
+    def users_at_limit(self) -> list[str]:
+        """The users with as many tasks that run here as one may have."""
+        limit = self._options.pages_per_user
+        running = Counter(running.task.user_id for running in self._running.values())
+        return sorted(user for user, tasks in running.items() if limit and tasks >= limit)
 
     @property
     def pause(self) -> float:

@@ -1,6 +1,6 @@
 """Claims due browser tasks and runs them.
 
-A task belongs to the pod that claimed it, for as long as that pod's lease holds. A request to stop
+Users take turns, so that the many tasks of one do not hold up another's. A task belongs to the pod that claimed it, for as long as that pod's lease holds. A request to stop
 a running task is stored in the database, and the task's pod sees it within ``WATCH_INTERVAL``.
 """
 
@@ -19,7 +19,7 @@ from operator_svc.services.browser.runner import Browsing, TaskRunner, WorkerOpt
 from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.browser_tasks import BrowserTaskStore
+from operator_svc.stores.browser_tasks import BrowserTaskStore, ClaimedTask
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class BrowserWorker:
         self._wake = asyncio.Event()
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._misses = 0
+        self._last_user = ""
         self._claiming: asyncio.Task[None] | None = None
         self.closed = False
 
@@ -183,7 +184,7 @@ class BrowserWorker:
         while not self._drain.draining and self.runner.has_room:
             if self.runner.pause:
                 return self.runner.pause
-            claimed = await self._recorder.claim(self._lease.pod_id)
+            claimed = await self._claim_next()
             if claimed is None:
                 break
             self._misses = 0
@@ -196,3 +197,16 @@ class BrowserWorker:
         if waiting.pending:
             return POLL_INTERVAL
         return IDLE_INTERVAL if self._shared else None
+
+    async def _claim_next(self) -> ClaimedTask | None:
+        """A task of the user whose turn it is: users take turns in the order of their ids. Those
+        with as many running tasks here as they may have are passed over."""
+        passed_over = self.runner.users_at_limit
+        for after in (self._last_user, "") if self._last_user else ("",):
+            claimed = await self._recorder.claim(
+                self._lease.pod_id, after=after, passed_over=passed_over
+            )
+            if claimed is not None:
+                self._last_user = claimed.user_id
+                return claimed
+        return None

@@ -1,0 +1,1 @@
+DROP INDEX operator_browser_task_turn;
