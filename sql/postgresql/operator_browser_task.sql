@@ -121,7 +121,7 @@ due AS MATERIALIZED (
         LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS d
-    WHERE w.user_id <> ALL(CAST(:passed_over AS text []))
+    WHERE w.user_id <> ALL(CAST(:passed_over AS text[]))
     LIMIT 1
 ),
 

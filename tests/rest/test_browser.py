@@ -237,14 +237,14 @@ async def test_a_cancelled_task_stops_and_leaves_the_queue(
 ) -> None:
     ids = [
         (await add(service, f"https://hold.test/{n}", session_id="s1", wait=0))["task_id"]
-        for n in range(6)
+        for n in range(5)
     ]
-    await until_running(service, ids[3])
+    await until_running(service, ids[2])
     listed = await (await service.get("/operator/browser/tasks?status=pending")).json()
-    assert {task["task_id"] for task in listed["tasks"]} == {ids[4], ids[5]}
-    waiting = await (await service.get(f"{PATH}/{ids[5]}")).json()
+    assert {task["task_id"] for task in listed["tasks"]} == {ids[3], ids[4]}
+    waiting = await (await service.get(f"{PATH}/{ids[4]}")).json()
     assert waiting["position"] == 2
-    for task_id in (ids[5], ids[0], ids[0]):
+    for task_id in (ids[4], ids[0], ids[0]):
         response = await service.post(f"{PATH}/{task_id}/cancel")
         assert response.status == 200
         task = await response.json()

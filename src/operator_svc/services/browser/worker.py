@@ -1,7 +1,8 @@
 """Claims due browser tasks and runs them.
 
-Users take turns, so that the many tasks of one do not hold up another's. A task belongs to the pod that claimed it, for as long as that pod's lease holds. A request to stop
-a running task is stored in the database, and the task's pod sees it within ``WATCH_INTERVAL``.
+Users take turns, so that the many tasks of one do not hold up another's. A task belongs to the pod
+that claimed it, for as long as that pod's lease holds. A request to stop a running task is stored
+in the database, and the task's pod sees it within ``WATCH_INTERVAL``.
 """
 
 from __future__ import annotations
