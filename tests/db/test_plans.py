@@ -39,7 +39,8 @@ def names(n: int) -> list[str]:
 
 CALLS: Mapping[str, Callable[[int], Params]] = {
     "browser_task_claim": lambda n: {
-        "pod_id": "pod", "after": "", "passed_over": [str(10_000 + i) for i in ids(n)], "data": "{}",
+        "pod_id": "pod", "after": "", "data": "{}",
+        "passed_over": [str(10_000 + i) for i in ids(n)],
     },
     "browser_tasks_states": lambda n: {"task_ids": names(n)},
     "chunks_after": lambda n: {"reply_ids": ids(n), "offsets": [10] * n},
@@ -78,8 +79,8 @@ FILL = (
     f" {COUNT} SELECT i, 't', 'ok', {NOW} FROM n",
     "INSERT INTO operator_browser_task"
     " (task_id, user_id, url, status, options, not_before, created_at)"
-    f" {COUNT} SELECT 's' || i, CAST(10000 + i AS text), 'https://a.example', 'pending', '{{}}', {NOW}, {NOW}"
-    " FROM n",
+    f" {COUNT} SELECT 's' || i, CAST(10000 + i AS text), 'https://a.example', 'pending', '{{}}',"
+    f" {NOW}, {NOW} FROM n",
 )
 
 

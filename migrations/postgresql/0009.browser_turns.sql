@@ -1,6 +1,6 @@
 -- An index for the next user's first task.
 -- transactional: false
--- depends: 0006.oldest_code
+-- depends: 0008.optional_latency
 
 -- One that was left half made by a start that was killed is made anew.
 DROP INDEX CONCURRENTLY IF EXISTS operator_browser_task_turn;
