@@ -38,8 +38,8 @@ RETURNING id AS reply_id, session_id, owner;
 SELECT id AS reply_id, cancel_requested FROM operator_message
 WHERE owner = :pod_id AND status = 'streaming';
 
--- name: replies_unowned(pod_id)
--- Replies being written by pods without a lease, and those of this pod. Each step of the recursion is one look into
+-- name: replies_unowned(pod_id, judge)
+-- Replies being written by pods that are not on the list or, with judge, whose lease has run out, and those of this pod. Each step of the recursion is one look into
 -- the index for the next pod that writes any: replies of pods that live are not read.
 WITH RECURSIVE owners (owner) AS (
     SELECT
@@ -67,4 +67,7 @@ LEFT JOIN operator_pod AS p ON o.owner = p.pod_id
 CROSS JOIN operator_message AS m
 WHERE
     m.owner = o.owner AND m.status = 'streaming'
-    AND (o.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());
+    AND (
+        o.owner = :pod_id OR p.pod_id IS NULL
+        OR (CAST(:judge AS boolean) AND p.lease_until < now())
+    );

@@ -1,12 +1,46 @@
--- name: pod_register(pod_id, ttl)
+-- name: pod_register(pod_id, ttl, backend_pid, backend_start)
 -- A process begins its lease, for ttl seconds.
-INSERT INTO operator_pod (pod_id, lease_until)
-VALUES (:pod_id, now() + make_interval(secs => CAST(:ttl AS double precision)))
-RETURNING pod_id, started_at, lease_until;
+INSERT INTO operator_pod (pod_id, lease_until, backend_pid, backend_start, renewed_at)
+VALUES (
+    :pod_id, now() + make_interval(secs => CAST(:ttl AS double precision)),
+    :backend_pid, :backend_start, now()
+)
+RETURNING pod_id, started_at, lease_until, backend_pid, backend_start, renewed_at;
 
--- name: pod_renew(pod_id, ttl)
+-- name: pod_renew(pod_id, ttl, backend_pid, backend_start)
 -- A process prolongs its lease, unless it has run out.
 UPDATE operator_pod
-SET lease_until = clock_timestamp() + make_interval(secs => CAST(:ttl AS double precision))
+SET
+    lease_until = clock_timestamp() + make_interval(secs => CAST(:ttl AS double precision)),
+    backend_pid = :backend_pid,
+    backend_start = :backend_start,
+    renewed_at = clock_timestamp()
 WHERE pod_id = :pod_id AND lease_until > clock_timestamp()
-RETURNING pod_id, started_at, lease_until;
+RETURNING pod_id, started_at, lease_until, backend_pid, backend_start, renewed_at;
+
+-- name: pods_remove_dead(pod_id, silence, settled)
+-- Takes the processes off the list whose database session has ended, and that have not renewed for
+-- silence seconds. Only who has its own session for settled seconds may say so: when the server
+-- restarts, all sessions end. One of another role may hide when it began, and counts as alive.
+DELETE FROM operator_pod AS p
+WHERE
+    p.pod_id <> :pod_id
+    AND p.backend_pid IS NOT NULL
+    AND p.renewed_at < clock_timestamp() - make_interval(secs => CAST(:silence AS double precision))
+    AND NOT EXISTS (
+        SELECT 1 FROM pg_stat_activity AS a
+        WHERE
+            a.pid = p.backend_pid
+            AND (a.backend_start = p.backend_start OR a.backend_start IS NULL)
+    )
+    AND EXISTS (
+        SELECT 1
+        FROM operator_pod AS o
+        INNER JOIN pg_stat_activity AS a
+            ON o.backend_pid = a.pid AND o.backend_start = a.backend_start
+        WHERE
+            o.pod_id = :pod_id
+            AND a.backend_start
+            < clock_timestamp() - make_interval(secs => CAST(:settled AS double precision))
+    )
+RETURNING p.pod_id;

@@ -66,6 +66,12 @@ PURGE_PAGE = 5000
 """Rows that are deleted for their age in one write."""
 
 
+LEASE_CONNECTIONS = 2
+"""One renews the lease, one looks for pods that have died."""
+LEASE_SECONDS = 2.0
+"""Longest wait for the database in both: then they are tried again."""
+
+
 class Stores:
     """The tables of a database, one store each."""
 
@@ -81,7 +87,8 @@ class Stores:
         self.feedback = FeedbackStore(database)
         self.search_index = SearchIndexStore(database)
         self.retention = RetentionStore(database)
-        self.pods = PodStore(database)
+        # On connections of its own: what others wait for must not make the lease late.
+        self.pods = PodStore(database.reserve(LEASE_CONNECTIONS, LEASE_SECONDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +191,9 @@ def _core(settings: Settings, database: Database) -> Core:
         bus=bus,
         tasks=tasks,
         drain=DrainState(),
-        lease=Lease(stores.pods, ttl=settings.lease_ttl, shared=bus.shared),
+        lease=Lease(
+            stores.pods, ttl=settings.lease_ttl, shared=bus.shared, backend=lambda: bus.backend
+        ),
         running=running,
         feed_reader=reader,
         hub=SessionHub(reader, running, bus, tasks),
@@ -272,6 +281,7 @@ def _maintenance(
             services.adjustments.release_orphaned,
             outbox.release_orphaned,
         ),
+        on_death=(recovery.take_over,),
         purges=(
             partial(purge_pages, purge_events, PURGE_PAGE),
             stores.chunks.purge,

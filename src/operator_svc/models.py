@@ -170,6 +170,16 @@ class Pod(Record, frozen=True):
     pod_id: str
     started_at: datetime
     lease_until: datetime
+    backend_pid: int | None
+    backend_start: datetime | None
+    renewed_at: datetime | None
+
+
+class Backend(Record, frozen=True):
+    """A session of PostgreSQL: its process id there, and when it began, since ids come again."""
+
+    pid: int
+    started_at: datetime
 
 
 class ToolCall(Record, frozen=True):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from prometheus_client import REGISTRY
 
+from operator_svc.background import TaskOwner
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Pod
+from operator_svc.models import Backend, Pod
 from operator_svc.services.lease import Lease
 from operator_svc.stores.pods import PodStore
+from tests.fakes.eventually import eventually
 
 
 class FlakyPods(PodStore):
@@ -19,15 +22,20 @@ class FlakyPods(PodStore):
 
     away = False
 
-    async def register(self, pod_id: str, ttl: float) -> Pod:
-        self._check()
-        return await super().register(pod_id, ttl)
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.attempted: list[float] = []
 
-    async def renew(self, pod_id: str, ttl: float) -> bool:
+    async def register(self, pod_id: str, ttl: float, backend: Backend | None = None) -> Pod:
         self._check()
-        return await super().renew(pod_id, ttl)
+        return await super().register(pod_id, ttl, backend)
+
+    async def renew(self, pod_id: str, ttl: float, backend: Backend | None = None) -> bool:
+        self._check()
+        return await super().renew(pod_id, ttl, backend)
 
     def _check(self) -> None:
+        self.attempted.append(time.monotonic())
         if self.away:
             raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it is away")
 
@@ -92,6 +100,23 @@ async def test_an_outage_beyond_the_ttl_loses_a_shared_lease_once(
     assert lost() == before + shared
     pods.away = False
     await lease.renew()
+    assert lease.pod_id in await pods_of(database)
+
+
+async def test_a_renewal_that_fails_is_tried_again_at_once(database: Database) -> None:
+    pods = FlakyPods(database)
+    lease = Lease(pods, ttl=30, shared=True)
+    await lease.begin()
+    pods.away = True
+    async with TaskOwner("test") as tasks:
+        tasks.start(lease.keep(), "lease")
+        await eventually(lambda: len(pods.attempted) >= 4)
+        first, second, third = pods.attempted[1:4]
+        assert second - first < 0.1
+        assert third - second < 1.0
+        pods.away = False
+        before = len(pods.attempted)
+        await eventually(lambda: len(pods.attempted) > before, within=2.0)
     assert lease.pod_id in await pods_of(database)
 
 

@@ -50,7 +50,7 @@ async def fill(database: Database) -> None:
 
 
 ASKED: dict[str, tuple[Any, ...]] = {
-    "replies_unowned": ("nobody",),
+    "replies_unowned": ("nobody", True),
     "replies_streaming": (["t"],),
     "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50),
 }

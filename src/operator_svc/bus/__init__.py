@@ -12,6 +12,7 @@ from operator_svc.bus.listeners import NotificationListener
 from operator_svc.bus.local import LocalBus
 from operator_svc.bus.postgresql import PostgresqlBus
 from operator_svc.db import Database
+from operator_svc.models import Backend
 from operator_svc.settings import Settings
 
 
@@ -19,6 +20,10 @@ class Bus(Protocol):
     """Notifies the other pods, and hears them. ``shared`` says whether there can be others."""
 
     shared: bool
+
+    @property
+    def backend(self) -> Backend | None:
+        """The database session that it hears by, which ends with this process; None without."""
 
     async def open(self, *listeners: NotificationListener) -> None:
         """Begin to hear notifications. Raises OperatorError(database_unavailable)."""

@@ -9,6 +9,7 @@ class LocalBus:
     """No-op bus for a single process."""
 
     shared = False
+    backend = None
 
     async def open(self, *listeners: NotificationListener) -> None:
         """See Bus.open."""

@@ -12,6 +12,7 @@ from operator_svc import db, telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.bus.listeners import NotificationListener
 from operator_svc.errors import OperatorError
+from operator_svc.models import Backend
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -20,8 +21,9 @@ CHANNEL = "operator_news"
 PAYLOAD_BYTES = 7_900
 """PostgreSQL refuses a payload of 8,000 bytes or more."""
 ANY = "*"
-RECONNECT_PAUSE = 0.5
-RECONNECT_PAUSE_MAX = 5.0
+RECONNECT_PAUSE = 0.3
+"""Seconds between attempts to listen again: others take a process without a session for dead, if
+it does not renew its lease either."""
 CHECK_INTERVAL = 10.0
 """Seconds between checks that the connection still lives."""
 
@@ -41,6 +43,11 @@ class PostgresqlBus:
         self._tasks = TaskOwner("bus")
         self._listeners: tuple[NotificationListener, ...] = ()
         self._listener = db.listener(settings, (CHANNEL,), self._on_payload, self._lost.set)
+
+    @property
+    def backend(self) -> Backend | None:
+        """See Bus.backend."""
+        return self._listener.backend
 
     async def open(self, *listeners: NotificationListener) -> None:
         """See Bus.open."""
@@ -102,11 +109,9 @@ class PostgresqlBus:
             self._lost.set()
 
     async def _reopen(self) -> None:
-        pause = RECONNECT_PAUSE
         while not self._listener.is_open:
             try:
                 await self._listener.open()
             except OperatorError:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, RECONNECT_PAUSE_MAX)
+                await asyncio.sleep(RECONNECT_PAUSE)
         log.info("notifications heard again")

@@ -58,7 +58,7 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
         known,
         size=settings.db_pool_size,
         seconds=settings.db_timeout,
-        direct=bool(settings.database_direct_url),
+        direct=locate(settings.sessions_url).dsn if settings.database_direct_url else "",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Backend
 
 Dialect = Literal["sqlite", "postgresql"]
 DIALECTS: tuple[Dialect, ...] = ("sqlite", "postgresql")
@@ -96,6 +97,10 @@ class Database(Protocol):
         It is never tried twice, so after DATABASE_UNAVAILABLE it may or may not have happened.
         """
 
+    def reserve(self, connections: int, seconds: float) -> Database:
+        """The same database by ``connections`` that nobody else uses, each with a session of its
+        own; ``seconds`` bounds each call. It is closed with this one. On SQLite it is this one."""
+
     async def ping(self) -> None:
         """Check that the database answers and, on SQLite, that what is written is kept: its files
         are in their place, and can be written."""
@@ -121,6 +126,10 @@ class Listener(Protocol):
     @property
     def is_open(self) -> bool:
         """True while it receives notifications."""
+
+    @property
+    def backend(self) -> Backend | None:
+        """The session that it listens by; None while it is not open."""
 
     async def open(self) -> None:
         """Connect and listen; after a loss its owner calls this again.

@@ -43,6 +43,15 @@ RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
 
 
+class Address(NamedTuple):
+    """The URL of a database, one that gives each connection a session of its own (it may be the
+    same), and whether the first one leads through a pooler that does not."""
+
+    dsn: str
+    direct: str
+    pooled: bool
+
+
 class _Plan(NamedTuple):
     name: str
     params: frozenset[str]
@@ -55,16 +64,14 @@ class PostgresqlDatabase:
     """A pool of connections to one PostgreSQL database. It recovers by itself."""
 
     def __init__(
-        self,
-        connector: Connector,
-        fetch: Fetch,
-        queries: Mapping[str, Query],
-        size: int,
-        seconds: float,
+        self, address: Address, queries: Mapping[str, Query], size: int, seconds: float
     ) -> None:
-        self._connector = connector
-        self._fetch = fetch
+        self._address = address
+        self._queries = queries
+        self._connector = Connector(address.dsn, _APPLICATION, pooled=address.pooled)
+        self._fetch: Fetch = fetch_in_transaction if address.pooled else fetch_at_once
         self._seconds = seconds
+        self._reserved: list[PostgresqlDatabase] = []
         self._plans = {
             q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
             for q in queries.values()
@@ -87,17 +94,23 @@ class PostgresqlDatabase:
         *,
         size: int,
         seconds: float,
-        direct: bool = False,
+        direct: str = "",
     ) -> PostgresqlDatabase:
         """Open the pool; ``seconds`` bounds each call, the wait for a connection included.
 
-        ``direct`` says that there is another way to the database for what needs a session.
+        ``direct`` is another address of the database, for what needs a session, if there is one.
         Raises what ``needs_transactions`` raises.
         """
-        pooled = await needs_transactions(dsn, seconds, direct=direct)
-        connector = Connector(dsn, _APPLICATION, pooled=pooled)
-        fetch = fetch_in_transaction if pooled else fetch_at_once
-        return cls(connector, fetch, queries, size, seconds)
+        pooled = await needs_transactions(dsn, seconds, direct=bool(direct))
+        return cls(Address(dsn, direct or dsn, pooled), queries, size, seconds)
+
+    def reserve(self, connections: int, seconds: float) -> PostgresqlDatabase:
+        """See Database.reserve."""
+        direct = self._address.direct
+        address = Address(direct, direct, pooled=False)
+        reserved = PostgresqlDatabase(address, self._queries, connections, seconds)
+        self._reserved.append(reserved)
+        return reserved
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
         try:
@@ -278,6 +291,8 @@ class PostgresqlDatabase:
 
     async def aclose(self) -> None:
         """See Database.aclose."""
+        for reserved in self._reserved:
+            await reserved.aclose()
         if self._writes:
             await asyncio.wait(self._writes, timeout=self._seconds)
         idle = await self._pool.drain(self._seconds)

@@ -12,11 +12,13 @@ import structlog
 from operator_svc.db.contract import unavailable
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector
 from operator_svc.db.postgresql_errors import is_lost, refused, translated
+from operator_svc.models import Backend
 
 log = structlog.get_logger(__name__)
 
 _APPLICATION = "operator-svc bus"
 _CLOSE_SECONDS = 2.0
+_BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 
 class PostgresqlListener:
@@ -36,12 +38,18 @@ class PostgresqlListener:
         self._on_lost = on_lost
         self._seconds = seconds
         self._connection: asyncpg.Connection | None = None
+        self._backend: Backend | None = None
         self._turn = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
         """See Listener.is_open."""
         return self._connection is not None
+
+    @property
+    def backend(self) -> Backend | None:
+        """See Listener.backend."""
+        return self._backend if self._connection is not None else None
 
     async def open(self) -> None:
         """See Listener.open."""
@@ -62,6 +70,7 @@ class PostgresqlListener:
         try:
             for channel in self._channels:
                 await connection.add_listener(channel, self._heard)
+            self._backend = Backend(*await connection.fetchrow(_BACKEND))
         except BaseException:
             connection.terminate()
             raise

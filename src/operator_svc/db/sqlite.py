@@ -237,6 +237,10 @@ class SqliteDatabase:
                 return group, outcomes
             loop.call_soon_threadsafe(deliver, group, outcomes)
 
+    def reserve(self, connections: int, seconds: float) -> SqliteDatabase:
+        """See Database.reserve. One process has one writer, and reads wait for nobody."""
+        return self
+
     async def ping(self) -> None:
         """See Database.ping. The write is an ordinary one, so that it fails as others would."""
         files = self._files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable
@@ -11,12 +12,22 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.errors import OperatorError
+from operator_svc.models import Backend
 from operator_svc.stores.pods import PodStore
 
 log = structlog.get_logger(__name__)
 
 RENEWALS_A_TTL = 3
-"""Renewals of a lease within its time to live."""
+"""Renewals of a lease within its time to live, at least."""
+RENEWAL_MAX = 1.0
+"""Longest time, in seconds, between renewals; half of the silence that tells of a death."""
+RETRY_PAUSE = 0.3
+"""Seconds between attempts to renew, after the first one that is made at once."""
+DEATH_SILENCE = 2.0
+"""Seconds without a renewal after which a pod whose database session has ended is dead."""
+SETTLED = 5.0
+"""Seconds that a pod must have had its own session before it finds others dead: when a server
+restarts, all sessions end, and each pod needs a moment to be back."""
 
 
 class PodIdentity(Protocol):
@@ -33,11 +44,20 @@ class Lease:
     A lease that ran out is never prolonged, since other pods may own its work by now: this
     process begins another one, under a new id. ``shared`` says whether other processes use the
     same database; where none do, a database that cannot be reached does not end the lease.
+    ``backend`` gives the database session that ends with this process, whatever ends it.
     """
 
-    def __init__(self, pods: PodStore, *, ttl: float, shared: bool) -> None:
+    def __init__(
+        self,
+        pods: PodStore,
+        *,
+        ttl: float,
+        shared: bool,
+        backend: Callable[[], Backend | None] = lambda: None,
+    ) -> None:
         self._pods = pods
         self._ttl = ttl
+        self._backend = backend
         self._on_loss: list[Callable[[], None]] = []
         self._pod_id = uuid.uuid4().hex
         self._held = False
@@ -53,6 +73,11 @@ class Lease:
     @property
     def interval(self) -> float:
         """Seconds between renewals."""
+        return min(self._ttl / RENEWALS_A_TTL, RENEWAL_MAX)
+
+    @property
+    def sweep_interval(self) -> float:
+        """Seconds between sweeps of what others have left."""
         return self._ttl / RENEWALS_A_TTL
 
     @property
@@ -70,9 +95,31 @@ class Lease:
 
     async def begin(self) -> None:
         """Register this process. Raises OperatorError(database_unavailable)."""
-        await self._pods.register(self._pod_id, self._ttl)
+        await self._pods.register(self._pod_id, self._ttl, self._backend())
         self._held = True
         self._renewed = self._held_since = time.monotonic()
+
+    async def keep(self) -> None:
+        """Renew the lease for as long as it runs. What fails is tried again at once, then soon."""
+        failures = 0
+        while True:
+            try:
+                await self.renew()
+            except OperatorError as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("lease not renewed yet", error=error.detail)
+                await asyncio.sleep(0.0 if failures == 1 else RETRY_PAUSE)
+            else:
+                failures = 0
+                await asyncio.sleep(self.interval)
+
+    async def find_dead(self) -> list[str]:
+        """The pods that have died and were not found yet; what they owned is theirs no more.
+
+        Raises OperatorError(database_unavailable).
+        """
+        return await self._pods.remove_dead(self._pod_id, silence=DEATH_SILENCE, settled=SETTLED)
 
     async def renew(self) -> None:
         """Prolong the lease, or begin another where it was lost. Call it every ``interval``.
@@ -80,7 +127,7 @@ class Lease:
         Raises OperatorError(database_unavailable).
         """
         try:
-            held = self._held and await self._pods.renew(self._pod_id, self._ttl)
+            held = self._held and await self._pods.renew(self._pod_id, self._ttl, self._backend())
         except OperatorError:
             if self.shared and time.monotonic() - self._renewed > self._ttl:
                 await self._begin_anew()

@@ -258,9 +258,10 @@ class MessageStore:
         """The replies that a pod owns."""
         return await self._db.fetch("replies_of_pod", Owned, pod_id=pod_id)
 
-    async def unowned(self, pod_id: str) -> list[Streaming]:
-        """Replies whose pod has no lease any more, and those of ``pod_id`` itself."""
-        return await self._db.fetch("replies_unowned", Streaming, pod_id=pod_id)
+    async def unowned(self, pod_id: str, *, judge: bool = True) -> list[Streaming]:
+        """Replies whose pod is not on the list any more, those of ``pod_id`` itself, and with
+        ``judge`` those whose pod has a lease that has run out."""
+        return await self._db.fetch("replies_unowned", Streaming, pod_id=pod_id, judge=judge)
 
     async def streaming(self, session_ids: list[str]) -> list[Streaming]:
         """The replies that are being written in these sessions."""

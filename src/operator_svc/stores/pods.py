@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from operator_svc.db import Database
-from operator_svc.models import Pod, Record
+from operator_svc.models import Backend, Pod, Record
 
 
 class Removed(Record, frozen=True):
@@ -18,14 +20,34 @@ class PodStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def register(self, pod_id: str, ttl: float) -> Pod:
-        """Begin a lease of ``ttl`` seconds."""
-        return (await self._db.write("pod_register", Pod, pod_id=pod_id, ttl=ttl))[0]
+    async def register(self, pod_id: str, ttl: float, backend: Backend | None = None) -> Pod:
+        """Begin a lease of ``ttl`` seconds; ``backend`` is the session whose end is the pod's."""
+        rows = await self._db.write(
+            "pod_register", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend)
+        )
+        return rows[0]
 
-    async def renew(self, pod_id: str, ttl: float) -> bool:
+    async def renew(self, pod_id: str, ttl: float, backend: Backend | None = None) -> bool:
         """Prolong a lease to ``ttl`` seconds from now; False where it has run out."""
-        return bool(await self._db.write("pod_renew", Pod, pod_id=pod_id, ttl=ttl))
+        rows = await self._db.write("pod_renew", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend))
+        return bool(rows)
+
+    async def remove_dead(self, pod_id: str, *, silence: float, settled: float) -> list[str]:
+        """Take pods off the list whose session has ended and that have not renewed for
+        ``silence`` seconds; their ids. None where ``pod_id`` itself has not had its session for
+        ``settled`` seconds."""
+        rows = await self._db.write(
+            "pods_remove_dead", Removed, pod_id=pod_id, silence=silence, settled=settled
+        )
+        return [row.pod_id for row in rows]
 
     async def remove(self, pod_id: str) -> None:
         """Give a lease up."""
         await self._db.write("pod_remove", Removed, pod_id=pod_id)
+
+
+def _columns(backend: Backend | None) -> dict[str, Any]:
+    return {
+        "backend_pid": backend.pid if backend else None,
+        "backend_start": backend.started_at if backend else None,
+    }

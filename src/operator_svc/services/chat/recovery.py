@@ -40,7 +40,7 @@ class ReplyRecovery:
         """
         pod_id = self._lease.pod_id
         orphans: set[int] = set()
-        for reply in await self._messages.unowned(pod_id):
+        for reply in await self._messages.unowned(pod_id, judge=True):
             if reply.owner == pod_id:
                 if reply.reply_id in self._running.ids:
                     continue
@@ -49,6 +49,14 @@ class ReplyRecovery:
                     continue
             await self._interrupt(reply)
         self._suspects = orphans
+
+    async def take_over(self) -> None:
+        """End what pods have left that are not on the list any more: those are dead for sure."""
+        pod_id = self._lease.pod_id
+        left = await self._messages.unowned(pod_id, judge=False)
+        for reply in left:
+            if reply.owner != pod_id:
+                await self._interrupt(reply)
 
     async def _interrupt(self, reply: Streaming) -> None:
         metadata = {

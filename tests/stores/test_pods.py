@@ -1,0 +1,126 @@
+"""Who may say of whom that it has died: by its database session, on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from operator_svc.db import Database
+from operator_svc.models import Backend
+from operator_svc.stores.pods import PodStore
+from tests.fakes.eventually import eventually
+
+SILENCE = 0.3
+SETTLED = 0.2
+
+
+class Session:
+    """A database session such as a pod listens by."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        row = self._connection.execute(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        ).fetchone()
+        assert row is not None
+        self.backend = Backend(*row)
+
+    def end(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def sessions(postgresql_url: str) -> Iterator[list[Session]]:
+    opened = [Session(postgresql_url) for _ in range(2)]
+    yield opened
+    for session in opened:
+        session.end()
+
+
+@pytest.fixture
+def pods(postgresql_database: Database) -> PodStore:
+    return PodStore(postgresql_database)
+
+
+async def dead(pods: PodStore, judge: str = "judge", settled: float = SETTLED) -> list[str]:
+    return await pods.remove_dead(judge, silence=SILENCE, settled=settled)
+
+
+async def gone(session: Session, beside: Session) -> None:
+    """End a session, and wait until the server has noticed."""
+    session.end()
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+
+    def ended() -> bool:
+        row: Any = beside._connection.execute(asked, [session.backend.pid]).fetchone()
+        return bool(row == (0,))
+
+    await eventually(ended)
+
+
+async def test_a_silent_pod_whose_session_has_ended_is_dead(
+    pods: PodStore, sessions: list[Session]
+) -> None:
+    mine, theirs = sessions
+    await pods.register("judge", 30, mine.backend)
+    await pods.register("victim", 30, theirs.backend)
+    await gone(theirs, mine)
+    assert await dead(pods) == [], "it has renewed a moment ago"
+    await asyncio.sleep(SILENCE + 0.05)
+    assert await dead(pods) == ["victim"]
+    assert await dead(pods) == []
+    assert not await pods.renew("victim", 30, theirs.backend), "it is fenced"
+
+
+async def test_a_silent_pod_whose_session_lives_is_left_to_its_lease(
+    pods: PodStore, sessions: list[Session]
+) -> None:
+    mine, theirs = sessions
+    await pods.register("judge", 30, mine.backend)
+    await pods.register("frozen", 30, theirs.backend)
+    await pods.register("without", 30)
+    await asyncio.sleep(SILENCE + 0.1)
+    assert await dead(pods) == []
+
+
+async def test_a_pod_that_lost_its_session_and_renews_is_left_alone(
+    pods: PodStore, sessions: list[Session]
+) -> None:
+    mine, theirs = sessions
+    await pods.register("judge", 30, mine.backend)
+    await pods.register("cut", 30, theirs.backend)
+    await gone(theirs, mine)
+    for _ in range(6):
+        assert await pods.renew("cut", 30, theirs.backend)
+        assert await dead(pods) == []
+        await asyncio.sleep(SILENCE / 3)
+
+
+async def test_a_session_id_that_was_given_again_is_no_life(
+    pods: PodStore, sessions: list[Session]
+) -> None:
+    mine, theirs = sessions
+    began = mine.backend.started_at
+    await pods.register("judge", 30, mine.backend)
+    await pods.register("earlier", 30, Backend(theirs.backend.pid, began))
+    await asyncio.sleep(SILENCE + 0.1)
+    assert await dead(pods) == ["earlier"]
+
+
+async def test_only_a_pod_whose_own_session_has_lasted_finds_others_dead(
+    pods: PodStore, sessions: list[Session]
+) -> None:
+    mine, theirs = sessions
+    await pods.register("judge", 30, mine.backend)
+    await pods.register("without", 30)
+    await pods.register("victim", 30, theirs.backend)
+    await gone(theirs, mine)
+    await asyncio.sleep(SILENCE + 0.1)
+    assert await dead(pods, settled=60) == [], "all sessions are new when a server has restarted"
+    assert await dead(pods, "without") == []
+    assert await dead(pods, "unknown") == []
+    assert await dead(pods) == ["victim"]
