@@ -15,6 +15,15 @@ TABLES = {
 }
 
 
+COLUMNS = {
+    "sqlite": "SELECT m.name || '.' || c.name FROM sqlite_master AS m"
+    " CROSS JOIN pragma_table_info(m.name) AS c"
+    " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'",
+    "postgresql": "SELECT table_name || '.' || column_name FROM information_schema.columns"
+    " WHERE table_schema = 'public'",
+}
+
+
 async def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement on the database, as the service would open it."""
     database = await connect(Settings(database_url=url))
@@ -40,6 +49,12 @@ async def ours(url: str) -> set[str]:
     dialect = locate(url).dialect
     rows = [*await sql(url, TABLES[dialect]), *await sql(url, COLUMNS[dialect])]
     return {name for (name,) in rows if "yoyo" not in name}
+
+
+async def shape(url: str) -> set[str]:
+    """As ``ours``, and the columns of the tables."""
+    rows = await sql(url, COLUMNS[locate(url).dialect])
+    return await ours(url) | {name for (name,) in rows if "yoyo" not in name}
 
 
 def folder_of(tmp_path: Path, **texts: str) -> Path:

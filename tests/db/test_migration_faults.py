@@ -23,7 +23,7 @@ from operator_svc.db.migration_files import migration_ids
 from operator_svc.db.migrations import ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
-from tests.db.schemas import folder_of, ours, sql
+from tests.db.schemas import folder_of, ours, shape, sql
 from tests.fakes.eventually import eventually
 
 SLOW = {
@@ -48,7 +48,8 @@ END_IT = b"""
 """
 WAITING = b"""
     SELECT count(*) FROM pg_stat_activity
-    WHERE wait_event = 'advisory' AND datname = current_database()
+    WHERE query LIKE '%pg_try_advisory_lock%' AND state <> 'active'
+    AND datname = current_database()
 """
 
 
@@ -139,14 +140,14 @@ async def test_a_migration_and_its_mark_are_one(
 
     if work is migrate:
         rollback(database_url, 1000)
-    before = await ours(database_url)
+    before = await shape(database_url)
     with monkeypatch.context() as patch:
         patch.setattr(DatabaseBackend, mark, die)
         with pytest.raises(ConfigurationError, match="killed here"):
             work(database_url)
-    assert await ours(database_url) == before
+    assert await shape(database_url) == before
     work(database_url)
-    assert await ours(database_url) != before
+    assert await shape(database_url) != before
 
 
 async def test_yoyos_left_over_lock_is_broken(database_url: str) -> None:

@@ -18,7 +18,7 @@ from operator_svc.db.migration_files import SERVES_FROM_SINCE, migration_ids, pe
 from operator_svc.db.migrations import at_head, ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-from tests.db.schemas import TABLES, folder_of, ours, sql
+from tests.db.schemas import TABLES, folder_of, ours, shape, sql
 from tests.rest.rest_service import running
 
 
@@ -27,15 +27,15 @@ async def test_forward_back_and_forward_again(empty_database_url: str) -> None:
     known = migration_ids(dialect)
     assert known
     assert migrate(empty_database_url) == known
-    made = await ours(empty_database_url)
+    made = await shape(empty_database_url)
     assert "operator_session" in made
     assert migrate(empty_database_url) == []
     assert rollback(empty_database_url, 1) == known[-1:]
-    assert await ours(empty_database_url) != made
+    assert await shape(empty_database_url) != made
     assert rollback(empty_database_url, 1000) == known[-2::-1]
-    assert await ours(empty_database_url) == set()
+    assert await shape(empty_database_url) == set()
     assert migrate(empty_database_url) == known
-    assert await ours(empty_database_url) == made
+    assert await shape(empty_database_url) == made
 
 
 def test_both_dialects_have_the_same_migrations_and_ways_back() -> None:

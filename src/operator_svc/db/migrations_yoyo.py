@@ -44,6 +44,7 @@ PAUSE_SECONDS = 0.5
 """Seconds that they have the table to themselves before it is tried again, for LOCK_SECONDS."""
 
 _CONNECT_SECONDS = 10
+_TRY_SECONDS = 0.1
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -177,15 +178,28 @@ def _postgresql(location: Location) -> Iterator[Any]:
     try:
         # Else a session whose process was killed goes on with its statement, and holds the lock.
         backend.execute("SET client_connection_check_interval = 1000")
-        backend.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
-        backend.execute(f"SELECT pg_advisory_lock({ADVISORY_KEY})")
-        backend.execute("SET lock_timeout = 0")
+        _lock(backend)
     except psycopg.OperationalError as error:
         backend.connection.close()
-        if isinstance(error, psycopg.errors.LockNotAvailable):
-            raise unavailable("another process is migrating this database") from error
         raise unavailable(f"the connection to PostgreSQL was lost: {error}") from error
+    except OperatorError:
+        backend.connection.close()
+        raise
     yield backend
+
+
+def _lock(backend: Any) -> None:
+    """Take the lock of those who migrate. Nothing waits in a statement: an index that is made
+    CONCURRENTLY by whoever has the lock would wait for that statement in turn."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        ((locked,),) = backend.execute(f"SELECT pg_try_advisory_lock({ADVISORY_KEY})").fetchall()
+        backend.commit()
+        if locked:
+            return
+        if time.monotonic() > until:
+            raise unavailable("another process is migrating this database")
+        time.sleep(_TRY_SECONDS)
 
 
 @contextmanager
