@@ -34,7 +34,7 @@ from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.chat.upstream import ChatPeer, UpstreamReader
 from operator_svc.services.drain import DrainState
-from operator_svc.services.lease import Lease
+from operator_svc.services.lease import LEASE_CONNECTIONS, LEASE_SECONDS, Lease
 from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.feed_reader import FeedReader
 from operator_svc.services.live.hub import SessionHub
@@ -64,12 +64,6 @@ from operator_svc.ws import endpoint as websocket
 
 PURGE_PAGE = 5000
 """Rows that are deleted for their age in one write."""
-
-
-LEASE_CONNECTIONS = 2
-"""One renews the lease, one looks for pods that have died."""
-LEASE_SECONDS = 2.0
-"""Longest wait for the database in both: then they are tried again."""
 
 
 class Stores:

@@ -20,9 +20,8 @@ from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
 from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
 from operator_svc.db.postgresql_pooler import (
+    Address,
     Fetch,
-    fetch_at_once,
-    fetch_in_transaction,
     needs_transactions,
 )
 from operator_svc.db.postgresql_transaction import PostgresqlTransaction
@@ -43,15 +42,6 @@ RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
 
 
-class Address(NamedTuple):
-    """The URL of a database, one that gives each connection a session of its own (it may be the
-    same), and whether the first one leads through a pooler that does not."""
-
-    dsn: str
-    direct: str
-    pooled: bool
-
-
 class _Plan(NamedTuple):
     name: str
     params: frozenset[str]
@@ -69,14 +59,16 @@ class PostgresqlDatabase:
         self._address = address
         self._queries = queries
         self._connector = Connector(address.dsn, _APPLICATION, pooled=address.pooled)
-        self._fetch: Fetch = fetch_in_transaction if address.pooled else fetch_at_once
+        self._fetch: Fetch = address.fetch
         self._seconds = seconds
         self._reserved: list[PostgresqlDatabase] = []
         self._plans = {
             q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
             for q in queries.values()
         }
-        self._pool: Pool[asyncpg.Connection] = Pool(self._connect, _usable, size, self._prove)
+        self._pool: Pool[asyncpg.Connection] = Pool(
+            self._connect, lambda one: not one.is_closed(), size, self._prove
+        )
         self._retiring = TaskOwner("postgresql")
         self._writes: set[asyncio.Task[list[Any]]] = set()
         self._checked: set[tuple[str, type]] = set()
@@ -106,8 +98,7 @@ class PostgresqlDatabase:
 
     def reserve(self, connections: int, seconds: float) -> PostgresqlDatabase:
         """See Database.reserve."""
-        direct = self._address.direct
-        address = Address(direct, direct, pooled=False)
+        address = self._address.of_sessions
         reserved = PostgresqlDatabase(address, self._queries, connections, seconds)
         self._reserved.append(reserved)
         return reserved
@@ -308,7 +299,3 @@ def _note_abandoned(task: asyncio.Task[Any]) -> None:
 def _until(deadline: float) -> float:
     """Seconds left; some always are, so that what is late fails by its timeout."""
     return max(deadline - asyncio.get_running_loop().time(), 0.001)
-
-
-def _usable(connection: asyncpg.Connection) -> bool:
-    return not connection.is_closed()

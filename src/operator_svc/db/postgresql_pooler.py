@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -32,6 +32,25 @@ Fetch: TypeAlias = Callable[
 """Runs a statement on a connection within so many seconds; its rows."""
 NO_TRANSACTIONS = "statement pooling mode"
 """PgBouncer's own words where it allows no transactions."""
+
+
+class Address(NamedTuple):
+    """The URL of a database, one that gives each connection a session of its own (it may be the
+    same), and whether the first one leads through a pooler that does not."""
+
+    dsn: str
+    direct: str
+    pooled: bool
+
+    @property
+    def of_sessions(self) -> Address:
+        """The address for what needs a session."""
+        return Address(self.direct, self.direct, pooled=False)
+
+    @property
+    def fetch(self) -> Fetch:
+        """How a statement is run there."""
+        return fetch_in_transaction if self.pooled else fetch_at_once
 
 
 async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
