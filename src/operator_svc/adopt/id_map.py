@@ -47,7 +47,7 @@ class MappedSession:
 
 
 class IdMap:
-    """Notes of sessions by name, and of messages by old id."""
+    """Sessions by name, and messages by old id, as they are in the target."""
 
     def __init__(self) -> None:
         self._raw = sqlite3.connect("", isolation_level=None)
@@ -60,38 +60,38 @@ class IdMap:
         self._raw.close()
 
     def session(self, name: str) -> MappedSession | None:
-        """The note of a session, if it was met already."""
-        note = self._recent.get(name)
-        if note is not None:
+        """The session to which messages go, if it was met already."""
+        mapped = self._recent.get(name)
+        if mapped is not None:
             self._recent.move_to_end(name)
-            return note
+            return mapped
         row = self._raw.execute(
             "SELECT target, user_id, gone, made, floor FROM session WHERE name = ?", (name,)
         ).fetchone()
         if row is None:
             return None
         target, user_id, gone, made, floor = row
-        note = MappedSession(name, target, user_id, bool(gone), bool(made), floor)
-        self._keep(note)
-        return note
+        mapped = MappedSession(name, target, user_id, bool(gone), bool(made), floor)
+        self._keep(mapped)
+        return mapped
 
-    def add_session(self, note: MappedSession) -> None:
+    def add_session(self, mapped: MappedSession) -> None:
         """Remember a session that was not met before."""
         self._raw.execute(
             "INSERT INTO session (name, target, user_id, gone, made, floor)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (note.name, note.target, note.user_id, note.gone, note.made, note.floor),
+            (mapped.name, mapped.target, mapped.user_id, mapped.gone, mapped.made, mapped.floor),
         )
-        self._keep(note)
+        self._keep(mapped)
 
-    def shift(self, note: MappedSession) -> None:
+    def shift(self, mapped: MappedSession) -> None:
         """From here on no message of this session keeps its id."""
-        if note.floor != SHIFTED:
-            note.floor = SHIFTED
-            self._raw.execute("UPDATE session SET floor = ? WHERE name = ?", (SHIFTED, note.name))
+        if mapped.floor != SHIFTED:
+            mapped.floor = SHIFTED
+            self._raw.execute("UPDATE session SET floor = ? WHERE name = ?", (SHIFTED, mapped.name))
 
-    def _keep(self, note: MappedSession) -> None:
-        self._recent[note.name] = note
+    def _keep(self, mapped: MappedSession) -> None:
+        self._recent[mapped.name] = mapped
         if len(self._recent) > _CACHED:
             self._recent.popitem(last=False)
 

@@ -46,7 +46,7 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """
     location = locate(settings.database_url)
-    with open_old(path) as old, closing(IdMap()) as notebook:
+    with open_old(path) as old, closing(IdMap()) as id_map:
         if location.dialect == "sqlite" and _is_same(path, location.path):
             raise ConfigurationError([f"{path} is the target itself"])
         open_target = _dry_target if dry_run else _target
@@ -54,7 +54,7 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
         async with open_target(settings, location, highest) as store:
             for table in NUMBERED:
                 await store.number_from(table, highest[table])
-            run = Run(old, store, notebook, progress)
+            run = Run(old, store, id_map, progress)
             run.report = Report({table: Counts() for table in TABLES})
             await _adopt_all(run)
             old.check_unchanged()
@@ -68,7 +68,7 @@ async def _adopt_all(run: Run) -> None:
     await adopt_tool_calls(run)
     await adopt_tasks(run)
     await adopt_adjustments(run)
-    for counts in run.notebook.counts(_COUNTED):
+    for counts in run.id_map.counts(_COUNTED):
         await run.store.count_messages(counts)
 
 

@@ -49,7 +49,7 @@ async def adopt_messages(run: Run) -> None:
         for key, name, row in zip(keys, names, rows, strict=True):
             if name not in firsts and key not in known:
                 firsts[name] = row[1], moment(row[4], Fixes(), "") or last
-        notes = await run.sessions_for(firsts)
+        mapped_sessions = await run.sessions_for(firsts)
         batch = _Batch()
         met: set[str] = set()
         for key, name, row in zip(keys, names, rows, strict=True):
@@ -60,22 +60,22 @@ async def adopt_messages(run: Run) -> None:
                     batch.became.append((reference(row[0]), new_id if new_id in here else None))
                 continue
             met.add(key)
-            note = notes[name]
-            if note.gone:
+            mapped = mapped_sessions[name]
+            if mapped.gone:
                 run.report.skipped(MESSAGE, "its session was deleted since")
                 batch.became.append((reference(row[0]), None))
                 continue
-            new = _new(row, note, fixes, last)
+            new = _new(row, mapped, fixes, last)
             last = new["created_at"]
             batch.rows.append(new)
             batch.keys.append(key)
-            batch.asked.append((row[0], note))
+            batch.asked.append((row[0], mapped))
             batch.fixes.append(fixes.take())
         await _write(run, batch)
 
 
 def _new(
-    old: tuple[Any, ...], note: MappedSession, fixes: Fixes, last: dt.datetime
+    old: tuple[Any, ...], mapped: MappedSession, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
     _, session_id, raw_role, raw_content, created, raw_metadata = old
     lost: dict[str, Json] = {}
@@ -96,7 +96,7 @@ def _new(
             lost["adopted_created_at"] = text(created, Fixes(), "")
     if session_id is None:
         fixes.note("it named no session")
-    elif note.made:
+    elif mapped.made:
         fixes.note("its session was missing")
     read = parsed(raw_metadata, fixes, "message_metadata")
     metadata = read.plain
@@ -106,7 +106,7 @@ def _new(
         metadata = json_text((object_of(read, "adopted_metadata") or {}) | lost)
     return {
         "id": 0,
-        "session_id": note.target,
+        "session_id": mapped.target,
         "role": str(role),
         "content": content or "",
         "status": str(ReplyStatus.COMPLETE),
@@ -121,8 +121,8 @@ async def _write(run: Run, batch: _Batch) -> None:
     became: dict[str, str] = {}
     numbers = await run.numbers(MESSAGE, batch.asked)
     for i, (number, kept) in enumerate(numbers):
-        old_id, note = batch.asked[i]
-        assert note is not None
+        old_id, mapped = batch.asked[i]
+        assert mapped is not None
         row, mended = batch.rows[i], batch.fixes[i]
         row["id"] = number
         if not kept:
@@ -130,18 +130,18 @@ async def _write(run: Run, batch: _Batch) -> None:
         run.report.written(MESSAGE, mended)
         became[batch.keys[i]] = str(number)
         batch.became.append((reference(old_id), number))
-        _count(counts, note, row["created_at"])
+        _count(counts, mapped, row["created_at"])
     await run.store.insert(MESSAGE, batch.rows)
     await run.store.note(run.source, MESSAGE, became)
-    run.notebook.add_messages(batch.became)
-    run.notebook.add_counts(counts)
+    run.id_map.add_messages(batch.became)
+    run.id_map.add_counts(counts)
 
 
 def _count(
-    counts: dict[str, tuple[int, dt.datetime]], note: MappedSession, at: dt.datetime
+    counts: dict[str, tuple[int, dt.datetime]], mapped: MappedSession, at: dt.datetime
 ) -> None:
-    added, last = counts.get(note.name, (0, at))
-    counts[note.name] = (added + 1, max(last, at))
+    added, last = counts.get(mapped.name, (0, at))
+    counts[mapped.name] = (added + 1, max(last, at))
 
 
 async def messages_for(
@@ -152,7 +152,7 @@ async def messages_for(
     ``wanted`` has for each the name and the old id of the session in which it is made where it
     is missing, and when.
     """
-    found = run.notebook.messages(wanted)
+    found = run.id_map.messages(wanted)
     lacking = [ref for ref in wanted if ref not in found]
     if not lacking:
         return found
@@ -162,7 +162,7 @@ async def messages_for(
         if (new_id := before.get(missing_key(ref))) is not None:
             found[ref] = int(new_id) if int(new_id) in here else None
     await _make(run, {ref: wanted[ref] for ref in lacking if ref not in found}, found)
-    run.notebook.add_messages([(ref, found[ref]) for ref in lacking], made=True)
+    run.id_map.add_messages([(ref, found[ref]) for ref in lacking], made=True)
     return found
 
 
@@ -171,20 +171,20 @@ async def _make(
     wanted: Mapping[int | str, tuple[str, Any, dt.datetime]],
     found: dict[int | str, int | None],
 ) -> None:
-    notes = await run.sessions_for({name: (raw, at) for name, raw, at in wanted.values()})
+    mapped_sessions = await run.sessions_for({name: (raw, at) for name, raw, at in wanted.values()})
     asked, rows = [], []
     counts: dict[str, tuple[int, dt.datetime]] = {}
     for ref, (name, _, at) in wanted.items():
-        note = notes[name]
-        if note.gone:
+        mapped = mapped_sessions[name]
+        if mapped.gone:
             found[ref] = None
             continue
-        asked.append((ref, note))
-        _count(counts, note, at)
+        asked.append((ref, mapped))
+        _count(counts, mapped, at)
         rows.append(
             {
                 "id": 0,
-                "session_id": note.target,
+                "session_id": mapped.target,
                 "role": str(Role.TOOL),
                 "content": "",
                 "status": str(ReplyStatus.COMPLETE),
@@ -202,4 +202,4 @@ async def _make(
     await run.store.note(
         run.source, MESSAGE, {missing_key(ref): str(found[ref]) for ref, _ in asked}
     )
-    run.notebook.add_counts(counts)
+    run.id_map.add_counts(counts)

@@ -49,7 +49,7 @@ async def adopt_tool_calls(run: Run) -> None:
         for _, row in fresh:
             last = moment(row[3], Fixes(), "") or last
             times.append(last)
-        met = run.notebook.messages(refs)
+        met = run.id_map.messages(refs)
         home = run.name_of(None)
         wanted = {
             ref: (home, None, at) for ref, at in reversed(list(zip(refs, times, strict=True)))
@@ -129,14 +129,14 @@ class _AdjustmentBatch:
         at = {key: self._time(row) for key, row in fresh}
         names = {key: run.name_of(row[1]) for key, row in fresh if row[1] is not None}
         first = {names[k]: (r[1], at[k]) for k, r in reversed(fresh) if r[1] is not None}
-        notes = await run.sessions_for(first)
+        mapped_sessions = await run.sessions_for(first)
         # One that was made for a tool call lies in another session, and is not the lost one.
-        messages = run.notebook.messages(
+        messages = run.id_map.messages(
             [reference(row[2]) for _, row in fresh if row[2] is not None], made=False
         )
         for key, row in fresh:
-            note = notes[names[key]] if key in names else None
-            if note is not None and note.gone:
+            mapped = mapped_sessions[names[key]] if key in names else None
+            if mapped is not None and mapped.gone:
                 run.report.skipped(ADJUSTMENT, "its session was deleted since")
                 continue
             ref = None if row[2] is None else reference(row[2])
@@ -144,13 +144,13 @@ class _AdjustmentBatch:
             if ref is not None and not lost and messages[ref] is None:
                 run.report.skipped(ADJUSTMENT, "its message was deleted since")
                 continue
-            if note is not None and note.made:
+            if mapped is not None and mapped.made:
                 self._fixes.note("its session was missing")
             if lost:
                 self._fixes.note("its message was missing")
             common = {
                 "id": 0,
-                "session_id": note.target if note else None,
+                "session_id": mapped.target if mapped else None,
                 "message_id": None if ref is None else messages.get(ref),
                 "created_at": at[key],
             }

@@ -45,11 +45,11 @@ class Run:
     """One adoption."""
 
     def __init__(
-        self, old: LegacyDatabase, store: AdoptionStore, notebook: IdMap, progress: Progress
+        self, old: LegacyDatabase, store: AdoptionStore, id_map: IdMap, progress: Progress
     ) -> None:
         self.old = old
         self.store = store
-        self.notebook = notebook
+        self.id_map = id_map
         self.now = dt.datetime.now(dt.UTC)
         self.report = Report({})
         self.source = ""
@@ -133,7 +133,7 @@ class Run:
             target = targets[ask.name]
             at = there.get(target)
             outcome = "known" if ask.known else "new" if at is None else "joined"
-            self.notebook.add_session(
+            self.id_map.add_session(
                 MappedSession(
                     ask.name,
                     target,
@@ -165,8 +165,8 @@ class Run:
     ) -> dict[str, MappedSession]:
         """The sessions of rows: by name, with the old id and the time of the first such row.
         Those that the old file lacks are made."""
-        notes = {name: self.notebook.session(name) for name in wanted}
-        lacking = [name for name, note in notes.items() if note is None]
+        mapped_sessions = {name: self.id_map.session(name) for name in wanted}
+        lacking = [name for name, mapped in mapped_sessions.items() if mapped is None]
         if lacking:
             before = await self.store.known([self.source], SESSION, [*map(missing_key, lacking)])
             asks = [
@@ -180,12 +180,12 @@ class Run:
             for outcome in await self.place(asks):
                 if outcome == "new":
                     self.report.made(SESSION, "rows named a session that was not there")
-        return {name: note or self._met(name) for name, note in notes.items()}
+        return {name: mapped or self._met(name) for name, mapped in mapped_sessions.items()}
 
     def _met(self, name: str) -> MappedSession:
-        note = self.notebook.session(name)
-        assert note is not None, name
-        return note
+        mapped = self.id_map.session(name)
+        assert mapped is not None, name
+        return mapped
 
     # Ids.
 
@@ -200,13 +200,17 @@ class Run:
         wanted = [old_id for old_id, _ in asked if is_keepable(old_id)]
         taken = await self.store.taken(table, wanted)
         found: list[tuple[int, bool] | None] = []
-        for old_id, note in asked:
-            if is_keepable(old_id) and old_id not in taken and (not note or old_id > note.floor):
+        for old_id, mapped in asked:
+            if (
+                is_keepable(old_id)
+                and old_id not in taken
+                and (not mapped or old_id > mapped.floor)
+            ):
                 taken.add(old_id)
                 found.append((old_id, True))
                 continue
-            if note is not None:
-                self.notebook.shift(note)
+            if mapped is not None:
+                self.id_map.shift(mapped)
             found.append(None)
         new = iter(await self.store.new_ids(table, found.count(None)))
         return [number or (next(new), False) for number in found]

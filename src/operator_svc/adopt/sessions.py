@@ -56,21 +56,21 @@ async def adopt_sessions(run: Run) -> None:
             group.skipped += key in known
         await _place(run, groups)
         became = {
-            key: note.target
+            key: mapped.target
             for key, row in zip(keys, batch, strict=True)
-            if key not in known and (note := run.notebook.session(run.name_of(row[1])))
+            if key not in known and (mapped := run.id_map.session(run.name_of(row[1])))
         }
         await run.store.note(run.source, SESSION, became)
 
 
 async def _place(run: Run, groups: dict[str, _Group]) -> None:
-    again = [group for name, group in groups.items() if run.notebook.session(name)]
+    again = [group for name, group in groups.items() if run.id_map.session(name)]
     for group in again:
         # More rows of a session than a batch holds.
         ask = groups.pop(group.ask.name).ask
-        note = run.notebook.session(ask.name)
-        assert note is not None
-        join = (note.target, ask.source, ask.created_at, ask.updated_at, not ask.known)
+        mapped = run.id_map.session(ask.name)
+        assert mapped is not None
+        join = (mapped.target, ask.source, ask.created_at, ask.updated_at, not ask.known)
         await run.store.join_sessions([join])
         _count(run, group, "joined")
     fresh = list(groups.values())

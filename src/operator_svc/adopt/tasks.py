@@ -41,19 +41,19 @@ async def adopt_tasks(run: Run) -> None:
             for _, row in reversed(fresh)
             if row[1] is not None
         }
-        notes = await run.sessions_for(wanted)
+        mapped_sessions = await run.sessions_for(wanted)
         taken = await run.store.taken_task_ids([str(row[0]) for _, row in fresh])
         rows: list[dict[str, Any]] = []
         asked, became, mended = [], [], []
         for key, row in fresh:
-            note = None if row[1] is None else notes[run.name_of(row[1])]
-            if note is not None and note.gone:
+            mapped = None if row[1] is None else mapped_sessions[run.name_of(row[1])]
+            if mapped is not None and mapped.gone:
                 run.report.skipped(TASK, "its session was deleted since")
                 continue
             if not text(row[2], Fixes(), "url"):
                 run.report.refused(TASK, "it has no url")
                 continue
-            new = _new(run, row, note, fixes, last)
+            new = _new(run, row, mapped, fixes, last)
             new["task_id"] = _task_id(row[0], key, taken, fixes)
             taken.add(new["task_id"])
             last = new["created_at"]
@@ -80,11 +80,11 @@ def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
 
 
 def _new(
-    run: Run, old: tuple[Any, ...], note: MappedSession | None, fixes: Fixes, last: dt.datetime
+    run: Run, old: tuple[Any, ...], mapped: MappedSession | None, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
     (_, _, url, created, raw_status, result, error, error_message, executed, completed,
      *found) = old  # fmt: skip
-    if note is not None and note.made:
+    if mapped is not None and mapped.made:
         fixes.note("its session was missing")
     created_at = moment(created, fixes, "created_at")
     executed_at = moment(executed, fixes, "executed_at")
@@ -101,8 +101,8 @@ def _new(
         why = f"its old status was {said}"
     return {
         "id": 0,
-        "session_id": note.target if note else None,
-        "user_id": note.user_id if note else DEFAULT_USER,
+        "session_id": mapped.target if mapped else None,
+        "user_id": mapped.user_id if mapped else DEFAULT_USER,
         "url": text(url, fixes, "url"),
         "status": str(status),
         "options": "{}",
