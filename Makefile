@@ -100,9 +100,10 @@ bench: $(READY)  ## measure Operator beside references made of the same librarie
 chaos: $(READY)  ## search for lost events for minutes, while processes and the database are killed
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
 
+# BASE is a tag of Docker's image python, best with its digest: make image BASE=3.14-slim-bookworm@sha256:...
 image:  ## build both images (needs Docker)
-	docker build --target operator --tag operator-svc:latest .
-	docker build --target browser --tag operator-browser:latest .
+	docker build $(BASE:%=--build-arg PYTHON=%) --target operator --tag operator-svc:latest .
+	docker build $(BASE:%=--build-arg PYTHON=%) --target browser --tag operator-browser:latest .
 
 migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest schema
 	@$(BIN)/operator-svc migrate $(ARGS)

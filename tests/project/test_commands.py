@@ -235,3 +235,16 @@ def _with_mark(mark: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_images_are_built_on_a_base_image_of_a_digest_where_one_is_given() -> None:
+    base = f"3.14-slim-bookworm@sha256:{'0' * 64}"
+    command = ["make", "--dry-run", "image"]
+    told = [
+        subprocess.run([*command, *given], cwd=ROOT, capture_output=True, text=True, check=True)
+        for given in ((), (f"BASE={base}",))
+    ]
+    assert "--build-arg" not in told[0].stdout
+    assert told[1].stdout.count(f"docker build --build-arg PYTHON={base} ") == 2
+    froms = re.findall(r"^FROM (python:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(froms) == {"python:${PYTHON}"}
