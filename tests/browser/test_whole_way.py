@@ -19,7 +19,6 @@ from aiohttp import ClientSession, web
 from operator_svc import lifecycle
 from operator_svc.app import Operator
 from operator_svc.rest.server.listener import Server
-from operator_svc.services.browser import runner
 from operator_svc.settings import Settings
 from tests.browser_service.processes import processes
 from tests.fakes.eventually import eventually
@@ -374,12 +373,13 @@ async def test_task_survives_a_restart_of_the_browser_service(
 async def test_tasks_survive_a_restart_of_operator(start: Start, site: Site) -> None:
     client = await start()
     ids = [await client.begin(f"{site.url}hold-{n}", session_id="s1") for n in range(6)]
-    await eventually(lambda: len(site.seen) >= runner.PAGES_A_POD)
+    at_once = Settings(token="t").browser_tasks_per_user
+    await eventually(lambda: len(site.seen) >= at_once)
     client = await start()  # the one before gives back what it ran
     site.hold.set()
     for task_id in ids:
         task = await client.end(task_id)
         assert (task["status"], task["attempts"]) == ("completed", 0)
     names = [event["event"] for event in await client.events("s1")]
-    assert names.count("browser_task.queued") == 6 + runner.PAGES_A_POD
+    assert names.count("browser_task.queued") == 6 + at_once
     assert names.count("browser_task.completed") == 6
