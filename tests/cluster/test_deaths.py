@@ -1,4 +1,4 @@
-"""How soon clients hear that the process that wrote their reply has died, and who is left alone.
+"""The time until clients hear that a reply's process has died, and those who are left alone.
 
 ``DEATHS`` says how many processes are killed and ``CUTS`` how many connections are cut.
 """

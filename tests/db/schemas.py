@@ -45,14 +45,13 @@ COLUMNS = {
 
 
 async def ours(url: str) -> set[str]:
-    """All that is in the database by its names, with its columns, without what is yoyo's."""
-    dialect = locate(url).dialect
-    rows = [*await sql(url, TABLES[dialect]), *await sql(url, COLUMNS[dialect])]
+    """The names of all that is in the database, without what is yoyo's."""
+    rows = await sql(url, TABLES[locate(url).dialect])
     return {name for (name,) in rows if "yoyo" not in name}
 
 
 async def shape(url: str) -> set[str]:
-    """As ``ours``, and the columns of the tables."""
+    """The names of ``ours``, and each column with its type."""
     rows = await sql(url, COLUMNS[locate(url).dialect])
     return await ours(url) | {name for (name,) in rows if "yoyo" not in name}
 

@@ -1,4 +1,4 @@
-"""Who may say of whom that it has died: by its database session, on PostgreSQL."""
+"""Deaths of pods, seen by their database session, on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import structlog
 from playwright.async_api import Browser, Playwright, async_playwright
@@ -111,7 +112,7 @@ class Chromium:
         try:
             _check_length(folder)
             async with asyncio.timeout(START_TIMEOUT):
-                with _temporary_folder(folder):
+                async with _temporary_folder(folder):
                     driver = await async_playwright().start()
                 try:
                     return await cls._launch(driver, executable, settings, extra, folder)
@@ -222,18 +223,23 @@ def _check_length(folder: Path) -> None:
         )
 
 
-@contextmanager
-def _temporary_folder(folder: Path) -> Iterator[None]:
+_driver_starts: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Drivers start one after the other: all read the one environment of this process."""
+
+
+@asynccontextmanager
+async def _temporary_folder(folder: Path) -> AsyncIterator[None]:
     """Set TMPDIR within: the driver inherits the environment of this process."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
+    async with _driver_starts.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = str(folder)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
 
 
 def _environment() -> dict[str, str | float | bool]:

@@ -49,7 +49,7 @@ class Address(NamedTuple):
 
     @property
     def fetch(self) -> Fetch:
-        """How a statement is run there."""
+        """The way in which a statement is run there."""
         return fetch_in_transaction if self.pooled else fetch_at_once
 
 
