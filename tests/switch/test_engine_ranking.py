@@ -241,3 +241,8 @@ async def test_outbox_is_read_by_its_index(database: Database) -> None:
             scans = ("SCAN f", "SCAN operator_switch_feedback")
             assert not [line for line in lines if line in scans], plan
     assert len(await FeedbackStore(database).heads("pod")) == 3
+
+
+def test_score_without_a_known_latency_is_that_of_half_speed() -> None:
+    assert score(10, 10, None, None) == score(10, 10, 5000, 5000) > 0
+    assert score(0, 10, None, None) == 0

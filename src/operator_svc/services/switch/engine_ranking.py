@@ -95,12 +95,14 @@ def recommend(engines: list[EngineView], listed: ModelsAvailable) -> Recommendat
         else f"nothing is known of {used}" if used
         else "Switch does not say what it uses"
     )  # fmt: skip
+    median = best.latency_p50_ms
+    speed = "" if median is None else f", median {median:g} ms"
     return Recommendation(
         before_config={"default_model": used} if used else UNSET,
         after_config={"default_model": best.engine},
         reason=(
             f"{best.engine} scores {best.score} of {best.calls} calls"
-            f" ({best.success_rate:.1%} well, median {best.latency_p50_ms:g} ms); {compared}"
+            f" ({best.success_rate:.1%} well{speed}); {compared}"
         ),
     )
 
@@ -122,12 +124,15 @@ def score(successes: int, calls: int, p50_ms: float | None, p95_ms: float | None
     """A number from 0 to 1: confidence that calls succeed, times their speed (docs/system.md).
 
     The first is the lower bound of Wilson's interval for the success rate, so that few calls
-    count for little; the second is 1 at 0 ms and 0.5 at 5 s, of the mean of median and p95.
+    count for little; the second is 1 at 0 ms and 0.5 at 5 s, of the mean of median and p95; 0.5
+    too where no latency is known.
     """
-    if not successes or p50_ms is None or p95_ms is None:
+    if not successes:
         return 0.0
     rate, z2 = successes / calls, Z * Z
     spread = Z * math.sqrt(rate * (1 - rate) / calls + z2 / (4 * calls * calls))
     sure = (rate + z2 / (2 * calls) - spread) / (1 + z2 / calls)
-    quick = HALF_SPEED_MS / (HALF_SPEED_MS + (p50_ms + p95_ms) / 2)
+    quick = 0.5
+    if p50_ms is not None and p95_ms is not None:
+        quick = HALF_SPEED_MS / (HALF_SPEED_MS + (p50_ms + p95_ms) / 2)
     return round(sure * quick, 4)
