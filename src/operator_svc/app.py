@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +13,7 @@ from operator_svc.background import TaskOwner
 from operator_svc.bus import Bus, make_bus
 from operator_svc.context import Services
 from operator_svc.db import Database
-from operator_svc.peers.browser import Browser, make_browser
-from operator_svc.peers.switch import Switch, make_switch
-from operator_svc.peers.system_peers import SystemPeers, make_system_peers
+from operator_svc.peers.all_peers import Peers, make_peers
 from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
@@ -48,57 +45,12 @@ from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
-from operator_svc.stores.browser_tasks import BrowserTaskStore
-from operator_svc.stores.chat_keys import ChatKeyStore
-from operator_svc.stores.events import EventStore
-from operator_svc.stores.messages import MessageStore
-from operator_svc.stores.pods import PodStore
-from operator_svc.stores.reply_chunks import ReplyChunkStore
-from operator_svc.stores.retention import Kind, RetentionStore
-from operator_svc.stores.search import SearchIndexStore
-from operator_svc.stores.sessions import SessionStore
-from operator_svc.stores.switch_adjustments import AdjustmentStore
-from operator_svc.stores.switch_feedback import FeedbackStore
-from operator_svc.stores.tool_calls import ToolCallStore
+from operator_svc.stores.all_stores import Stores
+from operator_svc.stores.retention import Kind
 from operator_svc.ws import endpoint as websocket
 
 PURGE_PAGE = 5000
 """Rows that are deleted for their age in one write."""
-
-
-class Stores:
-    """The tables of a database, one store each."""
-
-    def __init__(self, database: Database) -> None:
-        self.sessions = SessionStore(database)
-        self.messages = MessageStore(database)
-        self.chat_keys = ChatKeyStore(database)
-        self.chunks = ReplyChunkStore(database)
-        self.events = EventStore(database)
-        self.tool_calls = ToolCallStore(database)
-        self.browser_tasks = BrowserTaskStore(database)
-        self.adjustments = AdjustmentStore(database)
-        self.feedback = FeedbackStore(database)
-        self.search_index = SearchIndexStore(database)
-        self.retention = RetentionStore(database)
-        # On connections of its own: what others wait for must not make the lease late.
-        self.pods = PodStore(database.reserve(LEASE_CONNECTIONS, LEASE_SECONDS))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peers:
-    """The services that Operator calls; ``browser`` is None where none is configured."""
-
-    switch: Switch
-    system: SystemPeers
-    browser: Browser | None
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        closing = [self.switch.aclose(), self.system.aclose()]
-        if self.browser is not None:
-            closing.append(self.browser.aclose())
-        await asyncio.gather(*closing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +121,8 @@ def build(settings: Settings, database: Database, *, switch: ChatPeer | None = N
 
 
 def _core(settings: Settings, database: Database) -> Core:
-    stores, tasks = Stores(database), TaskOwner("operator")
+    stores = Stores(database, database.reserve(LEASE_CONNECTIONS, LEASE_SECONDS))
+    tasks = TaskOwner("operator")
     bus = make_bus(settings, database)
     running = RunningReplies()
     reader = FeedReader(stores.sessions, stores.messages, stores.events, stores.chunks)
@@ -177,11 +130,7 @@ def _core(settings: Settings, database: Database) -> Core:
         settings=settings,
         database=database,
         stores=stores,
-        peers=Peers(
-            switch=make_switch(settings),
-            system=make_system_peers(settings),
-            browser=make_browser(settings),
-        ),
+        peers=make_peers(settings),
         bus=bus,
         tasks=tasks,
         drain=DrainState(),

@@ -12,13 +12,8 @@ from operator_svc.db import Database
 from operator_svc.models import BrowserTask, TaskStatus
 from operator_svc.protocol.browser import BrowserTaskFact
 from operator_svc.services.browser import outcomes
-from operator_svc.stores.browser_tasks import (
-    BrowserTaskStore,
-    ClaimedTask,
-    NewTask,
-    Picture,
-    TaskOutcome,
-)
+from operator_svc.stores.browser_task_rows import ClaimedTask, NewTask, Picture, TaskOutcome
+from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import EventRow, EventStore, StoredEvent
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.sessions import SessionStore

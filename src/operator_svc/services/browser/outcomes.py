@@ -12,7 +12,7 @@ from operator_svc.models import BrowserTask, TaskStatus
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
 from operator_svc.protocol.navigate import Visit
-from operator_svc.stores.browser_tasks import Picture, TaskOutcome, TaskSummary
+from operator_svc.stores.browser_task_rows import Picture, TaskOutcome, TaskSummary
 
 STATUSES = {
     "ok": TaskStatus.COMPLETED,

@@ -13,7 +13,8 @@ from operator_svc.services.browser.runner import RETRY_DELAYS
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.retry import purge_pages
-from operator_svc.stores.browser_tasks import BrowserTaskStore, TaskOutcome
+from operator_svc.stores.browser_task_rows import TaskOutcome
+from operator_svc.stores.browser_tasks import BrowserTaskStore
 
 log = structlog.get_logger(__name__)
 

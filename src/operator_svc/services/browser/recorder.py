@@ -8,12 +8,8 @@ from operator_svc import telemetry
 from operator_svc.models import BrowserTask
 from operator_svc.protocol import events
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.browser_tasks import (
-    BrowserTaskStore,
-    ClaimedTask,
-    TaskOutcome,
-    last_event,
-)
+from operator_svc.stores.browser_task_rows import ClaimedTask, TaskOutcome
+from operator_svc.stores.browser_tasks import BrowserTaskStore, last_event
 
 
 class TaskRecorder:

@@ -22,7 +22,7 @@ from operator_svc.services.browser import outcomes
 from operator_svc.services.browser.recorder import TaskRecorder
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.retry import until_stored
-from operator_svc.stores.browser_tasks import ClaimedTask, TaskOutcome
+from operator_svc.stores.browser_task_rows import ClaimedTask, TaskOutcome
 
 log = structlog.get_logger(__name__)
 

@@ -26,7 +26,8 @@ from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
-from operator_svc.stores.browser_tasks import BrowserTaskStore, NewTask
+from operator_svc.stores.browser_task_rows import NewTask
+from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import StoredEvent
 
 log = structlog.get_logger(__name__)

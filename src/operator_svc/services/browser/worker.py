@@ -20,7 +20,8 @@ from operator_svc.services.browser.runner import Browsing, TaskRunner, WorkerOpt
 from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.browser_tasks import BrowserTaskStore, ClaimedTask
+from operator_svc.stores.browser_task_rows import ClaimedTask
+from operator_svc.stores.browser_tasks import BrowserTaskStore
 
 log = structlog.get_logger(__name__)
 

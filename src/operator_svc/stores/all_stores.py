@@ -1,0 +1,39 @@
+"""The stores of one database."""
+
+from __future__ import annotations
+
+from operator_svc.db import Database
+from operator_svc.stores.browser_tasks import BrowserTaskStore
+from operator_svc.stores.chat_keys import ChatKeyStore
+from operator_svc.stores.events import EventStore
+from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.pods import PodStore
+from operator_svc.stores.reply_chunks import ReplyChunkStore
+from operator_svc.stores.retention import RetentionStore
+from operator_svc.stores.search import SearchIndexStore
+from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.switch_adjustments import AdjustmentStore
+from operator_svc.stores.switch_feedback import FeedbackStore
+from operator_svc.stores.tool_calls import ToolCallStore
+
+
+class Stores:
+    """The tables of a database, one store each.
+
+    ``reserved`` is the database on connections of its own: what others wait for must not make
+    the lease late.
+    """
+
+    def __init__(self, database: Database, reserved: Database) -> None:
+        self.sessions = SessionStore(database)
+        self.messages = MessageStore(database)
+        self.chat_keys = ChatKeyStore(database)
+        self.chunks = ReplyChunkStore(database)
+        self.events = EventStore(database)
+        self.tool_calls = ToolCallStore(database)
+        self.browser_tasks = BrowserTaskStore(database)
+        self.adjustments = AdjustmentStore(database)
+        self.feedback = FeedbackStore(database)
+        self.search_index = SearchIndexStore(database)
+        self.retention = RetentionStore(database)
+        self.pods = PodStore(reserved)
