@@ -1,7 +1,8 @@
-"""Old databases, made from the table in the design's neighbours page, and adopting them."""
+"""Legacy databases, as VX11's models made them, and adopting them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from operator_svc.settings import Settings
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-OLD = """
+SCHEMA = """
 CREATE TABLE operator_session (
     id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(64) NOT NULL, user_id VARCHAR(64) NOT NULL,
     source VARCHAR(50) NOT NULL, created_at DATETIME, updated_at DATETIME);
@@ -52,7 +53,7 @@ INSERT INTO madre_actions VALUES (1, 'of another module');
 """
 """As VX11's models made it: foreign keys stand there, and nobody switched them on."""
 
-LOOSE = """
+UNTYPED_SCHEMA = """
 CREATE TABLE operator_session (id, session_id, user_id, source, created_at, updated_at);
 CREATE TABLE operator_message (id, session_id, role, content, message_metadata, created_at);
 CREATE TABLE operator_tool_call (
@@ -64,7 +65,7 @@ CREATE TABLE operator_switch_adjustment (
     id, session_id, message_id, before_config, after_config, reason, applied, created_at,
     applied_at, engine_used, success, latency_ms, tokens_used, error_message, feedback_timestamp);
 """
-"""The columns that the old code wrote as well are there, and nothing is checked."""
+"""The columns that the legacy code wrote as well are there, and nothing is checked."""
 
 TABLE_OF: dict[type, str] = {
     Session: "operator_session",
@@ -77,12 +78,13 @@ TABLE_OF: dict[type, str] = {
 }
 
 NOON = "2025-12-14 12:00:00.000000"
+AT_NOON = dt.datetime(2025, 12, 14, 12, tzinfo=dt.UTC)
 
 
-class OldFile:
-    """An old database that a test fills."""
+class LegacyFile:
+    """A legacy database that a test fills."""
 
-    def __init__(self, path: Path, schema: str = OLD) -> None:
+    def __init__(self, path: Path, schema: str = SCHEMA) -> None:
         self.path = path
         with self.open() as raw:
             raw.executescript(schema)
@@ -124,8 +126,8 @@ class Target:
         self.url = url
         self.settings = Settings(database_url=url)
 
-    async def adopt(self, old: OldFile | Path, *, dry_run: bool = False) -> Report:
-        path = old.path if isinstance(old, OldFile) else old
+    async def adopt(self, legacy: LegacyFile | Path, *, dry_run: bool = False) -> Report:
+        path = legacy.path if isinstance(legacy, LegacyFile) else legacy
         return await adopt(self.settings, path, dry_run=dry_run, progress=lambda *_: None)
 
     @asynccontextmanager
@@ -161,15 +163,15 @@ class Target:
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> OldFile:
-    """An empty old database as VX11 made it."""
-    return OldFile(tmp_path / "vx11.db")
+def legacy(tmp_path: Path) -> LegacyFile:
+    """An empty legacy database as VX11 made it."""
+    return LegacyFile(tmp_path / "vx11.db")
 
 
 @pytest.fixture
-def loose(tmp_path: Path) -> OldFile:
-    """An empty old database that holds anything."""
-    return OldFile(tmp_path / "loose.db", LOOSE)
+def untyped(tmp_path: Path) -> LegacyFile:
+    """An empty legacy database that holds anything."""
+    return LegacyFile(tmp_path / "untyped.db", UNTYPED_SCHEMA)
 
 
 @pytest.fixture

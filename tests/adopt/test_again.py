@@ -7,9 +7,8 @@ import shutil
 from pathlib import Path
 
 from operator_svc.models import Adopted, BrowserTask, Message, Session, ToolCall
-from tests.adopt.conftest import NOON, OldFile, Target
+from tests.adopt.conftest import AT_NOON, NOON, LegacyFile, Target
 
-AT_NOON = dt.datetime(2025, 12, 14, 12, tzinfo=dt.UTC)
 NEW_SESSION = (
     "INSERT INTO operator_session (session_id, epoch, user_id, source, created_at, updated_at,"
     " active_at) VALUES (:name, '00000000-0000-4000-8000-000000000000', :user_id, 'api', :at,"
@@ -29,16 +28,16 @@ async def live(target: Target, name: str, *texts: str, user_id: str = "local") -
         await target.run(NEW_MESSAGE, name=name, content=text, at=at)
 
 
-def fill(old: OldFile) -> None:
+def fill(legacy: LegacyFile) -> None:
     """A row in each table, and some that name what is missing."""
-    old.session("abc")
-    old.messages("abc", "one", "two")
-    old.messages("lost", "orphan")
+    legacy.session("abc")
+    legacy.messages("abc", "one", "two")
+    legacy.messages("lost", "orphan")
     call = {"tool_name": "t", "status": "ok", "created_at": NOON}
-    old.add("tool_call", call | {"message_id": 2}, call | {"message_id": 70})
-    old.add("browser_task", {"session_id": "abc", "url": "http://x/", "status": "pending",
+    legacy.add("tool_call", call | {"message_id": 2}, call | {"message_id": 70})
+    legacy.add("browser_task", {"session_id": "abc", "url": "http://x/", "status": "pending",
                              "created_at": NOON})  # fmt: skip
-    old.add("switch_adjustment", {
+    legacy.add("switch_adjustment", {
         "session_id": "lost", "message_id": 71, "before_config": "{}", "after_config": "{}",
         "reason": "r", "created_at": NOON,
     })  # fmt: skip
@@ -48,34 +47,36 @@ async def everything(target: Target) -> list[object]:
     return [await target.rows(kind) for kind in (Session, Message, ToolCall, BrowserTask, Adopted)]
 
 
-async def test_a_second_run_changes_nothing(old: OldFile, target: Target) -> None:
-    fill(old)
-    await target.adopt(old)
+async def test_database_adopted_again_changes_nothing(legacy: LegacyFile, target: Target) -> None:
+    fill(legacy)
+    await target.adopt(legacy)
     before = await everything(target)
-    report = await target.adopt(old)
+    report = await target.adopt(legacy)
     assert await everything(target) == before
     for counts in report.tables.values():
         assert counts.read == counts.skipped > 0
         assert counts.written == counts.made == 0
 
 
-async def test_a_copy_that_has_grown_brings_only_what_is_new(
-    old: OldFile, target: Target, tmp_path: Path
+async def test_copy_that_has_grown_brings_only_new_rows(
+    legacy: LegacyFile, target: Target, tmp_path: Path
 ) -> None:
-    fill(old)
-    await target.adopt(old)
+    fill(legacy)
+    await target.adopt(legacy)
     copy = tmp_path / "elsewhere.db"
-    shutil.copyfile(old.path, copy)
-    old.path = copy
+    shutil.copyfile(legacy.path, copy)
+    legacy.path = copy
     # The first rows are gone, and what was pending is done.
-    old.run("DELETE FROM operator_session; DELETE FROM operator_message WHERE id = 1;"
+    legacy.run("DELETE FROM operator_session; DELETE FROM operator_message WHERE id = 1;"
             "UPDATE operator_browser_task SET status = 'done'")  # fmt: skip
-    old.session("abc", updated_at="2025-12-14 20:00:00")
-    old.session("new")
-    old.messages("abc", "three", created_at="2025-12-14 13:00:00")
-    old.messages("lost", "orphan too")
-    old.add("tool_call", {"message_id": 70, "tool_name": "t2", "status": "ok", "created_at": NOON})
-    report = await target.adopt(old)
+    legacy.session("abc", updated_at="2025-12-14 20:00:00")
+    legacy.session("new")
+    legacy.messages("abc", "three", created_at="2025-12-14 13:00:00")
+    legacy.messages("lost", "orphan too")
+    legacy.add(
+        "tool_call", {"message_id": 70, "tool_name": "t2", "status": "ok", "created_at": NOON}
+    )
+    report = await target.adopt(legacy)
     assert [counts.written for counts in report.tables.values()] == [1, 2, 1, 0, 0]
     assert [counts.made for counts in report.tables.values()] == [0] * 5
     messages = await target.rows(Message)
@@ -87,35 +88,35 @@ async def test_a_copy_that_has_grown_brings_only_what_is_new(
     assert [task.status for task in await target.rows(BrowserTask)] == ["failed"]
 
 
-async def test_copies_that_grew_apart_bring_what_each_has(
-    old: OldFile, target: Target, tmp_path: Path
+async def test_copies_that_grew_apart_bring_the_rows_of_each(
+    legacy: LegacyFile, target: Target, tmp_path: Path
 ) -> None:
-    old.session("abc")
-    old.messages("abc", "shared")
+    legacy.session("abc")
+    legacy.messages("abc", "shared")
     other = tmp_path / "fork.db"
-    shutil.copyfile(old.path, other)
-    old.messages("abc", "here")
-    await target.adopt(old)
-    old.path = other
-    old.messages("abc", "there")
-    await target.adopt(old)
+    shutil.copyfile(legacy.path, other)
+    legacy.messages("abc", "here")
+    await target.adopt(legacy)
+    legacy.path = other
+    legacy.messages("abc", "there")
+    await target.adopt(legacy)
     assert [m.content for m in await target.rows(Message)] == ["shared", "here", "there"]
 
 
-async def test_what_was_deleted_stays_gone(old: OldFile, target: Target) -> None:
-    fill(old)
-    old.session("stays")
-    old.messages("stays", "x")
-    await target.adopt(old)
+async def test_rows_deleted_after_adoption_stay_deleted(legacy: LegacyFile, target: Target) -> None:
+    fill(legacy)
+    legacy.session("stays")
+    legacy.messages("stays", "x")
+    await target.adopt(legacy)
     await target.run("DELETE FROM operator_session WHERE session_id = 'abc'")
     await target.run("DELETE FROM operator_session WHERE session_id = 'lost'")
-    old.messages("abc", "late")
-    old.messages("lost", "late")
-    old.add("tool_call", {"message_id": 1, "tool_name": "t", "status": "ok", "created_at": NOON})
-    old.add("browser_task", {"session_id": "abc", "url": "http://y/", "status": "done",
+    legacy.messages("abc", "late")
+    legacy.messages("lost", "late")
+    legacy.add("tool_call", {"message_id": 1, "tool_name": "t", "status": "ok", "created_at": NOON})
+    legacy.add("browser_task", {"session_id": "abc", "url": "http://y/", "status": "done",
                              "created_at": NOON})  # fmt: skip
     before = await everything(target)
-    report = await target.adopt(old)
+    report = await target.adopt(legacy)
     assert await everything(target) == before
     assert sum(counts.written + counts.made for counts in report.tables.values()) == 0
     skipped = {key: n for key, n in report.reasons.items() if "deleted" in key[2]}
@@ -126,11 +127,11 @@ async def test_what_was_deleted_stays_gone(old: OldFile, target: Target) -> None
     }
 
 
-async def test_two_databases_with_the_same_ids(
-    old: OldFile, target: Target, tmp_path: Path
+async def test_databases_with_the_same_ids_are_both_adopted(
+    legacy: LegacyFile, target: Target, tmp_path: Path
 ) -> None:
-    second = OldFile(tmp_path / "second.db")
-    for file, name in ((old, "first"), (second, "second")):
+    second = LegacyFile(tmp_path / "second.db")
+    for file, name in ((legacy, "first"), (second, "second")):
         file.session(name)
         file.messages(name, f"{name} 1", f"{name} 2")
         file.messages("lost", f"{name} orphan")
@@ -138,7 +139,7 @@ async def test_two_databases_with_the_same_ids(
                                "created_at": NOON})  # fmt: skip
         file.add("browser_task", {"session_id": name, "url": f"http://{name}/", "status": "done",
                                   "created_at": NOON})  # fmt: skip
-    await target.adopt(old)
+    await target.adopt(legacy)
     await target.adopt(second)
     messages = await target.rows(Message)
     assert [m.content for m in messages if m.session_id == "second"] == ["second 1", "second 2"]
@@ -151,20 +152,20 @@ async def test_two_databases_with_the_same_ids(
     assert tasks["http://second/"].startswith("1-")
     before = await everything(target)
     await target.adopt(second)
-    await target.adopt(old)
+    await target.adopt(legacy)
     assert await everything(target) == before
 
 
-async def test_ids_that_are_taken_are_replaced_and_the_order_stays(
-    old: OldFile, target: Target
+async def test_message_ids_that_are_taken_are_replaced_in_order(
+    legacy: LegacyFile, target: Target
 ) -> None:
     await live(target, "live", "a", "b", "c")
-    old.session("abc", id=1)
-    old.session("later", id=2)
+    legacy.session("abc", id=1)
+    legacy.session("later", id=2)
     for number in (2, 3, 5, 8):
-        old.messages("abc", str(number), id=number)
-    old.messages("later", "kept", id=9)
-    report = await target.adopt(old)
+        legacy.messages("abc", str(number), id=number)
+    legacy.messages("later", "kept", id=9)
+    report = await target.adopt(legacy)
     messages = await target.rows(Message)
     assert [m.content for m in messages if m.session_id == "abc"] == ["2", "3", "5", "8"]
     assert [m.id for m in messages if m.session_id == "later"] == [9]
@@ -174,17 +175,21 @@ async def test_ids_that_are_taken_are_replaced_and_the_order_stays(
     assert len(set(sessions.values())) == 3
     assert sessions["later"] == 2
     # What grows in a session whose ids were replaced still comes last.
-    old.messages("abc", "10", id=10)
-    await target.adopt(old)
+    legacy.messages("abc", "10", id=10)
+    await target.adopt(legacy)
     messages = await target.rows(Message)
     assert [m.content for m in messages if m.session_id == "abc"] == ["2", "3", "5", "8", "10"]
 
 
-async def test_new_rows_get_ids_after_the_old_ones(old: OldFile, target: Target) -> None:
-    old.session("abc", id=40)
-    old.messages("abc", "old", id=500)
-    old.add("tool_call", {"message_id": 900, "tool_name": "t", "status": "ok", "created_at": NOON})
-    await target.adopt(old)
+async def test_rows_written_after_adoption_get_higher_ids(
+    legacy: LegacyFile, target: Target
+) -> None:
+    legacy.session("abc", id=40)
+    legacy.messages("abc", "old", id=500)
+    legacy.add(
+        "tool_call", {"message_id": 900, "tool_name": "t", "status": "ok", "created_at": NOON}
+    )
+    await target.adopt(legacy)
     await live(target, "live", "new")
     messages = {message.content: message.id for message in await target.rows(Message)}
     assert messages["old"] == 500
@@ -193,11 +198,11 @@ async def test_new_rows_get_ids_after_the_old_ones(old: OldFile, target: Target)
     assert sessions["live"] > 40
 
 
-async def test_a_session_that_went_on_here_is_joined(old: OldFile, target: Target) -> None:
+async def test_session_of_the_same_user_is_joined(legacy: LegacyFile, target: Target) -> None:
     await live(target, "abc", "new")
-    old.session("abc", source="cli")
-    old.messages("abc", "old", id=50)
-    report = await target.adopt(old)
+    legacy.session("abc", source="cli")
+    legacy.messages("abc", "old", id=50)
+    report = await target.adopt(legacy)
     (session,) = await target.rows(Session)
     assert (session.source, session.created_at) == ("cli", AT_NOON)
     assert session.updated_at == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -206,30 +211,34 @@ async def test_a_session_that_went_on_here_is_joined(old: OldFile, target: Targe
     assert report.tables["operator_session"].joined == 1
 
 
-async def test_a_session_of_somebody_else_is_left_alone(old: OldFile, target: Target) -> None:
+async def test_session_id_of_another_user_gets_a_session_of_its_own(
+    legacy: LegacyFile, target: Target
+) -> None:
     await live(target, "abc", "secret", user_id="ana")
-    old.session("abc", user_id="bob")
-    old.messages("abc", "bob's", id=50)
-    await target.adopt(old)
+    legacy.session("abc", user_id="bob")
+    legacy.messages("abc", "bob's", id=50)
+    await target.adopt(legacy)
     theirs, ours = await target.rows(Session)
     assert (theirs.session_id, theirs.user_id) == ("abc", "ana")
     assert (ours.user_id, ours.metadata) == ("bob", {"adopted_session_id": "abc"})
     where = {message.content: message.session_id for message in await target.rows(Message)}
     assert where == {"secret": "abc", "bob's": ours.session_id}
     before = await everything(target)
-    await target.adopt(old)
+    await target.adopt(legacy)
     assert await everything(target) == before
 
 
-async def test_a_dry_run_tells_the_same_and_writes_nothing(old: OldFile, target: Target) -> None:
+async def test_dry_run_reports_the_same_and_writes_nothing(
+    legacy: LegacyFile, target: Target
+) -> None:
     await live(target, "abc", "new")
-    fill(old)
+    fill(legacy)
     before = await everything(target)
-    told = await target.adopt(old, dry_run=True)
+    told = await target.adopt(legacy, dry_run=True)
     assert await everything(target) == before
-    done = await target.adopt(old)
+    done = await target.adopt(legacy)
     assert told == done
     after = await everything(target)
-    told = await target.adopt(old, dry_run=True)
+    told = await target.adopt(legacy, dry_run=True)
     assert await everything(target) == after
     assert sum(counts.written for counts in told.tables.values()) == 0

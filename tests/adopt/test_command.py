@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.adopt.conftest import NOON, OldFile
+from tests.adopt.conftest import NOON, LegacyFile
 from tests.project.process import Process, get, python_path
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +39,13 @@ def adopt(folder: Path, *arguments: str, **settings: str) -> subprocess.Complete
 
 
 @pytest.fixture
-def filled(old: OldFile) -> OldFile:
-    old.session("abc", user_id="ana")
-    old.messages("abc", "hello", "again")
-    old.messages("abc", "hi there", role="assistant", message_metadata='{"provider": "local"}')
-    old.messages("lost", "orphan", role="narrator")
-    old.add("browser_task", {"session_id": "abc", "url": "", "status": "done"})
-    return old
+def filled(legacy: LegacyFile) -> LegacyFile:
+    legacy.session("abc", user_id="ana")
+    legacy.messages("abc", "hello", "again")
+    legacy.messages("abc", "hi there", role="assistant", message_metadata='{"provider": "local"}')
+    legacy.messages("lost", "orphan", role="narrator")
+    legacy.add("browser_task", {"session_id": "abc", "url": "", "status": "done"})
+    return legacy
 
 
 def numbers(shown: str, table: str) -> list[int]:
@@ -54,7 +54,9 @@ def numbers(shown: str, table: str) -> list[int]:
     return [int(number.replace(",", "")) for number in line.split()]
 
 
-def test_dry_run_then_adopt_then_serve(filled: OldFile, tmp_path: Path) -> None:
+def test_adopted_database_is_served_after_a_dry_run_and_a_run(
+    filled: LegacyFile, tmp_path: Path
+) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     dry = adopt(folder, "--from", str(filled.path), "--dry-run")
@@ -98,14 +100,14 @@ def test_dry_run_then_adopt_then_serve(filled: OldFile, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--from", "none.db"], [], ["--from", "."]])
-def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+def test_command_used_wrongly_shows_its_usage(tmp_path: Path, arguments: list[str]) -> None:
     done = adopt(tmp_path, *arguments)
     assert done.returncode == 2
     assert "Usage:" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_old_database_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("hello")
     done = adopt(tmp_path, "--from", "text.db")
     assert done.returncode == 2
@@ -113,7 +115,9 @@ def test_what_is_no_old_database_is_refused_in_one_line(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
 
 
-def test_a_target_that_does_not_answer(filled: OldFile, tmp_path: Path) -> None:
+def test_target_that_does_not_answer_ends_with_a_temporary_error(
+    filled: LegacyFile, tmp_path: Path
+) -> None:
     url = "postgresql://x@127.0.0.1:1/y"
     for more in ([], ["--dry-run"]):
         done = adopt(tmp_path, "--from", str(filled.path), *more, OPERATOR_DATABASE_URL=url)
@@ -122,7 +126,7 @@ def test_a_target_that_does_not_answer(filled: OldFile, tmp_path: Path) -> None:
         assert line.startswith("operator-svc: ")
 
 
-def test_the_target_is_not_the_old_file(filled: OldFile, tmp_path: Path) -> None:
+def test_target_that_is_the_legacy_file_is_refused(filled: LegacyFile, tmp_path: Path) -> None:
     url = f"sqlite:///{filled.path}"
     before = filled.path.read_bytes()
     done = adopt(tmp_path, "--from", str(filled.path), OPERATOR_DATABASE_URL=url)
@@ -131,12 +135,12 @@ def test_the_target_is_not_the_old_file(filled: OldFile, tmp_path: Path) -> None
     assert filled.path.read_bytes() == before
 
 
-def many(path: Path, messages: int) -> OldFile:
-    """An old database of sessions with fifty messages each, whose rows lie mixed."""
-    old = OldFile(path)
+def many(path: Path, messages: int) -> LegacyFile:
+    """A legacy database of sessions with fifty messages each, whose rows lie mixed."""
+    legacy = LegacyFile(path)
     pick = random.Random(1)  # noqa: S311
     sessions = messages // 50
-    with old.open() as raw:
+    with legacy.open() as raw:
         raw.executemany(
             "INSERT INTO operator_session VALUES (?, ?, 'local', 'web', ?, ?)",
             ((i + 1, f"session-{i}", NOON, NOON) for i in range(sessions)),
@@ -149,16 +153,16 @@ def many(path: Path, messages: int) -> OldFile:
             ),
         )
     raw.close()
-    return old
+    return legacy
 
 
-def peak(old: OldFile, folder: Path) -> int:
+def peak(legacy: LegacyFile, folder: Path) -> int:
     """The memory in KiB that adopting took at most; what it showed goes to the test's output."""
     folder.mkdir()
     code = (
         "import resource, sys\n"
         "from operator_svc.cli import main\n"
-        f"main(['adopt', '--from', {str(old.path)!r}], standalone_mode=False)\n"
+        f"main(['adopt', '--from', {str(legacy.path)!r}], standalone_mode=False)\n"
         "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run(
@@ -169,7 +173,7 @@ def peak(old: OldFile, folder: Path) -> int:
     return int(done.stdout.split("peak ")[1])
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+def test_memory_for_a_larger_file_does_not_grow(tmp_path: Path) -> None:
     small = peak(many(tmp_path / "small.db", 10_000), tmp_path / "one")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     large = peak(many(tmp_path / "large.db", 60_000), tmp_path / "two")

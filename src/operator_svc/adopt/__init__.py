@@ -1,1 +1,1 @@
-"""Bringing an old VX11 database in."""
+"""Bringing a legacy database of VX11 in."""

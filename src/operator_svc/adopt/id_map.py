@@ -1,4 +1,4 @@
-"""State of adopting an old database, in a temporary file that ends with it.
+"""State of adopting a legacy database, in a temporary file that ends with it.
 
 Millions of ids would not fit the memory that is allowed; SQLite keeps them in a file without a
 name and holds a few pages of it.
@@ -23,7 +23,7 @@ _SCHEMA = (
     "PRAGMA synchronous = OFF",
     "CREATE TABLE session (name TEXT PRIMARY KEY, target TEXT, user_id TEXT, gone INT, made INT,"
     " floor INT, added INT NOT NULL DEFAULT 0, last TEXT) WITHOUT ROWID",
-    # No type: an old id is an integer nearly always, and a text else.
+    # No type: a legacy id is an integer nearly always, and a text else.
     "CREATE TABLE message (old_id PRIMARY KEY, new_id INT, made INT) WITHOUT ROWID",
     "BEGIN",
 )
@@ -34,8 +34,8 @@ class MappedSession:
     """The session to which messages go.
 
     ``name`` is the id that it should have, ``target`` the one that it has; ``gone`` that it was
-    deleted after it had been adopted; ``made`` that no old row stands for it. Messages keep their
-    ids only above ``floor``, so that they stay in their order.
+    deleted after it had been adopted; ``made`` that no legacy row stands for it. Messages keep
+    their ids only above ``floor``, so that they stay in their order.
     """
 
     name: str
@@ -47,7 +47,7 @@ class MappedSession:
 
 
 class IdMap:
-    """Sessions by name, and messages by old id, as they are in the target."""
+    """Sessions by name, and messages by legacy id, as they are in the target."""
 
     def __init__(self) -> None:
         self._raw = sqlite3.connect("", isolation_level=None)
@@ -113,8 +113,8 @@ class IdMap:
     def add_messages(
         self, ids: Iterable[tuple[int | str, int | None]], *, made: bool = False
     ) -> None:
-        """Remember the new ids of old messages; None where they are gone. ``made`` says that no
-        old row stands for them. The first one of an old id stays."""
+        """Remember the new ids of legacy messages; None where they are gone. ``made`` says that no
+        legacy row stands for them. The first one of a legacy id stays."""
         self._raw.executemany(
             "INSERT OR IGNORE INTO message VALUES (?, ?, ?)",
             ((old_id, new_id, made) for old_id, new_id in ids),

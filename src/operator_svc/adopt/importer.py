@@ -1,4 +1,4 @@
-"""Bringing VX11's old database in.
+"""Bringing VX11's legacy database in.
 
 All of it is one transaction of the target: it is there as a whole, or nothing is. No events are
 made: sessions that were adopted begin to count when something happens in them.
@@ -14,17 +14,18 @@ from typing import Any
 
 import msgspec
 
+from operator_svc.adopt.adjustments import adopt_adjustments
+from operator_svc.adopt.browser_tasks import adopt_tasks
 from operator_svc.adopt.columns import NUMBERED
 from operator_svc.adopt.id_map import IdMap
-from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_old
+from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_legacy
+from operator_svc.adopt.legacy_rows import FEEDBACK, MAX_KEPT_ID
 from operator_svc.adopt.messages import adopt_messages
-from operator_svc.adopt.old_rows import FEEDBACK, MAX_KEPT_ID
-from operator_svc.adopt.records import adopt_adjustments, adopt_tool_calls
 from operator_svc.adopt.report import Counts, Report
 from operator_svc.adopt.run import Progress, Run
 from operator_svc.adopt.sessions import adopt_sessions
 from operator_svc.adopt.target import AdoptionStore, reserve_ids
-from operator_svc.adopt.tasks import adopt_tasks
+from operator_svc.adopt.tool_calls import adopt_tool_calls
 from operator_svc.db import ConstraintViolation, Database, Transaction, connect, migrations
 from operator_svc.db.locations import Location, locate
 from operator_svc.db.lockfile import FileLock, lock_path
@@ -32,32 +33,32 @@ from operator_svc.db.migration_files import pending
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 
-PATIENCE = 120.0
+STATEMENT_SECONDS = 120.0
 """Seconds that one statement may take at least: nobody waits for an answer here."""
 
 _COUNTED = 2000
 
 
 async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Progress) -> Report:
-    """Bring the old database at ``path`` into the one of the settings, which is migrated first.
+    """Bring the legacy database at ``path`` into the one of the settings, which is migrated first.
 
     A dry run writes nothing, and tells what would be done. Raises ConfigurationError where the
-    old file cannot be read or is none of VX11's, or where the target is in use (SQLite), and
+    legacy file cannot be read or is none of VX11's, or where the target is in use (SQLite), and
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """
     location = locate(settings.database_url)
-    with open_old(path) as old, closing(IdMap()) as id_map:
+    with open_legacy(path) as legacy, closing(IdMap()) as id_map:
         if location.dialect == "sqlite" and _is_same(path, location.path):
             raise ConfigurationError([f"{path} is the target itself"])
         open_target = _dry_target if dry_run else _target
-        highest = _highest_ids(old)
+        highest = _highest_ids(legacy)
         async with open_target(settings, location, highest) as store:
             for table in NUMBERED:
                 await store.number_from(table, highest[table])
-            run = Run(old, store, id_map, progress)
+            run = Run(legacy, store, id_map, progress)
             run.report = Report({table: Counts() for table in TABLES})
             await _adopt_all(run)
-            old.check_unchanged()
+            legacy.check_unchanged()
         return run.report
 
 
@@ -72,11 +73,11 @@ async def _adopt_all(run: Run) -> None:
         await run.store.count_messages(counts)
 
 
-def _highest_ids(old: LegacyDatabase) -> dict[str, int]:
-    highest = {table: old.highest_id(table, MAX_KEPT_ID) for table in TABLES}
+def _highest_ids(legacy: LegacyDatabase) -> dict[str, int]:
+    highest = {table: legacy.highest_id(table, MAX_KEPT_ID) for table in TABLES}
     # Tool calls and changes may name messages that are missing, and bring them back by their ids.
     highest["operator_message"] = max(
-        highest["operator_message"], old.highest_message_named(MAX_KEPT_ID)
+        highest["operator_message"], legacy.highest_message_named(MAX_KEPT_ID)
     )
     return highest | {FEEDBACK: 0}
 
@@ -98,7 +99,7 @@ async def _target(
         lock.acquire()
         lock.release()
     await asyncio.to_thread(migrations.migrate, settings.sessions_url)
-    database = await connect(_patient(settings))
+    database = await connect(_with_timeout(settings))
     try:
         await reserve_ids(database, highest)
         async with database.transaction() as transaction:
@@ -116,15 +117,15 @@ async def _dry_target(
     settings: Settings, location: Location, highest: Mapping[str, int]
 ) -> AsyncIterator[AdoptionStore]:
     if location.dialect == "sqlite" and not location.path.exists():
-        yield AdoptionStore(_Empty(), location.dialect, dry=True)
+        yield AdoptionStore(_EmptyTarget(), location.dialect, dry=True)
         return
-    database = await connect(_patient(settings))
+    database = await connect(_with_timeout(settings))
     try:
         if await _is_ready(database):
             async with database.transaction() as transaction:
                 yield AdoptionStore(transaction, database.dialect, dry=True)
         else:
-            yield AdoptionStore(_Empty(), database.dialect, dry=True)
+            yield AdoptionStore(_EmptyTarget(), database.dialect, dry=True)
     finally:
         await database.aclose()
 
@@ -139,11 +140,11 @@ async def _is_ready(database: Database) -> bool:
     return bool(applied)
 
 
-def _patient(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, db_timeout=max(settings.db_timeout, PATIENCE))
+def _with_timeout(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, db_timeout=max(settings.db_timeout, STATEMENT_SECONDS))
 
 
-class _Empty(Transaction):
+class _EmptyTarget(Transaction):
     """A target that has nothing yet."""
 
     async def execute(self, sql: str, /, **params: Any) -> int:

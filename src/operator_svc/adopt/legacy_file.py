@@ -1,4 +1,4 @@
-"""The file of VX11's old backend, read and never written.
+"""The file of VX11's legacy backend, read and never written.
 
 All modules of VX11 shared one SQLite file, ``vx11.db``. Nothing that is done here changes it or
 puts a file beside it: where it has a write-ahead log or a journal, a temporary copy is read.
@@ -25,7 +25,7 @@ TABLES = (
     "operator_browser_task",
     "operator_switch_adjustment",
 )
-"""The old backend's tables; the others in the file belong to other modules."""
+"""The legacy backend's tables; the others in the file belong to other modules."""
 
 BATCH_ROWS = 5000
 BATCH_BYTES = 4 * 2**20
@@ -33,9 +33,9 @@ BATCH_BYTES = 4 * 2**20
 
 _HEADER = b"SQLite format 3\0"
 _WAL_MODE = b"\x02\x02"
-_BESIDE = ("-wal", "-journal")
+_SIDECARS = ("-wal", "-journal")
 _BUSY_SECONDS = 5.0
-_COPIES = 5
+_COPY_ATTEMPTS = 5
 """Attempts to copy a file that changes while it is copied."""
 
 _State = dict[str, tuple[int, int]]
@@ -43,7 +43,7 @@ _State = dict[str, tuple[int, int]]
 
 
 class LegacyDatabase:
-    """An open old file. ``columns`` are those of each of the tables that it has."""
+    """An open legacy file. ``columns`` are those of each of the tables that it has."""
 
     def __init__(self, path: Path, raw: sqlite3.Connection, before: _State | None) -> None:
         self.path = path
@@ -52,16 +52,16 @@ class LegacyDatabase:
         self._bytes = 0
         raw.text_factory = self._text
         self.columns: dict[str, frozenset[str]] = {}
-        with self._explained():
+        with self._translated():
             raw.execute("BEGIN")
             for table in TABLES:
                 names = [row[1].lower() for row in raw.execute(f"PRAGMA table_info({table})")]
                 if names:
                     self.columns[table] = frozenset(names)
         if not self.columns:
-            raise ConfigurationError([f"{path} has none of the tables of VX11's old Operator"])
+            raise ConfigurationError([f"{path} has none of the tables of VX11's legacy Operator"])
         if "epoch" in self.columns.get("operator_session", ()):
-            raise ConfigurationError([f"{path} is a database of this Operator, not of the old one"])
+            raise ConfigurationError([f"{path} is a database of this Operator, no legacy one"])
 
     def check_unchanged(self) -> None:
         """Raises ConfigurationError where somebody wrote the file while it was read."""
@@ -98,7 +98,7 @@ class LegacyDatabase:
     def _number(self, sql: str, table: str) -> int:
         if table not in self.columns:
             return 0
-        with self._explained():
+        with self._translated():
             return self._raw.execute(sql).fetchone()[0] or 0
 
     def batches(
@@ -120,7 +120,7 @@ class LegacyDatabase:
         if order == ("id",) and "id" in there:
             by = '"id"'
         chosen = ", ".join(names[name] for name in columns)
-        with self._explained():
+        with self._translated():
             cursor = self._raw.execute(f"SELECT {chosen} FROM {table} ORDER BY {by}")  # noqa: S608
         while batch := self._batch(cursor):
             yield batch
@@ -128,7 +128,7 @@ class LegacyDatabase:
     def _batch(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
         self._bytes = 0
-        with self._explained():
+        with self._translated():
             for row in cursor:
                 rows.append(row)
                 if len(rows) == BATCH_ROWS or self._bytes >= BATCH_BYTES:
@@ -147,16 +147,16 @@ class LegacyDatabase:
             return data.decode("utf-8", "surrogateescape")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise _explained(self.path, error) from error
+            raise _translated(self.path, error) from error
 
 
 @contextmanager
-def open_old(path: Path) -> Iterator[LegacyDatabase]:
-    """Open an old file for reading.
+def open_legacy(path: Path) -> Iterator[LegacyDatabase]:
+    """Open a legacy file for reading.
 
     Raises ConfigurationError where it cannot be read, or is no database, or not VX11's.
     """
@@ -166,7 +166,7 @@ def open_old(path: Path) -> Iterator[LegacyDatabase]:
         try:
             raw = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         except sqlite3.Error as error:
-            raise _explained(path, error) from error
+            raise _translated(path, error) from error
         try:
             yield LegacyDatabase(path, raw, None if locked else before)
         finally:
@@ -176,7 +176,7 @@ def open_old(path: Path) -> Iterator[LegacyDatabase]:
 def _to_read(path: Path, folder: Path) -> tuple[str, bool]:
     """The URI of what is to be read, the file itself or a copy in ``folder``, and whether nobody
     can change it meanwhile."""
-    if any(_beside(path, suffix).exists() for suffix in _BESIDE):
+    if any(_sidecar(path, suffix).exists() for suffix in _SIDECARS):
         return f"file:{quote(str(_copy(path, folder)))}", True
     try:
         with path.open("rb") as file:
@@ -193,14 +193,14 @@ def _to_read(path: Path, folder: Path) -> tuple[str, bool]:
 
 def _copy(path: Path, folder: Path) -> Path:
     copy = folder / "copy.db"
-    for _ in range(_COPIES):
+    for _ in range(_COPY_ATTEMPTS):
         before = _state(path)
         try:
             shutil.copyfile(path, copy)
-            for suffix in _BESIDE:
-                beside = _beside(path, suffix)
+            for suffix in _SIDECARS:
+                beside = _sidecar(path, suffix)
                 if beside.exists():
-                    shutil.copyfile(beside, _beside(copy, suffix))
+                    shutil.copyfile(beside, _sidecar(copy, suffix))
         except OSError as error:
             raise ConfigurationError([f"{path} cannot be copied: {error}"]) from error
         if _state(path) == before:
@@ -208,16 +208,16 @@ def _copy(path: Path, folder: Path) -> Path:
     raise ConfigurationError([f"{path} is being written; stop VX11 first, or adopt a backup"])
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sidecar(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
 def _state(path: Path) -> _State:
     """Marks that change when somebody writes the file."""
     found = {}
-    for suffix in ("", *_BESIDE):
+    for suffix in ("", *_SIDECARS):
         try:
-            seen = os.stat(_beside(path, suffix))
+            seen = os.stat(_sidecar(path, suffix))
         except FileNotFoundError:
             continue
         found[suffix] = (seen.st_size, seen.st_mtime_ns)
@@ -226,7 +226,7 @@ def _state(path: Path) -> _State:
     return found
 
 
-def _explained(path: Path, error: sqlite3.Error) -> ConfigurationError:
+def _translated(path: Path, error: sqlite3.Error) -> ConfigurationError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ConfigurationError([f"{path} is being written; stop VX11 first, or adopt a backup"])

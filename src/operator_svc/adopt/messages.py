@@ -1,4 +1,4 @@
-"""Old messages, and the ones that are made where tool calls and changes name a missing one."""
+"""Legacy messages, and the ones that are made where tool calls and changes name a missing one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from operator_svc.adopt.id_map import MappedSession
-from operator_svc.adopt.old_rows import MESSAGE, key_of, missing_key, reference
+from operator_svc.adopt.legacy_rows import MESSAGE, missing_row_key, reference, row_key
 from operator_svc.adopt.run import Run, json_text
 from operator_svc.adopt.values import Fixes, moment, object_of, parsed, text
 from operator_svc.models import Json, ReplyStatus, Role
@@ -22,7 +22,7 @@ ROLES = {str(role): role for role in Role} | {
     "developer": Role.SYSTEM,
     "function": Role.TOOL,
 }
-"""New roles by old ones. A role that is not among them becomes user, which commands nothing."""
+"""New roles by legacy ones. A role that is not among them becomes user, which commands nothing."""
 
 
 class _Batch:
@@ -41,7 +41,7 @@ async def adopt_messages(run: Run) -> None:
     fixes = Fixes()
     last = run.now
     for rows in run.batches(MESSAGE):
-        keys = [key_of(MESSAGE, row) for row in rows]
+        keys = [row_key(MESSAGE, row) for row in rows]
         known = await run.known(MESSAGE, keys)
         here = await run.store.taken(MESSAGE, {int(new_id) for new_id in known.values()})
         names = [run.name_of(row[1]) for row in rows]
@@ -75,9 +75,9 @@ async def adopt_messages(run: Run) -> None:
 
 
 def _new(
-    old: tuple[Any, ...], mapped: MappedSession, fixes: Fixes, last: dt.datetime
+    legacy: tuple[Any, ...], mapped: MappedSession, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
-    _, session_id, raw_role, raw_content, created, raw_metadata = old
+    _, session_id, raw_role, raw_content, created, raw_metadata = legacy
     lost: dict[str, Json] = {}
     role = ROLES.get(raw_role) if type(raw_role) is str else None
     if role is None:
@@ -119,7 +119,7 @@ def _new(
 async def _write(run: Run, batch: _Batch) -> None:
     counts: dict[str, tuple[int, dt.datetime]] = {}
     became: dict[str, str] = {}
-    numbers = await run.numbers(MESSAGE, batch.asked)
+    numbers = await run.assign_ids(MESSAGE, batch.asked)
     for i, (number, kept) in enumerate(numbers):
         old_id, mapped = batch.asked[i]
         assert mapped is not None
@@ -147,19 +147,19 @@ def _count(
 async def messages_for(
     run: Run, wanted: Mapping[int | str, tuple[str, Any, dt.datetime]]
 ) -> dict[int | str, int | None]:
-    """The new messages for old ones that rows name; None for those that are gone since.
+    """The new messages for legacy ones that rows name; None for those that are gone since.
 
-    ``wanted`` has for each the name and the old id of the session in which it is made where it
+    ``wanted`` has for each the name and the legacy id of the session in which it is made where it
     is missing, and when.
     """
     found = run.id_map.messages(wanted)
     lacking = [ref for ref in wanted if ref not in found]
     if not lacking:
         return found
-    before = await run.store.known([run.source], MESSAGE, [missing_key(ref) for ref in lacking])
+    before = await run.store.known([run.source], MESSAGE, [missing_row_key(ref) for ref in lacking])
     here = await run.store.taken(MESSAGE, {int(new_id) for new_id in before.values()})
     for ref in lacking:
-        if (new_id := before.get(missing_key(ref))) is not None:
+        if (new_id := before.get(missing_row_key(ref))) is not None:
             found[ref] = int(new_id) if int(new_id) in here else None
     await _make(run, {ref: wanted[ref] for ref in lacking if ref not in found}, found)
     run.id_map.add_messages([(ref, found[ref]) for ref in lacking], made=True)
@@ -194,12 +194,12 @@ async def _make(
             }
         )
     for (number, _), (ref, _), row in zip(
-        await run.numbers(MESSAGE, asked), asked, rows, strict=True
+        await run.assign_ids(MESSAGE, asked), asked, rows, strict=True
     ):
         row["id"] = found[ref] = number
         run.report.made(MESSAGE, "rows named a message that was not there")
     await run.store.insert(MESSAGE, rows)
     await run.store.note(
-        run.source, MESSAGE, {missing_key(ref): str(found[ref]) for ref, _ in asked}
+        run.source, MESSAGE, {missing_row_key(ref): str(found[ref]) for ref, _ in asked}
     )
     run.id_map.add_counts(counts)

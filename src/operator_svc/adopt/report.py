@@ -1,4 +1,4 @@
-"""Counts of what adopting an old database did."""
+"""Counts of what adopting a legacy database did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Counts:
     """The rows of one table.
 
     ``read`` is ``written`` + ``joined`` + ``skipped`` + ``refused``. ``mended`` ones are among the
-    written; ``made`` ones are new rows that other rows needed, and for which no old row stands.
+    written; ``made`` ones are new rows that other rows needed, and for which no legacy row stands.
     """
 
     read: int = 0

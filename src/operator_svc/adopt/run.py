@@ -1,4 +1,4 @@
-"""State shared by the steps of adopting an old database: owners of rows, and their new ids."""
+"""State shared by the steps of adopting a legacy database: owners of rows, and their new ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from operator_svc.adopt.id_map import IdMap, MappedSession
 from operator_svc.adopt.legacy_file import LegacyDatabase
-from operator_svc.adopt.old_rows import READ, SESSION, is_keepable, key_of, missing_key
+from operator_svc.adopt.legacy_rows import READ, SESSION, is_keepable, missing_row_key, row_key
 from operator_svc.adopt.report import Report
 from operator_svc.adopt.target import AdoptionStore
 from operator_svc.adopt.values import mark
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a table, the rows of it that are done, and all of its rows."""
 
 
-class SessionAsk(msgspec.Struct):
+class SessionRequest(msgspec.Struct):
     """A session that is to be there. ``known`` is what it became when it was adopted before."""
 
     name: str
@@ -45,9 +45,9 @@ class Run:
     """One adoption."""
 
     def __init__(
-        self, old: LegacyDatabase, store: AdoptionStore, id_map: IdMap, progress: Progress
+        self, legacy: LegacyDatabase, store: AdoptionStore, id_map: IdMap, progress: Progress
     ) -> None:
-        self.old = old
+        self.legacy = legacy
         self.store = store
         self.id_map = id_map
         self.now = dt.datetime.now(dt.UTC)
@@ -60,9 +60,9 @@ class Run:
         """Find out whether rows of this database were adopted before, and by what name."""
         self.sources = await self.store.sources()
         first: list[str] = []
-        for table in self.old.columns:
-            batch = next(self.old.batches(table, READ[table]), [])[:_PROBES]
-            keys = [key_of(table, row) for row in batch]
+        for table in self.legacy.columns:
+            batch = next(self.legacy.batches(table, READ[table]), [])[:_PROBES]
+            keys = [row_key(table, row) for row in batch]
             for source in self.sources:
                 if keys and await self.store.known([source], table, keys):
                     self.source = source
@@ -73,11 +73,11 @@ class Run:
     def batches(
         self, table: str, order: Sequence[str] = ("id",)
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of an old table; each batch is counted and shown as progress when it is done."""
-        total = self.old.count(table)
+        """The rows of a legacy table; each batch counts as progress when it is done."""
+        total = self.legacy.count(table)
         counts = self.report.tables[table]
         self._progress(table, 0, total)
-        for batch in self.old.batches(table, READ[table], order):
+        for batch in self.legacy.batches(table, READ[table], order):
             yield batch
             counts.read += len(batch)
             self._progress(table, counts.read, total)
@@ -90,7 +90,7 @@ class Run:
         self, table: str, batch: Sequence[tuple[Any, ...]]
     ) -> list[tuple[str, tuple[Any, ...]]]:
         """Those of the rows that were not adopted before, each once and with its key."""
-        keys = [key_of(table, row) for row in batch]
+        keys = [row_key(table, row) for row in batch]
         known = await self.known(table, keys)
         rows = dict(zip(keys, batch, strict=True))
         fresh = [(key, row) for key, row in rows.items() if key not in known]
@@ -99,7 +99,7 @@ class Run:
         return fresh
 
     def name_of(self, raw: Any) -> str:
-        """The session id that an old one becomes; the same one each time."""
+        """The session id that a legacy one becomes; the same one each time."""
         if type(raw) is str and ids.is_session_id(raw):
             return raw
         if raw is None or raw in ("", b""):
@@ -112,72 +112,78 @@ class Run:
 
     # Sessions.
 
-    async def place(self, asks: Sequence[SessionAsk]) -> list[str]:
+    async def place(self, requests: Sequence[SessionRequest]) -> list[str]:
         """Find or make sessions that were not met in this run; each is noted.
 
-        For each ask: ``known``, ``joined`` with one that is there, or ``new``.
+        For each request: ``known``, ``joined`` with one that is there, or ``new``.
         """
-        there = await self.store.sessions([ask.known or ask.name for ask in asks])
-        targets = {ask.name: ask.known or ask.name for ask in asks}
-        for ask in asks:
-            at = there.get(ask.name)
-            if ask.known is None and at is not None and at.user_id != ask.user_id:
+        there = await self.store.sessions([request.known or request.name for request in requests])
+        targets = {request.name: request.known or request.name for request in requests}
+        for request in requests:
+            at = there.get(request.name)
+            if request.known is None and at is not None and at.user_id != request.user_id:
                 # Somebody else's: what was said there is not for this user to read.
-                targets[ask.name] = f"{ask.name[:47]}-{mark(self.source, ask.name)}"
-                ask.metadata.setdefault("adopted_session_id", ask.name)
-        others = [targets[ask.name] for ask in asks if targets[ask.name] not in there]
+                targets[request.name] = f"{request.name[:47]}-{mark(self.source, request.name)}"
+                request.metadata.setdefault("adopted_session_id", request.name)
+        others = [
+            targets[request.name] for request in requests if targets[request.name] not in there
+        ]
         there |= await self.store.sessions(others)
         outcomes, rows, joins = [], [], []
         became: dict[str, str] = {}
-        for ask, old_id in zip(asks, await self._session_ids(asks), strict=True):
-            target = targets[ask.name]
+        for request, old_id in zip(requests, await self._session_ids(requests), strict=True):
+            target = targets[request.name]
             at = there.get(target)
-            outcome = "known" if ask.known else "new" if at is None else "joined"
+            outcome = "known" if request.known else "new" if at is None else "joined"
             self.id_map.add_session(
                 MappedSession(
-                    ask.name,
+                    request.name,
                     target,
-                    at.user_id if at else ask.user_id,
+                    at.user_id if at else request.user_id,
                     gone=outcome == "known" and at is None,
-                    made=ask.made and outcome == "new",
+                    made=request.made and outcome == "new",
                     floor=at.highest if at and outcome == "known" else 0,
                 )
             )
             outcomes.append(outcome)
             if outcome == "new":
-                rows.append(_session_row(ask, target, old_id))
+                rows.append(_session_row(request, target, old_id))
             elif at is not None:
-                whole = outcome == "joined" and not ask.made
-                joins.append((target, ask.source, ask.created_at, ask.updated_at, whole))
-            if ask.made and outcome != "known":
-                became[missing_key(ask.name)] = target
+                whole = outcome == "joined" and not request.made
+                joins.append(
+                    (target, request.source, request.created_at, request.updated_at, whole)
+                )
+            if request.made and outcome != "known":
+                became[missing_row_key(request.name)] = target
         await self.store.insert(SESSION, rows)
         await self.store.join_sessions(joins)
         await self.store.note(self.source, SESSION, became)
         return outcomes
 
-    async def _session_ids(self, asks: Sequence[SessionAsk]) -> list[int]:
-        asked = [(ask.old_id, None) for ask in asks]
-        return [number for number, _ in await self.numbers(SESSION, asked)]
+    async def _session_ids(self, requests: Sequence[SessionRequest]) -> list[int]:
+        asked = [(request.old_id, None) for request in requests]
+        return [number for number, _ in await self.assign_ids(SESSION, asked)]
 
     async def sessions_for(
         self, wanted: Mapping[str, tuple[Any, dt.datetime]]
     ) -> dict[str, MappedSession]:
-        """The sessions of rows: by name, with the old id and the time of the first such row.
-        Those that the old file lacks are made."""
+        """The sessions of rows: by name, with the legacy id and the time of the first such row.
+        Those that the legacy file lacks are made."""
         mapped_sessions = {name: self.id_map.session(name) for name in wanted}
         lacking = [name for name, mapped in mapped_sessions.items() if mapped is None]
         if lacking:
-            before = await self.store.known([self.source], SESSION, [*map(missing_key, lacking)])
-            asks = [
-                SessionAsk(
+            before = await self.store.known(
+                [self.source], SESSION, [*map(missing_row_key, lacking)]
+            )
+            requests = [
+                SessionRequest(
                     name, DEFAULT_USER, MADE_SOURCE, wanted[name][1], wanted[name][1],
                     metadata=made_metadata(name, wanted[name][0]), made=True,
-                    known=before.get(missing_key(name)),
+                    known=before.get(missing_row_key(name)),
                 )
                 for name in lacking
             ]  # fmt: skip
-            for outcome in await self.place(asks):
+            for outcome in await self.place(requests):
                 if outcome == "new":
                     self.report.made(SESSION, "rows named a session that was not there")
         return {name: mapped or self._met(name) for name, mapped in mapped_sessions.items()}
@@ -189,10 +195,10 @@ class Run:
 
     # Ids.
 
-    async def numbers(
+    async def assign_ids(
         self, table: str, asked: Sequence[tuple[Any, MappedSession | None]]
     ) -> list[tuple[int, bool]]:
-        """New ids for rows with old ones, and whether they are the old ones.
+        """New ids for rows with legacy ones, and whether they are the legacy ones.
 
         Within a session ids keep their order: once one of them cannot be kept, none of those
         that follow is.
@@ -217,7 +223,7 @@ class Run:
 
 
 def made_metadata(name: str, raw: Any) -> dict[str, Json]:
-    """The metadata of a session that was made; the old id is kept where it had to be changed."""
+    """The metadata of a session that was made; the legacy id is kept where it had to be changed."""
     metadata: dict[str, Json] = {"adopted": True}
     if raw is not None and raw != name:
         plain = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
@@ -230,15 +236,15 @@ def json_text(value: Json) -> str | None:
     return msgspec.json.encode(value).decode() if value else None
 
 
-def _session_row(ask: SessionAsk, target: str, number: int) -> dict[str, Any]:
+def _session_row(request: SessionRequest, target: str, number: int) -> dict[str, Any]:
     return {
         "id": number,
         "session_id": target,
         "epoch": str(uuid.uuid4()),
-        "user_id": ask.user_id,
-        "source": ask.source,
-        "metadata": json_text(ask.metadata),
-        "created_at": ask.created_at,
-        "updated_at": ask.updated_at,
-        "active_at": ask.updated_at,
+        "user_id": request.user_id,
+        "source": request.source,
+        "metadata": json_text(request.metadata),
+        "created_at": request.created_at,
+        "updated_at": request.updated_at,
+        "active_at": request.updated_at,
     }

@@ -1,12 +1,12 @@
-"""Old sessions: ids that break our rule are replaced, duplicates become one."""
+"""Legacy sessions: ids that break our rule are replaced, duplicates become one."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-from operator_svc.adopt.old_rows import SESSION, key_of
-from operator_svc.adopt.run import Run, SessionAsk
+from operator_svc.adopt.legacy_rows import SESSION, row_key
+from operator_svc.adopt.run import Run, SessionRequest
 from operator_svc.adopt.values import Fixes, moment, short, text
 from operator_svc.models import DEFAULT_USER, Json
 from operator_svc.protocol.text import storable
@@ -21,21 +21,21 @@ LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 class _Group:
     """The rows of a batch that name one session; ``ask`` is made of the earliest."""
 
-    def __init__(self, ask: SessionAsk, fixes: set[str]) -> None:
-        self.ask = ask
+    def __init__(self, request: SessionRequest, fixes: set[str]) -> None:
+        self.request = request
         self.fixes = fixes
         self.rows = 1
         self.skipped = 0
 
-    def add(self, ask: SessionAsk, fixes: set[str]) -> None:
+    def add(self, request: SessionRequest, fixes: set[str]) -> None:
         """One more row: the earliest wins, with the latest update."""
         self.rows += 1
-        latest = max(ask.updated_at, self.ask.updated_at)
-        known = self.ask.known or ask.known
-        if ask.created_at < self.ask.created_at:
-            self.ask, self.fixes = ask, fixes
-        self.ask.updated_at = latest
-        self.ask.known = known
+        latest = max(request.updated_at, self.request.updated_at)
+        known = self.request.known or request.known
+        if request.created_at < self.request.created_at:
+            self.request, self.fixes = request, fixes
+        self.request.updated_at = latest
+        self.request.known = known
 
 
 async def adopt_sessions(run: Run) -> None:
@@ -43,16 +43,16 @@ async def adopt_sessions(run: Run) -> None:
     fixes = Fixes()
     # Rows of one session come together, the earliest first.
     for batch in run.batches(SESSION, ("session_id", "created_at", "id")):
-        keys = [key_of(SESSION, row) for row in batch]
+        keys = [row_key(SESSION, row) for row in batch]
         known = await run.known(SESSION, keys)
         groups: dict[str, _Group] = {}
         for key, row in zip(keys, batch, strict=True):
-            ask = _ask(run, row, fixes, known.get(key))
-            group = groups.get(ask.name)
+            request = _request(run, row, fixes, known.get(key))
+            group = groups.get(request.name)
             if group is None:
-                group = groups[ask.name] = _Group(ask, fixes.take())
+                group = groups[request.name] = _Group(request, fixes.take())
             else:
-                group.add(ask, fixes.take())
+                group.add(request, fixes.take())
             group.skipped += key in known
         await _place(run, groups)
         became = {
@@ -67,14 +67,20 @@ async def _place(run: Run, groups: dict[str, _Group]) -> None:
     again = [group for name, group in groups.items() if run.id_map.session(name)]
     for group in again:
         # More rows of a session than a batch holds.
-        ask = groups.pop(group.ask.name).ask
-        mapped = run.id_map.session(ask.name)
+        request = groups.pop(group.request.name).request
+        mapped = run.id_map.session(request.name)
         assert mapped is not None
-        join = (mapped.target, ask.source, ask.created_at, ask.updated_at, not ask.known)
+        join = (
+            mapped.target,
+            request.source,
+            request.created_at,
+            request.updated_at,
+            not request.known,
+        )
         await run.store.join_sessions([join])
         _count(run, group, "joined")
     fresh = list(groups.values())
-    for group, outcome in zip(fresh, await run.place([g.ask for g in fresh]), strict=True):
+    for group, outcome in zip(fresh, await run.place([g.request for g in fresh]), strict=True):
         _count(run, group, outcome)
 
 
@@ -92,7 +98,7 @@ def _count(run: Run, group: _Group, outcome: str) -> None:
         run.report.joined(SESSION, "its id stands more than once")
 
 
-def _ask(run: Run, row: tuple[Any, ...], fixes: Fixes, known: str | None) -> SessionAsk:
+def _request(run: Run, row: tuple[Any, ...], fixes: Fixes, known: str | None) -> SessionRequest:
     old_id, raw, user, source, created, updated = row
     name = run.name_of(raw)
     metadata: dict[str, Json] = {}
@@ -105,7 +111,7 @@ def _ask(run: Run, row: tuple[Any, ...], fixes: Fixes, known: str | None) -> Ses
     if created_at is None:
         fixes.note("created_at was missing")
         created_at = updated_at or (LONG_AGO if known else run.now)
-    return SessionAsk(
+    return SessionRequest(
         name=name,
         user_id=_user(user, fixes, metadata),
         source=text(source, fixes, "source") or _default("source", "api", fixes),

@@ -1,4 +1,4 @@
-"""operator_adopted, and the bulk writes that bring old rows into the other tables.
+"""operator_adopted, and the bulk writes that bring legacy rows into the other tables.
 
 For the offline command ``adopt`` alone: everything runs in one transaction of raw SQL. On
 PostgreSQL a batch goes in as arrays; on SQLite by way of a temporary table, because one INSERT of
@@ -40,7 +40,7 @@ class AdoptionStore:
     # Reading.
 
     async def sources(self) -> list[str]:
-        """The old databases of which rows were adopted, each by its name."""
+        """The legacy databases of which rows were adopted, each by its name."""
         found: list[str] = []
         while True:
             rows = await self._tx.fetch(
@@ -54,7 +54,7 @@ class AdoptionStore:
     async def known(
         self, sources: Collection[str], table: str, old_ids: Collection[str]
     ) -> dict[str, str]:
-        """The new ids of rows that were adopted before, by old id."""
+        """The new ids of rows that were adopted before, by legacy id."""
         found: dict[str, str] = {}
         for source in sources:
             rows = await self._tx.fetch(
@@ -158,7 +158,7 @@ class AdoptionStore:
         await self._tx.execute(f"DELETE FROM temp.staged_{table}")  # noqa: S608
 
     async def note(self, source: str, table: str, became: Mapping[str, str]) -> None:
-        """Keep what rows of an old table became, by old id."""
+        """Keep what rows of a legacy table became, by legacy id."""
         await self.insert(
             "operator_adopted",
             [
@@ -242,5 +242,5 @@ async def reserve_ids(database: Database, highest: Mapping[str, int]) -> None:
 
 
 def _again(table: str) -> str:
-    """Rows of an old table without a key may be the same in all that is known of them."""
+    """Rows of a legacy table without a key may be the same in all that is known of them."""
     return " ON CONFLICT DO NOTHING" if table == "operator_adopted" else ""

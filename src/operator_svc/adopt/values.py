@@ -1,4 +1,4 @@
-"""Single values of an old database, made into what the new tables take.
+"""Single values of a legacy database, made into what the new tables take.
 
 SQLite keeps any type in any column, and nothing was checked when the rows were written. Each
 function gives the value and tells ``Fixes`` where it had to change what it was given.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.protocol.decoding import MAX_DEPTH
+from operator_svc.protocol.decoding import is_too_deep
 from operator_svc.protocol.text import is_storable, storable, storable_json
 
 MAX_COUNT = 2**53
@@ -70,7 +70,7 @@ def short(value: Any, fixes: Fixes, what: str, most: int) -> str | None:
 
 
 def moment(value: Any, fixes: Fixes, what: str) -> dt.datetime | None:
-    """A time; without a zone it is UTC, as the old backend wrote it. None where there is none or
+    """A time; without a zone it is UTC, as the legacy backend wrote it. None where there is none or
     it cannot be read. A number is seconds or milliseconds since 1970."""
     if value is None:
         return None
@@ -162,26 +162,20 @@ _BROKEN = object()
 
 
 def _read(raw: str) -> Any:
-    if raw.count("[") + raw.count("{") > MAX_DEPTH and _is_deep(raw):
+    """The value of JSON text; _BROKEN where it is none, or nested deeper than clients may send."""
+    try:
+        value = _decoded(raw)
+    except (ValueError, RecursionError):
         return _BROKEN
+    return _BROKEN if is_too_deep(value) else value
+
+
+def _decoded(raw: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError):
-        pass  # it does not take halves of surrogate pairs
-    try:
+        # It does not take halves of surrogate pairs.
         return json.loads(raw, parse_constant=_refuse, parse_float=_finite)
-    except ValueError:
-        return _BROKEN
-
-
-def _is_deep(raw: str) -> bool:
-    """True where brackets outside of strings are nested more than MAX_DEPTH deep."""
-    depth = 0
-    for bracket in re.sub(r'"(?:[^"\\]|\\.)*"?|[^\[\]{}]', "", raw, flags=re.DOTALL):
-        depth += 1 if bracket in "[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
 
 
 def _refuse(name: str) -> Any:

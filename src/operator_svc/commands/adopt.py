@@ -1,4 +1,4 @@
-"""``operator-svc adopt``: VX11's old database into this one."""
+"""``operator-svc adopt``: VX11's legacy database into this one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     "path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="VX11's old database, vx11.db. It is only read.",
+    help="VX11's legacy database, vx11.db. It is only read.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 def command(path: Path, dry_run: bool) -> None:
-    """Bring VX11's old database into OPERATOR_DATABASE_URL.
+    """Bring VX11's legacy database into OPERATOR_DATABASE_URL.
 
     Sessions, messages, tool calls, browser tasks and adjustments of Switch, in one transaction. May
     be run again: rows that were brought in are known. Prints what was read, written, mended and
@@ -70,7 +70,7 @@ class _Progress:
         self._open = False
 
     def __call__(self, table: str, done: int, total: int) -> None:
-        """See services.adopt_run.Progress."""
+        """See adopt.run.Progress."""
         self._rows += done - (self._done if table == self._table else 0)
         self._table, self._done = table, done
         now = time.monotonic()

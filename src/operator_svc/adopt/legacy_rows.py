@@ -1,7 +1,7 @@
-"""Rows of the old tables: their columns, and the keys by which they are known again.
+"""Rows of the legacy tables: their columns, and the keys by which they are known again.
 
-A row is known again by its old id and a mark of what never changes in it, not by the file: a copy
-of the file, or the file after it has grown, brings only what is new.
+A row is known again by its legacy id and a hash of what never changes in it, not by the file: a
+copy of the file, or the file after it has grown, brings only what is new.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ READ: dict[str, tuple[str, ...]] = {
         "feedback_timestamp",
     ),
 }  # fmt: skip
-"""The columns of the old tables. The first ones, in number as MARKED says, never change."""
+"""The columns of the legacy tables. The first ones, in number as MARKED says, never change."""
 
 MARKED = {SESSION: 5, MESSAGE: 5, TOOL_CALL: 4, TASK: 4, ADJUSTMENT: 8}
 
@@ -46,14 +46,14 @@ MAX_KEPT_ID = 2**52
 """Higher ids are not kept: JavaScript clients could not read those that follow."""
 
 
-def key_of(table: str, row: Sequence[Any]) -> str:
-    """By what a row is known again: its old id, and a mark of what never changes in it."""
+def row_key(table: str, row: Sequence[Any]) -> str:
+    """The key of a row: its legacy id, and a hash of what never changes in it."""
     old_id = row[0] if type(row[0]) is int else storable(str(row[0]))[:64]
     return f"{old_id}:{mark(*row[: MARKED[table]])}"
 
 
-def missing_key(name: object) -> str:
-    """By what a row is known again that was made because others named it."""
+def missing_row_key(name: object) -> str:
+    """The key of a row that was made because others named it."""
     return f"missing:{storable(str(name))[:100]}"
 
 
@@ -63,7 +63,7 @@ def is_keepable(old_id: Any) -> bool:
 
 
 def reference(value: Any) -> int | str:
-    """An old id as another row names it, whatever type it was stored with."""
+    """A legacy id as another row names it, whatever type it was stored with."""
     if type(value) is int:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -1,11 +1,11 @@
-"""Rows of an old database with anything in any column, the same ones for the same seed."""
+"""Rows of a legacy database with anything in any column, the same ones for the same seed."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
-from tests.adopt.conftest import NOON, OldFile
+from tests.adopt.conftest import NOON, LegacyFile
 
 COLUMNS = {
     "session": ("session_id", "user_id", "source", "created_at", "updated_at"),
@@ -43,7 +43,7 @@ LIKELY: dict[str, list[Any]] = {
 }
 
 
-def fill(old: OldFile, *, seed: int, rows: int) -> None:
+def fill(legacy: LegacyFile, *, seed: int, rows: int) -> None:
     """Add ``rows`` rows to each table; ids stand more than once too."""
     pick = random.Random(seed)  # noqa: S311
     for table, columns in COLUMNS.items():
@@ -56,8 +56,8 @@ def fill(old: OldFile, *, seed: int, rows: int) -> None:
             strange = [number, 1, None, "7", "id-x", -4, 2**62, 2.5, b"id"]
             row["id"] = number if pick.random() < 0.6 else pick.choice(strange)
             made.append(row)
-        old.add(table, *made)
+        legacy.add(table, *made)
         # Bytes that are no UTF-8, as text.
-        old.run(f"INSERT INTO operator_{table} (id, {columns[0]}, {columns[1]}, {columns[2]})"
+        legacy.run(f"INSERT INTO operator_{table} (id, {columns[0]}, {columns[1]}, {columns[2]})"
                 " VALUES (9999, CAST(x'61ff00eda080' AS TEXT), CAST(x'c328' AS TEXT),"
                 " CAST(x'f0288cbc' AS TEXT))")  # fmt: skip

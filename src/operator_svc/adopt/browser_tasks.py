@@ -1,4 +1,4 @@
-"""Old browser tasks. What was not done when VX11 stopped will not be: it is failed."""
+"""Legacy browser tasks. What was not done when VX11 stopped will not be: it is failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from operator_svc.adopt.id_map import MappedSession
-from operator_svc.adopt.old_rows import TASK
+from operator_svc.adopt.legacy_rows import TASK
 from operator_svc.adopt.run import Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
 from operator_svc.models import DEFAULT_USER, Json, TaskStatus
@@ -16,7 +16,7 @@ from operator_svc.protocol import ids
 from operator_svc.protocol.browser import SNIPPET_CHARS
 
 UNFINISHED = "adopted"
-"""The error of a task that waited or ran in the old backend."""
+"""The error of a task that waited or ran in the legacy backend."""
 
 STATUSES = {str(status): status for status in TaskStatus} | {
     "done": TaskStatus.COMPLETED,
@@ -61,7 +61,7 @@ async def adopt_tasks(run: Run) -> None:
             asked.append((row[0], None))
             became.append(key)
             mended.append(fixes.take())
-        for i, (number, _) in enumerate(await run.numbers(TASK, asked)):
+        for i, (number, _) in enumerate(await run.assign_ids(TASK, asked)):
             rows[i]["id"] = number
             run.report.written(TASK, mended[i])
         await run.store.insert(TASK, rows)
@@ -80,10 +80,10 @@ def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
 
 
 def _new(
-    run: Run, old: tuple[Any, ...], mapped: MappedSession | None, fixes: Fixes, last: dt.datetime
+    run: Run, legacy: tuple[Any, ...], mapped: MappedSession | None, fixes: Fixes, last: dt.datetime
 ) -> dict[str, Any]:
     (_, _, url, created, raw_status, result, error, error_message, executed, completed,
-     *found) = old  # fmt: skip
+     *found) = legacy  # fmt: skip
     if mapped is not None and mapped.made:
         fixes.note("its session was missing")
     created_at = moment(created, fixes, "created_at")
@@ -116,7 +116,7 @@ def _new(
 
 
 def _status(raw: Any, fixes: Fixes) -> tuple[TaskStatus, str]:
-    """The new status, and the old one where it is unknown."""
+    """The new status, and the legacy one where it is unknown."""
     said = (text(raw, Fixes(), "") or "").strip()
     status = STATUSES.get(said.lower())
     if status is not None:

@@ -1,4 +1,4 @@
-"""Old tool calls, and old adjustments of Switch, some of which are feedback."""
+"""Legacy adjustments of Switch, some of which are feedback."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.adopt.messages import messages_for
-from operator_svc.adopt.old_rows import ADJUSTMENT, FEEDBACK, TOOL_CALL, reference
+from operator_svc.adopt.legacy_rows import ADJUSTMENT, FEEDBACK, reference
 from operator_svc.adopt.run import Run
 from operator_svc.adopt.values import (
     Fixes,
@@ -20,88 +19,9 @@ from operator_svc.adopt.values import (
     short,
     text,
 )
-from operator_svc.models import ToolCallStatus
 
-CALL_STATUSES = {str(status): status for status in ToolCallStatus} | {
-    "completed": ToolCallStatus.OK,
-    "done": ToolCallStatus.OK,
-    "success": ToolCallStatus.OK,
-    "failed": ToolCallStatus.ERROR,
-    "failure": ToolCallStatus.ERROR,
-    "timeout": ToolCallStatus.ERROR,
-    "running": ToolCallStatus.PENDING,
-}
 MAX_ENGINE = 200
 """Characters of an engine's name (the API's own limit)."""
-
-NO_MESSAGE = ""
-"""The message of tool calls that name none."""
-
-
-async def adopt_tool_calls(run: Run) -> None:
-    """Bring all tool calls in; a message that is missing is made."""
-    fixes = Fixes()
-    last = run.now
-    for batch in run.batches(TOOL_CALL):
-        fresh = await run.fresh(TOOL_CALL, batch)
-        refs = [NO_MESSAGE if row[1] is None else reference(row[1]) for _, row in fresh]
-        times = []
-        for _, row in fresh:
-            last = moment(row[3], Fixes(), "") or last
-            times.append(last)
-        met = run.id_map.messages(refs)
-        home = run.name_of(None)
-        wanted = {
-            ref: (home, None, at) for ref, at in reversed(list(zip(refs, times, strict=True)))
-        }
-        messages = await messages_for(run, wanted)
-        rows, asked, mended, became = [], [], [], []
-        for (key, row), ref, at in zip(fresh, refs, times, strict=True):
-            if (message_id := messages[ref]) is None:
-                run.report.skipped(TOOL_CALL, "its message was deleted since")
-                continue
-            if ref not in met:
-                fixes.note("its message was missing")
-            rows.append(_tool_call(row, message_id, at, fixes))
-            asked.append((row[0], None))
-            mended.append(fixes.take())
-            became.append(key)
-        for i, (number, kept) in enumerate(await run.numbers(TOOL_CALL, asked)):
-            rows[i]["id"] = number
-            run.report.written(TOOL_CALL, mended[i] | (set() if kept else {"its id was taken"}))
-        await run.store.insert(TOOL_CALL, rows)
-        noted = {key: str(row["id"]) for key, row in zip(became, rows, strict=True)}
-        await run.store.note(run.source, TOOL_CALL, noted)
-
-
-def _tool_call(
-    old: tuple[Any, ...], message_id: int, at: dt.datetime, fixes: Fixes
-) -> dict[str, Any]:
-    _, _, name, created, raw_status, duration, raw_result, raw_error = old
-    if moment(created, fixes, "created_at") is None:
-        fixes.note("created_at was missing")
-    tool_name = text(name, fixes, "tool_name")
-    if not tool_name:
-        fixes.note("tool_name was missing")
-    result = parsed(raw_result, fixes, "result").plain
-    error = text(raw_error, fixes, "error")
-    status = CALL_STATUSES.get((text(raw_status, Fixes(), "") or "").strip().lower())
-    if status is None:
-        fixes.note("its status was unknown")
-        status = ToolCallStatus.ERROR if error else ToolCallStatus.PENDING
-        if not error and result is not None:
-            status = ToolCallStatus.OK
-    return {
-        "id": 0,
-        "message_id": message_id,
-        "tool_name": tool_name or "unknown",
-        "status": str(status),
-        "duration_ms": count(duration, fixes, "duration_ms"),
-        "result": result,
-        "error": error,
-        "created_at": at,
-        "finished_at": None if status is ToolCallStatus.PENDING else at,
-    }
 
 
 async def adopt_adjustments(run: Run) -> None:
@@ -168,7 +88,7 @@ class _AdjustmentBatch:
     def _sort(
         self, key: str, row: tuple[Any, ...], common: dict[str, Any], lost: int | str | None
     ) -> None:
-        """``lost`` is the old id of a message that is missing."""
+        """``lost`` is the legacy id of a message that is missing."""
         before, after, reason, engine = row[3:7]
         has_change = any(value is not None for value in (before, after, reason))
         engine_name = short(engine, self._fixes, "engine_used", MAX_ENGINE)
@@ -230,7 +150,7 @@ class _AdjustmentBatch:
             row["id"] = number
             became[key] = f"feedback:{number}"
         asked = [(old_id, None) for _, old_id, _ in self._changes]
-        numbers = await run.numbers(ADJUSTMENT, asked)
+        numbers = await run.assign_ids(ADJUSTMENT, asked)
         for (key, _, row), (number, _) in zip(self._changes, numbers, strict=True):
             row["id"] = number
             became[key] = str(number)
@@ -241,7 +161,7 @@ class _AdjustmentBatch:
 
 def _config(raw: Any, fixes: Fixes, what: str, lost: int | str | None = None) -> str:
     """A configuration is an object; a value that is none stands in it as ``adopted_config``, and
-    so does the old id of a message that is ``lost``."""
+    so does the legacy id of a message that is ``lost``."""
     read = parsed(raw, fixes, what)
     if read.plain is None:
         fixes.note(f"{what} was missing")

@@ -1,4 +1,4 @@
-"""Nothing that an old file can hold makes adopting fail or lose count, or breaks answers later."""
+"""Whatever a legacy file holds, adopting neither fails nor loses count nor breaks answers later."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from operator_svc.models import Adopted, BrowserTask, Message, Session, SwitchAdjustment, ToolCall
-from tests.adopt import junk
-from tests.adopt.conftest import OldFile, Target
+from tests.adopt import arbitrary_rows
+from tests.adopt.conftest import LegacyFile, Target
 from tests.project.process import Process, get, python_path
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_anything_in_any_column(loose: OldFile, target: Target, seed: int) -> None:
-    junk.fill(loose, seed=seed, rows=250)
-    report = await target.adopt(loose)
+async def test_anything_in_any_column_is_counted_and_adopted_once(
+    untyped: LegacyFile, target: Target, seed: int
+) -> None:
+    arbitrary_rows.fill(untyped, seed=seed, rows=250)
+    report = await target.adopt(untyped)
     for table, counts in report.tables.items():
         assert counts.read == 251, table
         assert counts.read == counts.written + counts.joined + counts.skipped + counts.refused
@@ -32,16 +34,16 @@ async def test_anything_in_any_column(loose: OldFile, target: Target, seed: int)
         assert session.last_seq == 0
     kinds = (Session, Message, ToolCall, BrowserTask, SwitchAdjustment, Adopted)
     before = [await target.rows(kind) for kind in kinds]
-    again = await target.adopt(loose)
+    again = await target.adopt(untyped)
     assert [await target.rows(kind) for kind in kinds] == before
     assert sum(counts.written + counts.made for counts in again.tables.values()) == 0
 
 
-async def test_all_of_it_can_be_read_afterwards(
-    loose: OldFile, target: Target, tmp_path: Path
+async def test_anything_that_was_adopted_can_be_read(
+    untyped: LegacyFile, target: Target, tmp_path: Path
 ) -> None:
-    junk.fill(loose, seed=3, rows=200)
-    await target.adopt(loose)
+    arbitrary_rows.fill(untyped, seed=3, rows=200)
+    await target.adopt(untyped)
     sessions = [session.session_id for session in await target.rows(Session)]
     tasks = [task.task_id for task in await target.rows(BrowserTask)]
     env = {

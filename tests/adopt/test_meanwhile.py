@@ -1,4 +1,4 @@
-"""Servers on PostgreSQL go on while an old database is brought in."""
+"""Servers on PostgreSQL go on while a legacy database is brought in."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import psycopg
 
 from operator_svc.adopt.importer import adopt
 from operator_svc.models import Message
-from tests.adopt.conftest import OldFile, Target
+from tests.adopt.conftest import LegacyFile, Target
 
 
-async def test_new_rows_come_between(old: OldFile, postgresql_url: str) -> None:
-    old.session("abc")
-    old.messages("abc", *(f"old {number}" for number in range(20)))
+async def test_rows_written_during_adoption_get_higher_ids(
+    legacy: LegacyFile, postgresql_url: str
+) -> None:
+    legacy.session("abc")
+    legacy.messages("abc", *(f"old {number}" for number in range(20)))
     target = Target(postgresql_url)
     written: list[int] = []
 
-    def write_beside(table: str, done: int, total: int) -> None:
+    def write_meanwhile(table: str, done: int, total: int) -> None:
         if table != "operator_message":
             return
         # Before any message is brought in, and after all of them are, neither of them committed.
@@ -32,7 +34,7 @@ async def test_new_rows_come_between(old: OldFile, postgresql_url: str) -> None:
             assert row is not None
             written.append(row[0])
 
-    await adopt(target.settings, old.path, dry_run=False, progress=write_beside)
+    await adopt(target.settings, legacy.path, dry_run=False, progress=write_meanwhile)
     assert len(written) == 2
     assert min(written) > 20
     messages = await target.rows(Message)

@@ -1,4 +1,4 @@
-"""The old file is never written, whatever state it is in, and what is none is refused."""
+"""The legacy file is never written, whatever state it is in, and what is none is refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from operator_svc.adopt import legacy_file
-from operator_svc.adopt.legacy_file import open_old
+from operator_svc.adopt.legacy_file import open_legacy
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Message
-from tests.adopt.conftest import OldFile, Target
+from tests.adopt.conftest import LegacyFile, Target
 
 
 def state(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -21,30 +21,30 @@ def state(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def contents(path: Path) -> list[str]:
-    with open_old(path) as old:
-        return [row[0] for b in old.batches("operator_message", ("content", "id")) for row in b]
+    with open_legacy(path) as legacy:
+        return [row[0] for b in legacy.batches("operator_message", ("content", "id")) for row in b]
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> OldFile:
-    """An old database in a folder of its own."""
+def alone(tmp_path: Path) -> LegacyFile:
+    """A legacy database in a folder of its own."""
     (tmp_path / "vx11").mkdir()
-    old = OldFile(tmp_path / "vx11" / "vx11.db")
-    old.session("abc")
-    old.messages("abc", "hello")
-    return old
+    legacy = LegacyFile(tmp_path / "vx11" / "vx11.db")
+    legacy.session("abc")
+    legacy.messages("abc", "hello")
+    return legacy
 
 
-async def test_nothing_is_written(alone: OldFile, target: Target) -> None:
+async def test_legacy_file_that_is_adopted_is_not_written(
+    alone: LegacyFile, target: Target
+) -> None:
     before = state(alone.path.parent)
     await target.adopt(alone, dry_run=True)
     await target.adopt(alone)
     assert state(alone.path.parent) == before
 
 
-async def test_what_stands_in_a_write_ahead_log_only_is_read(
-    alone: OldFile, target: Target
-) -> None:
+async def test_rows_in_a_write_ahead_log_are_read(alone: LegacyFile, target: Target) -> None:
     writer = sqlite3.connect(alone.path)
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("INSERT INTO operator_message (session_id, role, content) VALUES"
@@ -58,7 +58,7 @@ async def test_what_stands_in_a_write_ahead_log_only_is_read(
     assert [m.content for m in await target.rows(Message)] == ["hello", "in the log"]
 
 
-def test_a_file_in_wal_mode_without_its_log(alone: OldFile) -> None:
+def test_file_in_wal_mode_without_its_log_is_read(alone: LegacyFile) -> None:
     alone.run("PRAGMA journal_mode = WAL")
     before = state(alone.path.parent)
     assert list(before) == ["vx11.db"]
@@ -66,8 +66,8 @@ def test_a_file_in_wal_mode_without_its_log(alone: OldFile) -> None:
     assert state(alone.path.parent) == before
 
 
-def test_a_journal_that_a_crash_left_is_rolled_back_in_a_copy(
-    alone: OldFile, tmp_path: Path
+def test_journal_left_by_a_crash_is_rolled_back_in_a_copy(
+    alone: LegacyFile, tmp_path: Path
 ) -> None:
     writer = sqlite3.connect(alone.path, isolation_level=None)
     writer.execute("PRAGMA cache_size = 1")
@@ -85,7 +85,7 @@ def test_a_journal_that_a_crash_left_is_rolled_back_in_a_copy(
     assert state(crashed) == before
 
 
-def test_a_name_that_is_no_plain_one(alone: OldFile) -> None:
+def test_file_name_with_url_characters_is_opened(alone: LegacyFile) -> None:
     odd = alone.path.with_name("a b%20?mode=rwc#c.db")
     alone.path.rename(odd)
     assert contents(odd) == ["hello"]
@@ -97,7 +97,7 @@ def test_a_name_that_is_no_plain_one(alone: OldFile) -> None:
     [(b"", "no SQLite database"), (b"hello" * 1000, "no SQLite database"),
      (b"SQLite format 3\0" + b"\xff" * 5000, "")],
 )  # fmt: skip
-def test_what_is_no_database(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "nonsense.db"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -107,24 +107,24 @@ def test_what_is_no_database(tmp_path: Path, content: bytes, problem: str) -> No
     assert path.read_bytes() == content
 
 
-def test_a_database_of_somebody_else(tmp_path: Path) -> None:
-    other = OldFile(tmp_path / "other.db", "CREATE TABLE madre_actions (id INTEGER)")
+def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    other = LegacyFile(tmp_path / "other.db", "CREATE TABLE madre_actions (id INTEGER)")
     with pytest.raises(ConfigurationError, match="none of the tables"):
         contents(other.path)
 
 
-async def test_the_new_database_is_not_the_old_one(sqlite_url: str) -> None:
+async def test_database_of_this_service_is_refused(sqlite_url: str) -> None:
     path = Path(sqlite_url.removeprefix("sqlite:///"))
     with pytest.raises(ConfigurationError, match="of this Operator"):
         contents(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not there"):
         contents(tmp_path / "none.db")
 
 
-async def test_a_damaged_file_brings_nothing(alone: OldFile, target: Target) -> None:
+async def test_damaged_file_brings_nothing(alone: LegacyFile, target: Target) -> None:
     alone.messages("abc", *("x" * 3000 for _ in range(60)))
     data = bytearray(alone.path.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
@@ -136,9 +136,11 @@ async def test_a_damaged_file_brings_nothing(alone: OldFile, target: Target) -> 
         assert await target.count(table) == 0
 
 
-def test_a_file_that_is_being_written(alone: OldFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_is_being_written_is_refused(
+    alone: LegacyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(legacy_file, "_BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(legacy_file, "_BESIDE", ())  # else it is read from a copy
+    monkeypatch.setattr(legacy_file, "_SIDECARS", ())  # else it is read from a copy
     writer = sqlite3.connect(alone.path, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ConfigurationError, match="stop VX11 first"):
@@ -146,8 +148,8 @@ def test_a_file_that_is_being_written(alone: OldFile, monkeypatch: pytest.Monkey
     writer.close()
 
 
-async def test_a_file_that_was_written_meanwhile_brings_nothing(
-    alone: OldFile, target: Target, monkeypatch: pytest.MonkeyPatch
+async def test_file_written_while_it_is_read_brings_nothing(
+    alone: LegacyFile, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone.run("PRAGMA journal_mode = WAL")
     batches = legacy_file.LegacyDatabase.batches
@@ -162,7 +164,9 @@ async def test_a_file_that_was_written_meanwhile_brings_nothing(
     assert await target.count("operator_message") == 0
 
 
-def test_no_copy_is_left(alone: OldFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_copy_is_deleted(
+    alone: LegacyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
