@@ -1,4 +1,4 @@
-"""A million rows: adopting an old database, and ranking engines; and overviews from the cache."""
+"""A million rows: adopting a legacy database, and ranking engines; and overviews from the cache."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECT i + 1, 's' || (1 + i % ({rows} / 20)), CASE i % 2 WHEN 0 THEN 'user' ELSE
     '{{"provider": "p", "latency_ms": 12}}', '2025-12-14 10:00:00.123456'
 FROM n;
 """
-"""The two tables that grow, as the old backend's models made them."""
+"""The two tables that grow, as the legacy backend's models made them."""
 FEEDBACK = """
 INSERT INTO operator_switch_feedback
     (engine, success, latency_ms, tokens_used, created_at, forwarded_at)
@@ -45,17 +45,17 @@ FROM generate_series(1, {rows}) AS i
 
 
 async def adopt(bench: Bench, engine: Engine) -> None:
-    """An old database of a million messages, and the memory that its adopting takes."""
+    """A legacy database of a million messages, and the memory that its adopting takes."""
     part = f"adopt-{engine}"
     rows = 100_000 if bench.quick else 1_000_000
-    old = bench.folder / f"old-{engine}.db"
-    with sqlite3.connect(old) as connection:
+    legacy = bench.folder / f"legacy-{engine}.db"
+    with sqlite3.connect(legacy) as connection:
         connection.executescript(OLD.format(rows=rows))
     connection.close()
     url = bench.database(engine)
     begun = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "operator_svc", "adopt", "--from", str(old)],
+        [sys.executable, "-m", "operator_svc", "adopt", "--from", str(legacy)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPERATOR_TOKEN": TOKEN,
              "OPERATOR_DATABASE_URL": url},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -73,7 +73,7 @@ async def adopt(bench: Bench, engine: Engine) -> None:
                value=read / (used.ru_utime + used.ru_stime), unit="", best="high"),
         Figure(part=part, name="most memory", value=used.ru_maxrss / 1024, unit="MiB"),
     )  # fmt: skip
-    Path(old).unlink()
+    Path(legacy).unlink()
 
 
 async def ranking(bench: Bench) -> None:
