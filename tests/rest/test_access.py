@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import WSServerHandshakeError
 from structlog.testing import capture_logs
 
 from tests.rest.conftest import Start
@@ -57,7 +58,41 @@ async def test_private_calls_without_a_token_or_with_a_wrong_one_are_refused(
         body = await response.json()
         assert body["error"] == error
         assert body["status"] == body["status_code"] == status
-    assert response.headers.get("WWW-Authenticate") == ("X-VX11-Token" if status == 401 else None)
+    assert response.headers.get("WWW-Authenticate") == (
+        "X-VX11-Token, Bearer" if status == 401 else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": f"Bearer {TOKEN}"}, 200),
+        ({"Authorization": f"bearer  {TOKEN} "}, 200),
+        ({"Authorization": "Bearer wrong"}, 403),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Authorization": TOKEN}, 401),
+        ({"Authorization": "Bearer of-a-proxy", "X-VX11-Token": TOKEN}, 200),
+        ({"Authorization": f"Bearer {TOKEN}", "X-VX11-Token": "wrong"}, 403),
+    ],
+)
+async def test_a_bearer_token_counts_where_no_header_of_ours_is(
+    service: Service, headers: dict[str, str], status: int
+) -> None:
+    response = await service.get("/operator/me", token=None, headers=headers)
+    assert response.status == status
+    assert await handshake(service, headers) == status
+
+
+async def handshake(service: Service, headers: dict[str, str]) -> int:
+    """The status of a websocket's handshake; 401 where it is still to authenticate."""
+    try:
+        async with service.session.ws_connect(f"{service.url}/ws/s-b", headers=headers) as ws:
+            frame = await ws.receive(timeout=0.5)
+            return 200 if json.loads(frame.data)["type"] == "ready" else 500
+    except TimeoutError:
+        return 401
+    except WSServerHandshakeError as error:
+        return error.status
 
 
 async def test_probes_without_a_token_are_answered(service: Service) -> None:

@@ -77,12 +77,15 @@ async def test_the_standalone_ui_is_preflighted(service: Service) -> None:
         headers={
             "Origin": UI_ORIGIN,
             "Access-Control-Request-Method": "OPTIONS",
-            "Access-Control-Request-Headers": "x-vx11-token",
+            "Access-Control-Request-Headers": "x-vx11-token, x-stainless-os,x-custom, bad name",
         },
     )
     assert response.status == 204
     assert "OPTIONS" in response.headers["Access-Control-Allow-Methods"]
     assert "X-VX11-Token" in response.headers["Access-Control-Allow-Headers"]
+    allowed = response.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "x-stainless-os", "x-custom"} <= set(allowed)
+    assert not any("bad name" in name for name in allowed)
 
 
 async def test_the_standalone_ui_posts_its_whole_conversation(both: Service) -> None:

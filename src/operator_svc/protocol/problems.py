@@ -93,7 +93,7 @@ def answer(error: OperatorError, request_id: str, status: int | None = None) -> 
     if retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status == 401:
-        sent["WWW-Authenticate"] = headers.TOKEN
+        sent["WWW-Authenticate"] = f"{headers.TOKEN}, {headers.BEARER}"
     return ProblemResponse(status, sent, msgspec.json.encode(body_of(error, request_id, status)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from aiohttp import web
@@ -27,6 +28,7 @@ EXPOSED = ", ".join(
 ACCEPTED = ", ".join(
     (
         headers.TOKEN,
+        "Authorization",
         "Content-Type",
         "Accept",
         headers.IDEMPOTENCY_KEY,
@@ -37,8 +39,11 @@ ACCEPTED = ", ".join(
         "If-None-Match",
     )
 )
-"""Request headers that pages may send."""
+"""Request headers that pages may send, beside those that a preflight asks for."""
 ALL_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")
+MAX_ASKED = 50
+"""Headers that one preflight may ask for."""
+_is_name = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}").fullmatch
 PREFLIGHT_SECONDS = 600
 """Seconds that a browser may remember a preflight's answer."""
 
@@ -77,11 +82,15 @@ async def options(request: web.Request) -> web.StreamResponse:
     methods = ", ".join(known)
     if not is_preflight(request):
         return web.Response(status=204, headers={"Allow": methods})
+    # SDKs in a page send headers of their own. The origin is judged, not what it may send: no
+    # header changes what a caller may do but the token's.
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    more = [name for name in (part.strip() for part in asked.split(",")) if _is_name(name)]
     return web.Response(
         status=204,
         headers={
             "Access-Control-Allow-Methods": methods,
-            "Access-Control-Allow-Headers": ACCEPTED,
+            "Access-Control-Allow-Headers": ", ".join((ACCEPTED, *more[:MAX_ASKED])),
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
             "Vary": "Access-Control-Request-Method, Access-Control-Request-Headers",
         },

@@ -15,7 +15,6 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from aiohttp.web_urldispatcher import AbstractRoute
-from multidict import istr
 
 from operator_svc import telemetry, tracing
 from operator_svc.context import Services
@@ -33,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 UNMATCHED = "unmatched"
 """The route of requests that no route takes, in logs and metrics."""
-_TOKEN, _REQUEST_ID = istr(headers.TOKEN), istr(headers.REQUEST_ID)
 CLIENT_GONE = 499
 """The status in logs and metrics where the client left before its answer (nginx's number)."""
 
@@ -110,7 +108,7 @@ class RequestPipeline:
 
     def _authenticate(self, request: web.Request, call: Call) -> None:
         authenticator = self._authenticator
-        token = request.headers.get(_TOKEN)
+        token = headers.token_of(request.headers)
         caller = call.caller = authenticator.identify(token, _connection(request).address)
         if authenticator.rate.rate:
             call.tell_rate("requests", authenticator.rate, caller.name)

@@ -121,7 +121,10 @@ class Authenticator:
     def identify(self, token: str | None, address: str) -> Caller:
         """The caller whose token it is. Raises OperatorError(auth_required), WrongTokenError."""
         if token is None and self._tokens.required:
-            raise OperatorError(ErrorCode.AUTH_REQUIRED, f"the header {headers.TOKEN} is missing")
+            raise OperatorError(
+                ErrorCode.AUTH_REQUIRED,
+                f"a token is missing: send it in {headers.TOKEN}, or as Authorization: Bearer",
+            )
         caller = self._tokens.find(token or "")
         if caller is not None:
             return caller

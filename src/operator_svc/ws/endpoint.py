@@ -105,7 +105,7 @@ def _read_handshake(request: web.Request, services: Services) -> Handshake:
     offered = _offered(request)
     if not services.tokens.required:
         caller = ANONYMOUS
-    elif header := request.headers.get(headers.TOKEN):
+    elif header := headers.token_of(request.headers):
         caller = services.authenticator.identify(header, _address(request))
     else:
         token = next(

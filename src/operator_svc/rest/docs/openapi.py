@@ -87,7 +87,7 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
         },
         "servers": [{"url": server or "/"}],
         "tags": [{"name": name, "description": meaning} for name, meaning in TAGS.items()],
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"bearer": []}],
         "paths": paths,
         "components": {
             "schemas": _schemas(described),
@@ -102,7 +102,12 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
                     "in": "header",
                     "name": headers.TOKEN,
                     "description": "None: 401. A wrong one: 403. Not asked for where auth is off.",
-                }
+                },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The same token, for clients that send it so.",
+                },
             },
         },
     }
