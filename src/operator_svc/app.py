@@ -126,6 +126,8 @@ def _core(settings: Settings, database: Database) -> Core:
     bus = make_bus(settings, database)
     running = RunningReplies()
     reader = FeedReader(stores.sessions, stores.messages, stores.events, stores.chunks)
+    hub = SessionHub(reader, running, bus, tasks)
+    database.on_new_history(hub.invalidate_all)
     return Core(
         settings=settings,
         database=database,
@@ -139,7 +141,7 @@ def _core(settings: Settings, database: Database) -> Core:
         ),
         running=running,
         feed_reader=reader,
-        hub=SessionHub(reader, running, bus, tasks),
+        hub=hub,
     )
 
 

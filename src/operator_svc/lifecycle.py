@@ -22,6 +22,8 @@ from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+HISTORY_INTERVAL = 1.0
+"""Seconds between looks whether the database was switched over behind open connections."""
 YOUNG_OBJECTS = 10_000
 """New objects after which garbage is collected; Python's own number is 700."""
 
@@ -58,6 +60,9 @@ async def _begin(operator: Operator) -> None:
     operator.reply_writer.start(core.settings.tick)
     services.browser_tasks.start()
     operator.maintenance.start(core.tasks)
+    if core.bus.shared:
+        looking = forever(core.database.check_history, HISTORY_INTERVAL, "history")
+        core.tasks.start(looking, "history")
     forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
     core.tasks.start(forwarding, "feedback")
     indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from operator_svc.db import Database, Nothing, connect
-from operator_svc.db.postgresql import ATTEMPTS
+from operator_svc.db.postgresql_connections import ATTEMPTS
 from operator_svc.settings import Settings
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore

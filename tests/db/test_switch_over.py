@@ -18,33 +18,9 @@ from operator_svc.settings import Settings
 from tests.db.test_postgresql import Name, unavailable, warm
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
+from tests.fakes.standby import Pair
 
 POOL = 4
-
-
-class Pair:
-    """A primary and its standby, and a URL that names both."""
-
-    def __init__(self) -> None:
-        self.first = PostgresServer()
-        self.second = PostgresServer(standby_of=self.first)
-        self.database = self.first.create_database()
-
-    @property
-    def url(self) -> str:
-        hosts = ",".join(str(server.folder) for server in (self.first, self.second))
-        return f"postgresql://postgres@/{self.database}?{urlencode({'host': hosts})}"
-
-    def switch_over(self) -> None:
-        """The standby takes over without a loss, and the old primary comes back as its standby."""
-        self.second.catch_up()
-        self.first.stop()
-        self.second.promote()
-        self.first.follow(self.second)
-
-    def remove(self) -> None:
-        self.second.remove()
-        self.first.remove()
 
 
 @pytest.fixture

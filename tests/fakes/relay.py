@@ -35,6 +35,7 @@ class Relay:
 
     async def __aenter__(self) -> Relay:
         self._server = await asyncio.start_unix_server(self._accept, self.folder / SOCKET)
+        (self.folder / SOCKET).chmod(0o777)  # whoever runs PgBouncer may connect
         return self
 
     async def __aexit__(self, *_: object) -> None:

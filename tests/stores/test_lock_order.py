@@ -127,7 +127,7 @@ class Traffic:
 async def test_no_two_writes_wait_for_each_other(
     postgresql_database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr("operator_svc.db.postgresql.ATTEMPTS", 1)
+    monkeypatch.setattr("operator_svc.db.postgresql_connections.ATTEMPTS", 1)
     until = asyncio.get_running_loop().time() + SECONDS
 
     traffic = Traffic(postgresql_database, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -83,6 +83,18 @@ class Database(Protocol):
     @property
     def dialect(self) -> Dialect:
         """Which engine this is."""
+
+    @property
+    def history(self) -> str:
+        """The line of commits that this database is on: another one after a switch-over to a
+        standby or a restore, which may have lost commits. Empty where it cannot be known."""
+
+    def on_new_history(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the history has become another, before anything is read
+        that belongs to it. It must not block."""
+
+    async def check_history(self) -> None:
+        """Find out the present history. Raises OperatorError(DATABASE_UNAVAILABLE)."""
 
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """The rows of a read."""

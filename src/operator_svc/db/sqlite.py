@@ -241,6 +241,17 @@ class SqliteDatabase:
         """See Database.reserve. One process has one writer, and reads wait for nobody."""
         return self
 
+    @property
+    def history(self) -> str:
+        """See Database.history. A file has none: there is no standby that takes over."""
+        return ""
+
+    def on_new_history(self, callback: Callable[[], None]) -> None:
+        """See Database.on_new_history: never."""
+
+    async def check_history(self) -> None:
+        """See Database.check_history."""
+
     async def ping(self) -> None:
         """See Database.ping. The write is an ordinary one, so that it fails as others would."""
         files = self._files

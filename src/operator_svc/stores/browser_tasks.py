@@ -22,6 +22,7 @@ from operator_svc.stores.browser_task_rows import (
     TaskState,
     TaskSummary,
 )
+from operator_svc.stores.epochs import epoch_in
 from operator_svc.stores.events import StoredEvent
 from operator_svc.stores.writes import write_one
 
@@ -123,6 +124,10 @@ class BrowserTaskStore:
             data=_data_of_new(new),
             **msgspec.structs.asdict(new),
         )
+
+    def epoch_in(self, stored: str) -> str:
+        """The epoch of a session made with this one, as clients know it."""
+        return epoch_in(self._db, stored)
 
     async def claim(
         self, pod_id: str, *, after: str = "", passed_over: Sequence[str] = ()

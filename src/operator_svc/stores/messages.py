@@ -11,6 +11,7 @@ import structlog
 from operator_svc.db import ConstraintViolation, Database
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
+from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.message_rows import (
     Ended,
     Exchange,
@@ -173,7 +174,7 @@ class MessageStore:
 
     async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
         try:
-            return await write_one(
+            started = await write_one(
                 self._db,
                 query,
                 Started,
@@ -186,6 +187,7 @@ class MessageStore:
             if violation.kind == "unique" and violation.constraint.startswith("operator_chat_key"):
                 raise KeyTakenError from violation
             raise
+        return started and with_epoch(self._db, started)
 
     async def finish(
         self,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from operator_svc.db import Database
 from operator_svc.models import MAX_ID, Record, Session
 from operator_svc.protocol.search_words import search_query
+from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.search import SessionSearch
 from operator_svc.stores.writes import write_one
 
@@ -39,9 +40,10 @@ class SessionStore:
 
     async def get(self, session_id: str, viewer: str | None = None) -> Session | None:
         """The session, or None where there is none that ``viewer`` may see (None sees all)."""
-        return await self._db.fetch_one(
+        found = await self._db.fetch_one(
             "session_get", Session, session_id=session_id, viewer=viewer
         )
+        return found and with_epoch(self._db, found)
 
     async def page(
         self,
@@ -64,12 +66,14 @@ class SessionStore:
 
     async def news(self, seen: Mapping[str, int]) -> list[News]:
         """The watched sessions whose newest event is not the one ``seen``."""
-        return await self._db.fetch(
+        rows = await self._db.fetch(
             "session_news", News, session_ids=list(seen), seqs=list(seen.values())
         )
+        return [with_epoch(self._db, row) for row in rows]
 
     async def delete(self, session_id: str, viewer: str | None) -> Deleted | None:
         """Delete a session with all that belongs to it; None where there is none."""
-        return await write_one(
+        deleted = await write_one(
             self._db, "session_delete", Deleted, session_id=session_id, viewer=viewer
         )
+        return deleted and with_epoch(self._db, deleted)

@@ -102,7 +102,7 @@ class BrowserTasks:
             epoch = str(uuid.uuid4())
             stored = await self._store.add_new(new, epoch, asked.source)
             if stored is not None:
-                self._hub.session_created(session_id, epoch)
+                self._hub.session_created(session_id, self._store.epoch_in(epoch))
                 self._publish_session(session_id, new.user_id, asked.source, stored)
                 return
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")

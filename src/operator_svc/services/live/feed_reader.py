@@ -66,10 +66,16 @@ class FeedReader:
         """
         behind: dict[str, int] = {}
         newest: dict[str, int] = {}
-        for news in await self._sessions.news(_last_seqs(feeds.values())):
+        shown = _last_seqs(feeds.values())
+        for news in await self._sessions.news(shown):
             feed = feeds[news.session_id]
+            if feed.over:
+                continue
             if not feed.accepts(news.epoch):
                 feed.delete()
+            elif news.last_seq is not None and news.last_seq < shown[news.session_id]:
+                log.warning("a log stands behind what was shown", session_id=feed.session_id)
+                feed.invalidate()
             elif news.epoch is not None:
                 behind[news.session_id] = feed.last_seq
                 newest[news.session_id] = news.last_seq or 0

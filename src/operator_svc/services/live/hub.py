@@ -112,6 +112,11 @@ class SessionHub:
         if feed is not None:
             feed.delete()
 
+    def invalidate_all(self) -> None:
+        """The database has lost commits, or may have: clients come back and begin anew."""
+        for feed in list(self._feeds.values()):
+            feed.invalidate()
+
     # Between pods.
 
     def notify_pods(self, session_id: str) -> None:

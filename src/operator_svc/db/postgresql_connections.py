@@ -1,0 +1,177 @@
+"""The connections of a PostgreSQL database: taken, proved, lost, and statements tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import structlog
+
+from operator_svc.background import TaskOwner
+from operator_svc.db.pool import Pool
+from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
+from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
+from operator_svc.db.postgresql_history import HISTORY, UNKNOWN_HISTORY, History
+from operator_svc.db.postgresql_pooler import Address
+
+log = structlog.get_logger(__name__)
+
+_PROOF_SECONDS = 1.0
+_APPLICATION = "operator-svc"
+
+ATTEMPTS = 8
+"""Attempts of a statement that the server undoes for a reason that passes: deadlocks,
+serialisation failures, a connection that leads to a standby."""
+RETRY_PAUSE = 0.01
+"""Longest pause, in seconds, before the first retry; each further one may take this much longer."""
+
+
+class Connections:
+    """Up to ``size`` connections to the server that takes writes; each call takes ``seconds``."""
+
+    def __init__(self, address: Address, size: int, seconds: float) -> None:
+        self._connector = Connector(address.dsn, _APPLICATION, pooled=address.pooled)
+        self._fetch = address.fetch
+        self._seconds = seconds
+        self._pool: Pool[asyncpg.Connection] = Pool(
+            self._connect, lambda one: not one.is_closed(), size, self._prove
+        )
+        self._retiring = TaskOwner("postgresql")
+        self._reachable = True
+        self.history = History()
+
+    async def _connect(self, deadline: float) -> asyncpg.Connection:
+        try:
+            connection = await self._connector.open(_until(deadline))
+            try:
+                self.history.note(await self._fetch(connection, HISTORY, (), _until(deadline)))
+            except UNKNOWN_HISTORY as error:
+                log.debug("the server does not tell its history", error=repr(error))
+            except BaseException:
+                connection.terminate()
+                raise
+        except Exception as error:
+            self._note_reachable(error)
+            raise refused(error) from error
+        self._note_reachable(None)
+        return connection
+
+    def _note_reachable(self, error: Exception | None) -> None:
+        """Log that the database went away, and that it is back, once each."""
+        if error is not None and self._reachable:
+            log.warning("the database cannot be reached", error=repr(error))
+        elif error is None and not self._reachable:
+            log.info("the database is reached again")
+        self._reachable = error is None
+
+    async def _prove(self, connection: asyncpg.Connection, deadline: float) -> bool:
+        """True where a connection answers and takes writes. Where one does not, it is closed, and
+        the free ones with it: they most likely lead to the same server."""
+        seconds = min(_until(deadline), _PROOF_SECONDS)
+        try:
+            rows = await self._fetch(connection, READ_ONLY, (), seconds)
+            if rows[0][0] == "off":
+                return True
+        except Exception as error:  # any failure disproves it
+            log.debug("a connection failed its proof", error=repr(error))
+        except BaseException:
+            connection.terminate()
+            raise
+        for one in (connection, *self._pool.take_idle()):
+            one.terminate()
+        return False
+
+    async def run(self, sql: str, args: list[Any], *, repeatable: bool) -> list[Any]:
+        """The rows of a statement. One that the server undid is tried again; one whose answer
+        was lost with its connection once more, if it is ``repeatable``."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        attempt = 0
+        while True:
+            connection = await self._pool.acquire(deadline)
+            try:
+                rows = await self._fetch(connection, sql, args, _until(deadline))
+            except BaseException as error:
+                lost = self._after_failure(connection, error)
+                if not isinstance(error, Exception):
+                    raise
+                attempt += 1
+                undone = isinstance(error, UNDONE) and attempt < ATTEMPTS
+                if not undone and not (lost and repeatable and attempt == 1):
+                    raise translated(error, closed=lost) from error
+                if not lost:
+                    longest = RETRY_PAUSE * attempt
+                    await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
+                continue
+            self._pool.release(connection)
+            return rows
+
+    def _after_failure(self, connection: asyncpg.Connection, error: BaseException) -> bool:
+        """Give the connection back, or away; whether it was lost."""
+        closed = connection.is_closed()
+        lost = is_lost(error, closed)
+        if lost or closed:
+            connection.terminate()
+            self._pool.discard()
+            self._pool.doubt()
+        elif isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+            self._pool.release(connection)
+        else:
+            # A timeout or a cancellation: the server may still be at it, or it vanished.
+            self._pool.discard()
+            self._pool.doubt()
+            self._retiring.start(retire(connection), "retire")
+        return lost
+
+    async def ping(self) -> None:
+        """See Database.ping."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        connection = await self._pool.acquire(deadline)
+        try:
+            if await self._prove(connection, deadline):
+                self._pool.release(connection)
+                return
+        except BaseException:
+            self._pool.discard()
+            raise
+        self._pool.discard()
+        # Opening one asks what the proof asks: another server may have taken over meanwhile.
+        self._pool.release(await self._pool.acquire(deadline))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection in a transaction, for the length of the block."""
+        connection = await self._pool.acquire(asyncio.get_running_loop().time() + self._seconds)
+        try:
+            async with connection.transaction():
+                yield connection
+        except BaseException as error:
+            if connection.is_closed() or connection.is_in_transaction():
+                lost = self._after_failure(connection, error)
+            else:
+                # It was rolled back: whatever went wrong in the block, the connection is whole.
+                lost = False
+                self._pool.release(connection)
+            if isinstance(error, Exception):
+                raise translated(error, closed=lost) from error
+            raise
+        self._pool.release(connection)
+
+    async def check_history(self) -> None:
+        """Look at the history again: a pooler may lead an open connection to another server."""
+        if self.history.known:
+            self.history.note(await self.run(HISTORY, [], repeatable=True))
+
+    async def aclose(self) -> None:
+        """Give out no more, wait for those that are out, and close all."""
+        idle = await self._pool.drain(self._seconds)
+        await asyncio.gather(*[retire(connection) for connection in idle])
+        await self._retiring.aclose()
+
+
+def _until(deadline: float) -> float:
+    """Seconds left; some always are, so that what is late fails by its timeout."""
+    return max(deadline - asyncio.get_running_loop().time(), 0.001)

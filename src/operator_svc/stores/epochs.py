@@ -1,0 +1,32 @@
+"""Epochs as clients know them: of a session, in one history of its database."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TypeVar
+
+import msgspec
+
+from operator_svc.db import Database
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def epoch_in(database: Database, stored: str) -> str:
+    """The epoch of a session whose row has ``stored``.
+
+    It is another one after PostgreSQL was switched over to a standby or restored: commits may be
+    missing, and numbers of events that clients saw stand for other events by now. A client that
+    was ahead finds out by it, also when the log has grown past what it saw.
+    """
+    if not database.history:
+        return stored
+    return str(uuid.uuid5(uuid.UUID(stored), database.history))
+
+
+def with_epoch(database: Database, record: R) -> R:
+    """A record with its ``epoch`` as clients know it; None stays None."""
+    stored: str | None = record.epoch  # type: ignore[attr-defined]  # each record here has one
+    if stored is None or not database.history:
+        return record
+    return msgspec.structs.replace(record, epoch=epoch_in(database, stored))

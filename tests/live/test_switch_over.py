@@ -1,0 +1,171 @@
+"""A database that was switched over to its standby, as clients see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from operator_svc.app import Operator
+from operator_svc.db.migrations import migrate
+from operator_svc.errors import OperatorError
+from tests.fakes.eventually import eventually
+from tests.fakes.pgbouncer import PgBouncer
+from tests.fakes.pods import ANYBODY, Pods, Reader, chat, watch
+from tests.fakes.relay import Relay
+from tests.fakes.standby import Pair
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair()
+    migrate(made.first.url(made.database))
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+async def switched(pair: Pair) -> AsyncIterator[Pods]:
+    """Pods on a primary and its standby."""
+    some = Pods(pair.url)
+    yield some
+    await some.aclose()
+
+
+async def say(pods: Pods, pod: Operator, *pieces: str) -> None:
+    """One whole chat in the session s."""
+    accepted = await chat(pod, session_id="s")
+    pods.switch.say(*pieces, None)
+    assert await pod.services.replies.wait(accepted) is not None
+
+
+async def epoch_of(pod: Operator) -> str:
+    return (await pod.services.sessions.get(ANYBODY, "s")).epoch
+
+
+async def back(pod: Operator) -> None:
+    """Wait until the database is there again."""
+
+    async def reached() -> bool:
+        try:
+            await pod.core.database.ping()
+        except OperatorError:
+            return False
+        return True
+
+    await eventually(reached)
+
+
+def is_cut(reader: Reader) -> bool:
+    """The client was sent away to come back."""
+    return reader.cut_off and not reader.gone_at
+
+
+async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
+    switched: Pods, pair: Pair
+) -> None:
+    pod = await switched.start()
+    await say(switched, pod, "kept")
+    epoch = await epoch_of(pod)
+    await asyncio.to_thread(pair.lose_from_now)
+    await say(switched, pod, "lost")
+    ahead = await watch(pod, "s", after=0, epoch=epoch)
+    assert ahead.seqs == list(range(1, 8))
+    await asyncio.to_thread(pair.fail_over)
+    await back(pod)
+    await eventually(lambda: is_cut(ahead))
+    again = await watch(pod, "s", after=7, epoch=epoch)
+    assert again.types() == ["resync"]
+    assert again.seq == 4
+    assert again.epoch != epoch
+    assert again.texts == {2: "kept"}
+    await say(switched, pod, "new")
+    await again.until(lambda: again.seq == 7)
+
+
+async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
+    switched: Pods, pair: Pair
+) -> None:
+    pod = await switched.start()
+    await say(switched, pod, "kept")
+    epoch = await epoch_of(pod)
+    await asyncio.to_thread(pair.lose_from_now)
+    await say(switched, pod, "lost")
+    await asyncio.to_thread(pair.fail_over)
+    await back(pod)
+    for _ in range(3):
+        await say(switched, pod, "others")
+    ahead = await watch(pod, "s", after=7, epoch=epoch)
+    assert ahead.types() == ["resync"]
+    assert ahead.seq == 13
+    fresh = await epoch_of(pod)
+    caught_up = await watch(pod, "s", after=10, epoch=fresh)
+    assert caught_up.types()[-1] == "resumed"
+
+
+async def test_a_session_that_was_lost_is_told_as_no_deletion(switched: Pods, pair: Pair) -> None:
+    pod = await switched.start()
+    await asyncio.to_thread(pair.lose_from_now)
+    await say(switched, pod, "lost")
+    epoch = await epoch_of(pod)
+    ahead = await watch(pod, "s", after=0, epoch=epoch)
+    await asyncio.to_thread(pair.fail_over)
+    await back(pod)
+    await eventually(lambda: is_cut(ahead))
+    again = await watch(pod, "s", after=4, epoch=epoch)
+    assert again.types() == ["resync"]
+    assert (again.seq, again.epoch) == (0, None)
+
+
+async def test_a_log_that_stands_behind_what_was_shown_cuts_its_clients(shared: Pods) -> None:
+    """Also where the server does not tell that it is another."""
+    pod = await shared.start()
+    await say(shared, pod, "one")
+    await say(shared, pod, "two")
+    reader = await watch(pod, "s", after=0)
+    async with pod.core.database.transaction() as tx:
+        await tx.execute("DELETE FROM operator_event WHERE seq > 4")
+        await tx.execute("UPDATE operator_session SET last_seq = 4")
+    await eventually(lambda: is_cut(reader))
+    again = await watch(pod, "s", after=7)
+    assert again.types() == ["resync"]
+    assert again.seq == 4
+
+
+async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
+    async with Relay(pair.first.folder) as relay:
+        pooler = PgBouncer(relay.folder, "transaction")
+        pods = Pods(pooler.url(pair.database))
+        try:
+            pod = await pods.start(database_direct_url=pair.url)
+            await say(pods, pod, "kept")
+            epoch = await epoch_of(pod)
+            reader = await watch(pod, "s", after=0, epoch=epoch)
+            await asyncio.to_thread(pair.second.catch_up)
+            await asyncio.to_thread(pair.fail_over)
+            relay.target = pair.second.folder
+            await back(pod)
+            await eventually(lambda: is_cut(reader))
+            assert await epoch_of(pod) != epoch
+        finally:
+            await pods.aclose()
+            pooler.stop()
+
+
+async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
+    switched: Pods, pair: Pair
+) -> None:
+    one, two = await switched.start(), await switched.start()
+    await say(switched, one, "before")
+    epoch = await epoch_of(one)
+    reader = await watch(two, "s", after=0, epoch=epoch)
+    await asyncio.to_thread(pair.switch_over)
+    await back(one)
+    await back(two)
+    await eventually(lambda: is_cut(reader))
+    await say(switched, one, "after")
+    again = await watch(two, "s", after=4, epoch=epoch)
+    assert again.types() == ["resync"]
+    assert again.seq == 7
+    assert sorted(again.texts.values()) == ["after", "before"]
