@@ -46,7 +46,9 @@ class ClientView:
         """Note what a frame says."""
         kind = frame["type"]
         if kind == "ready":
-            self.epoch = frame["epoch"]
+            # Another epoch is followed by a resync; cut off before that, it must be asked for again.
+            if self.epoch is None:
+                self.epoch = frame["epoch"]
             if self.seq is None:
                 self.seq = frame["seq"]
         elif kind == "event":
