@@ -15,15 +15,6 @@ TABLES = {
 }
 
 
-COLUMNS = {
-    "sqlite": "SELECT m.name || '.' || c.name FROM sqlite_master AS m"
-    " CROSS JOIN pragma_table_info(m.name) AS c"
-    " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'",
-    "postgresql": "SELECT table_name || '.' || column_name FROM information_schema.columns"
-    " WHERE table_schema = 'public'",
-}
-
-
 async def sql(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement on the database, as the service would open it."""
     database = await connect(Settings(database_url=url))

@@ -46,7 +46,7 @@ class ClientView:
         """Note what a frame says."""
         kind = frame["type"]
         if kind == "ready":
-            # Another epoch is followed by a resync; cut off before that, it must be asked for again.
+            # Another epoch is taken from the resync that follows, if it comes.
             if self.epoch is None:
                 self.epoch = frame["epoch"]
             if self.seq is None:

@@ -20,6 +20,7 @@ class Overtaken:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.history = database.history
         self.reads = 0
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:

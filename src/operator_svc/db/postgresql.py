@@ -15,10 +15,7 @@ import structlog
 from operator_svc import tracing
 from operator_svc.db.contract import Dialect, Nothing, check_params
 from operator_svc.db.postgresql_connections import Connections
-from operator_svc.db.postgresql_pooler import (
-    Address,
-    needs_transactions,
-)
+from operator_svc.db.postgresql_pooler import Address, needs_transactions
 from operator_svc.db.postgresql_transaction import PostgresqlTransaction
 from operator_svc.db.queries import Query
 from operator_svc.db.records import Reader, reader

@@ -43,6 +43,7 @@ class Connections:
         self._retiring = TaskOwner("postgresql")
         self._reachable = True
         self.history = History()
+        self.history.on_change(self._close_idle)
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
         try:
@@ -70,7 +71,7 @@ class Connections:
 
     async def _prove(self, connection: asyncpg.Connection, deadline: float) -> bool:
         """True where a connection answers and takes writes. Where one does not, it is closed, and
-        the free ones with it: they most likely lead to the same server."""
+        the free ones with it."""
         seconds = min(_until(deadline), _PROOF_SECONDS)
         try:
             rows = await self._fetch(connection, READ_ONLY, (), seconds)
@@ -81,9 +82,14 @@ class Connections:
         except BaseException:
             connection.terminate()
             raise
-        for one in (connection, *self._pool.take_idle()):
-            one.terminate()
+        connection.terminate()
+        self._close_idle()
         return False
+
+    def _close_idle(self) -> None:
+        """Close the free connections: they most likely lead to a server that is the wrong one."""
+        for one in self._pool.take_idle():
+            one.terminate()
 
     async def run(self, sql: str, args: list[Any], *, repeatable: bool) -> list[Any]:
         """The rows of a statement. One that the server undid is tried again; one whose answer
