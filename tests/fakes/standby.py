@@ -29,7 +29,7 @@ class Pair:
         self.first.follow(self.second)
 
     def lose_from_now(self) -> None:
-        """What the primary commits from now on is lost when it fails."""
+        """Have the standby receive no more: it lacks what the primary commits from now on."""
         self.second.catch_up()
         self.second.stop_receiving()
 
