@@ -2,13 +2,15 @@
 -- One task, where the viewer may see it.
 SELECT {{browser_task_columns}}
 FROM operator_browser_task AS t
-WHERE t.task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR t.user_id = :viewer);
+WHERE
+    t.task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR t.user_id = :viewer)
+    AND NOT {{in_deleted_session}};
 
 -- name: browser_task_screenshot(task_id)^
 -- The picture of a task.
 SELECT task_id, screenshot, screenshot_etag
-FROM operator_browser_task
-WHERE task_id = :task_id AND screenshot_etag IS NOT NULL;
+FROM operator_browser_task AS t
+WHERE task_id = :task_id AND screenshot_etag IS NOT NULL AND NOT {{in_deleted_session}};
 
 -- name: browser_task_ahead(user_id, not_before, id)^
 -- The number of a user's tasks that are due before another one.
@@ -46,24 +48,24 @@ RETURNING task_id;
 -- name: browser_tasks_page(before, page)
 -- All tasks, newest first, without the large parts of their results.
 SELECT {{browser_task_summary}}
-FROM operator_browser_task
-WHERE id < :before
+FROM operator_browser_task AS t
+WHERE id < :before AND NOT {{in_deleted_session}}
 ORDER BY id DESC
 LIMIT :page;
 
 -- name: browser_tasks_page_of_status(status, before, page)
 -- The tasks of a status, newest first.
 SELECT {{browser_task_summary}}
-FROM operator_browser_task
-WHERE status = :status AND id < :before
+FROM operator_browser_task AS t
+WHERE status = :status AND id < :before AND NOT {{in_deleted_session}}
 ORDER BY id DESC
 LIMIT :page;
 
 -- name: browser_tasks_page_of_user(user_id, before, page)
 -- The tasks of a user, newest first.
 SELECT {{browser_task_summary}}
-FROM operator_browser_task
-WHERE user_id = :user_id AND id < :before
+FROM operator_browser_task AS t
+WHERE user_id = :user_id AND id < :before AND NOT {{in_deleted_session}}
 ORDER BY id DESC
 LIMIT :page;
 
@@ -75,17 +77,19 @@ SELECT
     CAST(result ->> 'http_status' AS bigint) AS http_status,
     result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
     result ->> 'final_url' AS final_url
-FROM operator_browser_task
-WHERE user_id = :user_id AND status = :status AND -id > -CAST(:before AS bigint)
+FROM operator_browser_task AS t
+WHERE
+    user_id = :user_id AND status = :status AND -id > -CAST(:before AS bigint)
+    AND NOT {{in_deleted_session}}
 ORDER BY -id
 LIMIT :page;
 
 -- name: browser_tasks_page_of_session(session_id, user_id, status, before, page)
 -- The tasks of a session, newest first.
 SELECT {{browser_task_summary}}
-FROM operator_browser_task
+FROM operator_browser_task AS t
 WHERE
-    session_id = :session_id AND id < :before
+    session_id = :session_id AND id < :before AND NOT {{in_deleted_session}}
     AND (CAST(:user_id AS text) IS NULL OR user_id = :user_id)
     AND (CAST(:status AS text) IS NULL OR status = :status)
 ORDER BY id DESC

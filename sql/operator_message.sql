@@ -3,7 +3,9 @@
 SELECT {{message_columns}}
 FROM operator_message AS m
 INNER JOIN operator_session AS s ON m.session_id = s.session_id
-WHERE m.id = :message_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE
+    m.id = :message_id AND s.deleted_at IS NULL
+    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: message_page(session_id, before, page)
 -- Messages of a session, newest first, older than the one with the id before.

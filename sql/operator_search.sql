@@ -7,7 +7,7 @@ FROM (
     SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
     FROM (
         SELECT id, active_at, message_count FROM operator_session
-        WHERE (active_at, id) < (:before_at, :before_id)
+        WHERE (active_at, id) < (:before_at, :before_id) AND deleted_at IS NULL
         ORDER BY active_at DESC, id DESC
         LIMIT :sessions
     ) AS s
@@ -22,7 +22,9 @@ FROM (
     SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
     FROM (
         SELECT id, active_at, message_count FROM operator_session
-        WHERE user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+        WHERE
+            user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+            AND deleted_at IS NULL
         ORDER BY active_at DESC, id DESC
         LIMIT :sessions
     ) AS s

@@ -2,13 +2,15 @@
 -- One session, where the viewer may see it.
 SELECT {{session_columns}}
 FROM operator_session AS s
-WHERE s.session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE
+    s.session_id = :session_id AND s.deleted_at IS NULL
+    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: session_page(before_at, before_id, page)
 -- Sessions of all users, newest first, before a place in that order.
 SELECT {{session_columns}}
 FROM operator_session AS s
-WHERE (s.active_at, s.id) < (:before_at, :before_id)
+WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
@@ -16,12 +18,13 @@ LIMIT :page;
 -- Sessions of one user, newest first, before a place in that order.
 SELECT {{session_columns}}
 FROM operator_session AS s
-WHERE s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+WHERE
+    s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+    AND s.deleted_at IS NULL
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
--- name: session_delete(session_id, viewer)
--- Deletes a session with all that belongs to it.
-DELETE FROM operator_session
-WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-RETURNING session_id, epoch;
+-- name: session_being_deleted(session_id)^
+-- A session that is gone for everybody, and whose rows are not all deleted yet.
+SELECT session_id FROM operator_session
+WHERE session_id = :session_id AND deleted_at IS NOT NULL;

@@ -4,7 +4,9 @@
 SELECT {{adjustment_columns}}
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
-WHERE a.id = :adjustment_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE
+    a.id = :adjustment_id AND s.deleted_at IS NULL
+    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: adjustment_page(viewer, session_id, applied, before, page)
 -- Adjustments, newest first, older than the one with the id before.
@@ -12,7 +14,7 @@ SELECT {{adjustment_columns}}
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
 WHERE
-    a.id < :before
+    a.id < :before AND s.deleted_at IS NULL
     AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
     AND (CAST(:session_id AS text) IS NULL OR a.session_id = :session_id)
     AND (CAST(:applied AS boolean) IS NULL OR a.applied = :applied)

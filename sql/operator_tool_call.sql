@@ -6,7 +6,9 @@ SELECT
 FROM operator_tool_call AS c
 INNER JOIN operator_message AS m ON c.message_id = m.id
 INNER JOIN operator_session AS s ON m.session_id = s.session_id
-WHERE c.id = :tool_call_id AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE
+    c.id = :tool_call_id AND s.deleted_at IS NULL
+    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
 -- name: tool_call_page(message_id, after, page)
 -- Tool calls of a message, oldest first, newer than the one with the id after.

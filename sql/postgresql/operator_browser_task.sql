@@ -2,7 +2,9 @@
 -- Stores a task in a session that exists or, where session_id is NULL, in none.
 WITH session AS MATERIALIZED (
     SELECT session_id, user_id FROM operator_session
-    WHERE session_id = :session_id AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
+    WHERE
+        session_id = :session_id AND deleted_at IS NULL
+        AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
     FOR NO KEY UPDATE
 ),
 

@@ -4,7 +4,7 @@ SELECT {{session_columns}}
 FROM (
     SELECT {{session_columns}}
     FROM operator_session AS s
-    WHERE (s.active_at, s.id) < (:before_at, :before_id)
+    WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
@@ -18,7 +18,9 @@ SELECT {{session_columns}}
 FROM (
     SELECT {{session_columns}}
     FROM operator_session AS s
-    WHERE s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+    WHERE
+        s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+        AND s.deleted_at IS NULL
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
@@ -43,7 +45,7 @@ CROSS JOIN LATERAL (
         t.created_at, t.updated_at, t.active_at
     FROM operator_session AS t
     WHERE
-        t.session_id = h.session_id
+        t.session_id = h.session_id AND t.deleted_at IS NULL
         AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
         AND (t.active_at, t.id) < (:before_at, :before_id)
     -- One at most: it keeps the planner from reading all sessions for a few.

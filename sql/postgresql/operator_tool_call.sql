@@ -13,6 +13,7 @@ WITH session AS MATERIALIZED (
     SELECT s.session_id FROM operator_session AS s
     WHERE
         s.session_id = (SELECT m.session_id FROM operator_message AS m WHERE m.id = :message_id)
+        AND s.deleted_at IS NULL
         AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
     FOR NO KEY UPDATE
 ),
@@ -56,6 +57,7 @@ WITH session AS MATERIALIZED (
             INNER JOIN operator_tool_call AS c ON m.id = c.message_id
             WHERE c.id = :tool_call_id
         )
+        AND s.deleted_at IS NULL
     FOR NO KEY UPDATE
 ),
 

@@ -4,7 +4,7 @@ SELECT {{session_columns}}
 FROM (
     SELECT {{session_columns}}
     FROM operator_session AS s
-    WHERE (s.active_at, s.id) < (:before_at, :before_id)
+    WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
@@ -18,7 +18,9 @@ SELECT {{session_columns}}
 FROM (
     SELECT {{session_columns}}
     FROM operator_session AS s
-    WHERE s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+    WHERE
+        s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+        AND s.deleted_at IS NULL
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :sessions
 ) AS s
@@ -45,7 +47,7 @@ SELECT {{session_columns}}
 FROM hits AS h
 CROSS JOIN operator_session AS s ON h.session_id = s.session_id
 WHERE
-    (:user_id IS NULL OR s.user_id = :user_id)
+    s.deleted_at IS NULL AND (:user_id IS NULL OR s.user_id = :user_id)
     AND (s.active_at, s.id) < (:before_at, :before_id)
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;

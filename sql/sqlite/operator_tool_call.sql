@@ -12,6 +12,7 @@ ORDER BY message_id, id;
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
     session_id = (SELECT m.session_id FROM operator_message AS m WHERE m.id = :message_id)
+    AND deleted_at IS NULL
     AND (:viewer IS NULL OR user_id = :viewer);
 
 INSERT INTO operator_tool_call (

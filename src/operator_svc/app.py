@@ -27,6 +27,7 @@ from operator_svc.services.chat.reply_follower import ReplyFollower
 from operator_svc.services.chat.reply_storage import ReplyStorage
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.running_replies import RunningReplies
+from operator_svc.services.chat.session_deletion import SessionDeletion
 from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.chat.upstream import ChatPeer, UpstreamReader
@@ -78,6 +79,7 @@ class Operator:
     reply_writer: ReplyWriter
     feedback_outbox: FeedbackOutbox
     search_indexer: SearchIndexer
+    session_deletion: SessionDeletion
     maintenance: Maintenance
     services: Services
 
@@ -108,14 +110,16 @@ def build(settings: Settings, database: Database, *, switch: ChatPeer | None = N
         core.lease,
         core.tasks,
     )
-    services = _services(core, writer, tool_calls)
+    deletion = SessionDeletion(stores.sessions, writer, hub)
+    services = _services(core, writer, tool_calls, deletion)
     outbox = FeedbackOutbox(core.peers.switch, stores.feedback, core.lease)
     return Operator(
         core=core,
         reply_writer=writer,
         feedback_outbox=outbox,
         search_indexer=SearchIndexer(stores.search_index),
-        maintenance=_maintenance(core, writer, services, outbox),
+        session_deletion=deletion,
+        maintenance=_maintenance(core, writer, services, outbox, deletion),
         services=services,
     )
 
@@ -145,7 +149,9 @@ def _core(settings: Settings, database: Database) -> Core:
     )
 
 
-def _services(core: Core, writer: ReplyWriter, tool_calls: ToolCalls) -> Services:
+def _services(
+    core: Core, writer: ReplyWriter, tool_calls: ToolCalls, deletion: SessionDeletion
+) -> Services:
     settings, stores, hub = core.settings, core.stores, core.hub
     switch, tasks = core.peers.switch, core.tasks
     think_tags = settings.switch_think_tags == "on"
@@ -154,7 +160,7 @@ def _services(core: Core, writer: ReplyWriter, tool_calls: ToolCalls) -> Service
         settings.chat_rate,
         settings.replies_per_token,
     )
-    sessions = Sessions(stores.sessions, writer, hub)
+    sessions = Sessions(stores.sessions, deletion)
     history = SessionHistory(
         sessions, stores.messages, stores.chunks, stores.tool_calls, stores.events
     )
@@ -213,7 +219,11 @@ def _browser_tasks(core: Core) -> BrowserTasks:
 
 
 def _maintenance(
-    core: Core, writer: ReplyWriter, services: Services, outbox: FeedbackOutbox
+    core: Core,
+    writer: ReplyWriter,
+    services: Services,
+    outbox: FeedbackOutbox,
+    deletion: SessionDeletion,
 ) -> Maintenance:
     stores = core.stores
     recovery = ReplyRecovery(stores.messages, core.running, core.hub, core.lease)
@@ -231,13 +241,13 @@ def _maintenance(
             partial(purge_pages, purge_events, PURGE_PAGE),
             stores.chunks.purge,
             services.browser_tasks.reclaimer.purge,
-            *_retention(core),
+            *_retention(core, deletion),
         ),
         polls=(core.hub.poll, writer.poll),
     )
 
 
-def _retention(core: Core) -> list[Callable[[], Awaitable[None]]]:
+def _retention(core: Core, deletion: SessionDeletion) -> list[Callable[[], Awaitable[None]]]:
     """The purges of what is kept for a limited time, where its time is limited."""
     settings, purge = core.settings, core.stores.retention.purge
     days: dict[Kind, float] = {
@@ -246,8 +256,11 @@ def _retention(core: Core) -> list[Callable[[], Awaitable[None]]]:
         "tool_calls": settings.tool_call_retention,
         "browser_tasks": settings.task_retention,
     }
-    return [
+    purges: list[Callable[[], Awaitable[None]]] = [
         partial(purge_pages, partial(purge, kind, kept), PURGE_PAGE)
         for kind, kept in days.items()
         if kept
     ]
+    if settings.message_retention:
+        purges.append(partial(deletion.expire, settings.message_retention))
+    return purges

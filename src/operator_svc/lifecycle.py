@@ -15,6 +15,7 @@ from operator_svc.app import Operator, build
 from operator_svc.background import forever
 from operator_svc.db import connect, migrations
 from operator_svc.rest.server.listener import Server
+from operator_svc.services.chat.session_deletion import DELETION_INTERVAL
 from operator_svc.services.chat.upstream import ChatPeer
 from operator_svc.services.search_indexer import INDEX_INTERVAL
 from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL
@@ -67,6 +68,8 @@ async def _begin(operator: Operator) -> None:
     core.tasks.start(forwarding, "feedback")
     indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")
     core.tasks.start(indexing, "search-index")
+    deleting = forever(operator.session_deletion.run, DELETION_INTERVAL, "session-deletion")
+    core.tasks.start(deleting, "session-deletion")
 
 
 async def drain(operator: Operator) -> None:

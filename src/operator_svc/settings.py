@@ -261,6 +261,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     screenshot_retention: Annotated[
         float, Meta(gt=0, le=3650, description="Days that screenshots are kept.")
     ] = field(default=30.0, name="OPERATOR_SCREENSHOT_RETENTION")
+    message_retention: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3650,
+            description="Days after which a session in which nothing happens is deleted, with its"
+            " messages; 0 is never.",
+        ),
+    ] = field(default=0.0, name="OPERATOR_MESSAGE_RETENTION")
     key_retention: Annotated[
         float,
         Meta(ge=0, le=3650, description="Days that idempotency keys are kept; 0 is for ever."),

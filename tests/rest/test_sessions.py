@@ -8,7 +8,10 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.rest.rest_service import Service
+import pytest
+
+from tests.fakes.eventually import eventually
+from tests.rest.rest_service import Service, running
 
 
 async def talk(service: Service, session_id: str, chats: int, **fields: Any) -> None:
@@ -166,7 +169,56 @@ async def test_a_deleted_session_is_gone_with_all_of_it(both: Service) -> None:
     assert again["reply_id"] != answer["reply_id"]
 
 
-async def test_deleting_stops_a_running_reply(both: Service) -> None:
+async def test_the_id_of_a_large_session_is_refused_until_its_rows_are_gone(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
+    monkeypatch.setattr("operator_svc.lifecycle.DELETION_INTERVAL", 3600)
+    async with running(database_url) as service:
+        answer = await service.chat("hi", session_id="s", client_message_id="key")
+        assert (await service.call("DELETE", "/operator/session/s")).status == 204
+        assert (await service.call("DELETE", "/operator/session/s")).status == 404
+        for path in ("", "/export", "/events"):
+            assert (await service.get(f"/operator/session/s{path}")).status == 404
+        assert (await service.get(f"/operator/reply/{answer['reply_id']}")).status == 404
+        assert (await page(service, "/operator/sessions"))["sessions"] == []
+        refused = await service.post("/operator/chat", {"message": "hi", "session_id": "s"})
+        assert (refused.status, (await refused.json())["error"]) == (409, "conflict")
+        assert int(refused.headers["Retry-After"]) > 0
+        other = await service.chat("hi", session_id="t", client_message_id="key")
+        assert other["reply_id"] != answer["reply_id"]
+        await service.operator.session_deletion.run()
+        again = await service.chat("hi", session_id="s")
+        history = await page(service, "/operator/session/s")
+        assert [m["id"] for m in history["messages"]] == [again["message_id"], again["reply_id"]]
+
+
+async def test_sessions_in_which_nothing_happens_are_deleted_and_their_clients_sent_away(
+    database_url: str,
+) -> None:
+    async with running(database_url, message_retention=0.2 / 86400) as service:
+        await service.chat("hi", session_id="s")
+        deletion = service.operator.session_deletion
+        await deletion.expire(1)
+        assert (await service.get("/operator/session/s")).status == 200
+        feed = await service.operator.core.hub.open_feed("s")
+
+        async def gone() -> bool:
+            await deletion.expire(0.2 / 86400)
+            return (await service.get("/operator/session/s")).status == 404
+
+        await eventually(gone)
+        assert feed.deleted
+        service.operator.core.hub.release(feed)
+        async with service.operator.core.database.transaction() as tx:
+            assert await tx.fetch("SELECT count(*) FROM operator_message") == [(0,)]
+
+
+@pytest.mark.parametrize("small", [2000, 0])
+async def test_deleting_stops_a_running_reply(
+    both: Service, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", small)
     asked = asyncio.ensure_future(
         both.post("/operator/chat", {"message": "[[rate=20]] [[tokens=1000]]", "session_id": "s"})
     )

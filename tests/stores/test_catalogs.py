@@ -32,8 +32,11 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "operator_switch_feedback": models.SwitchFeedback,
     "operator_adopted": models.Adopted,
 }
-EXTRA = {"operator_browser_task": {"screenshot": (bytes, True)}}
-"""Columns that a table's record leaves out for their size."""
+EXTRA: Mapping[str, dict[str, tuple[Any, bool]]] = {
+    "operator_browser_task": {"screenshot": (bytes, True)},
+    "operator_session": {"deleted_at": (datetime, True)},
+}
+"""Columns that a table's record leaves out: large ones, and what is NULL wherever it is read."""
 POSTGRESQL = {
     "bigint": int, "text": str, "uuid": str, "boolean": bool, "bytea": bytes,
     "timestamp with time zone": datetime, "jsonb": Any,

@@ -202,7 +202,11 @@ async def test_draining_does_not_wait_for_a_client_that_does_not_read(start: Sta
 # Deletion.
 
 
-async def test_deleting_a_session_closes_its_sockets(both: Service) -> None:
+@pytest.mark.parametrize("small", [2000, 0])
+async def test_deleting_a_session_closes_its_sockets(
+    both: Service, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", small)
     both.switch.answer = ["yes"]
     one, two, other = await both.ready(), await both.ready(), await both.ready("t")
     await one.chat()
@@ -219,7 +223,11 @@ async def test_deleting_a_session_closes_its_sockets(both: Service) -> None:
     assert (anew.frames[0]["seq"], anew.frames[0]["epoch"]) == (0, None)
 
 
-async def test_deleting_a_session_ends_its_reply(both: Service) -> None:
+@pytest.mark.parametrize("small", [2000, 0])
+async def test_deleting_a_session_ends_its_reply(
+    both: Service, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", small)
     socket = await both.ready()
     await socket.chat()
     speaker = await both.switch.next()

@@ -24,6 +24,7 @@ from operator_svc.stores.browser_task_rows import (
 )
 from operator_svc.stores.epochs import epoch_in
 from operator_svc.stores.events import StoredEvent
+from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import write_one
 
 
@@ -114,8 +115,11 @@ class BrowserTaskStore:
         )
 
     async def add_new(self, new: NewTask, epoch: str, source: str) -> StoredEvent | None:
-        """Store a task in a new session; None where there is one of this id already."""
-        return await write_one(
+        """Store a task in a new session; None where there is one of this id already.
+
+        Raises OperatorError(conflict) while one of this id is being deleted.
+        """
+        stored = await write_one(
             self._db,
             "browser_task_add_new",
             StoredEvent,
@@ -124,6 +128,9 @@ class BrowserTaskStore:
             data=_data_of_new(new),
             **msgspec.structs.asdict(new),
         )
+        if stored is None and new.session_id is not None:
+            await refuse_id_in_deletion(self._db, new.session_id)
+        return stored
 
     def epoch_in(self, stored: str) -> str:
         """The epoch of a session made with this one, as clients know it."""

@@ -11,6 +11,7 @@ import structlog
 from operator_svc.db import ConstraintViolation, Database
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
+from operator_svc.stores.chat_keys import release_key
 from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.message_rows import (
     Ended,
@@ -22,6 +23,7 @@ from operator_svc.stores.message_rows import (
     Started,
     Streaming,
 )
+from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import write_one
 
 log = structlog.get_logger(__name__)
@@ -124,8 +126,11 @@ class MessageStore:
         pod_id: str,
         key: Key | None,
     ) -> Started | None:
-        """Store a chat in a new session; None where there is one of this id already."""
-        return await self._begin(
+        """Store a chat in a new session; None where there is one of this id already.
+
+        Raises KeyTakenError, and OperatorError(conflict) while one of this id is being deleted.
+        """
+        started = await self._begin(
             "chat_start_new",
             key,
             session_id=session_id,
@@ -136,6 +141,9 @@ class MessageStore:
             metadata=metadata,
             pod_id=pod_id,
         )
+        if started is None:
+            await refuse_id_in_deletion(self._db, session_id)
+        return started
 
     async def regenerate(
         self,
@@ -184,10 +192,15 @@ class MessageStore:
                 body_hash=key.body_hash if key else None,
             )
         except ConstraintViolation as violation:
-            if violation.kind == "unique" and violation.constraint.startswith("operator_chat_key"):
+            if violation.kind != "unique" or key is None:
+                raise
+            if not violation.constraint.startswith("operator_chat_key"):
+                raise
+            if not await release_key(self._db, key.scope, key.key):
                 raise KeyTakenError from violation
-            raise
-        return started and with_epoch(self._db, started)
+        else:
+            return started and with_epoch(self._db, started)
+        return await self._begin(query, key, **params)
 
     async def finish(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from operator_svc.db import Database
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Record, Session
 from operator_svc.protocol.search_words import search_query
 from operator_svc.stores.epochs import with_epoch
@@ -14,6 +15,12 @@ from operator_svc.stores.writes import write_one
 
 NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), MAX_ID)
 """The place before which all sessions stand in the list."""
+SMALL = 2000
+"""Messages and events of a session that is deleted in one write: some 100 ms."""
+PIECE = 500
+"""Rows of each kind that one write deletes of a larger one: SQLite's other writes wait for it."""
+RETRY_AFTER = 5.0
+"""Seconds after which a client may try again to use the id of a session that is being deleted."""
 
 
 class News(Record, frozen=True):
@@ -31,8 +38,18 @@ class Deleted(Record, frozen=True):
     epoch: str
 
 
+class InDeletion(Record, frozen=True):
+    """A deleted session that has rows left."""
+
+    session_id: str
+
+
 class SessionStore:
-    """Reads and deletes sessions. They are made by the writes of what stands in them."""
+    """Reads and deletes sessions. They are made by the writes of what stands in them.
+
+    A deleted session is gone for all reads and writes at once. The rows of a large one are deleted
+    by ``delete_piece``, by whichever process comes to it.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -74,6 +91,27 @@ class SessionStore:
     async def delete(self, session_id: str, viewer: str | None) -> Deleted | None:
         """Delete a session with all that belongs to it; None where there is none."""
         deleted = await write_one(
-            self._db, "session_delete", Deleted, session_id=session_id, viewer=viewer
+            self._db, "session_delete", Deleted, session_id=session_id, viewer=viewer, page=SMALL
         )
         return deleted and with_epoch(self._db, deleted)
+
+    async def expire(self, days: float, limit: int) -> list[InDeletion]:
+        """Delete up to ``limit`` sessions in which nothing happened for so many days; their rows
+        go by ``delete_piece``."""
+        return await self._db.write("sessions_expire", InDeletion, days=days, page=limit)
+
+    async def delete_piece(self) -> bool:
+        """Delete some rows of a deleted session; False where none has any left, or others are at
+        them. Deleted sessions take turns."""
+        return bool(await self._db.write("session_delete_piece", InDeletion, page=PIECE))
+
+
+async def refuse_id_in_deletion(db: Database, session_id: str) -> None:
+    """Raise OperatorError(conflict) where rows are left of a deleted session of this id: those of
+    a new one would be among them."""
+    if await db.fetch_one("session_being_deleted", InDeletion, session_id=session_id):
+        raise OperatorError(
+            ErrorCode.CONFLICT,
+            "a large session of this id is still being deleted: try again later",
+            retry_after=RETRY_AFTER,
+        )

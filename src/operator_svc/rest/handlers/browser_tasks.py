@@ -58,6 +58,7 @@ route = RouteTable()
     errors=(
         *BAD_BODY,
         ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.CONFLICT,
         ErrorCode.BROWSER_UNAVAILABLE,
         ErrorCode.DRAINING,
     ),

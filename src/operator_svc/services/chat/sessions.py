@@ -5,8 +5,7 @@ from __future__ import annotations
 from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
 from operator_svc.services.access import listed_user, no_session
-from operator_svc.services.chat.reply_writer import ReplyWriter
-from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.chat.session_deletion import SessionDeletion
 from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
 from operator_svc.stores.sessions import NEWEST, SessionStore
 
@@ -14,10 +13,9 @@ from operator_svc.stores.sessions import NEWEST, SessionStore
 class Sessions:
     """Sessions, for the callers who may see them."""
 
-    def __init__(self, store: SessionStore, writer: ReplyWriter, hub: SessionHub) -> None:
+    def __init__(self, store: SessionStore, deletion: SessionDeletion) -> None:
         self._store = store
-        self._writer = writer
-        self._hub = hub
+        self._deletion = deletion
 
     async def get(self, caller: Caller, session_id: str) -> Session:
         """The session; raises OperatorError(session_not_found)."""
@@ -61,10 +59,8 @@ class Sessions:
 
         Raises OperatorError(session_not_found).
         """
-        if await self._store.delete(session_id, caller.user_id) is None:
+        if not await self._deletion.delete(session_id, caller.user_id):
             raise no_session()
-        self._writer.abandon_session(session_id)
-        self._hub.session_deleted(session_id)
 
 
 def session_view(session: Session) -> SessionView:

@@ -1,0 +1,319 @@
+"""Deleted sessions: gone at once, and their rows in pieces that none of them makes long."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from operator_svc.db import Database, connect
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import MAX_ID
+from operator_svc.settings import Settings
+from operator_svc.stores.browser_task_rows import NewTask
+from operator_svc.stores.browser_tasks import BrowserTaskStore
+from operator_svc.stores.chat_keys import ChatKeyStore
+from operator_svc.stores.message_rows import Key, Started
+from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.sessions import SessionStore
+from operator_svc.stores.switch_adjustments import AdjustmentStore
+from operator_svc.stores.tool_calls import ToolCallStore
+
+PIECE = 20
+SERIES = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})"
+AT = "'2026-01-01T00:00:00.000000Z'"
+FILL = (
+    "INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count,"
+    " created_at, updated_at, active_at) VALUES ('{s}', '00000000-0000-4000-8000-000000000000',"
+    f" 'ana', 'api', {{n}}, {{n}}, {AT}, {AT}, {AT})",
+    # Every second message is a reply to the first one, and the newest is being written.
+    f"INSERT INTO operator_message (id, session_id, role, content, status, reply_to, owner,"
+    f" created_at) {SERIES} SELECT {{id}} + i, '{{s}}',"
+    " CASE i % 2 WHEN 0 THEN 'assistant' ELSE 'user' END, 'words',"
+    " CASE i WHEN {n} THEN 'streaming' ELSE 'complete' END,"
+    f" CASE i % 2 WHEN 0 THEN {{id}} + 1 END, CASE i WHEN {{n}} THEN 'pod' END, {AT} FROM n",
+    f'INSERT INTO operator_reply_chunk (reply_id, "offset", content) {SERIES}'
+    " SELECT {id} + {n}, i * 4, 'text' FROM n",
+    f"INSERT INTO operator_event (session_id, seq, event, ts) {SERIES}"
+    f" SELECT '{{s}}', i, 'e', {AT} FROM n",
+    "INSERT INTO operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id,"
+    f" created_at) {SERIES} SELECT 'ana', '{{s}}' || i, CAST('h' AS {{blob}}), '{{s}}', {{id}} + 1,"
+    f" {{id}} + i, {AT} FROM n",
+    f"INSERT INTO operator_tool_call (message_id, tool_name, status, created_at) {SERIES}"
+    f" SELECT {{id}} + 1, 't', 'ok', {AT} FROM n",
+    "INSERT INTO operator_browser_task (task_id, session_id, user_id, url, status, options,"
+    f" not_before, created_at) {SERIES} SELECT '{{s}}' || i, '{{s}}', 'ana', 'u',"
+    f" CASE i WHEN 1 THEN 'pending' ELSE 'completed' END, '{{{{}}}}', {AT}, {AT} FROM n",
+    "INSERT INTO operator_switch_adjustment (session_id, message_id, before_config, after_config,"
+    f" reason, created_at) {SERIES} SELECT '{{s}}', {{id}} + 1, '{{{{}}}}', '{{{{}}}}', 'r', {AT}"
+    " FROM n",
+    "INSERT INTO operator_switch_feedback (session_id, message_id, engine, success, latency_ms,"
+    f" tokens_used, not_before, created_at) {SERIES} SELECT '{{s}}', {{id}} + 1, 'e', true, 1, 1,"
+    f" {AT}, {AT} FROM n",
+    "INSERT INTO operator_search (message_id, session_id, words)"
+    " SELECT id, session_id, 'words' FROM operator_message WHERE session_id = '{s}'",
+)
+TABLES = (
+    "operator_session", "operator_message", "operator_reply_chunk", "operator_event",
+    "operator_chat_key", "operator_tool_call", "operator_browser_task",
+    "operator_switch_adjustment", "operator_switch_feedback", "operator_search",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 10)
+    monkeypatch.setattr("operator_svc.stores.sessions.PIECE", PIECE)
+
+
+async def fill(database: Database, session_id: str, rows: int, first_id: int) -> None:
+    """A session with so many rows of each kind; all that hangs on a message hangs on the first."""
+    blob = "bytea" if database.dialect == "postgresql" else "blob"
+    async with database.transaction() as tx:
+        for statement in FILL:
+            await tx.execute(statement.format(s=session_id, n=rows, id=first_id, blob=blob))
+
+
+async def counts(database: Database) -> dict[str, int]:
+    async with database.transaction() as tx:
+        return {
+            table: int((await tx.fetch(f"SELECT count(*) FROM {table}"))[0][0]) for table in TABLES
+        }
+
+
+async def start_new(database: Database, session_id: str, key: str | None = None) -> Started | None:
+    return await MessageStore(database).start_new(
+        session_id=session_id, epoch=str(uuid.uuid4()), user_id="ana", source="api", content="x",
+        metadata={}, pod_id="pod", key=None if key is None else Key("ana", key, b"h"),
+    )  # fmt: skip
+
+
+async def visible(database: Database, session_id: str, first_id: int) -> list[Any]:
+    """All rows that any read shows of a session that ``fill`` has made."""
+    sessions, messages = SessionStore(database), MessageStore(database)
+    tasks, adjustments = BrowserTaskStore(database), AdjustmentStore(database)
+    page: dict[str, Any] = {"before": MAX_ID, "limit": 100}
+    lists: list[Sequence[Any]] = [
+        await sessions.page(user_id=None, words=None, limit=100),
+        await sessions.page(user_id="ana", words=None, limit=100),
+        await sessions.page(user_id=None, words="words", limit=100),
+        await sessions.page(user_id="ana", words="words", limit=100),
+        await tasks.page(user_id=None, session_id=None, status=None, **page),
+        await tasks.page(user_id=None, session_id=None, status="completed", **page),
+        await tasks.page(user_id="ana", session_id=None, status=None, **page),
+        await tasks.page(user_id="ana", session_id=None, status="completed", **page),
+        await tasks.page(user_id=None, session_id=session_id, status=None, **page),
+        await adjustments.page(viewer=None, session_id=session_id, applied=None, **page),
+        await adjustments.page(viewer="ana", session_id=None, applied=None, **page),
+    ]
+    rows: list[Any] = [
+        await sessions.get(session_id),
+        await sessions.get(session_id, "ana"),
+        await messages.get(first_id + 1),
+        await ToolCallStore(database).get(1),
+        await tasks.get(f"{session_id}2"),
+        await tasks.screenshot(f"{session_id}2"),
+        await adjustments.get(1),
+    ]
+    return [row for found in (*lists, rows) for row in found if row is not None]
+
+
+@asynccontextmanager
+async def another_pod(url: str) -> AsyncIterator[SessionStore]:
+    database = await connect(Settings(database_url=url))
+    yield SessionStore(database)
+    await database.aclose()
+
+
+async def test_a_large_session_is_gone_at_once_and_its_rows_go_in_pieces(
+    database: Database,
+) -> None:
+    await fill(database, "large", 70, 1000)
+    sessions = SessionStore(database)
+    assert len(await visible(database, "large", 1000)) > 300
+    assert await sessions.delete("large", "bob") is None
+    assert await sessions.delete("large", "ana") is not None
+    assert await sessions.delete("large", None) is None
+    assert await visible(database, "large", 1000) == []
+    assert [news.epoch for news in await sessions.news({"large": 70})] == [None]
+    left = await counts(database)
+    assert left["operator_message"] == 70, "the deletion itself deletes few rows"
+    pieces = 0
+    while await sessions.delete_piece():
+        now = await counts(database)
+        gone = {table: left[table] - now[table] for table in TABLES}
+        assert max(gone.values()) <= PIECE, gone
+        left, pieces = now, pieces + 1
+    assert pieces >= 70 // PIECE
+    assert set((await counts(database)).values()) == {0}
+
+
+async def test_a_small_session_goes_in_one_write(database: Database) -> None:
+    await fill(database, "small", 4, 1000)
+    assert await SessionStore(database).delete("small", None) is not None
+    assert set((await counts(database)).values()) == {0}
+
+
+async def test_running_replies_and_tasks_of_a_large_session_end_with_it(
+    database: Database,
+) -> None:
+    await fill(database, "large", 30, 1000)
+    messages, tasks = MessageStore(database), BrowserTaskStore(database)
+    assert len(await messages.of_pod("pod")) == 1
+    await SessionStore(database).delete("large", None)
+    assert await messages.of_pod("pod") == []
+    assert await messages.unowned("another") == []
+    assert await tasks.claim("pod") is None
+    assert await tasks.states(["large1"]) == []
+
+
+async def test_writes_to_a_deleted_session_find_none(database: Database) -> None:
+    await fill(database, "large", 30, 1000)
+    await SessionStore(database).delete("large", None)
+    before = await counts(database)
+    messages = MessageStore(database)
+    started = await messages.start(
+        session_id="large", viewer=None, content="x", metadata={}, pod_id="pod", key=None,
+        exchanges=0, max_chars=1,
+    )  # fmt: skip
+    assert started is None
+    again = await messages.regenerate(
+        session_id="large", viewer=None, message_id=1001, pod_id="pod", key=None
+    )
+    assert again is None
+    call = await ToolCallStore(database).record(
+        message_id=1001, viewer=None, tool_name="t", status="ok", duration_ms=1, arguments=None,
+        result=None, error=None,
+    )  # fmt: skip
+    assert call is None
+    assert await AdjustmentStore(database).record(
+        session_id="large", viewer=None, message_id=None, before_config={}, after_config={},
+        reason="x",
+    ) is None  # fmt: skip
+    task = NewTask(task_id="t", session_id="large", user_id="ana", url="u", options={})
+    assert await BrowserTaskStore(database).add(task, None) is None
+    with pytest.raises(OperatorError) as refused:
+        await BrowserTaskStore(database).add_new(task, str(uuid.uuid4()), "api")
+    assert refused.value.code is ErrorCode.CONFLICT
+    assert await counts(database) == before
+
+
+async def test_an_id_is_refused_until_no_row_is_left_and_then_made_anew(
+    database: Database,
+) -> None:
+    await fill(database, "large", 50, 1000)
+    sessions, messages = SessionStore(database), MessageStore(database)
+    await sessions.delete("large", None)
+    with pytest.raises(OperatorError) as refused:
+        await start_new(database, "large")
+    assert refused.value.code is ErrorCode.CONFLICT
+    assert refused.value.retry_after is not None
+    while await sessions.delete_piece():
+        assert await sessions.get("large") is None
+    started = await start_new(database, "large")
+    assert started is not None
+    assert started.last_seq == 3
+    assert len(await messages.page("large", limit=100)) == 2
+
+
+async def test_keys_of_a_deleted_session_are_free_at_once(database: Database) -> None:
+    await fill(database, "large", 30, 1000)
+    await SessionStore(database).delete("large", None)
+    assert await start_new(database, "other", "large7") is not None
+    key = await ChatKeyStore(database).get("ana", "large7")
+    assert key is not None
+    assert key.session_id == "other"
+    while await SessionStore(database).delete_piece():
+        pass
+    assert (await counts(database))["operator_chat_key"] == 1
+
+
+async def test_deleted_sessions_take_turns(database: Database) -> None:
+    await fill(database, "first", 200, 1000)
+    await fill(database, "second", 30, 2000)
+    await fill(database, "kept", 5, 3000)
+    sessions = SessionStore(database)
+    await sessions.delete("first", None)
+    await sessions.delete("second", None)
+    async with asyncio.timeout(5):
+        while await _has(database, "second"):
+            assert await sessions.delete_piece()
+    assert await _has(database, "first"), "a small one does not wait for a large one"
+    while await sessions.delete_piece():
+        pass
+    assert not await _has(database, "first")
+    assert await _has(database, "kept")
+
+
+async def _has(database: Database, session_id: str) -> bool:
+    async with database.transaction() as tx:
+        return bool(
+            await tx.fetch("SELECT 1 FROM operator_session WHERE session_id = :s", s=session_id)
+        )
+
+
+async def test_two_processes_and_a_lost_one_delete_a_session_to_its_end(
+    postgresql_url: str, postgresql_database: Database
+) -> None:
+    database = postgresql_database
+    for n in range(3):
+        await fill(database, f"s{n}", 100, (n + 1) * 1000)
+        await SessionStore(database).delete(f"s{n}", None)
+
+    async def work(sessions: SessionStore) -> None:
+        while await sessions.delete_piece():
+            pass
+
+    async with another_pod(postgresql_url) as lost:
+        assert await lost.delete_piece()
+    async with another_pod(postgresql_url) as one, another_pod(postgresql_url) as two:
+        await asyncio.gather(work(one), work(two))
+        await work(one)  # of what the other was at when it found nothing more
+    assert set((await counts(database)).values()) == {0}
+
+
+async def test_a_locked_session_is_passed_over(
+    postgresql_url: str, postgresql_database: Database
+) -> None:
+    sessions = SessionStore(postgresql_database)
+    for n, name in enumerate(("locked", "free")):
+        await fill(postgresql_database, name, 30, (n + 1) * 1000)
+        await sessions.delete(name, None)
+    other = await connect(Settings(database_url=postgresql_url))
+    async with other.transaction() as tx:
+        await tx.fetch("SELECT 1 FROM operator_session WHERE session_id = 'locked' FOR UPDATE")
+        async with asyncio.timeout(3):
+            while await sessions.delete_piece():
+                pass
+        assert await tx.fetch("SELECT session_id FROM operator_session") == [("locked",)]
+    await other.aclose()
+    while await sessions.delete_piece():
+        pass
+    assert set((await counts(postgresql_database)).values()) == {0}
+
+
+async def test_sessions_that_nobody_used_expire_and_others_stay(database: Database) -> None:
+    await fill(database, "old", 30, 1000)
+    await fill(database, "older", 4, 2000)
+    await fill(database, "used", 4, 3000)
+    async with database.transaction() as tx:  # by a tool call: it moves no place in the list
+        await tx.execute(
+            "UPDATE operator_session SET updated_at = '2999-01-01T00:00:00.000000Z'"
+            " WHERE session_id = 'used'"
+        )
+    sessions = SessionStore(database)
+    assert await sessions.expire(100_000, 10) == []
+    assert len(await sessions.expire(1, 1)) == 1
+    assert len(await sessions.expire(1, 10)) == 1
+    assert await sessions.expire(1, 10) == []
+    assert [s.session_id for s in await sessions.page(user_id=None, words=None, limit=9)] == [
+        "used"
+    ]
+    assert len(await MessageStore(database).unowned("another")) == 1
+    while await sessions.delete_piece():
+        pass
+    assert (await counts(database))["operator_message"] == 4
