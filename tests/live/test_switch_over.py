@@ -16,6 +16,9 @@ from tests.fakes.pods import ANYBODY, Pods, Reader, chat, watch
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
 
+LEASE_TTL = 30.0
+"""Longer than any switch-over takes here: a reply that ends for a lost lease is another subject."""
+
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
@@ -65,7 +68,7 @@ def is_cut(reader: Reader) -> bool:
 async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start()
+    pod = await switched.start(lease_ttl=LEASE_TTL)
     await say(switched, pod, "kept")
     epoch = await epoch_of(pod)
     await asyncio.to_thread(pair.lose_from_now)
@@ -87,7 +90,7 @@ async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
 async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start()
+    pod = await switched.start(lease_ttl=LEASE_TTL)
     await say(switched, pod, "kept")
     epoch = await epoch_of(pod)
     await asyncio.to_thread(pair.lose_from_now)
@@ -105,7 +108,7 @@ async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
 
 
 async def test_a_session_that_was_lost_is_told_as_no_deletion(switched: Pods, pair: Pair) -> None:
-    pod = await switched.start()
+    pod = await switched.start(lease_ttl=LEASE_TTL)
     await asyncio.to_thread(pair.lose_from_now)
     await say(switched, pod, "lost")
     epoch = await epoch_of(pod)
@@ -138,7 +141,7 @@ async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
         pooler = PgBouncer(relay.folder, "transaction")
         pods = Pods(pooler.url(pair.database))
         try:
-            pod = await pods.start(database_direct_url=pair.url)
+            pod = await pods.start(database_direct_url=pair.url, lease_ttl=LEASE_TTL)
             await say(pods, pod, "kept")
             epoch = await epoch_of(pod)
             reader = await watch(pod, "s", after=0, epoch=epoch)
@@ -156,7 +159,7 @@ async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
 async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
     switched: Pods, pair: Pair
 ) -> None:
-    one, two = await switched.start(), await switched.start()
+    one, two = await switched.start(lease_ttl=LEASE_TTL), await switched.start(lease_ttl=LEASE_TTL)
     await say(switched, one, "before")
     epoch = await epoch_of(one)
     reader = await watch(two, "s", after=0, epoch=epoch)
