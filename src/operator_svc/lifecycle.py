@@ -23,8 +23,9 @@ from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-HISTORY_INTERVAL = 1.0
-"""Seconds between looks whether the database was switched over behind open connections."""
+HISTORY_INTERVAL, LONE_HISTORY_INTERVAL = 1.0, 15.0
+"""Seconds between looks whether the database was switched over behind open connections, and
+between notes that it is in use where no other process can be."""
 YOUNG_OBJECTS = 10_000
 """New objects after which garbage is collected; Python's own number is 700."""
 
@@ -55,15 +56,16 @@ async def start(settings: Settings, *, switch: ChatPeer | None = None) -> Operat
 
 async def _begin(operator: Operator) -> None:
     core, services = operator.core, operator.services
+    await core.database.check_history()
     await core.bus.open(core.hub.on_notification, operator.reply_writer.on_notification)
     await operator.maintenance.begin()
     core.hub.start()
     operator.reply_writer.start(core.settings.tick)
     services.browser_tasks.start()
     operator.maintenance.start(core.tasks)
-    if core.bus.shared:
-        looking = forever(core.database.check_history, HISTORY_INTERVAL, "history")
-        core.tasks.start(looking, "history")
+    interval = HISTORY_INTERVAL if core.bus.shared else LONE_HISTORY_INTERVAL
+    looking = forever(core.database.check_history, interval, "history")
+    core.tasks.start(looking, "history")
     forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
     core.tasks.start(forwarding, "feedback")
     indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")

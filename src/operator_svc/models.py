@@ -90,6 +90,15 @@ class Session(Record, frozen=True):
     active_at: datetime
 
 
+class DatabaseHistory(Record, frozen=True):
+    """The history of commits that the database is on: its id, and the server's name for it.
+    A process said so last at ``seen_at``."""
+
+    id: str
+    server: str
+    seen_at: datetime
+
+
 class Message(Record, frozen=True):
     """One message; a reply is one with ``reply_to``. ``owner`` is the pod that writes it."""
 

@@ -168,7 +168,7 @@ async def test_live_and_replayed_events_of_records_are_the_same_bytes(
             message_id=started.reply_id,
         ),
     )  # fmt: skip
-    replayed = [LiveEvent.of_row(event).frame for event in await pod.log()]
+    replayed = [LiveEvent.of_row(event, None).frame for event in await pod.log()]
     assert len(replayed) == 7
     assert shown == replayed, "to the byte"
     data = msgspec.json.decode(replayed[2])["data"]

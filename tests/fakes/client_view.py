@@ -52,6 +52,8 @@ class ClientView:
             if self.seq is None:
                 self.seq = frame["seq"]
         elif kind == "event":
+            if frame["event"] == "session.created":
+                self.epoch = frame["data"]["epoch"]
             self._event(frame)
         elif kind == "delta":
             self._delta(frame)

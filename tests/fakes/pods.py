@@ -126,3 +126,15 @@ async def watch(
 
 async def chat(operator: Operator, message: str = "hi", **fields: Any) -> Accepted:
     return await operator.services.chats.start(ANYBODY, Chat(message=message, **fields))
+
+
+async def say(pods: Pods, pod: Operator, *pieces: str) -> None:
+    """One whole chat in the session s."""
+    accepted = await chat(pod, session_id="s")
+    pods.switch.say(*pieces, None)
+    assert await pod.services.replies.wait(accepted) is not None
+
+
+async def epoch_of(pod: Operator) -> str:
+    """The epoch of the session s."""
+    return (await pod.services.sessions.get(ANYBODY, "s")).epoch

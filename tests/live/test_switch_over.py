@@ -12,7 +12,7 @@ from operator_svc.db.migrations import migrate
 from operator_svc.errors import OperatorError
 from tests.fakes.eventually import eventually
 from tests.fakes.pgbouncer import PgBouncer
-from tests.fakes.pods import ANYBODY, Pods, Reader, chat, watch
+from tests.fakes.pods import Pods, Reader, epoch_of, say, watch
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
 
@@ -34,17 +34,6 @@ async def switched(pair: Pair) -> AsyncIterator[Pods]:
     some = Pods(pair.url)
     yield some
     await some.aclose()
-
-
-async def say(pods: Pods, pod: Operator, *pieces: str) -> None:
-    """One whole chat in the session s."""
-    accepted = await chat(pod, session_id="s")
-    pods.switch.say(*pieces, None)
-    assert await pod.services.replies.wait(accepted) is not None
-
-
-async def epoch_of(pod: Operator) -> str:
-    return (await pod.services.sessions.get(ANYBODY, "s")).epoch
 
 
 async def back(pod: Operator) -> None:
@@ -107,6 +96,22 @@ async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
     assert caught_up.types()[-1] == "resumed"
 
 
+async def test_a_client_that_was_there_before_its_session_resyncs_too(
+    switched: Pods, pair: Pair
+) -> None:
+    pod = await switched.start(lease_ttl=LEASE_TTL)
+    early = await watch(pod, "s", after=0)
+    assert early.epoch is None
+    await say(switched, pod, "kept")
+    await early.until(lambda: early.seq == 4)
+    await asyncio.to_thread(pair.second.catch_up)
+    await asyncio.to_thread(pair.fail_over)
+    await back(pod)
+    again = await watch(pod, "s", after=4, epoch=early.epoch)
+    assert early.epoch is not None
+    assert again.types() == ["resync"]
+
+
 async def test_a_session_that_was_lost_is_told_as_no_deletion(switched: Pods, pair: Pair) -> None:
     pod = await switched.start(lease_ttl=LEASE_TTL)
     await asyncio.to_thread(pair.lose_from_now)
@@ -146,8 +151,9 @@ async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
             epoch = await epoch_of(pod)
             reader = await watch(pod, "s", after=0, epoch=epoch)
             await asyncio.to_thread(pair.second.catch_up)
-            await asyncio.to_thread(pair.fail_over)
+            # First, for PgBouncer does not try again for long where it could not log in.
             relay.target = pair.second.folder
+            await asyncio.to_thread(pair.fail_over)
             await back(pod)
             await eventually(lambda: is_cut(reader))
             assert await epoch_of(pod) != epoch

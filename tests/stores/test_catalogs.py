@@ -26,6 +26,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "operator_search_backfill": models.SearchBackfill,
     "operator_pod": models.Pod,
     "operator_schema": models.Schema,
+    "operator_history": models.DatabaseHistory,
     "operator_tool_call": models.ToolCall,
     "operator_browser_task": models.BrowserTask,
     "operator_switch_adjustment": models.SwitchAdjustment,

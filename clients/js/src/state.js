@@ -140,7 +140,9 @@ export class SessionModel {
       this.seq = frame.seq;
     }
     const { data } = frame;
-    if (frame.event === "message.created") {
+    if (frame.event === "session.created") {
+      this.epoch = data.epoch ?? null;
+    } else if (frame.event === "message.created") {
       this.#put(data.message_id ?? data.id, {
         role: data.role,
         content: data.content,

@@ -215,6 +215,8 @@ class Conversation(AsyncCloseable):
     def _event(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
         self._seq = frame.get("seq", self._seq)
+        if frame["event"] == "session.created":
+            self._epoch = data.get("epoch", self._epoch)
         if frame["event"].startswith("reply."):
             reply = self._known(data["reply_id"])
             if frame["event"] != "reply.started":

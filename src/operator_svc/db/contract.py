@@ -87,14 +87,17 @@ class Database(Protocol):
     @property
     def history(self) -> str:
         """The line of commits that this database is on: another one after a switch-over to a
-        standby or a restore, which may have lost commits. Empty where it cannot be known."""
+        standby or a restore, which may have lost commits. Empty before ``check_history`` where
+        the server does not tell it."""
 
     def on_new_history(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when the history has become another, before anything is read
         that belongs to it. It must not block."""
 
     async def check_history(self) -> None:
-        """Find out the present history. Raises OperatorError(DATABASE_UNAVAILABLE)."""
+        """Find out the present history, and note that it is in use: a database that no process
+        did so for a minute is taken for a restored one. Raises OperatorError(DATABASE_UNAVAILABLE).
+        """
 
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """The rows of a read."""

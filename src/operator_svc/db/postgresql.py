@@ -84,7 +84,8 @@ class PostgresqlDatabase:
 
     async def check_history(self) -> None:
         """See Database.check_history."""
-        await self._connections.check_history()
+        await self._connections.check_server()
+        await self._connections.history.keep(self)
 
     def reserve(self, connections: int, seconds: float) -> PostgresqlDatabase:
         """See Database.reserve."""

@@ -12,16 +12,30 @@ import asyncpg  # type: ignore[import-untyped]
 import structlog
 
 from operator_svc.background import TaskOwner
+from operator_svc.db.history import History
 from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
 from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
-from operator_svc.db.postgresql_history import HISTORY, UNKNOWN_HISTORY, History
 from operator_svc.db.postgresql_pooler import Address
 
 log = structlog.get_logger(__name__)
 
 _PROOF_SECONDS = 1.0
 _APPLICATION = "operator-svc"
+
+HISTORY = """
+    SELECT s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    FROM pg_control_system() AS s
+"""
+"""The server's system identifier and timeline: a standby that is promoted begins a new timeline,
+and a server that was restored from a dump has another identifier."""
+UNKNOWN_HISTORY = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.FeatureNotSupportedError,
+)
+"""The server does not tell. A lost commit is noticed then only where a log stands behind what was
+shown."""
 
 ATTEMPTS = 8
 """Attempts of a statement that the server undoes for a reason that passes: deadlocks,
@@ -49,7 +63,7 @@ class Connections:
         try:
             connection = await self._connector.open(_until(deadline))
             try:
-                self.history.note(await self._fetch(connection, HISTORY, (), _until(deadline)))
+                self._note_server(await self._fetch(connection, HISTORY, (), _until(deadline)))
             except UNKNOWN_HISTORY as error:
                 log.debug("the server does not tell its history", error=repr(error))
             except BaseException:
@@ -60,6 +74,9 @@ class Connections:
             raise refused(error) from error
         self._note_reachable(None)
         return connection
+
+    def _note_server(self, rows: list[Any]) -> None:
+        self.history.note_server(rows[0][0])
 
     def _note_reachable(self, error: Exception | None) -> None:
         """Log that the database went away, and that it is back, once each."""
@@ -166,10 +183,10 @@ class Connections:
             raise
         self._pool.release(connection)
 
-    async def check_history(self) -> None:
-        """Look at the history again: a pooler may lead an open connection to another server."""
-        if self.history.known:
-            self.history.note(await self.run(HISTORY, [], repeatable=True))
+    async def check_server(self) -> None:
+        """Look at the server again: a pooler may lead an open connection to another one."""
+        if self.history.server:
+            self._note_server(await self.run(HISTORY, [], repeatable=True))
 
     async def aclose(self) -> None:
         """Give out no more, wait for those that are out, and close all."""

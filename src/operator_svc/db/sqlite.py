@@ -21,6 +21,7 @@ import msgspec
 
 from operator_svc import tracing
 from operator_svc.db.contract import Dialect, check_params, unavailable
+from operator_svc.db.history import History
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query, Statement, replace_now
@@ -84,6 +85,7 @@ class SqliteDatabase:
         self._seconds = seconds
         self._plans = {query.name: _BoundQuery.of(query) for query in queries.values()}
         self._lock = FileLock(lock_path(path))
+        self._history = History()
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
         self._files: DatabaseFiles | None = None
@@ -243,14 +245,16 @@ class SqliteDatabase:
 
     @property
     def history(self) -> str:
-        """See Database.history. A file has none: there is no standby that takes over."""
-        return ""
+        """See Database.history."""
+        return self._history.value
 
     def on_new_history(self, callback: Callable[[], None]) -> None:
-        """See Database.on_new_history: never."""
+        """See Database.on_new_history."""
+        self._history.on_change(callback)
 
     async def check_history(self) -> None:
         """See Database.check_history."""
+        await self._history.keep(self)
 
     async def ping(self) -> None:
         """See Database.ping. The write is an ordinary one, so that it fails as others would."""

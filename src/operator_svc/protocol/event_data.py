@@ -19,9 +19,11 @@ from operator_svc.protocol.switch import AdjustmentView, FeedbackFact
 
 
 class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """A session was made; ``source`` is web, api or another way in."""
+    """A session was made; ``source`` is web, api or another way in, and ``epoch`` what a client
+    that was there before it resumes with."""
 
     session_id: str
+    epoch: str
     user_id: str
     source: str
 

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 def epoch_in(database: Database, stored: str) -> str:
     """The epoch of a session whose row has ``stored``.
 
-    It is another one after PostgreSQL was switched over to a standby or restored: commits may be
+    It is another one after the database was switched over to a standby or restored: commits may be
     missing, and numbers of events that clients saw stand for other events by now. A client that
     was ahead finds out by it, also when the log has grown past what it saw.
     """

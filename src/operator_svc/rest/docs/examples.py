@@ -138,7 +138,7 @@ FRAMES: tuple[msgspec.Struct, ...] = (
 )
 """One of each frame."""
 EVENT_DATA: tuple[msgspec.Struct, ...] = (
-    event_data.SessionCreated(session_id="s-1", user_id="local", source="api"),
+    event_data.SessionCreated(session_id="s-1", epoch=EPOCH, user_id="local", source="api"),
     event_data.SessionDeleted(session_id="s-1"),
     event_data.MessageCreated(
         message_id=41, role="user", content="What is running?", status="complete", metadata={},

@@ -102,17 +102,20 @@ class BrowserTasks:
             epoch = str(uuid.uuid4())
             stored = await self._store.add_new(new, epoch, asked.source)
             if stored is not None:
-                self._hub.session_created(session_id, self._store.epoch_in(epoch))
-                self._publish_session(session_id, new.user_id, asked.source, stored)
+                self._publish_session(
+                    session_id, self._store.epoch_in(epoch), new.user_id, asked.source, stored
+                )
                 return
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
 
     def _publish_session(
-        self, session_id: str, user_id: str, source: str, stored: StoredEvent
+        self, session_id: str, epoch: str, user_id: str, source: str, stored: StoredEvent
     ) -> None:
-        self._hub.publish(
-            session_id, session_created(session_id, 1, stored.ts, user_id=user_id, source=source)
+        created = session_created(
+            session_id, 1, stored.ts, epoch=epoch, user_id=user_id, source=source
         )
+        self._hub.session_created(session_id, epoch)
+        self._hub.publish(session_id, created)
         self._hub.publish_record(session_id, events.TASK_QUEUED, stored)
 
     # Showing and waiting.

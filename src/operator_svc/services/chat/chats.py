@@ -170,6 +170,7 @@ class Chats:
                 session_id,
                 started.last_seq - 2,
                 started.ts,
+                epoch=started.epoch,
                 user_id=request.user_id,
                 source=chat.source,
             ),

@@ -146,7 +146,7 @@ class SessionHistory:
                     event=row.event,
                     session_id=row.session_id,
                     ts=row.ts,
-                    data=event_data(row),
+                    data=event_data(row, session.epoch),
                 )
                 for row in page.rows
             ],

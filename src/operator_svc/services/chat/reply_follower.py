@@ -172,7 +172,7 @@ class ReplyFollower:
         ended = message.status != ReplyStatus.STREAMING
         if ended or sink.wants_text:
             rows = await self._events.of_message(accepted.session_id, accepted.reply_id)
-            for event in map(LiveEvent.of_row, rows):
+            for event in (LiveEvent.of_row(row, None) for row in rows):
                 if event.ends_reply(accepted.reply_id):
                     return event
                 if event.name == names.REPLY_STARTED:

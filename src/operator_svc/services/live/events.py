@@ -39,9 +39,10 @@ class LiveEvent:
         return encoded
 
     @classmethod
-    def of_row(cls, row: EventRow) -> LiveEvent:
-        """The event that a row of the log stands for."""
-        return cls(row.session_id, row.seq, row.event, row.ts, event_data(row))
+    def of_row(cls, row: EventRow, epoch: str | None) -> LiveEvent:
+        """The event that a row of the log stands for; ``epoch`` is the session's, which only its
+        first event tells."""
+        return cls(row.session_id, row.seq, row.event, row.ts, event_data(row, epoch))
 
     def ends_reply(self, reply_id: int) -> bool:
         """True for the last event of the reply."""
@@ -49,15 +50,16 @@ class LiveEvent:
 
 
 def session_created(
-    session_id: str, seq: int, ts: datetime, *, user_id: str, source: str
+    session_id: str, seq: int, ts: datetime, *, epoch: str, user_id: str, source: str
 ) -> LiveEvent:
     """The first event of a session that this process has made."""
-    data = {"session_id": session_id, "user_id": user_id, "source": source}
+    data = {"session_id": session_id, "user_id": user_id, "source": source, "epoch": epoch}
     return LiveEvent(session_id, seq, names.SESSION_CREATED, ts, data)
 
 
-def event_data(row: EventRow) -> dict[str, Any]:
-    """The data of a stored event, built from the message that it is about where there is one."""
+def event_data(row: EventRow, epoch: str | None) -> dict[str, Any]:
+    """The data of a stored event, built from the message that it is about where there is one;
+    ``epoch`` is the session's."""
     if row.event == names.MESSAGE_CREATED and row.message_id is not None and row.created_at:
         return names.message_created(
             row.message_id, row.role or "", row.content or "", row.metadata, row.created_at
@@ -68,4 +70,6 @@ def event_data(row: EventRow) -> dict[str, Any]:
         return names.reply_ended(
             row.message_id, row.reply_to, row.status or "", row.content or "", row.metadata
         )
+    if row.event == names.SESSION_CREATED:
+        return {**(row.data or {}), "epoch": epoch}
     return row.data or {}

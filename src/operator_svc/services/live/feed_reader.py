@@ -83,7 +83,8 @@ class FeedReader:
         if behind:
             rows = await self._events.after_each(behind, EVENTS_A_READ)
             for row in rows:
-                feeds[row.session_id].add((LiveEvent.of_row(row),))
+                feed = feeds[row.session_id]
+                feed.add((LiveEvent.of_row(row, feed.epoch),))
             complete = len(rows) < EVENTS_A_READ
             if complete:
                 await self._diagnose_gap(

@@ -127,7 +127,7 @@ class Subscription:
                 await self._hub.catch_up(self.feed)
                 return None
             for row in rows:
-                event = LiveEvent.of_row(row)
+                event = LiveEvent.of_row(row, self.feed.epoch)
                 if event.seq != cursor + 1:
                     return None
                 if event.seq > self.feed.last_seq:

@@ -1,0 +1,63 @@
+"""The history of a database: which line of commits it is on."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import structlog
+
+from operator_svc.db.contract import Database
+from operator_svc.models import DatabaseHistory
+
+log = structlog.get_logger(__name__)
+
+UNSEEN_SECONDS = 60.0
+"""Seconds without a process on the database after which it counts as another one: a copy that is
+put in its place is older than that, and a restart or a switch-over quicker."""
+
+
+class History:
+    """The history that was seen last, and who wants to know of another.
+
+    ``server`` is the server's own name for it, empty where there is none, and ``mark`` is the
+    one in the database, empty before ``keep``.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[], None]] = []
+        self.server = ""
+        self.mark = ""
+
+    @property
+    def value(self) -> str:
+        """See Database.history."""
+        return f"{self.server}/{self.mark}" if self.server or self.mark else ""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See Database.on_new_history."""
+        self._callbacks.append(callback)
+
+    def note_server(self, server: str) -> None:
+        """Take the server's name for its history, and tell of a change."""
+        before, self.server = self.server, server
+        self._compare(before, server)
+
+    async def keep(self, database: Database) -> None:
+        """Note in the database that it is in use, and take its mark from it: another one where
+        nobody has done so for ``UNSEEN_SECONDS``. Raises what a write raises."""
+        rows = await database.write(
+            "history_keep",
+            DatabaseHistory,
+            fresh=str(uuid.uuid4()),
+            server=self.server,
+            unseen=UNSEEN_SECONDS,
+        )
+        before, self.mark = self.mark, rows[0].id if rows else ""
+        self._compare(before, self.mark)
+
+    def _compare(self, before: str, after: str) -> None:
+        if before not in ("", after):
+            log.warning("the database was switched over or restored", history=self.value)
+            for callback in self._callbacks:
+                callback()
