@@ -161,7 +161,9 @@ class Pod:
         """All events of a session, which must be numbered without a gap."""
         rows = await self.events.after(session_id, 0, 1000)
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
-        return [LiveEvent.of_row(row, None) for row in rows]
+        session = await self.sessions.get(session_id)
+        assert session is not None
+        return [LiveEvent.of_row(row, session.epoch) for row in rows]
 
     async def steps(self, session_id: str, task_id: str) -> list[str]:
         """The events of a task, in order."""
