@@ -1,6 +1,6 @@
 -- The history of commits that this database is on, one row. A process that finds it unseen for
 -- long gives it another id: the database was restored to an older state, or nobody was there.
--- depends: 0009.browser_turns
+-- depends: 0011.index_of_deleted_sessions
 
 CREATE TABLE operator_history (
     id text PRIMARY KEY,
