@@ -19,7 +19,10 @@ from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.chat.chats import ChatLimits, Chats
+from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
+from operator_svc.services.chat.intents import Intents
+from operator_svc.services.chat.models import Models
 from operator_svc.services.chat.prompt import HistoryLimits
 from operator_svc.services.chat.recovery import ReplyRecovery
 from operator_svc.services.chat.replies import Replies
@@ -168,6 +171,7 @@ def _services(
     rankings = EngineRankings(switch, stores.feedback, tasks)
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked)
+    replies = Replies(core.running, follower, history, stores.messages, hub)
     return Services(
         settings=settings,
         database=core.database,
@@ -176,7 +180,10 @@ def _services(
         tokens=tokens,
         authenticator=Authenticator(tokens, settings),
         chats=Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain),
-        replies=Replies(core.running, follower, history, stores.messages, hub),
+        replies=replies,
+        intents=Intents(stores.chat_keys),
+        foreground=Foreground(replies, tasks),
+        models=Models(switch, tasks),
         sessions=sessions,
         history=history,
         tool_calls=tool_calls,

@@ -11,7 +11,10 @@ from operator_svc.db import Database
 from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.chat.chats import Chats
+from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
+from operator_svc.services.chat.intents import Intents
+from operator_svc.services.chat.models import Models
 from operator_svc.services.chat.replies import Replies
 from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.chat.tool_calls import ToolCalls
@@ -37,6 +40,9 @@ class Services:
     authenticator: Authenticator
     chats: Chats
     replies: Replies
+    intents: Intents
+    foreground: Foreground
+    models: Models
     sessions: Sessions
     history: SessionHistory
     tool_calls: ToolCalls

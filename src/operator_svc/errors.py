@@ -49,6 +49,7 @@ class ErrorCode(enum.StrEnum):
     TASK_NOT_FOUND = "task_not_found", _Kind(404, "There is no such task", False)
     TOOL_CALL_NOT_FOUND = "tool_call_not_found", _Kind(404, "There is no such tool call", False)
     ADJUSTMENT_NOT_FOUND = "adjustment_not_found", _Kind(404, "There is no such adjustment", False)
+    MODEL_NOT_FOUND = "model_not_found", _Kind(404, "There is no such model", False)
     NOT_FOUND = "not_found", _Kind(404, "There is nothing at this address", False)
     METHOD_NOT_ALLOWED = (
         "method_not_allowed",

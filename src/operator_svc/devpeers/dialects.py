@@ -100,7 +100,7 @@ class OpenAi:
         hint = body.get("model")
         assert isinstance(messages, list), "which was checked"
         return ChatCall(
-            messages[-1]["content"],
+            text_of(messages[-1]["content"]),
             {},
             hint if isinstance(hint, str) else None,
             body.get("stream") is True,
@@ -162,21 +162,40 @@ def check_roles(messages: object) -> None:
     """Raise msgspec.ValidationError where a strict chat template would refuse ``messages``.
 
     After one system message at most, user and assistant alternate, from the user to the user,
-    and no message is empty.
+    and no message is empty. A message that calls tools is followed by a result for each call.
     """
     if not isinstance(messages, list) or not messages:
         raise msgspec.ValidationError("messages must be a list that is not empty")
+    calls: set[object] = set()
     for message in messages:
-        if not isinstance(message, dict) or not isinstance(content := message.get("content"), str):
+        if not isinstance(message, dict):
             raise msgspec.ValidationError("a message must have a role and a text")
-        if not content.strip():
+        if message.get("role") == "tool":
+            if message.get("tool_call_id") not in calls:
+                raise msgspec.ValidationError("a tool's result must follow its call")
+            calls.discard(message["tool_call_id"])
+            continue
+        if calls:
+            raise msgspec.ValidationError("a call of a tool must have a result")
+        calls = {call.get("id") for call in message.get("tool_calls") or ()}
+        if not calls and not text_of(message.get("content")).strip():
             raise msgspec.ValidationError("a message must not be empty")
-    roles = [message.get("role") for message in messages]
-    turns = roles[1:] if roles[0] == "system" else roles
+    roles = [message.get("role") for message in messages if not message.get("tool_calls")]
+    turns = [role for role in (roles[1:] if roles[0] == "system" else roles) if role != "tool"]
     alternating = [("user", "assistant")[place % 2] for place in range(len(turns))]
     if turns != alternating or turns[-1:] != ["user"]:
         said = "/".join(map(str, roles))
         raise msgspec.ValidationError(f"roles must alternate user/assistant/user, not {said}")
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content, which is a text or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise msgspec.ValidationError("a message must have a role and a text")
+    shown = (part.get("text", f"({part.get('type')})") for part in content)
+    return "".join(str(text) for text in shown)
 
 
 def _event(data: dict[str, object]) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
+from operator_svc.protocol.chat import NO_ENGINE_FIELDS, EngineFields
 from operator_svc.protocol.text import loads, storable, storable_json
 
 MAX_LABEL = 200
@@ -24,6 +25,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     context_summary: str | None = None
     provider_hint: str | None = None
     metadata: dict[str, Any] = {}
+    engine: EngineFields = NO_ENGINE_FIELDS
 
 
 class Text(msgspec.Struct, frozen=True, gc=False, tag="token"):

@@ -80,24 +80,12 @@ class OpenAiDialect:
 
     def engine(self, prompt: Prompt) -> str | None:
         """The model that is asked for by name."""
-        return label_or_none(self._extra.get("model") or self._model or prompt.provider_hint)
+        asked = self._extra.get("model") or prompt.engine.parameters.get("model")
+        return label_or_none(asked or self._model or prompt.provider_hint)
 
     def body(self, prompt: Prompt) -> bytes:
-        """The summary as a system message, then the history, then the user's message."""
-        messages = [
-            {"role": role, "content": turn["content"]}
-            for turn in prompt.history
-            if (role := ROLES.get(turn["role"]))
-        ]
-        if summary := prompt.context_summary:
-            # Many templates take one system message, and only as the first one.
-            if messages and messages[0]["role"] == "system":
-                summary = f"{summary}\n\n{messages.pop(0)['content']}"
-            messages.insert(0, {"role": "system", "content": summary})
-        body: dict[str, Json] = {
-            "messages": [*messages, {"role": "user", "content": prompt.message}],
-            "stream": True,
-        }
+        """The fields that the client has for the engine win over ours, and ``extra`` over all."""
+        body: dict[str, Json] = {"messages": _messages(prompt), "stream": True}
         if self._stream_options:
             body[STREAM_OPTIONS] = {"include_usage": True}
         if model := self._model or prompt.provider_hint:
@@ -105,7 +93,7 @@ class OpenAiDialect:
         max_tokens = prompt.metadata.get("max_tokens")
         if isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and max_tokens > 0:
             body[self._max_tokens] = max_tokens
-        return msgspec.json.encode({**body, **self._extra})
+        return msgspec.json.encode({**body, **prompt.engine.parameters, **self._extra})
 
     def adapt(self, refusal: PeerRefusedError) -> bool:
         """True where the call can be sent again, without what the server refused by name.
@@ -237,3 +225,24 @@ class OpenAiReader(AnswerReader):
             parts.extend(calls)
             self._answered = True
         super()._finish(parts, streamed=streamed)
+
+
+def _messages(prompt: Prompt) -> list[dict[str, Json]]:
+    """The client's own conversation; else the summary as a system message, the history, and the
+    user's message."""
+    if prompt.engine.messages is not None:
+        return [
+            {**message, "role": "system"} if message.get("role") == "developer" else message
+            for message in prompt.engine.messages
+        ]
+    messages: list[dict[str, Json]] = [
+        {"role": role, "content": turn["content"]}
+        for turn in prompt.history
+        if (role := ROLES.get(turn["role"]))
+    ]
+    if summary := prompt.context_summary:
+        # Many templates take one system message, and only as the first one.
+        if messages and messages[0]["role"] == "system":
+            summary = f"{summary}\n\n{messages.pop(0)['content']}"
+        messages.insert(0, {"role": "system", "content": summary})
+    return [*messages, {"role": "user", "content": prompt.engine.content or prompt.message}]

@@ -30,6 +30,7 @@ from operator_svc.peers.chat_types import (
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError
+from operator_svc.protocol.chat import ENGINE_FIELDS
 from operator_svc.protocol.text import storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")
@@ -69,6 +70,8 @@ class Vx11Dialect:
             metadata["context_summary"] = prompt.context_summary
         if prompt.history:
             metadata["history"] = prompt.history
+        if prompt.engine.parameters:
+            metadata[ENGINE_FIELDS] = prompt.engine.parameters
         body = {
             "messages": [{"role": "user", "content": prompt.message}],
             "provider_hint": prompt.provider_hint,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from operator_svc.errors import OperatorError
-from operator_svc.models import MAX_MESSAGE_CHARS
+from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
 from operator_svc.protocol.sessions import Metadata
@@ -28,6 +28,34 @@ class Turn(msgspec.Struct, frozen=True):
 
     role: Annotated[str, Meta(max_length=32)]
     content: str
+
+
+class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fields of OpenAI's chat completions that travel to the engine as they came.
+
+    ``content`` are the message's parts, where it has more than text. ``messages`` is the whole
+    conversation, where the client brings it: it takes the place of the history and the message.
+    """
+
+    parameters: dict[str, Json] = {}
+    content: list[Json] | None = None
+    messages: list[dict[str, Json]] | None = None
+
+    def kept(self) -> dict[str, Json]:
+        """The fields as the message's metadata keep them: the largest are left out, and named in
+        ``left_out``, until the rest has at most ``MAX_METADATA_BYTES``."""
+        fields: dict[str, Json] = msgspec.to_builtins(self)
+        left_out = []
+        for name in ("messages", "content", "parameters"):
+            if name in fields and len(msgspec.json.encode(fields)) > MAX_METADATA_BYTES:
+                del fields[name]
+                left_out.append(name)
+        return {**fields, "left_out": left_out} if left_out else fields
+
+
+NO_ENGINE_FIELDS = EngineFields()
+ENGINE_FIELDS = "openai"
+"""The field of a message's metadata that keeps its ``EngineFields``, for further replies to it."""
 
 
 class ChatBody(msgspec.Struct, frozen=True):
@@ -59,10 +87,11 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Turn] | None = None
     regenerate: int | None = None
     source: str = "api"
+    engine: EngineFields = NO_ENGINE_FIELDS
 
     def body_hash(self) -> bytes:
         """SHA-256 of what is asked, whichever transport and session it came by."""
-        asked = (
+        asked: tuple[Any, ...] = (
             self.message,
             self.context_summary,
             self.metadata,
@@ -70,6 +99,8 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
             self.history,
             self.regenerate,
         )
+        if self.engine != NO_ENGINE_FIELDS:  # the hashes of chats without any are stored already
+            asked = (*asked, self.engine)
         return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).digest()
 
 

@@ -18,6 +18,7 @@ from operator_svc.rest.handlers import (
     system,
     tool_calls,
 )
+from operator_svc.rest.openai import completions
 from operator_svc.rest.routing import ROUTER, Router, RouteTable
 
 TABLES = (
@@ -29,6 +30,7 @@ TABLES = (
     switch.route,
     system.route,
     console.route,
+    completions.route,
     health.route,
     pages.route,
 )

@@ -91,7 +91,11 @@ class EventStream:
         except ConnectionError:
             self._leave()
         except OperatorError as error:
-            self.send_queue.frame(encode(ErrorFrame(error=str(error.code), detail=error.detail)))
+            self.send_queue.frame(self.failure(error))
+
+    def failure(self, error: OperatorError) -> bytes:
+        """The data of the last event of a stream that fails."""
+        return encode(ErrorFrame(error=str(error.code), detail=error.detail))
 
     async def _finish(self) -> None:
         """End the answer after what waits; a client that does not read is cut off."""

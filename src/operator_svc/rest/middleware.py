@@ -119,7 +119,7 @@ class RequestPipeline:
         if request.writer.output_size > 0:
             log.error("an answer broke off", exc_info=error)
             raise ConnectionResetError("the answer broke off") from error
-        response = problem(error, call.request_id)
+        response = problem(error, call.request_id, request.path)
         if response.status == 500:
             log.error("request failed", exc_info=error)
         elif response.status in (401, 403):

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import problems
+from operator_svc.rest.openai import errors as openai_errors
 
 INTERNAL_DETAIL = "the request failed inside Operator; its log knows why, under the request_id"
 
@@ -25,8 +26,10 @@ def as_operator_error(error: BaseException) -> OperatorError:
     return OperatorError(ErrorCode.INTERNAL_ERROR, INTERNAL_DETAIL)
 
 
-def problem(error: BaseException, request_id: str) -> web.Response:
-    """The answer to a request that failed with ``error``."""
+def problem(error: BaseException, request_id: str, path: str = "") -> web.Response:
+    """The answer to a request that failed with ``error``; without a ``path`` it was not read."""
+    if path.startswith(openai_errors.PREFIX):
+        return openai_errors.answer(as_operator_error(error))
     status = None
     if isinstance(error, web.HTTPException) and 400 <= error.status < 500:
         status = error.status  # also a rare one without a code of its own, such as 417

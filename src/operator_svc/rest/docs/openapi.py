@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from operator_svc import __version__
-from operator_svc.errors import ErrorCode
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers, ids
+from operator_svc.protocol.openai import ErrorAnswer
 from operator_svc.protocol.problems import CONTENT_TYPE, Problem
 from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.schema_rules import add_to
+from operator_svc.rest.openai import errors as openai_errors
 from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
 
 REF = "#/components/schemas/{name}"
@@ -28,6 +30,7 @@ TAGS = {
     "tool calls": "Records of tools that were used.",
     "switch": "Switch's configuration, and how its engines do.",
     "system": "The other modules of VX11.",
+    "openai": "OpenAI's protocol in front of the same chats. Errors have OpenAI's form.",
     "machines": "For probes, scrapers and readers of documents.",
 }
 PATH_IDS: dict[str, tuple[Any, str]] = {
@@ -36,6 +39,7 @@ PATH_IDS: dict[str, tuple[Any, str]] = {
     "message_id": (ids.RowId, "A message."),
     "adjustment_id": (ids.RowId, "An adjustment of Switch."),
     "task_id": (str, "A browser task; opaque."),
+    "model": (str, "A model's name."),
     "code": (str, "An error's code."),
 }
 STREAMED = {
@@ -114,7 +118,7 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
-    shown: dict[type[msgspec.Struct], msgspec.Struct | None] = {Problem: None}
+    shown: dict[type[msgspec.Struct], msgspec.Struct | None] = {Problem: None, ErrorAnswer: None}
     for operation in operations:
         for answer in operation.answers.values():
             for content in answer.content.values():
@@ -201,7 +205,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def operation_id(operation: Operation) -> str:
     """A name for generated clients: ``get_session_events`` and the like."""
-    words = re.sub(r"\{\w+\}", "", operation.path).replace("-", "_").split("/")
+    path = operation.path
+    if not path.startswith(openai_errors.PREFIX):
+        path = re.sub(r"\{\w+\}", "", path)
+    words = re.sub(r"[{}]", "", path).replace("-", "_").split("/")
     return "_".join([operation.method.lower(), *filter(None, words)]).replace(".", "_")
 
 
@@ -257,9 +264,25 @@ def errors_of(operation: Operation) -> list[ErrorCode]:
 
 
 def _problems(operation: Operation) -> dict[str, Any]:
+    if operation.path.startswith(openai_errors.PREFIX):
+        return _openai_failures(operation)
     return {
         str(status): {"$ref": f"#/components/responses/{_name(codes)}"}
         for status, codes in _by_status(operation).items()
+    }
+
+
+def _openai_failures(operation: Operation) -> dict[str, Any]:
+    found: dict[int, list[ErrorCode]] = {}
+    for code in errors_of(operation):
+        found.setdefault(openai_errors.status_of(OperatorError(code, "")), []).append(code)
+    return {
+        str(status): {
+            "description": "; ".join(f"`{code}`: {code.summary}" for code in codes),
+            "headers": _headers(("X-Request-ID", *_headers_of(status))),
+            "content": {JSON: {"schema": schema_of(ErrorAnswer)}},
+        }
+        for status, codes in sorted(found.items())
     }
 
 
@@ -276,7 +299,12 @@ def _name(codes: Iterable[ErrorCode]) -> str:
 
 def _problem_responses(operations: Iterable[Operation]) -> dict[str, Any]:
     """Each set of errors of one status that a call may be answered with, once."""
-    sets = {codes for operation in operations for codes in _by_status(operation).values()}
+    sets = {
+        codes
+        for operation in operations
+        if not operation.path.startswith(openai_errors.PREFIX)
+        for codes in _by_status(operation).values()
+    }
     return {_name(codes): _problem_response(codes) for codes in sorted(sets)}
 
 

@@ -12,7 +12,7 @@ from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
 from operator_svc.protocol import events as names
-from operator_svc.protocol.chat import Chat
+from operator_svc.protocol.chat import ENGINE_FIELDS, NO_ENGINE_FIELDS, Chat, EngineFields
 from operator_svc.services.access import acting_user, no_session
 from operator_svc.services.chat.prompt import (
     HistoryLimits,
@@ -245,7 +245,14 @@ class Chats:
         self, request: _Request, message: Message, started: Started, history: list[PromptTurn]
     ) -> Accepted:
         telemetry.CHATS_AGAIN.inc()
-        return self._begin(request, message.session_id, started, message.content, history, [])
+        return self._begin(
+            request._replace(chat=_as_before(request.chat, message)),
+            message.session_id,
+            started,
+            message.content,
+            history,
+            [],
+        )
 
     def _begin(
         self,
@@ -267,9 +274,22 @@ class Chats:
 
 def _message_metadata(chat: Chat) -> dict[str, Any]:
     metadata = dict(chat.metadata)
+    if chat.engine != NO_ENGINE_FIELDS:
+        metadata[ENGINE_FIELDS] = chat.engine.kept()
     if chat.client_message_id is not None:
         metadata["client_message_id"] = chat.client_message_id
     return metadata
+
+
+def _as_before(chat: Chat, message: Message) -> Chat:
+    """``chat`` with what its message brought for the engine, where it brings nothing itself."""
+    kept = (message.metadata or {}).get(ENGINE_FIELDS)
+    if kept is None or chat.engine != NO_ENGINE_FIELDS:
+        return chat
+    try:
+        return msgspec.structs.replace(chat, engine=msgspec.convert(kept, EngineFields))
+    except msgspec.ValidationError:  # a client's own field of that name
+        return chat
 
 
 def _message_created(session_id: str, chat: Chat, started: Started) -> LiveEvent:

@@ -38,7 +38,11 @@ class HistoryLimits(NamedTuple):
 
 
 def build_prompt(
-    chat: Chat, question: str, session_id: str, user_id: str, history: list[PromptTurn]
+    chat: Chat,
+    question: str,
+    session_id: str,
+    user_id: str,
+    history: list[PromptTurn],
 ) -> Prompt:
     """The prompt of ``question``; ``history`` is oldest first."""
     return Prompt(
@@ -49,6 +53,7 @@ def build_prompt(
         context_summary=chat.context_summary,
         provider_hint=chat.provider_hint,
         metadata=chat.metadata,
+        engine=chat.engine,
     )
 
 

@@ -11,7 +11,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
 from operator_svc.services.chat.history import SessionHistory
-from operator_svc.services.chat.reply_follower import ReplyFollower
+from operator_svc.services.chat.reply_follower import ReplyFollower, ReplySink
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult, RunningReplies
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
@@ -70,6 +70,10 @@ class Replies:
         Raises OperatorError, and ConnectionError when the client is gone.
         """
         await self._follower.stream(accepted, send_queue)
+
+    async def follow(self, accepted: Accepted, sink: ReplySink) -> ReplyResult:
+        """Show ``sink`` the reply up to its end. Raises as ``wait``."""
+        return await self._follower.follow(accepted, sink)
 
     async def answer(self, accepted: Accepted, result: ReplyResult) -> ChatAnswer:
         """The answer of a chat that ended well; raises OperatorError where it did not."""

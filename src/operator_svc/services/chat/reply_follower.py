@@ -75,6 +75,8 @@ class QueueSink:
 
     def attach(self, stream: ReplyStream) -> None:
         """See ReplySink.attach."""
+        if not stream.empty:
+            stream.send_snapshots((self._send_queue,))
         stream.add_watcher(self._send_queue)
 
     def detach(self, stream: ReplyStream) -> None:
@@ -101,7 +103,11 @@ class ReplyFollower:
         Raises OperatorError: session_not_found where its session was deleted, and
         database_unavailable where its end cannot be stored.
         """
-        event = await self._follow(accepted, EndSink())
+        return await self.follow(accepted, EndSink())
+
+    async def follow(self, accepted: Accepted, sink: ReplySink) -> ReplyResult:
+        """Show ``sink``, which no feed dismisses, the reply up to its end. Raises as ``wait``."""
+        event = await self._follow(accepted, sink)
         assert event is not None, "no feed ends the waiting"
         return ReplyResult.of_event(event)
 

@@ -18,6 +18,13 @@ class LocalReplies(Protocol):
         """The reply's stream; None where another process writes it, or nobody any more."""
 
 
+class Reader(Protocol):
+    """Receives the pieces of a reply as they come."""
+
+    def delta(self, delta: Delta, data: bytes) -> None:
+        """A piece; ``data`` is its frame."""
+
+
 class ReplyStream:
     """A reply's text so far. Each piece is encoded once and sent to all readers at once.
 
@@ -31,7 +38,7 @@ class ReplyStream:
         self.local = local
         self.ends: dict[Kind, int] = {"text": 0, "reasoning": 0}
         self._parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
-        self._watchers: set[SendQueue] = set()
+        self._watchers: set[Reader] = set()
         self._subscribers: Collection[SendQueue] = ()
 
     @property
@@ -47,28 +54,26 @@ class ReplyStream:
         """Show the text to watchers only."""
         self._subscribers = ()
 
-    def add_watcher(self, send_queue: SendQueue) -> None:
-        """Send a client what was written so far, and then each new piece."""
-        if not self.empty:
-            self.send_snapshots((send_queue,))
-        self._watchers.add(send_queue)
+    def add_watcher(self, reader: Reader) -> None:
+        """Send a reader each new piece from now on."""
+        self._watchers.add(reader)
 
-    def remove_watcher(self, send_queue: SendQueue) -> None:
-        """Send a client no more."""
-        self._watchers.discard(send_queue)
+    def remove_watcher(self, reader: Reader) -> None:
+        """Send a reader no more."""
+        self._watchers.discard(reader)
 
     def append(self, kind: Kind, content: str) -> None:
         """Add a piece, and send it to all readers."""
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self._parts[kind].append(content)
-        readers = [*self._watchers, *self._subscribers]
+        readers: list[Reader] = [*self._watchers, *self._subscribers]
         if not readers:
             return
         delta = Delta(reply_id=self.reply_id, offset=offset, end=end, content=content, kind=kind)
         data = encode(delta)
-        for send_queue in readers:
-            send_queue.delta(delta, data)
+        for reader in readers:
+            reader.delta(delta, data)
 
     def text(self, kind: Kind = "text") -> str:
         """The text so far."""

@@ -1,0 +1,261 @@
+"""OpenAI's protocol of chat completions: its bodies, answers and chunks.
+
+Source: https://platform.openai.com/docs/api-reference/chat, and what its SDKs send and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import MAX_MESSAGE_CHARS, Json
+from operator_svc.protocol import decoding
+from operator_svc.protocol.chat import Chat, EngineFields, Turn
+from operator_svc.protocol.ids import UserId, is_session_id
+from operator_svc.protocol.tool_calls import ToolCallView
+
+ANY_MODEL = "operator"
+"""The model that leaves the choice to the upstream."""
+OWNED_BY = "operator"
+MAX_MESSAGES = 1000
+SYSTEM = frozenset({"system", "developer"})
+
+
+class MessageParam(msgspec.Struct, frozen=True):
+    """A message of the conversation that a client brings."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Json]] | None = None
+    tool_calls: list[dict[str, Json]] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """Options of a stream."""
+
+    include_usage: bool | None = None
+
+
+class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that Operator itself understands; all others travel to the engine."""
+
+    messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    model: Annotated[str, Meta(max_length=200)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    tools: list[dict[str, Json]] | None = None
+    metadata: dict[str, Json] | None = None
+    store: bool | None = None
+    background: bool | None = None
+
+
+OWN_FIELDS = frozenset(ChatCompletionBody.__struct_fields__) - {"tools"}
+
+
+class Place(NamedTuple):
+    """The session that a completion is kept in; None for one of its own. ``user_id`` owns it."""
+
+    session_id: str | None
+    user_id: str | None
+
+
+def place_of(body: ChatCompletionBody, session: str | None, user: str | None) -> Place:
+    """The place that the headers ``session`` and ``user`` name, or else the body's metadata.
+
+    Raises OperatorError(validation_error).
+    """
+    param = "X-Operator-Session"
+    if session is None and body.metadata is not None:
+        session, param = body.metadata.get("session_id"), "metadata.session_id"
+    if session is not None and not (isinstance(session, str) and is_session_id(session)):
+        raise OperatorError.invalid(param, "it is not the id of a session")
+    if user is not None:
+        try:
+            user = msgspec.convert(user, UserId)
+        except msgspec.ValidationError as error:
+            raise OperatorError.invalid("X-OpenWebUI-User-Id", str(error)) from None
+    return Place(session, user)
+
+
+def chat_of(
+    body: ChatCompletionBody, plain: dict[str, Json], place: Place, *, sends_fields: bool
+) -> Chat:
+    """The chat of a completion. ``plain`` is the body as it came; ``sends_fields`` is True where
+    the upstream takes OpenAI's fields, with tools and parts that are no text.
+
+    Raises OperatorError(validation_error), which names the field.
+    """
+    if body.n not in (None, 1):
+        raise OperatorError.invalid("n", "there is one choice only")
+    if body.tools and not sends_fields:
+        raise OperatorError.invalid("tools", "the upstream of this service takes none")
+    if not sends_fields:
+        decoding.check(_part_faults(body.messages))
+    last = max((i for i, m in enumerate(body.messages) if m.role == "user"), default=None)
+    if last is None:
+        raise OperatorError.invalid("messages", "none of them has the role user")
+    question = text_of(body.messages[last].content)
+    content = body.messages[last].content
+    parts = content if isinstance(content, list) and not _is_text(content) else None
+    if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
+        raise OperatorError.invalid(
+            f"messages[{last}].content", f"its text must have 1 to {MAX_MESSAGE_CHARS} characters"
+        )
+    parameters = {name: value for name, value in plain.items() if name not in OWN_FIELDS}
+    chosen = body.model if body.model != ANY_MODEL else None
+    if chosen is not None:
+        parameters["model"] = chosen
+    system = [text_of(m.content) for m in body.messages if m.role in SYSTEM]
+    brought = [m for i, m in enumerate(body.messages) if i != last and m.role not in SYSTEM]
+    engine = EngineFields(parameters=parameters, content=parts)
+    history = None
+    if brought or place.session_id is None:
+        history = [Turn(m.role, text_of(m.content)) for m in body.messages[:last]]
+        if sends_fields:
+            engine = msgspec.structs.replace(engine, content=None, messages=plain["messages"])
+    return Chat(
+        message=question,
+        session_id=place.session_id,
+        user_id=place.user_id,
+        context_summary="\n\n".join(system) or None if history is None else None,
+        metadata=_own_metadata(body.metadata),
+        provider_hint=chosen,
+        history=history,
+        source="openai",
+        engine=engine,
+    )
+
+
+def text_of(content: str | list[dict[str, Json]] | None) -> str:
+    """The text of a message's content."""
+    if not isinstance(content, list):
+        return content or ""
+    return "".join(str(part.get("text") or "") for part in content if part.get("type") == "text")
+
+
+def _is_text(parts: Iterable[dict[str, Json]]) -> bool:
+    return all(part.get("type") == "text" for part in parts)
+
+
+def _part_faults(messages: list[MessageParam]) -> Iterable[decoding.Fault]:
+    for index, message in enumerate(messages):
+        if isinstance(message.content, list) and not _is_text(message.content):
+            yield f"messages[{index}].content", "the upstream of this service takes text only"
+
+
+def _own_metadata(metadata: dict[str, Json] | None) -> dict[str, Json]:
+    return {name: value for name, value in (metadata or {}).items() if name != "session_id"}
+
+
+# Answers.
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens, as the upstream counted them; 0 where it did not."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply; ``content`` is null where there are tool calls alone."""
+
+    role: str = "assistant"
+    content: str | None
+    refusal: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[dict[str, Json]] | UnsetType = UNSET
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The one choice of an answer."""
+
+    index: int = 0
+    message: AssistantMessage
+    finish_reason: str
+    logprobs: Json = None
+
+
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer; ``id`` has the id of the reply, ``created`` is in seconds."""
+
+    id: str
+    object: str = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that may be asked for; ``created`` is when Operator first saw it, in seconds."""
+
+    id: str
+    object: str = "model"
+    created: int
+    owned_by: str = OWNED_BY
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """All models, never none."""
+
+    object: str = "list"
+    data: list[Model]
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure, as the SDKs read it; ``param`` names a field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """The body of a failed call under ``/v1``."""
+
+    error: ErrorBody
+
+
+def completion_id(reply_id: int) -> str:
+    """The id of the completion that is a reply."""
+    return f"chatcmpl-{reply_id}"
+
+
+def usage_of(metadata: dict[str, Any]) -> Usage:
+    """The usage that a reply's metadata have."""
+    counted = metadata.get("usage") or {}
+    completion = counted.get("completion_tokens") or metadata.get("tokens_used") or 0
+    prompt = counted.get("prompt_tokens") or 0
+    return Usage(prompt, completion, counted.get("total_tokens") or prompt + completion)
+
+
+def tool_calls_of(calls: Iterable[ToolCallView], *, indexed: bool) -> list[dict[str, Json]]:
+    """Recorded tool calls as OpenAI's; with their index for a chunk."""
+    shown = []
+    for index, call in enumerate(calls):
+        arguments = call.arguments
+        text = arguments if isinstance(arguments, str) else _json(arguments)
+        function = {"name": call.tool_name, "arguments": text}
+        entry: dict[str, Json] = {"id": f"call_{call.id}", "type": "function", "function": function}
+        shown.append({"index": index, **entry} if indexed else entry)
+    return shown
+
+
+def _json(value: Json) -> str:
+    return "{}" if value is None else msgspec.json.encode(value).decode()
+
+
+def finish_reason_of(metadata: dict[str, Any], *, called: bool) -> str:
+    """OpenAI's finish reason of a reply."""
+    reason = metadata.get("finish_reason")
+    if called:
+        return "tool_calls"
+    return reason if reason in ("stop", "length", "content_filter") else "stop"

@@ -1,0 +1,221 @@
+"""``/v1/models`` and ``/v1/chat/completions``."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from aiohttp import web
+
+from operator_svc.context import SERVICES, Services
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller
+from operator_svc.protocol import decoding, openai
+from operator_svc.protocol.openai import ChatCompletionBody
+from operator_svc.rest import requests, responses
+from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
+from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import (
+    BAD_BODY,
+    EVENTS,
+    JSON,
+    KEY,
+    SWITCH_FAILS,
+    Answer,
+    Parameter,
+    RouteTable,
+    json,
+)
+from operator_svc.services.chat.running_replies import Accepted
+
+route = RouteTable()
+
+SESSION, BACKGROUND = "X-Operator-Session", "X-Operator-Background"
+WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
+ATTEMPT = "x-stainless-retry-count"
+"""The number of attempts that an SDK of OpenAI's has made before this one."""
+
+_MODEL = openai.Model(id=openai.ANY_MODEL, created=1_764_115_200)
+_COMPLETION = openai.ChatCompletion(
+    id="chatcmpl-42",
+    created=1_764_115_200,
+    model=openai.ANY_MODEL,
+    choices=[
+        openai.Choice(
+            message=openai.AssistantMessage(content="All ten modules."), finish_reason="stop"
+        )
+    ],
+    usage=openai.Usage(12, 4, 16),
+)
+
+
+@route(
+    "GET",
+    "/v1/models",
+    tag="openai",
+    answers={200: json(openai.ModelList(data=[_MODEL]), "The models.")},
+)
+async def models(request: web.Request) -> web.StreamResponse:
+    """List the models.
+
+    The first one, ``operator``, leaves the choice to the upstream; the others are those that it
+    lists. While it is away the last known list is given.
+    """
+    return responses.json(openai.ModelList(data=list((await _models(request)).values())))
+
+
+@route(
+    "GET",
+    "/v1/models/{model}",
+    tag="openai",
+    answers={200: json(_MODEL, "The model.")},
+    errors=(ErrorCode.MODEL_NOT_FOUND,),
+)
+async def model(request: web.Request) -> web.StreamResponse:
+    """Get a model."""
+    name = request.match_info["model"]
+    found = (await _models(request)).get(name)
+    if found is None:
+        raise _no_model(name)
+    return responses.json(found)
+
+
+async def _models(request: web.Request) -> dict[str, openai.Model]:
+    known = request.app[SERVICES].models
+    listed = {openai.ANY_MODEL: known.started, **await known.known()}
+    return {name: openai.Model(id=name, created=since) for name, since in listed.items()}
+
+
+def _no_model(name: str) -> OperatorError:
+    return OperatorError(
+        ErrorCode.MODEL_NOT_FOUND,
+        f"there is no model {name[:200]!r}; /v1/models lists those that there are",
+        errors=[{"field": "model", "reason": "there is no such model"}],
+    )
+
+
+@route(
+    "POST",
+    "/v1/chat/completions",
+    tag="openai",
+    parameters=(
+        KEY,
+        Parameter(SESSION, str, "The session that keeps the chat.", "header"),
+        Parameter(BACKGROUND, bool, "The reply goes on when its caller leaves.", "header"),
+    ),
+    body=ChatCompletionBody,
+    example=ChatCompletionBody(
+        messages=[openai.MessageParam(role="user", content="What is running?")],
+        model=openai.ANY_MODEL,
+    ),
+    answers={
+        200: Answer(
+            meaning="The whole reply, or its chunks where `stream` asks for them.",
+            content={JSON: _COMPLETION, EVENTS: None},
+        )
+    },
+    errors=(
+        *BAD_BODY,
+        ErrorCode.INVALID_PARAMETER,
+        ErrorCode.MODEL_NOT_FOUND,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.NO_ANSWER,
+        ErrorCode.CONTENT_FILTERED,
+        ErrorCode.REPLY_TOO_LARGE,
+        ErrorCode.REPLY_INTERRUPTED,
+        ErrorCode.DRAINING,
+    ),
+)
+async def chat_completion(request: web.Request) -> web.StreamResponse:
+    """Ask the upstream in OpenAI's protocol.
+
+    The last message of the user is kept, with its reply, in the session that the header or
+    ``metadata.session_id`` names, else in one of its own. A caller that leaves stops the reply.
+    """
+    services = request.app[SERVICES]
+    caller = caller_of(request)
+    raw = await requests.read_body(request)
+    plain = decoding.loads(raw)
+    body = decoding.convert(plain, ChatCompletionBody)
+    place = openai.place_of(
+        body,
+        request.headers.get(SESSION) or request.headers.get(WEBUI_SESSION),
+        None if caller.user_id is not None else request.headers.get(WEBUI_USER),
+    )
+    if body.model not in (None, openai.ANY_MODEL) and body.model not in await _models(request):
+        raise _no_model(str(body.model))
+    sends_fields = services.settings.switch_dialect == "openai"
+    asked = openai.chat_of(body, plain, place, sends_fields=sends_fields)
+    key = requests.idempotency_key(request) or await services.intents.key(
+        caller,
+        place.user_id,
+        request.path,
+        place.session_id or "",
+        raw,
+        repeated=request.headers.get(ATTEMPT, "0") not in ("", "0"),
+    )
+    accepted = await services.chats.start(
+        caller, msgspec.structs.replace(asked, client_message_id=key)
+    )
+    named = place.session_id is not None
+    goes_on = named and (body.background or request.headers.get(BACKGROUND) == "true")
+    head = ChunkHead(
+        accepted.reply_id,
+        int(time.time()),
+        body.model or openai.ANY_MODEL,
+        bool(body.stream_options and body.stream_options.include_usage),
+    )
+    stream = CompletionStream(services, request, accepted, head)
+    try:
+        return await _attended(services, caller, stream, accepted, body, goes_on=bool(goes_on))
+    finally:
+        if body.store is False and not named and accepted.started is not None:
+            await services.sessions.delete(caller, accepted.session_id)
+
+
+async def _attended(
+    services: Services,
+    caller: Caller,
+    stream: CompletionStream,
+    accepted: Accepted,
+    body: ChatCompletionBody,
+    *,
+    goes_on: bool,
+) -> web.StreamResponse:
+    """The answer; a reply whose last caller left before its end is cancelled."""
+    services.clients.enter(stream)
+    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
+    services.foreground.attend(accepted.reply_id)
+    try:
+        if body.stream:
+            return await stream.answer()
+        return await _whole(services, stream, accepted, body)
+    finally:
+        early = not stream.ended and not goes_on
+        services.foreground.release(caller, accepted.reply_id, early=early)
+        services.clients.leave(stream)
+
+
+async def _whole(
+    services: Services, stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
+) -> web.StreamResponse:
+    answer = await stream.awaited()
+    called = openai.tool_calls_of(answer.tool_calls, indexed=False)
+    reasoning = answer.metadata.get("reasoning")
+    message = openai.AssistantMessage(
+        content=answer.reply or (None if called else ""),
+        reasoning_content=reasoning if isinstance(reasoning, str) else msgspec.UNSET,
+        tool_calls=called or msgspec.UNSET,
+    )
+    reason = openai.finish_reason_of(answer.metadata, called=bool(called))
+    return responses.json(
+        openai.ChatCompletion(
+            id=openai.completion_id(accepted.reply_id),
+            created=int(time.time()),
+            model=body.model or openai.ANY_MODEL,
+            choices=[openai.Choice(message=message, finish_reason=reason)],
+            usage=openai.usage_of(answer.metadata),
+        )
+    )

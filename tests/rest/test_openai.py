@@ -1,0 +1,319 @@
+"""OpenAI's chat completions in front: with its own SDK, and byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from tests.fakes.eventually import eventually
+from tests.fakes.raw import dead_address
+from tests.rest.conftest import Start
+from tests.rest.rest_service import TOKEN, Service
+
+PATH = "/v1/chat/completions"
+HELLO = [{"role": "user", "content": "hello"}]
+TALK = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": "first"},
+    {"role": "assistant", "content": "one"},
+    {"role": "user", "content": "second"},
+]
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
+WEATHER = {
+    "type": "function",
+    "function": {"name": "standin_tool", "parameters": {"type": "object", "properties": {}}},
+}
+
+
+@asynccontextmanager
+async def sdk(service: Service, **options: Any) -> AsyncIterator[Any]:
+    """OpenAI's own client; untyped, since its types want its own dicts."""
+    url = f"{service.url}/v1"
+    async with AsyncOpenAI(**{"base_url": url, "api_key": TOKEN, **options}) as client:
+        yield client
+
+
+def says(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+async def completion(service: Service, body: dict[str, Any], **kwargs: Any) -> Any:
+    return await service.post(PATH, {"messages": HELLO, **body}, **kwargs)
+
+
+async def chunks(service: Service, **body: Any) -> list[Any]:
+    """The data of a stream's events."""
+    response = await completion(service, {"stream": True, **body})
+    assert response.status == 200
+    assert response.content_type == "text/event-stream"
+    text = await response.text()
+    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+async def stored(service: Service, session_id: str) -> list[dict[str, Any]]:
+    response = await service.get(f"/operator/session/{session_id}")
+    assert response.status == 200
+    messages: list[dict[str, Any]] = (await response.json())["messages"]
+    return messages
+
+
+def sent(service: Service) -> dict[str, Any]:
+    """The body of the last chat that the upstream was asked."""
+    body: dict[str, Any] = service.switch.recent[-1]
+    return body
+
+
+async def test_the_sdk_lists_models_and_chats_whole_and_streamed(both: Service) -> None:
+    async with sdk(both) as client:
+        models = [model.id for model in (await client.models.list()).data]
+        assert models[0] == "operator"
+        assert "standin-small" in models
+        assert (await client.models.retrieve("standin-small")).id == "standin-small"
+        whole = await client.chat.completions.create(model="operator", messages=HELLO)
+        text = whole.choices[0].message.content
+        assert text == "[stand-in] You said: hello"
+        assert whole.choices[0].finish_reason == "stop"
+        stream = await client.chat.completions.create(
+            model="standin-small",
+            messages=HELLO,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        seen = [chunk async for chunk in stream]
+    assert "".join(c.choices[0].delta.content or "" for c in seen if c.choices) == text
+    assert {chunk.id for chunk in seen} == {seen[0].id}
+    assert seen[-1].usage.completion_tokens > 0
+    assert seen[-2].choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param", "code"),
+    [
+        ({"messages": []}, 400, "messages", "validation_error"),
+        ({"messages": "hi"}, 400, "messages", "validation_error"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "messages", None),
+        ({"messages": [{"role": "boss", "content": "x"}]}, 400, "messages[0].role", None),
+        ({"messages": [{"role": "user", "content": ""}]}, 400, "messages[0].content", None),
+        ({"messages": says("x" * 32_001)}, 400, "messages[0].content", None),
+        ({"messages": [{"role": "user", "content": 5}]}, 400, "messages[0].content", None),
+        ({"messages": [{"role": "user", "content": "\0"}]}, 400, "messages[0].content", None),
+        ({"n": 2}, 400, "n", None),
+        ({"model": "gpt-nope"}, 404, "model", "model_not_found"),
+        ({"model": 7}, 400, "model", None),
+        ({"stream": "yes"}, 400, "stream", None),
+        ({"tools": [WEATHER]}, 400, "tools", None),
+        ({"messages": PICTURE}, 400, "messages[0].content", None),
+        ({"metadata": {"session_id": "a b"}}, 400, "metadata.session_id", None),
+        ({"metadata": {"session_id": 5}}, 400, "metadata.session_id", None),
+    ],
+)  # fmt: skip
+async def test_a_wrong_body_is_told_by_its_param(
+    service: Service, body: dict[str, Any], status: int, param: str, code: str | None
+) -> None:
+    response = await completion(service, body)
+    error = (await response.json())["error"]
+    assert (response.status, error["param"], error["type"]) == (
+        status,
+        param,
+        "invalid_request_error",
+    )
+    assert code is None or error["code"] == code
+    assert response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status", "kind"),
+    [
+        (None, PATH, 401, "authentication_error"),
+        ("wrong", PATH, 401, "authentication_error"),
+        (TOKEN, "/v1/nothing", 404, "invalid_request_error"),
+        (TOKEN, "/v1/models/nothing", 404, "invalid_request_error"),
+    ],
+)
+async def test_failures_under_v1_have_openais_form(
+    service: Service, token: str | None, path: str, status: int, kind: str
+) -> None:
+    response = await service.get(path, token=token)
+    if response.status == 405:
+        response = await service.post(path, {"messages": HELLO}, token=token)
+    error = (await response.json())["error"]
+    assert (response.status, error["type"]) == (status, kind)
+    assert status != 401 or error["code"] == "invalid_api_key"
+
+
+async def test_a_named_session_keeps_the_last_message_alone(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    named = {"X-Operator-Session": "of-sdk"}
+    assert (await completion(service, {"messages": TALK}, headers=named)).status == 200
+    assert (await stored(service, "of-sdk"))[0]["content"] == "second"
+    assert sent(service)["messages"] == TALK
+    one = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "third"}]
+    response = await completion(service, {"messages": one, "metadata": {"session_id": "of-sdk"}})
+    assert response.status == 200
+    assert [m["role"] for m in sent(service)["messages"]] == [
+        "system", "user", "assistant", "user",
+    ]  # fmt: skip
+    webui = {"X-OpenWebUI-Chat-Id": "of-webui", "X-OpenWebUI-User-Id": "ana"}
+    assert (await completion(service, {}, headers=webui)).status == 200
+    session = await (await service.get("/operator/session/of-webui")).json()
+    assert (session["user_id"], session["source"]) == ("ana", "openai")
+
+
+async def test_engine_fields_reach_the_upstream_and_a_regenerate_sends_them_again(
+    start: Start,
+) -> None:
+    service = await start(switch_dialect="openai")
+    fields = {"temperature": 0.3, "seed": 7, "top_k": 5, "stop": ["x"], "tools": [WEATHER]}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    content = [{"type": "text", "text": "what is this?"}, picture]
+    body = {"messages": [{"role": "user", "content": content}], **fields}
+    named = {"X-Operator-Session": "s-fields"}
+    assert (await completion(service, body, headers=named)).status == 200
+    first = sent(service)
+    assert {name: first[name] for name in fields} == fields
+    assert first["messages"][-1]["content"] == content
+    message = (await stored(service, "s-fields"))[0]
+    await service.chat(session_id="s-fields", metadata={"regenerate": message["id"]})
+    assert sent(service) == first
+
+
+async def test_the_other_dialect_gets_sampling_parameters_in_its_metadata(
+    service: Service,
+) -> None:
+    assert (await completion(service, {"temperature": 0.3})).status == 200
+    assert sent(service)["metadata"]["openai"] == {"temperature": 0.3}
+
+
+async def test_tool_calls_come_whole_streamed_and_are_answered(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    ask = says("weather? [[only_tool_call]]")
+    async with sdk(service) as client:
+        whole = await client.chat.completions.create(
+            model="operator", messages=ask, tools=[WEATHER]
+        )
+    choice = whole.choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    call = choice.message.tool_calls[0]
+    assert call.function.name == "standin_tool"
+    json.loads(call.function.arguments)
+    streamed = await chunks(service, messages=ask, tools=[WEATHER])
+    assert streamed[-3]["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
+    assert streamed[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    result = [
+        *ask,
+        choice.message.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+    ]
+    assert (await completion(service, {"messages": result, "tools": [WEATHER]})).status == 200
+    assert sent(service)["messages"] == result
+
+
+async def test_a_stream_ends_with_done_or_with_an_error(service: Service) -> None:
+    good = await chunks(service)
+    assert good[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert good[-1] == "[DONE]"
+    broken = await chunks(service, messages=says("x [[cut]] [[after=2]] [[rate=50]]"))
+    assert broken[-1]["error"]["code"] == "switch_error"
+    before = await completion(service, {"stream": True, "messages": says("x [[500]]")})
+    assert before.status == 502
+    assert before.headers["x-should-retry"] == "false"
+
+
+async def test_an_upstream_that_is_away_is_told_and_its_models_stay(start: Start) -> None:
+    service = await start(switch_url=dead_address())
+    response = await completion(service, {})
+    assert (response.status, (await response.json())["error"]["type"]) == (503, "server_error")
+    assert response.headers["x-should-retry"] == "false"
+    listed = await (await service.get("/v1/models")).json()
+    assert [model["id"] for model in listed["data"]] == ["operator"]
+
+
+async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
+    async def attempt(count: int, **body: Any) -> Any:
+        headers = {"x-stainless-retry-count": str(count)}
+        return await (await completion(both, body, headers=headers)).json()
+
+    first = await attempt(0)
+    again = await attempt(1)
+    assert (again["id"], again["choices"]) == (first["id"], first["choices"])
+    second = await attempt(0)
+    assert second["id"] != first["id"]
+    assert (await attempt(2))["id"] == second["id"]
+    assert (await attempt(1, temperature=0.1))["id"] not in (first["id"], second["id"])
+    assert both.switch.total.calls == 3
+
+
+async def test_a_failed_attempt_is_tried_anew_with_its_message(both: Service) -> None:
+    service = both
+    named = {"X-Operator-Session": "s-again"}
+    service.switch.set_mode({"chat": {"mode": "500"}, "times": 1})
+    assert (await completion(service, {}, headers=named)).status == 502
+    repeated = {**named, "x-stainless-retry-count": "1"}
+    assert (await completion(service, {}, headers=repeated)).status == 200
+    roles = [(m["role"], m["status"]) for m in await stored(service, "s-again")]
+    assert roles == [("user", "complete"), ("assistant", "failed"), ("assistant", "complete")]
+
+
+async def leave(service: Service, body: dict[str, Any], **headers: str) -> None:
+    """Ask, and go away after the answer has begun, or half a second."""
+    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}], **body}
+    all_headers = {"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **headers}
+    try:
+        async with (
+            asyncio.timeout(0.5),
+            service.session.post(service.url + PATH, json=slow, headers=all_headers) as response,
+        ):
+            await response.content.readany()
+            response.close()
+    except TimeoutError:
+        pass
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_that_leaves_cancels_the_reply(service: Service, stream: bool) -> None:
+    await leave(service, {"stream": stream})
+
+    async def cancelled() -> bool:
+        return bool((await stored(service, "s-left"))[-1]["status"] == "cancelled")
+
+    await eventually(cancelled)
+
+
+async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
+    service: Service,
+) -> None:
+    await leave(service, {"stream": True}, **{"X-Operator-Background": "true"})
+    retried = {"x-stainless-retry-count": "1"}
+    await leave(service, {"stream": True, "seed": 1})
+    await asyncio.sleep(0.5)  # SDKs come back after half a second
+    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}]}
+    async with service.session.post(
+        service.url + PATH,
+        json={**slow, "stream": True, "seed": 1},
+        headers={"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **retried},
+    ):
+        await asyncio.sleep(2.0)  # longer than the grace
+        statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
+        assert statuses == ["streaming", "streaming"]
+    assert service.switch.total.calls == 2
+
+
+async def test_store_false_leaves_nothing_behind(service: Service) -> None:
+    response = await completion(service, {"store": False})
+    assert response.status == 200
+    listed = await (await service.get("/operator/sessions")).json()
+    assert listed["sessions"] == []
+
+
+async def test_an_sdk_with_a_wrong_key_raises_its_own_error(service: Service) -> None:
+    async with sdk(service, api_key="wrong") as client:
+        with pytest.raises(openai.AuthenticationError):
+            await client.models.list()
