@@ -28,6 +28,7 @@ class ChatKeyStore:
             "chat_key_last", ChatKey, scope=scope, above=above, below=below
         )
 
+
 async def release_key(db: Database, scope: str, key: str) -> bool:
     """Delete a key whose session is being deleted; False where it is another one's."""
     return bool(await db.write("chat_key_release", ReleasedKey, scope=scope, key=key))
