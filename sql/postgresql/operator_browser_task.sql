@@ -52,13 +52,13 @@ events AS (
 
 SELECT last_seq AS seq, data, now() AS ts FROM fact;
 
--- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, url, options, data)
--- Stores a task in a new session.
+-- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, created, url, options, data)
+-- Stores a task in a new session; created is the data of its event.
 WITH session AS (
     INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq)
     VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 2)
     ON CONFLICT (session_id) DO NOTHING
-    RETURNING session_id, user_id, source, last_seq
+    RETURNING session_id, user_id, last_seq
 ),
 
 added AS (
@@ -69,7 +69,7 @@ added AS (
 
 fact AS MATERIALIZED (
     SELECT
-        s.session_id, s.last_seq, s.user_id, s.source,
+        s.session_id, s.last_seq,
         CAST(:data AS jsonb) || jsonb_build_object(
             'created_at',
             to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
@@ -81,8 +81,7 @@ fact AS MATERIALIZED (
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
     SELECT
-        session_id, 1, 'session.created',
-        jsonb_build_object('session_id', session_id, 'user_id', user_id, 'source', source)
+        session_id, 1, 'session.created', CAST(:created AS jsonb)
     FROM fact
     UNION ALL
     SELECT session_id, last_seq, 'browser_task.queued', data FROM fact

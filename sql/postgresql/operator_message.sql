@@ -69,8 +69,8 @@ SELECT
     now() AS ts
 FROM numbered;
 
--- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
--- Stores a message and the reply to be written, in a new session.
+-- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a new session; created is the data of its event.
 WITH session AS (
     INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count)
     VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 3, 2)
@@ -93,8 +93,7 @@ keyed AS {{insert_chat_key}},
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id, data)
     SELECT
-        session_id, 1, 'session.created', NULL,
-        jsonb_build_object('session_id', session_id, 'user_id', :user_id, 'source', :source)
+        session_id, 1, 'session.created', NULL, CAST(:created AS jsonb)
     FROM numbered
     UNION ALL
     SELECT session_id, 2, 'message.created', message_id, NULL FROM numbered

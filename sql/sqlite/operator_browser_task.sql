@@ -31,8 +31,8 @@ RETURNING
     json_set(:data, '$.created_at', now()) AS data,
     created_at AS ts;
 
--- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, url, options, data)
--- Stores a task in a new session.
+-- name: browser_task_add_new(task_id, session_id, epoch, user_id, source, created, url, options, data)
+-- Stores a task in a new session; created is the data of its event.
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, created_at, updated_at, active_at
 )
@@ -50,10 +50,7 @@ RETURNING
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
     t.session_id, e.seq, e.event, now(),
-    CASE e.seq
-        WHEN 1 THEN json_object('session_id', t.session_id, 'user_id', :user_id, 'source', :source)
-        ELSE json_set(:data, '$.created_at', now())
-    END
+    CASE e.seq WHEN 1 THEN :created ELSE json_set(:data, '$.created_at', now()) END
 FROM operator_browser_task AS t
 INNER JOIN (
     SELECT 1 AS seq, 'session.created' AS event

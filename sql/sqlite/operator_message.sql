@@ -62,8 +62,8 @@ SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
 WHERE r.id = last_insert_rowid() AND changes() = 2;
 
--- name: chat_start_new(session_id, epoch, user_id, source, content, metadata, pod_id, scope, key, body_hash)
--- Stores a message and the reply to be written, in a new session.
+-- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash)
+-- Stores a message and the reply to be written, in a new session; created is the data of its event.
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
 )
@@ -87,9 +87,7 @@ INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
 SELECT
     r.session_id, e.seq, e.event, now(),
     CASE e.seq WHEN 2 THEN r.reply_to WHEN 3 THEN r.id END,
-    CASE e.seq
-        WHEN 1 THEN json_object('session_id', r.session_id, 'user_id', :user_id, 'source', :source)
-    END
+    CASE e.seq WHEN 1 THEN :created END
 FROM operator_message AS r
 INNER JOIN (
     SELECT 1 AS seq, 'session.created' AS event

@@ -44,6 +44,12 @@ RECORD_EVENTS = (
 """Events about records; their data is the record without its large parts."""
 
 
+def session_created(session_id: str, user_id: str, source: str) -> dict[str, Any]:
+    """The data of ``session.created`` as it is stored; who shows it adds ``epoch``, which is another
+    one once the database is."""
+    return {"session_id": session_id, "user_id": user_id, "source": source}
+
+
 def message_created(
     message_id: int, role: str, content: str, metadata: Any, created_at: datetime
 ) -> dict[str, Any]:

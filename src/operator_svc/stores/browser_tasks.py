@@ -119,12 +119,14 @@ class BrowserTaskStore:
 
         Raises OperatorError(conflict) while one of this id is being deleted.
         """
+        assert new.session_id is not None
         stored = await write_one(
             self._db,
             "browser_task_add_new",
             StoredEvent,
             epoch=epoch,
             source=source,
+            created=events.session_created(new.session_id, new.user_id, source),
             data=_data_of_new(new),
             **msgspec.structs.asdict(new),
         )

@@ -11,6 +11,7 @@ import structlog
 from operator_svc.db import ConstraintViolation, Database
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
+from operator_svc.protocol import events
 from operator_svc.stores.chat_keys import release_key
 from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.message_rows import (
@@ -137,6 +138,7 @@ class MessageStore:
             epoch=epoch,
             user_id=user_id,
             source=source,
+            created=events.session_created(session_id, user_id, source),
             content=content,
             metadata=metadata,
             pod_id=pod_id,

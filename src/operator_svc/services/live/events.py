@@ -53,7 +53,7 @@ def session_created(
     session_id: str, seq: int, ts: datetime, *, epoch: str, user_id: str, source: str
 ) -> LiveEvent:
     """The first event of a session that this process has made."""
-    data = {"session_id": session_id, "user_id": user_id, "source": source, "epoch": epoch}
+    data = {**names.session_created(session_id, user_id, source), "epoch": epoch}
     return LiveEvent(session_id, seq, names.SESSION_CREATED, ts, data)
 
 
