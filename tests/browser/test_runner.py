@@ -151,11 +151,11 @@ async def test_suspect_of_a_death_has_the_browser_for_itself(
     await eventually(tried)
     await pod.until(second, "running")
     third = await pod.add("https://example.org/third")
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # time in which it would be tried
     assert not seen_again.is_set()  # a page is open beside which it may not be tried
     browser.hold.set()
     await seen_again.wait()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # time in which it would be begun
     assert (await pod.get(third)).status == "pending"  # nor may others be begun beside it
     may_end.set()
     for task_id in (first, second, third):
@@ -215,7 +215,7 @@ async def test_release_whose_answer_was_lost_leaves_the_next_run_alone(
     monkeypatch.setattr(pod.store, "release", losing)
     task_id = await pod.add(url, "s1")
     await eventually(lambda: lost >= 2)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # time in which the second answer would stop the run
     assert (await pod.get(task_id)).status == "running"
     assert pod.worker.runner.get(task_id) is not None
     browser.hold.set()

@@ -21,7 +21,7 @@ from operator_svc.app import Operator
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 from tests.browser_service.processes import processes
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import block_until, eventually
 from tests.fakes.raw import dead_address
 
 pytestmark = pytest.mark.timeout(90)
@@ -53,11 +53,12 @@ class BrowserProcess:
                 env={**kept, **environ},
                 stdout=log,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while b'"ready"' not in self._log.read_bytes():
-            assert self._process.poll() is None, "operator-browser does not start"
-            assert time.monotonic() < deadline, "operator-browser is not ready"
-            time.sleep(0.05)
+        block_until(self._is_ready, START_SECONDS)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "operator-browser does not start"
+        return b'"ready"' in self._log.read_bytes()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it."""

@@ -105,7 +105,7 @@ async def test_idle_pod_queries_little(make_pod: MakePod, monkeypatch: pytest.Mo
             return _original(*args, **turn)
 
         monkeypatch.setattr(pod.store, name, counting)
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(1.1)  # four idle intervals
     assert asked["states"] == 0
     assert 2 <= asked["claim"] <= 6
     assert 2 <= asked["waiting"] <= 6

@@ -17,7 +17,7 @@ async def test_permits_are_granted_in_order_and_never_lost() -> None:
     async def use(number: int) -> None:
         await queue.acquire()
         order.append(number)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the page
         queue.release(0.001)
 
     tasks = [asyncio.create_task(use(number)) for number in range(5)]

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from operator_svc.settings import BrowserSettings
+from tests.fakes.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -148,20 +149,18 @@ class Gatekept:
         return web.Response(text="<p>done", content_type="text/html")
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.began) < count:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(self.began) >= count, 20)
 
 
 async def waiting(client: Any, pages: int, queue: int) -> None:
     """Wait until the service says that it is this busy."""
-    async with asyncio.timeout(20):
-        while True:
-            async with client.get("/health") as response:
-                body = await response.json()
-            if (body["pages_open"], body["queue_length"]) == (pages, queue):
-                return
-            await asyncio.sleep(0.02)
+
+    async def is_this_busy() -> bool:
+        async with client.get("/health") as response:
+            body = await response.json()
+        return (body["pages_open"], body["queue_length"]) == (pages, queue)
+
+    await eventually(is_this_busy, 20)
 
 
 async def test_full_queue_rejects_and_the_rest_is_served(

@@ -95,7 +95,7 @@ async def peak_of_everything(done: asyncio.Event) -> int:
     while not done.is_set():
         children = [pid for pid in family(os.getpid()) if pid != os.getpid()]
         peak = max(peak, process_memory.memory_of(children))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the pace of the measurement
     return peak
 
 
@@ -169,7 +169,7 @@ async def test_kernel_limits_each_process_of_chromium(
 ) -> None:
     await navigate(site.page("<p>x"))
     opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT, timeout_ms=3000))
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # the page is open, and its renderer is at work
     groups = [chromium.group for chromium in service.pool.running]
     members = [pid for group in process_memory.group_members(groups).values() for pid in group]
     limits = {

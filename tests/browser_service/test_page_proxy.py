@@ -189,7 +189,7 @@ async def test_connections_past_the_limit_are_closed(proxy: PageProxy) -> None:
         await asyncio.open_connection("127.0.0.1", port_of(proxy))
         for _ in range(MAX_CONNECTIONS + 10)
     ]
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # the proxy accepts them, and closes some
     closed = 0
     for reader, writer in opened[-10:]:
         try:

@@ -157,7 +157,7 @@ async def test_page_starts_one_renderer(service: Any, site: Any) -> None:
     most = 0
     while not hold.done():
         most = max(most, len(renderers()))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # the pace of the measurement
     assert (await hold).status == "timeout"
     assert most == 1
 

@@ -15,6 +15,7 @@ from operator_svc.browser_service.addresses import ANY_PORT
 from operator_svc.browser_service.chromium import find_executable
 from operator_svc.settings import BrowserSettings
 from tests.browser_service.blocked import LOOPBACK, NETWORKS, in_url
+from tests.fakes.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -250,9 +251,7 @@ async def test_webrtc_without_the_flags_reaches_the_canary(
     """Proves that the test above can fail."""
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
     await bare_page.evaluate(WEBRTC.format(port=decoy.port, wait=500))
-    async with asyncio.timeout(30):
-        while not {"udp", "tcp"} <= set(decoy.visits):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: {"udp", "tcp"} <= set(decoy.visits), 30)
 
 
 async def test_webtransport_without_the_flags_reaches_the_canary(
@@ -261,9 +260,7 @@ async def test_webtransport_without_the_flags_reaches_the_canary(
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
     way = INSIDE["webtransport"].format(url=f"http://127.0.0.1:{decoy.port}/")
     task = asyncio.ensure_future(bare_page.evaluate(way))
-    async with asyncio.timeout(30):
-        while "udp" not in decoy.visits:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: "udp" in decoy.visits, 30)
     task.cancel()
 
 

@@ -130,7 +130,7 @@ async def test_a_reply_left_by_a_crash_is_interrupted_at_the_next_start(sqlite_u
     one = await pods.start()
     accepted = await chat(one, session_id="s")
     pods.switch.say("left")
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # two ticks: the text is stored
     await pods.kill(one)
     two = await pods.start()
     view = await two.services.replies.get(ANYBODY, accepted.reply_id)

@@ -108,7 +108,7 @@ async def test_a_cut_of_the_connection_for_notifications_interrupts_nobody(
             await begin(cluster, cluster.pods[n % 3], n, tokens=200 + CUTS * 20)
             for n in range(REPLIES)
         ]
-        await asyncio.sleep(6.0)
+        await asyncio.sleep(6.0)  # pods judge others once they have been there for a while
         for _ in range(CUTS):
             await cluster.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -123,13 +123,13 @@ async def test_a_cut_of_the_connection_for_notifications_interrupts_nobody(
 async def test_a_table_that_somebody_locks_for_long_interrupts_nobody(cluster: Cluster) -> None:
     async with reading(cluster) as readers:
         replies = [await begin(cluster, cluster.pods[n % 3], n, tokens=400) for n in range(REPLIES)]
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(2.0)  # the replies are being written
 
         def lock() -> None:
             name = cluster.url.partition("@/")[2].partition("?")[0]
             with psycopg.connect(cluster.server.url(name)) as other:
                 other.execute("LOCK TABLE operator_session IN ACCESS EXCLUSIVE MODE")
-                time.sleep(12.0)
+                time.sleep(12.0)  # longer than a lease
 
         await asyncio.to_thread(lock)
         await eventually(lambda: heard(readers, replies, "reply.completed"), 60.0)

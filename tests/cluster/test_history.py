@@ -80,7 +80,7 @@ class Nemesis:
                 await pod.start()
                 return
             except RuntimeError:  # the database is away: an orchestrator would start it again
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # the pause of an orchestrator
         await pod.start()
 
     async def stop(self) -> None:

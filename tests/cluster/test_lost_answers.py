@@ -43,7 +43,7 @@ async def test_text_goes_on_being_stored_after_answers_were_lost(empty_cluster: 
         relay.lose_answers(lambda data: STORED in data and next(turns) % 3 == 0)
         await eventually(lambda: relay.lost >= 4)
         relay.lose_answers(lambda _: False)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # the writer stores again
         await victim.end(signal.SIGKILL)
         cluster.pods.remove(victim)
         shown = len(reader.view.texts[replies[0]])

@@ -111,7 +111,7 @@ async def test_readers_that_never_read_do_not_grow_memory(cluster: Cluster) -> N
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
         raw.append((reader, writer))
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(1.0)  # all of them are subscribed
     words = "word " * 1000
 
     async def flood(rounds: int) -> None:

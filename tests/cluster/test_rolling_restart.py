@@ -66,9 +66,9 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
             assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]
             await pod.start()
             await eventually(partial(balancer.is_up, pod))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # chats at the new pod, too
         await asyncio.gather(*(reader.leave() for reader in readers[:LEAVING]))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # chats without these readers
         stop.set()
         async with asyncio.timeout(30):
             await asyncio.gather(*writing)

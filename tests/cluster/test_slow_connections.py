@@ -137,7 +137,7 @@ async def test_ten_thousand_slow_connections_do_not_stop_a_chat(sqlite_url: str)
             async with asyncio.timeout(HEADER_TIMEOUT * 1.25 + 15):
                 while await slow.held():
                     took.append(await chat(http, pod, 0))
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.5)  # the pace of the chats
             closed = time.monotonic() - begun
         reasons = await refused(http, pod)
     print(  # noqa: T201 - a figure that the test prints is part of what it is for

@@ -75,7 +75,7 @@ async def test_a_real_deadlock_fails_nobody(pg_things: Database, empty_postgresq
         writing = asyncio.create_task(
             pg_things.write("thing_name_twice", Nothing, name="c", other="d")
         )
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # the write has its first row, and waits for the second
         wanting = asyncio.to_thread(other.execute, "INSERT INTO thing (name) VALUES ('c')")
         await asyncio.gather(wanting, return_exceptions=True)  # the server undoes either of them
         other.rollback()

@@ -225,13 +225,19 @@ async def test_a_transaction_is_all_or_nothing(things: Database) -> None:
         assert await transaction.fetch("SELECT name FROM thing WHERE name > :n", n="b") == [("c",)]
     with pytest.raises(ZeroDivisionError):
         await delete_all_and(things, lambda: 1 / 0)
-    task = asyncio.create_task(delete_all_and(things, lambda: asyncio.sleep(60)))
-    await asyncio.sleep(0.1)
+    deleted = asyncio.Event()
+    task = asyncio.create_task(delete_all_and(things, lambda: wait_for_ever(deleted)))
+    await deleted.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await names(things) == ["a", "b", "c"]
     await things.write("thing_name", Nothing, name="d")
+
+
+async def wait_for_ever(reached: asyncio.Event) -> None:
+    reached.set()
+    await asyncio.Event().wait()
 
 
 async def delete_all_and(database: Database, then: Callable[[], Any]) -> None:
@@ -292,7 +298,7 @@ async def test_a_cancelled_read_frees_its_connection(
     things = await open_things(empty_database_url, db_pool_size=1)
     for _ in range(3):
         task = asyncio.create_task(things.fetch("wait_long", Count))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the read is under way
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -89,13 +89,13 @@ async def test_a_loss_is_told_once_and_opening_again_hears_again(
         await ear.listener.open()
         await ear.listener.notify("news", f"again {loss}")
     await eventually(lambda: len(ear.heard) == 2)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # time for one more loss
     assert ear.losses == 2
 
 
 async def test_closing_is_no_loss(ear: Ear) -> None:
     await ear.listener.aclose()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # time for a loss
     assert ear.losses == 0
     with pytest.raises(OperatorError):
         await ear.listener.check()

@@ -118,7 +118,7 @@ async def test_a_kill_in_the_middle_leaves_nothing_and_the_next_goes_on_sqlite(
     journal = path.with_name(f"{path.name}-journal")
     with migrator(empty_sqlite_url, folder) as first:
         await eventually(lambda: path.exists() and path.stat().st_size > 0)
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # it is in the middle of the slow migration
         assert first.poll() is None
         first.send_signal(signal.SIGKILL)
         first.wait(5)
@@ -200,7 +200,7 @@ async def test_a_migration_that_waits_for_a_table_keeps_no_reader_waiting(
             began = time.monotonic()
             await asyncio.to_thread(short_ones.execute, "SELECT count(*) FROM one")
             waits.append(time.monotonic() - began)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the pace of the other requests
         assert not migrating.done()
         assert 0.2 < max(waits) < 1.0  # it did wait for the table, and others for it
         long_one.commit()
@@ -274,7 +274,7 @@ async def test_one_who_migrates_waits_for_the_file(sqlite_url: str) -> None:
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     lock.acquire()
     waiting = asyncio.create_task(asyncio.to_thread(migrate, sqlite_url))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # time in which it would migrate
     assert not waiting.done()
     lock.release()
     assert await waiting == []

@@ -161,7 +161,7 @@ async def test_draining_waits_for_what_is_out_and_refuses_the_rest() -> None:
     with pytest.raises(OperatorError):
         await waiter
     pool.release(1)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # time in which it would end
     assert not draining.done()
     pool.release(2)
     assert sorted(await draining) == [1, 2]
@@ -238,7 +238,7 @@ async def test_a_connection_in_use_while_others_are_doubted_has_proved_itself() 
     pool, _, asked = proving(1)
     number = await pool.acquire(soon())
     pool.doubt()
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)  # a later moment of the clock
     pool.release(number)
     assert await pool.acquire(soon()) == number
     assert asked == []
@@ -250,7 +250,7 @@ async def test_a_connection_unused_for_long_proves_itself(monkeypatch: pytest.Mo
     pool.release(await pool.acquire(soon()))
     pool.release(await pool.acquire(soon()))
     assert asked == []
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # longer than FRESH_SECONDS
     assert await pool.acquire(soon()) == 1
     assert asked == [1]
 

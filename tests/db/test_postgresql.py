@@ -96,7 +96,7 @@ async def test_a_write_on_a_connection_that_was_ended_while_idle_works(
 ) -> None:
     await warm(pg_things)
     end_all_backends(empty_postgresql_url)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the ends of the connections arrive
     await pg_things.write("thing_name", Nothing, name="a")
     assert await pg_things.fetch("thing_names", Name) == [Name("a")]
 
@@ -108,7 +108,7 @@ async def test_a_read_that_lost_its_connection_is_tried_once_more(
         other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
         reading = asyncio.create_task(pg_things.fetch("thing_count", Count))
         await eventually(lambda: terminate_waiting(empty_postgresql_url))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # it waits for the lock again
         assert not reading.done()
     assert await reading == [Count(0)]
 
@@ -141,8 +141,8 @@ async def test_a_write_that_takes_too_long_is_ended_on_the_server_too(
     with beside(empty_postgresql_url) as other, other.transaction():
         other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
         await unavailable(pg_things.write("thing_name", Nothing, name="late"))
-        await asyncio.sleep(0.3)
-    await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)  # the server ends it, before the lock is given back
+    await asyncio.sleep(0.1)  # time in which it would be done
     assert await pg_things.fetch("thing_names", Name) == []
 
 
@@ -152,12 +152,15 @@ async def test_a_write_whose_caller_gave_up_is_done(
     with beside(empty_postgresql_url) as other, other.transaction():
         other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
         writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the server has it
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
-    await asyncio.sleep(0.1)
-    assert await pg_things.fetch("thing_names", Name) == [Name("a")]
+
+    async def is_done() -> bool:
+        return await pg_things.fetch("thing_names", Name) == [Name("a")]
+
+    await eventually(is_done)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
@@ -180,7 +183,7 @@ async def test_calls_under_way_when_the_server_crashes_end_at_once(
     own_things: Database, own_postgres_server: PostgresServer
 ) -> None:
     calls = [asyncio.create_task(own_things.fetch("wait_long", Count)) for _ in range(8)]
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # the calls are under way
     own_postgres_server.stop(signal.SIGQUIT)
     await asyncio.gather(*[unavailable(call) for call in calls])
     own_postgres_server.start()
@@ -207,7 +210,7 @@ async def test_a_server_that_hangs_and_comes_back(
     finally:
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the server reads what was sent to it meanwhile
     await own_things.write("thing_name", Nothing, name="after")
     assert Name("after") in await own_things.fetch("thing_names", Name)
 
@@ -243,7 +246,7 @@ async def test_a_read_only_server_is_a_temporary_error(
         name = other.info.dbname
         other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
     end_all_backends(empty_postgresql_url)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the ends of the connections arrive
     await unavailable(pg_things.write("thing_name", Nothing, name="a"))
     await unavailable(pg_things.fetch("thing_names", Name))
     await unavailable(pg_things.ping())

@@ -20,6 +20,7 @@ from operator_svc.services.search_indexer import SearchIndexer
 from operator_svc.settings import Settings
 from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
+from tests.fakes.eventually import block_until
 
 FIRST = 2
 """Migrations of the version before: its processes write by their tables."""
@@ -109,18 +110,18 @@ class OldPods:
             )
         self.said[session_id] = 2
 
+    def _wait_for(self, sessions: int) -> None:
+        block_until(lambda: len(self.said) >= sessions or self.errors, 30)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         threads = [threading.Thread(target=self.run, args=(f"t{n}",)) for n in range(3)]
         for thread in threads:
             thread.start()
         try:
-            while len(self.said) < 20 and not self.errors:
-                time.sleep(0.01)
+            self._wait_for(20)
             yield
-            seen = len(self.said)
-            while len(self.said) < seen + 20 and not self.errors:
-                time.sleep(0.01)
+            self._wait_for(len(self.said) + 20)
         finally:
             self._stop.set()
             for thread in threads:

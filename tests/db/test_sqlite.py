@@ -389,14 +389,14 @@ async def test_a_cancelled_open_leaves_no_thread(
     connect = sqlite3.connect
 
     def slowly(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        time.sleep(0.2)
+        time.sleep(0.2)  # a slow disk
         opened: sqlite3.Connection = connect(*args, **kwargs)
         return opened
 
     monkeypatch.setattr(sqlite3, "connect", slowly)
     before = threading.active_count()
     opening = asyncio.create_task(open_connection(tmp_path / "some.db"))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # its thread is opening the file
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

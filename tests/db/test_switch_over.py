@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from operator_svc.db import Database, Nothing, connect
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.settings import Settings
 from tests.db.test_postgresql import Name, unavailable, warm
+from tests.fakes.eventually import block_until
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
@@ -43,8 +43,7 @@ def set_read_only(server: PostgresServer, value: str = "on") -> None:
     """Have a server take no more writes, as managed databases do before a switch-over."""
     server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     server.execute("SELECT pg_reload_conf()")
-    while server.execute("SHOW default_transaction_read_only") != [(value,)]:
-        time.sleep(0.01)
+    block_until(lambda: server.execute("SHOW default_transaction_read_only") == [(value,)])
 
 
 async def test_writes_go_to_the_new_primary_after_a_switch_over(
@@ -204,7 +203,7 @@ async def test_a_database_that_lets_nobody_in_is_unavailable(
     await warm(database)
     name = empty_postgresql_url.partition("@/")[2].partition("?")[0]
     with no_connections(postgres_server, name):
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the ends of the connections arrive
         await unavailable(database.fetch("thing_names", Name))
         await unavailable(database.write("thing_name", Nothing, name="refused"))
         with pytest.raises(OperatorError) as caught:

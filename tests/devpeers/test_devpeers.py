@@ -298,6 +298,6 @@ async def test_a_reader_that_does_not_read_costs_no_memory(peers: DevPeers) -> N
         b"X-VX11-Token: %s\r\nContent-Length: %d\r\n\r\n%s" % (TOKEN.encode(), len(body), body)
     )
     await reader.readuntil(b"\r\n\r\n")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # time in which it would send all of it
     assert peers.switch.total.running == 1, "it goes on only as its reader does"
     writer.close()

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,9 +204,11 @@ async def test_the_client_comes_back_and_has_the_whole_text(pod: Pod) -> None:
             assert (await again.wait()).status == "cancelled"
         page = await client.history("cut")
         assert page.messages[1].content == reply.text
-        async with asyncio.timeout(5):
-            while not (found := (await client.sessions(q="word")).sessions):
-                await asyncio.sleep(0.1)
+
+        async def found_by_word() -> Any:
+            return (await client.sessions(q="word")).sessions
+
+        found = await eventually(found_by_word, 5)
         assert [session.session_id for session in found] == ["cut"]
         answer = await client.chat("hi", session_id="cut", key="k")
         assert (await client.chat("hi", session_id="cut", key="k")).reply_id == answer.reply_id
@@ -223,7 +226,7 @@ async def test_a_question_that_was_cut_off_is_asked_once(pod: Pod) -> None:
         client.conversation("once") as conversation,
     ):
         asking = asyncio.create_task(conversation.ask("only once [[delay=0.5]]"))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # it was sent
         proxy.cut()
         reply = await (await asking).wait()
         assert reply.status == "complete"

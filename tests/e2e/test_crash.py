@@ -43,7 +43,7 @@ async def test_kill_in_mid_stream(sqlite_url: str) -> None:
             ) as answer:
                 assert answer.status == 202
                 acknowledged[f"cut{n}"] = (await answer.json())["reply_id"]
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # some of each reply is stored
         await pod.end(signal.SIGKILL)
         await pod.start()
         for session_id, reply_id in acknowledged.items():

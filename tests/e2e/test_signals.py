@@ -50,9 +50,9 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         await socket.receive(timeout=5)
         # Reads and writes go on meanwhile, so that the threads of the database are at work.
         asking = asyncio.create_task(_ask(http, pod))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # it asks
         pod.send(number)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # time in which it would end
         assert pod.running, "one signal lets the reply go on"
         begun = time.monotonic()
         assert await pod.end(number) == 0, pod.log[-20:]
@@ -82,7 +82,7 @@ async def _ask(http: aiohttp.ClientSession, pod: Pod) -> None:
             async with http.get(f"{pod.url}/operator/session/s") as answer:
                 await answer.read()
         except aiohttp.ClientError:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of a client that is refused
 
 
 async def test_tokens_are_read_again_at_sighup(sqlite_url: str, tmp_path: Path) -> None:

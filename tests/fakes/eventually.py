@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
@@ -45,7 +46,20 @@ async def eventually(
                 return value
         if asyncio.get_running_loop().time() >= deadline:
             last = str(failure) if failure is not None else repr(value)
-            code = check.__code__ if inspect.isfunction(check) else None
-            place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            raise AssertionError(f"not within {within} s{place}: {last[:2000]}") from failure
+            raise AssertionError(_too_late(check, within, last)) from failure
         await asyncio.sleep(every)
+
+
+def block_until(check: Callable[[], T], within: float = WITHIN, *, every: float = _EVERY) -> T:
+    """``eventually`` outside of an event loop; an AssertionError of ``check`` is raised at once."""
+    deadline = time.monotonic() + within
+    while not (value := check()):
+        assert time.monotonic() < deadline, _too_late(check, within, repr(value))
+        time.sleep(every)
+    return value
+
+
+def _too_late(check: Callable[[], Any], within: float, last: str) -> str:
+    code = check.__code__ if inspect.isfunction(check) else None
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"not within {within} s{place}: {last[:2000]}"

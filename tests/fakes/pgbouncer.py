@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import psycopg
+
+from tests.fakes.eventually import block_until
 
 PoolMode = Literal["session", "transaction", "statement"]
 
@@ -73,16 +74,16 @@ class PgBouncer:
         self._process.wait(10)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                psycopg.connect(self.url("pgbouncer"), autocommit=True).close()
-                return
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    said = (self.folder / "log").read_text(errors="replace")
-                    raise RuntimeError(f"PgBouncer does not start: {said}") from None
-                time.sleep(0.02)
+        block_until(self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            psycopg.connect(self.url("pgbouncer"), autocommit=True).close()
+        except psycopg.OperationalError:
+            log = self.folder / "log"
+            assert self._process.poll() is None, log.read_text(errors="replace")
+            return False
+        return True
 
     def url(self, database: str) -> str:
         """The URL of one of its databases."""

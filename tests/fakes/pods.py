@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -23,6 +22,9 @@ from tests.fakes.eventually import eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
 
 ANYBODY = Caller("tests")
+
+BLOCKED_SECONDS = 60.0
+"""Seconds that a reader may be blocked: longer than any test."""
 
 
 class Reader(ClientView):
@@ -45,8 +47,7 @@ class Reader(ClientView):
         self.take(told)
 
     async def drain(self) -> None:
-        while self.blocked:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not self.blocked, BLOCKED_SECONDS)
 
     def disconnect_slow(self) -> None:
         self.cut_off = True

@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
+
+from tests.fakes.eventually import block_until
 
 
 class PostgresServer:
@@ -105,16 +106,17 @@ class PostgresServer:
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 **self._user,
             )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                psycopg.connect(self.url()).close()
-                return
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    said = (self.folder / "log").read_text(errors="replace")
-                    raise RuntimeError(f"PostgreSQL does not start: {said}") from None
-                time.sleep(0.02)
+        block_until(self._is_up, 30)
+
+    def _is_up(self) -> bool:
+        try:
+            psycopg.connect(self.url()).close()
+        except psycopg.OperationalError:
+            log = self.folder / "log"
+            assert self._process is not None
+            assert self._process.poll() is None, log.read_text(errors="replace")
+            return False
+        return True
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT cuts all connections, SIGQUIT is a crash."""
@@ -152,10 +154,7 @@ class PostgresServer:
         self._until(f"SELECT pg_last_wal_replay_lsn() >= '{newest}'")
 
     def _until(self, condition: str) -> None:
-        deadline = time.monotonic() + 30
-        while self.execute(condition) != [(True,)]:
-            assert time.monotonic() < deadline, condition
-            time.sleep(0.02)
+        block_until(lambda: self.execute(condition) == [(True,)], 30)
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement beside the code under test; its rows, if it has any."""

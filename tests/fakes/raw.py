@@ -162,7 +162,7 @@ async def full_backlog() -> AsyncIterator[str]:
                 with suppress(BlockingIOError):
                     client.connect(sock.getsockname())
                 waiting.append(client)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the kernel completes or drops what was begun
             yield address_of(sock)
         finally:
             for client in waiting:

@@ -46,7 +46,7 @@ async def test_clients_of_another_pod_are_shown_the_same(shared: Pods) -> None:
     )
     for _ in range(4):
         shared.switch.say("x")
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # a tick: the others have seen the pieces
     for _ in range(4):
         shared.switch.say(None)
     await all_until((here, there, late), lambda reader: len(reader.endings) == 4)
@@ -99,7 +99,7 @@ async def test_resume_while_events_come_shows_each_of_them_once(shared: Pods) ->
     await steady.until(lambda: steady.seqs)
     for n in range(20):
         readers.append(await watch((one, two)[n % 2], "s", after=max(0, steady.seqs[-1] - 20)))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # more events between two resumes
     stop.set()
     await asyncio.gather(*talking)
     last = (await one.services.sessions.get(ANYBODY, "s")).last_seq
@@ -138,7 +138,7 @@ async def test_news_from_another_pod_have_a_measured_delay(shared: Pods) -> None
     accepted = await chat(one, session_id="s")
     shared.switch.say("news", None)
     await reader.until(lambda: accepted.reply_id in reader.endings)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the last notification is measured
     new = measured("count") - count
     assert 1 <= new <= 8
     assert 0 < measured("sum") - took < (time.monotonic() - begun) * new
@@ -151,7 +151,7 @@ async def test_news_of_this_pod_have_no_delay_of_the_bus(shared: Pods) -> None:
     accepted = await chat(one, session_id="s")
     shared.switch.say("own news", None)
     await reader.until(lambda: accepted.reply_id in reader.endings)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # time in which its notifications would be measured
     assert REGISTRY.get_sample_value("operator_bus_delay_seconds_count") == before
 
 

@@ -26,6 +26,7 @@ from operator_svc.peers.browser import (
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.navigate import Visit
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
 URL = "http://browser.test"
@@ -218,8 +219,7 @@ async def test_leaving_closes_the_connection() -> None:
 
     async with raw_server(slow) as server, browser_at(server.url) as browser:
         task = asyncio.create_task(browser.navigate(PAGE, {}, 30))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: server.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -44,11 +44,11 @@ class Completions:
         await response.prepare(request)
         for word in ("in", " many", " pieces"):
             await response.write(self._delta(content=word))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the pace of the words
         try:
             while self.mode == "endless":
                 await response.write(self._delta(content=" more"))
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # the pace of the words
         except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
@@ -130,7 +130,7 @@ async def test_a_wrong_key_is_not_shown(server: Completions) -> None:
 async def test_leaving_closes_the_call(server: Completions, switch: Switch) -> None:
     server.mode = "endless"
     task = asyncio.create_task(ask(switch, "hello"))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # the reply is being read
     task.cancel()
     await asyncio.wait_for(server.left.wait(), 5)
 

@@ -20,6 +20,7 @@ from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
 from operator_svc.peers.chat_types import ChatError
 from operator_svc.peers.switch import Switch, Text, ToolCallPart
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
+from tests.fakes.eventually import eventually
 
 FAST = 2000.0
 DIALECTS = ("vx11", "openai")
@@ -309,21 +310,13 @@ async def test_slow_tokens_are_no_silence(standin: SwitchStandin, impatient: Swi
     assert (await ask(impatient, "hello")).done.tokens_used == 6
 
 
-async def until(what: Any, within: float = 5.0) -> None:
-    """Wait until ``what()`` is true."""
-    deadline = time.monotonic() + within
-    while not what():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.005)
-
-
 async def test_leaving_in_the_middle_closes_the_call(
     standin: SwitchStandin, switch: Switch
 ) -> None:
     standin.script = Script(mode="endless", rate=200)
     async with aclosing(switch.chat(prompt("hello"))) as reads:
         await anext(reads)
-    await until(lambda: standin.total.aborted == 1)
+    await eventually(lambda: standin.total.aborted == 1)
     assert standin.total.running == 0
 
 
@@ -333,12 +326,12 @@ async def test_cancelling_closes_the_call(
 ) -> None:
     standin.script = Script(mode=mode, rate=200)
     task = asyncio.create_task(ask(switch, "hello"))
-    await until(lambda: standin.total.running == 1)
-    await asyncio.sleep(0.05)
+    await eventually(lambda: standin.total.running == 1)
+    await asyncio.sleep(0.05)  # the answer is being read, or waited for
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: standin.total.aborted == 1)
+    await eventually(lambda: standin.total.aborted == 1)
     assert (await ask(switch, "[[ok]] again")).text.endswith("again")
 
 
@@ -392,7 +385,7 @@ async def test_a_trying_chat_lets_others_in_with_its_first_answer(
         now += 60
         standin.script = Script(mode="stall_first")
         waiting = asyncio.create_task(ask(switch, "tries"))
-        await until(lambda: standin.total.running == 1)
+        await eventually(lambda: standin.total.running == 1)
         with pytest.raises(ChatError) as opened:
             await ask(switch, "one at a time")
         assert isinstance(opened.value.__cause__, CircuitOpenError)

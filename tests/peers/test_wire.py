@@ -97,7 +97,7 @@ async def test_a_connection_that_ends_before_its_answer_is_not_asked_again(
     async def behaviour(client: Connection) -> None:
         await client.request()
         await client.send(sent)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # what was sent arrives first
         client.close() if how == "close" else client.reset()
 
     async with raw_server(behaviour) as server:
@@ -172,7 +172,7 @@ async def test_endless_comments_are_no_silence_but_end_in_time() -> None:
         await client.send(STREAM_HEAD)
         while True:
             await client.chunk(b": ping\n")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the pace of the comments
 
     async with raw_server(behaviour) as server:
         error, _ = await fails(
@@ -197,7 +197,7 @@ async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for _ in range(5):
             await ask(switch, "hello")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the end of the stream arrives
         assert server.connections == 1
         assert len(server.requests) == 5
 
@@ -234,7 +234,7 @@ async def test_a_reply_that_told_its_end_needs_no_more(
         await client.request()
         await client.send(STREAM_HEAD)
         await client.chunk(CHUNKS)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the end was told before
         if how == "usage":
             await client.chunk(b'data: {"choices": [], "usage": {"total_tokens": 9}}\n\n')
         if how == "reset":
@@ -263,7 +263,7 @@ async def test_a_reply_that_told_no_end_is_cut(how: str) -> None:
         await client.send(STREAM_HEAD)
         await client.chunk(CHUNKS[:-20])
         if how == "reset":
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # what was sent arrives first
             client.reset()
         elif how == "silence":
             await client.until_gone()
@@ -283,7 +283,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for _ in range(3):
             assert (await ask(switch, "hello")).text == "fine"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the end of the connection arrives
         assert server.connections == 3
         assert len(server.requests) == 3
 
@@ -344,7 +344,7 @@ async def test_a_switch_that_just_starts_is_found_by_the_second_try() -> None:
     url = address_of(sock)
     async with switch_at(url) as switch:
         asking = asyncio.create_task(ask(switch, "hello"))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # it was refused once
         async with RawServer(behaviour).running(sock) as server:
             assert (await asking).text == "fine"
             assert len(server.requests) == 1

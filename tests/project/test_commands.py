@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.eventually import block_until
 from tests.project.process import Process, get, python_path
 
 ROOT = Path(__file__).parents[2]
@@ -191,10 +192,7 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         ).stdout
         assert "stand-in" in json.loads(said)["response"]
         browser = next(line for line in process.output if "the browser service runs at" in line)
-        until = time.monotonic() + 30
-        while not _answers(f"{browser.split()[-1]}/health"):
-            assert time.monotonic() < until, process.output
-            time.sleep(0.1)
+        block_until(lambda: _answers(f"{browser.split()[-1]}/health"), 30, every=0.1)
         assert process.end(last) == 0, process.output
         assert _with_mark(mark) == []
     assert (tmp_path / "data" / "operator.db").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -42,9 +41,10 @@ async def add(service: Any, url: str = PAGE, **fields: Any) -> dict[str, Any]:
 
 
 async def until_running(service: Any, task_id: str) -> None:
-    async with asyncio.timeout(10):
-        while (await (await service.get(f"{PATH}/{task_id}")).json())["status"] != "running":
-            await asyncio.sleep(0.01)
+    async def runs() -> bool:
+        return bool((await (await service.get(f"{PATH}/{task_id}")).json())["status"] == "running")
+
+    await eventually(runs)
 
 
 async def test_a_task_that_ends_within_the_wait_is_200(service: Any, browsing: Browsing) -> None:
@@ -353,9 +353,7 @@ async def test_a_deleted_session_takes_its_tasks_along(service: Any, browsing: B
     await until_running(service, running["task_id"])
     assert (await service.call("DELETE", "/operator/session/s1")).status == 204
     assert (await service.get(f"{PATH}/{running['task_id']}")).status == 404
-    async with asyncio.timeout(5):
-        while not browsing.left:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: browsing.left)
 
 
 async def test_tasks_move_their_metrics(service: Any) -> None:
@@ -383,10 +381,9 @@ async def test_a_task_left_by_a_restart_is_run(sqlite_url: str, browsing: Browsi
         assert browsing.left == ["https://hold.test/"]
         browsing.hold.set()
         service = await stack.enter_async_context(running(sqlite_url, **settings))
-        async with asyncio.timeout(10):
-            while True:
-                task = await (await service.get(f"{PATH}/{task_id}")).json()
-                if task["status"] == "completed":
-                    break
-                await asyncio.sleep(0.01)
-        assert task["attempts"] == 0
+
+        async def completed() -> Any:
+            task = await (await service.get(f"{PATH}/{task_id}")).json()
+            return task if task["status"] == "completed" else None
+
+        assert (await eventually(completed))["attempts"] == 0

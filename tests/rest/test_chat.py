@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import Service
 
 
 async def ended(service: Service, reply_id: int) -> dict[str, Any]:
     """The reply once it is no longer written."""
-    for _ in range(400):
+
+    async def no_longer_streaming() -> dict[str, Any]:
         reply: dict[str, Any] = await (await service.get(f"/operator/reply/{reply_id}")).json()
-        if reply["status"] != "streaming":
-            return reply
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"it never ended: {reply}")
+        assert reply["status"] != "streaming"
+        return reply
+
+    return await eventually(no_longer_streaming)
 
 
 async def test_a_chat_makes_a_session_and_goes_on_in_it(both: Service) -> None:
@@ -143,12 +145,13 @@ async def test_a_cancelled_reply_is_200_with_what_there_is(both: Service) -> Non
             {"message": "talk [[rate=20]] [[tokens=1000]]", "session_id": "c"},
         )
     )
-    while True:
-        await asyncio.sleep(0.05)
+
+    async def shown_reply() -> Any:
         history = await (await both.get("/operator/session/c")).json()
-        if history.get("messages") and history["messages"][-1]["content"]:
-            break
-    reply_id = history["messages"][-1]["id"]
+        reply = (history.get("messages") or [{}])[-1]
+        return reply if reply.get("role") == "assistant" and reply["content"] else None
+
+    reply_id = (await eventually(shown_reply))["id"]
     shown = await (await both.get(f"/operator/reply/{reply_id}")).json()
     assert shown["status"] == "streaming"
     assert shown["end"] == len(shown["content"]) > 0
@@ -167,9 +170,8 @@ async def test_an_interrupted_reply_is_503(service: Service) -> None:
     asked = asyncio.ensure_future(
         service.post("/operator/chat", {"message": "talk [[rate=20]] [[tokens=1000]]"})
     )
-    while not len(service.operator.core.running):
-        await asyncio.sleep(0.02)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: len(service.operator.core.running))
+    await asyncio.sleep(0.2)  # some of it is written
     service.operator.reply_writer.interrupt_all()
     response = await asked
     assert (response.status, (await response.json())["error"]) == (503, "reply_interrupted")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from typing import Any
 
 from aiohttp import ClientTimeout
 
+from tests.fakes.eventually import eventually
 from tests.rest.rest_service import TOKEN, Service
 
 UI_ORIGIN = "http://localhost:8020"
@@ -47,12 +48,12 @@ async def test_the_gateway_gives_up_and_the_reply_is_in_the_history(service: Ser
         pass
     else:
         raise AssertionError("it should have given up")
-    for _ in range(100):
-        history = await (await service.get("/operator/session/gw-2")).json()
-        if history["messages"][-1]["status"] == "complete":
-            break
-        await asyncio.sleep(0.05)
-    assert history["messages"][-1]["content"].startswith("[stand-in] You said: slowly")
+
+    async def complete() -> Any:
+        reply = (await (await service.get("/operator/session/gw-2")).json())["messages"][-1]
+        return reply if reply["status"] == "complete" else None
+
+    assert (await eventually(complete))["content"].startswith("[stand-in] You said: slowly")
 
 
 async def test_the_standalone_ui_looks_whether_it_is_connected(service: Service) -> None:

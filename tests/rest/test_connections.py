@@ -26,7 +26,7 @@ async def test_a_slow_head_is_cut_off(start: Start) -> None:
         async def drip() -> None:
             while True:
                 slow.send(b"X: y\r\n")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # the pace of the lines
 
         dripping = asyncio.ensure_future(drip())
         assert await silent.closed() < 3
@@ -55,8 +55,8 @@ async def test_a_body_that_breaks_off_harms_nobody(service: Service) -> None:
     with capture_logs() as logs:
         async with raw(service) as gone:
             gone.send(HEAD + b"Content-Length: 100\r\n\r\n{")
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the request is being read
+        await eventually(lambda: logs)
     assert [entry["log_level"] for entry in logs] == ["info"]
     assert logs[0]["status"] == 499
     async with raw(service) as broken:
@@ -84,7 +84,7 @@ async def test_many_silent_connections_do_not_keep_others_out(start: Start) -> N
     async with raw(service) as busy:
         body = b'{"message": "slowly [[delay=1]]"}'
         busy.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # it is being answered
         silent = []
         for number in range(300):
             parts = urlsplit(service.url)
@@ -110,7 +110,7 @@ async def test_a_connection_beyond_the_limit_is_429(start: Start) -> None:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         held.append(RawConnection(reader, writer))
         held[-1].send(request)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # one after the other
     async with raw(service) as refused:
         status, headers, shown = await refused.answer()
         assert (status, json.loads(shown)["error"]) == (429, "rate_limited")
@@ -119,7 +119,7 @@ async def test_a_connection_beyond_the_limit_is_429(start: Start) -> None:
     assert [(await connection.answer())[0] for connection in held] == [200] * 10
     for connection in held:
         connection.writer.close()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the places become free
     assert (await service.get("/health")).status == 200
 
 
@@ -194,7 +194,7 @@ async def test_an_idle_connection_is_kept_beyond_the_header_timeout(start: Start
     async with raw(service) as kept:
         for request in (get("/health"), post(b'{"message": "hi"}'), get("/health")):
             assert await kept.status(request) == 200
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # longer than the header timeout
         # The rest of a head in time is welcome, behind a whole request as well.
         assert await kept.status(get("/health") + get("/health")[:20]) == 200
         assert await kept.status(get("/health")[20:]) == 200

@@ -31,7 +31,7 @@ async def unread() -> AsyncIterator[Any]:
         for _ in range(count):
             opened.append(Unread(service))
             opened[-1].send(DOCUMENT * 30)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # until the buffers are full
         return opened
 
     yield block
@@ -75,7 +75,7 @@ async def test_a_client_that_reads_slowly_is_not_cut(start: Start, unread: Any) 
     (client,) = await unread(service, 1)
     for _ in range(30):
         assert await client.read(65536)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the pace of the reader
     assert not await client.is_cut()
 
 
@@ -84,7 +84,7 @@ async def test_a_client_with_a_small_unread_answer_is_cut(start: Start) -> None:
     client = Unread(service)
     # As much as the kernel takes, and a little that is left: writing is never paused for it.
     client.send(get("/docs") * 8)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the kernel takes them
     client.send(get("/docs") * 40)
     await eventually(client.is_cut, within=5)
     client.close()
@@ -139,7 +139,7 @@ async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> Non
                 b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + token
                 + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
             )  # fmt: skip
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # all of them are accepted
         assert (await probe(service))[0] == 200
         await eventually(lambda: let_in(service), within=3)
 
@@ -150,7 +150,7 @@ async def served(stack: AsyncExitStack, service: Service, count: int) -> list[Ra
     for _ in range(count):
         clients.append(await stack.enter_async_context(raw(service)))
         clients[-1].send(SLOW)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # one after the other
     return clients
 
 
@@ -187,7 +187,7 @@ async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) ->
         others = [await stack.enter_async_context(raw(service, "127.0.0.2")) for _ in range(5)]
         for other in others:
             other.send(SLOW)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # one after the other
         async with raw(service, "127.0.0.2") as other:
             assert await other.status(DOCUMENT) == 429
         # The newest five of the first address lost their places, nobody else did.

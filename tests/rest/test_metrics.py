@@ -8,6 +8,7 @@ import time
 
 from operator_svc import __version__
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN
+from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 
@@ -27,10 +28,10 @@ async def test_build_info_names_version_and_python(service: Service) -> None:
 
 
 async def test_a_blocked_event_loop_is_measured(service: Service) -> None:
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # the first looks
     looks, late = await value(service, f"{LAG}_count"), await value(service, f"{LAG}_sum")
-    time.sleep(0.6)
-    await asyncio.sleep(0.3)
+    time.sleep(0.6)  # blocks the loop
+    await asyncio.sleep(0.3)  # the next look
     assert await value(service, f"{LAG}_sum") >= late + 0.3
     assert looks + 1 <= await value(service, f"{LAG}_count") <= looks + 4
 
@@ -71,8 +72,11 @@ async def test_a_chat_moves_its_metrics(service: Service) -> None:
     await service.chat("the first one")
     before = await series(service)
     asked = asyncio.ensure_future(service.chat("slowly [[delay=0.4]]"))
-    await asyncio.sleep(0.2)
-    assert await value(service, "operator_replies_running") == 1
+
+    async def runs() -> bool:
+        return await value(service, "operator_replies_running") == 1
+
+    await eventually(runs)
     told = await asked
     assert await value(service, "operator_replies_running") == 0
     moved = await grown(service, before)
@@ -108,16 +112,21 @@ async def test_clients_that_stay_are_counted(service: Service) -> None:
         ) as stream:
             assert stream.status == 200
             await stream.content.readuntil(b"\n\n")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # both are registered
             moved = await grown(service, before)
             assert moved['operator_sockets{transport="websocket"}'] == 1
             assert moved['operator_sockets{transport="event_stream"}'] == 1
             assert moved['operator_resumes_total{outcome="resumed"}'] == 1
             assert moved['operator_resumes_total{outcome="resync"}'] == 1
-    async with asyncio.timeout(5):  # that a stream's client is gone is looked for once a second
-        for transport in ("websocket", "event_stream"):
-            while await value(service, f'operator_sockets{{transport="{transport}"}}'):
-                await asyncio.sleep(0.05)
+
+    async def gone() -> bool:
+        open_sockets = [
+            await value(service, f'operator_sockets{{transport="{transport}"}}')
+            for transport in ("websocket", "event_stream")
+        ]
+        return not any(open_sockets)
+
+    await eventually(gone, 5)  # that a stream's client is gone is looked for once a second
 
 
 async def test_waits_for_a_database_connection_are_measured(start: Start) -> None:

@@ -154,7 +154,7 @@ async def test_readiness_without_a_database_is_503(
     answers = await asyncio.gather(*(service.get("/health/ready", token=None) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert looks == 1
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(0.25)  # longer than READY_SECONDS
     response = await service.get("/health/ready", token=None)
     assert (response.status, (await response.json())["error"]) == (503, "database_unavailable")
     assert int(response.headers["Retry-After"]) >= 1
@@ -166,7 +166,7 @@ async def test_readiness_of_a_hanging_database_is_503_in_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ping() -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(30)  # it hangs
 
     monkeypatch.setattr("operator_svc.rest.handlers.health.READY_TIMEOUT", 0.1)
     monkeypatch.setattr(service.operator.core.database, "ping", ping)

@@ -98,9 +98,10 @@ async def test_search_finds_words_of_messages(both: Service) -> None:
         assert response.status == 200, (query, await response.text())
         return {s["session_id"] for s in (await response.json())["sessions"]}
 
-    while await found("MAIN app") != {"odd"}:
-        assert time.monotonic() - said < 2, "it is found two seconds later at most"
-        await asyncio.sleep(0.05)
+    async def indexed() -> bool:
+        return await found("MAIN app") == {"odd"}
+
+    await eventually(indexed, 2 - (time.monotonic() - said))  # two seconds later at most
     assert await found("cat") == {"cats", "dogs"}
     assert await found("cat mat") == {"cats"}
     assert await found("CAT ma") == {"cats"}
@@ -222,13 +223,11 @@ async def test_deleting_stops_a_running_reply(
     asked = asyncio.ensure_future(
         both.post("/operator/chat", {"message": "[[rate=20]] [[tokens=1000]]", "session_id": "s"})
     )
-    while not len(both.operator.core.running):
-        await asyncio.sleep(0.02)
+    await eventually(lambda: len(both.operator.core.running))
     assert (await both.call("DELETE", "/operator/session/s")).status == 204
     response = await asked
     assert (response.status, (await response.json())["error"]) == (404, "session_not_found")
-    while len(both.operator.core.running):
-        await asyncio.sleep(0.02)
+    await eventually(lambda: not len(both.operator.core.running))
 
 
 async def test_the_history_shows_a_reply_that_is_being_written(both: Service) -> None:
@@ -240,7 +239,7 @@ async def test_the_history_shows_a_reply_that_is_being_written(both: Service) ->
     reply_id = (await response.json())["reply_id"]
     lengths: list[int] = []
     while len(lengths) < 3:
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.15)  # more than a tick
         reply = (await page(both, "/operator/session/s"))["messages"][-1]
         assert reply["status"] == "streaming"
         if reply["content"]:

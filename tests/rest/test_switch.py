@@ -265,9 +265,7 @@ async def test_feedback_of_the_published_ui_is_recorded(both: Service) -> None:
     query = "?engine=standin-large&success=true&latency_ms=7&tokens_used=3&error_msg="
     shown = await answer(await both.post(FEEDBACK + query), 200)
     assert (shown["success"], shown["latency_ms"], shown["error_message"]) == (True, 7, None)
-    async with asyncio.timeout(10):
-        while len(both.switch.state.recorded) < 2:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: len(both.switch.state.recorded) == 2)
     assert list(both.switch.state.recorded) == [
         {"engine": "standin-large", "success": False, "latency_ms": 812, "tokens": 12},
         {"engine": "standin-large", "success": True, "latency_ms": 7, "tokens": 3},

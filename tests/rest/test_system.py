@@ -86,7 +86,7 @@ async def test_health_is_quick_while_all_peers_hang(sqlite_url: str) -> None:
         async with running(sqlite_url, **places) as service:
             begun = time.monotonic()
             asked = [asyncio.ensure_future(service.get(path)) for path in PATHS]
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # all of them wait for the peers
             looked = time.monotonic()
             assert (await service.get("/health")).status == 200
             assert time.monotonic() - looked < 1.0

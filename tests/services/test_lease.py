@@ -92,7 +92,7 @@ async def test_an_outage_beyond_the_ttl_loses_a_shared_lease_once(
     with pytest.raises(OperatorError):
         await lease.renew()
     assert lease.pod_id == first, "the lease still holds"
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(0.25)  # longer than the lease
     for _ in range(2):
         with pytest.raises(OperatorError):
             await lease.renew()

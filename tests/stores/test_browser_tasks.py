@@ -285,7 +285,7 @@ async def test_racing_claims_give_each_task_to_one_pod(tasks: Tasks) -> None:
             claimed = await tasks.store.claim(pod)
             if claimed is None:
                 misses += 1
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002)  # others are at work
             else:
                 mine.append(claimed.task_id)
         return mine
@@ -333,7 +333,7 @@ async def test_racing_writes_of_one_session_leave_no_gap(tasks: Tasks) -> None:
     assert len(endings) == len({row.data["task_id"] for row in endings}) == 31
 
     async def delete() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # in the middle of the others
         await tasks.sessions.delete("s1", None)
 
     await asyncio.gather(add(), run("pod-1"), run("pod-2"), delete())

@@ -238,7 +238,7 @@ async def test_what_a_dead_pod_claimed_is_indexed_by_another(talk: Conversations
     assert await talk.index.claim(0.3, messages=10, size=10**6)
     await talk.indexer.run()
     assert await talk.found("left") == []
-    await asyncio.sleep(0.35)
+    await asyncio.sleep(0.35)  # longer than the claim
     await talk.indexer.run()
     assert await talk.found("left") == ["s"]
 

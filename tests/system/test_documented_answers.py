@@ -211,7 +211,7 @@ async def feedback(world: World, state: str, group: str) -> str:
             return f"{answer}, forwarded"
         if attempts:
             break
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # one more look, within the patience
     return f"{answer}, waits"
 
 

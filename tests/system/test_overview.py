@@ -259,7 +259,7 @@ async def test_slow_gateway_costs_no_more_than_its_share_of_time(
     monkeypatch.setattr(service, "GATEWAY_WITHIN", 0.1)
 
     async def slow(*_: object, **__: object) -> CallbackResult:
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # it hangs
         return CallbackResult(payload={})
 
     http.get(GATEWAY, callback=slow)

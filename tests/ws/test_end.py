@@ -95,7 +95,7 @@ async def test_a_client_that_sends_any_frame_stays_connected(start: Start) -> No
     talker = await service.ready(autoping=False)
     for _ in range(12):
         await talker.send({"type": "pong"})
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # within the heartbeat
     assert talker.code is None
     assert len(talker.of("ping")) >= 4
 
@@ -164,7 +164,7 @@ async def test_draining_shows_a_running_reply_to_its_end(both: Service) -> None:
     await socket.until(lambda: socket.of("delta"))
     drained = asyncio.create_task(lifecycle.drain(both.operator))
     await socket.until(lambda: socket.of("draining"))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # time in which it would be closed
     assert socket.code is None
     refused = await socket.ask(type="chat", message="too late")
     assert refused["error"]["error"] == "draining"

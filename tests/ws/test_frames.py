@@ -180,7 +180,7 @@ async def test_too_many_frames_close_with_4005(start: Start) -> None:
     for _ in range(10):
         await socket.send({"type": "ping"})
     await socket.until(lambda: len(socket.of("pong")) == 10)
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(0.25)  # the bucket has a frame or two again
     await socket.send({"type": "ping"})
     await socket.until(lambda: len(socket.of("pong")) == 11)
     for _ in range(12):

@@ -93,7 +93,7 @@ async def test_fragments_that_grow_too_large_close_with_1009(service: Service) -
 async def test_a_client_that_stops_inside_a_frame_is_unregistered(service: Service) -> None:
     client = await LazyClient.connect(service)
     client.ws.transport.write(masked(0x81, b'{"type"', length=100))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # what was sent arrives
     client.cut()
     await service.until(lambda: len(service.operator.services.clients) == 0)
 

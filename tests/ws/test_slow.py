@@ -102,7 +102,7 @@ async def test_a_slow_client_resumes_however_small_its_queue(start: Start) -> No
     slow = await LazyClient.connect(service, "/ws/s?after=0")  # 800 KB of events, 400 of text
     slow.view.seq = 0
     speaker.say(PIECE)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # two ticks
     speaker.say("end", None)
     await quick.ended(11)
     while len(slow.view.endings) < 11:
@@ -170,7 +170,7 @@ async def test_a_client_that_reads_slowly_stays_connected(start: Start) -> None:
     for _ in range(60):  # in 1.5 s less than a megabyte: the pong comes after them
         with contextlib.suppress(BlockingIOError):
             read += len(os.read(descriptor, 16_000))
-        await asyncio.sleep(0.025)
+        await asyncio.sleep(0.025)  # the pace of the reader
     assert read < 1_000_000
     assert len(sockets) == 2
     await service.until(lambda: len(sockets) == 1)  # now it reads no more
