@@ -45,7 +45,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 machine:  ## install what pip cannot bring: Chromium, and a tool that renders Kubernetes manifests
 	@sh tools/machine
 
-run: $(READY)  ## start Operator with SQLite in ./data and stand-in neighbours; Ctrl-C ends it
+run: $(READY)  ## start Operator with SQLite in ./data and stand-in peers; Ctrl-C ends it
 	@exec $(BIN)/operator-svc dev $(ARGS)
 
 test: check unit serial  ## everything: the checks, then all tests on SQLite, PostgreSQL and Chromium

@@ -148,7 +148,7 @@ def running(*processes: Process) -> Iterator[None]:
 
 
 def standin() -> Process:
-    """The stand-in for Switch (and for the other neighbours), on the clients' core."""
+    """The stand-in for Switch (and for the other peers), on the clients' core."""
     ports = [f"--{name}-port=0" for name in ("switch", "hermes", "shub", "tentaculo-link")]
     return Process(
         "standin",

@@ -279,7 +279,7 @@ class SwitchFeedback(Record, frozen=True):
 
 
 class Adopted(Record, frozen=True):
-    """A row brought in from an old database: where it came from and what it became."""
+    """A row brought in from a legacy database: where it came from and what it became."""
 
     source: str
     table_name: str

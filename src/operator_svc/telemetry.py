@@ -79,7 +79,7 @@ EVENT_LOOP_LAG_SECONDS = Histogram(
 )
 BREAKER_STATE = Gauge(
     "operator_breaker_state",
-    "1 for the state that the circuit breaker of a neighbour is in, 0 for the others.",
+    "1 for the state that the circuit breaker of a peer is in, 0 for the others.",
     ["peer", "state"],
 )
 

@@ -17,7 +17,7 @@ from tests.cluster.processes import TOKEN, Pod
 
 
 class Cluster:
-    """Pods, their neighbours, and a client session that carries the token."""
+    """Pods, their peers, and a client session that carries the token."""
 
     def __init__(self, server: Any, url: str, peers: devpeers.DevPeers) -> None:
         self.server = server

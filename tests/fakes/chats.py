@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -13,15 +14,17 @@ TOKEN = "token-of-the-tests"
 
 
 @asynccontextmanager
-async def switch_at(url: str, **settings: Any) -> AsyncIterator[Switch]:
-    """A client of the Switch at ``url``; ``settings`` by attribute."""
+async def switch_at(
+    url: str, clock: Callable[[], float] = time.monotonic, /, **settings: Any
+) -> AsyncIterator[Switch]:
+    """A client of the Switch at ``url``; ``settings`` by attribute, ``clock`` of its breakers."""
     short = {
         "switch_connect_timeout": 5.0,
         "switch_first_byte_timeout": 10.0,
         "switch_idle_timeout": 10.0,
         "switch_total_timeout": 20.0,
     }
-    switch = make_switch(Settings(token=TOKEN, switch_url=url, **(short | settings)))
+    switch = make_switch(Settings(token=TOKEN, switch_url=url, **(short | settings)), clock=clock)
     try:
         yield switch
     finally:

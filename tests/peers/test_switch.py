@@ -337,8 +337,7 @@ async def test_cancelling_closes_the_call(
 
 async def test_the_circuit_opens_after_failures_in_a_row(standin: SwitchStandin) -> None:
     now = 0.0
-    async with switch_at(standin.url) as switch:
-        switch.chats.breaker._clock = lambda: now
+    async with switch_at(standin.url, lambda: now) as switch:
         standin.script = Script(mode="500")
         for _ in range(FAILURES_TO_OPEN - 1):
             with pytest.raises(OperatorError) as caught:
@@ -376,8 +375,7 @@ async def test_a_trying_chat_lets_others_in_with_its_first_answer(
     standin: SwitchStandin,
 ) -> None:
     now = 0.0
-    async with switch_at(standin.url) as switch:
-        switch.chats.breaker._clock = lambda: now
+    async with switch_at(standin.url, lambda: now) as switch:
         standin.script = Script(mode="500")
         for _ in range(FAILURES_TO_OPEN):
             with pytest.raises(OperatorError):

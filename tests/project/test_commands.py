@@ -198,7 +198,7 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
     assert (tmp_path / "data" / "operator.db").exists()
 
 
-def test_dev_uses_a_neighbour_that_is_set(tmp_path: Path) -> None:
+def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:
     env = environment(
         OPERATOR_PORT="0",
         BROWSER_URL="",

@@ -69,7 +69,7 @@ def test_containers_are_confined(services: dict[str, Any]) -> None:
     assert "vx11" not in browser["networks"]
 
 
-def test_stand_ins_answer_where_the_neighbours_would(services: dict[str, Any]) -> None:
+def test_stand_ins_answer_where_the_peers_would(services: dict[str, Any]) -> None:
     settings, _ = load(Settings, environment(services["operator"]))
     aliases = set(services["stand-ins"]["networks"]["vx11"]["aliases"])
     wanted = {settings.switch_url, settings.hermes_url, settings.shub_url}

@@ -115,7 +115,7 @@ def test_the_service_is_not_called_operator(items: list[Item]) -> None:
         assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False
 
 
-def test_neighbours_find_operator_where_the_operator_setting_says(items: list[Item]) -> None:
+def test_peers_find_operator_where_the_operator_setting_says(items: list[Item]) -> None:
     (port,) = [
         p["port"]
         for p in one(items, "Service", "operator-backend")["spec"]["ports"]
@@ -134,7 +134,7 @@ def test_probes_ask_what_they_should(items: list[Item]) -> None:
         assert {probe["path"] for probe in probes.values()} == PATHS[container["name"]]
         assert {probe["port"] for probe in probes.values()} == {"http"}
         if container["name"] == "operator":
-            # A restart mends neither the database nor a neighbour.
+            # A restart mends neither the database nor a peer.
             assert probes["liveness"]["path"] == probes["startup"]["path"] == "/health/live"
             assert probes["readiness"]["path"] == "/health/ready"
 

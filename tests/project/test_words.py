@@ -110,6 +110,15 @@ MODULES = {
 }
 """Retired names of the service's modules."""
 
+PROSE = {
+    r"neighbours?": "peer",
+    r"old (?:VX11|database|backend)": "legacy",
+}
+"""Retired words of pages and docstrings, as patterns, and the words to use."""
+
+PROSE_KEPT = {"src/operator_svc/protocol/search_words.py"}  # neighbours in a text
+"""Exact exceptions of ``PROSE``."""
+
 KEPT = {
     ("src/operator_svc/services/chat/replies.py", "Replies"),  # what clients ask of replies
     ("tests/fakes/relay.py", "Relay"),  # it relays bytes, which is what the word means
@@ -173,6 +182,20 @@ def riddles(root: Path) -> Iterator[Found]:
                     yield Found(file, getattr(node, "lineno", 1), text.splitlines()[0])
 
 
+def retired_prose(root: Path) -> Iterator[Found]:
+    """The places of code, queries and pages that use a retired word."""
+    paths = [root / "README.md", *(root / "docs").rglob("*.md")]
+    paths += [*(root / "src").rglob("*.py"), *(root / "sql").rglob("*.sql")]
+    for path in sorted(paths):
+        file = str(path.relative_to(root))
+        if file in PROSE_KEPT:
+            continue
+        for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for pattern, word in PROSE.items():
+                if found := re.search(rf"\b{pattern}\b", text):
+                    yield Found(file, line, f"{found[0]}: say {word}")
+
+
 def _docstrings(node: ast.AST) -> Iterator[str]:
     """The docstring of ``node``, and those that stand behind its constants and fields."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -187,6 +210,17 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 def test_retired_words_are_in_no_name() -> None:
     assert [str(found) for found in retired_names(ROOT)] == []
+
+
+def test_retired_words_are_in_no_page_and_no_comment() -> None:
+    assert [str(found) for found in retired_prose(ROOT)] == []
+
+
+def test_named_page_exists() -> None:
+    there = {path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]}
+    for path in sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]):
+        named = set(re.findall(r"\(([a-z_-]+\.md)", path.read_text(encoding="utf-8")))
+        assert named <= there, path
 
 
 def test_docstrings_open_with_a_verb_or_a_noun_phrase() -> None:

@@ -1,4 +1,4 @@
-"""Each client that exists today (neighbours.md, "Who calls Operator today") sends what it sends."""
+"""Each client that exists today sends what it sends, and gets what it needs."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _COUNTED = 2000
 async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Progress) -> Report:
     """Bring the legacy database at ``path`` into the one of the settings, which is migrated first.
 
-    A dry run writes nothing, and tells what would be done. Raises ConfigurationError where the
+    A dry run writes nothing, and reports what would be done. Raises ConfigurationError where the
     legacy file cannot be read or is none of VX11's, or where the target is in use (SQLite), and
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """

@@ -1,7 +1,7 @@
 """Single values of a legacy database, made into what the new tables take.
 
 SQLite keeps any type in any column, and nothing was checked when the rows were written. Each
-function gives the value and tells ``Fixes`` where it had to change what it was given.
+function gives the value and notes in ``Fixes`` where it had to change what it was given.
 """
 
 from __future__ import annotations

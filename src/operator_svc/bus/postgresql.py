@@ -114,4 +114,4 @@ class PostgresqlBus:
                 await self._listener.open()
             except OperatorError:
                 await asyncio.sleep(RECONNECT_PAUSE)
-        log.info("notifications heard again")
+        log.info("notifications are received again")

@@ -1,4 +1,4 @@
-"""``operator-svc devpeers``: the stand-in neighbours alone."""
+"""``operator-svc devpeers``: the stand-in peers alone."""
 
 from __future__ import annotations
 

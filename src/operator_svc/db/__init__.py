@@ -71,7 +71,7 @@ def listener(
     """A listener on ``channels`` of the settings' PostgreSQL database, not open yet.
 
     ``on_notification(channel, payload)`` and ``on_lost()`` are called from the event loop and
-    must not block; a loss is told once for each time that it was open.
+    must not block; a loss is reported once for each time that it was open.
     Raises ConfigurationError for SQLite, which no other process shares.
     """
     location = locate(settings.sessions_url)

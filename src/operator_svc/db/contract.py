@@ -40,8 +40,8 @@ class AsJson(msgspec.Struct, frozen=True):
 class ConstraintViolation(Exception):  # noqa: N818  a fact, not a fault
     """The database refused a row.
 
-    ``constraint`` is the constraint's name where the engine tells it; SQLite names a CHECK, but
-    for a unique or not-null rule it tells the columns (``table.column, table.column``), and for
+    ``constraint`` is the constraint's name where the engine gives it; SQLite names a CHECK, but
+    for a unique or not-null rule it gives the columns (``table.column, table.column``), and for
     a foreign key nothing (empty).
     """
 

@@ -1,7 +1,7 @@
 """A pool of connections to either engine.
 
 asyncpg's own pool makes two tasks for each use and resets the session in between; this one
-hands a free connection over without either, and never waits longer than it is told.
+hands a free connection over without either, and never waits beyond its deadline.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ machine that vanished said nothing."""
 class Pool(Generic[C]):
     """Up to ``size`` connections, opened when they are needed; the last one used goes out first.
 
-    ``connect`` opens one by a deadline (in the loop's time), ``usable`` tells whether a free one
+    ``connect`` opens one by a deadline (in the loop's time), ``usable`` says if a free one
     may still be used; one that is not is forgotten. ``prove`` asks a free one that is in doubt,
     by a deadline too, and closes it where it fails; without it nothing is ever in doubt.
     """

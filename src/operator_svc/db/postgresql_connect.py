@@ -64,7 +64,7 @@ class Connector:
             connection = await asyncpg.connect(
                 dsn,
                 timeout=seconds,
-                # A pooler tells of the server that it was connected to first, not of this one.
+                # A pooler reports the server that it was connected to first, not of this one.
                 target_session_attrs="any" if self._pooled else "read-write",
                 statement_cache_size=0 if self._pooled else _STATEMENTS,
                 max_cached_statement_lifetime=0,

@@ -122,7 +122,7 @@ def commit_group(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
         return [failure] * len(group)
     try:
         outcomes = [write.run(raw) for write in group]
-    except Exception as error:  # it is told to the one who waits for that write
+    except Exception as error:  # it goes to the caller of that write
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         if len(group) == 1:

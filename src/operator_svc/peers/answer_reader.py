@@ -64,7 +64,7 @@ class AnswerReader(ABC):
 
     @property
     def ended(self) -> bool:
-        """True once the answer has told its end, though more may follow, such as its usage."""
+        """True once the answer has a finish reason, though more may follow, such as its usage."""
         return self.finish_reason is not None
 
     def ending(self, *, streamed: bool = True) -> Done:

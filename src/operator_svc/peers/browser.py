@@ -45,7 +45,7 @@ may be busy with other pages before this one. Asked again as often as that."""
 HEALTH_TIMEOUT = 5.0
 MAX_ANSWER_BYTES = 32 * 2**20
 MAX_SCREENSHOT_BYTES = 8 * 2**20
-"""Twice what the service sends unless it is told otherwise (BROWSER_SCREENSHOT_BYTES)."""
+"""Twice what the service sends unless its setting says otherwise (BROWSER_SCREENSHOT_BYTES)."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -82,7 +82,7 @@ class _Problem(msgspec.Struct):
 
 
 class _BrowserTransport(Transport):
-    """Transport that tells the service's refusals apart."""
+    """Transport that distinguishes the service's refusals."""
 
     async def _refusal(
         self, response: aiohttp.ClientResponse, call: str, hide: str

@@ -30,7 +30,7 @@ MAX_ANSWER_BYTES = MAX_EVENT_BYTES
 """Largest JSON answer, and largest event. Well above what 200,000 characters can need (twelve
 bytes each when escaped, sent twice), so that an overlong reply is still kept up to its limit."""
 END_GRACE = 2.0
-"""Seconds for what may follow a reply's end, such as its usage; then the end is taken as told."""
+"""Seconds for what may follow a reply's end, such as its usage; then the reply ends without it."""
 SEND_HEADERS = {"Accept": "text/event-stream, application/json;q=0.5"}
 EVENT_STREAM = "text/event-stream"
 BOM = b"\xef\xbb\xbf"
@@ -91,7 +91,7 @@ class _Answer:
         self._content = response.content
         self._idle = idle
         self._deadline = deadline
-        self._told = False
+        self._ended = False
         self._limit = ""
         self._waiting_since = self._loop.time()
         self._timer = self._loop.call_at(min(self._waiting_since + idle, deadline), self._look)
@@ -103,7 +103,7 @@ class _Answer:
         try:
             chunk = await self._content.readany()
         except aiohttp.ClientError as error:
-            if self._told:
+            if self._ended:
                 return b""
             if self._limit:
                 raise self._peer.timed_out(self._call, self._limit) from None
@@ -121,9 +121,9 @@ class _Answer:
         return bytes(body)
 
     def expect_end(self) -> None:
-        """The reply's end is told: what follows may take ``END_GRACE``, and may be cut."""
-        if not self._told:
-            self._told = True
+        """The reply has ended: what follows may take ``END_GRACE``, and may be cut."""
+        if not self._ended:
+            self._ended = True
             self._deadline = min(self._deadline, self._loop.time() + END_GRACE)
             self._timer.cancel()
             self._timer = self._loop.call_at(self._deadline, self._look)

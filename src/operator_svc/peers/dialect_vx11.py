@@ -101,11 +101,11 @@ class Vx11Reader(AnswerReader):
 
     @property
     def ended(self) -> bool:
-        """False: the event that tells the end is the last one."""
+        """False: the event with the end is the last one."""
         return False
 
     def ending(self, *, streamed: bool = True) -> Done:
-        """The reply's end, as far as Switch has told it."""
+        """The reply's end, as far as Switch has sent it."""
         result = self._result
         return msgspec.structs.replace(
             super().ending(streamed=streamed),

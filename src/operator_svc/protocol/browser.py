@@ -161,7 +161,7 @@ def task_view(task: BrowserTask, position: int | None = None) -> BrowserTaskView
 
 
 def _result(task: BrowserTask, path: str | None) -> TaskResult | None:
-    """Rows that were brought in from an old database may lack any of it."""
+    """Rows that were brought in from a legacy database may lack any of it."""
     if task.status == "cancelled":
         return None
     seen = task.result if isinstance(task.result, dict) else {}

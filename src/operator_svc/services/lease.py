@@ -24,7 +24,7 @@ LEASE_CONNECTIONS = 2
 LEASE_SECONDS = 2.0
 """Longest wait for the database in both; then they are tried again."""
 RENEWAL_MAX = 1.0
-"""Longest time, in seconds, between renewals; half of the silence that tells of a death."""
+"""Longest time, in seconds, between renewals; half of the silence that means a death."""
 RETRY_PAUSE = 0.3
 """Seconds between attempts to renew, after the first one that is made at once."""
 DEATH_SILENCE = 2.0
@@ -89,7 +89,7 @@ class Lease:
         """True once other pods' leases that have run out say that those pods are gone.
 
         An outage of the database lets all leases run out at once, so a pod must have held its own
-        for a whole ``ttl`` before (architecture.md, storage rules). Alone, there are no others.
+        for a whole ``ttl`` before. Alone, there are no others.
         """
         return self._held and (not self.shared or self._renewed - self._held_since >= self._ttl)
 

@@ -17,7 +17,7 @@ from operator_svc.services.lease import Lease
 PURGE_INTERVAL = 300.0
 """Seconds between purges of what is kept for a limited time."""
 POLL_INTERVAL = 1.0
-"""Seconds between polls for changes that no notification brought (architecture.md)."""
+"""Seconds between polls for changes that no notification brought."""
 DEATH_INTERVAL = 0.25
 """Seconds between looks for pods that have died."""
 LAG_INTERVAL = 0.25

@@ -82,7 +82,7 @@ class Commands:
         _METHODS[type(frame)](self, frame)
 
     def begin(self, after: int | None, epoch: str | None) -> None:
-        """Show the session to a client that was just told where it stands."""
+        """Show the session to a client that just got its position."""
         feed = self._subscription.feed
         if after is not None:
             self._on_resume(Resume(after=after, epoch=epoch))

@@ -54,9 +54,9 @@ route = RouteTable()
 @route("GET", "/ws/", tag=None, auth="own")
 @route("GET", "/ws/{session_id}", tag=None, auth="own")
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """Serve a session, without an id a new one, whose id the frame ``ready`` tells.
+    """Serve a session, without an id a new one, whose id the frame ``ready`` carries.
 
-    Raises OperatorError before the upgrade; after it, failures are told by a frame or a close
+    Raises OperatorError before the upgrade; after it, failures come as a frame or a close
     code.
     """
     services = request.app[SERVICES]

@@ -1,4 +1,4 @@
-"""TCP below a connection, as Linux tells it."""
+"""TCP below a connection, as Linux reports it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from operator_svc.stores.messages import MessageStore, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
 PATIENCE = 5.0
-"""Seconds after which those who wait for a reply are told that its end cannot be stored."""
+"""Seconds after which callers that wait for a reply learn that its end cannot be stored."""
 
 
 class ReplyStorage:

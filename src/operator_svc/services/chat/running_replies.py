@@ -15,7 +15,7 @@ from operator_svc.stores.message_rows import Started
 
 
 class ReplyResult(NamedTuple):
-    """A reply that has ended, as its last event tells."""
+    """A reply that has ended, as its last event says."""
 
     status: ReplyStatus
     content: str
@@ -103,7 +103,7 @@ class Accepted(NamedTuple):
     started: LiveEvent | None = None
 
     def ids(self) -> dict[str, str | int]:
-        """The ids as clients are told them."""
+        """The ids as clients get them."""
         return {
             "session_id": self.session_id,
             "message_id": self.message_id,

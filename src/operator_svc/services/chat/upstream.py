@@ -182,10 +182,10 @@ def _failed(error: OperatorError) -> dict[str, Json]:
 
 
 def _ending(done: Done) -> dict[str, Json]:
-    """The end of the engine's answer and its counts, as far as it told them."""
-    told: dict[str, Json] = {}
+    """The finish reason of the engine's answer and its counts, as far as it gave them."""
+    ending: dict[str, Json] = {}
     if done.finish_reason is not None:
-        told["finish_reason"] = done.finish_reason
+        ending["finish_reason"] = done.finish_reason
     if done.usage:
-        told["usage"] = done.usage
-    return told
+        ending["usage"] = done.usage
+    return ending

@@ -28,7 +28,7 @@ RETRY_AFTER = 1.0
 
 
 class HasEvent(Protocol):
-    """A row that tells of the event that was stored with it; ``seq`` is None where none was."""
+    """A row with the event that was stored with it; ``seq`` is None where none was."""
 
     @property
     def seq(self) -> int | None:

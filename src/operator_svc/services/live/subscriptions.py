@@ -66,7 +66,7 @@ class Subscription:
         self._go_live()
 
     async def begin(self, seq: int) -> None:
-        """As ``join``, for a client that was told of event ``seq`` as the newest; at its pace,
+        """As ``join``, for a client that knows event ``seq`` as the newest; at its pace,
         however much there is to show. Raises as ``resume``.
         """
         async with self._catching_up:
