@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -64,6 +65,17 @@ def test_the_layout_names_files_and_folders_that_are_there() -> None:
     assert len(named) > 40
     missing = {name for name in named if not any((place / name).exists() for place in places)}
     assert missing == set()
+
+
+def test_the_layout_names_functions_that_are_there() -> None:
+    text = (ROOT / "docs" / "REPO_LAYOUT.md").read_text()
+    named = re.findall(r"`([\w/]+)\.py`, `(\w+)(?:\.(\w+))?`", text)
+    assert len(named) > 4
+    for path, owner, method in named:
+        module = importlib.import_module(f"operator_svc.{path.replace('/', '.')}")
+        assert callable(
+            getattr(getattr(module, owner), method) if method else getattr(module, owner)
+        )
 
 
 def test_the_layout_names_every_package() -> None:
