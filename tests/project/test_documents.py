@@ -69,7 +69,7 @@ def test_the_layout_names_files_and_folders_that_are_there() -> None:
 
 def test_the_layout_names_functions_that_are_there() -> None:
     text = (ROOT / "docs" / "REPO_LAYOUT.md").read_text()
-    named = re.findall(r"`([\w/]+)\.py`, `(\w+)(?:\.(\w+))?`", text)
+    named = re.findall(r"`([\w/]+)\.py`, `([A-Z]\w+)(?:\.(\w+))?`", text)
     assert len(named) > 4
     for path, owner, method in named:
         module = importlib.import_module(f"operator_svc.{path.replace('/', '.')}")

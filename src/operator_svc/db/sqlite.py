@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 import msgspec
@@ -24,8 +24,8 @@ from operator_svc.db.contract import Dialect, check_params, unavailable
 from operator_svc.db.history import History
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
-from operator_svc.db.queries import Query, Statement, replace_now
-from operator_svc.db.records import Reader, reader, sqlite_params
+from operator_svc.db.queries import Query
+from operator_svc.db.records import reader, sqlite_params
 from operator_svc.db.sqlite_connection import (
     SqliteTransaction,
     open_connection,
@@ -43,8 +43,8 @@ from operator_svc.db.sqlite_groups import (
     serves_from,
     translated,
 )
+from operator_svc.db.sqlite_plans import SqlitePlan
 from operator_svc.errors import ConfigurationError
-from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -53,37 +53,13 @@ GROUP = 256
 """Writes in one commit at most: bounds how long the first of them waits."""
 
 
-_MOMENT = "moment_of_the_unit"
-
-
-class _BoundQuery(NamedTuple):
-    """A query as it is run: ``timed`` says that its statements take the moment of their unit."""
-
-    name: str
-    params: frozenset[str]
-    statements: tuple[Statement, ...]
-    timed: bool
-    observe: Callable[[float], None]
-
-    @classmethod
-    def of(cls, query: Query) -> _BoundQuery:
-        """``query`` with ``now()`` as a parameter: calling back into Python for it costs a third
-        of a write."""
-        bound = tuple(
-            statement._replace(sql=replace_now(statement.sql, f":{_MOMENT}"))
-            for statement in query.statements
-        )
-        timed = bound != query.statements
-        return cls(query.name, query.params, bound, timed, query_observer(query.name))
-
-
 class SqliteDatabase:
     """An open SQLite file; this process alone has it, as ``<file>.lock`` says."""
 
     def __init__(self, path: Path, queries: Mapping[str, Query], readers: int, seconds: float):
         self._path = path
         self._seconds = seconds
-        self._plans = {query.name: _BoundQuery.of(query) for query in queries.values()}
+        self._plans = {query.name: SqlitePlan(query) for query in queries.values()}
         self._lock = FileLock(lock_path(path))
         self._history = History()
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
@@ -92,7 +68,6 @@ class SqliteDatabase:
         self._writer_turn = asyncio.Lock()
         self._queue: deque[Write] = deque()
         self._grouping: asyncio.Task[None] | None = None
-        self._checked: set[tuple[str, type]] = set()
 
     @property
     def dialect(self) -> Dialect:
@@ -121,7 +96,7 @@ class SqliteDatabase:
             raise
         return database
 
-    def _plan(self, query: str, params: Mapping[str, Any]) -> _BoundQuery:
+    def _plan(self, query: str, params: Mapping[str, Any]) -> SqlitePlan:
         plan = self._plans.get(query)
         if plan is None:
             raise LookupError(f"there is no query {query}")
@@ -151,7 +126,7 @@ class SqliteDatabase:
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="sqlite"):
-                return await submit(lambda raw: self._run(raw, plan, read, bound))
+                return await submit(lambda raw: plan.run(raw, read, bound))
         finally:
             plan.observe(perf_counter() - started)
 
@@ -173,30 +148,6 @@ class SqliteDatabase:
         finally:
             clock.cancel()
             self._readers.release(connection)
-
-    def _run(
-        self, raw: SqliteConnection, plan: _BoundQuery, read: Reader[R], params: dict[str, Any]
-    ) -> list[R]:
-        """All statements of ``plan``; the rows of the last one that has columns."""
-        if plan.timed:
-            params[_MOMENT] = raw.moment()
-        else:
-            raw.begin_unit()
-        rows: list[Any] = []
-        columns: tuple[Any, ...] = ()
-        for sql, _, only_if in plan.statements:
-            if only_if is not None and params[only_if] is None:
-                continue
-            cursor = raw.execute(sql, params)
-            if cursor.description is not None:
-                columns, rows = cursor.description, cursor.fetchall()
-        if not read.columns:
-            return []
-        if (plan.name, read.record) not in self._checked:
-            names = tuple(column[0] for column in columns)
-            read.check(plan.name, names, rows[0] if rows else None)
-            self._checked.add((plan.name, read.record))
-        return read.read(rows)
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.write."""
