@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from operator_svc.db import Database, connect
 from operator_svc.settings import Settings
+from tests.db.things import TIMEOUT
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres import PostgresServer
 
 SHARED = """
 -- name: thing_all()
@@ -152,3 +156,16 @@ async def things(open_things: OpenEngine, empty_database_url: str) -> Database:
 async def sqlite_things(open_things: OpenEngine, empty_sqlite_url: str) -> Database:
     """An SQLite database with the small schema."""
     return await open_things(empty_sqlite_url)
+
+
+@pytest.fixture
+async def pg_things(open_things: OpenEngine, empty_postgresql_url: str) -> Database:
+    """A PostgreSQL database with the small schema, on the shared server."""
+    return await open_things(empty_postgresql_url, db_pool_size=4, db_timeout=TIMEOUT)
+
+
+@pytest.fixture
+async def own_things(open_things: OpenEngine, own_postgres_server: PostgresServer) -> Database:
+    """The same on a server of its own."""
+    url = own_postgres_server.url(own_postgres_server.create_database())
+    return await open_things(url, db_pool_size=4, db_timeout=TIMEOUT)

@@ -15,7 +15,7 @@ from operator_svc.settings import Settings
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.sessions import SessionStore
-from tests.db.test_postgresql import Name, unavailable
+from tests.db.things import Name, unavailable
 
 CONFLICTS = ["40001", "40P01"]
 

@@ -1,10 +1,9 @@
-"""The behaviour that both engines share."""
+"""What both engines promise of queries, writes and transactions."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import enum
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,103 +11,9 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from operator_svc.db import AsJson, ConstraintViolation, Database, Nothing
-from operator_svc.db.records import reader
+from operator_svc.db import ConstraintViolation, Database, Nothing
 from operator_svc.errors import ErrorCode, OperatorError
-
-
-class Colour(enum.StrEnum):
-    """Values of an enum column."""
-
-    RED = "red"
-
-
-class Thing(msgspec.Struct, frozen=True):
-    """A row of ``thing``, with each kind of column."""
-
-    id: int
-    name: str
-    done: bool | None
-    score: float | None
-    data: Any
-    at: dt.datetime | None
-    body: bytes | None
-    colour: Colour | None
-
-
-class Id(msgspec.Struct, frozen=True):
-    """The id alone."""
-
-    id: int
-
-
-class Named(msgspec.Struct, frozen=True):
-    """The id and the name."""
-
-    id: int
-    name: str
-
-
-class Name(msgspec.Struct, frozen=True):
-    """The name alone."""
-
-    name: str
-
-
-class Count(msgspec.Struct, frozen=True):
-    """A number of rows."""
-
-    count: int
-
-
-NOTHING: dict[str, Any] = dict.fromkeys(("done", "score", "data", "at", "body", "colour"))
-MOMENT = dt.datetime(2025, 12, 14, 10, 0, 0, 120000, dt.UTC)
-
-
-async def names(database: Database) -> list[str]:
-    """The names of all things."""
-    return [row.name for row in await database.fetch("thing_names", Name)]
-
-
-async def test_each_kind_of_column_comes_back_as_it_went(things: Database) -> None:
-    values: dict[str, Any] = {
-        "done": True,
-        "score": 1.5,
-        "data": {"a": [1, None, "ñ"], "b": {"c": 1.5}},
-        "at": MOMENT.astimezone(dt.timezone(dt.timedelta(hours=-5))),
-        "body": b"\x00\xff",
-        "colour": Colour.RED,
-    }
-    (made,) = await things.write("thing_add", Id, name="all", **values)
-    (row,) = await things.fetch("thing_all", Thing)
-    assert row == Thing(made.id, "all", **values)
-    assert row.at is not None
-    assert row.at.utcoffset() == dt.timedelta(0)
-    assert type(row.done) is bool
-    assert type(row.colour) is Colour
-
-
-async def test_null_is_none_in_each_kind(things: Database) -> None:
-    await things.write("thing_add", Nothing, name="none", **NOTHING)
-    assert await things.fetch("thing_all", Thing) == [
-        Thing(1, "none", None, None, None, None, None, None)
-    ]
-
-
-@pytest.mark.parametrize(
-    "value", [[], {}, [1, "a"], "text", '"quoted"', 7, 1.25, True, False, {"k": None}]
-)
-async def test_any_json_value_comes_back(things: Database, value: Any) -> None:
-    await things.write("thing_add", Nothing, name="json", **{**NOTHING, "data": AsJson(value)})
-    (row,) = await things.fetch("thing_all", Thing)
-    assert row.data == value
-    assert type(row.data) is type(value)
-
-
-async def test_a_moment_without_a_zone_is_refused_by_sqlite(sqlite_things: Database) -> None:
-    naive = {**NOTHING, "at": MOMENT.replace(tzinfo=None)}
-    with pytest.raises(ValueError, match="time zone"):
-        await sqlite_things.write("thing_add", Nothing, name="naive", **naive)
+from tests.db.things import NOTHING, Colour, Count, Id, Name, Named, Thing, names
 
 
 async def test_fetch_one_gives_the_first_row_or_none(things: Database) -> None:
@@ -191,23 +96,6 @@ async def test_the_parameters_must_be_the_declared_ones(things: Database) -> Non
     with pytest.raises(TypeError, match=r"missing \['name'\]"):
         await things.fetch("thing_named", Named)
     assert await names(things) == []
-
-
-async def test_the_record_must_be_what_is_selected(things: Database) -> None:
-    await things.write("thing_name", Nothing, name="a")
-
-    class Turned(msgspec.Struct, frozen=True):
-        name: str
-        id: int
-
-    for wrong in (Id, Turned):
-        with pytest.raises(TypeError, match=r"thing_named selects \('id', 'name'\)"):
-            await things.fetch("thing_named", wrong, name="a")
-
-
-async def test_a_decimal_does_not_slip_into_an_int() -> None:
-    with pytest.raises(TypeError, match="gives a float as count"):
-        reader(Count, "postgresql").check("q", ("count",), (1.0,))
 
 
 async def test_an_unknown_query_is_a_lookup_error(things: Database) -> None:

@@ -12,8 +12,7 @@ from operator_svc.db import ConstraintViolation, Database, Nothing, connect
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-from tests.db.test_engines import Count, Name, Named
-from tests.db.test_postgresql import unavailable
+from tests.db.things import Count, Name, Named, unavailable
 from tests.fakes.pgbouncer import PgBouncer, PoolMode
 from tests.fakes.postgres import PostgresServer
 from tests.rest.rest_service import TOKEN, running

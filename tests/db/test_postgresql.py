@@ -5,79 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import psycopg
 import pytest
 
 from operator_svc.db import Database, Nothing, connect
-from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
+from operator_svc.errors import ConfigurationError, OperatorError
 from operator_svc.settings import Settings
+from tests.db.things import TIMEOUT, Count, Name, beside, end_all_backends, unavailable, warm
 from tests.fakes.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
-
-TIMEOUT = 1.0
-
-
-class Name(msgspec.Struct, frozen=True):
-    """The name alone."""
-
-    name: str
-
-
-class Count(msgspec.Struct, frozen=True):
-    """A number of rows."""
-
-    count: int
-
-
-@pytest.fixture
-async def pg_things(open_things: Any, empty_postgresql_url: str) -> Database:
-    """A PostgreSQL database with the small schema, on the shared server."""
-    database: Database = await open_things(empty_postgresql_url, db_pool_size=4, db_timeout=TIMEOUT)
-    return database
-
-
-@pytest.fixture
-async def own_things(open_things: Any, own_postgres_server: PostgresServer) -> Database:
-    """The same on a server of its own."""
-    url = own_postgres_server.url(own_postgres_server.create_database())
-    database: Database = await open_things(url, db_pool_size=4, db_timeout=TIMEOUT)
-    return database
-
-
-@contextmanager
-def beside(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection beside the code under test."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
-
-
-def end_all_backends(url: str) -> None:
-    """End all other connections to the database, and wait until they have gone."""
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    with beside(url) as connection:
-        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
-
-
-async def unavailable(call: Awaitable[Any], within: float = TIMEOUT) -> None:
-    """``call`` raises DATABASE_UNAVAILABLE before ``within`` seconds are over, with some slack."""
-    started = asyncio.get_running_loop().time()
-    with pytest.raises(OperatorError) as caught:
-        await call
-    assert asyncio.get_running_loop().time() - started < within + 0.5
-    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
-    assert caught.value.retry_after == 1
-
-
-async def warm(database: Database) -> None:
-    """Open all four connections of the pool."""
-    await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(4)])
 
 
 async def test_reads_survive_connections_that_were_ended_while_idle(

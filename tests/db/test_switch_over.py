@@ -14,7 +14,7 @@ import pytest
 from operator_svc.db import Database, Nothing, connect
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.settings import Settings
-from tests.db.test_postgresql import Name, unavailable, warm
+from tests.db.things import Name, unavailable, warm
 from tests.fakes.eventually import block_until
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
