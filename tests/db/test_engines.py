@@ -1,4 +1,4 @@
-"""What both engines promise of queries, writes and transactions."""
+"""Promises of both engines about queries, writes and transactions."""
 
 from __future__ import annotations
 
