@@ -45,8 +45,8 @@ RECORD_EVENTS = (
 
 
 def session_created(session_id: str, user_id: str, source: str) -> dict[str, Any]:
-    """The data of ``session.created`` as it is stored; who shows it adds ``epoch``, which is another
-    one once the database is."""
+    """The data of ``session.created`` as it is stored. Readers of it add ``epoch``, which changes
+    when the database is restored."""
     return {"session_id": session_id, "user_id": user_id, "source": source}
 
 
