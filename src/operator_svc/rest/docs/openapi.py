@@ -10,10 +10,11 @@ import msgspec
 
 from operator_svc import __version__
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.protocol import headers, ids
+from operator_svc.protocol import headers
 from operator_svc.protocol.openai import ErrorAnswer
 from operator_svc.protocol.problems import CONTENT_TYPE, Problem
 from operator_svc.rest.docs import examples
+from operator_svc.rest.docs.descriptions import FROM_QUERY, HEADERS, PATH_IDS, STREAMED, TAGS
 from operator_svc.rest.docs.schema_rules import add_to
 from operator_svc.rest.openai import errors as openai_errors
 from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
@@ -22,54 +23,6 @@ REF = "#/components/schemas/{name}"
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
 """Errors of every call: it cannot be read, its origin is foreign, or Operator has a fault."""
 WITH_TOKEN = (ErrorCode.AUTH_REQUIRED, ErrorCode.RATE_LIMITED, ErrorCode.DATABASE_UNAVAILABLE)
-TAGS = {
-    "chat": "Asking Switch.",
-    "sessions": "What was said.",
-    "replies": "Replies while they are written, and after.",
-    "browser": "Pages that are opened on behalf of a session.",
-    "tool calls": "Records of tools that were used.",
-    "switch": "Switch's configuration, and how its engines do.",
-    "system": "The other modules of VX11.",
-    "openai": "OpenAI's protocol in front of the same chats. Errors have OpenAI's form.",
-    "machines": "For probes, scrapers and readers of documents.",
-}
-PATH_IDS: dict[str, tuple[Any, str]] = {
-    "session_id": (ids.SessionId, "A session."),
-    "reply_id": (ids.RowId, "A reply, which is a message."),
-    "message_id": (ids.RowId, "A message."),
-    "adjustment_id": (ids.RowId, "An adjustment of Switch."),
-    "task_id": (str, "A browser task; opaque."),
-    "model": (str, "A model's name."),
-    "code": (str, "An error's code."),
-}
-STREAMED = {
-    "description": "Each event; its data is a frame of /asyncapi.json.",
-    "type": "object",
-    "properties": {
-        "id": {"type": "string", "description": "The `seq` of a durable event."},
-        "data": {"type": "string", "contentMediaType": "application/json"},
-    },
-    "required": ["data"],
-}
-HEADERS = {
-    "X-Request-ID": "The request's id: the one that it brought, or a new one.",
-    "Retry-After": "Whole seconds after which trying again may help.",
-    "Allow": "The methods that there are.",
-    "Location": "Where to look for what is not ready yet.",
-    "Preference-Applied": "What of `Prefer` was followed.",
-    "Content-Disposition": "A name for the file.",
-    "ETag": "Which picture it is.",
-    "Age": "Seconds since it was found out.",
-    "RateLimit": "What is left of each limit, where there are some.",
-    "RateLimit-Policy": "The limits.",
-    "WWW-Authenticate": "How to bring the token.",
-}
-
-
-FROM_QUERY = (
-    "Fields that the body lacks may stand in the query; where both give one, the body wins."
-)
-"""Said of every call that takes a body."""
 
 
 def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -12,8 +12,9 @@ from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
 from operator_svc.protocol import events as names
-from operator_svc.protocol.chat import ENGINE_FIELDS, NO_ENGINE_FIELDS, Chat, EngineFields
+from operator_svc.protocol.chat import Chat
 from operator_svc.services.access import acting_user, no_session
+from operator_svc.services.chat.message_metadata import as_before, message_metadata
 from operator_svc.services.chat.prompt import (
     HistoryLimits,
     PromptTurn,
@@ -133,7 +134,7 @@ class Chats:
             session_id=session_id,
             viewer=request.viewer,
             content=chat.message,
-            metadata=_message_metadata(chat),
+            metadata=message_metadata(chat),
             pod_id=self._writer.pod_id,
             key=request.key,
             exchanges=limits.exchanges if chat.history is None else 0,
@@ -158,7 +159,7 @@ class Chats:
             user_id=request.user_id,
             source=chat.source,
             content=chat.message,
-            metadata=_message_metadata(chat),
+            metadata=message_metadata(chat),
             pod_id=self._writer.pod_id,
             key=request.key,
         )
@@ -246,7 +247,7 @@ class Chats:
     ) -> Accepted:
         telemetry.CHATS_AGAIN.inc()
         return self._begin(
-            request._replace(chat=_as_before(request.chat, message)),
+            request._replace(chat=as_before(request.chat, message)),
             message.session_id,
             started,
             message.content,
@@ -272,30 +273,10 @@ class Chats:
         return Accepted(session_id, started.message_id, started.reply_id, running, first)
 
 
-def _message_metadata(chat: Chat) -> dict[str, Any]:
-    metadata = dict(chat.metadata)
-    if chat.engine != NO_ENGINE_FIELDS:
-        metadata[ENGINE_FIELDS] = chat.engine.kept()
-    if chat.client_message_id is not None:
-        metadata["client_message_id"] = chat.client_message_id
-    return metadata
-
-
-def _as_before(chat: Chat, message: Message) -> Chat:
-    """``chat`` with what its message brought for the engine, where it brings nothing itself."""
-    kept = (message.metadata or {}).get(ENGINE_FIELDS)
-    if kept is None or chat.engine != NO_ENGINE_FIELDS:
-        return chat
-    try:
-        return msgspec.structs.replace(chat, engine=msgspec.convert(kept, EngineFields))
-    except msgspec.ValidationError:  # a client's own field of that name
-        return chat
-
-
 def _message_created(session_id: str, chat: Chat, started: Started) -> LiveEvent:
     """The event that the start has stored, as replaying would show it."""
     data = names.message_created(
-        started.message_id, "user", chat.message, _message_metadata(chat), started.ts
+        started.message_id, "user", chat.message, message_metadata(chat), started.ts
     )
     return LiveEvent(session_id, started.last_seq - 1, names.MESSAGE_CREATED, started.ts, data)
 
