@@ -45,52 +45,117 @@ UPDATE operator_browser_task SET cancel_requested = TRUE
 WHERE task_id = :task_id AND status = 'running'
 RETURNING task_id;
 
--- name: browser_tasks_page(before, page)
+-- name: browser_tasks_page(before, page, bytes)
 -- All tasks, newest first, without the large parts of their results.
-SELECT {{browser_task_summary}}
-FROM operator_browser_task AS t
-WHERE id < :before AND NOT {{in_deleted_session}}
-ORDER BY id DESC
-LIMIT :page;
+WITH page AS (
+    SELECT
+        {{browser_task_size}} AS size,
+        -t.id AS place
+    FROM operator_browser_task AS t
+    WHERE t.id < :before AND NOT {{in_deleted_session}}
+    ORDER BY t.id DESC
+    LIMIT :page
+)
 
--- name: browser_tasks_page_of_status(status, before, page)
--- The tasks of a status, newest first.
-SELECT {{browser_task_summary}}
-FROM operator_browser_task AS t
-WHERE status = :status AND id < :before AND NOT {{in_deleted_session}}
-ORDER BY id DESC
-LIMIT :page;
-
--- name: browser_tasks_page_of_user(user_id, before, page)
--- The tasks of a user, newest first.
-SELECT {{browser_task_summary}}
-FROM operator_browser_task AS t
-WHERE user_id = :user_id AND id < :before AND NOT {{in_deleted_session}}
-ORDER BY id DESC
-LIMIT :page;
-
--- name: browser_tasks_page_of_user_and_status(user_id, status, before, page)
--- The tasks of a user that stand so, newest first. By -id: by id PostgreSQL would read all tasks for a rare status.
 SELECT
-    id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-    started_at, completed_at, screenshot_etag,
-    CAST(result ->> 'http_status' AS bigint) AS http_status,
-    result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-    result ->> 'final_url' AS final_url
+    {{browser_task_summary}},
+    {{browser_task_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM operator_browser_task AS t
-WHERE
-    user_id = :user_id AND status = :status AND -id > -CAST(:before AS bigint)
-    AND NOT {{in_deleted_session}}
-ORDER BY -id
-LIMIT :page;
+WHERE t.id < :before AND NOT {{in_deleted_session}}
+ORDER BY t.id DESC
+LIMIT {{rows_that_fit}};
 
--- name: browser_tasks_page_of_session(session_id, user_id, status, before, page)
--- The tasks of a session, newest first.
-SELECT {{browser_task_summary}}
+-- name: browser_tasks_page_of_status(status, before, page, bytes)
+-- The tasks of a status, newest first.
+WITH page AS (
+    SELECT
+        {{browser_task_size}} AS size,
+        -t.id AS place
+    FROM operator_browser_task AS t
+    WHERE t.status = :status AND t.id < :before AND NOT {{in_deleted_session}}
+    ORDER BY t.id DESC
+    LIMIT :page
+)
+
+SELECT
+    {{browser_task_summary}},
+    {{browser_task_size}} AS size,
+    (SELECT count(*) FROM page) AS found
+FROM operator_browser_task AS t
+WHERE t.status = :status AND t.id < :before AND NOT {{in_deleted_session}}
+ORDER BY t.id DESC
+LIMIT {{rows_that_fit}};
+
+-- name: browser_tasks_page_of_user(user_id, before, page, bytes)
+-- The tasks of a user, newest first.
+WITH page AS (
+    SELECT
+        {{browser_task_size}} AS size,
+        -t.id AS place
+    FROM operator_browser_task AS t
+    WHERE t.user_id = :user_id AND t.id < :before AND NOT {{in_deleted_session}}
+    ORDER BY t.id DESC
+    LIMIT :page
+)
+
+SELECT
+    {{browser_task_summary}},
+    {{browser_task_size}} AS size,
+    (SELECT count(*) FROM page) AS found
+FROM operator_browser_task AS t
+WHERE t.user_id = :user_id AND t.id < :before AND NOT {{in_deleted_session}}
+ORDER BY t.id DESC
+LIMIT {{rows_that_fit}};
+
+-- name: browser_tasks_page_of_user_and_status(user_id, status, before, page, bytes)
+-- The tasks of a user that stand so, newest first. By -id: by id PostgreSQL would read all tasks for a rare status.
+WITH page AS (
+    SELECT
+        {{browser_task_size}} AS size,
+        -t.id AS place
+    FROM operator_browser_task AS t
+    WHERE
+        t.user_id = :user_id AND t.status = :status AND -t.id > -CAST(:before AS bigint)
+        AND NOT {{in_deleted_session}}
+    ORDER BY -t.id
+    LIMIT :page
+)
+
+SELECT
+    {{browser_task_summary}},
+    {{browser_task_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM operator_browser_task AS t
 WHERE
-    session_id = :session_id AND id < :before AND NOT {{in_deleted_session}}
-    AND (CAST(:user_id AS text) IS NULL OR user_id = :user_id)
-    AND (CAST(:status AS text) IS NULL OR status = :status)
-ORDER BY id DESC
-LIMIT :page;
+    t.user_id = :user_id AND t.status = :status AND -t.id > -CAST(:before AS bigint)
+    AND NOT {{in_deleted_session}}
+ORDER BY -t.id
+LIMIT {{rows_that_fit}};
+
+-- name: browser_tasks_page_of_session(session_id, user_id, status, before, page, bytes)
+-- The tasks of a session, newest first.
+WITH page AS (
+    SELECT
+        {{browser_task_size}} AS size,
+        -t.id AS place
+    FROM operator_browser_task AS t
+    WHERE
+        t.session_id = :session_id AND t.id < :before AND NOT {{in_deleted_session}}
+        AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
+        AND (CAST(:status AS text) IS NULL OR t.status = :status)
+    ORDER BY t.id DESC
+    LIMIT :page
+)
+
+SELECT
+    {{browser_task_summary}},
+    {{browser_task_size}} AS size,
+    (SELECT count(*) FROM page) AS found
+FROM operator_browser_task AS t
+WHERE
+    t.session_id = :session_id AND t.id < :before AND NOT {{in_deleted_session}}
+    AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
+    AND (CAST(:status AS text) IS NULL OR t.status = :status)
+ORDER BY t.id DESC
+LIMIT {{rows_that_fit}};

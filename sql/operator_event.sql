@@ -1,19 +1,29 @@
--- name: events_after(session_id, after, page)
+-- name: events_after(session_id, after, page, bytes)
 -- Events of a session in order, with the messages that they are about.
+WITH page AS (
+    SELECT
+        e.seq AS place,
+        {{event_size}} AS size
+    FROM operator_event AS e
+    LEFT JOIN operator_message AS m ON e.message_id = m.id
+    WHERE e.session_id = :session_id AND e.seq > :after
+    ORDER BY e.seq
+    LIMIT :page
+)
+
 SELECT
-    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
-    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+    {{event_columns}},
+    {{event_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM operator_event AS e
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 WHERE e.session_id = :session_id AND e.seq > :after
 ORDER BY e.seq
-LIMIT :page;
+LIMIT {{rows_that_fit}};
 
 -- name: events_of_message(session_id, message_id)
 -- The events that are about one message, in order.
-SELECT
-    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
-    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+SELECT {{event_columns}}
 FROM operator_event AS e
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 WHERE e.session_id = :session_id AND e.message_id = :message_id

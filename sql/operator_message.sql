@@ -7,21 +7,47 @@ WHERE
     m.id = :message_id AND s.deleted_at IS NULL
     AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
 
--- name: message_page(session_id, before, page)
+-- name: message_page(session_id, before, page, bytes)
 -- Messages of a session, newest first, older than the one with the id before.
-SELECT {{message_columns}}
+WITH page AS (
+    SELECT
+        {{message_size}} AS size,
+        -m.id AS place
+    FROM operator_message AS m
+    WHERE m.session_id = :session_id AND m.id < :before
+    ORDER BY m.id DESC
+    LIMIT :page
+)
+
+SELECT
+    {{message_columns}},
+    {{message_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id < :before
 ORDER BY m.id DESC
-LIMIT :page;
+LIMIT {{rows_that_fit}};
 
--- name: message_page_after(session_id, after, page)
+-- name: message_page_after(session_id, after, page, bytes)
 -- Messages of a session, oldest first, newer than the one with the id after.
-SELECT {{message_columns}}
+WITH page AS (
+    SELECT
+        {{message_size}} AS size,
+        m.id AS place
+    FROM operator_message AS m
+    WHERE m.session_id = :session_id AND m.id > :after
+    ORDER BY m.id
+    LIMIT :page
+)
+
+SELECT
+    {{message_columns}},
+    {{message_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id > :after
 ORDER BY m.id
-LIMIT :page;
+LIMIT {{rows_that_fit}};
 
 -- name: reply_fence(reply_id, owner, fence)
 -- Takes a reply from its owner, which can store no more of its text from then on.

@@ -1,6 +1,6 @@
--- The columns of a browser task, without the large parts of its result.
-id, task_id, session_id, user_id, url, status, attempts, error, duration_ms, created_at,
-started_at, completed_at, screenshot_etag,
-CAST(result ->> 'http_status' AS bigint) AS http_status,
-result ->> 'title' AS title, result ->> 'text_snippet' AS text_snippet,
-result ->> 'final_url' AS final_url
+-- The columns of a browser task t, without the large parts of its result.
+t.id, t.task_id, t.session_id, t.user_id, t.url, t.status, t.attempts, t.error, t.duration_ms,
+t.created_at, t.started_at, t.completed_at, t.screenshot_etag,
+CAST(t.result ->> 'http_status' AS bigint) AS http_status,
+t.result ->> 'title' AS title, t.result ->> 'text_snippet' AS text_snippet,
+t.result ->> 'final_url' AS final_url

@@ -1,16 +1,29 @@
--- name: events_after_each(session_ids, seqs, page)
+-- name: events_after_each(session_ids, seqs, page, bytes)
 -- Newer events of several sessions, each after a number, with their messages.
-WITH seqs AS MATERIALIZED (SELECT key, value FROM json_each(:seqs))
+WITH seqs AS MATERIALIZED (SELECT key, value FROM json_each(:seqs)),
+
+page AS (
+    SELECT
+        {{event_size}} AS size,
+        row_number() OVER (ORDER BY e.session_id, e.seq) AS place
+    FROM json_each(:session_ids) AS i
+    CROSS JOIN seqs AS q ON i.key = q.key
+    CROSS JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
+    LEFT JOIN operator_message AS m ON e.message_id = m.id
+    ORDER BY e.session_id, e.seq
+    LIMIT :page
+)
 
 SELECT
-    e.session_id, e.seq, e.event, e.ts, e.message_id, e.data,
-    m.role, m.content, m.status, m.reply_to, m.metadata, m.created_at, m.finished_at
+    {{event_columns}},
+    {{event_size}} AS size,
+    (SELECT count(*) FROM page) AS found
 FROM json_each(:session_ids) AS i
 CROSS JOIN seqs AS q ON i.key = q.key
 CROSS JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 ORDER BY e.session_id, e.seq
-LIMIT :page;
+LIMIT {{rows_that_fit}};
 
 -- name: events_purge(days, page)
 -- Deletes the oldest events, those older than so many days; what is left has no gap.

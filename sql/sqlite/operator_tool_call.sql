@@ -1,11 +1,23 @@
--- name: tool_calls_of(message_ids)
--- The tool calls of some messages, in order.
+-- name: tool_calls_of(message_ids, page, bytes)
+-- The tool calls of some messages: those of the newest message first, in order within each.
+WITH page AS (
+    SELECT
+        {{tool_call_size}} AS size,
+        row_number() OVER (ORDER BY c.message_id DESC, c.id ASC) AS place
+    FROM operator_tool_call AS c
+    WHERE c.message_id IN (SELECT value FROM json_each(:message_ids))
+    ORDER BY c.message_id DESC, c.id ASC
+    LIMIT :page
+)
+
 SELECT
-    id, message_id, tool_name, status, duration_ms, arguments, result, error, created_at,
-    finished_at
-FROM operator_tool_call
-WHERE message_id IN (SELECT value FROM json_each(:message_ids))
-ORDER BY message_id, id;
+    {{tool_call_columns}},
+    {{tool_call_size}} AS size,
+    (SELECT count(*) FROM page) AS found
+FROM operator_tool_call AS c
+WHERE c.message_id IN (SELECT value FROM json_each(:message_ids))
+ORDER BY c.message_id DESC, c.id ASC
+LIMIT {{rows_that_fit}};
 
 -- name: tool_call_record(message_id, viewer, tool_name, status, duration_ms, arguments, result, error, data)
 -- Stores a tool call of a message, and the event that says so.

@@ -159,7 +159,7 @@ class Pod:
 
     async def replayed(self, session_id: str) -> list[LiveEvent]:
         """All events of a session, which must be numbered without a gap."""
-        rows = await self.events.after(session_id, 0, 1000)
+        rows = (await self.events.after(session_id, 0, 1000)).rows
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
         session = await self.sessions.get(session_id)
         assert session is not None

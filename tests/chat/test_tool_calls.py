@@ -21,7 +21,7 @@ from tests.fakes.records import ANYBODY, FakeSwitch, Pod, late
 async def streamed(pod: Pod, reply_id: int, *calls: ToolCallPart) -> list[ToolCallRow]:
     for call in calls:
         await pod.tool_calls.record_streamed("s-1", reply_id, call)
-    return await pod.tool_call_store.of_messages([reply_id])
+    return (await pod.tool_call_store.of_messages([reply_id], limit=1000)).rows
 
 
 def call(**raw: Any) -> ToolCallPart:
@@ -70,7 +70,7 @@ async def test_streamed_calls_of_two_replies_with_the_same_id_are_apart(local: P
     await streamed(local, one.reply_id, call(id="c"))
     (row,) = await streamed(local, other.reply_id, call(id="c", status="ok"))
     assert row.status == "ok"
-    (row,) = await local.tool_call_store.of_messages([one.reply_id])
+    (row,) = (await local.tool_call_store.of_messages([one.reply_id], limit=9)).rows
     assert row.status == "pending"
 
 

@@ -48,10 +48,12 @@ CALLS: Mapping[str, Callable[[int], Params]] = {
         "pod_id": "pod", "reply_ids": ids(n), "offsets": [20] * n, "contents": ["x" * 40] * n,
     },
     "chunks_ends": lambda n: {"pod_id": "pod", "reply_ids": ids(n)},
-    "events_after_each": lambda n: {"session_ids": names(n), "seqs": [2] * n, "page": 100_000},
+    "events_after_each": lambda n: {
+        "session_ids": names(n), "seqs": [2] * n, "page": 100_000, "bytes": 10**9,
+    },
     "replies_streaming": lambda n: {"session_ids": names(n)},
     "session_news": lambda n: {"session_ids": names(n), "seqs": [2] * n},
-    "tool_calls_of": lambda n: {"message_ids": ids(n)},
+    "tool_calls_of": lambda n: {"message_ids": ids(n), "page": 100_000, "bytes": 10**9},
 }  # fmt: skip
 """For each query that takes arrays its parameters, with so many elements in each array."""
 

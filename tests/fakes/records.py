@@ -194,7 +194,7 @@ class Pod:
 
     async def log(self, session_id: str = "s-1") -> list[EventRow]:
         """The events of a session after those that ``chat`` makes."""
-        return await self.events.after(session_id, 3, 100)
+        return (await self.events.after(session_id, 3, 100)).rows
 
 
 async def lease(database: Database, pod_id: str, seconds: float = 60.0) -> None:

@@ -10,7 +10,6 @@ import pytest
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID
 from operator_svc.services.pagination import (
-    cut,
     id_cursor,
     parse_id_cursor,
     parse_time_cursor,
@@ -23,21 +22,6 @@ FIRST = (datetime(9999, 12, 31, tzinfo=UTC), MAX_ID)
 
 def encoded(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-@pytest.mark.parametrize(
-    ("rows", "page", "last"),
-    [
-        ([], [], None),
-        ([1, 2], [1, 2], None),
-        ([1, 2, 3], [1, 2, 3], None),
-        ([1, 2, 3, 4], [1, 2, 3], 3),
-    ],
-)
-def test_page_has_a_last_row_only_where_more_follow(
-    rows: list[int], page: list[int], last: int | None
-) -> None:
-    assert cut(rows, 3) == (page, last)
 
 
 @pytest.mark.parametrize("row_id", [0, 1, 9, 10, 12345, MAX_ID])

@@ -30,7 +30,7 @@ async def chat(database: Database, session_id: str = "s-1", user_id: str = "ann"
 async def record_events(database: Database, session_id: str = "s-1") -> list[EventRow]:
     """The events after those that ``chat`` makes. Each has the data that the document describes:
     all fields and no other."""
-    rows = await EventStore(database).after(session_id, 3, 100)
+    rows = (await EventStore(database).after(session_id, 3, 100)).rows
     for row in rows:
         assert set(row.data) == set(EVENT_DATA[row.event].__struct_fields__)
         msgspec.convert(row.data, EVENT_DATA[row.event])

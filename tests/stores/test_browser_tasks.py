@@ -72,7 +72,7 @@ class Tasks:
         return await self.store.release(task, **given)
 
     async def events(self, session_id: str) -> list[EventRow]:
-        rows = await self._events.after(session_id, 0, 1000)
+        rows = (await self._events.after(session_id, 0, 1000)).rows
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
         session = await self.sessions.get(session_id)
         assert session is not None
@@ -317,8 +317,8 @@ async def test_racing_writes_of_one_session_leave_no_gap(tasks: Tasks) -> None:
     async def cancel() -> int:
         done = 0
         for _ in range(20):
-            rows = await tasks.store.page(session_id="s1", user_id=None, status=None, limit=5)
-            for row in rows:
+            page = await tasks.store.page(session_id="s1", user_id=None, status=None, limit=5)
+            for row in page.rows:
                 task = await tasks.get(row.task_id)
                 await tasks.store.request_cancel(task.task_id)
                 if task.owner is None and task.status == "pending":
@@ -337,7 +337,8 @@ async def test_racing_writes_of_one_session_leave_no_gap(tasks: Tasks) -> None:
         await tasks.sessions.delete("s1", None)
 
     await asyncio.gather(add(), run("pod-1"), run("pod-2"), delete())
-    assert await tasks.store.page(session_id="s1", user_id=None, status=None, limit=5) == []
+    page = await tasks.store.page(session_id="s1", user_id=None, status=None, limit=5)
+    assert page.rows == []
 
 
 async def test_unowned_tasks_are_those_of_dead_pods_and_own_ones(
@@ -365,7 +366,7 @@ async def test_page_filters_by_session_user_and_status(tasks: Tasks) -> None:
 
     async def listed(**filters: Any) -> list[tuple[str, str]]:
         given = {"session_id": None, "user_id": None, "status": None, "limit": 10} | filters
-        return [(row.user_id, row.status) for row in await tasks.store.page(**given)]
+        return [(row.user_id, row.status) for row in (await tasks.store.page(**given)).rows]
 
     assert await listed() == [("ana", "pending"), ("bob", "pending"), ("bob", "completed")]
     assert await listed(limit=1) == [("ana", "pending")]
@@ -374,7 +375,8 @@ async def test_page_filters_by_session_user_and_status(tasks: Tasks) -> None:
     assert await listed(session_id="s1", status="completed") == [("bob", "completed")]
     assert await listed(user_id="bob", status="pending") == [("bob", "pending")]
     assert await listed(status="failed") == []
-    (row,) = await tasks.store.page(session_id=None, user_id=None, status="completed", limit=9)
+    page = await tasks.store.page(session_id=None, user_id=None, status="completed", limit=9)
+    (row,) = page.rows
     assert (row.title, row.text_snippet, row.http_status) == ("Título", "漢", 404)
     assert await listed(before=row.id) == []
 
@@ -388,6 +390,7 @@ async def test_purge_deletes_old_screenshots_in_pieces(tasks: Tasks) -> None:
     tomorrow = -1.0
     assert await tasks.store.purge_screenshots(tomorrow, 2) == 2
     assert await tasks.store.purge_screenshots(tomorrow, 2) == 1
-    rows = await tasks.store.page(session_id=None, user_id=None, status=None, limit=9)
+    page = await tasks.store.page(session_id=None, user_id=None, status=None, limit=9)
+    rows = page.rows
     assert [row.screenshot_etag for row in rows] == [None] * 4
     assert await tasks.store.screenshot(rows[-1].task_id) is None

@@ -87,7 +87,7 @@ class Stores:
         return ended.last_seq if ended else None
 
     async def log(self, session_id: str) -> list[tuple[int, str]]:
-        return [(e.seq, e.event) for e in await self.events.after(session_id, 0, 1000)]
+        return [(e.seq, e.event) for e in (await self.events.after(session_id, 0, 1000)).rows]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_a_new_session_has_its_three_events(stores: Stores) -> None:
     assert (session.last_seq, session.message_count, session.user_id) == (3, 2, "ana")
     assert started.last_seq == 3
     assert started.epoch == session.epoch
-    rows = await stores.events.after("s", 0, 10)
+    rows = (await stores.events.after("s", 0, 10)).rows
     assert [(r.seq, r.event, r.message_id) for r in rows] == [
         (1, "session.created", None),
         (2, "message.created", started.message_id),
@@ -129,7 +129,7 @@ async def test_a_session_that_exists_is_not_made_twice(stores: Stores) -> None:
     assert started is not None
     assert started.last_seq == 5
     assert await stores.more("s", viewer="somebody else") is None
-    assert len(await stores.messages.page("s", limit=10)) == 4
+    assert len((await stores.messages.page("s", limit=10)).rows) == 4
 
 
 def exchanges(started: Started | None) -> list[tuple[str, str]]:
@@ -359,7 +359,7 @@ async def test_a_message_is_answered_once_more(stores: Stores) -> None:
     assert await ask(None, started.message_id) is not None
     assert await ask(None, started.reply_id) is None
     assert await ask("other", started.message_id) is None
-    assert [m.reply_to for m in await stores.messages.page("s", limit=9)] == [
+    assert [m.reply_to for m in (await stores.messages.page("s", limit=9)).rows] == [
         started.message_id, started.message_id, None,
     ]  # fmt: skip
 
@@ -393,7 +393,7 @@ async def test_news_tells_what_moved_and_what_is_gone(stores: Stores) -> None:
     await stores.new("still")
     news = await stores.sessions.news({"moved": 1, "still": 3, "gone": 7})
     assert {n.session_id: n.last_seq for n in news} == {"moved": 3, "gone": None}
-    rows = await stores.events.after_each({"moved": 1, "still": 2}, 100)
+    rows = (await stores.events.after_each({"moved": 1, "still": 2}, 100)).rows
     assert [(r.session_id, r.seq) for r in rows] == [("moved", 2), ("moved", 3), ("still", 3)]
 
 

@@ -52,7 +52,7 @@ async def fill(database: Database) -> None:
 ASKED: dict[str, tuple[Any, ...]] = {
     "replies_unowned": ("nobody", True),
     "replies_streaming": (["t"],),
-    "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50),
+    "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50, 10**6),
 }
 
 
@@ -112,9 +112,9 @@ async def test_what_is_found_is_the_same(database: Database) -> None:
     assert len(await messages.unowned("alive")) == ROWS + 3
     assert len(await messages.streaming(["t"])) == 3
     rare = await tasks.page(user_id="ana", session_id=None, status="timeout", before=10**9, limit=9)
-    assert [task.task_id for task in rare] == ["2", "1", "0"]
+    assert [task.task_id for task in rare.rows] == ["2", "1", "0"]
     newest = await tasks.page(user_id="ana", session_id=None, status=None, before=10**9, limit=2)
-    assert [task.task_id for task in newest] == [str(ROWS - 1), str(ROWS - 2)]
+    assert [task.task_id for task in newest.rows] == [str(ROWS - 1), str(ROWS - 2)]
 
 
 async def test_claim_reads_little_beside_many_tasks_and_users(database: Database) -> None:

@@ -217,7 +217,7 @@ async def test_an_id_is_refused_until_no_row_is_left_and_then_made_anew(
     started = await start_new(database, "large")
     assert started is not None
     assert started.last_seq == 3
-    assert len(await messages.page("large", limit=100)) == 2
+    assert len((await messages.page("large", limit=100)).rows) == 2
 
 
 async def test_keys_of_a_deleted_session_are_free_at_once(database: Database) -> None:

@@ -42,7 +42,7 @@ async def test_arguments_and_result_of_any_json_type_are_read_back(
     store = ToolCallStore(database)
     stored = await store.record(**call(started.reply_id, arguments=value, result=value))
     assert stored is not None
-    (read,) = await store.of_messages([started.reply_id])
+    (read,) = (await store.of_messages([started.reply_id], limit=9)).rows
     assert (read.arguments, read.result) == (value, value)
     assert type(read.result) is type(value)
     assert read == stored.row, "what the write answers is what was stored"

@@ -206,11 +206,38 @@ export class Session {
     const oldest = this.#model.messages()[0];
     if (this.#model.message(id) === undefined && oldest !== undefined && id < oldest.id) {
       // An idempotency key stands for a reply older than what is shown here.
-      const view = await this.#http.json("GET", `operator/reply/${id}`);
-      reply.update({ ...view, reasoning: "", error: view.metadata?.error ?? null });
+      await this.#lookUp(reply);
     }
     this.#feed(id);
     return reply;
+  }
+
+  /** @param {Reply} reply */
+  async #lookUp(reply) {
+    const view = await this.#http.json("GET", `operator/reply/${reply.id}`);
+    if (this.#model.message(reply.id) !== undefined) return; // frames know it better by now
+    reply.update({ ...view, reasoning: "", error: view.metadata?.error ?? null });
+    if (reply.ended) this.#replies.delete(reply.id);
+  }
+
+  /**
+   * A resync has the newest messages only: a reply that is not among them is looked up.
+   * @param {Reply} reply
+   */
+  async #recover(reply) {
+    for (let pause = PAUSE_MIN; !this.#ended; pause = Math.min(pause * 2, PAUSE_MAX)) {
+      try {
+        await this.#lookUp(reply);
+        return;
+      } catch (error) {
+        if (!(error instanceof OperatorError) || error.code !== "unreachable") {
+          this.#replies.delete(reply.id);
+          reply.abandon(/** @type {Error} */ (error));
+          return;
+        }
+        await sleep(jitter(pause), undefined);
+      }
+    }
   }
 
   /**
@@ -361,7 +388,12 @@ export class Session {
     }
     const id = frame.reply_id ?? frame.data?.reply_id;
     if (id !== undefined) this.#feed(id);
-    if (frame.type === "resync") for (const reply of this.#replies.keys()) this.#feed(reply);
+    if (frame.type === "resync") {
+      for (const [replyId, reply] of this.#replies) {
+        if (this.#model.message(replyId) === undefined) this.#recover(reply);
+        else this.#feed(replyId);
+      }
+    }
     if (frame.type === "resumed" || frame.type === "resync") this.#show("live");
     else this.#changed();
   }

@@ -150,6 +150,7 @@ for (const transport of transports) {
     const client = clientOf(transport, proxy.url);
     const session = client.session();
     await (await session.ask("first")).done();
+    const missed = await session.ask("ends while nobody watches", slow(60));
     proxy.refusing = true;
     proxy.cut();
     const other = clientOf(transport);
@@ -157,8 +158,9 @@ for (const transport of transports) {
     proxy.refusing = false;
     await until(session, (state) => state.resyncs === 1 && state.connection === "live");
     assert.equal(session.state.messages.length, 50);
+    assert.equal((await missed.done()).status, "complete");
     assert.ok(await session.loadOlder());
-    assert.equal(session.state.messages.length, 222);
+    assert.equal(session.state.messages.length, 224);
     await session.close();
   });
 }

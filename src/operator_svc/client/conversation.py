@@ -110,13 +110,15 @@ class Conversation(AsyncCloseable):
         if reply is None:
             # An older one, which the key stands for: its events came before this connection.
             reply = self._replies.setdefault(reply_id, Reply(reply_id))
-            view = await self._connection.reply(reply_id)
-            if view.status == "streaming":
-                reply.replace(view.content, view.end)
-            else:
-                error = view.metadata.get("error")
-                reply.finish(view.status, view.content, view.metadata, error)
+            await self._look_up(reply)
         return reply
+
+    async def _look_up(self, reply: Reply) -> None:
+        view = await self._connection.reply(reply.reply_id)
+        if view.status == "streaming":
+            reply.replace(view.content, view.end)
+        else:
+            reply.finish(view.status, view.content, view.metadata, view.metadata.get("error"))
 
     # The connection.
 
@@ -207,7 +209,7 @@ class Conversation(AsyncCloseable):
         elif kind == "result" and frame["id"] in self._asked:
             self._result(frame)
         elif kind == "resync":
-            self._start_from(frame)
+            await self._start_from(frame)
 
     def _known(self, reply_id: int) -> Reply:
         return self._replies.setdefault(reply_id, Reply(reply_id))
@@ -234,11 +236,18 @@ class Conversation(AsyncCloseable):
                 ClientError(error["error"], error["detail"], retryable=error["retryable"])
             )
 
-    def _start_from(self, frame: dict[str, Any]) -> None:
-        """Begin anew from the server's snapshot: too much was missed."""
+    async def _start_from(self, frame: dict[str, Any]) -> None:
+        """Begin anew from the server's snapshot: too much was missed. It has the newest messages
+        only: replies that are not among them are looked up."""
         self._seq, self._epoch = frame["seq"], frame["epoch"]
-        for message in frame["snapshot"]["messages"]:
-            reply = self._replies.get(message["id"])
-            if reply is not None and message["status"] != "streaming":
+        shown = {message["id"]: message for message in frame["snapshot"]["messages"]}
+        for reply in [reply for reply in self._replies.values() if not reply.ended]:
+            message = shown.get(reply.reply_id)
+            if message is None:
+                try:
+                    await self._look_up(reply)
+                except ClientError as error:
+                    reply.fail(error)
+            elif message["status"] != "streaming":
                 metadata = message["metadata"]
                 reply.finish(message["status"], message["content"], metadata, metadata.get("error"))

@@ -9,6 +9,9 @@ or the body of a CTE that several queries share, in a file of its own
 (``sql/fragments/<name>.sql`` for both dialects, ``sql/<dialect>/fragments/<name>.sql`` for one).
 A fragment holds no other.
 
+``octet_length(column)``, of a text or of ``CAST(column AS text)``, is written in SQLite's older way
+where its own is missing (before 3.43).
+
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.
 """
@@ -43,6 +46,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_OCTETS = re.compile(r"octet_length\((CAST\([\w.]+ AS text\)|[\w.]+(?: ->> '\w+')?)\)")
 _KEPT = frozenset({"string", "quoted", "dollar", "tag", "cast", "now"})
 _ONLY_IF = re.compile(r"\s*only if :([A-Za-z_]\w*)\s*")
 
@@ -211,8 +215,11 @@ def _params(source: _Source) -> frozenset[str]:
 
 
 def _query(source: _Source, dialect: Dialect) -> Query:
+    sql = source.sql
+    if dialect == "sqlite":
+        sql = _OCTETS.sub(r"length(CAST(\1 AS BLOB))", sql)
     try:
-        statements = tuple(_split(source.sql, dialect))
+        statements = tuple(_split(sql, dialect))
     except QueryError as error:
         raise QueryError(f"{source.file}: {source.name}: {error}") from error
     if not statements:

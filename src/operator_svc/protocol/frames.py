@@ -19,7 +19,10 @@ FrameId = int | Annotated[str, Meta(max_length=200)]
 SUBPROTOCOL = "operator.v1"
 TOKEN_SUBPROTOCOL = "token."  # noqa: S105 - a prefix, not a token
 MAX_FRAME = 512 * 1024
-"""Bytes of a frame that a client may send."""
+"""Bytes of a frame that a client may send, and of one that it gets unless a reply's whole text
+stands in it (docs/websocket.md)."""
+PIECE_CHARS = 80_000
+"""Code points of a text that one frame shows: as JSON six bytes each at most, so that they fit."""
 
 
 class CloseCode(IntEnum):
@@ -179,7 +182,8 @@ class SessionState(msgspec.Struct, frozen=True):
 
 
 class Resync(ServerFrame, frozen=True, kw_only=True, tag="resync"):
-    """Replaying was not possible: this is the state to start from."""
+    """Replaying was not possible: this is the state to start from, with as many of the newest
+    messages as fit into 512 KiB."""
 
     seq: int
     epoch: str | None

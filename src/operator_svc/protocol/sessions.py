@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from operator_svc.protocol.tool_calls import ToolCallView
 
@@ -14,7 +15,8 @@ Metadata = dict[str, Any]
 
 class MessageView(msgspec.Struct, frozen=True):
     """A message as the history shows it. The text of a reply that is being written is what is
-    stored of it by now; a failed reply has its code in ``metadata.error``."""
+    stored of it by now; a failed reply has its code in ``metadata.error``. Where it has more tool
+    calls than fit, ``tool_calls_next`` is the ``cursor`` of the next ones in its own list."""
 
     id: int
     role: str
@@ -24,6 +26,7 @@ class MessageView(msgspec.Struct, frozen=True):
     metadata: Metadata
     tool_calls: list[ToolCallView]
     reply_to: int | None = None
+    tool_calls_next: str | UnsetType = UNSET
 
 
 class SessionView(msgspec.Struct, frozen=True):

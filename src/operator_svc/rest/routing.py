@@ -185,7 +185,9 @@ def json(example: msgspec.Struct, meaning: str, *more_headers: str) -> Answer:
 def limit(default: int, most: int) -> Parameter:
     """The parameter ``limit`` of a list."""
     return Parameter(
-        "limit", Annotated[int, Meta(ge=1, le=most)], f"Records of a page; {default} if not given."
+        "limit",
+        Annotated[int, Meta(ge=1, le=most)],
+        f"Records of a page; {default} if not given. It also ends at 4 MiB of stored content.",
     )
 
 

@@ -1,32 +1,12 @@
-"""Pages of lists, and the opaque cursors that ask for the next one.
-
-One row more than a page holds is read, which shows whether there is a next page.
-"""
+"""The opaque cursors of lists, which ask for the next page."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Generic, NamedTuple, TypeVar
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID
-
-T = TypeVar("T")
-
-
-class Page(NamedTuple, Generic[T]):
-    """The rows of a page. ``last`` is the one after which the next page begins, None at the end."""
-
-    rows: list[T]
-    last: T | None
-
-
-def cut(rows: Sequence[T], limit: int) -> Page[T]:
-    """The page of at most ``limit`` of ``rows``, of which one more was asked for."""
-    page = list(rows[:limit])
-    return Page(page, page[-1] if len(rows) > limit else None)
 
 
 def id_cursor(row_id: int) -> str:

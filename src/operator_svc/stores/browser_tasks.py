@@ -24,6 +24,7 @@ from operator_svc.stores.browser_task_rows import (
 )
 from operator_svc.stores.epochs import epoch_in
 from operator_svc.stores.events import StoredEvent
+from operator_svc.stores.pages import Page, fetch_page
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import write_one
 
@@ -82,9 +83,9 @@ class BrowserTaskStore:
         status: str | None,
         before: int = MAX_ID,
         limit: int,
-    ) -> list[TaskSummary]:
+    ) -> Page[TaskSummary]:
         """Tasks older than the one with the id ``before``, newest first."""
-        place: dict[str, Any] = {"before": before, "page": limit}
+        place: dict[str, Any] = {"before": before}
         name = "browser_tasks_page"
         if session_id is not None:
             name = "browser_tasks_page_of_session"
@@ -98,7 +99,7 @@ class BrowserTaskStore:
         elif status is not None:
             name = "browser_tasks_page_of_status"
             place["status"] = status
-        return await self._db.fetch(name, TaskSummary, **place)
+        return await fetch_page(self._db, name, TaskSummary, limit=limit, **place)
 
     # Moving.
 

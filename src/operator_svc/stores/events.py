@@ -7,6 +7,7 @@ from datetime import datetime
 
 from operator_svc.db import Database
 from operator_svc.models import Json, Record
+from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 
 
 class EventRow(Record, frozen=True):
@@ -55,10 +56,18 @@ class EventStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def after(self, session_id: str, after: int, limit: int) -> list[EventRow]:
-        """Events of a session after a number, in order, up to ``limit`` of them."""
-        return await self._db.fetch(
-            "events_after", EventRow, session_id=session_id, after=after, page=limit
+    async def after(
+        self, session_id: str, after: int, limit: int, size: int = PAGE_BYTES
+    ) -> Page[EventRow]:
+        """Events of a session after a number, in order."""
+        return await fetch_page(
+            self._db,
+            "events_after",
+            EventRow,
+            session_id=session_id,
+            after=after,
+            limit=limit,
+            size=size,
         )
 
     async def of_message(self, session_id: str, message_id: int) -> list[EventRow]:
@@ -67,14 +76,15 @@ class EventStore:
             "events_of_message", EventRow, session_id=session_id, message_id=message_id
         )
 
-    async def after_each(self, seen: Mapping[str, int], limit: int) -> list[EventRow]:
+    async def after_each(self, seen: Mapping[str, int], limit: int) -> Page[EventRow]:
         """Newer events of several sessions, in order within each; at most ``limit`` in all."""
-        return await self._db.fetch(
+        return await fetch_page(
+            self._db,
             "events_after_each",
             EventRow,
             session_ids=list(seen),
             seqs=list(seen.values()),
-            page=limit,
+            limit=limit,
         )
 
     async def purge(self, days: float, limit: int) -> int:

@@ -24,6 +24,7 @@ from operator_svc.stores.message_rows import (
     Started,
     Streaming,
 )
+from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import write_one
 
@@ -46,16 +47,32 @@ class MessageStore:
             "message_get", Message, message_id=message_id, viewer=viewer
         )
 
-    async def page(self, session_id: str, *, before: int = MAX_ID, limit: int) -> list[Message]:
+    async def page(
+        self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
+    ) -> Page[Message]:
         """Messages older than ``before``, newest first."""
-        return await self._db.fetch(
-            "message_page", Message, session_id=session_id, before=before, page=limit
+        return await fetch_page(
+            self._db,
+            "message_page",
+            Message,
+            session_id=session_id,
+            before=before,
+            limit=limit,
+            size=size,
         )
 
-    async def page_after(self, session_id: str, *, after: int, limit: int) -> list[Message]:
+    async def page_after(
+        self, session_id: str, *, after: int, limit: int, size: int = PAGE_BYTES
+    ) -> Page[Message]:
         """Messages newer than ``after``, oldest first."""
-        return await self._db.fetch(
-            "message_page_after", Message, session_id=session_id, after=after, page=limit
+        return await fetch_page(
+            self._db,
+            "message_page_after",
+            Message,
+            session_id=session_id,
+            after=after,
+            limit=limit,
+            size=size,
         )
 
     async def exchanges(

@@ -12,6 +12,7 @@ from operator_svc.protocol import events
 from operator_svc.protocol.event_data import data_of_record
 from operator_svc.protocol.switch import AdjustmentView
 from operator_svc.stores.events import RecordEvent
+from operator_svc.stores.pages import Page, fetch_page
 from operator_svc.stores.writes import insert_one, write_one
 
 _MOVED = {
@@ -61,16 +62,17 @@ class AdjustmentStore:
         applied: bool | None,
         before: int = MAX_ID,
         limit: int,
-    ) -> list[SwitchAdjustment]:
+    ) -> Page[SwitchAdjustment]:
         """Adjustments with ids less than ``before``, newest first."""
-        return await self._db.fetch(
+        return await fetch_page(
+            self._db,
             "adjustment_page",
             SwitchAdjustment,
             viewer=viewer,
             session_id=session_id,
             applied=applied,
             before=before,
-            page=limit,
+            limit=limit,
         )
 
     async def record(

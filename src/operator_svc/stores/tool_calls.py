@@ -10,6 +10,7 @@ from operator_svc.db import AsJson, Database
 from operator_svc.models import Json, ToolCall, ToolCallStatus
 from operator_svc.protocol.event_data import ToolCallFact, data_of_record
 from operator_svc.stores.events import RecordEvent
+from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 from operator_svc.stores.writes import insert_one, write_one
 
 
@@ -26,14 +27,27 @@ class ToolCallStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def of_messages(self, message_ids: list[int]) -> list[ToolCall]:
-        """The tool calls of these messages, in order."""
-        return await self._db.fetch("tool_calls_of", ToolCall, message_ids=message_ids)
+    async def of_messages(
+        self, message_ids: list[int], *, limit: int, size: int = PAGE_BYTES
+    ) -> Page[ToolCall]:
+        """The tool calls of these messages: those of the newest one first, each one's in
+        order."""
+        return await fetch_page(
+            self._db, "tool_calls_of", ToolCall, message_ids=message_ids, limit=limit, size=size
+        )
 
-    async def page(self, message_id: int, *, after: int, limit: int) -> list[ToolCall]:
+    async def page(
+        self, message_id: int, *, after: int, limit: int, size: int = PAGE_BYTES
+    ) -> Page[ToolCall]:
         """Tool calls of a message, oldest first, with ids greater than ``after``."""
-        return await self._db.fetch(
-            "tool_call_page", ToolCall, message_id=message_id, after=after, page=limit
+        return await fetch_page(
+            self._db,
+            "tool_call_page",
+            ToolCall,
+            message_id=message_id,
+            after=after,
+            limit=limit,
+            size=size,
         )
 
     async def get(self, tool_call_id: int, viewer: str | None = None) -> ToolCall | None:

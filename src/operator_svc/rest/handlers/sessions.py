@@ -33,7 +33,7 @@ HISTORY_LIMIT, HISTORY_MOST = 200, 1000
 SESSIONS_LIMIT, SESSIONS_MOST = 50, 200
 EVENTS_LIMIT, EVENTS_MOST = 100, 1000
 EXPORT_STALL = 60.0
-"""Seconds that a client may take for one page of an export before it is cut off."""
+"""Seconds that a client may take for one piece of an export before it is cut off."""
 
 Words = Annotated[str, Meta(max_length=500)]
 
@@ -135,10 +135,10 @@ async def export(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async for page in services.history.export(session):
+    async for piece in services.history.export(session):
         try:
             async with asyncio.timeout(EXPORT_STALL):
-                await response.write(page)
+                await response.write(piece)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()

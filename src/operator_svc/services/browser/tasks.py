@@ -25,7 +25,7 @@ from operator_svc.services.drain import DrainState
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import session_created
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
+from operator_svc.services.pagination import id_cursor, parse_id_cursor
 from operator_svc.stores.browser_task_rows import NewTask
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import StoredEvent
@@ -172,14 +172,13 @@ class BrowserTasks:
         cursor: str | None,
     ) -> BrowserTaskList:
         """A page of tasks, newest first. Raises OperatorError: forbidden, invalid_parameter."""
-        rows = await self._store.page(
+        page = await self._store.page(
             session_id=session_id,
             user_id=listed_user(caller, user_id, session_id),
             status=None if status is None else str(status),
             before=parse_id_cursor(cursor, MAX_ID),
-            limit=limit + 1,
+            limit=limit,
         )
-        page = cut(rows, limit)
         return BrowserTaskList(
             [outcomes.listed(row) for row in page.rows],
             id_cursor(page.last.id) if page.last else None,

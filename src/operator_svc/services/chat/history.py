@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
+from msgspec import UNSET
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Caller, Message, ReplyStatus, Session, ToolCall
@@ -20,14 +23,19 @@ from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.chat.sessions import Sessions, session_view
 from operator_svc.services.live.events import event_data
 from operator_svc.services.live.subscriptions import SessionSnapshot
-from operator_svc.services.pagination import cut
+from operator_svc.services.pagination import id_cursor
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.pages import PAGE_BYTES, Page
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.tool_calls import ToolCallStore
 
-EXPORT_PAGE = 200
-"""Messages read at once while exporting."""
+TOOL_CALLS_READ = 1000
+"""Tool calls read at once for the messages of a page."""
+EXPORT_PAGE, EXPORT_BYTES = 200, 256 * 1024
+"""Messages, and bytes of them, read at once while exporting."""
+READERS = 8
+"""Pages of messages that are read at once: each holds what it has read so far until its end."""
 
 
 class SessionHistory:
@@ -46,13 +54,14 @@ class SessionHistory:
         self._chunks = chunks
         self._tool_calls = tool_calls
         self._events = events
+        self._reading = asyncio.Semaphore(READERS)
 
     async def page(
         self, caller: Caller, session_id: str, *, limit: int, before: int | None
     ) -> History:
         """A page of a session's messages, the newest one without ``before``."""
         session = await self._sessions.get(caller, session_id)
-        views, next_before = await self._page(session_id, before or MAX_ID, limit)
+        views, next_before = await self._page(session_id, before or MAX_ID, limit, PAGE_BYTES)
         return History(
             session_id=session.session_id,
             user_id=session.user_id,
@@ -64,26 +73,41 @@ class SessionHistory:
             next_before=next_before,
         )
 
-    async def snapshot(self, session_id: str, limit: int) -> SessionSnapshot | None:
+    async def snapshot(self, session_id: str, limit: int, size: int) -> SessionSnapshot | None:
         """See SnapshotSource: where a session stands, with its newest messages."""
         session = await self._sessions.find(session_id)
         if session is None:
             return None
         # Read after the session: the messages are at least as new as its number says.
-        views, next_before = await self._page(session_id, MAX_ID, limit)
-        return SessionSnapshot(session.last_seq, session.epoch, SessionState(views, next_before))
+        views, next_before = await self._page(session_id, MAX_ID, limit, size)
+        fitting = _fitting_as_json(views, size)
+        if len(fitting) < len(views):
+            next_before = fitting[0].id if fitting else views[-1].id + 1
+        return SessionSnapshot(session.last_seq, session.epoch, SessionState(fitting, next_before))
 
     async def _page(
-        self, session_id: str, before: int, limit: int
+        self, session_id: str, before: int, limit: int, size: int
     ) -> tuple[list[MessageView], int | None]:
-        page = cut(await self._messages.page(session_id, before=before, limit=limit + 1), limit)
-        views = await self._views(page.rows[::-1])
-        return views, page.last.id if page.last else None
+        async with self._reading:
+            page = await self._messages.page(session_id, before=before, limit=limit, size=size)
+            if not page.rows:
+                return [], None
+            calls = await self._calls(page, size)
+            rows = page.rows[: _fitting(page, calls, size)]
+            views = await self._views(rows[::-1], calls.rows)
+        if calls.last is not None and calls.last.message_id == rows[0].id:
+            views[-1] = msgspec.structs.replace(views[-1], tool_calls_next=id_cursor(calls.last.id))
+        last = page.last if len(rows) == len(page.rows) else rows[-1]
+        return views, last.id if last else None
 
-    async def _views(self, rows: list[Message]) -> list[MessageView]:
-        calls: dict[int, list[ToolCallView]] = {}
-        for call in await self._tool_calls.of_messages([row.id for row in rows]) if rows else ():
-            calls.setdefault(call.message_id, []).append(tool_call_view(call))
+    async def _calls(self, page: Page[Message], size: int) -> Page[ToolCall]:
+        ids = [row.id for row in page.rows]
+        return await self._tool_calls.of_messages(ids, limit=TOOL_CALLS_READ, size=size)
+
+    async def _views(self, rows: list[Message], calls: Iterable[ToolCall]) -> list[MessageView]:
+        of_message: dict[int, list[ToolCallView]] = {}
+        for call in calls:
+            of_message.setdefault(call.message_id, []).append(tool_call_view(call))
         written = await self._written([r.id for r in rows if r.status == ReplyStatus.STREAMING])
         return [
             MessageView(
@@ -93,7 +117,7 @@ class SessionHistory:
                 status=row.status,
                 timestamp=row.created_at,
                 metadata=row.metadata or {},
-                tool_calls=calls.get(row.id, []),
+                tool_calls=of_message.get(row.id, []),
                 reply_to=row.reply_to,
             )
             for row in rows
@@ -129,13 +153,14 @@ class SessionHistory:
         )
 
     async def tool_calls_of(self, message_id: int) -> list[ToolCallView]:
-        """The tool calls of one message."""
-        return [tool_call_view(c) for c in await self._tool_calls.of_messages([message_id])]
+        """The tool calls of one message, as many as a page holds."""
+        page = await self._tool_calls.of_messages([message_id], limit=TOOL_CALLS_READ)
+        return [tool_call_view(call) for call in page.rows]
 
     async def events(self, caller: Caller, session_id: str, *, after: int, limit: int) -> EventList:
         """A page of a session's events after a number."""
         session = await self._sessions.get(caller, session_id)
-        page = cut(await self._events.after(session_id, after, limit + 1), limit)
+        page = await self._events.after(session_id, after, limit)
         return EventList(
             session_id=session_id,
             epoch=session.epoch,
@@ -154,21 +179,76 @@ class SessionHistory:
         )
 
     async def export(self, session: Session) -> AsyncIterator[bytes]:
-        """The session and then each of its messages, as JSON Lines in pieces of a page."""
-        yield msgspec.json.encode({"type": "session", **_plain(session_view(session))}) + b"\n"
-        after = 0
-        while rows := await self._messages.page_after(
-            session.session_id, after=after, limit=EXPORT_PAGE
-        ):
-            after = rows[-1].id
-            views = await self._views(rows)
-            yield b"".join(
-                msgspec.json.encode({"type": "message", **_plain(view)}) + b"\n" for view in views
-            )
+        """The session and then each of its messages, as JSON Lines; in pieces, of which a row
+        larger than ``EXPORT_BYTES`` is one."""
+        yield _line("session", session_view(session))
+        after: int | None = 0
+        while after is not None:
+            async with self._reading:
+                page = await self._messages.page_after(
+                    session.session_id, after=after, limit=EXPORT_PAGE, size=EXPORT_BYTES
+                )
+                calls = await self._calls(page, EXPORT_BYTES)
+                views = await self._views(page.rows, calls.rows if calls.last is None else ())
+            if calls.last is None:
+                for view in views:
+                    yield _line("message", view)
+            else:
+                for view in views:
+                    async for piece in self._line_with_calls(view):
+                        yield piece
+            after = page.last.id if page.last else None
+
+    async def _line_with_calls(self, view: MessageView) -> AsyncIterator[bytes]:
+        """The line of a message whose tool calls are read while it is written."""
+        begun = {name: value for name, value in _plain(view).items() if name != "tool_calls"}
+        yield msgspec.json.encode({"type": "message", **begun})[:-1] + b',"tool_calls":['
+        after: int | None = 0
+        while after is not None:
+            async with self._reading:
+                page = await self._tool_calls.page(
+                    view.id, after=after, limit=TOOL_CALLS_READ, size=EXPORT_BYTES
+                )
+            encoded = (msgspec.json.encode(tool_call_view(call)) for call in page.rows)
+            piece = b",".join(encoded)
+            yield b"," + piece if after and piece else piece
+            after = page.last.id if page.last else None
+        yield b"]}\n"
+
+
+def _line(kind: str, view: msgspec.Struct) -> bytes:
+    return msgspec.json.encode({"type": kind, **_plain(view)}) + b"\n"
 
 
 def _plain(view: msgspec.Struct) -> dict[str, object]:
-    return {name: getattr(view, name) for name in view.__struct_fields__}
+    fields = {name: getattr(view, name) for name in view.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not UNSET}
+
+
+def _fitting(messages: Page[Message], calls: Page[ToolCall], size: int) -> int:
+    """The number of messages, from the newest one on, that have ``size`` bytes with their tool
+    calls; one at least."""
+    of_message: Counter[int] = Counter()
+    for call, call_size in zip(calls.rows, calls.sizes, strict=True):
+        of_message[call.message_id] += call_size
+    # Whether there are more calls of this message, and any of older ones, is not known.
+    unknown_from = calls.last.message_id if calls.last else 0
+    total = 0
+    for count, (row, row_size) in enumerate(zip(messages.rows, messages.sizes, strict=True)):
+        total += row_size + of_message[row.id]
+        if count and (total > size or row.id <= unknown_from):
+            return count
+    return len(messages.rows)
+
+
+def _fitting_as_json(views: list[MessageView], size: int) -> list[MessageView]:
+    """The newest of ``views``, as many as have ``size`` bytes as JSON; none where that one has
+    more."""
+    for index in range(len(views) - 1, -1, -1):
+        size -= len(msgspec.json.encode(views[index])) + 1
+        if size < 0:
+            return views[index + 1 :]
+    return views
 
 
 def tool_call_view(call: ToolCall) -> ToolCallView:

@@ -6,7 +6,7 @@ from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
 from operator_svc.services.access import listed_user, no_session
 from operator_svc.services.chat.session_deletion import SessionDeletion
-from operator_svc.services.pagination import cut, parse_time_cursor, time_cursor
+from operator_svc.services.pagination import parse_time_cursor, time_cursor
 from operator_svc.stores.sessions import NEWEST, SessionStore
 
 
@@ -48,10 +48,11 @@ class Sessions:
             before=parse_time_cursor(cursor, NEWEST),
             limit=limit + 1,
         )
-        page = cut(rows, limit)
+        page = rows[:limit]
+        last = page[-1] if len(rows) > limit else None
         return SessionList(
-            sessions=[session_view(row) for row in page.rows],
-            next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
+            sessions=[session_view(row) for row in page],
+            next_cursor=time_cursor(last.active_at, last.id) if last else None,
         )
 
     async def delete(self, caller: Caller, session_id: str) -> None:

@@ -23,7 +23,7 @@ from operator_svc.protocol.tool_calls import (
 from operator_svc.services.access import HasMessages
 from operator_svc.services.chat.history import tool_call_view
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
+from operator_svc.services.pagination import id_cursor, parse_id_cursor
 from operator_svc.services.retry import until_stored
 from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
 
@@ -107,7 +107,7 @@ class ToolCalls:
         after = parse_id_cursor(cursor, 0)
         if await self._messages.get(message_id, caller.user_id) is None:
             raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
-        page = cut(await self._store.page(message_id, after=after, limit=limit + 1), limit)
+        page = await self._store.page(message_id, after=after, limit=limit)
         return ToolCallList(
             tool_calls=[tool_call_view(row) for row in page.rows],
             next_cursor=id_cursor(page.last.id) if page.last else None,

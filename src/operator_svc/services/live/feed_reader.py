@@ -81,11 +81,11 @@ class FeedReader:
                 newest[news.session_id] = news.last_seq or 0
         complete = True
         if behind:
-            rows = await self._events.after_each(behind, EVENTS_A_READ)
-            for row in rows:
+            page = await self._events.after_each(behind, EVENTS_A_READ)
+            for row in page.rows:
                 feed = feeds[row.session_id]
                 feed.add((LiveEvent.of_row(row, feed.epoch),))
-            complete = len(rows) < EVENTS_A_READ
+            complete = page.last is None
             if complete:
                 await self._diagnose_gap(
                     [feeds[s] for s, seq in newest.items() if feeds[s].last_seq < seq]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Literal, Protocol
 
-from operator_svc.protocol.frames import Delta, Snapshot, encode
+from operator_svc.protocol.frames import PIECE_CHARS, Delta, Snapshot, encode
 from operator_svc.services.live.send_queue import SendQueue
 
 Kind = Literal["text", "reasoning"]
@@ -63,7 +63,11 @@ class ReplyStream:
         self._watchers.discard(reader)
 
     def append(self, kind: Kind, content: str) -> None:
-        """Add a piece, and send it to all readers."""
+        """Add a piece, and send it to all readers; a long one in several frames."""
+        for start in range(0, len(content), PIECE_CHARS):
+            self._append(kind, content[start : start + PIECE_CHARS])
+
+    def _append(self, kind: Kind, content: str) -> None:
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self._parts[kind].append(content)
@@ -93,16 +97,29 @@ class ReplyStream:
             tail.append(part)
         return "".join(reversed(tail))[offset - start :]
 
-    def snapshot(self, kind: Kind) -> Snapshot:
-        """The frame that replaces what a client has of the text."""
-        return Snapshot(
-            reply_id=self.reply_id, kind=kind, text=self.text(kind), end=self.ends[kind]
-        )
+    def frames(self, kind: Kind, shown: int | None = None) -> Iterator[Snapshot | Delta]:
+        """The frames that bring a client from ``shown`` code points to the text as it is now;
+        None replaces what it has."""
+        end = self.ends[kind]
+        if shown is None:
+            start, text = 0, self.text(kind)
+        else:
+            start, text = shown, self.text_from(shown, kind)
+        for at in range(start, max(end, start + 1), PIECE_CHARS):
+            piece_end = min(at + PIECE_CHARS, end)
+            piece = text[at - start : piece_end - start]
+            if shown is None and at == 0:
+                yield Snapshot(reply_id=self.reply_id, kind=kind, text=piece, end=piece_end)
+            else:
+                yield Delta(
+                    reply_id=self.reply_id, offset=at, end=piece_end, content=piece, kind=kind
+                )
 
     def send_snapshots(self, send_queues: Collection[SendQueue]) -> None:
         """Bring clients up to now."""
         for kind in self._parts:
             if send_queues and (self.ends[kind] or kind == "text"):
-                frame = encode(self.snapshot(kind))
-                for send_queue in list(send_queues):
-                    send_queue.frame(frame)
+                for frame in self.frames(kind):
+                    encoded = encode(frame)
+                    for send_queue in list(send_queues):
+                        send_queue.frame(encoded)

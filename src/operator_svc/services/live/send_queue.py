@@ -13,7 +13,7 @@ from typing import Protocol
 
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
-from operator_svc.protocol.frames import Delta, encode
+from operator_svc.protocol.frames import PIECE_CHARS, Delta, encode
 from operator_svc.services.live.events import LiveEvent
 
 
@@ -48,6 +48,11 @@ class _QueuedFrame:
         self.head = head
         self.end = head.end if head else 0
         self.parts: list[str] | None = None
+
+    def is_followed_by(self, delta: Delta) -> bool:
+        """True where ``delta`` is the next piece of the text, and fits into the same frame."""
+        assert self.head is not None
+        return self.end == delta.offset and delta.end - self.head.offset <= PIECE_CHARS
 
     def grow(self, delta: Delta, size: int) -> None:
         assert self.head is not None
@@ -112,7 +117,7 @@ class SendQueue:
             return
         key = (delta.reply_id, delta.kind)
         waiting = self._growing.get(key)
-        if waiting is not None and waiting.end == delta.offset:
+        if waiting is not None and waiting.is_followed_by(delta):
             size = len(delta.content.encode())
             waiting.grow(delta, size)
             self._bytes += size

@@ -6,7 +6,7 @@ import asyncio
 from typing import NamedTuple, Protocol, TypeAlias
 
 from operator_svc import telemetry
-from operator_svc.protocol.frames import Delta, Resumed, Resync, SessionState, Snapshot, encode
+from operator_svc.protocol.frames import MAX_FRAME, Resumed, Resync, SessionState, encode
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.hub import SessionHub
@@ -14,10 +14,13 @@ from operator_svc.services.live.reply_stream import Kind
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
 
-REPLAY_PAGE = 100
-"""Events read at once while replaying."""
+REPLAY_PAGE, REPLAY_BYTES = 100, 128 * 1024
+"""Events, and bytes of them, read at once while replaying: held for a client that is slow."""
 RESYNC_MESSAGES = 50
-"""Newest messages that a resync starts from (``api.md``, server frames)."""
+"""Newest messages that a resync starts from (``api.md``, server frames); fewer where its frame
+would be larger than ``MAX_FRAME``."""
+RESYNC_HEAD = 1024
+"""Bytes of a resync beside its messages, and some to spare."""
 
 Ends: TypeAlias = dict[tuple[int, Kind], int]
 """Up to which code point a client was sent each reply's texts."""
@@ -34,8 +37,9 @@ class SessionSnapshot(NamedTuple):
 class SnapshotSource(Protocol):
     """Reads the state from which a client starts anew."""
 
-    async def snapshot(self, session_id: str, limit: int) -> SessionSnapshot | None:
-        """The session with up to ``limit`` messages; None where there is no such session."""
+    async def snapshot(self, session_id: str, limit: int, size: int) -> SessionSnapshot | None:
+        """The session with up to ``limit`` messages, of which as many as have ``size`` bytes as
+        JSON; None where there is no such session."""
 
 
 class Subscription:
@@ -122,11 +126,12 @@ class Subscription:
         """Send what follows on ``cursor`` up to what the feed has shown; where that ended, or
         None where events are not kept any more."""
         while cursor < self.feed.last_seq and not self.feed.over:
-            rows = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE)
-            if not rows:  # purged; or the session is gone, and it is time that the feed knows
+            await self.send_queue.wait_drained()
+            page = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE, REPLAY_BYTES)
+            if not page.rows:  # purged; or the session is gone, and it is time that the feed knows
                 await self._hub.catch_up(self.feed)
                 return None
-            for row in rows:
+            for row in page.rows:
                 event = LiveEvent.of_row(row, self.feed.epoch)
                 if event.seq != cursor + 1:
                     return None
@@ -146,27 +151,18 @@ class Subscription:
                     continue
                 if reply.reply_id not in self.feed.replies:
                     break  # its last event comes next, and nothing after that
-                end = reply.ends[kind]
-                ends[reply.reply_id, kind] = end
-                frame: Snapshot | Delta
-                if shown is None:
-                    frame = reply.snapshot(kind)
-                else:
-                    frame = Delta(
-                        reply_id=reply.reply_id,
-                        offset=shown,
-                        end=end,
-                        content=reply.text_from(shown, kind),
-                        kind=kind,
-                    )
-                await self.send_queue.send(encode(frame))
+                for frame in reply.frames(kind, shown):
+                    await self.send_queue.send(encode(frame))
+                    ends[reply.reply_id, kind] = frame.end
                 sent = True
         return sent
 
     async def _resync(self) -> int | None:
         """Send a state to start from, and the number of its last event; None where the feed had
         to learn first that its session is another now."""
-        snapshot = await self._snapshots.snapshot(self.feed.session_id, RESYNC_MESSAGES)
+        snapshot = await self._snapshots.snapshot(
+            self.feed.session_id, RESYNC_MESSAGES, MAX_FRAME - RESYNC_HEAD
+        )
         seq, epoch, state = snapshot or (0, None, SessionState(messages=[], next_before=None))
         if epoch != self.feed.epoch or seq > self.feed.last_seq:
             await self._hub.catch_up(self.feed)

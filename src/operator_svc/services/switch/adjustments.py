@@ -22,7 +22,7 @@ from operator_svc.protocol.switch import (
 from operator_svc.services.access import HasMessages, listed_user, no_session, session_of
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.services.pagination import cut, id_cursor, parse_id_cursor
+from operator_svc.services.pagination import id_cursor, parse_id_cursor
 from operator_svc.services.retry import until_stored
 from operator_svc.services.switch.config_changes import (
     ConfigurableSwitch,
@@ -115,14 +115,13 @@ class Adjustments:
     ) -> AdjustmentList:
         """A page of adjustments, newest first. Raises OperatorError: forbidden,
         invalid_parameter."""
-        rows = await self._store.page(
+        page = await self._store.page(
             viewer=listed_user(caller, user_id, session_id),
             session_id=session_id,
             applied=applied,
             before=parse_id_cursor(cursor, MAX_ID),
-            limit=limit + 1,
+            limit=limit,
         )
-        page = cut(rows, limit)
         return AdjustmentList(
             adjustments=[adjustment_view(row) for row in page.rows],
             next_cursor=id_cursor(page.last.id) if page.last else None,

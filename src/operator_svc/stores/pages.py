@@ -1,0 +1,49 @@
+"""Pages of lists: each ends at a number of rows or of bytes, whichever comes first.
+
+Each query of a page looks at the sizes of its rows first (the CTE ``page``), and reads those that
+fit (the fragment ``rows_that_fit``). ``found`` is their number, up to one more than was asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from operator_svc.db import Database
+from operator_svc.models import Record
+
+R = TypeVar("R", bound=Record)
+
+PAGE_BYTES = 4 * 2**20
+"""Bytes of stored content that a page has at most; a single row may be larger."""
+
+
+class Page(NamedTuple, Generic[R]):
+    """The rows of a page and the bytes that each has. ``last`` is the one after which the next
+    page begins, None at the end."""
+
+    rows: list[R]
+    last: R | None
+    sizes: list[int]
+
+
+async def fetch_page(
+    db: Database, query: str, record: type[R], *, limit: int, size: int = PAGE_BYTES, **params: Any
+) -> Page[R]:
+    """Up to ``limit`` rows of a query, and of them as many as have ``size`` bytes together; one
+    at least."""
+    # One row more than the page may have shows that another one follows.
+    found: list[Any] = await db.fetch(query, _sized(record), page=limit + 1, bytes=size, **params)
+    rows = [record(*msgspec.structs.astuple(row)[:-2]) for row in found[:limit]]
+    last = rows[-1] if rows and found[0].found > len(rows) else None
+    return Page(rows, last, [row.size for row in found[:limit]])
+
+
+@cache
+def _sized(record: type[Record]) -> type[msgspec.Struct]:
+    """``record`` with the columns that each row of a page has beside its own."""
+    return msgspec.defstruct(
+        f"{record.__name__}OfPage", [("size", int), ("found", int)], bases=(record,), frozen=True
+    )
