@@ -16,7 +16,7 @@ from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service, think
 
 LARGEST = 2**21
-"""What docs/websocket.md tells clients to take."""
+"""Bytes of a frame that docs/websocket.md tells clients to take."""
 WORST = "\x01"
 """Six bytes as JSON, more than any other character needs."""
 
