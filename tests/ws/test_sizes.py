@@ -73,7 +73,7 @@ async def test_no_frame_but_a_replys_whole_text_is_larger_than_512_kib(service: 
     speaker = await service.switch.next()
     call = ToolCallPart(name=WORST * 300, id="c", raw={"error": WORST * 20_000, "id": "c"})
     speaker.say(think(WORST * 190_000), call, WORST * 190_000)
-    await talker.until(lambda: talker.view.texts and talker.events("tool_call.recorded"))
+    await talker.until(lambda: WORST * 190_000 in talker.view.texts.values())
     joined = await sizes_until(service, "", "delta")
     speaker.say(WORST * 10_000, None)
     assert (await chat)["http_status"] == 200

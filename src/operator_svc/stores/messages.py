@@ -51,28 +51,16 @@ class MessageStore:
         self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
     ) -> Page[Message]:
         """Messages older than ``before``, newest first."""
-        return await fetch_page(
-            self._db,
-            "message_page",
-            Message,
-            session_id=session_id,
-            before=before,
-            limit=limit,
-            size=size,
-        )
+        place = {"session_id": session_id, "before": before}
+        return await fetch_page(self._db, "message_page", Message, limit=limit, size=size, **place)
 
     async def page_after(
         self, session_id: str, *, after: int, limit: int, size: int = PAGE_BYTES
     ) -> Page[Message]:
         """Messages newer than ``after``, oldest first."""
+        place = {"session_id": session_id, "after": after}
         return await fetch_page(
-            self._db,
-            "message_page_after",
-            Message,
-            session_id=session_id,
-            after=after,
-            limit=limit,
-            size=size,
+            self._db, "message_page_after", Message, limit=limit, size=size, **place
         )
 
     async def exchanges(

@@ -7,7 +7,7 @@ fit (the fragment ``rows_that_fit``). ``found`` is their number, up to one more 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ PAGE_BYTES = 4 * 2**20
 """Bytes of stored content that a page has at most; a single row may be larger."""
 
 
-class Page(NamedTuple, Generic[R]):
+class Page(msgspec.Struct, Generic[R], frozen=True):
     """The rows of a page and the bytes that each has. ``last`` is the one after which the next
     page begins, None at the end."""
 
