@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -281,98 +281,3 @@ async def test_a_circuit_opens_and_is_tried() -> None:
         async with peer_at(breaker=breaker) as peer:
             assert await peer.get("/thing", Thing) == Thing("x")
             assert breaker.state == "closed"
-
-
-Step = Callable[[Breaker], Any]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker("thing", threshold=2, cool_down=10, clock=clock)
-
-
-def state(breaker: Breaker) -> str:
-    return breaker.state
-
-
-def open_it(breaker: Breaker) -> None:
-    for _ in range(2):
-        breaker.failed(breaker.acquire())
-    assert state(breaker) == "open"
-
-
-def test_only_one_tries_an_open_circuit(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
-    clock.now = 9.9
-    with pytest.raises(CircuitOpenError):
-        breaker.acquire()
-    clock.now = 10
-    permit = breaker.acquire()
-    assert state(breaker) == "half_open"
-    with pytest.raises(CircuitOpenError) as caught:
-        breaker.acquire()
-    assert caught.value.retry_after == 1
-    breaker.failed(permit)
-    assert state(breaker) == "open"
-    with pytest.raises(CircuitOpenError) as caught:
-        breaker.acquire()
-    assert caught.value.retry_after == 10
-
-
-def test_a_try_that_is_given_up_lets_the_next_one_try(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
-    clock.now = 10
-    breaker.abandoned(breaker.acquire())
-    breaker.succeeded(breaker.acquire())
-    assert state(breaker) == "closed"
-
-
-def test_calls_of_an_earlier_state_have_no_say(breaker: Breaker, clock: Clock) -> None:
-    old = breaker.acquire()
-    open_it(breaker)
-    breaker.succeeded(old)
-    assert state(breaker) == "open"
-    clock.now = 10
-    trying = breaker.acquire()
-    breaker.failed(old)
-    breaker.abandoned(old)
-    assert state(breaker) == "half_open"
-    breaker.succeeded(trying)
-    breaker.failed(old)
-    breaker.failed(old)
-    assert state(breaker) == "closed"
-
-
-def test_successes_between_failures_keep_it_closed(breaker: Breaker) -> None:
-    for _ in range(5):
-        breaker.failed(breaker.acquire())
-        breaker.succeeded(breaker.acquire())
-    assert state(breaker) == "closed"
-
-
-def test_a_long_try_lets_others_in_but_may_still_fail(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
-    clock.now = 10
-    permit = breaker.first_byte(breaker.acquire())
-    assert state(breaker) == "closed"
-    breaker.acquire()
-    breaker.failed(permit)
-    assert state(breaker) == "open"
-    clock.now = 20
-    permit = breaker.first_byte(breaker.acquire())
-    breaker.succeeded(permit)
-    breaker.failed(breaker.acquire())
-    assert state(breaker) == "closed"

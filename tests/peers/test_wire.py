@@ -1,44 +1,22 @@
-"""Switch on a bad wire: cut, reset, dribbled, garbled; and what is never sent twice."""
+"""Bytes of Switch's answers, however they come: pieces, garbage, endless ones, ends."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import socket
 import time
-from typing import Any
 
 import pytest
-from aiohttp import ClientSession, TraceConfig
 
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import ErrorCode
 from operator_svc.peers.transport import LINGER
-from tests.fakes.chats import Answer, ask, switch_at
+from tests.fakes.chats import ask, switch_at
 from tests.fakes.raw import (
     STREAM_HEAD,
     Connection,
-    RawServer,
-    address_of,
-    dead_address,
-    full_backlog,
     raw_server,
 )
-
-TOKENS = "".join(
-    f'data: {{"type":"token","content":"{word}"}}\r\n\r\n' for word in ["Señor ", "😀", " ok"]
-).encode()
-DONE = b'data: {"type":"done","provider":"p","decision":"local","latency_ms":12}\n\n'
-OK = b'{"status": "ok", "reply": "fine", "provider": "p"}'
-
-
-async def fails(url: str, code: ErrorCode, **settings: Any) -> tuple[OperatorError, str]:
-    """Ask once; the error, which has ``code``, and the text before it."""
-    answer = Answer()
-    async with switch_at(url, **settings) as switch:
-        with pytest.raises(OperatorError) as caught:
-            await ask(switch, "hello", answer)
-    assert caught.value.code == code
-    return caught.value, answer.text
+from tests.peers.wire import DONE, TOKENS, fails
 
 
 async def test_a_stream_that_comes_byte_by_byte() -> None:
@@ -89,23 +67,6 @@ async def test_a_half_closed_stream_without_done_was_cut() -> None:
         assert text == "Señor 😀 ok"
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("sent", [b"", STREAM_HEAD[:20], STREAM_HEAD, STREAM_HEAD + b"5\r\nda"])
-async def test_a_connection_that_ends_before_its_answer_is_not_asked_again(
-    how: str, sent: bytes
-) -> None:
-    async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.send(sent)
-        await asyncio.sleep(0.05)  # what was sent arrives first
-        client.close() if how == "close" else client.reset()
-
-    async with raw_server(behaviour) as server:
-        await fails(server.url, ErrorCode.SWITCH_ERROR)
-        assert len(server.requests) == 1
-        assert server.connections == 1
-
-
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -118,7 +79,7 @@ async def test_a_connection_that_ends_before_its_answer_is_not_asked_again(
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_garbage(garbage: bytes) -> None:
+async def test_garbage_is_an_error_of_switch(garbage: bytes) -> None:
     async def behaviour(client: Connection) -> None:
         await client.request()
         await client.send(garbage)
@@ -184,24 +145,6 @@ async def test_endless_comments_are_no_silence_but_end_in_time() -> None:
         assert "total" in error.detail
 
 
-async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
-    async def behaviour(client: Connection) -> None:
-        while True:
-            await client.request()
-            await client.send(STREAM_HEAD)
-            await client.chunk(TOKENS)
-            await client.chunk(DONE)
-            await client.chunk(b"data: [DONE]\n\n")
-            await client.end()
-
-    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        for _ in range(5):
-            await ask(switch, "hello")
-            await asyncio.sleep(0.02)  # the end of the stream arrives
-        assert server.connections == 1
-        assert len(server.requests) == 5
-
-
 async def test_the_end_of_a_reply_does_not_wait_for_the_end_of_its_stream() -> None:
     async def behaviour(client: Connection) -> None:
         await client.request()
@@ -225,7 +168,7 @@ data: {"model": "m", "choices": [{"delta": {}, "finish_reason": "stop"}]}
 
 
 @pytest.mark.parametrize("how", ["silence", "reset", "close", "usage"])
-async def test_a_reply_that_told_its_end_needs_no_more(
+async def test_reply_that_has_ended_needs_no_more(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("operator_svc.peers.chat_stream.END_GRACE", 0.3)
@@ -257,7 +200,7 @@ async def test_a_reply_that_told_its_end_needs_no_more(
 
 
 @pytest.mark.parametrize("how", ["silence", "reset", "close"])
-async def test_a_reply_that_told_no_end_is_cut(how: str) -> None:
+async def test_reply_without_an_end_is_cut(how: str) -> None:
     async def behaviour(client: Connection) -> None:
         await client.request()
         await client.send(STREAM_HEAD)
@@ -272,105 +215,3 @@ async def test_a_reply_that_told_no_end_is_cut(how: str) -> None:
     async with raw_server(behaviour) as server:
         _, text = await fails(server.url, code, switch_dialect="openai", switch_idle_timeout=0.3)
     assert text == "Hello"
-
-
-async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
-    async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
-        client.close()
-
-    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        for _ in range(3):
-            assert (await ask(switch, "hello")).text == "fine"
-            await asyncio.sleep(0.02)  # the end of the connection arrives
-        assert server.connections == 3
-        assert len(server.requests) == 3
-
-
-async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -> None:
-    async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
-        await client.request()
-        client.reset()
-
-    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        assert (await ask(switch, "first")).text == "fine"
-        with pytest.raises(OperatorError) as caught:
-            await ask(switch, "second")
-        assert caught.value.code == ErrorCode.SWITCH_ERROR
-        assert sum(b"second" in request for request in server.requests) == 1
-
-
-async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
-    async def behaviour(client: Connection) -> None:
-        while True:
-            await client.request()
-            await client.json(OK)
-
-    closed = 0
-
-    async def lose_it(session: ClientSession, *_: object) -> None:
-        """The connection is lost after it was chosen and before the call is written."""
-        nonlocal closed
-        assert session.connector is not None
-        for protocol in session.connector._acquired:
-            assert protocol.transport is not None
-            protocol.transport.close()
-            closed += 1
-
-    losing = TraceConfig()
-    losing.on_connection_reuseconn.append(lose_it)
-    losing.freeze()
-    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        assert (await ask(switch, "first")).text == "fine"
-        assert switch.chats._session is not None
-        switch.chats._session.trace_configs.append(losing)
-        for message in ("second", "third"):
-            assert (await ask(switch, message)).text == "fine"
-        assert closed == 2
-        assert server.connections == 3
-        assert len(server.requests) == 3
-
-
-async def test_a_switch_that_just_starts_is_found_by_the_second_try() -> None:
-    async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
-
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
-    url = address_of(sock)
-    async with switch_at(url) as switch:
-        asking = asyncio.create_task(ask(switch, "hello"))
-        await asyncio.sleep(0.01)  # it was refused once
-        async with RawServer(behaviour).running(sock) as server:
-            assert (await asking).text == "fine"
-            assert len(server.requests) == 1
-
-
-async def test_refused_and_unknown_hosts() -> None:
-    error, _ = await fails(dead_address(), ErrorCode.SWITCH_UNAVAILABLE)
-    assert error.retry_after
-    await fails("http://no-such-host.invalid:1", ErrorCode.SWITCH_UNAVAILABLE)
-
-
-async def test_connecting_takes_too_long() -> None:
-    async with full_backlog() as url:
-        started = time.monotonic()
-        error, _ = await fails(url, ErrorCode.SWITCH_TIMEOUT, switch_connect_timeout=0.3)
-        assert "connect" in error.detail
-        assert time.monotonic() - started < 4
-
-
-async def test_the_password_of_an_address_is_sent_and_not_shown() -> None:
-    async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.send(b"HTTP/1.1 500 Not OK\r\nContent-Length: 0\r\n\r\n")
-
-    async with raw_server(behaviour) as server:
-        url = server.url.replace("http://", "http://user:passw0rd@")
-        error, _ = await fails(url, ErrorCode.SWITCH_ERROR)
-        assert "passw0rd" not in str(error)
-        assert b"Authorization: Basic dXNlcjpwYXNzdzByZA==" in server.requests[0]

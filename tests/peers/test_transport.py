@@ -1,0 +1,160 @@
+"""Connections to Switch: made, used again, dying, and never made."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+from aiohttp import ClientSession, TraceConfig
+
+from operator_svc.errors import ErrorCode, OperatorError
+from tests.fakes.chats import ask, switch_at
+from tests.fakes.raw import (
+    STREAM_HEAD,
+    Connection,
+    RawServer,
+    address_of,
+    dead_address,
+    full_backlog,
+    raw_server,
+)
+from tests.peers.wire import DONE, OK, TOKENS, fails
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("sent", [b"", STREAM_HEAD[:20], STREAM_HEAD, STREAM_HEAD + b"5\r\nda"])
+async def test_a_connection_that_ends_before_its_answer_is_not_asked_again(
+    how: str, sent: bytes
+) -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(sent)
+        await asyncio.sleep(0.05)  # what was sent arrives first
+        client.close() if how == "close" else client.reset()
+
+    async with raw_server(behaviour) as server:
+        await fails(server.url, ErrorCode.SWITCH_ERROR)
+        assert len(server.requests) == 1
+        assert server.connections == 1
+
+
+async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
+    async def behaviour(client: Connection) -> None:
+        while True:
+            await client.request()
+            await client.send(STREAM_HEAD)
+            await client.chunk(TOKENS)
+            await client.chunk(DONE)
+            await client.chunk(b"data: [DONE]\n\n")
+            await client.end()
+
+    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
+        for _ in range(5):
+            await ask(switch, "hello")
+            await asyncio.sleep(0.02)  # the end of the stream arrives
+        assert server.connections == 1
+        assert len(server.requests) == 5
+
+
+async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.json(OK)
+        client.close()
+
+    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
+        for _ in range(3):
+            assert (await ask(switch, "hello")).text == "fine"
+            await asyncio.sleep(0.02)  # the end of the connection arrives
+        assert server.connections == 3
+        assert len(server.requests) == 3
+
+
+async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.json(OK)
+        await client.request()
+        client.reset()
+
+    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
+        assert (await ask(switch, "first")).text == "fine"
+        with pytest.raises(OperatorError) as caught:
+            await ask(switch, "second")
+        assert caught.value.code == ErrorCode.SWITCH_ERROR
+        assert sum(b"second" in request for request in server.requests) == 1
+
+
+async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
+    async def behaviour(client: Connection) -> None:
+        while True:
+            await client.request()
+            await client.json(OK)
+
+    closed = 0
+
+    async def lose_it(session: ClientSession, *_: object) -> None:
+        """The connection is lost after it was chosen and before the call is written."""
+        nonlocal closed
+        assert session.connector is not None
+        for protocol in session.connector._acquired:
+            assert protocol.transport is not None
+            protocol.transport.close()
+            closed += 1
+
+    losing = TraceConfig()
+    losing.on_connection_reuseconn.append(lose_it)
+    losing.freeze()
+    async with raw_server(behaviour) as server, switch_at(server.url) as switch:
+        assert (await ask(switch, "first")).text == "fine"
+        assert switch.chats._session is not None
+        switch.chats._session.trace_configs.append(losing)
+        for message in ("second", "third"):
+            assert (await ask(switch, message)).text == "fine"
+        assert closed == 2
+        assert server.connections == 3
+        assert len(server.requests) == 3
+
+
+async def test_a_switch_that_just_starts_is_found_by_the_second_try() -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.json(OK)
+
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
+    url = address_of(sock)
+    async with switch_at(url) as switch:
+        asking = asyncio.create_task(ask(switch, "hello"))
+        await asyncio.sleep(0.01)  # it was refused once
+        async with RawServer(behaviour).running(sock) as server:
+            assert (await asking).text == "fine"
+            assert len(server.requests) == 1
+
+
+async def test_refused_and_unknown_hosts() -> None:
+    error, _ = await fails(dead_address(), ErrorCode.SWITCH_UNAVAILABLE)
+    assert error.retry_after
+    await fails("http://no-such-host.invalid:1", ErrorCode.SWITCH_UNAVAILABLE)
+
+
+async def test_connecting_takes_too_long() -> None:
+    async with full_backlog() as url:
+        started = time.monotonic()
+        error, _ = await fails(url, ErrorCode.SWITCH_TIMEOUT, switch_connect_timeout=0.3)
+        assert "connect" in error.detail
+        assert time.monotonic() - started < 4
+
+
+async def test_the_password_of_an_address_is_sent_and_not_shown() -> None:
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(b"HTTP/1.1 500 Not OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_server(behaviour) as server:
+        url = server.url.replace("http://", "http://user:passw0rd@")
+        error, _ = await fails(url, ErrorCode.SWITCH_ERROR)
+        assert "passw0rd" not in str(error)
+        assert b"Authorization: Basic dXNlcjpwYXNzdzByZA==" in server.requests[0]
