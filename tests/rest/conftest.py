@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.browsing import Browsing, browsing_at
 from tests.rest.rest_service import Service, running
 
 
@@ -37,3 +38,10 @@ async def start(sqlite_url: str) -> AsyncIterator[Start]:
             return await stack.enter_async_context(running(sqlite_url, **settings))
 
         yield begin
+
+
+@pytest.fixture
+async def browsing() -> AsyncIterator[Browsing]:
+    """A browser service that opens nothing."""
+    async with browsing_at() as made:
+        yield made
