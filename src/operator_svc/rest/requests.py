@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import decoding, headers, ids
 from operator_svc.protocol.text import problem as text_problem
+from operator_svc.rest.routing import NOT_FOUND, ROUTER
 
 S = TypeVar("S", bound=msgspec.Struct)
 Query: TypeAlias = Mapping[str, str]
@@ -120,10 +120,19 @@ def wrong(name: str, reason: str) -> OperatorError:
     )
 
 
-def limit(request: web.Request, default: int, most: int) -> int:
-    """The parameter ``limit``: 1 to ``most``."""
-    value = parameter(request, "limit", Annotated[int, Meta(ge=1, le=most)])
-    return default if value is None else int(value)
+def query(request: web.Request) -> dict[str, Any]:
+    """The parameters of the query that the call declares, by name, with their defaults.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    operation = request.app[ROUTER].find(request.match_info.route)
+    assert operation is not None, "a handler runs for a declared call"
+    read = {}
+    for declared in operation.parameters:
+        if declared.place == "query":
+            value = parameter(request, declared.name, declared.kind)
+            read[declared.name] = declared.default if value is None else value
+    return read
 
 
 # Ids in paths: one of the wrong form names nothing.
@@ -131,18 +140,32 @@ def limit(request: web.Request, default: int, most: int) -> int:
 
 def session_id(request: web.Request) -> str:
     """The session's id in the path; raises OperatorError(session_not_found)."""
-    value = request.match_info["session_id"]
-    if not ids.is_session_id(value):
-        raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
+    return _path_id(request, "session_id", ids.is_session_id)
+
+
+def task_id(request: web.Request) -> str:
+    """The browser task's id in the path; raises OperatorError(task_not_found)."""
+    return _path_id(request, "task_id", ids.is_task_id)
+
+
+def _path_id(request: web.Request, name: str, valid: Callable[[str], object]) -> str:
+    value = request.match_info[name]
+    if not valid(value):
+        raise _not_found(name)
     return value
 
 
-def row_id(request: web.Request, name: str, code: ErrorCode) -> int:
-    """A row's id in the path; raises OperatorError(``code``) where it can be none."""
+def row_id(request: web.Request, name: str) -> int:
+    """A row's id in the path; raises OperatorError(its ``NOT_FOUND``) where it can be none."""
     value = ids.row_id(request.match_info[name])
     if value is None:
-        raise OperatorError(code, code.summary[0].lower() + code.summary[1:])
+        raise _not_found(name)
     return value
+
+
+def _not_found(name: str) -> OperatorError:
+    code = NOT_FOUND[name]
+    return OperatorError(code, code.summary[0].lower() + code.summary[1:])
 
 
 # Headers.

@@ -33,12 +33,13 @@ JSON, NDJSON, EVENTS, PNG = (
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of a query or a header."""
+    """A parameter of a query or a header. ``default`` is read where it is not given."""
 
     name: str
     kind: Any
     meaning: str
     place: Literal["query", "header"] = "query"
+    default: Any = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +73,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class RouteTable:
-    """The calls of one module. Used as a decorator of handlers: the first line of a handler's
-    docstring is the summary that is published, and the rest the description."""
+    """The calls of one module, and what they have in common. Used as a decorator of handlers: the
+    first line of a handler's docstring is the summary that is published, and the rest the
+    description."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str | None, *, auth: Auth = "token", quiet: bool = False) -> None:
+        self._tag, self._auth, self._quiet = tag, auth, quiet
         self._operations: list[Operation] = []
 
     def __iter__(self) -> Iterator[Operation]:
@@ -86,17 +89,15 @@ class RouteTable:
         method: Method,
         path: str,
         *,
-        tag: str | None,
         parameters: tuple[Parameter, ...] = (),
         body: type[msgspec.Struct] | None = None,
         example: msgspec.Struct | None = None,
         rules: Mapping[str, Any] | None = None,
         answers: Mapping[int, Answer] | None = None,
         errors: tuple[ErrorCode, ...] = (),
-        auth: Auth = "token",
-        quiet: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare the call that the decorated handler answers."""
+        """Declare the call that the decorated handler answers. ``errors`` are those that its
+        path, its query and its body do not say by themselves."""
 
         def declare(handler: Handler) -> Handler:
             summary, _, detail = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
@@ -105,7 +106,7 @@ class RouteTable:
                     method=method,
                     path=path,
                     handler=handler,
-                    tag=tag,
+                    tag=self._tag,
                     summary=summary.replace("\n", " ").rstrip("."),
                     detail=detail.replace("\n", " ").replace("``", "`"),
                     parameters=parameters,
@@ -113,14 +114,27 @@ class RouteTable:
                     example=example,
                     rules=rules or {},
                     answers=answers or {},
-                    errors=errors,
-                    auth=auth,
-                    quiet=quiet,
+                    errors=(*_errors_of_input(path, parameters, body), *errors),
+                    auth=self._auth,
+                    quiet=self._quiet,
                 )
             )
             return handler
 
         return declare
+
+
+def _errors_of_input(
+    path: str, parameters: tuple[Parameter, ...], body: type[msgspec.Struct] | None
+) -> Iterator[ErrorCode]:
+    """The errors of a call that follow from what it reads: an id, a query, a body."""
+    if any(parameter.place == "query" for parameter in parameters):
+        yield ErrorCode.INVALID_PARAMETER
+    if body is not None:
+        yield from BAD_BODY
+    for name in re.findall(r"\{(\w+)\}", path):
+        if name in NOT_FOUND:
+            yield NOT_FOUND[name]
 
 
 class Router:
@@ -188,10 +202,18 @@ def limit(default: int, most: int) -> Parameter:
         "limit",
         Annotated[int, Meta(ge=1, le=most)],
         f"Records of a page; {default} if not given. It also ends at 4 MiB of stored content.",
+        default=default,
     )
 
 
-BAD_QUERY = (ErrorCode.INVALID_PARAMETER,)
+NOT_FOUND = {
+    "session_id": ErrorCode.SESSION_NOT_FOUND,
+    "message_id": ErrorCode.MESSAGE_NOT_FOUND,
+    "reply_id": ErrorCode.REPLY_NOT_FOUND,
+    "task_id": ErrorCode.TASK_NOT_FOUND,
+    "adjustment_id": ErrorCode.ADJUSTMENT_NOT_FOUND,
+}
+"""The error of a path whose id names nothing, by the id's name in the path."""
 BAD_BODY = (
     ErrorCode.INVALID_JSON,
     ErrorCode.PAYLOAD_TOO_LARGE,

@@ -47,12 +47,12 @@ class Handshake(msgspec.Struct, frozen=True):
     token: str | None
 
 
-route = RouteTable()
+route = RouteTable(None, auth="own")
 
 
-@route("GET", "/ws", tag=None, auth="own")
-@route("GET", "/ws/", tag=None, auth="own")
-@route("GET", "/ws/{session_id}", tag=None, auth="own")
+@route("GET", "/ws")
+@route("GET", "/ws/")
+@route("GET", "/ws/{session_id}")
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve a session, without an id a new one, whose id the frame ``ready`` carries.
 

@@ -45,15 +45,13 @@ class Documents:
 
 DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents", Documents)
 
-route = RouteTable()
+route = RouteTable("machines", auth="open")
 
 
 @route(
     "GET",
     "/openapi.json",
-    tag="machines",
     answers={200: Answer(meaning="OpenAPI 3.1.", content={JSON: dict})},
-    auth="open",
 )
 async def openapi(request: web.Request) -> web.StreamResponse:
     """This document."""
@@ -63,9 +61,7 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/asyncapi.json",
-    tag="machines",
     answers={200: Answer(meaning="AsyncAPI 3.", content={JSON: dict})},
-    auth="open",
 )
 async def asyncapi(request: web.Request) -> web.StreamResponse:
     """The websocket."""
@@ -75,9 +71,7 @@ async def asyncapi(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/docs",
-    tag="machines",
     answers={200: Answer(meaning="A page.", content={"text/html": str})},
-    auth="open",
 )
 async def docs(request: web.Request) -> web.StreamResponse:
     """Both documents to read."""
@@ -90,10 +84,8 @@ async def docs(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/errors/{code}",
-    tag="machines",
     answers={200: json(examples.ERROR_KIND, "The error.")},
     errors=(ErrorCode.NOT_FOUND,),
-    auth="open",
 )
 async def error(request: web.Request) -> web.StreamResponse:
     """The meaning of an error."""

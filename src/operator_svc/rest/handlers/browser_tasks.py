@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.helpers import ETag
 
 from operator_svc.context import SERVICES
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import ErrorCode
 from operator_svc.models import TaskStatus
 from operator_svc.protocol.browser import (
     DEFAULT_WAIT,
@@ -16,13 +16,10 @@ from operator_svc.protocol.browser import (
     BrowserTaskView,
     task_of,
 )
-from operator_svc.protocol.ids import Cursor, SessionId, UserId, is_task_id
 from operator_svc.rest import requests, responses
 from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import CALL, caller_of
 from operator_svc.rest.routing import (
-    BAD_BODY,
-    BAD_QUERY,
     CURSOR,
     OF_SESSION,
     OF_USER,
@@ -35,18 +32,16 @@ from operator_svc.rest.routing import (
     limit,
 )
 
-TASKS_LIMIT, TASKS_MOST = 50, 200
 SANDBOX = "sandbox"
 """Content-Security-Policy of a picture, should a browser show it as a page (api.md)."""
 
 
-route = RouteTable()
+route = RouteTable("browser")
 
 
 @route(
     "POST",
     "/operator/browser/task",
-    tag="browser",
     parameters=(PREFER,),
     body=BrowserTaskBody,
     example=BrowserTaskBody(url="https://example.org/", session_id="s-1", wait=10),
@@ -56,7 +51,6 @@ route = RouteTable()
         202: json(examples.TASK, "It has not ended yet.", "Location", "Preference-Applied"),
     },
     errors=(
-        *BAD_BODY,
         ErrorCode.SESSION_NOT_FOUND,
         ErrorCode.CONFLICT,
         ErrorCode.BROWSER_UNAVAILABLE,
@@ -89,83 +83,61 @@ def _unfinished(view: BrowserTaskView) -> bool:
     return view.status in (TaskStatus.PENDING, TaskStatus.RUNNING)
 
 
-def _task_id(request: web.Request) -> str:
-    value = request.match_info["task_id"]
-    if not is_task_id(value):
-        raise OperatorError(ErrorCode.TASK_NOT_FOUND, "there is no such task")
-    return value
-
-
 @route(
     "GET",
     "/operator/browser/task/{task_id}",
-    tag="browser",
     answers={200: json(examples.TASK, "The task.")},
-    errors=(ErrorCode.TASK_NOT_FOUND,),
 )
 async def task(request: web.Request) -> web.StreamResponse:
     """A browser task as it stands."""
-    view = await request.app[SERVICES].browser_tasks.get(caller_of(request), _task_id(request))
-    return responses.json(view)
+    tasks, task_id = request.app[SERVICES].browser_tasks, requests.task_id(request)
+    return responses.json(await tasks.get(caller_of(request), task_id))
 
 
 @route(
     "POST",
     "/operator/browser/task/{task_id}/cancel",
-    tag="browser",
     answers={200: json(examples.TASK, "The task; one that had ended stays.")},
-    errors=(ErrorCode.TASK_NOT_FOUND,),
 )
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Stop a browser task, whichever process runs it."""
-    tasks = request.app[SERVICES].browser_tasks
-    return responses.json(await tasks.cancel(caller_of(request), _task_id(request)))
+    tasks, task_id = request.app[SERVICES].browser_tasks, requests.task_id(request)
+    return responses.json(await tasks.cancel(caller_of(request), task_id))
 
 
 @route(
     "GET",
     "/operator/browser/tasks",
-    tag="browser",
     parameters=(
         OF_SESSION,
         OF_USER,
         Parameter("status", TaskStatus, "Only those in this state."),
-        limit(TASKS_LIMIT, TASKS_MOST),
+        limit(50, 200),
         CURSOR,
     ),
     answers={200: json(examples.TASKS, "A page of them.")},
-    errors=BAD_QUERY,
 )
 async def tasks(request: web.Request) -> web.StreamResponse:
     """Browser tasks, newest first."""
-    page = await request.app[SERVICES].browser_tasks.page(
-        caller_of(request),
-        session_id=requests.parameter(request, "session_id", SessionId),
-        user_id=requests.parameter(request, "user_id", UserId),
-        status=requests.parameter(request, "status", TaskStatus),
-        limit=requests.limit(request, TASKS_LIMIT, TASKS_MOST),
-        cursor=requests.parameter(request, "cursor", Cursor),
-    )
-    return responses.json(page)
+    tasks = request.app[SERVICES].browser_tasks
+    return responses.json(await tasks.page(caller_of(request), **requests.query(request)))
 
 
 @route(
     "GET",
     "/operator/browser/task/{task_id}/screenshot",
-    tag="browser",
     parameters=(Parameter("If-None-Match", str, "The `ETag` that one has.", "header"),),
     answers={
         200: Answer(meaning="The picture.", content={PNG: bytes}, headers=("ETag",)),
         304: Answer(meaning="It is the one that the caller has.", headers=("ETag",)),
     },
-    errors=(ErrorCode.TASK_NOT_FOUND,),
 )
 async def screenshot(request: web.Request) -> web.StreamResponse:
     """The screenshot of a page.
 
     A task that has none, or none yet, is a 404.
     """
-    caller, task_id = caller_of(request), _task_id(request)
+    caller, task_id = caller_of(request), requests.task_id(request)
     service = request.app[SERVICES].browser_tasks
     headers = {
         "Cache-Control": "private, no-cache",

@@ -22,7 +22,6 @@ from operator_svc.rest import cors, event_stream, requests, responses
 from operator_svc.rest.docs import examples, schema_rules
 from operator_svc.rest.request_context import CALL, Call, caller_of
 from operator_svc.rest.routing import (
-    BAD_BODY,
     EVENTS,
     JSON,
     KEY,
@@ -34,11 +33,10 @@ from operator_svc.rest.routing import (
 )
 from operator_svc.services.chat.quota import ChatQuota
 
-route = RouteTable()
+route = RouteTable("chat")
 
 EXAMPLE = ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2")
 FAILURES = (
-    *BAD_BODY,
     ErrorCode.INVALID_PARAMETER,
     ErrorCode.SESSION_NOT_FOUND,
     ErrorCode.MESSAGE_NOT_FOUND,
@@ -68,7 +66,6 @@ def _answers(example: msgspec.Struct) -> dict[int, Answer]:
 @route(
     "POST",
     "/operator/chat",
-    tag="chat",
     parameters=(PREFER, KEY),
     body=ChatBody,
     example=EXAMPLE,
@@ -88,7 +85,6 @@ async def chat(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/api/chat",
-    tag="chat",
     parameters=(PREFER, KEY),
     body=ChatBody,
     example=EXAMPLE,
@@ -153,7 +149,6 @@ def _tell_rate(call: Call, quota: ChatQuota, caller: Caller, asked: Chat) -> Non
 @route(
     "OPTIONS",
     "/operator/chat",
-    tag="chat",
     answers={204: Answer(meaning="It is.", headers=("Allow",))},
 )
 async def options(request: web.Request) -> web.StreamResponse:

@@ -33,20 +33,20 @@ HEADERS = {
 }
 ME_EXAMPLE = Me(name="default", role="operator", user_id=None)
 
-route = RouteTable()
+route = RouteTable("system")
 """The call that the console needs beside those of all clients; it is there without the console."""
-pages = RouteTable()
+pages = RouteTable(None, auth="open")
 """The console itself, left out by ``OPERATOR_CONSOLE=off``."""
 
 
-@route("GET", "/operator/me", tag="system", answers={200: json(ME_EXAMPLE, "The caller.")})
+@route("GET", "/operator/me", answers={200: json(ME_EXAMPLE, "The caller.")})
 async def me(request: web.Request) -> web.StreamResponse:
     """The name, role and user of the caller's token."""
     caller = caller_of(request)
     return responses.json(Me(name=caller.name, role=caller.role, user_id=caller.user_id))
 
 
-@pages("GET", "/", tag=None, auth="open")
+@pages("GET", "/")
 async def root(request: web.Request) -> web.StreamResponse:
     """Send browsers to the console."""
     if "text/html" not in request.headers.get("Accept", ""):
@@ -54,19 +54,19 @@ async def root(request: web.Request) -> web.StreamResponse:
     return web.Response(status=302, headers={"Location": "console"})
 
 
-@pages("GET", "/console", tag=None, auth="open")
+@pages("GET", "/console")
 async def page(request: web.Request) -> web.StreamResponse:
     """Show the console."""
     return _answer(request, "index.html")
 
 
-@pages("GET", "/console/{file}", tag=None, auth="open")
+@pages("GET", "/console/{file}")
 async def file(request: web.Request) -> web.StreamResponse:
     """Answer one of its files."""
     return _answer(request, request.match_info["file"])
 
 
-@pages("GET", "/console/client/{file}", tag=None, auth="open")
+@pages("GET", "/console/client/{file}")
 async def client_file(request: web.Request) -> web.StreamResponse:
     """Answer a file of the client for JavaScript."""
     return _answer(request, f"client/{request.match_info['file']}")

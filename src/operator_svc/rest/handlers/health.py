@@ -66,16 +66,13 @@ class Readiness:
 READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
 _begun = time.monotonic()
 
-route = RouteTable()
+route = RouteTable("machines", auth="open", quiet=True)
 
 
 @route(
     "GET",
     "/health",
-    tag="machines",
     answers={200: json(examples.HEALTH, "It does.")},
-    auth="open",
-    quiet=True,
 )
 async def health(request: web.Request) -> web.StreamResponse:
     """Health of this process."""
@@ -94,10 +91,7 @@ def _health(draining: bool, uptime: int) -> bytes:
 @route(
     "GET",
     "/health/live",
-    tag="machines",
     answers={200: json(examples.PROBE, "It is.")},
-    auth="open",
-    quiet=True,
 )
 async def live(request: web.Request) -> web.StreamResponse:
     """Liveness."""
@@ -108,11 +102,8 @@ async def live(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/health/ready",
-    tag="machines",
     answers={200: json(examples.PROBE, "It can.")},
     errors=(ErrorCode.DRAINING, ErrorCode.DATABASE_UNAVAILABLE),
-    auth="open",
-    quiet=True,
 )
 async def ready(request: web.Request) -> web.StreamResponse:
     """Readiness."""
@@ -123,10 +114,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/metrics",
-    tag="machines",
     answers={200: Answer(meaning="Its text format.", content={"text/plain": str})},
-    auth="open",
-    quiet=True,
 )
 async def metrics(request: web.Request) -> web.StreamResponse:
     """Metrics for Prometheus."""

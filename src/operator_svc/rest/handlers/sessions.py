@@ -10,12 +10,11 @@ from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol.ids import Cursor, Epoch, RowId, Seq, UserId
+from operator_svc.protocol.ids import Epoch, RowId, Seq
 from operator_svc.rest import event_stream, requests, responses
 from operator_svc.rest.docs import examples
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
-    BAD_QUERY,
     CURSOR,
     EVENTS,
     JSON,
@@ -28,39 +27,28 @@ from operator_svc.rest.routing import (
     limit,
 )
 
-HISTORY_LIMIT, HISTORY_MOST = 200, 1000
-"""Messages of a page of history (api.md, HTTP)."""
-SESSIONS_LIMIT, SESSIONS_MOST = 50, 200
-EVENTS_LIMIT, EVENTS_MOST = 100, 1000
 EXPORT_STALL = 60.0
 """Seconds that a client may take for one piece of an export before it is cut off."""
 
 Words = Annotated[str, Meta(max_length=500)]
 
 
-route = RouteTable()
+route = RouteTable("sessions")
 
 
 @route(
     "GET",
     "/operator/session/{session_id}",
-    tag="sessions",
     parameters=(
-        limit(HISTORY_LIMIT, HISTORY_MOST),
+        limit(200, 1000),
         Parameter("before", RowId, "Only messages before this one."),
     ),
     answers={200: json(examples.HISTORY, "The newest page, oldest message first.")},
-    errors=(*BAD_QUERY, ErrorCode.SESSION_NOT_FOUND),
 )
 async def history(request: web.Request) -> web.StreamResponse:
     """The history of a session."""
-    session_id = requests.session_id(request)
-    before = requests.parameter(request, "before", RowId)
     page = await request.app[SERVICES].history.page(
-        caller_of(request),
-        session_id,
-        limit=requests.limit(request, HISTORY_LIMIT, HISTORY_MOST),
-        before=before,
+        caller_of(request), requests.session_id(request), **requests.query(request)
     )
     return responses.json(page)
 
@@ -68,29 +56,25 @@ async def history(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/sessions",
-    tag="sessions",
     parameters=(
         OF_USER,
         Parameter(
             "q",
             Words,
             "Only those where a message has all these words; the last may be the beginning of one.",
+            default="",
         ),
-        limit(SESSIONS_LIMIT, SESSIONS_MOST),
+        limit(50, 200),
         CURSOR,
     ),
     answers={200: json(examples.SESSIONS, "A page of them.")},
-    errors=BAD_QUERY,
 )
 async def sessions(request: web.Request) -> web.StreamResponse:
     """Sessions, newest first."""
-    words = requests.parameter(request, "q", Words)
+    query = requests.query(request)
+    words = query.pop("q").strip()
     page = await request.app[SERVICES].sessions.page(
-        caller_of(request),
-        user_id=requests.parameter(request, "user_id", UserId),
-        words=words if words and words.strip() else None,
-        limit=requests.limit(request, SESSIONS_LIMIT, SESSIONS_MOST),
-        cursor=requests.parameter(request, "cursor", Cursor),
+        caller_of(request), words=words or None, **query
     )
     return responses.json(page)
 
@@ -98,9 +82,7 @@ async def sessions(request: web.Request) -> web.StreamResponse:
 @route(
     "DELETE",
     "/operator/session/{session_id}",
-    tag="sessions",
     answers={204: Answer(meaning="It is gone.")},
-    errors=(ErrorCode.SESSION_NOT_FOUND,),
 )
 async def delete(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
@@ -112,13 +94,11 @@ async def delete(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/session/{session_id}/export",
-    tag="sessions",
     answers={
         200: Answer(
             meaning="One record a line.", content={NDJSON: str}, headers=("Content-Disposition",)
         )
     },
-    errors=(ErrorCode.SESSION_NOT_FOUND,),
 )
 async def export(request: web.Request) -> web.StreamResponse:
     """The whole session, as JSON Lines.
@@ -150,10 +130,9 @@ async def export(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/session/{session_id}/events",
-    tag="sessions",
     parameters=(
-        Parameter("after", Seq, "Only events after this number."),
-        limit(EVENTS_LIMIT, EVENTS_MOST),
+        Parameter("after", Seq, "Only events after this number.", default=0),
+        limit(100, 1000),
         Parameter("epoch", Epoch, "The one that `after` belongs to."),
         Parameter("Last-Event-ID", str, "Where a stream broke off.", "header"),
     ),
@@ -162,7 +141,7 @@ async def export(request: web.Request) -> web.StreamResponse:
             meaning="A page of them, or the stream.", content={JSON: examples.EVENTS, EVENTS: None}
         )
     },
-    errors=(*BAD_QUERY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.DRAINING),
+    errors=(ErrorCode.DRAINING,),
 )
 async def events(request: web.Request) -> web.StreamResponse:
     """The events of a session.
@@ -173,12 +152,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     if requests.wants_events(request, None) and request.method != "HEAD":
         return await event_stream.watch_session(request)
     session_id = requests.session_id(request)
-    after = requests.parameter(request, "after", Seq)
-    requests.parameter(request, "epoch", Epoch)  # whoever asks compares it with the answer's
-    page = await request.app[SERVICES].history.events(
-        caller_of(request),
-        session_id,
-        after=after or 0,
-        limit=requests.limit(request, EVENTS_LIMIT, EVENTS_MOST),
-    )
+    query = requests.query(request)
+    del query["epoch"]  # whoever asks compares it with the answer's
+    page = await request.app[SERVICES].history.events(caller_of(request), session_id, **query)
     return responses.json(page)

@@ -9,14 +9,11 @@ from msgspec import Meta
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol.ids import Cursor, SessionId, UserId
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody, adjustment_answer
 from operator_svc.rest import requests, responses
 from operator_svc.rest.docs import examples
 from operator_svc.rest.request_context import caller_of, require_operator
 from operator_svc.rest.routing import (
-    BAD_BODY,
-    BAD_QUERY,
     CURSOR,
     OF_SESSION,
     OF_USER,
@@ -27,7 +24,6 @@ from operator_svc.rest.routing import (
     limit,
 )
 
-ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST = 50, 200
 WINDOW = 86_400
 """Seconds of feedback that engines are ranked by (the published contract, engines)."""
 WINDOW_MOST = 366 * 86_400
@@ -36,24 +32,22 @@ Window = Annotated[int, Meta(ge=1, le=WINDOW_MOST)]
 
 
 CHANGE_FAILS = (
-    ErrorCode.ADJUSTMENT_NOT_FOUND,
     ErrorCode.CONFLICT,
     *SWITCH_FAILS,
     ErrorCode.DRAINING,
 )
 """The errors of what changes Switch's configuration by an adjustment."""
 
-route = RouteTable()
+route = RouteTable("switch")
 
 
 @route(
     "POST",
     "/operator/switch/adjustment",
-    tag="switch",
     body=AdjustmentBody,
     example=AdjustmentBody(after_config={"mode": "ECO"}, reason="the laptop runs on its battery"),
     answers={201: json(examples.ADJUSTMENT, "The record.")},
-    errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND, *SWITCH_FAILS),
+    errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND, *SWITCH_FAILS),
 )
 async def add_adjustment(request: web.Request) -> web.StreamResponse:
     """Record an adjustment of Switch.
@@ -69,14 +63,13 @@ async def add_adjustment(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/switch/adjustment/{adjustment_id}/apply",
-    tag="switch",
     answers={200: json(examples.ADJUSTMENT, "It is applied.")},
     errors=CHANGE_FAILS,
 )
 async def apply(request: web.Request) -> web.StreamResponse:
     """Apply an adjustment."""
     caller = require_operator(request, "switch.adjustment.apply")
-    adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
+    adjustment_id = requests.row_id(request, "adjustment_id")
     row = await request.app[SERVICES].adjustments.apply(caller, adjustment_id)
     return responses.json(adjustment_answer(row))
 
@@ -84,14 +77,13 @@ async def apply(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/switch/adjustment/{adjustment_id}/revert",
-    tag="switch",
     answers={200: json(examples.ADJUSTMENT, "It is reverted.")},
     errors=CHANGE_FAILS,
 )
 async def revert(request: web.Request) -> web.StreamResponse:
     """Put back the configuration from before an adjustment."""
     caller = require_operator(request, "switch.adjustment.revert")
-    adjustment_id = requests.row_id(request, "adjustment_id", ErrorCode.ADJUSTMENT_NOT_FOUND)
+    adjustment_id = requests.row_id(request, "adjustment_id")
     row = await request.app[SERVICES].adjustments.revert(caller, adjustment_id)
     return responses.json(adjustment_answer(row))
 
@@ -99,38 +91,28 @@ async def revert(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/switch/adjustments",
-    tag="switch",
     parameters=(
         OF_SESSION,
         OF_USER,
         Parameter("applied", bool, "Only those that are applied, or are not."),
-        limit(ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST),
+        limit(50, 200),
         CURSOR,
     ),
     answers={200: json(examples.ADJUSTMENTS, "A page of them.")},
-    errors=BAD_QUERY,
 )
 async def adjustments(request: web.Request) -> web.StreamResponse:
     """Adjustments of Switch, newest first."""
-    page = await request.app[SERVICES].adjustments.page(
-        caller_of(request),
-        session_id=requests.parameter(request, "session_id", SessionId),
-        user_id=requests.parameter(request, "user_id", UserId),
-        applied=requests.parameter(request, "applied", bool),
-        limit=requests.limit(request, ADJUSTMENTS_LIMIT, ADJUSTMENTS_MOST),
-        cursor=requests.parameter(request, "cursor", Cursor),
-    )
-    return responses.json(page)
+    service = request.app[SERVICES].adjustments
+    return responses.json(await service.page(caller_of(request), **requests.query(request)))
 
 
 @route(
     "POST",
     "/operator/switch/feedback",
-    tag="switch",
     body=FeedbackBody,
     example=FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
     answers={200: json(examples.FEEDBACK, "It is kept, and forwarded to Switch later.")},
-    errors=(*BAD_BODY, ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
 )
 async def add_feedback(request: web.Request) -> web.StreamResponse:
     """Give feedback on an engine."""
@@ -142,14 +124,10 @@ async def add_feedback(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/switch/engines",
-    tag="switch",
-    parameters=(Parameter("window", Window, "Seconds of feedback that count."),),
+    parameters=(Parameter("window", Window, "Seconds of feedback that count.", default=WINDOW),),
     answers={200: json(examples.ENGINES, "The ranking.")},
-    errors=BAD_QUERY,
 )
 async def engines(request: web.Request) -> web.StreamResponse:
     """Engines, best first."""
-    window = requests.parameter(request, "window", Window)
-    rankings = request.app[SERVICES].engine_rankings
-    fresh = await rankings.get(WINDOW if window is None else window)
+    fresh = await request.app[SERVICES].engine_rankings.get(**requests.query(request))
     return responses.json(fresh.value)

@@ -12,13 +12,12 @@ from operator_svc.rest.docs import examples
 from operator_svc.rest.routing import RouteTable, json
 from operator_svc.services.ttl_cache import CacheHit, TtlCache
 
-route = RouteTable()
+route = RouteTable("system")
 
 
 @route(
     "GET",
     "/operator/vx11/overview",
-    tag="system",
     answers={200: json(examples.OVERVIEW, "What is known.", "Age")},
 )
 async def overview(request: web.Request) -> web.StreamResponse:
@@ -29,7 +28,6 @@ async def overview(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/shub/dashboard",
-    tag="system",
     answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
 )
 async def dashboard(request: web.Request) -> web.StreamResponse:
@@ -40,7 +38,6 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/resources",
-    tag="system",
     answers={200: json(examples.RESOURCES, "What is known.", "Age")},
 )
 async def resources(request: web.Request) -> web.StreamResponse:
