@@ -16,7 +16,6 @@ from operator_svc.rest import requests, responses
 from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
-    BAD_BODY,
     EVENTS,
     JSON,
     KEY,
@@ -28,7 +27,7 @@ from operator_svc.rest.routing import (
 )
 from operator_svc.services.chat.running_replies import Accepted
 
-route = RouteTable()
+route = RouteTable("openai")
 
 SESSION, BACKGROUND = "X-Operator-Session", "X-Operator-Background"
 WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
@@ -52,7 +51,6 @@ _COMPLETION = openai.ChatCompletion(
 @route(
     "GET",
     "/v1/models",
-    tag="openai",
     answers={200: json(openai.ModelList(data=[_MODEL]), "The models.")},
 )
 async def models(request: web.Request) -> web.StreamResponse:
@@ -67,9 +65,7 @@ async def models(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/v1/models/{model}",
-    tag="openai",
     answers={200: json(_MODEL, "The model.")},
-    errors=(ErrorCode.MODEL_NOT_FOUND,),
 )
 async def model(request: web.Request) -> web.StreamResponse:
     """Get a model."""
@@ -97,7 +93,6 @@ def _no_model(name: str) -> OperatorError:
 @route(
     "POST",
     "/v1/chat/completions",
-    tag="openai",
     parameters=(
         KEY,
         Parameter(SESSION, str, "The session that keeps the chat.", "header"),
@@ -115,7 +110,6 @@ def _no_model(name: str) -> OperatorError:
         )
     },
     errors=(
-        *BAD_BODY,
         ErrorCode.INVALID_PARAMETER,
         ErrorCode.MODEL_NOT_FOUND,
         ErrorCode.SESSION_NOT_FOUND,
