@@ -22,11 +22,11 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.timeout(180)
-def test_node_client_under_cuts_loses_and_doubles_nothing(url: str) -> None:
+def run_suite(url: str, name: str) -> str:
+    """The report of a suite of the client's, which passes."""
     env = {**os.environ, "PATH": python_path(), "OPERATOR_URL": url, "OPERATOR_TOKEN": TOKEN}
     run = subprocess.run(
-        ["node", "--test", "--test-reporter=spec", "test/client.test.js"],
+        ["node", "--test", "--test-reporter=spec", f"test/{name}"],
         cwd=CLIENT,
         env=env,
         capture_output=True,
@@ -34,5 +34,16 @@ def test_node_client_under_cuts_loses_and_doubles_nothing(url: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "websocket: cuts while streaming" in run.stdout
-    assert "event-stream: cuts while streaming" in run.stdout
+    return run.stdout
+
+
+@pytest.mark.timeout(180)
+def test_node_client_under_cuts_loses_and_doubles_nothing(url: str) -> None:
+    report = run_suite(url, "client.test.js")
+    assert "websocket: cuts while streaming" in report
+    assert "event-stream: cuts while streaming" in report
+
+
+@pytest.mark.timeout(120)
+def test_the_ai_sdk_sends_resumes_and_stops(url: str) -> None:
+    assert "resumed from its start" in run_suite(url, "ai-sdk.test.js")

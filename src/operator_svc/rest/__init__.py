@@ -6,6 +6,7 @@ from aiohttp import web
 
 from operator_svc.context import SERVICES, Services
 from operator_svc.rest import cors, middleware, responses
+from operator_svc.rest.ai_sdk import handlers as ai_sdk
 from operator_svc.rest.docs import pages
 from operator_svc.rest.handlers import (
     browser_tasks,
@@ -31,6 +32,7 @@ TABLES = (
     system.route,
     console.route,
     completions.route,
+    ai_sdk.route,
     health.route,
     pages.route,
 )

@@ -15,6 +15,7 @@ TAGS = {
     "switch": "Switch's configuration, and how its engines do.",
     "system": "The other modules of VX11.",
     "openai": "OpenAI's protocol in front of the same chats. Errors have OpenAI's form.",
+    "ai sdk": "The AI SDK's stream in front of the same chats.",
     "machines": "For probes, scrapers and readers of documents.",
 }
 PATH_IDS: dict[str, tuple[Any, str]] = {
@@ -46,6 +47,7 @@ HEADERS = {
     "Age": "Seconds since it was found out.",
     "RateLimit": "What is left of each limit, where there are some.",
     "RateLimit-Policy": "The limits.",
+    "x-vercel-ai-ui-message-stream": "The version of the AI SDK's stream.",
     "WWW-Authenticate": "How to bring the token.",
 }
 FROM_QUERY = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -77,6 +77,9 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
             for content in answer.content.values():
                 if isinstance(content, msgspec.Struct):
                     shown[type(content)] = content
+                elif get_origin(content) is list:
+                    (item,) = get_args(content)
+                    shown.setdefault(item, None)
         if operation.body is not None:
             shown[operation.body] = operation.example
     schemas = schemas_of(shown)
@@ -118,6 +121,8 @@ def schema_of(kind: Any) -> dict[str, Any]:
     """The schema of a parameter's or a content's type."""
     if kind is bytes:
         return {"type": "string", "contentMediaType": "application/octet-stream"}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": schema_of(*get_args(kind))}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {"$ref": REF.format(name=kind.__name__)}
     schema: dict[str, Any] = _tidy(msgspec.json.schema(kind))

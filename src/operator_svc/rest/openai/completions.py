@@ -184,7 +184,7 @@ async def _attended(
     services.foreground.attend(accepted.reply_id)
     try:
         if body.stream:
-            return await stream.answer()
+            return await stream.stream()
         return await _whole(services, stream, accepted, body)
     finally:
         early = not stream.ended and not goes_on
@@ -195,7 +195,7 @@ async def _attended(
 async def _whole(
     services: Services, stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
 ) -> web.StreamResponse:
-    answer = await stream.awaited()
+    answer = await stream.whole()
     called = openai.tool_calls_of(answer.tool_calls, indexed=False)
     reasoning = answer.metadata.get("reasoning")
     message = openai.AssistantMessage(

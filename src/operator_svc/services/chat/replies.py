@@ -12,7 +12,12 @@ from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.reply_follower import ReplyFollower, ReplySink
-from operator_svc.services.chat.running_replies import Accepted, ReplyResult, RunningReplies
+from operator_svc.services.chat.running_replies import (
+    Accepted,
+    ReplyResult,
+    RunningReplies,
+    RunningReply,
+)
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.messages import MessageStore
@@ -70,6 +75,10 @@ class Replies:
         Raises OperatorError, and ConnectionError when the client is gone.
         """
         await self._follower.stream(accepted, send_queue)
+
+    def running(self, reply_id: int) -> RunningReply | None:
+        """The reply, if this process writes it."""
+        return self._running.get(reply_id)
 
     async def follow(self, accepted: Accepted, sink: ReplySink) -> ReplyResult:
         """Show ``sink`` the reply up to its end. Raises as ``wait``."""

@@ -1,0 +1,140 @@
+"""The AI SDK's protocol for user interfaces: its messages, and the events of its streams.
+
+Source: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol, and what ``ai`` sends and reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import Json, ReplyStatus
+from operator_svc.protocol.chat import Chat, Text
+from operator_svc.protocol.ids import KeyText, RowId, SessionId
+from operator_svc.protocol.sessions import MessageView
+from operator_svc.protocol.tool_calls import ToolCallView
+
+MAX_MESSAGES = 1000
+
+
+class UiPart(msgspec.Struct, frozen=True):
+    """A part of a message; only parts of text are read."""
+
+    type: str
+    text: str = ""
+
+
+class UiMessageParam(msgspec.Struct, frozen=True):
+    """A message of the client's."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: list[UiPart]
+    id: str = ""
+
+
+class UiChatBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body that ``DefaultChatTransport`` posts; ``id`` is the session."""
+
+    id: SessionId
+    messages: Annotated[list[UiMessageParam], Meta(max_length=MAX_MESSAGES)] = []
+    trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
+    messageId: str | None = None  # noqa: N815 - the protocol's name
+
+
+class UiMessage(msgspec.Struct, frozen=True):
+    """A stored message as the client shows it."""
+
+    id: str
+    role: str
+    parts: list[dict[str, Json]]
+    metadata: dict[str, Json] | UnsetType = UNSET
+
+
+def chat_of(body: UiChatBody, newest_reply: int | None) -> Chat:
+    """The chat of a body; ``newest_reply`` is the session's, for a regenerate that names none.
+
+    A message's id is its idempotency key. Raises OperatorError(validation_error).
+    """
+    if body.trigger == "regenerate-message":
+        named = body.messageId if body.messageId is not None else newest_reply
+        try:
+            regenerate = msgspec.convert(named, RowId, strict=False)
+        except msgspec.ValidationError:
+            raise OperatorError.invalid("messageId", "it names no message of Operator") from None
+        return Chat(message="", session_id=body.id, regenerate=regenerate, source="ai-sdk")
+    message = body.messages[-1] if body.messages else None
+    if message is None or message.role != "user":
+        raise OperatorError.invalid("messages", "the last one must have the role user")
+    field = f"messages[{len(body.messages) - 1}]"
+    text = "".join(part.text for part in message.parts if part.type == "text")
+    try:
+        msgspec.convert(text, Text)
+        key = msgspec.convert(message.id, KeyText) if message.id else None
+    except msgspec.ValidationError as error:
+        raise OperatorError.invalid(field, str(error)) from None
+    return Chat(message=text, session_id=body.id, client_message_id=key, source="ai-sdk")
+
+
+def messages_of(views: Iterable[MessageView]) -> Iterator[UiMessage]:
+    """Stored messages as the client's own, of several replies to a message the newest."""
+    shown = list(views)
+    newest = {view.reply_to: view.id for view in shown if view.reply_to is not None}
+    for view in shown:
+        if view.reply_to is not None and newest[view.reply_to] != view.id:
+            continue
+        parts: list[dict[str, Json]] = []
+        if isinstance(reasoning := view.metadata.get("reasoning"), str):
+            parts.append({"type": "reasoning", "text": reasoning, "state": "done"})
+        if view.content:
+            parts.append({"type": "text", "text": view.content, "state": "done"})
+        parts += [tool_part(call) for call in view.tool_calls]
+        status = {} if view.status == ReplyStatus.COMPLETE else {"status": view.status}
+        yield UiMessage(str(view.id), view.role, parts, status or UNSET)
+
+
+def tool_part(call: ToolCallView) -> dict[str, Json]:
+    """A recorded tool call as a part of a message."""
+    part: dict[str, Json] = {
+        "type": "dynamic-tool",
+        "toolName": call.tool_name,
+        "toolCallId": str(call.id),
+        "input": call.arguments,
+    }
+    if call.error is not None:
+        return {**part, "state": "output-error", "errorText": call.error}
+    if call.result is None:
+        return {**part, "state": "input-available"}
+    return {**part, "state": "output-available", "output": call.result}
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    """The data of an event of a stream."""
+    return msgspec.json.encode({"type": kind, **fields})
+
+
+def tool_events(call: ToolCallView) -> Iterator[bytes]:
+    """The events that show a recorded tool call."""
+    identity = str(call.id)
+    yield event(
+        "tool-input-available",
+        toolCallId=identity,
+        toolName=call.tool_name,
+        input=call.arguments,
+        dynamic=True,
+    )
+    if call.error is not None:
+        yield event("tool-output-error", toolCallId=identity, errorText=call.error, dynamic=True)
+    elif call.result is not None:
+        yield event("tool-output-available", toolCallId=identity, output=call.result, dynamic=True)
+
+
+def finish_reason_of(metadata: dict[str, Any], *, called: bool) -> str:
+    """The AI SDK's finish reason of a reply."""
+    if called:
+        return "tool-calls"
+    reason = str(metadata.get("finish_reason") or "stop").replace("_", "-")
+    return reason if reason in ("stop", "length", "content-filter") else "other"

@@ -1,0 +1,1 @@
+"""The AI SDK's stream in front of the same services, for ``useChat`` and what is built on it."""

@@ -1,0 +1,156 @@
+"""``/ai/chat``: the calls of the AI SDK's ``DefaultChatTransport``, and a chat's history."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from operator_svc.context import SERVICES
+from operator_svc.errors import ErrorCode
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.protocol import ui_messages
+from operator_svc.protocol.sessions import MessageView
+from operator_svc.protocol.ui_messages import UiChatBody
+from operator_svc.rest import requests, responses
+from operator_svc.rest.ai_sdk.stream import UiMessageStream
+from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import BAD_BODY, EVENTS, JSON, SWITCH_FAILS, Answer, RouteTable
+from operator_svc.services.chat.running_replies import Accepted
+
+route = RouteTable()
+
+NEWEST = 50
+"""Messages among which a session's newest reply is looked for."""
+PAGE = 1000
+"""Messages of a history."""
+_STREAM = Answer(
+    meaning="The parts of the reply, as events.",
+    content={EVENTS: None},
+    headers=("x-vercel-ai-ui-message-stream",),
+)
+_NOTHING = Answer(meaning="Nothing is being written.")
+
+
+@route(
+    "POST",
+    "/ai/chat",
+    tag="ai sdk",
+    body=UiChatBody,
+    example=UiChatBody(
+        id="s-1",
+        messages=[
+            ui_messages.UiMessageParam(
+                role="user", parts=[ui_messages.UiPart("text", "What is running?")], id="a1b2"
+            )
+        ],
+    ),
+    answers={200: _STREAM},
+    errors=(
+        *BAD_BODY,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.MESSAGE_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.NO_ANSWER,
+        ErrorCode.CONTENT_FILTERED,
+        ErrorCode.REPLY_TOO_LARGE,
+        ErrorCode.REPLY_INTERRUPTED,
+        ErrorCode.DRAINING,
+    ),
+)
+async def ui_chat(request: web.Request) -> web.StreamResponse:
+    """Ask, from the AI SDK.
+
+    The last message is kept, and the history is the session's own. Leaving does not stop the
+    reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start.
+    """
+    services = request.app[SERVICES]
+    caller = caller_of(request)
+    body = await requests.body(request, UiChatBody)
+    newest = None
+    if body.trigger == "regenerate-message" and body.messageId is None:
+        newest = await _newest_reply(request, caller, body.id)
+    asked = ui_messages.chat_of(body, newest.id if newest is not None else None)
+    accepted = await services.chats.start(caller, asked)
+    return await _stream(request, accepted)
+
+
+@route(
+    "GET",
+    "/ai/chat/{session_id}/stream",
+    tag="ai sdk",
+    answers={200: _STREAM, 204: _NOTHING},
+    errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.DRAINING),
+)
+async def ui_resume(request: web.Request) -> web.StreamResponse:
+    """Show the reply that is being written, from its start."""
+    caller = caller_of(request)
+    running = await _running(request, caller)
+    if running is None:
+        return web.Response(status=204)
+    request.app[SERVICES].drain.refuse_new()
+    return await _stream(request, running)
+
+
+@route(
+    "POST",
+    "/ai/chat/{session_id}/stop",
+    tag="ai sdk",
+    answers={204: Answer(meaning="It has stopped, or nothing was being written.")},
+    errors=(ErrorCode.SESSION_NOT_FOUND,),
+)
+async def ui_stop(request: web.Request) -> web.StreamResponse:
+    """Stop the reply that is being written; its text so far is kept."""
+    caller = caller_of(request)
+    running = await _running(request, caller)
+    if running is not None:
+        await request.app[SERVICES].replies.cancel(caller, running.reply_id)
+    return web.Response(status=204)
+
+
+@route(
+    "GET",
+    "/ai/chat/{session_id}/messages",
+    tag="ai sdk",
+    answers={
+        200: Answer(meaning="The newest messages.", content={JSON: list[ui_messages.UiMessage]})
+    },
+    errors=(ErrorCode.SESSION_NOT_FOUND,),
+)
+async def ui_messages_of(request: web.Request) -> web.StreamResponse:
+    """Read a session's newest messages as the AI SDK has them.
+
+    Of several replies to a message the newest is given.
+    """
+    caller, session_id = caller_of(request), requests.session_id(request)
+    history = request.app[SERVICES].history
+    page = await history.page(caller, session_id, limit=PAGE, before=None)
+    return responses.json(list(ui_messages.messages_of(page.messages)))
+
+
+async def _newest_reply(
+    request: web.Request, caller: Caller, session_id: str, status: str | None = None
+) -> MessageView | None:
+    page = await request.app[SERVICES].history.page(caller, session_id, limit=NEWEST, before=None)
+    replies = [m for m in page.messages if m.reply_to is not None and status in (None, m.status)]
+    return replies[-1] if replies else None
+
+
+async def _running(request: web.Request, caller: Caller) -> Accepted | None:
+    """The newest reply of the session that is being written; raises OperatorError."""
+    session_id = requests.session_id(request)
+    view = await _newest_reply(request, caller, session_id, ReplyStatus.STREAMING)
+    if view is None or view.reply_to is None:
+        return None
+    running = request.app[SERVICES].replies.running(view.id)
+    return Accepted(session_id, view.reply_to, view.id, running)
+
+
+async def _stream(request: web.Request, accepted: Accepted) -> web.StreamResponse:
+    services = request.app[SERVICES]
+    stream = UiMessageStream(services, request, accepted)
+    services.clients.enter(stream)
+    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
+    try:
+        return await stream.stream()
+    finally:
+        services.clients.leave(stream)
