@@ -13,10 +13,10 @@ from operator_svc.protocol.ui_messages import UiChatBody
 from operator_svc.rest import requests, responses
 from operator_svc.rest.ai_sdk.stream import UiMessageStream
 from operator_svc.rest.request_context import caller_of
-from operator_svc.rest.routing import BAD_BODY, EVENTS, JSON, SWITCH_FAILS, Answer, RouteTable
+from operator_svc.rest.routing import EVENTS, JSON, SWITCH_FAILS, Answer, RouteTable
 from operator_svc.services.chat.running_replies import Accepted
 
-route = RouteTable()
+route = RouteTable("ai sdk")
 
 NEWEST = 50
 """Messages among which a session's newest reply is looked for."""
@@ -33,7 +33,6 @@ _NOTHING = Answer(meaning="Nothing is being written.")
 @route(
     "POST",
     "/ai/chat",
-    tag="ai sdk",
     body=UiChatBody,
     example=UiChatBody(
         id="s-1",
@@ -45,7 +44,6 @@ _NOTHING = Answer(meaning="Nothing is being written.")
     ),
     answers={200: _STREAM},
     errors=(
-        *BAD_BODY,
         ErrorCode.SESSION_NOT_FOUND,
         ErrorCode.MESSAGE_NOT_FOUND,
         ErrorCode.CONFLICT,
@@ -77,9 +75,8 @@ async def ui_chat(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/ai/chat/{session_id}/stream",
-    tag="ai sdk",
     answers={200: _STREAM, 204: _NOTHING},
-    errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.DRAINING),
+    errors=(ErrorCode.DRAINING,),
 )
 async def ui_resume(request: web.Request) -> web.StreamResponse:
     """Show the reply that is being written, from its start."""
@@ -94,9 +91,7 @@ async def ui_resume(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/ai/chat/{session_id}/stop",
-    tag="ai sdk",
     answers={204: Answer(meaning="It has stopped, or nothing was being written.")},
-    errors=(ErrorCode.SESSION_NOT_FOUND,),
 )
 async def ui_stop(request: web.Request) -> web.StreamResponse:
     """Stop the reply that is being written; its text so far is kept."""
@@ -110,11 +105,9 @@ async def ui_stop(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/ai/chat/{session_id}/messages",
-    tag="ai sdk",
     answers={
         200: Answer(meaning="The newest messages.", content={JSON: list[ui_messages.UiMessage]})
     },
-    errors=(ErrorCode.SESSION_NOT_FOUND,),
 )
 async def ui_messages_of(request: web.Request) -> web.StreamResponse:
     """Read a session's newest messages as the AI SDK has them.
