@@ -21,6 +21,8 @@ MAX_ID = 2**63 - 1
 """The highest id that a row can have."""
 MAX_MESSAGE_CHARS = 32_000
 MAX_REPLY_CHARS = 200_000
+MAX_REPLY_TOOL_CALLS, MAX_REPLY_TOOL_CALL_BYTES = 256, 2**20
+"""Tool calls that are kept of those that an engine makes in one reply, and their bytes together."""
 
 
 class Role(enum.StrEnum):

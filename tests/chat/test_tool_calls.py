@@ -14,14 +14,17 @@ from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody
 from operator_svc.protocol.tool_calls import ToolCallBody
 from operator_svc.services.chat import tool_calls
+from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.live.events import LiveEvent
+from operator_svc.stores.message_rows import Started
 from tests.fakes.records import ANYBODY, FakeSwitch, Pod, late
 
 
-async def streamed(pod: Pod, reply_id: int, *calls: ToolCallPart) -> list[ToolCallRow]:
+async def streamed(pod: Pod, started: Started, *calls: ToolCallPart) -> list[ToolCallRow]:
+    running = RunningReply("s-1", started)
     for call in calls:
-        await pod.tool_calls.record_streamed("s-1", reply_id, call)
-    return (await pod.tool_call_store.of_messages([reply_id], limit=1000)).rows
+        await pod.tool_calls.record_streamed(running, call)
+    return (await pod.tool_call_store.of_messages([started.reply_id], limit=1000)).rows
 
 
 def call(**raw: Any) -> ToolCallPart:
@@ -49,7 +52,7 @@ async def test_streamed_call_becomes_a_record(
     local: Pod, raw: dict[str, Any], status: str, result: Any, error: str | None, took: int | None
 ) -> None:
     started = await local.chat()
-    (row,) = await streamed(local, started.reply_id, call(**raw))
+    (row,) = await streamed(local, started, call(**raw))
     assert (row.tool_name, row.arguments, row.status) == ("grep", {"q": 1}, status)
     assert (row.result, row.error, row.duration_ms) == (result, error, took)
     assert (row.finished_at is None) == (status == "pending")
@@ -58,7 +61,7 @@ async def test_streamed_call_becomes_a_record(
 async def test_streamed_result_with_the_same_id_ends_the_call(pod: Pod) -> None:
     started = await pod.chat()
     (row,) = await streamed(
-        pod, started.reply_id, call(id="c-1"), call(id="c-1", status="ok", result="done")
+        pod, started, call(id="c-1"), call(id="c-1", status="ok", result="done")
     )
     assert (row.status, row.result, row.arguments) == ("ok", "done", {"q": 1})
     events = await pod.log()
@@ -67,8 +70,8 @@ async def test_streamed_result_with_the_same_id_ends_the_call(pod: Pod) -> None:
 
 async def test_streamed_calls_of_two_replies_with_the_same_id_are_apart(local: Pod) -> None:
     one, other = await local.chat("s-1"), await local.chat("s-2")
-    await streamed(local, one.reply_id, call(id="c"))
-    (row,) = await streamed(local, other.reply_id, call(id="c", status="ok"))
+    await streamed(local, one, call(id="c"))
+    (row,) = await streamed(local, other, call(id="c", status="ok"))
     assert row.status == "ok"
     (row,) = (await local.tool_call_store.of_messages([one.reply_id], limit=9)).rows
     assert row.status == "pending"
@@ -77,9 +80,9 @@ async def test_streamed_calls_of_two_replies_with_the_same_id_are_apart(local: P
 async def test_streamed_end_of_a_call_that_ended_already_is_recorded_anew(local: Pod) -> None:
     """A client was faster than Switch: nothing that Switch says gets lost."""
     started = await local.chat()
-    (row,) = await streamed(local, started.reply_id, call(id="c"))
+    (row,) = await streamed(local, started, call(id="c"))
     await local.tool_calls.record(ANYBODY, ToolCallBody(tool_call_id=row.id, status="error"))
-    rows = await streamed(local, started.reply_id, call(id="c", status="ok", result=1))
+    rows = await streamed(local, started, call(id="c", status="ok", result=1))
     assert [(r.status, r.result) for r in rows] == [("error", None), ("ok", 1)]
 
 
@@ -88,7 +91,7 @@ async def test_too_large_result_is_left_out_and_noted(
 ) -> None:
     monkeypatch.setattr(tool_calls, "MAX_VALUE_BYTES", 100)
     started = await local.chat()
-    (row,) = await streamed(local, started.reply_id, call(result="x" * 200, error="also"))
+    (row,) = await streamed(local, started, call(result="x" * 200, error="also"))
     assert (row.result, row.arguments, row.status) == (None, {"q": 1}, "error")
     assert row.error == "also; the result had 202 bytes, more than 100, and were left out"
 
@@ -98,10 +101,8 @@ async def test_number_of_remembered_pending_calls_is_bounded(
 ) -> None:
     monkeypatch.setattr(tool_calls, "REMEMBERED", 2)
     started = await local.chat()
-    await streamed(local, started.reply_id, *[call(id=str(n)) for n in range(5)])
-    rows = await streamed(
-        local, started.reply_id, call(id="4", status="ok"), call(id="0", status="ok")
-    )
+    await streamed(local, started, *[call(id=str(n)) for n in range(5)])
+    rows = await streamed(local, started, call(id="4", status="ok"), call(id="0", status="ok"))
     assert [row.status for row in rows] == ["pending"] * 4 + ["ok", "ok"]
 
 
@@ -120,14 +121,15 @@ async def test_short_outage_is_waited_out_and_a_long_one_loses_the_call_only(
         return await record(**fields)
 
     monkeypatch.setattr(local.tool_call_store, "record", unsteady)
-    assert len(await streamed(local, started.reply_id, call())) == 1
+    assert len(await streamed(local, started, call())) == 1
     failing = 100
-    assert len(await streamed(local, started.reply_id, call())) == 1
+    assert len(await streamed(local, started, call())) == 1
     assert failing < 99
 
 
 async def test_streamed_call_of_a_deleted_session_is_ignored(local: Pod) -> None:
-    assert await streamed(local, 999, call()) == []
+    deleted = msgspec.structs.replace(await local.chat(), reply_id=999)
+    assert await streamed(local, deleted, call()) == []
 
 
 async def test_live_and_replayed_events_of_records_are_the_same_bytes(

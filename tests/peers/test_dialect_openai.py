@@ -77,6 +77,21 @@ def test_openai_tool_calls_are_put_together() -> None:
     assert (second.id, second.name, second.arguments) == ("b", "go", {})
 
 
+def test_tool_calls_beyond_those_that_are_kept_are_passed_over() -> None:
+    pieces = [
+        {"index": n, "id": f"c{n}", "function": {"name": "t", "arguments": '{"n":'}}
+        for n in range(300)
+    ]
+    ends = [{"index": n, "function": {"arguments": f"{n}}}"}} for n in range(300)]
+    nameless = {"function": {"arguments": "nobody's"}}
+    stream = b"".join(delta(tool_calls=[piece]) for piece in [*pieces, *ends, nameless])
+    *calls, done = read(OpenAiReader(), stream + SENTINEL)
+    kept = [call for call in calls if isinstance(call, ToolCallPart)]
+    assert [call.arguments for call in kept] == [{"n": n} for n in range(256)]
+    assert isinstance(done, Done)
+    assert done.tool_calls_truncated
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -90,8 +105,6 @@ def test_openai_tool_calls_are_put_together() -> None:
         delta(content="hi", finish="") + delta(finish="null"),
         delta(content="hi") + b"data: rubbish\n\n" + STOP + SENTINEL,
         delta(tool_calls=[{"index": 0, "id": "a", "function": {"arguments": "{}"}}]) + STOP,
-        b"".join(delta(tool_calls=[{"index": n, "function": {"name": "f"}}]) for n in range(200))
-        + STOP,
     ],
 )
 def test_openai_streams_that_are_failures(stream: bytes) -> None:

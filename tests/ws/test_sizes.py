@@ -110,3 +110,32 @@ async def test_the_client_looks_up_a_reply_that_a_resync_does_not_show(
             await reply.wait()
         assert (reply.status, reply.text) == ("complete", "ended while it was away")
         assert frames
+
+
+def tool_call(number: int, **raw: Any) -> ToolCallPart:
+    """A call of an engine, or the end of the one with its number."""
+    return ToolCallPart(name="t", id=str(number), raw={"id": str(number), **raw})
+
+
+@pytest.mark.parametrize(
+    ("calls", "kept"),
+    [
+        ([tool_call(n, result=n) for n in range(300)], 256),
+        ([tool_call(n, result="x" * 100_000) for n in range(20)], 10),
+    ],
+)
+async def test_tool_calls_of_a_reply_are_bounded_and_it_says_so(
+    both: Service, calls: list[ToolCallPart], kept: int
+) -> None:
+    large = "x" * 200_000
+    both.switch.answer = [tool_call(999), *calls, tool_call(999, result=large), "the text"]
+    body = {"message": "m", "session_id": "s"}
+    answer = await both.http("POST", "/operator/chat", json=body)
+    assert answer["response"] == "the text"
+    assert answer["metadata"]["tool_calls_truncated"] is True
+    (_, reply) = await both.history()
+    assert reply["metadata"] == answer["metadata"]
+    first, *others = reply["tool_calls"]
+    assert len(others) == kept - (kept == 256)
+    assert (first["status"], first["result"]) == ("ok", large if kept == 256 else None)
+    assert ("left out" in (first["error"] or "")) == (kept != 256)

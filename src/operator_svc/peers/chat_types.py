@@ -59,7 +59,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     ``latency_ms`` is the upstream's own figure, else the time from the call to here.
     ``streamed`` is False where the whole reply came as one JSON answer. ``content_type`` is
     ``json`` where the reply's text is the JSON of content that was no text. ``usage`` has
-    counts of tokens by their names in OpenAI's protocol.
+    counts of tokens by their names in OpenAI's protocol. ``tool_calls_truncated`` says that the
+    answer had more tool calls than are read of one.
     """
 
     provider: str | None = None
@@ -71,6 +72,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, int] = {}
     reasoning: str | None = None
     streamed: bool = True
+    tool_calls_truncated: bool = False
 
 
 Part: TypeAlias = Text | Reasoning | ToolCallPart | Done

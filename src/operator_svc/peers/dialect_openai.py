@@ -127,7 +127,11 @@ class OpenAiReader(AnswerReader):
 
     def ending(self, *, streamed: bool = True) -> Done:
         """The reply's end, as far as it is known."""
-        return msgspec.structs.replace(super().ending(streamed=streamed), decision=DECISION)
+        return msgspec.structs.replace(
+            super().ending(streamed=streamed),
+            decision=DECISION,
+            tool_calls_truncated=self._calls.truncated,
+        )
 
     def take_refusal(self, refusal: PeerRefusedError) -> None:
         """Raise NoAnswerError where a filter refused the message."""

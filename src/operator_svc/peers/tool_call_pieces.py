@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from operator_svc.models import Json
+from operator_svc.models import MAX_REPLY_TOOL_CALLS, Json
 from operator_svc.peers.chat_types import (
     AnswerError,
     AnswerTooLargeError,
@@ -15,7 +15,6 @@ from operator_svc.peers.chat_types import (
 )
 from operator_svc.protocol.text import loads, storable_json
 
-MAX_TOOL_CALLS = 128
 MAX_CHARS = 4 * 2**20
 """Characters of all arguments of one answer; a record keeps less than that of each call."""
 
@@ -41,6 +40,7 @@ class ToolCallPieces:
     Servers differ: some give no index, or the same one to all calls, some no id, some another
     id with each piece, and some repeat the name with each piece. So a piece that names no known
     id begins a call only if it has a name, and only where that call cannot be the open one.
+    Calls beyond those that are kept of a reply are passed over (``truncated``).
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,7 @@ class ToolCallPieces:
         self._by_id: dict[str, _OpenCall] = {}
         self._by_index: dict[int, _OpenCall] = {}
         self._chars = 0
+        self.truncated = False
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -63,6 +64,9 @@ class ToolCallPieces:
         index = index if isinstance(index, int) and not isinstance(index, bool) else None
         piece = _piece(entry)
         call = self._begin(piece.id) if whole else self._call_of(piece, index)
+        if call is None:
+            self.truncated = True
+            return
         if index is not None:
             self._by_index[index] = call
         if piece.id and not call.id:
@@ -79,18 +83,19 @@ class ToolCallPieces:
         """The calls, as they are now; raises AnswerError where one has no name."""
         return [_part(call) for call in self._calls]
 
-    def _call_of(self, piece: _OpenCall, index: int | None) -> _OpenCall:
+    def _call_of(self, piece: _OpenCall, index: int | None) -> _OpenCall | None:
         if known := self._by_id.get(piece.id):
             return known
-        last = self._calls[-1] if self._calls else None
+        # Once calls are passed over, the last one is no more the one that is open.
+        last = self._calls[-1] if self._calls and not self.truncated else None
         call = last if index is None else self._by_index.get(index)
         if call is None or _begins(piece, call, indexed=index is not None):
             return self._begin(piece.id)
         return call
 
-    def _begin(self, identity: str) -> _OpenCall:
-        if len(self._calls) >= MAX_TOOL_CALLS:
-            raise AnswerTooLargeError("its answer has too many tool calls")
+    def _begin(self, identity: str) -> _OpenCall | None:
+        if len(self._calls) >= MAX_REPLY_TOOL_CALLS:
+            return None
         call = _OpenCall(identity)
         self._calls.append(call)
         if identity:

@@ -103,7 +103,7 @@ class Replies:
 
     async def _tool_calls(self, accepted: Accepted) -> list[Any]:
         running = accepted.running
-        if running is not None and not running.called_tools:
+        if running is not None and not running.tool_calls.asked:
             return []
         return list(await self._history.tool_calls_of(accepted.reply_id))
 

@@ -16,11 +16,11 @@ import structlog
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner, forever
 from operator_svc.errors import ErrorCode
-from operator_svc.models import ReplyStatus
+from operator_svc.models import Json, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.services.chat.reply_storage import ReplyStorage
 from operator_svc.services.chat.running_replies import RunningReplies, RunningReply
-from operator_svc.services.chat.upstream import ReplyOutcome, UpstreamReader
+from operator_svc.services.chat.upstream import TRUNCATED, ReplyOutcome, UpstreamReader
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.message_rows import Started
@@ -99,6 +99,8 @@ class ReplyWriter:
         )
         try:
             outcome = await self._read_until_stopped(running, prompt)
+            if running.tool_calls.truncated:
+                outcome.metadata[TRUNCATED] = True
             if not running.abandoned:
                 # From here on nothing but losing the lease stops it.
                 running.stop = outcome.status
@@ -124,7 +126,7 @@ class ReplyWriter:
             finally:
                 running.reading = False
         status = running.stop or ReplyStatus.INTERRUPTED
-        metadata = {"status": str(status)}
+        metadata: dict[str, Json] = {"status": str(status)}
         if status is ReplyStatus.INTERRUPTED:
             metadata["error"] = str(ErrorCode.REPLY_INTERRUPTED)
         return ReplyOutcome(status, metadata)

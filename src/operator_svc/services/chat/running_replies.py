@@ -8,7 +8,11 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from operator_svc.errors import OperatorError
-from operator_svc.models import ReplyStatus
+from operator_svc.models import (
+    MAX_REPLY_TOOL_CALL_BYTES,
+    MAX_REPLY_TOOL_CALLS,
+    ReplyStatus,
+)
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import ReplyStream
 from operator_svc.stores.message_rows import Started
@@ -26,6 +30,27 @@ class ReplyResult(NamedTuple):
         """The result that a reply's last event holds."""
         data = event.data
         return cls(ReplyStatus(data["status"]), data["content"], data["metadata"])
+
+
+class ToolCallRoom:
+    """The room for the tool calls of one reply. ``asked`` is the number of calls that came, and
+    ``truncated`` says that some are not kept."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.truncated = False
+        self._calls = MAX_REPLY_TOOL_CALLS
+        self._bytes = MAX_REPLY_TOOL_CALL_BYTES
+
+    def take(self, size: int, *, new: bool) -> bool:
+        """Take room for a call, or for the end of one that is kept; False where there is none."""
+        self.asked += 1
+        if size > self._bytes or (new and not self._calls):
+            self.truncated = True
+            return False
+        self._bytes -= size
+        self._calls -= new
+        return True
 
 
 class RunningReply:
@@ -48,7 +73,7 @@ class RunningReply:
         """The code point up to which the text is stored in chunks."""
         self.chunked = False
         """True once a chunk of it may be stored."""
-        self.called_tools = False
+        self.tool_calls = ToolCallRoom()
         self.reading = False
         """True while Switch is read, which cancelling the task ends."""
         self.stop: ReplyStatus | None = None

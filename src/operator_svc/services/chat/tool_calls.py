@@ -22,6 +22,7 @@ from operator_svc.protocol.tool_calls import (
 )
 from operator_svc.services.access import HasMessages
 from operator_svc.services.chat.history import tool_call_view
+from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import id_cursor, parse_id_cursor
 from operator_svc.services.retry import until_stored
@@ -33,6 +34,7 @@ STORE_PATIENCE = 1.0
 """Seconds for which it is tried to store a streamed call: its reply waits meanwhile."""
 REMEMBERED = 10_000
 """Streamed calls that wait for their result; the oldest are forgotten first."""
+NO_ROOM = "its values were left out: the tool calls of this reply have more than 1 MiB"
 MAX_NAME = 200
 MAX_ERROR = 10_000
 
@@ -113,17 +115,23 @@ class ToolCalls:
             next_cursor=id_cursor(page.last.id) if page.last else None,
         )
 
-    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCallPart) -> None:
+    async def record_streamed(self, running: RunningReply, call: ToolCallPart) -> None:
         """Store a call that Switch streams with a reply; a later one with its id is its end.
 
-        It is no reason for the reply to fail: a call that cannot be stored is logged.
+        It is no reason for the reply to fail: a call that cannot be stored is logged, one for
+        which the reply has no room left is passed over, and an end is kept without its values.
         """
-        fields = _fields(call)
+        fields, reply_id = _fields(call), running.reply_id
         key = (reply_id, call.id) if call.id is not None else None
         known = self._streamed.pop(key, None) if key is not None else None
+        ends = known is not None and fields["status"] != ToolCallStatus.PENDING
+        if not running.tool_calls.take(_size(call.name[:MAX_NAME], fields), new=not ends):
+            if not ends:
+                return
+            fields |= {"arguments": None, "result": None, "error": NO_ROOM}
 
         async def write() -> WrittenToolCall | None:
-            if known is not None and fields["status"] != ToolCallStatus.PENDING:
+            if known is not None and ends:
                 pending = await self._store.get(known)
                 if pending is not None and pending.status == ToolCallStatus.PENDING:
                     ended = await self._store.finish(pending, **fields)
@@ -187,6 +195,12 @@ def _fields(call: ToolCallPart) -> dict[str, Any]:
         "result": result,
         "error": "; ".join(notes)[:MAX_ERROR] or None,
     }
+
+
+def _size(name: str, fields: dict[str, Any]) -> int:
+    """The bytes of a call as it is stored."""
+    values = (fields["arguments"], fields["result"], fields["error"])
+    return len(name.encode()) + sum(len(msgspec.json.encode(v)) for v in values if v is not None)
 
 
 def _bounded(name: str, value: Json) -> tuple[Json, str]:

@@ -26,6 +26,9 @@ from operator_svc.services.live.reply_stream import ReplyStream
 
 log = structlog.get_logger(__name__)
 
+TRUNCATED = "tool_calls_truncated"
+"""The metadata that says that a reply had more tool calls than are kept."""
+
 
 class ChatPeer(Protocol):
     """Switch, as far as a reply needs it."""
@@ -40,8 +43,8 @@ class ChatPeer(Protocol):
 class ToolCallRecorder(Protocol):
     """Stores the tool calls that Switch streams."""
 
-    async def record_streamed(self, session_id: str, reply_id: int, call: ToolCallPart) -> None:
-        """Store one as a record of its reply."""
+    async def record_streamed(self, running: RunningReply, call: ToolCallPart) -> None:
+        """Store one as a record of its reply, where that has room for it."""
 
 
 class ReplyOutcome(NamedTuple):
@@ -109,10 +112,7 @@ class UpstreamReader:
                         if room > 0:
                             stream.append("reasoning", part.content[:room])
                     elif isinstance(part, ToolCallPart):
-                        running.called_tools = True
-                        await self._tool_calls.record_streamed(
-                            running.session_id, running.reply_id, part
-                        )
+                        await self._tool_calls.record_streamed(running, part)
         assert done is not None, "a stream ends with Done or raises"
         return done
 
@@ -188,4 +188,6 @@ def _ending(done: Done) -> dict[str, Json]:
         ending["finish_reason"] = done.finish_reason
     if done.usage:
         ending["usage"] = done.usage
+    if done.tool_calls_truncated:
+        ending[TRUNCATED] = True
     return ending
