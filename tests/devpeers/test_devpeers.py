@@ -6,30 +6,17 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from operator_svc import devpeers
-from operator_svc.devpeers import DevPeers, Script, ShubStandin
+from operator_svc.devpeers import DevPeers, ShubStandin
 from operator_svc.devpeers.script import MODES
 from operator_svc.protocol.sse import Decoder
 from tests.fakes.chats import TOKEN
 from tests.fakes.eventually import eventually
-
-
-@pytest.fixture
-async def peers() -> AsyncIterator[DevPeers]:
-    async with await devpeers.start(TOKEN, script=Script(rate=2000)) as running:
-        yield running
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as session:
-        yield session
 
 
 def chat(message: str, **fields: Any) -> dict[str, Any]:

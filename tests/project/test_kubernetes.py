@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import operator_svc
 from operator_svc.settings import TOKEN_NAMES, BrowserSettings, Settings, load, variables
+from tests.project.kubernetes_items import Item, containers, environment, of_kind, one, pod
 from tools import manifests
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +22,6 @@ PATHS = {
     "browser": {"/health"},
 }
 
-Item = dict[str, Any]
-
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, list[Item]]:
@@ -34,37 +31,6 @@ def rendered() -> dict[str, list[Item]]:
 @pytest.fixture(params=OVERLAYS)
 def items(rendered: dict[str, list[Item]], request: pytest.FixtureRequest) -> list[Item]:
     return rendered[request.param]
-
-
-def of_kind(items: list[Item], kind: str) -> Iterator[Item]:
-    return (item for item in items if item["kind"] == kind)
-
-
-def one(items: list[Item], kind: str, name: str) -> Item:
-    (found,) = [item for item in of_kind(items, kind) if item["metadata"]["name"] == name]
-    return found
-
-
-def pod(items: list[Item], name: str) -> Item:
-    spec: Item = one(items, "Deployment", name)["spec"]["template"]["spec"]
-    return spec
-
-
-def containers(items: list[Item]) -> Iterator[tuple[Item, Item]]:
-    for deployment in of_kind(items, "Deployment"):
-        spec = deployment["spec"]["template"]["spec"]
-        for container in spec.get("initContainers", []) + spec["containers"]:
-            yield spec, container
-
-
-def environment(items: list[Item], container: Item) -> dict[str, str]:
-    """The container's environment, with a made-up word for each secret."""
-    found: dict[str, str] = {}
-    for source in container.get("envFrom", []):
-        found |= one(items, "ConfigMap", source["configMapRef"]["name"])["data"]
-    for entry in container.get("env", []):
-        found[entry["name"]] = entry.get("value", "postgresql://operator@postgresql/operator")
-    return found
 
 
 def test_every_variable_is_a_setting_and_every_value_is_valid(items: list[Item]) -> None:

@@ -16,6 +16,17 @@ from operator_svc.settings import Settings
 
 TOKEN = "token-of-the-tests"
 QUICK = Script(rate=0)
+PRIVATE = [
+    ("POST", "/operator/chat"),
+    ("GET", "/operator/sessions"),
+    ("GET", "/operator/session/s"),
+    ("DELETE", "/operator/session/s"),
+    ("GET", "/operator/session/s/export"),
+    ("GET", "/operator/session/s/events"),
+    ("GET", "/operator/reply/1"),
+    ("POST", "/operator/reply/1/cancel"),
+]
+"""Calls that need a token, one of each kind."""
 
 
 class Service:

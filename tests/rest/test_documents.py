@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from pathlib import Path
 from typing import Any, get_origin
 
 import msgspec
@@ -254,68 +252,3 @@ async def test_events_are_as_they_are_described(both: Service) -> None:
         "reply.cancelled", "tool_call.recorded", "switch_feedback.recorded",
         "switch_adjustment.recorded", "browser_task.queued",
     }  # fmt: skip
-
-
-def test_the_page_about_errors_lists_all_of_them() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    table = text.partition("<!-- errors -->")[2].partition("<!-- /errors -->")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    assert rows == [
-        f"| `{code}` | {code.status} | {code.summary} | {'yes' if code.retryable else 'no'} |"
-        for code in ErrorCode
-    ]
-
-
-async def test_errors_have_pages(service: Service) -> None:
-    problem = await (await service.get("/operator/session/none")).json()
-    response = await service.get(problem["type"], token=None)
-    assert await response.json() == {
-        "error": "session_not_found",
-        "status": 404,
-        "title": problem["title"],
-        "retryable": False,
-    }
-    unknown = await service.get("/errors/nonsense", token=None)
-    assert (unknown.status, (await unknown.json())["error"]) == (404, "not_found")
-
-
-async def test_the_page_asks_no_other_host(service: Service) -> None:
-    from playwright.async_api import Request, async_playwright
-
-    asked: list[str] = []
-    complaints: list[str] = []
-
-    def note(request: Request) -> None:
-        asked.append(request.url)
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"]
-        )
-        page = await browser.new_page()
-        page.on("request", note)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"{service.url}/docs")
-        await page.wait_for_selector("body[data-ready]", timeout=20_000)
-        text = await page.inner_text("main")
-        await page.fill("#filter", "tool-calls")
-        visible = await page.locator("details:visible").count()
-        await browser.close()
-    await asyncio.sleep(0)
-    assert complaints == []
-    assert {url.removeprefix(service.url) for url in asked} <= {
-        "/docs", "/openapi.json", "/asyncapi.json", "/favicon.ico",
-    }  # fmt: skip
-    for path in HTTP["paths"]:
-        assert path in text
-    for name in SOCKET["components"]["messages"]:
-        assert name in text
-    assert 1 <= visible < 5
-
-
-def chromium() -> str | None:
-    """A Chromium of the machine, where there is one; else Playwright's own."""
-    import shutil
-
-    return shutil.which("chromium") or shutil.which("chromium-browser")

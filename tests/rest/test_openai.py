@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI
 
-from tests.fakes.eventually import eventually
 from tests.fakes.raw import dead_address
 from tests.rest.conftest import Start
+from tests.rest.openai_calls import (
+    HELLO,
+    PATH,
+    PICTURE,
+    TALK,
+    WEATHER,
+    chunks,
+    completion,
+    says,
+    sdk,
+    sent,
+    stored,
+)
 from tests.rest.rest_service import TOKEN, Service
-
-PATH = "/v1/chat/completions"
-HELLO = [{"role": "user", "content": "hello"}]
-TALK = [
-    {"role": "system", "content": "be brief"},
-    {"role": "user", "content": "first"},
-    {"role": "assistant", "content": "one"},
-    {"role": "user", "content": "second"},
-]
-PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
-WEATHER = {
-    "type": "function",
-    "function": {"name": "standin_tool", "parameters": {"type": "object", "properties": {}}},
-}
-
-
-@asynccontextmanager
-async def sdk(service: Service, **options: Any) -> AsyncIterator[Any]:
-    """OpenAI's own client; untyped, since its types want its own dicts."""
-    url = f"{service.url}/v1"
-    async with AsyncOpenAI(**{"base_url": url, "api_key": TOKEN, **options}) as client:
-        yield client
-
-
-def says(text: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": text}]
-
-
-async def completion(service: Service, body: dict[str, Any], **kwargs: Any) -> Any:
-    return await service.post(PATH, {"messages": HELLO, **body}, **kwargs)
-
-
-async def chunks(service: Service, **body: Any) -> list[Any]:
-    """The data of a stream's events."""
-    response = await completion(service, {"stream": True, **body})
-    assert response.status == 200
-    assert response.content_type == "text/event-stream"
-    text = await response.text()
-    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-    return [line if line == "[DONE]" else json.loads(line) for line in lines]
-
-
-async def stored(service: Service, session_id: str) -> list[dict[str, Any]]:
-    response = await service.get(f"/operator/session/{session_id}")
-    assert response.status == 200
-    messages: list[dict[str, Any]] = (await response.json())["messages"]
-    return messages
-
-
-def sent(service: Service) -> dict[str, Any]:
-    """The body of the last chat that the upstream was asked."""
-    body: dict[str, Any] = service.switch.recent[-1]
-    return body
 
 
 async def test_the_sdk_lists_models_and_chats_whole_and_streamed(both: Service) -> None:
@@ -234,83 +189,6 @@ async def test_an_upstream_that_is_away_is_told_and_its_models_stay(start: Start
     assert response.headers["x-should-retry"] == "false"
     listed = await (await service.get("/v1/models")).json()
     assert [model["id"] for model in listed["data"]] == ["operator"]
-
-
-async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
-    async def attempt(count: int, **body: Any) -> Any:
-        headers = {"x-stainless-retry-count": str(count)}
-        return await (await completion(both, body, headers=headers)).json()
-
-    first = await attempt(0)
-    again = await attempt(1)
-    assert (again["id"], again["choices"]) == (first["id"], first["choices"])
-    second = await attempt(0)
-    assert second["id"] != first["id"]
-    assert (await attempt(2))["id"] == second["id"]
-    assert (await attempt(1, temperature=0.1))["id"] not in (first["id"], second["id"])
-    assert both.switch.total.calls == 3
-
-
-async def test_a_failed_attempt_is_tried_anew_with_its_message(both: Service) -> None:
-    service = both
-    named = {"X-Operator-Session": "s-again"}
-    service.switch.set_mode({"chat": {"mode": "500"}, "times": 1})
-    assert (await completion(service, {}, headers=named)).status == 502
-    repeated = {**named, "x-stainless-retry-count": "1"}
-    assert (await completion(service, {}, headers=repeated)).status == 200
-    roles = [(m["role"], m["status"]) for m in await stored(service, "s-again")]
-    assert roles == [("user", "complete"), ("assistant", "failed"), ("assistant", "complete")]
-
-
-async def leave(service: Service, body: dict[str, Any], **headers: str) -> None:
-    """Ask, and go away after the answer has begun, or half a second."""
-    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}], **body}
-    all_headers = {"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **headers}
-    try:
-        async with (
-            asyncio.timeout(0.5),
-            service.session.post(service.url + PATH, json=slow, headers=all_headers) as response,
-        ):
-            await response.content.readany()
-            response.close()
-    except TimeoutError:
-        pass
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_caller_that_leaves_cancels_the_reply(service: Service, stream: bool) -> None:
-    await leave(service, {"stream": stream})
-
-    async def cancelled() -> bool:
-        return bool((await stored(service, "s-left"))[-1]["status"] == "cancelled")
-
-    await eventually(cancelled)
-
-
-async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
-    service: Service,
-) -> None:
-    await leave(service, {"stream": True}, **{"X-Operator-Background": "true"})
-    retried = {"x-stainless-retry-count": "1"}
-    await leave(service, {"stream": True, "seed": 1})
-    await asyncio.sleep(0.5)  # SDKs come back after half a second
-    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}]}
-    async with service.session.post(
-        service.url + PATH,
-        json={**slow, "stream": True, "seed": 1},
-        headers={"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **retried},
-    ):
-        await asyncio.sleep(2.0)  # longer than the grace
-        statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
-        assert statuses == ["streaming", "streaming"]
-    assert service.switch.total.calls == 2
-
-
-async def test_store_false_leaves_nothing_behind(service: Service) -> None:
-    response = await completion(service, {"store": False})
-    assert response.status == 200
-    listed = await (await service.get("/operator/sessions")).json()
-    assert listed["sessions"] == []
 
 
 async def test_an_sdk_with_a_wrong_key_raises_its_own_error(service: Service) -> None:

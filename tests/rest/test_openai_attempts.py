@@ -1,0 +1,93 @@
+"""Repeated attempts of OpenAI's SDKs, and callers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.fakes.eventually import eventually
+from tests.rest.openai_calls import (
+    PATH,
+    completion,
+    stored,
+)
+from tests.rest.rest_service import TOKEN, Service
+
+
+async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
+    async def attempt(count: int, **body: Any) -> Any:
+        headers = {"x-stainless-retry-count": str(count)}
+        return await (await completion(both, body, headers=headers)).json()
+
+    first = await attempt(0)
+    again = await attempt(1)
+    assert (again["id"], again["choices"]) == (first["id"], first["choices"])
+    second = await attempt(0)
+    assert second["id"] != first["id"]
+    assert (await attempt(2))["id"] == second["id"]
+    assert (await attempt(1, temperature=0.1))["id"] not in (first["id"], second["id"])
+    assert both.switch.total.calls == 3
+
+
+async def test_a_failed_attempt_is_tried_anew_with_its_message(both: Service) -> None:
+    service = both
+    named = {"X-Operator-Session": "s-again"}
+    service.switch.set_mode({"chat": {"mode": "500"}, "times": 1})
+    assert (await completion(service, {}, headers=named)).status == 502
+    repeated = {**named, "x-stainless-retry-count": "1"}
+    assert (await completion(service, {}, headers=repeated)).status == 200
+    roles = [(m["role"], m["status"]) for m in await stored(service, "s-again")]
+    assert roles == [("user", "complete"), ("assistant", "failed"), ("assistant", "complete")]
+
+
+async def leave(service: Service, body: dict[str, Any], **headers: str) -> None:
+    """Ask, and go away after the answer has begun, or half a second."""
+    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}], **body}
+    all_headers = {"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **headers}
+    try:
+        async with (
+            asyncio.timeout(0.5),
+            service.session.post(service.url + PATH, json=slow, headers=all_headers) as response,
+        ):
+            await response.content.readany()
+            response.close()
+    except TimeoutError:
+        pass
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_that_leaves_cancels_the_reply(service: Service, stream: bool) -> None:
+    await leave(service, {"stream": stream})
+
+    async def cancelled() -> bool:
+        return bool((await stored(service, "s-left"))[-1]["status"] == "cancelled")
+
+    await eventually(cancelled)
+
+
+async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
+    service: Service,
+) -> None:
+    await leave(service, {"stream": True}, **{"X-Operator-Background": "true"})
+    retried = {"x-stainless-retry-count": "1"}
+    await leave(service, {"stream": True, "seed": 1})
+    await asyncio.sleep(0.5)  # SDKs come back after half a second
+    slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}]}
+    async with service.session.post(
+        service.url + PATH,
+        json={**slow, "stream": True, "seed": 1},
+        headers={"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **retried},
+    ):
+        await asyncio.sleep(2.0)  # longer than the grace
+        statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
+        assert statuses == ["streaming", "streaming"]
+    assert service.switch.total.calls == 2
+
+
+async def test_store_false_leaves_nothing_behind(service: Service) -> None:
+    response = await completion(service, {"store": False})
+    assert response.status == 200
+    listed = await (await service.get("/operator/sessions")).json()
+    assert listed["sessions"] == []
