@@ -12,7 +12,7 @@ from operator_svc import rest
 from operator_svc.background import TaskOwner
 from operator_svc.bus import Bus, make_bus
 from operator_svc.context import Services
-from operator_svc.db import Database
+from operator_svc.db import Database, Replica, replica
 from operator_svc.peers.all_peers import Peers, make_peers
 from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.runner import WorkerOptions
@@ -50,6 +50,7 @@ from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
 from operator_svc.stores.all_stores import Stores
+from operator_svc.stores.read_sources import ReadSources
 from operator_svc.stores.retention import Kind
 from operator_svc.ws import endpoint as websocket
 
@@ -63,6 +64,7 @@ class Core:
 
     settings: Settings
     database: Database
+    replica: Replica | None
     stores: Stores
     peers: Peers
     bus: Bus
@@ -138,6 +140,7 @@ def _core(settings: Settings, database: Database) -> Core:
     return Core(
         settings=settings,
         database=database,
+        replica=replica(settings, database),
         stores=stores,
         peers=make_peers(settings),
         bus=bus,
@@ -163,10 +166,9 @@ def _services(
         settings.chat_rate,
         settings.replies_per_token,
     )
-    sessions = Sessions(stores.sessions, deletion)
-    history = SessionHistory(
-        sessions, stores.messages, stores.chunks, stores.tool_calls, stores.events
-    )
+    sources = ReadSources(core.database, core.replica)
+    sessions = Sessions(stores.sessions, sources, deletion)
+    history = SessionHistory(sessions, sources, stores.messages, stores.chunks, stores.events)
     follower = ReplyFollower(hub, stores.events, stores.messages)
     rankings = EngineRankings(switch, stores.feedback, tasks)
     clients = ClientRegistry(tasks, settings)

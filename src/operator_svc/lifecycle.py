@@ -113,6 +113,8 @@ async def close(operator: Operator) -> None:
     except Exception as error:  # the lease runs out by itself
         log.warning("lease not released", exc_info=error)
     await core.peers.aclose()
+    if core.replica is not None:
+        await core.replica.aclose()
     await core.database.aclose()
     await asyncio.to_thread(tracing.stop)
 

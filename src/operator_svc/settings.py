@@ -56,8 +56,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " for notifications, migrations and locks."
         ),
     ] = field(default="", name="OPERATOR_DATABASE_DIRECT_URL")
+    database_read_url: Annotated[
+        str,
+        Meta(
+            description="A standby of the PostgreSQL database, which answers history, export and"
+            " search where it is near enough; empty is none."
+        ),
+    ] = field(default="", name="OPERATOR_DATABASE_READ_URL")
     db_pool_size: Annotated[
-        int, Meta(ge=1, le=500, description="Connections to PostgreSQL; readers of SQLite.")
+        int,
+        Meta(
+            ge=1,
+            le=500,
+            description="Connections to PostgreSQL, and as many to its standby; readers of SQLite.",
+        ),
     ] = field(default=10, name="OPERATOR_DB_POOL_SIZE")
     db_timeout: Annotated[
         Seconds, Meta(description="Longest wait for a connection or an answer of the database.")

@@ -68,6 +68,11 @@ DB_POOL_WAIT_SECONDS = Histogram(
 )
 
 
+READS = Counter(
+    "operator_reads_total",
+    "Reads that the replica may answer, by who did, and why the primary; not kept without one.",
+    ["source", "reason"],
+)
 BUILD_INFO = Gauge(
     "operator_build_info", "1, with what runs here by its labels.", ["version", "python"]
 )

@@ -20,7 +20,7 @@ def command() -> None:
     OPERATOR_TOKENS_FILE included. Unknown names that look like settings are warned of.
     """
     from operator_svc.commands import common
-    from operator_svc.db.locations import locate
+    from operator_svc.db import check_urls
     from operator_svc.errors import ConfigurationError
     from operator_svc.services import auth
     from operator_svc.settings import BrowserSettings, Settings, load, masked
@@ -30,7 +30,7 @@ def command() -> None:
 
     def read_settings() -> tuple[Settings, list[str]]:
         loaded, warned = load(Settings, os.environ)
-        locate(loaded.database_url)
+        check_urls(loaded)
         if faults := auth.problems(loaded):
             raise ConfigurationError(faults)
         return loaded, warned

@@ -16,9 +16,12 @@ from operator_svc.db.contract import (
     Dialect,
     Listener,
     Nothing,
+    PassedOver,
+    Reads,
+    Replica,
     Transaction,
 )
-from operator_svc.db.locations import locate
+from operator_svc.db.locations import POSTGRESQL, locate
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
@@ -31,9 +34,14 @@ __all__ = [
     "Dialect",
     "Listener",
     "Nothing",
+    "PassedOver",
+    "Reads",
+    "Replica",
     "Transaction",
+    "check_urls",
     "connect",
     "listener",
+    "replica",
 ]
 
 
@@ -43,6 +51,7 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
     Raises ConfigurationError where the settings are wrong (SQLite: also where another process
     has the file) and OperatorError(DATABASE_UNAVAILABLE) where PostgreSQL does not answer.
     """
+    check_urls(settings)
     location = locate(settings.database_url)
     known = load(queries or resource_folder("sql"), location.dialect)
     if location.dialect == "sqlite":
@@ -60,6 +69,37 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
         seconds=settings.db_timeout,
         direct=locate(settings.sessions_url).dsn if settings.database_direct_url else "",
     )
+
+
+def check_urls(settings: Settings) -> None:
+    """Raise ConfigurationError where the addresses of the database cannot be used together."""
+    dialect = locate(settings.database_url).dialect
+    others = {
+        "OPERATOR_DATABASE_DIRECT_URL": settings.database_direct_url,
+        "OPERATOR_DATABASE_READ_URL": settings.database_read_url,
+    }
+    problems = [
+        f"{name}: postgresql://… is wanted, and for OPERATOR_DATABASE_URL too"
+        for name, url in others.items()
+        if url and not (dialect == "postgresql" and url.startswith(POSTGRESQL))
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def replica(settings: Settings, database: Database) -> Replica | None:
+    """The standby of ``database`` that the settings name; None where they name none.
+
+    Nothing is connected yet: it may be away. Raises ConfigurationError for a malformed URL.
+    """
+    if not settings.database_read_url:
+        return None
+    from operator_svc.db.postgresql import PostgresqlDatabase
+    from operator_svc.db.postgresql_replica import PostgresqlReplica
+
+    assert isinstance(database, PostgresqlDatabase), "check_urls has refused others"
+    dsn = locate(settings.database_read_url).dsn
+    return PostgresqlReplica(dsn, database, settings.db_pool_size)
 
 
 def listener(

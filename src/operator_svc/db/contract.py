@@ -72,8 +72,16 @@ class Transaction(Protocol):
         """The rows of a statement, as the driver gives them."""
 
 
-class Database(Protocol):
-    """An open database. Queries are the named ones of ``sql/``.
+class PassedOver(Exception):  # noqa: N818  a fact, not a fault
+    """A standby does not answer a read; the primary has to. ``reason`` is a word for the metric."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Reads(Protocol):
+    """What only reads needs of a database. Queries are the named ones of ``sql/``.
 
     Every call raises ``OperatorError(DATABASE_UNAVAILABLE)`` when the database does not answer
     in time or cannot, ``ConstraintViolation`` when it refuses a row, ``TypeError`` when the
@@ -90,6 +98,32 @@ class Database(Protocol):
         standby or a restore, which may have lost commits. Empty before ``check_history`` where
         the server does not tell it."""
 
+    async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
+        """The rows of a read."""
+
+    async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
+        """The first row of a read, or None where there is none."""
+
+
+class Replica(Protocol):
+    """A standby of the database, which may answer reads in its place."""
+
+    def reads(self, *, all_of_it: bool) -> AbstractAsyncContextManager[Reads]:
+        """Reads of one connection to the standby, for the length of the block.
+
+        What they show is never older than what the first of them showed and, with ``all_of_it``,
+        than what the primary had committed when this was called. Raises PassedOver, in the block
+        too, where the standby is away, slow, busy, none of this database's, or too far behind,
+        and OperatorError(DATABASE_UNAVAILABLE) where the primary has to be asked and is away.
+        """
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+class Database(Reads, Protocol):
+    """An open database. Its calls raise as those of Reads."""
+
     def on_new_history(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when the history has become another, before anything is read
         that belongs to it. It must not block."""
@@ -98,12 +132,6 @@ class Database(Protocol):
         """Find out the present history, and note that it is in use: a database that no process
         did so for a minute is taken for a restored one. Raises OperatorError(DATABASE_UNAVAILABLE).
         """
-
-    async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
-        """The rows of a read."""
-
-    async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
-        """The first row of a read, or None where there is none."""
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """Run a named write as one unit; the rows of its last statement that returns rows.

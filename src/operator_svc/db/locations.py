@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 from operator_svc.db.contract import Dialect
 from operator_svc.errors import ConfigurationError
 
+POSTGRESQL = ("postgresql:", "postgres:")
+"""Beginnings of PostgreSQL's URLs."""
 URL_SETTING = "OPERATOR_DATABASE_URL"
 
 
@@ -23,7 +25,7 @@ class Location(NamedTuple):
 def locate(url: str) -> Location:
     """Read ``sqlite:///path`` or ``postgresql://…``; raises ConfigurationError for another URL."""
     parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres"):
+    if url.startswith(POSTGRESQL):
         return Location("postgresql", Path(), f"postgresql{url[len(parts.scheme) :]}")
     if parts.scheme != "sqlite":
         raise ConfigurationError([f"{URL_SETTING}: sqlite:///path or postgresql://… is wanted"])

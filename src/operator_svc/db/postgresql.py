@@ -5,32 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
 import structlog
 
-from operator_svc import tracing
-from operator_svc.db.contract import Dialect, Nothing, check_params
+from operator_svc.db.contract import Dialect
+from operator_svc.db.history import History
 from operator_svc.db.postgresql_connections import Connections
+from operator_svc.db.postgresql_plans import Plan, Plans
 from operator_svc.db.postgresql_pooler import Address, needs_transactions
 from operator_svc.db.postgresql_transaction import PostgresqlTransaction
 from operator_svc.db.queries import Query
-from operator_svc.db.records import Reader, reader
-from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)
 log = structlog.get_logger(__name__)
 
-
-class _Plan(NamedTuple):
-    name: str
-    params: frozenset[str]
-    sql: str
-    order: tuple[str, ...]
-    observe: Callable[[float], None]
+_POSITION = "SELECT pg_current_wal_flush_lsn()::text"
 
 
 class PostgresqlDatabase:
@@ -44,12 +36,8 @@ class PostgresqlDatabase:
         self._connections = Connections(address, size, seconds)
         self._seconds = seconds
         self._reserved: list[PostgresqlDatabase] = []
-        self._plans = {
-            q.name: _Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
-            for q in queries.values()
-        }
+        self.plans = Plans(queries)
         self._writes: set[asyncio.Task[list[Any]]] = set()
-        self._checked: set[tuple[str, type]] = set()
 
     @property
     def dialect(self) -> Dialect:
@@ -76,16 +64,27 @@ class PostgresqlDatabase:
     @property
     def history(self) -> str:
         """See Database.history."""
-        return self._connections.history.value
+        return self.known_history.value
+
+    @property
+    def known_history(self) -> History:
+        """The history, as its connections keep it."""
+        return self._connections.history
 
     def on_new_history(self, callback: Callable[[], None]) -> None:
         """See Database.on_new_history."""
-        self._connections.history.on_change(callback)
+        self.known_history.on_change(callback)
 
     async def check_history(self) -> None:
         """See Database.check_history."""
         await self._connections.check_server()
-        await self._connections.history.keep(self)
+        await self.known_history.keep(self)
+
+    async def position(self) -> str:
+        """The place in the server's log up to which it has committed; whoever has replayed it
+        has all that anybody was shown. Raises OperatorError(DATABASE_UNAVAILABLE)."""
+        rows = await self._connections.run(_POSITION, [], repeatable=True)
+        return str(rows[0][0])
 
     def reserve(self, connections: int, seconds: float) -> PostgresqlDatabase:
         """See Database.reserve."""
@@ -94,26 +93,12 @@ class PostgresqlDatabase:
         self._reserved.append(reserved)
         return reserved
 
-    def _plan(self, query: str, params: Mapping[str, Any]) -> _Plan:
-        plan = self._plans.get(query)
-        if plan is None:
-            raise LookupError(f"there is no query {query}")
-        if params.keys() != plan.params:
-            check_params(query, plan.params, params)
-        return plan
-
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.fetch."""
-        plan = self._plan(query, params)
-        started = perf_counter()
-        try:
-            with tracing.span(plan.name, "client", db__system__name="postgresql"):
-                rows = await self._connections.run(
-                    plan.sql, [params[name] for name in plan.order], repeatable=True
-                )
-            return self._records(plan, record, rows)
-        finally:
-            plan.observe(perf_counter() - started)
+        return await self.plans.fetch(self._read, query, record, params)
+
+    async def _read(self, plan: Plan, args: list[Any]) -> list[Any]:
+        return await self._connections.run(plan.sql, args, repeatable=True)
 
     async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
         """See Database.fetch_one."""
@@ -122,32 +107,19 @@ class PostgresqlDatabase:
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.write."""
-        plan = self._plan(query, params)
-        started = perf_counter()
-        work = self._connections.run(
-            plan.sql, [params[name] for name in plan.order], repeatable=False
-        )
+        return await self.plans.fetch(self._write, query, record, params)
+
+    async def _write(self, plan: Plan, args: list[Any]) -> list[Any]:
+        """Run a statement to its end, whether the caller waits for it or not."""
+        work = self._connections.run(plan.sql, args, repeatable=False)
         task = asyncio.get_running_loop().create_task(work, name=plan.name)
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         try:
-            with tracing.span(plan.name, "client", db__system__name="postgresql"):
-                rows = await asyncio.shield(task)
-            return self._records(plan, record, rows)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_note_abandoned)
             raise
-        finally:
-            plan.observe(perf_counter() - started)
-
-    def _records(self, plan: _Plan, record: type[R], rows: list[Any]) -> list[R]:
-        if not rows or record is Nothing:
-            return []
-        read: Reader[R] = reader(record, "postgresql")
-        if (plan.name, record) not in self._checked:
-            read.check(plan.name, tuple(rows[0].keys()), rows[0])
-            self._checked.add((plan.name, record))
-        return read.read(rows)
 
     async def ping(self) -> None:
         """See Database.ping."""

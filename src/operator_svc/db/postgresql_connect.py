@@ -29,17 +29,21 @@ class Connector:
 
     A host that is away, refuses or takes no writes is passed over, as by libpq's
     ``target_session_attrs=read-write``, whether the URL says so or not: what a standby shows is
-    old, and looks as if commits had been lost. ``pooled`` says that a pooler may give each
-    transaction another session. Raises ConfigurationError for a malformed URL.
+    old, and looks as if commits had been lost. With ``standby`` any server will do. ``pooled``
+    says that a pooler may give each transaction another session. Raises ConfigurationError for a
+    malformed URL.
     """
 
-    def __init__(self, dsn: str, application: str, *, pooled: bool = False) -> None:
+    def __init__(
+        self, dsn: str, application: str, *, pooled: bool = False, standby: bool = False
+    ) -> None:
         try:
             self._hosts, self._host_seconds = _split(dsn)
         except ValueError as error:
             raise ConfigurationError([f"PostgreSQL: {error}"]) from error
         self._application = application
         self._pooled = pooled
+        self._any = pooled or standby
 
     async def open(self, seconds: float) -> asyncpg.Connection:
         """A connection, within ``seconds``. Raises what asyncpg raises for the last host."""
@@ -47,7 +51,8 @@ class Connector:
         failure: Exception | None = None
         for tried, host in enumerate([*self._hosts], 1):
             left = max(until - asyncio.get_running_loop().time(), 0.001)
-            share = left if tried == len(self._hosts) else min(left, HOST_SECONDS)
+            untried = len(self._hosts) - tried + 1
+            share = left if untried == 1 else min(left / untried, HOST_SECONDS)
             try:
                 connection = await self._open(host, min(share, self._host_seconds))
             except Exception as error:  # of whatever kind: another host may let us in
@@ -65,7 +70,7 @@ class Connector:
                 dsn,
                 timeout=seconds,
                 # A pooler reports the server that it was connected to first, not of this one.
-                target_session_attrs="any" if self._pooled else "read-write",
+                target_session_attrs="any" if self._any else "read-write",
                 statement_cache_size=0 if self._pooled else _STATEMENTS,
                 max_cached_statement_lifetime=0,
                 server_settings={"application_name": self._application},

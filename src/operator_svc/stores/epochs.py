@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import msgspec
 
-from operator_svc.db import Database
+from operator_svc.db import Reads
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 
-def epoch_in(database: Database, stored: str) -> str:
+def epoch_in(database: Reads, stored: str) -> str:
     """The epoch of a session whose row has ``stored``.
 
     It is another one after the database was switched over to a standby or restored: commits may be
@@ -24,7 +24,7 @@ def epoch_in(database: Database, stored: str) -> str:
     return str(uuid.uuid5(uuid.UUID(stored), database.history))
 
 
-def with_epoch(database: Database, record: R) -> R:
+def with_epoch(database: Reads, record: R) -> R:
     """A record with its ``epoch`` as clients know it; None stays None."""
     stored: str | None = record.epoch  # type: ignore[attr-defined]  # each record here has one
     if stored is None or not database.history:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from operator_svc.db import ConstraintViolation, Database
+from operator_svc.db import ConstraintViolation, Database, Reads
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
 from operator_svc.protocol import events
@@ -35,17 +35,11 @@ class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
 
 
-class MessageStore:
-    """Reads messages, and writes a chat's two units: its start, and the end of its reply."""
+class MessageReads:
+    """Reads the messages of sessions, of any database that has them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Reads) -> None:
         self._db = db
-
-    async def get(self, message_id: int, viewer: str | None = None) -> Message | None:
-        """The message, or None where there is none that ``viewer`` may see (None sees all)."""
-        return await self._db.fetch_one(
-            "message_get", Message, message_id=message_id, viewer=viewer
-        )
 
     async def page(
         self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
@@ -61,6 +55,21 @@ class MessageStore:
         place = {"session_id": session_id, "after": after}
         return await fetch_page(
             self._db, "message_page_after", Message, limit=limit, size=size, **place
+        )
+
+
+class MessageStore(MessageReads):
+    """Reads messages, and writes a chat's two units: its start, and the end of its reply."""
+
+    _db: Database
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+
+    async def get(self, message_id: int, viewer: str | None = None) -> Message | None:
+        """The message, or None where there is none that ``viewer`` may see (None sees all)."""
+        return await self._db.fetch_one(
+            "message_get", Message, message_id=message_id, viewer=viewer
         )
 
     async def exchanges(

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from operator_svc.db import Database
+from operator_svc.db import Reads
 from operator_svc.models import Record
 
 R = TypeVar("R", bound=Record)
@@ -30,7 +30,7 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
 
 
 async def fetch_page(
-    db: Database, query: str, record: type[R], *, limit: int, size: int = PAGE_BYTES, **params: Any
+    db: Reads, query: str, record: type[R], *, limit: int, size: int = PAGE_BYTES, **params: Any
 ) -> Page[R]:
     """Up to ``limit`` rows of a query, and of them as many as have ``size`` bytes together; one
     at least."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from operator_svc.db import Database
+from operator_svc.db import Database, Reads
 from operator_svc.models import Record, Session
 from operator_svc.protocol.search_words import SearchQuery
 
@@ -57,7 +57,7 @@ class SessionSearch:
     there says which way is the shorter one.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Reads) -> None:
         self._db = db
 
     async def page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from operator_svc.db import Database
+from operator_svc.db import Database, Reads
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Record, Session
 from operator_svc.protocol.search_words import search_query
@@ -44,14 +44,10 @@ class InDeletion(Record, frozen=True):
     session_id: str
 
 
-class SessionStore:
-    """Reads and deletes sessions. They are made by the writes of what stands in them.
+class SessionReads:
+    """Reads sessions, of any database that has them."""
 
-    A deleted session is gone for all reads and writes at once. The rows of a large one are deleted
-    by ``delete_piece``, by whichever process comes to it.
-    """
-
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Reads) -> None:
         self._db = db
         self._search = SessionSearch(db)
 
@@ -80,6 +76,19 @@ class SessionStore:
         if user_id is not None:
             return await self._db.fetch("session_page_of_user", Session, user_id=user_id, **place)
         return await self._db.fetch("session_page", Session, **place)
+
+
+class SessionStore(SessionReads):
+    """Reads and deletes sessions. They are made by the writes of what stands in them.
+
+    A deleted session is gone for all reads and writes at once. The rows of a large one are deleted
+    by ``delete_piece``, by whichever process comes to it.
+    """
+
+    _db: Database
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
 
     async def news(self, seen: Mapping[str, int]) -> list[News]:
         """The watched sessions whose newest event is not the one ``seen``."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from operator_svc.db import AsJson, Database
+from operator_svc.db import AsJson, Database, Reads
 from operator_svc.models import Json, ToolCall, ToolCallStatus
 from operator_svc.protocol.event_data import ToolCallFact, data_of_record
 from operator_svc.stores.events import RecordEvent
@@ -21,10 +21,10 @@ class WrittenToolCall(NamedTuple):
     event: RecordEvent
 
 
-class ToolCallStore:
-    """Reads and writes tool calls. Each write makes an event."""
+class ToolCallReads:
+    """Reads the tool calls of messages, of any database that has them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Reads) -> None:
         self._db = db
 
     async def of_messages(
@@ -49,6 +49,15 @@ class ToolCallStore:
             limit=limit,
             size=size,
         )
+
+
+class ToolCallStore(ToolCallReads):
+    """Reads and writes tool calls. Each write makes an event."""
+
+    _db: Database
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
 
     async def get(self, tool_call_id: int, viewer: str | None = None) -> ToolCall | None:
         """The tool call, or None where there is none that ``viewer`` may see (None sees all)."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -27,8 +29,10 @@ from operator_svc.services.pagination import id_cursor
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pages import PAGE_BYTES, Page
+from operator_svc.stores.read_sources import ReadSource, ReadSources
 from operator_svc.stores.reply_chunks import ReplyChunkStore
-from operator_svc.stores.tool_calls import ToolCallStore
+
+T = TypeVar("T")
 
 TOOL_CALLS_READ = 1000
 """Tool calls read at once for the messages of a page."""
@@ -44,15 +48,15 @@ class SessionHistory:
     def __init__(
         self,
         sessions: Sessions,
+        sources: ReadSources,
         messages: MessageStore,
         chunks: ReplyChunkStore,
-        tool_calls: ToolCallStore,
         events: EventStore,
     ) -> None:
         self._sessions = sessions
+        self._sources = sources
         self._messages = messages
         self._chunks = chunks
-        self._tool_calls = tool_calls
         self._events = events
         self._reading = asyncio.Semaphore(READERS)
 
@@ -61,7 +65,14 @@ class SessionHistory:
     ) -> History:
         """A page of a session's messages, the newest one without ``before``."""
         session = await self._sessions.get(caller, session_id)
-        views, next_before = await self._page(session_id, before or MAX_ID, limit, PAGE_BYTES)
+        read = partial(
+            self._page,
+            session_id=session_id,
+            before=before or MAX_ID,
+            limit=limit,
+            size=PAGE_BYTES,
+        )
+        views, next_before = await self._of_session(session, read)
         return History(
             session_id=session.session_id,
             user_id=session.user_id,
@@ -79,36 +90,47 @@ class SessionHistory:
         if session is None:
             return None
         # Read after the session: the messages are at least as new as its number says.
-        views, next_before = await self._page(session_id, MAX_ID, limit, size)
+        async with self._reading:
+            views, next_before = await self._page(
+                self._sources.primary,
+                session_id=session_id,
+                before=MAX_ID,
+                limit=limit,
+                size=size,
+            )
         fitting = _fitting_as_json(views, size)
         if len(fitting) < len(views):
             next_before = fitting[0].id if fitting else views[-1].id + 1
         return SessionSnapshot(session.last_seq, session.epoch, SessionState(fitting, next_before))
 
-    async def _page(
-        self, session_id: str, before: int, limit: int, size: int
-    ) -> tuple[list[MessageView], int | None]:
+    async def _of_session(self, session: Session, read: Callable[[ReadSource], Awaitable[T]]) -> T:
         async with self._reading:
-            page = await self._messages.page(session_id, before=before, limit=limit, size=size)
-            if not page.rows:
-                return [], None
-            calls = await self._calls(page, size)
-            rows = page.rows[: _fitting(page, calls, size)]
-            views = await self._views(rows[::-1], calls.rows)
+            return await self._sources.of_session(session, read)
+
+    async def _page(
+        self, source: ReadSource, *, session_id: str, before: int, limit: int, size: int
+    ) -> tuple[list[MessageView], int | None]:
+        page = await source.messages.page(session_id, before=before, limit=limit, size=size)
+        if not page.rows:
+            return [], None
+        calls = await _calls(source, page, size)
+        rows = page.rows[: _fitting(page, calls, size)]
+        views = await self._views(source, rows[::-1], calls.rows)
         if calls.last is not None and calls.last.message_id == rows[0].id:
             views[-1] = msgspec.structs.replace(views[-1], tool_calls_next=id_cursor(calls.last.id))
         last = page.last if len(rows) == len(page.rows) else rows[-1]
         return views, last.id if last else None
 
-    async def _calls(self, page: Page[Message], size: int) -> Page[ToolCall]:
-        ids = [row.id for row in page.rows]
-        return await self._tool_calls.of_messages(ids, limit=TOOL_CALLS_READ, size=size)
-
-    async def _views(self, rows: list[Message], calls: Iterable[ToolCall]) -> list[MessageView]:
+    async def _views(
+        self, source: ReadSource, rows: list[Message], calls: Iterable[ToolCall]
+    ) -> list[MessageView]:
         of_message: dict[int, list[ToolCallView]] = {}
         for call in calls:
             of_message.setdefault(call.message_id, []).append(tool_call_view(call))
-        written = await self._written([r.id for r in rows if r.status == ReplyStatus.STREAMING])
+        running = [row.id for row in rows if row.status == ReplyStatus.STREAMING]
+        if running:
+            source.needs_primary("running")  # what was shown of their texts, no event tells
+        written = await self._written(running)
         return [
             MessageView(
                 id=row.id,
@@ -154,7 +176,8 @@ class SessionHistory:
 
     async def tool_calls_of(self, message_id: int) -> list[ToolCallView]:
         """The tool calls of one message, as many as a page holds."""
-        page = await self._tool_calls.of_messages([message_id], limit=TOOL_CALLS_READ)
+        source = self._sources.primary
+        page = await source.tool_calls.of_messages([message_id], limit=TOOL_CALLS_READ)
         return [tool_call_view(call) for call in page.rows]
 
     async def events(self, caller: Caller, session_id: str, *, after: int, limit: int) -> EventList:
@@ -184,20 +207,27 @@ class SessionHistory:
         yield _line("session", session_view(session))
         after: int | None = 0
         while after is not None:
-            async with self._reading:
-                page = await self._messages.page_after(
-                    session.session_id, after=after, limit=EXPORT_PAGE, size=EXPORT_BYTES
-                )
-                calls = await self._calls(page, EXPORT_BYTES)
-                views = await self._views(page.rows, calls.rows if calls.last is None else ())
-            if calls.last is None:
+            read = partial(self._page_after, session_id=session.session_id, after=after)
+            views, whole, after = await self._of_session(session, read)
+            if whole:
                 for view in views:
                     yield _line("message", view)
             else:
                 for view in views:
                     async for piece in self._line_with_calls(view):
                         yield piece
-            after = page.last.id if page.last else None
+
+    async def _page_after(
+        self, source: ReadSource, *, session_id: str, after: int
+    ) -> tuple[list[MessageView], bool, int | None]:
+        """Messages, whether all their tool calls are with them (else none), and where to go on."""
+        page = await source.messages.page_after(
+            session_id, after=after, limit=EXPORT_PAGE, size=EXPORT_BYTES
+        )
+        calls = await _calls(source, page, EXPORT_BYTES)
+        whole = calls.last is None
+        views = await self._views(source, page.rows, calls.rows if whole else ())
+        return views, whole, page.last.id if page.last else None
 
     async def _line_with_calls(self, view: MessageView) -> AsyncIterator[bytes]:
         """The line of a message whose tool calls are read while it is written."""
@@ -206,7 +236,7 @@ class SessionHistory:
         after: int | None = 0
         while after is not None:
             async with self._reading:
-                page = await self._tool_calls.page(
+                page = await self._sources.primary.tool_calls.page(
                     view.id, after=after, limit=TOOL_CALLS_READ, size=EXPORT_BYTES
                 )
             encoded = (msgspec.json.encode(tool_call_view(call)) for call in page.rows)
@@ -214,6 +244,11 @@ class SessionHistory:
             yield b"," + piece if after and piece else piece
             after = page.last.id if page.last else None
         yield b"]}\n"
+
+
+async def _calls(source: ReadSource, page: Page[Message], size: int) -> Page[ToolCall]:
+    ids = [row.id for row in page.rows]
+    return await source.tool_calls.of_messages(ids, limit=TOOL_CALLS_READ, size=size)
 
 
 def _line(kind: str, view: msgspec.Struct) -> bytes:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
 from operator_svc.services.access import listed_user, no_session
 from operator_svc.services.chat.session_deletion import SessionDeletion
 from operator_svc.services.pagination import parse_time_cursor, time_cursor
+from operator_svc.stores.read_sources import ReadSource, ReadSources
 from operator_svc.stores.sessions import NEWEST, SessionStore
 
 
 class Sessions:
     """Sessions, for the callers who may see them."""
 
-    def __init__(self, store: SessionStore, deletion: SessionDeletion) -> None:
+    def __init__(
+        self, store: SessionStore, sources: ReadSources, deletion: SessionDeletion
+    ) -> None:
         self._store = store
+        self._sources = sources
         self._deletion = deletion
 
     async def get(self, caller: Caller, session_id: str) -> Session:
@@ -42,12 +49,15 @@ class Sessions:
         Raises OperatorError(forbidden) where it would be those of a user that is not the caller's,
         or those of all users for one who has not the role ``operator``.
         """
-        rows = await self._store.page(
+        read = partial(
+            _read_page,
             user_id=listed_user(caller, user_id),
             words=words,
             before=parse_time_cursor(cursor, NEWEST),
             limit=limit + 1,
         )
+        # The list without words costs less than asking how far the standby is.
+        rows = await (read(self._sources.primary) if words is None else self._sources.of_all(read))
         page = rows[:limit]
         last = page[-1] if len(rows) > limit else None
         return SessionList(
@@ -62,6 +72,10 @@ class Sessions:
         """
         if not await self._deletion.delete(session_id, caller.user_id):
             raise no_session()
+
+
+async def _read_page(source: ReadSource, **asked: Any) -> list[Session]:
+    return await source.sessions.page(**asked)
 
 
 def session_view(session: Session) -> SessionView:

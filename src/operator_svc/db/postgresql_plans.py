@@ -1,0 +1,73 @@
+"""Named queries as PostgreSQL runs them, whatever connection they are run on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from operator_svc import tracing
+from operator_svc.db.contract import Nothing, check_params
+from operator_svc.db.queries import Query
+from operator_svc.db.records import Reader, reader
+from operator_svc.telemetry import query_observer
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Plan(NamedTuple):
+    """The statement of a query: its parameters as their names, and in the order of ``$n``."""
+
+    name: str
+    params: frozenset[str]
+    sql: str
+    order: tuple[str, ...]
+    observe: Callable[[float], None]
+
+
+Run: TypeAlias = Callable[[Plan, list[Any]], Awaitable[list[Any]]]
+"""Runs a statement with its arguments; its rows."""
+
+
+class Plans:
+    """The statement of each query, and the records of its rows."""
+
+    def __init__(self, queries: Mapping[str, Query]) -> None:
+        self._plans = {
+            q.name: Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
+            for q in queries.values()
+        }
+        self._checked: set[tuple[str, type]] = set()
+
+    async def fetch(
+        self, run: Run, query: str, record: type[R], params: Mapping[str, Any]
+    ) -> list[R]:
+        """The records of a query that is run by ``run``. Raises as Database says, and what
+        ``run`` raises."""
+        plan = self._plan(query, params)
+        started = perf_counter()
+        try:
+            with tracing.span(plan.name, "client", db__system__name="postgresql"):
+                rows = await run(plan, [params[name] for name in plan.order])
+            return self._records(plan, record, rows)
+        finally:
+            plan.observe(perf_counter() - started)
+
+    def _plan(self, query: str, params: Mapping[str, Any]) -> Plan:
+        plan = self._plans.get(query)
+        if plan is None:
+            raise LookupError(f"there is no query {query}")
+        if params.keys() != plan.params:
+            check_params(query, plan.params, params)
+        return plan
+
+    def _records(self, plan: Plan, record: type[R], rows: list[Any]) -> list[R]:
+        if not rows or record is Nothing:
+            return []
+        read: Reader[R] = reader(record, "postgresql")
+        if (plan.name, record) not in self._checked:
+            read.check(plan.name, tuple(rows[0].keys()), rows[0])
+            self._checked.add((plan.name, record))
+        return read.read(rows)
