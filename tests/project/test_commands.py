@@ -64,6 +64,7 @@ def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> 
         OPERATOR_PORT="9000",
         OPERATOR_DATABASE_URL="postgresql://operator:hush-hush@db/operator",
         OPERATOR_DATABASE_DIRECT_URL="postgresql://operator:hush-hush@one,two/operator",
+        OPERATOR_DATABASE_READ_URL="postgresql://operator:hush-hush@three/operator",
         OPERATOR_PROT="1",
     )
     assert done.returncode == 0
@@ -73,6 +74,7 @@ def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> 
     assert "OPERATOR_TOKEN=***" in lines
     assert "OPERATOR_DATABASE_URL=postgresql://operator:***@db/operator" in lines
     assert "OPERATOR_DATABASE_DIRECT_URL=postgresql://operator:***@one,two/operator" in lines
+    assert "OPERATOR_DATABASE_READ_URL=postgresql://operator:***@three/operator" in lines
     assert "BROWSER_PORT=8012" in lines
     assert "OPERATOR_PROT" in done.stderr
     assert "OPERATOR_PORT" in done.stderr
