@@ -31,6 +31,8 @@ Then one read tries it."""
 CATCH_UP_SECONDS, CATCH_UP_STEP = 0.25, 0.01
 """Longest wait for it to replay what the primary had committed, and the time between looks."""
 
+NO_STANDBY = "no_standby"
+
 _APPLICATION = "operator-svc replica"
 _STATE = """
     SELECT
@@ -64,19 +66,19 @@ class PostgresqlReplica:
         """See Replica.reads."""
         self._admit()
         position = await self._primary.position() if all_of_it else None
-        loop = asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         try:
-            connection = await self._pool.acquire(loop.time() + BUSY_SECONDS)
+            connection = await self._pool.acquire(now + BUSY_SECONDS)
         except OperatorError as error:
             raise PassedOver("busy") from error
-        reader = _Reader(self._primary, connection, loop.time() + READ_SECONDS)
+        reader = _Reader(self._primary, connection, now + READ_SECONDS)
         whole = False
         try:
             await self._check(reader, position)
             yield reader
             whole = True
-        except PassedOver:
-            whole = not self._resting
+        except PassedOver as passed:
+            whole = passed.reason != NO_STANDBY
             raise
         except TimeoutError as error:
             raise self._rest("slow", "it did not answer in time") from error
@@ -88,11 +90,11 @@ class PostgresqlReplica:
             raise PassedOver("failed") from error
         finally:
             if whole:
+                self._note_answer()
                 self._pool.release(connection)
             else:
                 connection.terminate()
                 self._pool.discard()
-        self._back()
 
     async def _check(self, reader: _Reader, position: str | None) -> None:
         """Raise PassedOver where the connection does not lead to a standby of the primary, or
@@ -102,7 +104,7 @@ class PostgresqlReplica:
         """
         ((standby, *told),) = await reader.run(_STATE, []) or [(False,)]
         if not standby:
-            raise self._rest("no_standby", "the server is no standby")
+            raise self._rest(NO_STANDBY, "the server is no standby")
         history = self._primary.known_history
         if told != [history.server.partition("/")[0], history.server, history.mark]:
             # One that was restored, or that does not follow the last switch-over, or not yet.
@@ -128,7 +130,7 @@ class PostgresqlReplica:
             one.terminate()
         return PassedOver(reason)
 
-    def _back(self) -> None:
+    def _note_answer(self) -> None:
         if self._resting:
             log.info("the standby answers again")
         self._resting = False
