@@ -81,7 +81,7 @@ class PassedOver(Exception):  # noqa: N818  a fact, not a fault
 
 
 class Reads(Protocol):
-    """What only reads needs of a database. Queries are the named ones of ``sql/``.
+    """A database for those who only read. Queries are the named ones of ``sql/``.
 
     Every call raises ``OperatorError(DATABASE_UNAVAILABLE)`` when the database does not answer
     in time or cannot, ``ConstraintViolation`` when it refuses a row, ``TypeError`` when the

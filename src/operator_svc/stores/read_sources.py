@@ -1,4 +1,4 @@
-"""Where reads go: to a standby that is near enough, else to the primary."""
+"""Chooses the source of a read: a standby that is near enough, else the primary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ReadSources:
         self._replica = replica
 
     async def of_session(self, session: Session, read: Callable[[ReadSource], Awaitable[T]]) -> T:
-        """What ``read`` finds of a session, which the primary has just given.
+        """The answer of ``read`` to a question about a session, which the primary has just given.
 
         Each change of what a session shows, but the text of running replies, is an event. So a
         standby is near enough where the session's newest event is there.
@@ -57,8 +57,8 @@ class ReadSources:
         return await self._read(read, read_if_near, all_of_it=False)
 
     async def of_all(self, read: Callable[[ReadSource], Awaitable[T]]) -> T:
-        """What ``read`` finds among all sessions; the standby is given a moment to replay what the
-        primary has committed. Raises OperatorError(database_unavailable)."""
+        """The answer of ``read`` to a question about all sessions; the standby is given a moment to
+        replay what the primary has committed. Raises OperatorError(database_unavailable)."""
         return await self._read(read, read, all_of_it=True)
 
     async def _read(
