@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_text_includes_frames_of_the_same_origin(navigate: Any, site: Any) -> None:
     inner = site.page("<p>inner<iframe srcdoc='<p>innermost'></iframe>")
