@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from operator_svc.db import ConstraintViolation, Database, Reads
+from operator_svc.db import ConstraintViolation, Database
 from operator_svc.errors import OperatorError
-from operator_svc.models import MAX_ID, Json, Message, ReplyStatus
+from operator_svc.models import Json, Message, ReplyStatus
 from operator_svc.protocol import events
 from operator_svc.stores.chat_keys import release_key
 from operator_svc.stores.epochs import with_epoch
+from operator_svc.stores.message_reads import MessageReads
 from operator_svc.stores.message_rows import (
     Ended,
     Exchange,
@@ -24,7 +25,6 @@ from operator_svc.stores.message_rows import (
     Started,
     Streaming,
 )
-from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import write_one
 
@@ -33,29 +33,6 @@ log = structlog.get_logger(__name__)
 
 class KeyTakenError(Exception):
     """The idempotency key of a chat stands for another chat already; nothing was stored."""
-
-
-class MessageReads:
-    """Reads the messages of sessions, of any database that has them."""
-
-    def __init__(self, db: Reads) -> None:
-        self._db = db
-
-    async def page(
-        self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
-    ) -> Page[Message]:
-        """Messages older than ``before``, newest first."""
-        place = {"session_id": session_id, "before": before}
-        return await fetch_page(self._db, "message_page", Message, limit=limit, size=size, **place)
-
-    async def page_after(
-        self, session_id: str, *, after: int, limit: int, size: int = PAGE_BYTES
-    ) -> Page[Message]:
-        """Messages newer than ``after``, oldest first."""
-        place = {"session_id": session_id, "after": after}
-        return await fetch_page(
-            self._db, "message_page_after", Message, limit=limit, size=size, **place
-        )
 
 
 class MessageStore(MessageReads):

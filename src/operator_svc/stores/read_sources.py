@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from operator_svc.db import Database, PassedOver, Reads, Replica
 from operator_svc.models import Session
-from operator_svc.stores.messages import MessageReads
+from operator_svc.stores.message_reads import MessageReads
 from operator_svc.stores.sessions import SessionReads
 from operator_svc.stores.tool_calls import ToolCallReads
 from operator_svc.telemetry import READS

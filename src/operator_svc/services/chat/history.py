@@ -15,12 +15,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Caller, Message, ReplyStatus, Session, ToolCall
 from operator_svc.protocol.chat import ReplyView
 from operator_svc.protocol.frames import SessionState
-from operator_svc.protocol.sessions import (
-    EventList,
-    EventView,
-    History,
-    MessageView,
-)
+from operator_svc.protocol.sessions import EventList, EventView, History, MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.chat.sessions import Sessions, session_view
 from operator_svc.services.live.events import event_data

@@ -1,0 +1,30 @@
+"""operator_message: pages of messages, of any database that has them."""
+
+from __future__ import annotations
+
+from operator_svc.db import Reads
+from operator_svc.models import MAX_ID, Message
+from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
+
+
+class MessageReads:
+    """Reads the messages of sessions, of any database that has them."""
+
+    def __init__(self, db: Reads) -> None:
+        self._db = db
+
+    async def page(
+        self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
+    ) -> Page[Message]:
+        """Messages older than ``before``, newest first."""
+        place = {"session_id": session_id, "before": before}
+        return await fetch_page(self._db, "message_page", Message, limit=limit, size=size, **place)
+
+    async def page_after(
+        self, session_id: str, *, after: int, limit: int, size: int = PAGE_BYTES
+    ) -> Page[Message]:
+        """Messages newer than ``after``, oldest first."""
+        place = {"session_id": session_id, "after": after}
+        return await fetch_page(
+            self._db, "message_page_after", Message, limit=limit, size=size, **place
+        )
