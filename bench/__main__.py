@@ -50,6 +50,7 @@ PARTS: dict[str, Part] = {
     "adopt-sqlite": partial(parts_records.adopt, engine="sqlite"),
     "adopt-postgresql": partial(parts_records.adopt, engine="postgresql"),
     "ranking": parts_records.ranking,
+    "forwarding": parts_records.forwarding,
     "overviews": parts_records.overviews,
 }
 LONG: dict[str, Part] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sqlite3
 import statistics
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench import processes
 from bench.context import Bench, Engine
@@ -34,13 +37,33 @@ SELECT i + 1, 's' || (1 + i % ({rows} / 20)), CASE i % 2 WHEN 0 THEN 'user' ELSE
 FROM n;
 """
 """The two tables that grow, as the legacy backend's models made them."""
-FEEDBACK = """
+FEEDBACK: dict[Engine, str] = {
+    "postgresql": """
+        INSERT INTO operator_switch_feedback
+            (engine, success, latency_ms, tokens_used, posted, created_at, forwarded_at)
+        SELECT
+            'engine-' || (i % 12), i % 20 <> 0, (i::bigint * 7919) % 30011, i % 1000, FALSE,
+            now() - (i % 86000) * interval '1 second', now()
+        FROM generate_series(1, {rows}) AS i
+    """,
+    "sqlite": """
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+        INSERT INTO operator_switch_feedback (engine, success, latency_ms, tokens_used, posted,
+            not_before, created_at, forwarded_at)
+        SELECT
+            'engine-' || (i % 12), i % 20 <> 0, (i * 7919) % 30011, i % 1000, 0, 'x',
+            strftime('%Y-%m-%dT%H:%M:%S.000000Z', 'now', -(i % 86000) || ' seconds'), 'x'
+        FROM n
+    """,
+}
+"""Feedback of a day on twelve engines, with latencies up to half a minute."""
+OUTBOX = """
+WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {rows})
 INSERT INTO operator_switch_feedback
-    (engine, success, latency_ms, tokens_used, created_at, forwarded_at)
-SELECT
-    'engine-' || (i % 12), i % 20 <> 0, (i::bigint * 7919) % 30011, i % 1000,
-    now() - (i % 86000) * interval '1 second', now()
-FROM generate_series(1, {rows}) AS i
+    (engine, success, latency_ms, tokens_used, posted, not_before, created_at)
+SELECT 'engine-' || (i % {engines}), 1, 5, 5, 1, '2026-01-01T00:00:00.000000Z',
+    '2026-01-01T00:00:00.000000Z'
+FROM n
 """
 
 
@@ -77,22 +100,71 @@ async def adopt(bench: Bench, engine: Engine) -> None:
 
 
 async def ranking(bench: Bench) -> None:
-    """Engines ranked by a million rows of feedback on PostgreSQL, over HTTP."""
-    import psycopg
+    """Engines ranked by a million rows of feedback, over HTTP, once they are counted by hour."""
+    for engine in ("postgresql", "sqlite"):
+        await _ranking(bench, engine)
 
+
+async def _ranking(bench: Bench, engine: Engine) -> None:
     rows = 100_000 if bench.quick else 1_000_000
-    url = bench.database("postgresql")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(FEEDBACK.format(rows=rows).encode())
-        connection.execute("VACUUM ANALYZE operator_switch_feedback")
+    url = bench.database(engine)
+    _run(engine, url, FEEDBACK[engine].format(rows=rows))
     operator = processes.operator(bench.switch, url)
     took = []
     with running(operator):
+        begun = time.monotonic()
+        await _until_none(engine, url, "SELECT count(*) FROM operator_feedback_change")
+        counted = rows / (time.monotonic() - begun)
         for number in range(12):
             begun = time.perf_counter()
             await call(operator, "GET", f"/operator/switch/engines?window={86_400 - number}")
             took.append((time.perf_counter() - begun) * 1000)
-    bench.add(median_figure("ranking", f"engines ranked by {rows:,} rows", took[2:], "ms", 300))
+    part = f"ranking-{engine}"
+    bench.add(
+        median_figure(part, f"engines ranked by {rows:,} rows", took[2:], "ms", 150),
+        Figure(part=part, name="rows counted by hour a second", value=counted, unit="/s",
+               best="high"),
+    )  # fmt: skip
+
+
+async def forwarding(bench: Bench) -> None:
+    """Feedback forwarded to the stand-in for Switch, of one engine and of eight, on SQLite."""
+    rows = 1_000 if bench.quick else 5_000
+    for engines in (1, 8):
+        url = bench.database("sqlite")
+        _run("sqlite", url, OUTBOX.format(rows=rows, engines=engines))
+        operator = processes.operator(bench.switch, url)
+        with running(operator):
+            begun = time.monotonic()
+            waiting = "SELECT count(*) FROM operator_switch_feedback WHERE forwarded_at IS NULL"
+            await _until_none("sqlite", url, waiting)
+            took = time.monotonic() - begun
+        bench.add(
+            Figure(part="forwarding", name=f"rows a second of {engines} engines",
+                   value=rows / took, unit="/s", best="high"),
+        )  # fmt: skip
+
+
+def _run(engine: Engine, url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement, with a planner that knows the tables on PostgreSQL; its rows."""
+    if engine == "sqlite":
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            rows = connection.execute(sql).fetchall()
+            connection.commit()
+            return rows
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as server:
+        cursor = server.execute(sql.encode())
+        rows = cursor.fetchall() if cursor.description else []
+        if not rows:
+            server.execute("VACUUM ANALYZE operator_switch_feedback")
+        return rows
+
+
+async def _until_none(engine: Engine, url: str, count: str) -> None:
+    while _run(engine, url, count) != [(0,)]:
+        await asyncio.sleep(0.1)
 
 
 async def overviews(bench: Bench) -> None:

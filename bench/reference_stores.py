@@ -139,7 +139,8 @@ def _finish(
     )
     db.execute(
         "INSERT INTO operator_switch_feedback (session_id, message_id, engine, success,"
-        " latency_ms, tokens_used, not_before, created_at) VALUES (?, ?, ?, 1, ?, 0, ?, ?)",
+        " latency_ms, tokens_used, posted, not_before, created_at)"
+        " VALUES (?, ?, ?, 1, ?, 0, 0, ?, ?)",
         (stored.session_id, stored.reply_id, provider, round(latency_ms), now, now),
     )
 
@@ -193,9 +194,9 @@ WITH numbered AS (
     SELECT session_id, last_seq, 'reply.completed', $2 FROM numbered
 )
 INSERT INTO operator_switch_feedback (
-    session_id, message_id, engine, success, latency_ms, tokens_used
+    session_id, message_id, engine, success, latency_ms, tokens_used, posted
 )
-VALUES ($1, $2, $5, true, $6, 0)
+VALUES ($1, $2, $5, true, $6, 0, false)
 """
 
 

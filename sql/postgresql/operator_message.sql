@@ -215,11 +215,11 @@ events AS (
 feedback AS (
     INSERT INTO operator_switch_feedback (
         session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
-        given_up_at
+        posted, given_up_at
     )
     SELECT
         session_id, reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
-        CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
+        FALSE, CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
     FROM numbered
     WHERE CAST(:engine AS text) IS NOT NULL
 ),

@@ -1,16 +1,35 @@
 -- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message, data)
--- Stores feedback to be forwarded, and in its session the event that says so.
+-- Stores what a client says, in the place of what was said of the same reply before, and in its
+-- session the event that says so. What Switch was told stays told; what it refused is due again.
 WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 stored AS (
-    INSERT INTO operator_switch_feedback (
-        session_id, message_id, engine, success, latency_ms, tokens_used, error_message
+    INSERT INTO operator_switch_feedback AS f (
+        session_id, message_id, engine, success, latency_ms, tokens_used, error_message, posted
     )
     SELECT
-        :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message
+        :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+        TRUE
     FROM (SELECT count(*) AS sessions FROM session) AS locked
     WHERE locked.sessions = 1 OR CAST(:session_id AS text) IS NULL
-    RETURNING id, session_id, created_at
+    ON CONFLICT (message_id) WHERE posted DO UPDATE
+    SET
+        engine = excluded.engine,
+        success = excluded.success,
+        latency_ms = excluded.latency_ms,
+        tokens_used = excluded.tokens_used,
+        error_message = excluded.error_message,
+        attempts = CASE WHEN f.given_up_at IS NULL THEN f.attempts ELSE 0 END,
+        not_before = CASE WHEN f.given_up_at IS NULL THEN f.not_before ELSE now() END,
+        given_up_at = NULL
+    RETURNING
+        id, session_id,
+        CAST(:data AS jsonb) || jsonb_build_object(
+            'id', id,
+            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'forwarded_at', to_char(forwarded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) AS data,
+        now() AS ts
 ),
 
 numbered AS (
@@ -22,17 +41,12 @@ numbered AS (
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
-    SELECT
-        n.session_id, n.last_seq, 'switch_feedback.recorded',
-        CAST(:data AS jsonb) || jsonb_build_object(
-            'id', f.id,
-            'created_at', to_char(f.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        )
+    SELECT n.session_id, n.last_seq, 'switch_feedback.recorded', f.data
     FROM numbered AS n CROSS JOIN stored AS f
-    RETURNING seq, data
+    RETURNING seq
 )
 
-SELECT e.seq, e.data, f.created_at AS ts, f.id, f.session_id
+SELECT e.seq, f.data, f.ts, f.id, f.session_id
 FROM stored AS f LEFT JOIN events AS e ON TRUE;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
@@ -83,44 +97,6 @@ SET
     not_before = now() + make_interval(secs => CAST(:seconds AS double precision))
 WHERE id = :feedback_id AND owner = :pod_id
 RETURNING id;
-
--- name: feedback_engines(seconds, page)
--- Statistics of the feedback of the last seconds, engines with most calls first. The index
--- holds all that is read; BETWEEN makes the planner expect few rows of an engine, and so use it,
--- where one engine has most of the table.
-WITH RECURSIVE names (engine) AS (
-    (SELECT f.engine FROM operator_switch_feedback AS f ORDER BY f.engine LIMIT 1)
-    UNION ALL
-    SELECT
-        (
-            SELECT f.engine FROM operator_switch_feedback AS f
-            WHERE f.engine > n.engine
-            ORDER BY f.engine
-            LIMIT 1
-        )
-    FROM names AS n
-    WHERE n.engine IS NOT NULL
-)
-
-SELECT
-    n.engine, said.calls, said.successes, said.tokens,
-    said.latencies[1] AS latency_p50_ms, said.latencies[2] AS latency_p95_ms
-FROM names AS n
-CROSS JOIN LATERAL (
-    SELECT
-        CAST(coalesce(sum(f.tokens_used), 0) AS bigint) AS tokens,
-        count(*) AS calls,
-        count(*) FILTER (WHERE f.success) AS successes,
-        percentile_cont(ARRAY[0.5, 0.95])
-            WITHIN GROUP (ORDER BY f.latency_ms) FILTER (WHERE f.success) AS latencies
-    FROM operator_switch_feedback AS f
-    WHERE
-        f.engine BETWEEN n.engine AND n.engine
-        AND f.created_at >= now() - make_interval(secs => CAST(:seconds AS double precision))
-) AS said
-WHERE n.engine IS NOT NULL AND said.calls > 0
-ORDER BY said.calls DESC, n.engine ASC
-LIMIT :page;
 
 -- name: feedback_release_orphaned()
 -- Gives up the claims of processes without a lease: only the oldest feedback of an engine can be

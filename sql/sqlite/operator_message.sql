@@ -189,11 +189,11 @@ WHERE session_id = :session_id AND changes() = 1;
 /*+ only if :engine */
 INSERT INTO operator_switch_feedback (
     session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
-    not_before, created_at, given_up_at
+    posted, not_before, created_at, given_up_at
 )
 SELECT
     :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
-    now(), now(), CASE WHEN NOT :forward THEN now() END
+    0, now(), now(), CASE WHEN NOT :forward THEN now() END
 WHERE changes() = 1;
 
 /*+ only if :chunked */

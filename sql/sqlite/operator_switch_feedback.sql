@@ -1,29 +1,55 @@
 -- name: feedback_record(session_id, viewer, message_id, engine, success, latency_ms, tokens_used, error_message, data)
--- Stores feedback to be forwarded, and in its session the event that says so.
+-- Stores what a client says, in the place of what was said of the same reply before, and in its
+-- session the event that says so. What Switch was told stays told; what it refused is due again.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE
     session_id = :session_id AND deleted_at IS NULL
     AND (:viewer IS NULL OR user_id = :viewer);
 
 INSERT INTO operator_switch_feedback (
-    session_id, message_id, engine, success, latency_ms, tokens_used, error_message,
+    session_id, message_id, engine, success, latency_ms, tokens_used, error_message, posted,
     not_before, created_at
 )
 SELECT
-    :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+    :session_id, :message_id, :engine, :success, :latency_ms, :tokens_used, :error_message, 1,
     now(), now()
 WHERE :session_id IS NULL OR changes() = 1
+ON CONFLICT (message_id) WHERE posted = 1 DO UPDATE
+SET
+    engine = excluded.engine,
+    success = excluded.success,
+    latency_ms = excluded.latency_ms,
+    tokens_used = excluded.tokens_used,
+    error_message = excluded.error_message,
+    attempts = CASE
+        WHEN operator_switch_feedback.given_up_at IS NULL THEN operator_switch_feedback.attempts ELSE 0
+    END,
+    not_before = CASE
+        WHEN operator_switch_feedback.given_up_at IS NULL THEN operator_switch_feedback.not_before ELSE now()
+    END,
+    given_up_at = NULL
 RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS seq,
-    json_set(:data, '$.id', id, '$.created_at', created_at) AS data,
-    created_at AS ts,
+    json_set(:data, '$.id', id, '$.created_at', created_at, '$.forwarded_at', forwarded_at) AS data,
+    now() AS ts,
     id, session_id;
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT
     s.session_id, s.last_seq, 'switch_feedback.recorded', now(),
-    json_set(:data, '$.id', last_insert_rowid(), '$.created_at', now())
+    json_set(
+        :data, '$.id', f.id, '$.created_at', f.created_at, '$.forwarded_at', f.forwarded_at
+    )
 FROM operator_session AS s
+INNER JOIN operator_switch_feedback AS f
+    ON
+        f.id = coalesce(
+            (
+                SELECT p.id FROM operator_switch_feedback AS p
+                WHERE p.message_id = :message_id AND p.posted = 1
+            ),
+            last_insert_rowid()
+        )
 WHERE s.session_id = :session_id AND changes() = 1;
 
 -- name: feedback_settle(feedback_id, pod_id, given_up, go_on)
@@ -59,55 +85,6 @@ UPDATE operator_switch_feedback
 SET owner = NULL, attempts = attempts + 1, not_before = now(:seconds)
 WHERE id = :feedback_id AND owner = :pod_id
 RETURNING id;
-
--- name: feedback_engines(seconds, page)
--- Statistics of the feedback of the last seconds, engines with most calls first. A percentile
--- between two latencies is weighed by its distance to each, as PostgreSQL does.
-WITH RECURSIVE names (engine) AS (
-    SELECT min(f.engine) FROM operator_switch_feedback AS f
-    UNION ALL
-    SELECT
-        (SELECT min(f.engine) FROM operator_switch_feedback AS f WHERE f.engine > n.engine)
-    FROM names AS n
-    WHERE n.engine IS NOT NULL
-),
-
-said AS (
-    SELECT
-        n.engine, count(*) AS calls, sum(f.success) AS successes, sum(f.tokens_used) AS tokens
-    FROM names AS n
-    INNER JOIN operator_switch_feedback AS f ON n.engine = f.engine
-    WHERE f.created_at >= now(-1 * :seconds)
-    GROUP BY n.engine
-),
-
-placed AS (
-    SELECT
-        f.engine, f.latency_ms,
-        row_number() OVER (PARTITION BY f.engine ORDER BY f.latency_ms) - 1 AS place,
-        count(*) OVER (PARTITION BY f.engine) - 1 AS last_place
-    FROM names AS n
-    INNER JOIN operator_switch_feedback AS f ON n.engine = f.engine
-    WHERE
-        f.created_at >= now(-1 * :seconds) AND f.success = 1
-        AND f.latency_ms IS NOT NULL
-),
-
-latencies AS (
-    SELECT
-        p.engine,
-        sum(p.latency_ms * max(0.0, 1.0 - abs(p.place - 0.5 * p.last_place))) AS p50,
-        sum(p.latency_ms * max(0.0, 1.0 - abs(p.place - 0.95 * p.last_place))) AS p95
-    FROM placed AS p
-    GROUP BY p.engine
-)
-
-SELECT
-    s.engine, s.calls, s.successes, s.tokens, l.p50 AS latency_p50_ms, l.p95 AS latency_p95_ms
-FROM said AS s
-LEFT JOIN latencies AS l ON s.engine = l.engine
-ORDER BY s.calls DESC, s.engine ASC
-LIMIT :page;
 
 -- name: feedback_release_orphaned()
 -- Gives up the claims of processes without a lease: only the oldest feedback of an engine can be

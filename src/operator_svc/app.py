@@ -46,6 +46,7 @@ from operator_svc.services.search_indexer import SearchIndexer
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
+from operator_svc.services.switch.feedback_counter import FeedbackCounter, purge_feedback_hours
 from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.services.system.cached_views import System
 from operator_svc.settings import Settings
@@ -83,6 +84,7 @@ class Operator:
     core: Core
     reply_writer: ReplyWriter
     feedback_outbox: FeedbackOutbox
+    feedback_counter: FeedbackCounter
     search_indexer: SearchIndexer
     session_deletion: SessionDeletion
     maintenance: Maintenance
@@ -122,6 +124,7 @@ def build(settings: Settings, database: Database, *, switch: ChatPeer | None = N
         core=core,
         reply_writer=writer,
         feedback_outbox=outbox,
+        feedback_counter=FeedbackCounter(stores.feedback_hours),
         search_indexer=SearchIndexer(stores.search_index),
         session_deletion=deletion,
         maintenance=_maintenance(core, writer, services, outbox, deletion),
@@ -170,7 +173,7 @@ def _services(
     sessions = Sessions(stores.sessions, sources, deletion)
     history = SessionHistory(sessions, sources, stores.messages, stores.chunks, stores.events)
     follower = ReplyFollower(hub, stores.events, stores.messages)
-    rankings = EngineRankings(switch, stores.feedback, tasks)
+    rankings = EngineRankings(switch, stores.feedback_hours, tasks)
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked)
     replies = Replies(core.running, follower, history, stores.messages, hub)
@@ -250,6 +253,7 @@ def _maintenance(
             partial(purge_pages, purge_events, PURGE_PAGE),
             stores.chunks.purge,
             services.browser_tasks.reclaimer.purge,
+            partial(purge_feedback_hours, stores.feedback_hours),
             *_retention(core, deletion),
         ),
         polls=(core.hub.poll, writer.poll),

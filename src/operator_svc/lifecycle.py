@@ -18,6 +18,7 @@ from operator_svc.rest.server.listener import Server
 from operator_svc.services.chat.session_deletion import DELETION_INTERVAL
 from operator_svc.services.chat.upstream import ChatPeer
 from operator_svc.services.search_indexer import INDEX_INTERVAL
+from operator_svc.services.switch.feedback_counter import COUNT_INTERVAL
 from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL
 from operator_svc.settings import Settings
 
@@ -68,6 +69,8 @@ async def _begin(operator: Operator) -> None:
     core.tasks.start(looking, "history")
     forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
     core.tasks.start(forwarding, "feedback")
+    counting = forever(operator.feedback_counter.run, COUNT_INTERVAL, "feedback-hours")
+    core.tasks.start(counting, "feedback-hours")
     indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")
     core.tasks.start(indexing, "search-index")
     deleting = forever(operator.session_deletion.run, DELETION_INTERVAL, "session-deletion")

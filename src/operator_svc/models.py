@@ -262,7 +262,11 @@ class SwitchAdjustment(Record, frozen=True):
 
 
 class SwitchFeedback(Record, frozen=True):
-    """Feedback on an engine. It is forwarded to Switch, or given up when Switch refuses it."""
+    """Feedback on an engine. It is forwarded to Switch, or given up when Switch refuses it.
+
+    ``posted`` is true for what a client says, false for what a reply gives by itself and for what
+    was adopted, None where an older version has stored it.
+    """
 
     id: int
     session_id: str | None
@@ -278,6 +282,30 @@ class SwitchFeedback(Record, frozen=True):
     forwarded_at: datetime | None
     given_up_at: datetime | None
     created_at: datetime
+    posted: bool | None
+
+
+class FeedbackHour(Record, frozen=True):
+    """Feedback of one hour, counted by engine and rounded latency (-1: none, or no success)."""
+
+    hour: datetime
+    engine: str
+    latency_ms: int
+    calls: int
+    successes: int
+    tokens: int
+
+
+class FeedbackChange(Record, frozen=True):
+    """What has to be added to the count of an hour; the latency is not rounded yet."""
+
+    id: int
+    hour: datetime
+    engine: str
+    latency_ms: int
+    calls: int
+    successes: int
+    tokens: int
 
 
 class Adopted(Record, frozen=True):

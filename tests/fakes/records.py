@@ -31,8 +31,10 @@ from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
+from operator_svc.services.switch.feedback_counter import FeedbackCounter
 from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.stores.events import EventRow, EventStore
+from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.message_rows import Started
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
@@ -174,12 +176,14 @@ class Pod:
         self.hub = hub_over(database, self.tasks, self.bus)
         self.adjustment_store = AdjustmentStore(database)
         self.feedback_store = FeedbackStore(database)
+        self.feedback_hours = FeedbackHourStore(database)
+        self.counter = FeedbackCounter(self.feedback_hours)
         self.tool_call_store = ToolCallStore(database)
         self.tool_calls = ToolCalls(self.tool_call_store, self.messages, self.hub)
         self.adjustments = Adjustments(
             switch, self.adjustment_store, self.messages, self.hub, self.tasks, self
         )
-        self.rankings = EngineRankings(switch, self.feedback_store, self.tasks)
+        self.rankings = EngineRankings(switch, self.feedback_hours, self.tasks)
         self.feedback = EngineFeedback(self.feedback_store, self.messages, self.hub, self.rankings)
         self.outbox = FeedbackOutbox(switch, self.feedback_store, self)
 

@@ -31,6 +31,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "operator_browser_task": models.BrowserTask,
     "operator_switch_adjustment": models.SwitchAdjustment,
     "operator_switch_feedback": models.SwitchFeedback,
+    "operator_feedback_hour": models.FeedbackHour,
+    "operator_feedback_change": models.FeedbackChange,
     "operator_adopted": models.Adopted,
 }
 EXTRA: Mapping[str, dict[str, tuple[Any, bool]]] = {

@@ -1,12 +1,8 @@
-"""Feedback as it is stored: an outbox in order of each engine, and what it adds up to."""
+"""Feedback as it is stored: an outbox in order of each engine, one row for each reply."""
 
 from __future__ import annotations
 
-import statistics
-from datetime import UTC, datetime
 from typing import Any
-
-import pytest
 
 from operator_svc.db import Database
 from operator_svc.stores.pods import PodStore
@@ -108,52 +104,3 @@ async def test_claim_of_a_dead_process_is_released(database: Database) -> None:
 async def read(database: Database, sql: str) -> list[tuple[object, ...]]:
     async with database.transaction() as tx:
         return await tx.fetch(sql)
-
-
-async def test_percentiles_are_the_same_on_both_engines(database: Database) -> None:
-    store = FeedbackStore(database)
-    latencies = {"many": [*range(0, 1000, 7)], "two": [10, 20], "one": [5]}
-    for engine, values in latencies.items():
-        for latency in values:
-            await store.record(**feedback(engine, latency))
-    for _ in range(3):
-        await store.record(**feedback("two", 99_999, success=False))
-        await store.record(**feedback("none", 1, success=False))
-    found = {stats.engine: stats for stats in await store.engines(3600, 10)}
-    assert list(found) == ["many", "two", "none", "one"]
-    for engine, values in latencies.items():
-        p50, p95 = found[engine].latency_p50_ms, found[engine].latency_p95_ms
-        assert p50 == pytest.approx(statistics.median(values))
-        place = 0.95 * (len(values) - 1)
-        low = values[int(place)]
-        high = values[min(int(place) + 1, len(values) - 1)]
-        assert p95 == pytest.approx(low + (high - low) * (place % 1))
-    assert (found["two"].calls, found["two"].successes, found["two"].tokens) == (5, 2, 25)
-    assert (found["none"].latency_p50_ms, found["none"].latency_p95_ms) == (None, None)
-    assert [stats.engine for stats in await store.engines(3600, 2)] == ["many", "two"]
-
-
-async def test_window_leaves_older_feedback_out(database: Database) -> None:
-    store = FeedbackStore(database)
-    assert await store.engines(3600, 10) == []
-    for latency in (10, 20):
-        await store.record(**feedback("a", latency))
-    old = datetime(2020, 1, 1, tzinfo=UTC)
-    text = old if database.dialect == "postgresql" else "2020-01-01T00:00:00.000000Z"
-    async with database.transaction() as tx:
-        await tx.execute(
-            "UPDATE operator_switch_feedback SET created_at = :old WHERE latency_ms = 20", old=text
-        )
-    (stats,) = await store.engines(3600, 10)
-    assert (stats.calls, stats.latency_p95_ms) == (1, 10.0)
-
-
-async def test_success_without_a_latency_counts_for_the_rate_and_for_no_percentile(
-    database: Database,
-) -> None:
-    store = FeedbackStore(database)
-    for latency in (10, None, 30):
-        await store.record(**feedback("a", 0) | {"latency_ms": latency})
-    (found,) = await store.engines(3600, 10)
-    assert (found.calls, found.successes) == (3, 3)
-    assert (found.latency_p50_ms, found.latency_p95_ms) == (20, 29)

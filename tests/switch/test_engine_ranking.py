@@ -15,6 +15,7 @@ from operator_svc.db import Database
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.protocol.switch import AdjustmentBody, EngineView, FeedbackBody
 from operator_svc.services.switch.engine_ranking import ENGINES, WINDOWS, recommend, score
+from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from tests.fakes.records import ANYBODY, FakeSwitch, Pod, unreachable
 
@@ -181,7 +182,7 @@ async def test_ranking_of_many_rows_reads_an_index_only_and_in_time(
         counting = min(_seconds(lambda: connection.execute(count).fetchall()) for _ in range(5))
     assert "Index Only Scan using operator_switch_feedback_window" in plan
     assert "Seq Scan" not in plan
-    store = FeedbackStore(postgresql_database)
+    store = FeedbackHourStore(postgresql_database)
     best = math.inf
     for _ in range(5):
         begun = time.perf_counter()

@@ -231,7 +231,7 @@ async def test_feedback_that_stays_here_is_not_forwarded(pod: Pod, switch: FakeS
     await pod.outbox.forward()
     assert switch.recorded == []
     assert await outbox(pod) == [("hermes", 3, 0, "given up")]
-    (stats,) = await pod.feedback_store.engines(3600, 10)
+    (stats,) = await pod.feedback_hours.engines(3600, 10)
     assert (stats.engine, stats.calls) == ("hermes", 1), "the ranking counts it"
 
 

@@ -138,6 +138,7 @@ class _AdjustmentBatch:
             "not_before": created_at,
             # It is history: Switch is not told of it anew.
             "given_up_at": self._run.now,
+            "posted": False,
         }
 
     async def _store(self) -> None:

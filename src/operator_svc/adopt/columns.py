@@ -72,6 +72,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "error_message": "text",
         "not_before": "timestamptz",
         "given_up_at": "timestamptz",
+        "posted": "boolean",
         "created_at": "timestamptz",
     },
     "operator_adopted": {

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from operator_svc.models import Json, SwitchAdjustment, SwitchFeedback
+from operator_svc.models import Json, SwitchAdjustment
 from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import RowId, SessionId
 from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
@@ -20,6 +20,8 @@ MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 """Modes that Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
 """The fields of a configuration that Switch takes, in the order of applying."""
+MAX_ENGINE = 200
+"""Characters of an engine's name; a longer one is cut where an upstream gave it."""
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]
 Config = dict[str, Any]
 
@@ -35,8 +37,9 @@ class AdjustmentBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Feedback on an engine. The published UI says ``error_msg``. One without a latency counts
-    for the success rate alone."""
+    """Feedback on the engine of the reply ``message_id``: a second one replaces the first. Without
+    a reply it needs the role ``operator``, and counts for ``engine``. The published UI says
+    ``error_msg``. Feedback without a latency counts for the success rate alone."""
 
     engine: Name
     success: bool
@@ -94,7 +97,8 @@ class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackAnswer(FeedbackFact, frozen=True, kw_only=True):
-    """Feedback that is kept. ``forwarded_at`` is null until it is forwarded to Switch."""
+    """Feedback that is kept. ``engine`` is the one that wrote the reply, whichever was named;
+    ``forwarded_at`` is null until Switch is told, which it is once for each reply."""
 
     status: Literal["recorded"] = "recorded"
 
@@ -148,10 +152,9 @@ def adjustment_answer(row: SwitchAdjustment) -> AdjustmentAnswer:
     return AdjustmentAnswer(adjustment_id=row.id, **shown)
 
 
-def feedback_answer(row: SwitchFeedback) -> FeedbackAnswer:
+def feedback_answer(fact: FeedbackFact) -> FeedbackAnswer:
     """Feedback as the answer to its POST."""
-    names = FeedbackAnswer.__struct_fields__[:-1]
-    return FeedbackAnswer(**{name: getattr(row, name) for name in names})
+    return FeedbackAnswer(**{name: getattr(fact, name) for name in FeedbackFact.__struct_fields__})
 
 
 def check_adjustment(body: AdjustmentBody) -> None:

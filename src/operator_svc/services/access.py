@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import DEFAULT_USER, Caller, Message
+from operator_svc.models import DEFAULT_USER, Caller, Message, ReplyStatus
 from operator_svc.settings import Settings
 
 
@@ -88,8 +88,43 @@ async def session_of(
         return session_id
     message = await messages.get(message_id, caller.user_id)
     if message is None or session_id not in (None, message.session_id):
-        raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
+        raise _no_message()
     return message.session_id
+
+
+async def rated_reply(
+    messages: HasMessages, caller: Caller, session_id: str | None, message_id: int | None
+) -> Message | None:
+    """The ended reply that ``caller`` gives feedback on, of its own sessions; None for feedback on
+    no reply, which is the role operator's.
+
+    A token of no user names the reply's session too, as for lists: numbers of messages can be
+    guessed. Raises OperatorError: forbidden, message_not_found, validation_error for a message that
+    is no reply, conflict for a reply that is being written.
+    """
+    if message_id is None:
+        if caller.role != "operator":
+            raise OperatorError(
+                ErrorCode.FORBIDDEN,
+                "feedback without a message_id needs the role operator; name the reply",
+            )
+        return None
+    if caller.user_id is None and session_id is None and caller.role != "operator":
+        raise OperatorError(
+            ErrorCode.FORBIDDEN, "feedback with a token of no user names the reply's session_id"
+        )
+    message = await messages.get(message_id, caller.user_id)
+    if message is None or session_id not in (None, message.session_id):
+        raise _no_message()
+    if message.role != "assistant":
+        raise OperatorError.invalid("message_id", "this message is no reply")
+    if message.status == ReplyStatus.STREAMING:
+        raise OperatorError(ErrorCode.CONFLICT, "this reply is still being written")
+    return message
+
+
+def _no_message() -> OperatorError:
+    return OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
 
 
 def no_session() -> OperatorError:

@@ -6,6 +6,7 @@ from operator_svc.db import Database
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.events import EventStore
+from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
@@ -34,6 +35,7 @@ class Stores:
         self.browser_tasks = BrowserTaskStore(database)
         self.adjustments = AdjustmentStore(database)
         self.feedback = FeedbackStore(database)
+        self.feedback_hours = FeedbackHourStore(database)
         self.search_index = SearchIndexStore(database)
         self.retention = RetentionStore(database)
         self.pods = PodStore(reserved)

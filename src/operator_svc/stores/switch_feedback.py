@@ -1,11 +1,13 @@
-"""operator_switch_feedback: feedback on engines, its way to Switch, and statistics of it."""
+"""operator_switch_feedback: feedback on engines, and its way to Switch."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from operator_svc.db import Database
-from operator_svc.models import Record, SwitchFeedback
+from operator_svc.models import Record
 from operator_svc.protocol.event_data import data_of_record
 from operator_svc.protocol.switch import FeedbackFact
 from operator_svc.stores.events import RecordEvent
@@ -15,7 +17,7 @@ from operator_svc.stores.writes import insert_one, write_one
 class WrittenFeedback(NamedTuple):
     """Feedback as it was stored, and the event that says so."""
 
-    row: SwitchFeedback
+    row: FeedbackFact
     event: RecordEvent
 
 
@@ -34,17 +36,6 @@ class ClaimedFeedback(Record, frozen=True):
     latency_ms: int | None
     tokens_used: int
     attempts: int
-
-
-class EngineStats(Record, frozen=True):
-    """Statistics of an engine's feedback; latencies, in milliseconds, are of successes only."""
-
-    engine: str
-    calls: int
-    successes: int
-    tokens: int
-    latency_p50_ms: float | None
-    latency_p95_ms: float | None
 
 
 class FeedbackStore:
@@ -69,8 +60,12 @@ class FeedbackStore:
         tokens_used: int,
         error_message: str | None,
     ) -> WrittenFeedback | None:
-        """Store one; None where there is no such session that ``viewer`` may see, or its message
-        was just deleted."""
+        """Store what a client says; None where there is no such session that ``viewer`` may see, or
+        the message was just deleted.
+
+        What was said of the same message before is replaced, and keeps its id and its time. Switch
+        is told the new one if it has not been told yet.
+        """
         plain: dict[str, Any] = {
             "session_id": session_id,
             "message_id": message_id,
@@ -90,17 +85,7 @@ class FeedbackStore:
         )
         if event is None:
             return None
-        row = SwitchFeedback(
-            id=event.id,
-            **plain,
-            owner=None,
-            attempts=0,
-            not_before=event.ts,
-            forwarded_at=None,
-            given_up_at=None,
-            created_at=event.ts,
-        )
-        return WrittenFeedback(row, event)
+        return WrittenFeedback(msgspec.convert(event.data, FeedbackFact), event)
 
     async def heads(self, pod_id: str) -> list[int]:
         """Ids of what ``pod_id`` may claim now: one for each engine at most, oldest first.
@@ -139,7 +124,3 @@ class FeedbackStore:
         await self._db.write(
             "feedback_postpone", FeedbackId, feedback_id=feedback_id, pod_id=pod_id, seconds=seconds
         )
-
-    async def engines(self, seconds: float, limit: int) -> list[EngineStats]:
-        """Statistics of the feedback of the last ``seconds``, engines with most calls first."""
-        return await self._db.fetch("feedback_engines", EngineStats, seconds=seconds, page=limit)

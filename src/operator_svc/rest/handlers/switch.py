@@ -110,12 +110,28 @@ async def adjustments(request: web.Request) -> web.StreamResponse:
     "POST",
     "/operator/switch/feedback",
     body=FeedbackBody,
-    example=FeedbackBody(engine="hermes", success=True, latency_ms=812, tokens_used=34),
+    example=FeedbackBody(
+        engine="hermes",
+        success=True,
+        latency_ms=812,
+        tokens_used=34,
+        session_id="desk",
+        message_id=12,
+    ),
     answers={200: json(examples.FEEDBACK, "It is kept, and forwarded to Switch later.")},
-    errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    errors=(
+        ErrorCode.FORBIDDEN,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.MESSAGE_NOT_FOUND,
+        ErrorCode.CONFLICT,
+    ),
 )
 async def add_feedback(request: web.Request) -> web.StreamResponse:
-    """Give feedback on an engine."""
+    """Give feedback on the engine of a reply.
+
+    A second one replaces the first. Without `message_id` it counts for `engine`, and needs the role
+    operator.
+    """
     body = await requests.body(request, FeedbackBody)
     answer = await request.app[SERVICES].feedback.record(caller_of(request), body)
     return responses.json(answer)

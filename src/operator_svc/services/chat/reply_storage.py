@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.protocol import events as names
+from operator_svc.protocol.switch import MAX_ENGINE
 from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.chat.upstream import ReplyOutcome
 from operator_svc.services.lease import PodIdentity
@@ -132,7 +133,7 @@ class ReplyStorage:
             return None
         latency = metadata.get("latency_ms")
         return Feedback(
-            engine=engine[:200],
+            engine=engine[:MAX_ENGINE],
             success=status is ReplyStatus.COMPLETE,
             latency_ms=round(running.switch_s * 1000 if latency is None else latency),
             tokens_used=metadata.get("tokens_used") or 0,

@@ -13,7 +13,7 @@ from operator_svc.errors import OperatorError
 from operator_svc.peers.switch import ModelsAvailable
 from operator_svc.protocol.switch import EngineRanking, EngineView, Recommendation, Unknown
 from operator_svc.services.ttl_cache import TTL, CacheHit, TtlCache
-from operator_svc.stores.switch_feedback import EngineStats, FeedbackStore
+from operator_svc.stores.feedback_hours import EngineStats, FeedbackHourStore
 
 ENGINES = 200
 """Engines of a ranking at most, those with most calls."""
@@ -38,7 +38,7 @@ class EngineRankings:
     """Rankings by window, each kept for a moment."""
 
     def __init__(
-        self, switch: ListsModels, store: FeedbackStore, tasks: TaskOwner, *, ttl: float = TTL
+        self, switch: ListsModels, store: FeedbackHourStore, tasks: TaskOwner, *, ttl: float = TTL
     ) -> None:
         self._switch = switch
         self._store = store

@@ -1,0 +1,9 @@
+DROP TRIGGER operator_feedback_changed_to ON operator_switch_feedback;
+DROP TRIGGER operator_feedback_changed_from ON operator_switch_feedback;
+DROP TRIGGER operator_feedback_deleted ON operator_switch_feedback;
+DROP TRIGGER operator_feedback_inserted ON operator_switch_feedback;
+DROP FUNCTION operator_feedback_subtract;
+DROP FUNCTION operator_feedback_add;
+DROP TABLE operator_feedback_change;
+DROP TABLE operator_feedback_hour;
+ALTER TABLE operator_switch_feedback DROP COLUMN posted;

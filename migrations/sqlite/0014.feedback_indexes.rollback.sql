@@ -1,0 +1,2 @@
+DROP INDEX operator_switch_feedback_unmarked;
+DROP INDEX operator_switch_feedback_posted;
