@@ -238,7 +238,8 @@ async def test_adjusting_switch_needs_the_role_operator(start: Start, tmp_path: 
         assert problem["error"] == "forbidden"
         assert (await service.post(path, body, token=None)).status == 401
     said = {"engine": "e", "success": True, "latency_ms": 1}
-    await answer(await service.post(FEEDBACK, said, token="chatter-token"), 200)
+    problem = await answer(await service.post(FEEDBACK, said, token="chatter-token"), 403)
+    assert "message_id" in problem["detail"]
     await answer(await service.get(ENGINES, token="chatter-token"), 200)
     await answer(await service.post(ADJUST, body, token="ann-token"), 403)
     await answer(await service.post(f"{ADJUST}/{row['id']}/apply", token="ann-token"), 404)
@@ -270,6 +271,34 @@ async def test_feedback_of_the_published_ui_is_recorded(both: Service) -> None:
         {"engine": "standin-large", "success": False, "latency_ms": 812, "tokens": 12},
         {"engine": "standin-large", "success": True, "latency_ms": 7, "tokens": 3},
     ]
+
+
+async def test_feedback_on_a_reply_of_its_own_session_is_one_for_each_reply(
+    start: Start, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    lines = [{"name": u, "token": f"of-{u}", "user_id": u} for u in ("ann", "bob")]
+    tokens.write_text("\n".join(json.dumps(line) for line in lines))
+    service = await start(tokens_file=str(tokens))
+    chat = await service.chat("hi", session_id="hers", user_id="ann")
+    said = {"engine": "rival", "success": True, "message_id": chat["reply_id"]}
+    first = await answer(await service.post(FEEDBACK, said, token="of-ann"), 200)
+    assert (first["engine"], first["session_id"]) == ("stand-in", "hers")
+    second = await answer(
+        await service.post(FEEDBACK, {**said, "success": False}, token="of-ann"), 200
+    )
+    assert (second["id"], second["success"]) == (first["id"], False)
+    shown = await answer(await service.get(ENGINES), 200)
+    (engine,) = shown["engines"]
+    assert (engine["engine"], engine["calls"], engine["success_rate"]) == ("stand-in", 2, 0.5)
+    problem = await answer(await service.post(FEEDBACK, said, token="of-bob"), 404)
+    assert problem["error"] == "message_not_found"
+    for wrong, status in (
+        ({**said, "message_id": chat["message_id"]}, 422),
+        ({"engine": "rival", "success": True}, 403),
+        ({"engine": "rival", "success": True, "session_id": "hers"}, 403),
+    ):
+        await answer(await service.post(FEEDBACK, wrong, token="of-ann"), status)
 
 
 @pytest.mark.parametrize(
