@@ -16,12 +16,8 @@ names (engine) AS (
     WHERE n.engine IS NOT NULL
 ),
 
-counts AS (
-    SELECT h.engine, h.latency_ms, h.calls, h.successes, h.tokens
-    FROM operator_feedback_hour AS h
-    WHERE h.hour >= (SELECT e.first_hour FROM edges AS e)
-    UNION ALL
-    SELECT c.engine, {{rounded_latency}}, c.calls, c.successes, c.tokens
+changes AS (
+    SELECT c.engine, c.latency_ms, c.calls, c.successes, c.tokens
     FROM operator_feedback_change AS c
     WHERE c.hour >= (SELECT e.first_hour FROM edges AS e)
     UNION ALL
@@ -39,6 +35,15 @@ counts AS (
         1, CASE WHEN f.success THEN 1 ELSE 0 END, f.tokens_used
     FROM operator_switch_feedback AS f
     WHERE f.posted IS NULL AND f.created_at >= (SELECT e.first_hour FROM edges AS e)
+),
+
+counts AS (
+    SELECT h.engine, h.latency_ms, h.calls, h.successes, h.tokens
+    FROM operator_feedback_hour AS h
+    WHERE h.hour >= (SELECT e.first_hour FROM edges AS e)
+    UNION ALL
+    SELECT c.engine, {{rounded_latency}}, c.calls, c.successes, c.tokens
+    FROM changes AS c
 ),
 
 latencies AS (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
@@ -32,7 +33,7 @@ async def test_chats_of_a_stranger_leave_the_owners_rate_alone(
 
 
 async def test_chats_without_a_session_count_for_their_token(start: Start) -> None:
-    service = await start(chat_rate=3)
+    service = await start(chat_rate=4)
     asked = await service.chat("hi", session_id="s")
     statuses = [
         (await service.post("/operator/chat", body)).status
@@ -46,6 +47,24 @@ async def test_chats_without_a_session_count_for_their_token(start: Start) -> No
     ]
     assert statuses == [200, 200, 200, 429, 429]
     assert (await service.post("/operator/chat", {"message": "x", "session_id": "s"})).status == 200
+
+
+async def test_chats_in_new_sessions_count_for_their_token_whatever_they_are_named(
+    start: Start,
+) -> None:
+    service = await start(chat_rate=3)
+
+    async def chat(session_id: str, **fields: Any) -> int:
+        body = {"message": "hi", "session_id": session_id, **fields}
+        return (await service.post("/operator/chat", body)).status
+
+    assert [await chat(f"s-{n}") for n in range(5)] == [200, 200, 200, 429, 429]
+    refused = await service.post("/operator/chat", {"message": "hi", "session_id": "s-9"})
+    assert refused.headers["RateLimit"].startswith('"chats";r=0;')
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert (await service.post("/operator/chat", {"message": "hi"})).status == 429
+    assert await chat("s-0") == 200, "a session that is there has its own rate"
+    assert (await service.get("/operator/session/s-9")).status == 404
 
 
 async def test_replies_of_one_token_at_once_are_bounded(start: Start, tmp_path: Path) -> None:

@@ -61,6 +61,16 @@ async def test_the_socket_answers_while_a_chat_is_being_stored(
     await socket.ended(commands.MAX_COMMANDS)
 
 
+async def test_chats_in_new_sessions_count_for_their_token(start: Start) -> None:
+    service = await start(chat_rate=3)
+    answers = []
+    for n in range(5):
+        socket = await service.ready(f"new-{n}")
+        answers.append(await socket.ask(type="chat", message="hi"))
+    assert [answer["ok"] for answer in answers] == [True, True, True, False, False]
+    assert answers[4]["error"]["error"] == "rate_limited"
+
+
 async def test_too_many_chats_of_a_session_are_rate_limited(start: Start) -> None:
     service = await start(chat_rate=2)
     service.switch.answer = ["yes"]

@@ -36,7 +36,7 @@ class FeedbackHourStore:
     async def engines(self, seconds: int, limit: int) -> list[EngineStats]:
         """Statistics of the feedback of the last ``seconds``, of the engines with most calls.
 
-        Counted or not, all of it is in; latencies of counted hours are rounded, to 1.25 %.
+        Counted or not, all of it is in; latencies are rounded, to 2.5 %.
         """
         return await self._db.fetch("feedback_engines", EngineStats, seconds=seconds, page=limit)
 

@@ -9,9 +9,7 @@ from aiohttp import web
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller
 from operator_svc.protocol.chat import (
-    Chat,
     ChatAnswer,
     ChatBody,
     ChatPending,
@@ -126,9 +124,9 @@ async def _chat(
         accepted = await chats.start(caller, asked)
     except OperatorError as error:
         if error.code is ErrorCode.RATE_LIMITED:
-            _tell_rate(call, chats.quota, caller, asked)
+            _tell_rate(call, chats.quota, chats.quota.key_of_refusal(caller, asked.session_id))
         raise
-    _tell_rate(call, chats.quota, caller, asked)
+    _tell_rate(call, chats.quota, chats.quota.key(caller, asked.session_id))
     if requests.wants_events(request, body.stream):
         return await event_stream.stream_chat(request, services, accepted)
     result = await services.replies.wait(accepted, preference.wait)
@@ -141,9 +139,9 @@ async def _chat(
     return responses.json(answer if shown is None else shown(answer), headers=headers)
 
 
-def _tell_rate(call: Call, quota: ChatQuota, caller: Caller, asked: Chat) -> None:
+def _tell_rate(call: Call, quota: ChatQuota, key: str) -> None:
     if quota.rate.rate:
-        call.tell_rate("chats", quota.rate, quota.key(caller, asked.session_id))
+        call.tell_rate("chats", quota.rate, key)
 
 
 @route(

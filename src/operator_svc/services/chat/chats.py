@@ -50,6 +50,7 @@ class ChatLimits(NamedTuple):
 class _Request(NamedTuple):
     """A chat of a caller who may ask for it. ``user_id`` owns what is new."""
 
+    caller: Caller
     chat: Chat
     viewer: str | None
     user_id: str
@@ -89,10 +90,10 @@ class Chats:
             key = Key(user_id, chat.client_message_id, chat.body_hash())
         self.quota.begin(caller, chat.session_id)
         try:
-            accepted = await self._accept(_Request(chat, caller.user_id, user_id, key))
+            accepted = await self._accept(_Request(caller, chat, caller.user_id, user_id, key))
         except BaseException as error:
             self.quota.end(caller)
-            if isinstance(error, OperatorError) and error.code.status == 404:
+            if isinstance(error, OperatorError) and error.code.status in (404, 429):
                 self.quota.give_back(caller, chat.session_id)
             raise
         if accepted.started is None or accepted.running is None:
@@ -152,7 +153,9 @@ class Chats:
         return self._begin(request, session_id, started, chat.message, history, [created])
 
     async def _open(self, request: _Request, session_id: str) -> Accepted | None:
-        chat = request.chat
+        chat, named = request.chat, request.chat.session_id is not None
+        if named:
+            self.quota.open_session(request.caller)
         started = await self._messages.start_new(
             session_id=session_id,
             epoch=str(uuid.uuid4()),
@@ -164,6 +167,8 @@ class Chats:
             key=request.key,
         )
         if started is None:
+            if named:
+                self.quota.give_back(request.caller, None)
             return None
         history = clients_history(chat.history or [], self._history)
         events = [

@@ -12,8 +12,9 @@ _NO_SESSION = ""
 
 
 class ChatQuota:
-    """Counts the chats of each caller and session, those without a session for the token alone,
-    and the replies of this process that run for each token. 0 is no limit for either."""
+    """Counts the chats of each caller and session, those without a session and those that open one
+    for the token, and the replies of this process that run for each token. 0 is no limit for
+    either."""
 
     def __init__(self, per_minute: int, replies_per_token: int) -> None:
         self.rate = RateLimit(per_minute, 60.0, "chats of one session")
@@ -24,6 +25,11 @@ class ChatQuota:
     def key(caller: Caller, session_id: str | None) -> str:
         """The key within ``rate`` of a chat."""
         return f"{caller.name} {session_id or _NO_SESSION}"
+
+    def key_of_refusal(self, caller: Caller, session_id: str | None) -> str:
+        """The key within ``rate`` that leaves least to a chat that was refused."""
+        keys = (self.key(caller, session_id), self.key(caller, None))
+        return min(keys, key=self.rate.left)
 
     def begin(self, caller: Caller, session_id: str | None) -> None:
         """Count a chat that begins; ``end`` follows. Raises OperatorError(rate_limited)."""
@@ -36,6 +42,11 @@ class ChatQuota:
             )
         self.rate.take(self.key(caller, session_id))
         self._running[caller.name] += 1
+
+    def open_session(self, caller: Caller) -> None:
+        """Count a chat for the token too, since it opens the session that it names: else new names
+        go around the rate. Raises OperatorError(rate_limited)."""
+        self.rate.take(self.key(caller, None))
 
     def end(self, caller: Caller) -> None:
         """Count a reply of the token less: it has ended, or did not begin."""
