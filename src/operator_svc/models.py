@@ -297,7 +297,7 @@ class FeedbackHour(Record, frozen=True):
 
 
 class FeedbackChange(Record, frozen=True):
-    """What has to be added to the count of an hour; the latency is not rounded yet."""
+    """A change of an hour's count that is not counted yet; its latency is not rounded."""
 
     id: int
     hour: datetime
