@@ -18,6 +18,7 @@ from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
+from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.services.chat.chats import ChatLimits, Chats
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
@@ -193,6 +194,7 @@ def _services(
         history=history,
         tool_calls=tool_calls,
         subscriptions=Subscriptions(hub, stores.events, history, settings.resume_limit),
+        byte_budget=ByteBudget(settings.bytes_in_flight),
         clients=clients,
         browser_tasks=_browser_tasks(core),
         adjustments=Adjustments(

@@ -10,6 +10,7 @@ from operator_svc.background import TaskOwner
 from operator_svc.db import Database
 from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
+from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
@@ -47,6 +48,7 @@ class Services:
     history: SessionHistory
     tool_calls: ToolCalls
     subscriptions: Subscriptions
+    byte_budget: ByteBudget
     clients: ClientRegistry
     browser_tasks: BrowserTasks
     adjustments: Adjustments

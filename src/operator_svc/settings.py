@@ -239,6 +239,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=4096, le=64 * 2**20, description="Live frames queued for a slow socket, in bytes."),
     ] = field(default=2**20, name="OPERATOR_OUTBOX_BYTES")
+    bytes_in_flight: Annotated[
+        int,
+        Meta(
+            ge=65536,
+            le=2**40,
+            description="Bytes that one process holds for clients to take; beyond, large requests"
+            " are refused (429).",
+        ),
+    ] = field(default=128 * 2**20, name="OPERATOR_BYTES_IN_FLIGHT")
     resume_limit: Annotated[
         Count, Meta(description="Missed events that are replayed; beyond, a resync.")
     ] = field(default=300, name="OPERATOR_RESUME_LIMIT")

@@ -116,6 +116,12 @@ CHAT_OVERHEAD_SECONDS = Histogram(
 TOKENS = Counter("operator_tokens_total", "Tokens that Switch said it used.")
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])
 QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.")
+BYTES_IN_FLIGHT = Gauge(
+    "operator_bytes_in_flight", "Bytes of answers and frames that clients have not taken yet."
+)
+BYTES_REFUSED = Counter(
+    "operator_bytes_refused_total", "Requests refused because too many bytes were in flight."
+)
 MERGED_DELTAS = Counter("operator_merged_deltas_total", "Pieces merged for slow clients.")
 SLOW_CONSUMER_DISCONNECTS = Counter(
     "operator_slow_consumer_disconnects_total", "Clients cut off for being too slow."

@@ -116,7 +116,12 @@ async def watch(
     operator: Operator, session_id: str, *, after: int | None = None, epoch: str | None = None
 ) -> Reader:
     reader = Reader()
-    send_queue = SendQueue(reader, operator.core.tasks, operator.core.settings.outbox_bytes)
+    send_queue = SendQueue(
+        reader,
+        operator.core.tasks,
+        operator.core.settings.outbox_bytes,
+        operator.services.byte_budget,
+    )
     reader.subscription = await operator.services.subscriptions.open(session_id, send_queue)
     if after is None:
         reader.subscription.join()

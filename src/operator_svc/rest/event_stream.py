@@ -63,7 +63,9 @@ class EventStream:
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.caller = caller_of(request)
         self._subscription: Subscription | None = None
-        self.send_queue = SendQueue(self, services.tasks, services.settings.outbox_bytes)
+        self.send_queue = SendQueue(
+            self, services.tasks, services.settings.outbox_bytes, services.byte_budget
+        )
 
     def shows(self, subscription: Subscription) -> None:
         """The stream shows a session, not a chat's reply alone."""

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 UNMATCHED = "unmatched"
 """The route of requests that no route takes, in logs and metrics."""
+LARGE_ANSWER = 64 * 1024
+"""Bytes beyond which an answer needs room among those that wait for their clients."""
 CLIENT_GONE = 499
 """The status in logs and metrics where the client left before its answer (nginx's number)."""
 
@@ -39,13 +41,14 @@ CLIENT_GONE = 499
 class _Route:
     """A route as the pipeline needs it; its metrics are looked up once."""
 
-    __slots__ = ("auth", "metrics", "quiet", "span", "template")
+    __slots__ = ("auth", "large", "metrics", "quiet", "span", "template")
 
     def __init__(self, template: str, method: str, operation: Operation | None = None) -> None:
         self.template = template
         self.span = f"{method} {template}"
         self.auth: Auth = operation.auth if operation is not None else "token"
         self.quiet = operation is not None and operation.quiet
+        self.large = operation is not None and any(p.name == "limit" for p in operation.parameters)
         self.metrics = telemetry.HTTP.route(template, method)
 
 
@@ -59,6 +62,7 @@ class RequestPipeline:
         self._drain = services.drain
         self._origins = settings.origins
         self._own_pages = services.tokens.required
+        self._budget = services.byte_budget
         self._hosts = access.allowed_hosts(settings) if settings.auth == "off" else None
         self._max_body = settings.max_body
         self._sample = settings.log_sample
@@ -99,6 +103,8 @@ class RequestPipeline:
             access.check_host(request.host, self._hosts)
         if route.auth == "token":
             self._authenticate(request, call)
+        if route.large:
+            self._budget.check()
         if request.body_exists:
             length = request.content_length
             if length is not None and length > self._max_body:
@@ -113,6 +119,13 @@ class RequestPipeline:
         if authenticator.rate.rate:
             call.tell_rate("requests", authenticator.rate, caller.name)
         authenticator.count(caller)
+
+    def check_size(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Refuse a large answer for which there is no room; only to a request that can be made
+        again without harm. Raises OperatorError(rate_limited)."""
+        body = response.body if isinstance(response, web.Response) else None
+        if isinstance(body, bytes) and len(body) > LARGE_ANSWER and request.method == hdrs.METH_GET:
+            self._budget.check(len(body))
 
     def fail(self, request: web.Request, call: Call, error: Exception) -> web.StreamResponse:
         """The answer to a failed request; raises ConnectionError where one has begun already."""
@@ -189,6 +202,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
                 if cors.is_preflight(request):
                     handler = cors.options
                 response = await _traced(request, handler, call, route)
+                pipeline.check_size(request, response)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise

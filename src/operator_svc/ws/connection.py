@@ -76,7 +76,9 @@ class Connection:
         self.caller: Caller | None = None
         self.session_id = session_id
         self.writer = ws.take_over(request, self._on_deleted)
-        self.send_queue = SendQueue(self.writer, services.tasks, services.settings.outbox_bytes)
+        self.send_queue = SendQueue(
+            self.writer, services.tasks, services.settings.outbox_bytes, services.byte_budget
+        )
 
     def authenticated(self, caller: Caller) -> None:
         """The client has shown who calls."""

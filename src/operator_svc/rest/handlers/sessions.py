@@ -107,6 +107,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """
     session_id = requests.session_id(request)
     services = request.app[SERVICES]
+    services.byte_budget.check()
     session = await services.sessions.get(caller_of(request), session_id)
     response = web.StreamResponse()
     response.headers["Content-Type"] = "application/x-ndjson"

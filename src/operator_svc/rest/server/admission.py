@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import problems
 from operator_svc.rest.request_context import new_request_id
+from operator_svc.services.byte_budget import ByteBudget
 
 RESERVE = 64
 """Connections beyond the limit; only probes are answered on them."""
@@ -42,9 +43,10 @@ class Held(Protocol):
 
 
 class Admission:
-    """Gives connections their places."""
+    """Gives connections their places; ``budget`` counts the bytes that wait in all of them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: ByteBudget) -> None:
+        self.budget = budget
         self._most = limits.connections
         self._share = limits.connections * limits.address_share
         self._places: dict[Held, None] = {}

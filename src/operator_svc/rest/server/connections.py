@@ -53,6 +53,7 @@ class HttpConnection(RequestHandler):
         "_acknowledged",
         "_guard",
         "_head_since",
+        "_held",
         "_received_at",
         "_settled",
         "_taken_at",
@@ -71,6 +72,7 @@ class HttpConnection(RequestHandler):
         self._received_at = 0.0
         self._taken_at = 0.0  # when the client last took some of its answers
         self._unsent = 0  # bytes that waited here for it then
+        self._held = 0  # bytes that wait here and are counted in the budget
         self._acknowledged = 0  # bytes that its machine had taken by then
         self._settled = True  # it is idle and has taken all that was sent
         self._unchecked = False  # half a head may have come behind a whole request
@@ -94,6 +96,7 @@ class HttpConnection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._guard.admission.leave(self)
+        self._hold(0)
         super().connection_lost(exc)
 
     def cut(self, reason: str) -> None:
@@ -181,6 +184,16 @@ class HttpConnection(RequestHandler):
         self._taken_at = self._loop.time()
         if self.transport is not None:
             _, self._acknowledged = tcp.progress(self.transport)
+            self._hold(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        # As a whole: the bytes of an answer are freed together.
+        self._guard.admission.budget.add(size - self._held)
+        self._held = size
 
     def stalled_since(self, now: float) -> float | None:
         """See Held: idle, sending a request, or not reading an answer."""

@@ -8,10 +8,12 @@ import socket
 import structlog
 from aiohttp import web
 
+from operator_svc.context import SERVICES
 from operator_svc.errors import ConfigurationError
 from operator_svc.rest.handlers import health
 from operator_svc.rest.server.admission import RESERVE, Limits
 from operator_svc.rest.server.runner import Runner
+from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -27,12 +29,13 @@ class Server:
 
     def __init__(self, app: web.Application, settings: Settings) -> None:
         self._settings = settings
-        self._runner = _runner(app, settings)
+        budget = app[SERVICES].byte_budget
+        self._runner = _runner(app, settings, budget)
         self._metrics: Runner | None = None
         if settings.metrics_port:
             alone = web.Application()
             alone.router.add_get("/metrics", health.metrics)
-            self._metrics = _runner(alone, settings)
+            self._metrics = _runner(alone, settings, budget)
 
     async def start(self) -> str:
         """Listen; the URL that clients of this machine can use.
@@ -57,9 +60,9 @@ class Server:
             await self._metrics.cleanup()
 
 
-def _runner(app: web.Application, settings: Settings) -> Runner:
+def _runner(app: web.Application, settings: Settings, budget: ByteBudget) -> Runner:
     limits = Limits(_room(settings.connections), settings.address_share)
-    return Runner(app, settings, limits)
+    return Runner(app, settings, limits, budget)
 
 
 async def _listen(runner: Runner, host: str, port: int) -> int:

@@ -7,6 +7,7 @@ from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc.rest.server.admission import Admission, Limits
 from operator_svc.rest.server.connections import KEEPALIVE, GuardedServer
+from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.settings import Settings
 
 MAX_LINE, MAX_FIELD, MAX_HEADERS = 8190, 8190, 100
@@ -19,7 +20,9 @@ connection, and the client would lose the answer."""
 class Runner(web.AppRunner):
     """An application behind a guarded server, with places of its own."""
 
-    def __init__(self, app: web.Application, settings: Settings, limits: Limits) -> None:
+    def __init__(
+        self, app: web.Application, settings: Settings, limits: Limits, budget: ByteBudget
+    ) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -33,6 +36,7 @@ class Runner(web.AppRunner):
         )
         self._settings = settings
         self._limits = limits
+        self._budget = budget
 
     async def _make_server(self) -> AiohttpServer:
         plain = await super()._make_server()
@@ -41,6 +45,6 @@ class Runner(web.AppRunner):
             request_factory=plain.request_factory,
             loop=plain._loop,
             settings=self._settings,
-            admission=Admission(self._limits),
+            admission=Admission(self._limits, self._budget),
             **plain._kwargs,
         )

@@ -14,7 +14,11 @@ from typing import Protocol
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.protocol.frames import PIECE_CHARS, Delta, encode
+from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.services.live.events import LiveEvent
+
+SHORT_OF_ROOM = 64 * 1024
+"""Bytes of a queue while the budget of the process is used up."""
 
 
 class Sink(Protocol):
@@ -79,10 +83,11 @@ class _QueuedFrame:
 class SendQueue:
     """The frames that one client is still to get, in order; at most ``limit`` bytes of them."""
 
-    def __init__(self, sink: Sink, tasks: TaskOwner, limit: int) -> None:
+    def __init__(self, sink: Sink, tasks: TaskOwner, limit: int, budget: ByteBudget) -> None:
         self._sink = sink
         self._tasks = tasks
         self._limit = limit
+        self.budget = budget
         self._queue: deque[_QueuedFrame] = deque()
         self._growing: dict[tuple[int, str], _QueuedFrame] = {}
         self._bytes = 0
@@ -120,8 +125,7 @@ class SendQueue:
         if waiting is not None and waiting.is_followed_by(delta):
             size = len(delta.content.encode())
             waiting.grow(delta, size)
-            self._bytes += size
-            telemetry.QUEUED_BYTES.inc(size)
+            self._count(size)
             telemetry.MERGED_DELTAS.inc()
             self._check()
             return
@@ -173,23 +177,27 @@ class SendQueue:
     def close(self) -> None:
         """Drop what waits; nothing is sent any more."""
         self.closed = True
-        telemetry.QUEUED_BYTES.dec(self._bytes)
+        self._count(-self._bytes)
         self._queue.clear()
         self._growing.clear()
-        self._bytes = 0
         if self._flusher is not None:
             self._flusher.cancel()
 
     def _enqueue(self, entry: _QueuedFrame) -> None:
         self._queue.append(entry)
-        self._bytes += entry.size
-        telemetry.QUEUED_BYTES.inc(entry.size)
+        self._count(entry.size)
         if self._flusher is None:
             self._flusher = self._tasks.start(self._flush(), "send-queue")
         self._check()
 
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self.budget.add(size)
+        telemetry.QUEUED_BYTES.inc(size)
+
     def _check(self) -> None:
-        if self._bytes > self._limit:
+        limit = min(self._limit, SHORT_OF_ROOM) if self.budget.exhausted else self._limit
+        if self._bytes > limit:
             telemetry.SLOW_CONSUMER_DISCONNECTS.inc()
             self.disconnect_slow()
 
@@ -201,8 +209,7 @@ class SendQueue:
                     entry = self._queue.popleft()
                     if entry.head is not None:
                         self._growing.pop((entry.head.reply_id, entry.head.kind), None)
-                    self._bytes -= entry.size
-                    telemetry.QUEUED_BYTES.dec(entry.size)
+                    self._count(-entry.size)
                     self._sink.write(entry.frame(), entry.seq)
         except ConnectionError:
             self._flusher = None

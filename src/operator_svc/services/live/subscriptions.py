@@ -80,9 +80,10 @@ class Subscription:
         """Replay the events after ``after`` at the client's pace, then go on live.
 
         Where that is not possible (too many, purged, or of another epoch) the client is given
-        a state to start from. Raises ConnectionError when the client is gone, and
-        OperatorError(database_unavailable), after which it is shown nothing more.
+        a state to start from. Raises ConnectionError when the client is gone, and OperatorError
+        (database_unavailable, rate_limited), after which it is shown nothing more.
         """
+        self.send_queue.budget.check()
         async with self._catching_up:
             feed = self.feed
             feed.subscribers.discard(self.send_queue)

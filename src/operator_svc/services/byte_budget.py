@@ -1,0 +1,41 @@
+"""The budget of bytes that wait in this process for clients to take them."""
+
+from __future__ import annotations
+
+from operator_svc import telemetry
+from operator_svc.errors import ErrorCode, OperatorError
+
+RETRY_AFTER = 2.0
+"""Seconds after which what was refused may be asked for again."""
+
+
+class ByteBudget:
+    """Counts the bytes of answers and frames that clients have not taken yet.
+
+    ``held`` is their number. Beyond ``limit`` what is large is refused, rather than that the kernel
+    kills the process.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    def add(self, size: int) -> None:
+        """Count ``size`` bytes more, or less where it is negative."""
+        self.held += size
+        telemetry.BYTES_IN_FLIGHT.inc(size)
+
+    @property
+    def exhausted(self) -> bool:
+        """True while no more bytes should be held."""
+        return self.held >= self._limit
+
+    def check(self, size: int = 0) -> None:
+        """Raise OperatorError(rate_limited) where there is no room for ``size`` bytes."""
+        if self.exhausted or self.held + size > self._limit:
+            telemetry.BYTES_REFUSED.inc()
+            raise OperatorError(
+                ErrorCode.RATE_LIMITED,
+                "too much waits to be read by clients of this process",
+                retry_after=RETRY_AFTER,
+            )
