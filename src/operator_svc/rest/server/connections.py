@@ -191,7 +191,6 @@ class HttpConnection(RequestHandler):
         self._hold(0)
 
     def _hold(self, size: int) -> None:
-        # As a whole: the bytes of an answer are freed together.
         self._guard.admission.budget.add(size - self._held)
         self._held = size
 
