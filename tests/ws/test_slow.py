@@ -175,3 +175,32 @@ async def test_a_client_that_reads_slowly_stays_connected(start: Start) -> None:
     assert len(sockets) == 2
     await service.until(lambda: len(sockets) == 1)  # now it reads no more
     slow.cut()
+
+
+async def test_a_slow_reader_is_cut_off_sooner_while_the_budget_is_used_up(start: Start) -> None:
+    service = await start(bytes_in_flight=100_000)  # its queue alone could have a megabyte
+    slow = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    speaker = await service.switch.next()
+    await speak(speaker, quick, 140)
+    assert await slow.read_to_the_end() in (4001, None)
+    speaker.say("end", None)
+    await quick.ended()
+    await service.until(lambda: service.operator.services.byte_budget.held == 0)
+    back = await service.ready(query=f"?after={slow.view.seq}", known=slow.view)
+    await back.ended()
+    assert back.view.texts == quick.view.texts
+
+
+async def test_resume_is_refused_while_the_budget_is_used_up(start: Start) -> None:
+    service = await start(bytes_in_flight=100_000)
+    await service.said(1)
+    budget = service.operator.services.byte_budget
+    budget.add(100_000)
+    socket = await service.open(query="?after=0")
+    assert await socket.closed() == 4006
+    assert socket.of("error")[0]["error"] == "rate_limited"
+    budget.add(-100_000)
+    back = await service.ready(query="?after=0")
+    await back.until(lambda: back.of("resumed"))
