@@ -53,7 +53,7 @@ LIMIT {{rows_that_fit}};
 -- Takes a reply from its owner, which can store no more of its text from then on.
 UPDATE operator_message SET owner = :fence
 WHERE id = :reply_id AND owner = :owner AND status = 'streaming'
-RETURNING id AS reply_id;
+RETURNING id;
 
 -- name: reply_request_cancel(reply_id)
 -- Asks the pod that writes a reply to stop.

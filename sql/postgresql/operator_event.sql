@@ -34,4 +34,4 @@ USING (
     GROUP BY o.session_id
 ) AS old
 WHERE e.session_id = old.session_id AND e.seq <= old.seq
-RETURNING e.seq;
+RETURNING e.seq AS id;

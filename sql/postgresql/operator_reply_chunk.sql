@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
     FOR NO KEY UPDATE SKIP LOCKED
 ) AS m
 ON CONFLICT (reply_id, "offset") DO NOTHING
-RETURNING reply_id;
+RETURNING reply_id AS id;
 
 -- name: chunks_ends(pod_id, reply_ids)
 -- Up to where the text is stored of those of the replies that this pod still owns.

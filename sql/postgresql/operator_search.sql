@@ -120,7 +120,7 @@ WHERE
         e.message_id IN (SELECT p.id FROM present AS p)
         OR NOT EXISTS (SELECT 1 FROM operator_message AS m WHERE m.id = e.message_id)
     )
-RETURNING q.message_id;
+RETURNING q.message_id AS id;
 
 -- name: search_backfill(messages)
 -- Puts the next messages that were there before the index into the queue, the newest first; none where all are in it.
@@ -157,4 +157,4 @@ ended AS (
     WHERE b.before_id = p.before_id AND NOT EXISTS (SELECT 1 FROM next)
 )
 
-SELECT n.id AS message_id FROM next AS n;
+SELECT n.id FROM next AS n;

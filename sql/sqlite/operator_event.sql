@@ -40,4 +40,4 @@ WHERE EXISTS (
     ) AS old
     WHERE old.session_id = operator_event.session_id AND operator_event.seq <= old.seq
 )
-RETURNING seq;
+RETURNING seq AS id;

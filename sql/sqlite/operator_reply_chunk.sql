@@ -14,7 +14,7 @@ CROSS JOIN contents AS c ON r.key = c.key
 CROSS JOIN operator_message AS m ON r.value = m.id
 WHERE m.owner = :pod_id AND m.status = 'streaming'
 ON CONFLICT (reply_id, "offset") DO NOTHING
-RETURNING reply_id;
+RETURNING reply_id AS id;
 
 -- name: chunks_ends(pod_id, reply_ids)
 -- Up to where the text is stored of those of the replies that this pod still owns.

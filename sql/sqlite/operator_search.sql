@@ -98,7 +98,7 @@ ON CONFLICT (message_id) DO NOTHING;
 
 DELETE FROM operator_search_queue
 WHERE message_id IN (SELECT json_extract(e.value, '$[0]') FROM json_each(:entries) AS e)
-RETURNING message_id;
+RETURNING message_id AS id;
 
 -- name: search_backfill(messages)
 -- Puts the next messages that were there before the index into the queue, the newest first; none where all are in it.
@@ -125,4 +125,4 @@ SET before_id = (
         LIMIT :messages
     ) AS m
 )
-RETURNING before_id AS message_id;
+RETURNING before_id AS id;

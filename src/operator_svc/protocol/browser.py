@@ -20,6 +20,7 @@ from operator_svc.protocol.navigate import (
     WaitUntil,
     checked_url,
 )
+from operator_svc.protocol.views import view_of
 
 TASK_PATH = "/operator/browser/task/"
 DEFAULT_WAIT = 30.0
@@ -142,20 +143,13 @@ def task_view(task: BrowserTask, position: int | None = None) -> BrowserTaskView
     """A task as clients see it."""
     path = screenshot_path(task.task_id, task.screenshot_etag)
     result = _result(task, path) if task.completed_at is not None else None
-    return BrowserTaskView(
-        task_id=task.task_id,
-        status=task.status,
-        url=task.url,
-        session_id=task.session_id,
+    return view_of(
+        BrowserTaskView,
+        task,
         result=result,
         screenshot_path=path,
         text_snippet=result.text_snippet if result else None,
         error_message=task.error,
-        created_at=task.created_at,
-        completed_at=task.completed_at,
-        started_at=task.started_at,
-        user_id=task.user_id,
-        attempts=task.attempts,
         position=position,
     )
 

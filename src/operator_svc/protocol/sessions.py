@@ -29,8 +29,8 @@ class MessageView(msgspec.Struct, frozen=True):
     tool_calls_next: str | UnsetType = UNSET
 
 
-class SessionView(msgspec.Struct, frozen=True):
-    """A session in the list of sessions."""
+class SessionFacts(msgspec.Struct, frozen=True):
+    """What every view of a session has."""
 
     session_id: str
     user_id: str
@@ -38,6 +38,11 @@ class SessionView(msgspec.Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     message_count: int
+
+
+class SessionView(SessionFacts, frozen=True):
+    """A session in the list of sessions."""
+
     metadata: Metadata
 
 
@@ -48,15 +53,9 @@ class SessionList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class History(msgspec.Struct, frozen=True):
+class History(SessionFacts, frozen=True):
     """A page of a session's messages, oldest first; ``next_before`` asks for older ones."""
 
-    session_id: str
-    user_id: str
-    source: str
-    created_at: datetime
-    updated_at: datetime
-    message_count: int
     messages: list[MessageView]
     next_before: int | None
 

@@ -13,6 +13,7 @@ from operator_svc.models import Json, SwitchAdjustment
 from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import RowId, SessionId
 from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
+from operator_svc.protocol.views import view_of
 
 MAX_CONFIG_BYTES = 32 * 1024
 """Largest ``before_config`` and ``after_config``, as JSON: both stand in each event."""
@@ -143,18 +144,17 @@ class EngineRanking(msgspec.Struct, frozen=True):
 
 def adjustment_view(row: SwitchAdjustment) -> AdjustmentView:
     """An adjustment as clients see it."""
-    return AdjustmentView(**{name: getattr(row, name) for name in AdjustmentView.__struct_fields__})
+    return view_of(AdjustmentView, row)
 
 
 def adjustment_answer(row: SwitchAdjustment) -> AdjustmentAnswer:
     """An adjustment as the answer to its POST."""
-    shown = {name: getattr(row, name) for name in AdjustmentView.__struct_fields__}
-    return AdjustmentAnswer(adjustment_id=row.id, **shown)
+    return view_of(AdjustmentAnswer, row, adjustment_id=row.id)
 
 
 def feedback_answer(fact: FeedbackFact) -> FeedbackAnswer:
     """Feedback as the answer to its POST."""
-    return FeedbackAnswer(**{name: getattr(fact, name) for name in FeedbackFact.__struct_fields__})
+    return view_of(FeedbackAnswer, fact)
 
 
 def check_adjustment(body: AdjustmentBody) -> None:

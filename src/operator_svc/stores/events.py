@@ -8,6 +8,7 @@ from datetime import datetime
 from operator_svc.db import Database
 from operator_svc.models import Json, Record
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
+from operator_svc.stores.writes import RecordId
 
 
 class EventRow(Record, frozen=True):
@@ -42,12 +43,6 @@ class RecordEvent(StoredEvent, frozen=True):
 
     id: int
     session_id: str | None
-
-
-class Purged(Record, frozen=True):
-    """An event that was deleted for its age."""
-
-    seq: int
 
 
 class EventStore:
@@ -89,4 +84,4 @@ class EventStore:
 
     async def purge(self, days: float, limit: int) -> int:
         """Delete about ``limit`` of the events older than ``days``; returns their number."""
-        return len(await self._db.write("events_purge", Purged, days=days, page=limit))
+        return len(await self._db.write("events_purge", RecordId, days=days, page=limit))

@@ -17,12 +17,6 @@ class Exchange(Record, frozen=True):
     answer: str
 
 
-class Fenced(Record, frozen=True):
-    """A reply that was taken from its owner."""
-
-    reply_id: int
-
-
 class Started(Record, frozen=True):
     """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
 

@@ -19,14 +19,13 @@ from operator_svc.stores.message_rows import (
     Ended,
     Exchange,
     Feedback,
-    Fenced,
     Key,
     Owned,
     Started,
     Streaming,
 )
 from operator_svc.stores.sessions import refuse_id_in_deletion
-from operator_svc.stores.writes import write_one
+from operator_svc.stores.writes import RecordId, write_one
 
 log = structlog.get_logger(__name__)
 
@@ -241,7 +240,7 @@ class MessageStore(MessageReads):
         fenced = await write_one(
             self._db,
             "reply_fence",
-            Fenced,
+            RecordId,
             reply_id=reply.reply_id,
             owner=reply.owner,
             fence=fence,

@@ -6,12 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from operator_svc.db import Database, Nothing
 from operator_svc.models import Record, ReplyChunk
-
-
-class Stored(Record, frozen=True):
-    """A reply whose new text was stored."""
-
-    reply_id: int
+from operator_svc.stores.writes import RecordId
 
 
 class StoredEnd(Record, frozen=True):
@@ -37,14 +32,14 @@ class ReplyChunkStore:
         """
         rows = await self._db.write(
             "chunks_append",
-            Stored,
+            RecordId,
             pod_id=pod_id,
             reply_ids=[chunk.reply_id for chunk in chunks],
             offsets=[chunk.offset for chunk in chunks],
             contents=[chunk.content for chunk in chunks],
         )
         ends = {chunk.reply_id: chunk.offset + len(chunk.content) for chunk in chunks}
-        missing = ends.keys() - {row.reply_id for row in rows}
+        missing = ends.keys() - {row.id for row in rows}
         if missing:
             for reply_id in missing:
                 del ends[reply_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from operator_svc.db import Database
-from operator_svc.models import Record
+from operator_svc.stores.writes import RecordId
 
 Kind = Literal["chat_keys", "feedback", "tool_calls", "browser_tasks"]
 
@@ -15,12 +15,6 @@ PURGES: dict[Kind, str] = {
     "tool_calls": "tool_calls_purge",
     "browser_tasks": "browser_tasks_purge",
 }
-
-
-class PurgedRow(Record, frozen=True):
-    """A row that was deleted for its age."""
-
-    id: int
 
 
 class RetentionStore:
@@ -33,4 +27,4 @@ class RetentionStore:
 
     async def purge(self, kind: Kind, days: float, limit: int) -> int:
         """Delete up to ``limit`` rows older than ``days``; how many were deleted."""
-        return len(await self._db.write(PURGES[kind], PurgedRow, days=days, page=limit))
+        return len(await self._db.write(PURGES[kind], RecordId, days=days, page=limit))

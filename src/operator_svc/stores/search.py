@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from operator_svc.db import Database, Reads
 from operator_svc.models import Record, Session
 from operator_svc.protocol.search_words import SearchQuery
+from operator_svc.stores.writes import RecordId
 
 Place: TypeAlias = tuple[datetime, int]
 """A place in the list of sessions: a session's ``active_at`` and ``id``."""
@@ -40,12 +41,6 @@ class Waiting(Record, frozen=True):
 
     message_id: int
     content: str | None
-
-
-class Queued(Record, frozen=True):
-    """A message that was put into the queue, or taken off it."""
-
-    message_id: int
 
 
 class SessionSearch:
@@ -166,9 +161,9 @@ class SearchIndexStore:
 
     async def store(self, words: Sequence[tuple[int, str]]) -> None:
         """Store the words of messages, and take these off the queue."""
-        await self._db.write("search_store", Queued, entries=[list(entry) for entry in words])
+        await self._db.write("search_store", RecordId, entries=[list(entry) for entry in words])
 
     async def backfill(self, messages: int) -> bool:
         """Put so many messages that are older than the index into the queue; False where all are
         in it, or another pod is at it."""
-        return bool(await self._db.write("search_backfill", Queued, messages=messages))
+        return bool(await self._db.write("search_backfill", RecordId, messages=messages))

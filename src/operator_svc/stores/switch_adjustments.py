@@ -13,7 +13,7 @@ from operator_svc.protocol.event_data import data_of_record
 from operator_svc.protocol.switch import AdjustmentView
 from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.pages import Page, fetch_page
-from operator_svc.stores.writes import insert_one, write_one
+from operator_svc.stores.writes import RecordId, insert_one, write_one
 
 _MOVED = {
     events.ADJUSTMENT_APPLIED: "applied_at",
@@ -34,12 +34,6 @@ class ClaimedAdjustment(Record, frozen=True):
 
     id: int
     owner: str
-
-
-class AdjustmentId(Record, frozen=True):
-    """An adjustment whose claim was given up."""
-
-    id: int
 
 
 class AdjustmentStore:
@@ -136,7 +130,7 @@ class AdjustmentStore:
     async def release(self, adjustment_id: int, pod_id: str) -> None:
         """Give the claim up, with nothing done."""
         await self._db.write(
-            "adjustment_release", AdjustmentId, adjustment_id=adjustment_id, pod_id=pod_id
+            "adjustment_release", RecordId, adjustment_id=adjustment_id, pod_id=pod_id
         )
 
     async def in_progress(self) -> list[ClaimedAdjustment]:
@@ -145,7 +139,7 @@ class AdjustmentStore:
 
     async def release_orphaned(self) -> int:
         """Give up the claims of processes whose lease is over; returns their number."""
-        return len(await self._db.write("adjustments_release_orphaned", AdjustmentId))
+        return len(await self._db.write("adjustments_release_orphaned", RecordId))
 
     async def finish(
         self, claimed: SwitchAdjustment, pod_id: str, event: str, error: str | None

@@ -11,7 +11,7 @@ from operator_svc.models import Record
 from operator_svc.protocol.event_data import data_of_record
 from operator_svc.protocol.switch import FeedbackFact
 from operator_svc.stores.events import RecordEvent
-from operator_svc.stores.writes import insert_one, write_one
+from operator_svc.stores.writes import RecordId, insert_one, write_one
 
 
 class WrittenFeedback(NamedTuple):
@@ -19,12 +19,6 @@ class WrittenFeedback(NamedTuple):
 
     row: FeedbackFact
     event: RecordEvent
-
-
-class FeedbackId(Record, frozen=True):
-    """Feedback that waits to be forwarded."""
-
-    id: int
 
 
 class ClaimedFeedback(Record, frozen=True):
@@ -92,7 +86,7 @@ class FeedbackStore:
 
         Among them is what it claimed before and neither settled nor gave back.
         """
-        return [row.id for row in await self._db.fetch("feedback_heads", FeedbackId, pod_id=pod_id)]
+        return [row.id for row in await self._db.fetch("feedback_heads", RecordId, pod_id=pod_id)]
 
     async def claim(self, feedback_id: int, pod_id: str) -> ClaimedFeedback | None:
         """Claim a head; None where another process was faster."""
@@ -102,7 +96,7 @@ class FeedbackStore:
 
     async def release_orphaned(self) -> int:
         """Give up the claims of processes whose lease is over; returns their number."""
-        return len(await self._db.write("feedback_release_orphaned", FeedbackId))
+        return len(await self._db.write("feedback_release_orphaned", RecordId))
 
     async def settle(
         self, feedback_id: int, pod_id: str, *, given_up: bool, go_on: bool
@@ -122,5 +116,5 @@ class FeedbackStore:
     async def postpone(self, feedback_id: int, pod_id: str, seconds: float) -> None:
         """Give a claimed row back, to be tried again in so many seconds."""
         await self._db.write(
-            "feedback_postpone", FeedbackId, feedback_id=feedback_id, pod_id=pod_id, seconds=seconds
+            "feedback_postpone", RecordId, feedback_id=feedback_id, pod_id=pod_id, seconds=seconds
         )

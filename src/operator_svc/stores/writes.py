@@ -7,8 +7,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from operator_svc.db import ConstraintViolation, Database
+from operator_svc.models import Record
 
 R = TypeVar("R", bound=msgspec.Struct)
+
+
+class RecordId(Record, frozen=True):
+    """A row that a query is about, by the number that it has."""
+
+    id: int
 
 
 async def write_one(db: Database, query: str, record: type[R], /, **params: Any) -> R | None:

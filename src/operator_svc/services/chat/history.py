@@ -17,6 +17,7 @@ from operator_svc.protocol.chat import ReplyView
 from operator_svc.protocol.frames import SessionState
 from operator_svc.protocol.sessions import EventList, EventView, History, MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
+from operator_svc.protocol.views import view_of
 from operator_svc.services.chat.sessions import Sessions, session_view
 from operator_svc.services.live.events import event_data
 from operator_svc.services.live.subscriptions import SessionSnapshot
@@ -68,16 +69,7 @@ class SessionHistory:
             size=PAGE_BYTES,
         )
         views, next_before = await self._of_session(session, read)
-        return History(
-            session_id=session.session_id,
-            user_id=session.user_id,
-            source=session.source,
-            created_at=session.created_at,
-            updated_at=session.updated_at,
-            message_count=session.message_count,
-            messages=views,
-            next_before=next_before,
-        )
+        return view_of(History, session, messages=views, next_before=next_before)
 
     async def snapshot(self, session_id: str, limit: int, size: int) -> SessionSnapshot | None:
         """See SnapshotSource: where a session stands, with its newest messages."""
@@ -157,16 +149,14 @@ class SessionHistory:
         content = row.content
         if row.status == ReplyStatus.STREAMING:
             content = (await self._written([row.id])).get(row.id, "")
-        return ReplyView(
+        return view_of(
+            ReplyView,
+            row,
             reply_id=row.id,
             message_id=row.reply_to,
-            session_id=row.session_id,
-            status=row.status,
             content=content,
             end=len(content),
             metadata=row.metadata or {},
-            created_at=row.created_at,
-            finished_at=row.finished_at,
         )
 
     async def tool_calls_of(self, message_id: int) -> list[ToolCallView]:
@@ -283,15 +273,4 @@ def _fitting_as_json(views: list[MessageView], size: int) -> list[MessageView]:
 
 def tool_call_view(call: ToolCall) -> ToolCallView:
     """A tool call as clients see it."""
-    return ToolCallView(
-        id=call.id,
-        message_id=call.message_id,
-        tool_name=call.tool_name,
-        status=call.status,
-        duration_ms=call.duration_ms,
-        arguments=call.arguments,
-        result=call.result,
-        error=call.error,
-        created_at=call.created_at,
-        finished_at=call.finished_at,
-    )
+    return view_of(ToolCallView, call)

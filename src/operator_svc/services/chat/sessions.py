@@ -7,6 +7,7 @@ from typing import Any
 
 from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
+from operator_svc.protocol.views import view_of
 from operator_svc.services.access import listed_user, no_session
 from operator_svc.services.chat.session_deletion import SessionDeletion
 from operator_svc.services.pagination import parse_time_cursor, time_cursor
@@ -80,12 +81,4 @@ async def _read_page(source: ReadSource, **asked: Any) -> list[Session]:
 
 def session_view(session: Session) -> SessionView:
     """A session as the list shows it."""
-    return SessionView(
-        session_id=session.session_id,
-        user_id=session.user_id,
-        source=session.source,
-        created_at=session.created_at,
-        updated_at=session.updated_at,
-        message_count=session.message_count,
-        metadata=session.metadata or {},
-    )
+    return view_of(SessionView, session, metadata=session.metadata or {})
