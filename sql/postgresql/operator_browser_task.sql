@@ -177,7 +177,7 @@ FROM fact AS t;
 -- A running task waits for its next try; one that was asked to stop is left to be ended.
 WITH session AS MATERIALIZED {{lock_session}},
 
-released AS (
+stored AS (
     UPDATE operator_browser_task AS t
     SET
         status = 'pending', owner = NULL, started_at = NULL,
@@ -194,12 +194,7 @@ released AS (
     RETURNING t.session_id
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM released
-    WHERE s.session_id = released.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
@@ -207,14 +202,14 @@ events AS (
 )
 
 SELECT n.last_seq AS seq, CAST(:data AS jsonb) AS data, now() AS ts
-FROM released AS r
+FROM stored AS r
 LEFT JOIN numbered AS n ON r.session_id = n.session_id;
 
 -- name: browser_task_end(task_id, session_id, owner, started_at, status, event, attempts, deaths, result, error, duration_ms, screenshot, screenshot_etag, data)
 -- The last write of a task: by the pod that runs it or, where owner is NULL, while it waits.
 WITH session AS MATERIALIZED {{lock_session}},
 
-ended AS (
+stored AS (
     UPDATE operator_browser_task AS t
     SET
         status = :status, owner = NULL, attempts = :attempts, deaths = :deaths,
@@ -228,12 +223,7 @@ ended AS (
     RETURNING t.session_id, t.completed_at
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM ended
-    WHERE s.session_id = ended.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 fact AS MATERIALIZED (
     SELECT
@@ -242,7 +232,7 @@ fact AS MATERIALIZED (
             'completed_at',
             to_char(e.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ) AS data
-    FROM ended AS e
+    FROM stored AS e
     LEFT JOIN numbered AS n ON e.session_id = n.session_id
 ),
 
@@ -266,7 +256,7 @@ WHERE
         SELECT o.id FROM operator_browser_task AS o
         WHERE
             o.screenshot_etag IS NOT NULL
-            AND o.completed_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+            AND o.completed_at < {{days_ago}}
         ORDER BY o.completed_at
         LIMIT :page
         FOR NO KEY UPDATE SKIP LOCKED
@@ -284,7 +274,5 @@ WITH oldest AS MATERIALIZED (
 
 DELETE FROM operator_browser_task AS t
 USING oldest AS o
-WHERE
-    t.id = o.id
-    AND o.completed_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+WHERE t.id = o.id AND o.completed_at < {{days_ago}}
 RETURNING t.id AS id;

@@ -9,9 +9,7 @@ WITH oldest AS MATERIALIZED (
 
 DELETE FROM operator_chat_key AS t
 USING oldest AS o
-WHERE
-    t.reply_id = o.reply_id
-    AND o.created_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+WHERE t.reply_id = o.reply_id AND o.created_at < {{days_ago}}
 RETURNING t.reply_id AS id;
 
 -- name: chat_key_release(scope, key)

@@ -28,7 +28,7 @@ USING (
     SELECT o.session_id, max(o.seq) AS seq
     FROM (
         SELECT session_id, seq FROM operator_event
-        WHERE ts < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+        WHERE ts < {{days_ago}}
         LIMIT :page
     ) AS o
     GROUP BY o.session_id

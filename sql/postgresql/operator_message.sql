@@ -188,7 +188,7 @@ FROM numbered;
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 WITH session AS MATERIALIZED {{lock_session}},
 
-ended AS (
+stored AS (
     UPDATE operator_message AS m
     SET
         status = :status, content = :content, metadata = :metadata, owner = NULL,
@@ -200,16 +200,11 @@ ended AS (
     RETURNING m.id, m.session_id
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM ended
-    WHERE s.session_id = ended.session_id
-    RETURNING s.session_id, s.last_seq, ended.id AS reply_id
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
-    SELECT session_id, last_seq, :event, reply_id FROM numbered
+    SELECT session_id, last_seq, :event, :reply_id FROM numbered
 ),
 
 feedback AS (
@@ -218,15 +213,15 @@ feedback AS (
         posted, given_up_at
     )
     SELECT
-        session_id, reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+        session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
         FALSE, CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
     FROM numbered
     WHERE CAST(:engine AS text) IS NOT NULL
 ),
 
 chunks AS (
-    DELETE FROM operator_reply_chunk AS c USING ended
-    WHERE c.reply_id = ended.id AND CAST(:chunked AS boolean)
+    DELETE FROM operator_reply_chunk AS c USING stored
+    WHERE c.reply_id = stored.id AND CAST(:chunked AS boolean)
 )
 
 SELECT last_seq, now() AS ts FROM numbered;
@@ -235,7 +230,7 @@ SELECT last_seq, now() AS ts FROM numbered;
 -- Ends an abandoned reply with the text that was stored of it.
 WITH session AS MATERIALIZED {{lock_session}},
 
-ended AS (
+stored AS (
     UPDATE operator_message AS m
     SET
         status = 'interrupted', metadata = :metadata, owner = NULL, finished_at = now(),
@@ -254,20 +249,15 @@ ended AS (
     RETURNING m.id, m.session_id
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM ended
-    WHERE s.session_id = ended.session_id
-    RETURNING s.session_id, s.last_seq, ended.id AS reply_id
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
-    SELECT session_id, last_seq, 'reply.interrupted', reply_id FROM numbered
+    SELECT session_id, last_seq, 'reply.interrupted', :reply_id FROM numbered
 ),
 
 chunks AS (
-    DELETE FROM operator_reply_chunk AS c USING ended WHERE c.reply_id = ended.id
+    DELETE FROM operator_reply_chunk AS c USING stored WHERE c.reply_id = stored.id
 )
 
 SELECT last_seq, now() AS ts FROM numbered;

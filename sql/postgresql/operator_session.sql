@@ -44,8 +44,8 @@ SELECT session_id, CAST(epoch AS text) AS epoch FROM session;
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
     WHERE
-        active_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
-        AND updated_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+        active_at < {{days_ago}}
+        AND updated_at < {{days_ago}}
         AND deleted_at IS NULL
     ORDER BY active_at, id
     LIMIT :page

@@ -12,22 +12,17 @@ stored AS (
     RETURNING id, session_id, created_at
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM stored
-    WHERE s.session_id = stored.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
     SELECT
         n.session_id, n.last_seq, 'switch_adjustment.recorded',
         CAST(:data AS jsonb) || jsonb_build_object(
-            'id', a.id,
-            'created_at', to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            'id', r.id,
+            'created_at', to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         )
-    FROM numbered AS n CROSS JOIN stored AS a
+    FROM numbered AS n CROSS JOIN stored AS r
     RETURNING seq, data
 )
 
@@ -54,12 +49,7 @@ stored AS (
     RETURNING a.id, a.session_id, now() AS ts
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM stored
-    WHERE s.session_id = stored.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)

@@ -32,12 +32,7 @@ stored AS (
         now() AS ts
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM stored
-    WHERE s.session_id = stored.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data)
@@ -128,7 +123,5 @@ WITH oldest AS MATERIALIZED (
 
 DELETE FROM operator_switch_feedback AS t
 USING oldest AS o
-WHERE
-    t.id = o.id
-    AND o.created_at < now() - make_interval(secs => CAST(:days AS double precision) * 86400)
+WHERE t.id = o.id AND o.created_at < {{days_ago}}
 RETURNING t.id AS id;

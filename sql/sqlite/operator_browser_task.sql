@@ -5,9 +5,7 @@ SET
     last_seq = last_seq + 1,
     updated_at = now(),
     active_at = CASE WHEN active_at < now(-60) THEN now() ELSE active_at END
-WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer);
+WHERE {{session_of_viewer}};
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
 SELECT

@@ -6,9 +6,7 @@ SET
     message_count = message_count + 2,
     updated_at = now(),
     active_at = CASE WHEN active_at < now(-60) THEN now() ELSE active_at END
-WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer);
+WHERE {{session_of_viewer}};
 
 INSERT INTO operator_message (
     session_id, role, content, status, metadata, created_at, finished_at
@@ -139,8 +137,7 @@ WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes(
 UPDATE operator_session
 SET last_seq = last_seq + 1, message_count = message_count + 1, updated_at = now()
 WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer)
+    {{session_of_viewer}}
     AND EXISTS (
         SELECT 1 FROM operator_message AS m
         WHERE m.id = :message_id AND m.session_id = :session_id AND m.role = 'user'

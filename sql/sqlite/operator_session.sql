@@ -13,8 +13,7 @@ WHERE s.last_seq IS NOT q.value;
 -- its running replies and tasks are ended, and session_delete_piece deletes its rows.
 UPDATE operator_session SET deleted_at = now()
 WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer)
+    {{session_of_viewer}}
 RETURNING session_id, epoch;
 
 DELETE FROM operator_session

@@ -1,9 +1,7 @@
 -- name: adjustment_record(session_id, viewer, message_id, before_config, after_config, reason, data)
 -- Stores an adjustment, and in its session the event that says so.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
-WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer);
+WHERE {{session_of_viewer}};
 
 INSERT INTO operator_switch_adjustment (
     session_id, message_id, before_config, after_config, reason, created_at

@@ -2,9 +2,7 @@
 -- Stores what a client says, in the place of what was said of the same reply before, and in its
 -- session the event that says so. What Switch was told stays told; what it refused is due again.
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
-WHERE
-    session_id = :session_id AND deleted_at IS NULL
-    AND (:viewer IS NULL OR user_id = :viewer);
+WHERE {{session_of_viewer}};
 
 INSERT INTO operator_switch_feedback (
     session_id, message_id, engine, success, latency_ms, tokens_used, error_message, posted,
