@@ -8,9 +8,9 @@ WHERE
 
 -- name: browser_task_screenshot(task_id)^
 -- The picture of a task.
-SELECT task_id, screenshot, screenshot_etag
+SELECT t.task_id, t.screenshot, t.screenshot_etag
 FROM operator_browser_task AS t
-WHERE task_id = :task_id AND screenshot_etag IS NOT NULL AND NOT {{in_deleted_session}};
+WHERE t.task_id = :task_id AND t.screenshot_etag IS NOT NULL AND NOT {{in_deleted_session}};
 
 -- name: browser_task_ahead(user_id, not_before, id)^
 -- The number of a user's tasks that are due before another one.
