@@ -30,7 +30,7 @@ class MessageView(msgspec.Struct, frozen=True):
 
 
 class SessionFacts(msgspec.Struct, frozen=True):
-    """What every view of a session has."""
+    """The fields that every view of a session has."""
 
     session_id: str
     user_id: str
