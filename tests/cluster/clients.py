@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import aiohttp
@@ -16,6 +16,10 @@ from tests.fakes.client_view import ClientView
 
 TRY_AGAIN = (409, 429, 500, 502, 503, 504)
 """Answers after which a client tries again with the same key (the retryable ones)."""
+
+
+INTERNAL_ERROR = 4006
+"""Close code of a socket that the service could not serve by a fault of its own."""
 
 
 class Place(Protocol):
@@ -46,41 +50,80 @@ class Chat:
         self.answer: dict[str, Any] | None = None
         self.seen: list[int | str] = []
         """The status of each answer, or the name of the failure."""
+        self.faults: list[dict[str, Any]] = []
+        """Answers that say that the service is at fault."""
 
 
 async def chat_until_answered(
     cluster: Pods, chat: Chat, give_up: asyncio.Event, pause: float = 0.2
 ) -> None:
     """Ask any pod, with the same key, until one answers well or ``give_up`` is set."""
-    body = {"session_id": chat.session_id, "message": chat.message}
     while chat.answer is None and not give_up.is_set():
-        chat.attempts += 1
-        pod = random.choice(cluster.pods)  # noqa: S311
-        try:
-            async with cluster.http.post(
-                f"{pod.url}/operator/chat",
-                json=body,
-                headers={"Idempotency-Key": chat.key},
-                timeout=aiohttp.ClientTimeout(total=20),
-            ) as answer:
-                told = await answer.json(content_type=None)
-                chat.seen.append(answer.status)
-                if "message_id" in told:
-                    chat.promised.add(told["message_id"])
-                if answer.status == 200:
-                    chat.answer = told
-                    return
-                assert answer.status in TRY_AGAIN, (answer.status, told)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            chat.seen.append(type(error).__name__)
-        await asyncio.sleep(pause * random.random())  # noqa: S311
+        told = await _ask(cluster, chat)
+        if told is None:
+            await asyncio.sleep(pause * random.random())  # noqa: S311
+        else:
+            chat.answer = told
+
+
+async def begin_and_leave(cluster: Pods, chat: Chat) -> int | None:
+    """Ask a pod once and wait for no reply; its id, where that was told."""
+    told = await _ask(cluster, chat, prefer="respond-async")
+    return None if told is None else int(told["reply_id"])
+
+
+async def _ask(cluster: Pods, chat: Chat, **headers: str) -> dict[str, Any] | None:
+    """What a pod answers to a chat; None where it is to be asked again."""
+    chat.attempts += 1
+    return await _post(
+        cluster,
+        "/operator/chat",
+        chat,
+        {"session_id": chat.session_id, "message": chat.message},
+        {"Idempotency-Key": chat.key, **headers},
+    )
+
+
+async def cancel(cluster: Pods, chat: Chat, reply_id: int) -> None:
+    """Ask a pod once to stop a reply of the chat."""
+    await _post(cluster, f"/operator/reply/{reply_id}/cancel", chat, None, {})
+
+
+async def _post(
+    cluster: Pods, path: str, chat: Chat, body: dict[str, Any] | None, headers: dict[str, str]
+) -> dict[str, Any] | None:
+    pod = random.choice(cluster.pods)  # noqa: S311
+    limit = aiohttp.ClientTimeout(total=20)
+    try:
+        async with cluster.http.post(
+            pod.url + path, json=body, headers=headers, timeout=limit
+        ) as answer:
+            told: dict[str, Any] = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        chat.seen.append(type(error).__name__)
+        return None
+    chat.seen.append(answer.status)
+    if "message_id" in told:
+        chat.promised.add(told["message_id"])
+    if answer.status in (200, 202):
+        return told
+    if told.get("error") == "internal_error" or answer.status not in TRY_AGAIN:
+        chat.faults.append(told)
+    assert answer.status in (*TRY_AGAIN, 404), (answer.status, told)
+    return None
 
 
 class Reader:
-    """A websocket client that comes back and resumes, and notes each broken promise."""
+    """A websocket client that comes back and resumes, and notes each broken promise.
 
-    def __init__(self, cluster: Pods, session_id: str, name: str) -> None:
+    It reads nothing for ``pause`` seconds after each frame.
+    """
+
+    def __init__(
+        self, cluster: Pods, session_id: str, name: str, pause: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._cluster = cluster
+        self._pause = pause
         self.session_id = session_id
         self.name = name
         self.problems: list[str] = []
@@ -120,8 +163,12 @@ class Reader:
                 limit.reschedule(asyncio.get_running_loop().time() + 5)
                 frame = await socket.receive()
                 if frame.type is not aiohttp.WSMsgType.TEXT:
+                    if socket.close_code == INTERNAL_ERROR:
+                        self.problems.append("its socket was closed for an internal error")
                     return
                 self.view.take(msgspec.json.decode(frame.data))
+                if seconds := self._pause():
+                    await asyncio.sleep(seconds)
 
     async def leave(self) -> None:
         """Cut the connection as a lost network would."""

@@ -58,6 +58,7 @@ class Pod:
                 entry = msgspec.json.decode(line)
             except msgspec.DecodeError:
                 entry = {"event": line.decode(errors="replace").rstrip()}
+            entry["heard"] = asyncio.get_running_loop().time()
             self.log.append(entry)
             if entry.get("event") == "ready" and self._ready and not self._ready.done():
                 self._ready.set_result(entry["url"])

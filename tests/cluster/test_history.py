@@ -2,7 +2,8 @@
 
 In the manner of Jepsen: writers and readers work on three processes while a nemesis kills,
 stops and cuts. Afterwards all that anybody was told is compared with what is stored.
-``CHAOS_SECONDS`` says for how long; ``make chaos`` takes minutes.
+``CHAOS_SECONDS`` says for how long; ``make chaos`` takes minutes, and keeps its counts in
+``bench/results/chaos.jsonl``.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.results import append
+from tests.cluster.chaos_cluster import ChaosCluster, chaos_cluster
 from tests.cluster.checks import (
     caught_up,
     check_calls,
@@ -26,180 +29,183 @@ from tests.cluster.checks import (
     events_of,
     history_of,
 )
-from tests.cluster.clients import Chat, Reader, chat_until_answered
-from tests.cluster.conftest import Cluster
+from tests.cluster.clients import Chat, Reader, begin_and_leave, cancel, chat_until_answered
+from tests.cluster.databases import WAYS, Way
+from tests.cluster.nemesis import RECOVERY_MAX, Nemesis
 from tests.fakes.eventually import eventually
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
+KEPT = "CHAOS_SECONDS" in os.environ
+"""True for runs that are started by hand: their counts are kept."""
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
+PATIENCE = min(1.0, SECONDS / 120)
+"""Short runs shorten what takes long."""
 SESSIONS = 6
 WRITERS = 9
 READERS = 12
+SLOW_READERS = 2
 SETTLE_SECONDS = 40.0
 """After the last fault: a dead owner's lease (10 s), a sweep, and retries."""
 
 pytestmark = pytest.mark.timeout(SECONDS * 3 + 180)
 
 
-class Nemesis:
-    """Breaks things, and mends them again."""
+class Run:
+    """Writers, readers and a nemesis at work, and what came of it."""
 
-    def __init__(self, cluster: Cluster, chats: list[Chat]) -> None:
-        self._cluster = cluster
-        self._chats = chats
-        self.done: Counter[str] = Counter()
-        self.frozen_messages: set[str] = set()
-        """Messages under way while a process stood still: its calls go on without it."""
+    def __init__(self, cluster: ChaosCluster) -> None:
+        self.cluster = cluster
+        self.chats: list[Chat] = []
+        self.nemesis = Nemesis(cluster, self.chats, PATIENCE)
+        names = [f"s{n}" for n in range(SESSIONS)]
+        self.readers = [Reader(cluster, names[n % SESSIONS], f"r{n}") for n in range(READERS)]
+        self.readers += [Reader(cluster, names[n], f"slow{n}", _now_and_then)
+                         for n in range(SLOW_READERS)]  # fmt: skip
+        self.stories: dict[str, list[dict[str, Any]]] = {}
+        self.violations: list[str] = []
+        self.calls = 0
+        self._stop = asyncio.Event()
 
-    async def run(self, seconds: float) -> None:
-        """Break something every second or two."""
-        acts: list[Callable[[], Awaitable[None]]] = [
-            self.kill, self.stop, self.cut_backends, self.cut_listeners, self.restart_database,
-            self.restart_pod,
-        ]  # fmt: skip
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        turn = 0
-        while loop.time() < until:
-            await asyncio.sleep(random.uniform(0.3, 1.5))  # noqa: S311
-            act = acts[turn % len(acts)]
-            turn += 1
-            await act()
-            self.done[act.__name__] += 1
-
-    def _pod(self) -> Any:
-        return random.choice(self._cluster.pods)  # noqa: S311
-
-    async def kill(self) -> None:
-        pod = self._pod()
-        await pod.end(signal.SIGKILL)
-        await self._start(pod)
-
-    async def _start(self, pod: Any) -> None:
-        for _ in range(20):
-            try:
-                await pod.start()
-                return
-            except RuntimeError:  # the database is away: an orchestrator would start it again
-                await asyncio.sleep(0.5)  # the pause of an orchestrator
-        await pod.start()
-
-    async def stop(self) -> None:
-        """Longer than a lease: others take over, and then it wakes up."""
-        pod = self._pod()
-        self.frozen_messages.update(chat.message for chat in self._chats if chat.answer is None)
-        pod.send(signal.SIGSTOP)
-        await asyncio.sleep(random.uniform(1.0, 5.0))  # noqa: S311
-        self.frozen_messages.update(chat.message for chat in self._chats if chat.answer is None)
-        pod.send(signal.SIGCONT)
-
-    async def cut_backends(self) -> None:
-        self._terminate("backend_type = 'client backend' AND pid <> pg_backend_pid()")
-
-    async def cut_listeners(self) -> None:
-        self._terminate("application_name = 'operator-svc bus'")
-
-    def _terminate(self, which: str) -> None:
-        self._cluster.server.execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}"
-        )
-
-    async def restart_database(self) -> None:
-        await asyncio.to_thread(self._cluster.server.stop, signal.SIGQUIT)
-        await asyncio.sleep(random.uniform(0.0, 1.0))  # noqa: S311
-        await asyncio.to_thread(self._cluster.server.start)
-
-    async def restart_pod(self) -> None:
-        pod = self._pod()
-        assert await pod.end(signal.SIGTERM) == 0, pod.log[-20:]
-        await self._start(pod)
-
-
-async def writer(
-    cluster: Cluster, name: int, chats: list[Chat], stop: asyncio.Event, hurry: asyncio.Event
-) -> None:
-    """Chats one after another; each is asked for until it is answered."""
-    number = 0
-    while not stop.is_set():
-        number += 1
-        session = f"s{random.randrange(SESSIONS)}"  # noqa: S311
-        chat = Chat(session, f"writer {name} message {number} [[rate=40]]")
-        chats.append(chat)
-        await chat_until_answered(cluster, chat, hurry)
-
-
-async def settle(cluster: Cluster) -> None:
-    """Wait until nothing is being written any more."""
-
-    def settled() -> bool:
+    async def work(self, seconds: float) -> None:
+        """Write and read while the nemesis is at work; then let everything end, and judge."""
+        reading = [asyncio.create_task(reader.run()) for reader in self.readers]
+        writing = [asyncio.create_task(self._write(name)) for name in range(WRITERS)]
         try:
-            rows = cluster.server.execute(
-                "SELECT id, owner FROM operator_message WHERE status = 'streaming'",
-                cluster.url.partition("@/")[2].partition("?")[0],
+            await self.nemesis.run(seconds)
+            self._stop.set()
+            async with asyncio.timeout(SETTLE_SECONDS + 20):
+                await asyncio.gather(*writing, *self.nemesis.probes)
+            await self._settle()
+            await self._judge()
+        except BaseException as error:
+            self.violations.append(f"the run broke off: {error!r}")
+            raise
+        finally:
+            self.nemesis.hurry.set()
+            tasks = (*reading, *writing, *self.nemesis.probes)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self, name: int) -> None:
+        """Chats one after another; each is asked for until it is answered. Of some the client
+        goes away first, and some are cancelled."""
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            session = f"s{random.randrange(SESSIONS)}"  # noqa: S311
+            kind = random.choices(("stay", "leave", "cancel"), (8, 1, 1))[0]  # noqa: S311
+            long = "[[tokens=150]]" if kind == "cancel" else ""
+            chat = Chat(session, f"writer {name} message {number} [[rate=40]]{long}")
+            self.chats.append(chat)
+            if kind != "stay":
+                reply_id = await begin_and_leave(self.cluster, chat)
+                await asyncio.sleep(random.random())  # noqa: S311
+                if kind == "cancel" and reply_id is not None:
+                    await cancel(self.cluster, chat, reply_id)
+            await chat_until_answered(self.cluster, chat, self.nemesis.hurry)
+
+    async def _settle(self) -> None:
+        """Wait until nothing is being written any more."""
+
+        async def settled() -> bool:
+            rows = await self.cluster.execute(
+                "SELECT id, owner FROM operator_message WHERE status = 'streaming'"
             )
-        except Exception as error:
-            rows = [repr(error)]
-        assert rows == [], f"replies are still being written: {rows}"
-        return True
+            assert rows == [], f"replies are still being written: {rows}"
+            return True
 
-    await eventually(settled, SETTLE_SECONDS, every=0.3)
+        await eventually(settled, SETTLE_SECONDS, every=0.3)
+
+    async def _judge(self) -> None:
+        """Compare all that anybody was told with what is stored."""
+        sessions = {chat.session_id for chat in self.chats} | {f"s{n}" for n in range(SESSIONS)}
+        logs = {name: await events_of(self.cluster, name) for name in sessions}
+        self.stories = {name: await history_of(self.cluster, name) for name in sessions}
+        try:
+            await caught_up(self.readers, logs)
+        except AssertionError as error:
+            self.violations.append(str(error)[:500])
+        lost = self.cluster.databases.lost
+        self._check(check_chats, self.chats, self.stories, lost)
+        for name, log in logs.items():
+            self._check(check_log, log, self.stories[name])
+        for one in self.readers:
+            session = one.session_id
+            self._check(check_reader, one, logs[session], self.stories[session])
+        self._check(self._check_calls)
+        self._note_faults()
+
+    def _check_calls(self) -> None:
+        lost = self.cluster.databases.lost
+        frozen = self.nemesis.frozen
+        self.calls = check_calls(self.cluster, self.chats, self.stories, frozen, lost)
+
+    def _check(self, check: Callable[..., None], *args: Any) -> None:
+        try:
+            check(*args)
+        except AssertionError as error:
+            self.violations.append(str(error)[:500])
+
+    def _note_faults(self) -> None:
+        """Note answers and log lines that are faults of the service, and slow recoveries."""
+        self.violations += [f"unanswered: {c.message}" for c in self.chats if c.answer is None]
+        self.violations += [f"answered {c.faults[0]}" for c in self.chats if c.faults]
+        for entry in self._errors():
+            if not any(act.explains(entry["event"], entry["heard"]) for act in self.nemesis.acts):
+                self.violations.append(f"logged {_shown(entry)}")
+        for act in self.nemesis.acts:
+            if act.recovery > RECOVERY_MAX:
+                self.violations.append(f"{act.recovery:.1f} s to recover from {act.name}")
+
+    def _errors(self) -> list[dict[str, Any]]:
+        return [entry for pod in self.cluster.pods for entry in pod.faults()]
+
+    def counts(self) -> dict[str, Any]:
+        """What was done and counted."""
+        chats, readers, acts = self.chats, self.readers, self.nemesis.acts
+        stored = [m for story in self.stories.values() for m in story if m["role"] == "assistant"]
+        lost = self.cluster.databases.lost
+        names = sorted({act.name for act in acts})
+        return {
+            "acts": dict(Counter(act.name for act in acts)),
+            "recovery_seconds": {
+                name: round(max(act.recovery for act in acts if act.name == name), 2)
+                for name in names
+            },
+            "chats": len(chats),
+            "answered": sum(chat.answer is not None for chat in chats),
+            "answers": dict(Counter(str(seen) for chat in chats for seen in chat.seen)),
+            "calls": self.calls,
+            "replies": dict(Counter(m["status"] for m in stored)),
+            "lost": {"messages": len(lost.messages), "ends": len(lost.ends)},
+            "readers": len(readers),
+            "connections": sum(reader.connections for reader in readers),
+            "events": sum(len(reader.view.events) for reader in readers),
+            "resyncs": sum(reader.view.resyncs for reader in readers),
+            "errors": dict(Counter(entry["event"] for entry in self._errors())),
+            "violations": self.violations,
+        }
 
 
-async def test_nothing_is_lost_doubled_or_reordered(cluster: Cluster) -> None:
-    chats: list[Chat] = []
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    nemesis = Nemesis(cluster, chats)
-    readers = [Reader(cluster, f"s{n % SESSIONS}", f"r{n}") for n in range(READERS)]
-    reading = [asyncio.create_task(reader.run()) for reader in readers]
-    writing = [
-        asyncio.create_task(writer(cluster, name, chats, stop, hurry)) for name in range(WRITERS)
-    ]
-    try:
-        await nemesis.run(SECONDS)
-        stop.set()
-        async with asyncio.timeout(SETTLE_SECONDS + 20):
-            await asyncio.gather(*writing)
-        await settle(cluster)
-        logs = {f"s{n}": await events_of(cluster, f"s{n}") for n in range(SESSIONS)}
-        stories = {f"s{n}": await history_of(cluster, f"s{n}") for n in range(SESSIONS)}
-        await caught_up(readers, logs)
-    finally:
-        hurry.set()
-        for task in (*reading, *writing):
-            task.cancel()
-        await asyncio.gather(*reading, *writing, return_exceptions=True)
-
-    check_chats(chats, stories)
-    for session_id, log in logs.items():
-        check_log(log, stories[session_id])
-    for reader in readers:
-        check_reader(reader, logs[reader.session_id], stories[reader.session_id])
-    calls = check_calls(cluster, chats, stories, nemesis.frozen_messages)
-    for pod in cluster.pods:
-        assert pod.faults() == [], pod.faults()[0].get("exception")
-    tell(chats, stories, readers, nemesis, calls)
+def _now_and_then() -> float:
+    """A pause of a slow reader: none after most frames, and long ones after some."""
+    return random.uniform(0.5, 1.5) if random.random() < 0.01 else 0.0  # noqa: S311
 
 
-def tell(
-    chats: list[Chat],
-    stories: dict[str, list[dict[str, Any]]],
-    readers: list[Reader],
-    nemesis: Nemesis,
-    calls: int,
-) -> None:
-    """Print what was done and counted."""
-    replies = Counter(
-        m["status"] for story in stories.values() for m in story if m["role"] == "assistant"
-    )
-    views = [reader.view for reader in readers]
-    print(  # noqa: T201 - it is what a reader of the test's output wants to know
-        f"\n{SECONDS:g} s; did {dict(nemesis.done)}"
-        f"\nchats {len(chats)}, answered {sum(c.answer is not None for c in chats)},"
-        f" attempts {sum(c.attempts for c in chats)}, calls to Switch {calls}"
-        f"\nreplies {dict(replies)}"
-        f"\nreaders {len(readers)}: connections {sum(r.connections for r in readers)},"
-        f" events {sum(len(view.seqs) for view in views)},"
-        f" resyncs {sum(view.resyncs for view in views)},"
-        f" replies whole by deltas alone {sum(view.whole_by_deltas for view in views)}"
-    )
-    assert all(chat.answer is not None for chat in chats)
-    assert sum(replies.values()) > len(chats) // 2
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value)[-1500:] for key, value in entry.items()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_lost_doubled_or_reordered(way: Way, tmp_path: Path) -> None:
+    async with chaos_cluster(way, tmp_path) as cluster:
+        run = Run(cluster)
+        try:
+            await run.work(SECONDS)
+        finally:
+            counts = run.counts()
+            print("", *(f"{name}: {value}" for name, value in counts.items()), sep="\n")  # noqa: T201
+            if KEPT:
+                append("chaos", {"database": way, "seconds": SECONDS, **counts})
+    assert run.violations == []
+    assert counts["chats"] > SECONDS

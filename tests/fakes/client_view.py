@@ -28,6 +28,8 @@ class ClientView:
         self.last_events: dict[int, Frame] = {}
         """The last event of each reply that has ended."""
         self.resyncs = 0
+        self.before_resync = 0
+        """Number of events that came before the last resync."""
         self.whole_by_deltas = 0
         """Replies whose text was complete before their last event brought it."""
         self._on_problem = on_problem
@@ -61,6 +63,7 @@ class ClientView:
             self._snapshot(frame)
         elif kind == "resync":
             self.resyncs += 1
+            self.before_resync = len(self.events)
             self.seq, self.epoch = frame["seq"], frame["epoch"]
             self.last_events.clear()
             self.texts = {

@@ -29,6 +29,7 @@ listen_port = 5432
 auth_type = any
 max_client_conn = 500
 default_pool_size = {size}
+server_login_retry = 1
 """
 
 

@@ -52,9 +52,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             self._leave_root(standby_of)
         if standby_of is not None:
-            self._run("pg_basebackup", "-d", standby_of._conninfo(), "-D", str(self._data),
-                      "--checkpoint=fast", "--no-sync", "--wal-method=stream")  # fmt: skip
-            self.follow(standby_of)
+            self._copy(standby_of)
             return
         self._run("initdb", "--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres",
                   "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
@@ -127,6 +125,17 @@ class PostgresServer:
 
     def _conninfo(self) -> str:
         return f"host={self.folder} user=postgres dbname=postgres"
+
+    def _copy(self, primary: PostgresServer) -> None:
+        self._run("pg_basebackup", "-d", primary._conninfo(), "-D", str(self._data),
+                  "--checkpoint=fast", "--no-sync", "--wal-method=stream")  # fmt: skip
+        self.follow(primary)
+
+    def rebuild(self, primary: PostgresServer) -> None:
+        """Throw away all that it has, and start as a standby made anew of ``primary``."""
+        self.stop()
+        shutil.rmtree(self._data)
+        self._copy(primary)
 
     def follow(self, primary: PostgresServer) -> None:
         """Start as a standby of ``primary``, of which it is a copy or whose past it shares."""
