@@ -28,10 +28,9 @@ GRACE = 3.0
 """Seconds after an act in which errors of it may still be logged."""
 TTL = 10.0
 """The lease of the processes, in seconds."""
-EXPLAINED = {
-    # Longer than a lease without the database, or its renewals among the commits that were lost.
-    "lease lost": frozenset({"stop_process", "isolate_process", "fail_over"}),
-}
+# Longer than a lease without the database, or its renewals among the commits that were lost.
+_LEASE_LOST = frozenset({"stop_process", "isolate_process", "fail_over"})
+EXPLAINED = {"lease lost": _LEASE_LOST, "replies abandoned": _LEASE_LOST}
 """Events logged as errors, and the acts that they belong to; all others are faults."""
 
 Mend = Callable[[], Awaitable[None]]
@@ -76,6 +75,8 @@ class Nemesis:
         self.frozen: set[str] = set()
         """Messages under way while a process stood still or alone, or when commits were lost: its
         calls go on although others have taken over."""
+        self.under_way_at_loss: set[str] = set()
+        """Those under way when commits were lost: their session may have been among these."""
 
     async def run(self, seconds: float) -> None:
         """Break something every second or two, each thing as often as the others."""
@@ -129,8 +130,11 @@ class Nemesis:
     def _pod(self) -> Pod:
         return random.choice(self._cluster.pods)  # noqa: S311
 
+    def _under_way(self) -> set[str]:
+        return {chat.message for chat in self._chats if chat.answer is None}
+
     def _freeze_calls(self) -> None:
-        self.frozen.update(chat.message for chat in self._chats if chat.answer is None)
+        self.frozen |= self._under_way()
 
     async def kill_process(self) -> None:
         pod = self._pod()
@@ -212,9 +216,10 @@ class Nemesis:
         return self._databases.follow
 
     async def fail_over(self) -> Mend:
-        self._freeze_calls()
+        before = self._under_way()
         await self._databases.fail_over(random.uniform(0.3, 2.0))  # noqa: S311
-        self._freeze_calls()
+        self.under_way_at_loss |= before | self._under_way()
+        self.frozen |= self.under_way_at_loss
         return self._databases.rebuild
 
     async def lock_table(self) -> None:

@@ -149,7 +149,11 @@ class Run:
     def _note_faults(self) -> None:
         """Note answers and log lines that are faults of the service, and slow recoveries."""
         self.violations += [f"unanswered: {c.message}" for c in self.chats if c.answer is None]
-        self.violations += [f"answered {c.faults[0]}" for c in self.chats if c.faults]
+        for chat in self.chats:
+            for told in chat.faults:
+                gone = told["error"] in ("session_not_found", "reply_not_found")
+                if not gone or chat.message not in self.nemesis.under_way_at_loss:
+                    self.violations.append(f"{chat.message} was answered {told}")
         for entry in self._errors():
             if not any(act.explains(entry["event"], entry["heard"]) for act in self.nemesis.acts):
                 self.violations.append(f"logged {_shown(entry)}")

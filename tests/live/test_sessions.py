@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from operator_svc.app import Operator
+from operator_svc.db.contract import unavailable
+from operator_svc.errors import ErrorCode, OperatorError
 from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
 
 
@@ -166,3 +170,21 @@ async def test_a_lost_notification_is_repaired_by_the_poll(shared: Pods) -> None
     shared.switch.say(None)
     await reader.until(lambda: bool(reader.endings), within=3)
     assert (REGISTRY.get_sample_value("operator_missed_notifications_total") or 0.0) > repaired
+
+
+async def test_a_session_that_cannot_be_read_is_an_error_of_its_clients_alone(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await pods.start()
+
+    async def away(*_: object, **__: object) -> None:
+        raise unavailable()
+
+    monkeypatch.setattr(pod.core.database, "fetch_one", away)
+    with capture_logs() as logs, pytest.raises(OperatorError) as caught:
+        await watch(pod, "s")
+    await asyncio.sleep(0)
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+    monkeypatch.undo()
+    assert (await watch(pod, "s")).types() == []

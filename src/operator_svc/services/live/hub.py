@@ -56,7 +56,7 @@ class SessionHub:
         self._bus = bus
         self._tasks = tasks
         self._feeds: dict[str, Feed] = {}
-        self._loads: dict[Feed, asyncio.Task[None]] = {}
+        self._loads: dict[Feed, asyncio.Task[OperatorError | None]] = {}
         self._dirty: set[str] = set()
         self._polled: set[str] = set()
         self._missed: set[str] = set()
@@ -168,8 +168,8 @@ class SessionHub:
             while not feed.loaded:
                 load = self._loads[feed]
                 await asyncio.wait([load])
-                if not feed.loaded:
-                    load.result()
+                if not feed.loaded and (error := load.result()) is not None:
+                    raise error
         except BaseException:
             self.release(feed)
             raise
@@ -190,12 +190,17 @@ class SessionHub:
 
     # Reading.
 
-    async def _load(self, feed: Feed) -> None:
-        await self._reader.load(feed)
+    async def _load(self, feed: Feed) -> OperatorError | None:
+        """Load a feed; a failure is an answer here, for it is theirs who wait."""
+        try:
+            await self._reader.load(feed)
+        except OperatorError as error:
+            return error
         if feed.session_id in self._missed or feed.has_gap:
             # News came while it was read, which may have missed them.
             self._missed.discard(feed.session_id)
             self.refresh((feed.session_id,))
+        return None
 
     async def _read_forever(self) -> None:
         while True:
