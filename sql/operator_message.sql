@@ -59,11 +59,11 @@ RETURNING id;
 -- Asks the pod that writes a reply to stop.
 UPDATE operator_message SET cancel_requested = TRUE
 WHERE id = :reply_id AND status = 'streaming'
-RETURNING id AS reply_id, session_id, owner;
+RETURNING id AS reply_id, session_id, owner, created_at AS begun_at;
 
 -- name: replies_of_pod(pod_id)
 -- The replies that this pod owns, and whether somebody asked to stop them.
-SELECT id AS reply_id, cancel_requested FROM operator_message
+SELECT id AS reply_id, created_at AS begun_at, cancel_requested FROM operator_message
 WHERE owner = :pod_id AND status = 'streaming';
 
 -- name: replies_unowned(pod_id, judge)
@@ -89,7 +89,7 @@ WITH RECURSIVE owners (owner) AS (
     WHERE o.owner IS NOT NULL
 )
 
-SELECT m.id AS reply_id, m.session_id, m.owner
+SELECT m.id AS reply_id, m.session_id, m.owner, m.created_at AS begun_at
 FROM owners AS o
 LEFT JOIN operator_pod AS p ON o.owner = p.pod_id
 CROSS JOIN operator_message AS m

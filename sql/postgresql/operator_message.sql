@@ -184,8 +184,9 @@ SELECT
     CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
--- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
+-- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
+-- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback. It is
+-- known by when it began, too: after a switch-over that lost commits its id may be another reply's.
 WITH session AS MATERIALIZED {{lock_session}},
 
 stored AS (
@@ -196,7 +197,8 @@ stored AS (
     FROM session
     WHERE
         m.session_id = session.session_id
-        AND m.id = :reply_id AND m.owner = :pod_id AND m.status = 'streaming'
+        AND m.id = :reply_id AND m.created_at = :begun_at
+        AND m.owner = :pod_id AND m.status = 'streaming'
     RETURNING m.id, m.session_id
 ),
 
@@ -264,7 +266,7 @@ SELECT last_seq, now() AS ts FROM numbered;
 
 -- name: replies_streaming(session_ids)
 -- The replies that are being written in these sessions.
-SELECT m.id AS reply_id, m.session_id, m.owner
+SELECT m.id AS reply_id, m.session_id, m.owner, m.created_at AS begun_at
 FROM operator_message AS m
 WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[]));
 

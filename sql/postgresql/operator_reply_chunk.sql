@@ -1,20 +1,24 @@
--- name: chunks_append(pod_id, reply_ids, offsets, contents)
--- Stores new text of replies that this pod still owns. What is stored already, by an attempt whose
+-- name: chunks_append(pod_id, reply_ids, begun_at, offsets, contents)
+-- Stores new text of replies that this pod still owns, which are known by when they began, too: after a
+-- switch-over that lost commits their ids may be others'. What is stored already, by an attempt whose
 -- answer was lost, and replies that somebody else is writing to are passed over.
 INSERT INTO operator_reply_chunk (reply_id, "offset", content)
 SELECT m.id, t.start, t.content
 FROM unnest(
-    CAST(:reply_ids AS bigint[]), CAST(:offsets AS bigint[]), CAST(:contents AS text[])
-) AS t (reply_id, start, content)
+    CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[]), CAST(:offsets AS bigint[]),
+    CAST(:contents AS text[])
+) AS t (reply_id, begun_at, start, content)
 CROSS JOIN LATERAL (
     SELECT o.id FROM operator_message AS o
-    WHERE o.id = t.reply_id AND o.owner = :pod_id AND o.status = 'streaming'
+    WHERE
+        o.id = t.reply_id AND o.created_at = t.begun_at
+        AND o.owner = :pod_id AND o.status = 'streaming'
     FOR NO KEY UPDATE SKIP LOCKED
 ) AS m
 ON CONFLICT (reply_id, "offset") DO NOTHING
 RETURNING reply_id AS id;
 
--- name: chunks_ends(pod_id, reply_ids)
+-- name: chunks_ends(pod_id, reply_ids, begun_at)
 -- Up to where the text is stored of those of the replies that this pod still owns.
 SELECT
     m.id AS reply_id,
@@ -27,8 +31,8 @@ SELECT
         ),
         0
     ) AS stored_end
-FROM unnest(CAST(:reply_ids AS bigint[])) AS t (reply_id)
-INNER JOIN operator_message AS m ON t.reply_id = m.id
+FROM unnest(CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[])) AS t (reply_id, begun_at)
+INNER JOIN operator_message AS m ON t.reply_id = m.id AND t.begun_at = m.created_at
 WHERE m.owner = :pod_id AND m.status = 'streaming';
 
 -- name: chunks_after(reply_ids, offsets)

@@ -167,13 +167,14 @@ SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
 FROM operator_message AS r
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
--- name: reply_finish(session_id, reply_id, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
+-- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
 UPDATE operator_message
 SET
     status = :status, content = :content, metadata = :metadata, owner = NULL, finished_at = now()
 WHERE
-    id = :reply_id AND session_id = :session_id AND owner = :pod_id AND status = 'streaming';
+    id = :reply_id AND session_id = :session_id AND created_at = :begun_at AND owner = :pod_id
+    AND status = 'streaming';
 
 UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
 WHERE session_id = :session_id AND changes() = 1
@@ -231,7 +232,7 @@ WHERE
 
 -- name: replies_streaming(session_ids)
 -- The replies that are being written in these sessions.
-SELECT m.id AS reply_id, m.session_id, m.owner
+SELECT m.id AS reply_id, m.session_id, m.owner, m.created_at AS begun_at
 FROM operator_message AS m
 WHERE
     m.status = 'streaming'

@@ -173,7 +173,7 @@ def _services(
     sources = ReadSources(core.database, core.replica)
     sessions = Sessions(stores.sessions, sources, deletion)
     history = SessionHistory(sessions, sources, stores.messages, stores.chunks, stores.events)
-    follower = ReplyFollower(hub, stores.events, stores.messages)
+    follower = ReplyFollower(hub, stores.events, stores.messages, stores.sessions)
     rankings = EngineRankings(switch, stores.feedback_hours, tasks)
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked)

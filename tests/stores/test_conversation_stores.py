@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -74,10 +75,12 @@ class Stores:
         feedback: Feedback | None = None,
         status: ReplyStatus = ReplyStatus.COMPLETE,
         content: str = "it is done",
+        begun_at: datetime | None = None,
     ) -> int | None:
         ended = await self.messages.finish(
             session_id=session_id,
             reply_id=reply_id,
+            begun_at=begun_at or await self._begun_at(reply_id),
             pod_id=pod,
             status=status,
             content=content,
@@ -85,6 +88,14 @@ class Stores:
             feedback=feedback,
         )
         return ended.last_seq if ended else None
+
+    async def append(self, pod: str, chunks: list[ReplyChunk]) -> dict[int, int]:
+        begun_at = {chunk.reply_id: await self._begun_at(chunk.reply_id) for chunk in chunks}
+        return await self.chunks.append(pod, chunks, begun_at)
+
+    async def _begun_at(self, reply_id: int) -> datetime:
+        reply = await self.messages.get(reply_id)
+        return reply.created_at if reply else datetime.now(UTC)
 
     async def log(self, session_id: str) -> list[tuple[int, str]]:
         return [(e.seq, e.event) for e in (await self.events.after(session_id, 0, 1000)).rows]
@@ -262,7 +273,7 @@ async def test_numbers_have_no_gap_under_concurrency(stores: Stores) -> None:
 
 async def test_only_the_owner_ends_a_reply_and_only_once(stores: Stores) -> None:
     started = await stores.new("s")
-    await stores.chunks.append(POD, [ReplyChunk(started.reply_id, 0, "it is")])
+    await stores.append(POD, [ReplyChunk(started.reply_id, 0, "it is")])
     assert await stores.finish("s", started.reply_id, pod="another") is None
     feedback = Feedback("engine", True, 12, 34, None)
     assert await stores.finish("s", started.reply_id, feedback=feedback) == 4
@@ -278,16 +289,27 @@ async def test_only_the_owner_ends_a_reply_and_only_once(stores: Stores) -> None
     assert reply.finished_at is not None
 
 
+async def test_a_reply_that_has_the_id_of_a_lost_one_is_left_alone(stores: Stores) -> None:
+    started = await stores.new("s")
+    lost = started.ts - timedelta(microseconds=1)
+    chunk = ReplyChunk(started.reply_id, 0, "lost")
+    assert await stores.chunks.append(POD, [chunk], {started.reply_id: lost}) == {}
+    assert await stores.chunks.after({started.reply_id: 0}) == []
+    assert await stores.finish("s", started.reply_id, begun_at=lost) is None
+    assert await stores.append(POD, [chunk]) == {started.reply_id: 4}
+    assert await stores.finish("s", started.reply_id) == 4
+
+
 async def test_text_is_taken_from_the_owner_only(stores: Stores) -> None:
     one, two = await stores.new("s"), await stores.new("t")
     await stores.finish("t", two.reply_id)
-    kept = await stores.chunks.append(
+    kept = await stores.append(
         POD,
         [ReplyChunk(one.reply_id, 0, 'a"b\\'), ReplyChunk(two.reply_id, 0, "late")],
     )
     assert kept == {one.reply_id: 4}
-    assert await stores.chunks.append("another", [ReplyChunk(one.reply_id, 4, "x")]) == {}
-    await stores.chunks.append(POD, [ReplyChunk(one.reply_id, 4, "漢😀")])
+    assert await stores.append("another", [ReplyChunk(one.reply_id, 4, "x")]) == {}
+    await stores.append(POD, [ReplyChunk(one.reply_id, 4, "漢😀")])
     pieces = await stores.chunks.after({one.reply_id: 0, two.reply_id: 0})
     assert [(c.offset, c.content) for c in pieces] == [(0, 'a"b\\'), (4, "漢😀")]
     assert [c.offset for c in await stores.chunks.after({one.reply_id: 4})] == [4]
@@ -296,13 +318,15 @@ async def test_text_is_taken_from_the_owner_only(stores: Stores) -> None:
 async def test_text_whose_first_attempt_was_stored_goes_on_from_its_end(stores: Stores) -> None:
     one, two = await stores.new("s"), await stores.new("t")
     # The answer of this write was lost, so that its pod asks for the same offset again.
-    await stores.chunks.append(POD, [ReplyChunk(one.reply_id, 0, "漢😀 half")])
+    await stores.append(POD, [ReplyChunk(one.reply_id, 0, "漢😀 half")])
     again = [ReplyChunk(one.reply_id, 0, "漢😀 half and more"), ReplyChunk(two.reply_id, 0, "two")]
-    ends = await stores.chunks.append(POD, again)
+    ends = await stores.append(POD, again)
     assert ends == {one.reply_id: 7, two.reply_id: 3}
     rest = [ReplyChunk(one.reply_id, 7, " and more"), ReplyChunk(two.reply_id, 3, "!")]
-    assert await stores.chunks.append(POD, rest) == {one.reply_id: 16, two.reply_id: 4}
-    assert await stores.messages.interrupt(Streaming(one.reply_id, "s", POD), {}) is not None
+    assert await stores.append(POD, rest) == {one.reply_id: 16, two.reply_id: 4}
+    assert (
+        await stores.messages.interrupt(Streaming(one.reply_id, "s", POD, one.ts), {}) is not None
+    )
     reply = await stores.messages.get(one.reply_id)
     assert reply is not None
     assert reply.content == "漢😀 half and more"
@@ -311,8 +335,8 @@ async def test_text_whose_first_attempt_was_stored_goes_on_from_its_end(stores: 
 async def test_an_abandoned_reply_keeps_its_stored_text(stores: Stores) -> None:
     started = await stores.new("s")
     for offset, text in ((0, "half of "), (8, "a sentence")):
-        await stores.chunks.append(POD, [ReplyChunk(started.reply_id, offset, text)])
-    abandoned = Streaming(started.reply_id, "s", POD)
+        await stores.append(POD, [ReplyChunk(started.reply_id, offset, text)])
+    abandoned = Streaming(started.reply_id, "s", POD, started.ts)
     ends = await asyncio.gather(
         *(stores.messages.interrupt(abandoned, {"error": "reply_interrupted"}) for _ in range(4)),
         stores.finish("s", started.reply_id),
@@ -400,7 +424,7 @@ async def test_news_tells_what_moved_and_what_is_gone(stores: Stores) -> None:
 async def test_deleting_takes_everything(stores: Stores) -> None:
     key = Key("ana", "k", b"h" * 32)
     started = await stores.new("s", key=key)
-    await stores.chunks.append(POD, [ReplyChunk(started.reply_id, 0, "x")])
+    await stores.append(POD, [ReplyChunk(started.reply_id, 0, "x")])
     assert await stores.sessions.delete("s", "other") is None
     deleted = await stores.sessions.delete("s", "ana")
     assert deleted is not None

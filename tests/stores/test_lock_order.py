@@ -10,6 +10,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import pytest
 
@@ -43,6 +44,7 @@ class Traffic:
         self._adjustments = AdjustmentStore(database)
         self._tool_calls = ToolCallStore(database)
         self._ends: dict[int, int] = {}
+        self._begun_at: dict[int, datetime] = {}
         self._running: dict[int, str] = {}
 
     async def step(self) -> None:
@@ -72,12 +74,14 @@ class Traffic:
             )  # fmt: skip
         if started is not None:
             self._running[started.reply_id] = session
+            self._begun_at[started.reply_id] = started.ts
             self._ends[started.reply_id] = 0
 
     async def _write(self, _session: str) -> None:
         replies = list(self._running)
         self._random.shuffle(replies)
-        await self._chunks.append(POD, [ReplyChunk(r, self._ends[r], "word ") for r in replies])
+        chunks = [ReplyChunk(r, self._ends[r], "word ") for r in replies]
+        await self._chunks.append(POD, chunks, self._begun_at)
         for reply in replies:
             self._ends[reply] = self._ends.get(reply, 0) + 5
 
@@ -85,14 +89,16 @@ class Traffic:
         if self._running:
             reply, session = self._running.popitem()
             await self._messages.finish(
-                session_id=session, reply_id=reply, pod_id=POD, status=ReplyStatus.COMPLETE,
-                content="x", metadata={}, feedback=DONE,
+                session_id=session, reply_id=reply, begun_at=self._begun_at[reply], pod_id=POD,
+                status=ReplyStatus.COMPLETE, content="x", metadata={}, feedback=DONE,
             )  # fmt: skip
 
     async def _interrupt(self, _session: str) -> None:
         if self._running:
             reply, session = self._running.popitem()
-            await self._messages.interrupt(Streaming(reply, session, POD), {})
+            await self._messages.interrupt(
+                Streaming(reply, session, POD, self._begun_at[reply]), {}
+            )
 
     async def _forward(self, _session: str) -> None:
         for head in await self._feedback.heads(POD):

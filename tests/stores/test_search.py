@@ -55,9 +55,11 @@ class Conversations:
         return started.reply_id
 
     async def finish(self, session_id: str, reply_id: int, text: str) -> None:
+        reply = await self.messages.get(reply_id)
+        assert reply is not None
         ended = await self.messages.finish(
-            session_id=session_id, reply_id=reply_id, pod_id=POD, status=ReplyStatus.COMPLETE,
-            content=text, metadata={}, feedback=None,
+            session_id=session_id, reply_id=reply_id, begun_at=reply.created_at, pod_id=POD,
+            status=ReplyStatus.COMPLETE, content=text, metadata={}, feedback=None,
         )  # fmt: skip
         assert ended is not None
 

@@ -59,7 +59,7 @@ async def test_an_interrupted_reply_has_text_that_its_owner_was_storing_just_the
     stores: Stores, postgresql_url: str
 ) -> None:
     started = await stores.new("s")
-    await stores.chunks.append(POD, [ReplyChunk(started.reply_id, 0, "half of ")])
+    await stores.append(POD, [ReplyChunk(started.reply_id, 0, "half of ")])
     with psycopg.connect(postgresql_url) as beside:
         beside.execute(
             "SELECT 1 FROM operator_message WHERE id = %s FOR NO KEY UPDATE", [started.reply_id]
@@ -68,7 +68,7 @@ async def test_an_interrupted_reply_has_text_that_its_owner_was_storing_just_the
             "INSERT INTO operator_reply_chunk VALUES (%s, 8, 'a sentence')", [started.reply_id]
         )
         async with somebody_waits(postgresql_url, beside):
-            abandoned = Streaming(started.reply_id, "s", POD)
+            abandoned = Streaming(started.reply_id, "s", POD, started.ts)
             ending = asyncio.create_task(stores.messages.interrupt(abandoned, {}))
         assert await ending is not None
     reply = await stores.messages.get(started.reply_id)

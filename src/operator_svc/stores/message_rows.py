@@ -45,12 +45,14 @@ class Streaming(Record, frozen=True):
     reply_id: int
     session_id: str
     owner: str
+    begun_at: datetime
 
 
 class Owned(Record, frozen=True):
     """A reply that a pod owns, and a request to stop it."""
 
     reply_id: int
+    begun_at: datetime
     cancel_requested: bool
 
 

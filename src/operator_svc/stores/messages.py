@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -199,6 +200,7 @@ class MessageStore(MessageReads):
         *,
         session_id: str,
         reply_id: int,
+        begun_at: datetime,
         pod_id: str,
         status: ReplyStatus,
         content: str,
@@ -206,7 +208,8 @@ class MessageStore(MessageReads):
         feedback: Feedback | None,
         chunked: bool = True,
     ) -> Ended | None:
-        """Store a reply's whole text and last state; None where this pod does not own it.
+        """Store a reply's whole text and last state; None where this pod does not own it, or the
+        reply of this id is another one, that began at another moment.
 
         ``chunked`` says that some of its text may have been stored before.
         """
@@ -216,6 +219,7 @@ class MessageStore(MessageReads):
             Ended,
             session_id=session_id,
             reply_id=reply_id,
+            begun_at=begun_at,
             pod_id=pod_id,
             status=str(status),
             content=content,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from operator_svc.db import Database, Nothing
+from operator_svc.db.contract import utc_text
 from operator_svc.models import Record, ReplyChunk
 from operator_svc.stores.writes import RecordId
 
@@ -22,9 +24,11 @@ class ReplyChunkStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def append(self, pod_id: str, chunks: Sequence[ReplyChunk]) -> dict[int, int]:
-        """Store new text in one write; for each reply that ``pod_id`` still owns up to where its
-        text is stored now.
+    async def append(
+        self, pod_id: str, chunks: Sequence[ReplyChunk], begun_at: Mapping[int, datetime]
+    ) -> dict[int, int]:
+        """Store new text in one write; for each reply that began then and that ``pod_id`` still
+        owns up to where its text is stored now.
 
         That is not where its chunk ends if an earlier attempt, whose answer was lost, has stored
         another piece at the same offset, or if somebody else is writing to the reply just now:
@@ -35,6 +39,7 @@ class ReplyChunkStore:
             RecordId,
             pod_id=pod_id,
             reply_ids=[chunk.reply_id for chunk in chunks],
+            begun_at=[utc_text(begun_at[chunk.reply_id]) for chunk in chunks],
             offsets=[chunk.offset for chunk in chunks],
             contents=[chunk.content for chunk in chunks],
         )
@@ -44,7 +49,11 @@ class ReplyChunkStore:
             for reply_id in missing:
                 del ends[reply_id]
             found = await self._db.fetch(
-                "chunks_ends", StoredEnd, pod_id=pod_id, reply_ids=list(missing)
+                "chunks_ends",
+                StoredEnd,
+                pod_id=pod_id,
+                reply_ids=list(missing),
+                begun_at=[utc_text(begun_at[reply_id]) for reply_id in missing],
             )
             ends |= {row.reply_id: row.stored_end for row in found}
         return ends

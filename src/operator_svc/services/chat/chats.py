@@ -221,8 +221,8 @@ class Chats:
                 continue
             _check_same(request.chat, key, known)
             if reply.status not in (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED):
-                running = self._writer.running.get(reply.id)
-                return Accepted(reply.session_id, message.id, reply.id, running)
+                running = self._writer.running.get(reply.id, reply.created_at)
+                return Accepted(reply.session_id, message.id, reply.id, reply.created_at, running)
             history = await self._history_before(request.chat, message)
             started = await self._messages.retry(
                 session_id=known.session_id,
@@ -275,7 +275,9 @@ class Chats:
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
         self._hub.publish(session_id, *events, first)
-        return Accepted(session_id, started.message_id, started.reply_id, running, first)
+        return Accepted(
+            session_id, started.message_id, started.reply_id, started.ts, running, first
+        )
 
 
 def _message_created(session_id: str, chat: Chat, started: Started) -> LiveEvent:

@@ -42,7 +42,7 @@ class ReplyRecovery:
         orphans: set[int] = set()
         for reply in await self._messages.unowned(pod_id, judge=True):
             if reply.owner == pod_id:
-                if reply.reply_id in self._running.ids:
+                if self._running.get(reply.reply_id, reply.begun_at) is not None:
                     continue
                 if reply.reply_id not in self._suspects:
                     orphans.add(reply.reply_id)

@@ -113,7 +113,7 @@ class Replies:
         Raises OperatorError(reply_not_found).
         """
         view = await self._history.reply(caller, reply_id)
-        running = self._running.get(reply_id)
+        running = self._running.get(reply_id, view.created_at)
         if running is None or view.status != ReplyStatus.STREAMING:
             return view
         text = running.stream.text()
@@ -127,12 +127,14 @@ class Replies:
         view = await self._history.reply(caller, reply_id)
         if view.status != ReplyStatus.STREAMING:
             return view
-        running = self._running.get(reply_id)
+        running = self._running.get(reply_id, view.created_at)
         if running is not None:
             running.end_with(ReplyStatus.CANCELLED)
         elif await self._messages.request_cancel(reply_id) is not None:
             self._hub.notify_pods(view.session_id)
-        accepted = Accepted(view.session_id, view.message_id or 0, reply_id, running)
+        accepted = Accepted(
+            view.session_id, view.message_id or 0, reply_id, view.created_at, running
+        )
         await self.wait(accepted, CANCEL_WAIT)
         return await self._history.reply(caller, reply_id)
 

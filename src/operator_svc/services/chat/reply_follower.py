@@ -16,6 +16,7 @@ from operator_svc.services.live.reply_stream import ReplyStream
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.messages import MessageStore, last_event
+from operator_svc.stores.sessions import SessionStore
 
 RECHECK = 1.0
 """Seconds after which a reply that no feed shows is looked up in the database again."""
@@ -92,8 +93,15 @@ class QueueSink:
 class ReplyFollower:
     """Waits for replies, and streams them to clients that watch nothing else of a session."""
 
-    def __init__(self, hub: SessionHub, events: EventStore, messages: MessageStore) -> None:
+    def __init__(
+        self,
+        hub: SessionHub,
+        events: EventStore,
+        messages: MessageStore,
+        sessions: SessionStore,
+    ) -> None:
         self._hub = hub
+        self._sessions = sessions
         self._events = events
         self._messages = messages
 
@@ -173,8 +181,8 @@ class ReplyFollower:
         """The reply's last event as it is stored; None where it is still to come."""
         # The message is read before its events, which are thus at least as new.
         message = await self._messages.get(accepted.reply_id)
-        if message is None:
-            raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "the session was deleted")
+        if message is None or message.created_at != accepted.begun_at:
+            raise await self._gone(accepted)
         ended = message.status != ReplyStatus.STREAMING
         if ended or sink.wants_text:
             rows = await self._events.of_message(accepted.session_id, accepted.reply_id)
@@ -184,6 +192,12 @@ class ReplyFollower:
                 if event.name == names.REPLY_STARTED:
                     sink.started(event)
         return _unnumbered(message) if ended else None
+
+    async def _gone(self, accepted: Accepted) -> OperatorError:
+        """The error where a reply is not there any more, whoever has its id by now."""
+        if await self._sessions.get(accepted.session_id) is None:
+            return OperatorError(ErrorCode.SESSION_NOT_FOUND, "the session was deleted")
+        return OperatorError(ErrorCode.REPLY_INTERRUPTED, "the database has lost the reply")
 
 
 class _Listener:

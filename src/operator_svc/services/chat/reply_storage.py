@@ -63,7 +63,8 @@ class ReplyStorage:
             running.chunked = True
         if not chunks:
             return [], []
-        ends = await self._chunks.append(self._lease.pod_id, chunks)
+        begun_at = {running.reply_id: running.begun_at for running in taken}
+        ends = await self._chunks.append(self._lease.pod_id, chunks, begun_at)
         stored, refused = [], []
         for running in taken:
             end = ends.get(running.reply_id)
@@ -104,6 +105,7 @@ class ReplyStorage:
                 return await self._messages.finish(
                     session_id=running.session_id,
                     reply_id=running.reply_id,
+                    begun_at=running.begun_at,
                     pod_id=pod_id,
                     status=outcome.status,
                     content=content,

@@ -157,7 +157,7 @@ class ReplyWriter:
         for running in stored:
             self._hub.notify_pods(running.session_id)
         for running in refused:
-            if running.reply_id in self.running.ids and running.stop is None:
+            if running in self.running and running.stop is None:
                 log.warning("reply ended by another pod", reply_id=running.reply_id)
                 running.abandon()
 
@@ -192,7 +192,8 @@ class ReplyWriter:
         owned = await self._storage.owned()
         for running in mine:
             reply = owned.get(running.reply_id)
-            if reply is not None and reply.cancel_requested:
+            if reply is None or reply.begun_at != running.begun_at:
+                if running.reading:
+                    running.abandon()
+            elif reply.cancel_requested:
                 running.end_with(ReplyStatus.CANCELLED)
-            elif reply is None and running.reading:
-                running.abandon()

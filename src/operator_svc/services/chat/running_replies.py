@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from operator_svc.errors import OperatorError
@@ -64,6 +65,8 @@ class RunningReply:
         self.session_id = session_id
         self.reply_id = started.reply_id
         self.message_id = started.message_id
+        self.begun_at = started.ts
+        """When it began, by the database's clock; no other reply of this id began then."""
         self.stream = ReplyStream(session_id, started.reply_id, local=True)
         self.done: asyncio.Future[LiveEvent | None] = asyncio.get_running_loop().create_future()
         self.begun = time.perf_counter()
@@ -124,6 +127,7 @@ class Accepted(NamedTuple):
     session_id: str
     message_id: int
     reply_id: int
+    begun_at: datetime
     running: RunningReply | None = None
     started: LiveEvent | None = None
 
@@ -159,23 +163,34 @@ class RunningReplies:
         """The sessions that they belong to."""
         return {running.session_id for running in self._by_id.values()}
 
-    def get(self, reply_id: int) -> RunningReply | None:
-        """The reply, if this process writes it."""
-        return self._by_id.get(reply_id)
+    def get(self, reply_id: int, begun_at: datetime) -> RunningReply | None:
+        """The reply that began then, if this process writes it.
 
-    def stream_of(self, reply_id: int) -> ReplyStream | None:
-        """See LocalReplies."""
+        After a switch-over that lost commits another reply may have the id of a lost one.
+        """
         running = self._by_id.get(reply_id)
+        return running if running is not None and running.begun_at == begun_at else None
+
+    def stream_of(self, reply_id: int, begun_at: datetime) -> ReplyStream | None:
+        """See LocalReplies."""
+        running = self.get(reply_id, begun_at)
         return None if running is None else running.stream
 
     def add(self, running: RunningReply) -> None:
-        """Enter a reply that begins."""
+        """Enter a reply that begins.
+
+        Where one of this id is there already, a switch-over has lost it, and the database gives
+        its id anew.
+        """
+        if (lost := self._by_id.get(running.reply_id)) is not None:
+            lost.abandon()
         self._by_id[running.reply_id] = running
         self._empty.clear()
 
     def remove(self, running: RunningReply) -> None:
         """Take out a reply that has ended."""
-        del self._by_id[running.reply_id]
+        if self._by_id.get(running.reply_id) is running:
+            del self._by_id[running.reply_id]
         if not self._by_id:
             self._empty.set()
 

@@ -110,17 +110,17 @@ class Feed:
         for send_queue in list(self.subscribers):
             send_queue.event(event)
         if event.name == names.REPLY_STARTED:
-            self.show_reply(event.data["reply_id"])
+            self.show_reply(event.data["reply_id"], event.ts)
         elif event.name in names.REPLY_ENDINGS:
             reply = self.replies.pop(event.data["reply_id"], None)
             if reply is not None:
                 reply.detach()
 
-    def show_reply(self, reply_id: int) -> None:
+    def show_reply(self, reply_id: int, begun_at: datetime) -> None:
         """Show a reply's text as it comes, and first what there is of it."""
         if reply_id in self.replies:
             return
-        reply = self._local.stream_of(reply_id)
+        reply = self._local.stream_of(reply_id, begun_at)
         if reply is None:
             reply = ReplyStream(self.session_id, reply_id, local=False)
         self.replies[reply_id] = reply

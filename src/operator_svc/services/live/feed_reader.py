@@ -52,7 +52,7 @@ class FeedReader:
             feed.start_from(0, None)
             return
         for reply in await self._messages.streaming([feed.session_id]):
-            feed.show_reply(reply.reply_id)
+            feed.show_reply(reply.reply_id, reply.begun_at)
         await self._read_texts([feed])
         feed.start_from(session.last_seq, session.user_id)
         if not feed.accepts(session.epoch):

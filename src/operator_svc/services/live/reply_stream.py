@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Literal, Protocol
 
 from operator_svc.protocol.frames import PIECE_CHARS, Delta, Snapshot, encode
@@ -14,8 +15,9 @@ Kind = Literal["text", "reasoning"]
 class LocalReplies(Protocol):
     """The replies that this process writes."""
 
-    def stream_of(self, reply_id: int) -> ReplyStream | None:
-        """The reply's stream; None where another process writes it, or nobody any more."""
+    def stream_of(self, reply_id: int, begun_at: datetime) -> ReplyStream | None:
+        """The stream of the reply that began then; None where another process writes it, or
+        nobody any more."""
 
 
 class Reader(Protocol):
