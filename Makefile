@@ -97,7 +97,7 @@ clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(READY)  ## search for lost events for minutes, while processes and the database are killed
+chaos: $(READY) machine  ## search for lost events for minutes, while processes and the database are killed
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
 
 # BASE is a tag of Docker's image python, best with its digest: make image BASE=3.14-slim-bookworm@sha256:...
@@ -110,5 +110,5 @@ migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest 
 
 clean:  ## remove what the commands above made, except ./data
 	rm -rf .venv .venv-* .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
-	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types bench/results
+	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types bench/results/bench-quick.jsonl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

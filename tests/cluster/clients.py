@@ -18,10 +18,6 @@ TRY_AGAIN = (409, 429, 500, 502, 503, 504)
 """Answers after which a client tries again with the same key (the retryable ones)."""
 
 
-INTERNAL_ERROR = 4006
-"""Close code of a socket that the service could not serve by a fault of its own."""
-
-
 class Place(Protocol):
     """An address of the service: a process, or what stands before several."""
 
@@ -163,10 +159,11 @@ class Reader:
                 limit.reschedule(asyncio.get_running_loop().time() + 5)
                 frame = await socket.receive()
                 if frame.type is not aiohttp.WSMsgType.TEXT:
-                    if socket.close_code == INTERNAL_ERROR:
-                        self.problems.append("its socket was closed for an internal error")
                     return
-                self.view.take(msgspec.json.decode(frame.data))
+                told = msgspec.json.decode(frame.data)
+                if told["type"] == "error" and told["error"] == "internal_error":
+                    self.problems.append(f"it was told {told}")
+                self.view.take(told)
                 if seconds := self._pause():
                     await asyncio.sleep(seconds)
 
