@@ -87,7 +87,6 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
-        "pinned": PINNED,
         "memory_gib": round(int(memory) / 2**20, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -125,7 +124,7 @@ def write(path: Path | None, figures: Sequence[Figure], quick: bool) -> Path:
     """Add the figures of a run to the results: to those of full rounds, which are committed, to
     those of quick ones, which are not, or write them to ``path`` alone."""
     rows = [msgspec.structs.asdict(figure) | {"met": figure.met} for figure in figures]
-    row = {"quick": quick, "figures": rows}
+    row = {"quick": quick, "pinned": PINNED, "figures": rows}
     if path is None:
         return append("bench-quick" if quick else "bench", row)
     path.parent.mkdir(parents=True, exist_ok=True)

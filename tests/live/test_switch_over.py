@@ -9,7 +9,7 @@ import pytest
 
 from operator_svc.app import Operator
 from operator_svc.db.migrations import migrate
-from operator_svc.errors import OperatorError
+from operator_svc.errors import ErrorCode, OperatorError
 from tests.fakes.eventually import eventually
 from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.pods import Pods, Reader, epoch_of, say, watch
@@ -178,3 +178,29 @@ async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
     assert again.types() == ["resync"]
     assert again.seq == 7
     assert sorted(again.texts.values()) == ["after", "before"]
+
+
+async def test_a_lost_reply_is_interrupted_and_leaves_the_next_one_of_its_id_alone(
+    switched: Pods, pair: Pair
+) -> None:
+    pod = await switched.start()
+    await say(switched, pod, "kept")
+    await asyncio.to_thread(pair.lose_from_now)
+    lost = await chat(pod, session_id="s")
+    lost_call = [await switched.switch.next() for _ in range(2)][1]
+    await asyncio.to_thread(pair.fail_over)
+    await back(pod)
+    pair.second.execute(
+        f"SELECT setval('operator_message_id_seq', {lost.message_id}, false)", pair.database
+    )
+    other = await chat(pod, session_id="other")
+    other_call = await switched.switch.next()
+    assert other.reply_id == lost.reply_id
+    lost_call.say("what was lost", None)
+    with pytest.raises(OperatorError) as caught:
+        await pod.services.replies.wait(lost)
+    assert caught.value.code is ErrorCode.REPLY_INTERRUPTED
+    other_call.say("its own", None)
+    outcome = await pod.services.replies.wait(other)
+    assert outcome is not None
+    assert outcome.content == "its own"
