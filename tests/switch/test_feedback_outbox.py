@@ -224,7 +224,7 @@ async def test_engines_are_forwarded_at_once(local: Pod, switch: FakeSwitch) -> 
 async def test_feedback_that_stays_here_is_not_forwarded(pod: Pod, switch: FakeSwitch) -> None:
     started = await pod.chat()
     await pod.messages.finish(
-        session_id="s-1", reply_id=started.reply_id, pod_id="writer",
+        session_id="s-1", reply_id=started.reply_id, begun_at=started.ts, pod_id="writer",
         status=ReplyStatus.COMPLETE, content="hi", metadata={},
         feedback=Feedback("hermes", True, 12, 3, None, forward=False),
     )  # fmt: skip
@@ -354,7 +354,7 @@ async def test_finished_reply_gives_feedback_without_an_event_of_its_own(
 ) -> None:
     started = await pod.chat()
     ended = await pod.messages.finish(
-        session_id="s-1", reply_id=started.reply_id, pod_id="writer",
+        session_id="s-1", reply_id=started.reply_id, begun_at=started.ts, pod_id="writer",
         status=ReplyStatus.FAILED, content="", metadata={},
         feedback=Feedback("hermes", False, 12, 3, "switch_error"),
     )  # fmt: skip

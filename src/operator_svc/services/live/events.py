@@ -31,6 +31,11 @@ class LiveEvent:
         self._encoded: bytes | None = None
 
     @property
+    def ts(self) -> datetime:
+        """Its time, by the database's clock."""
+        return self._frame.ts
+
+    @property
     def frame(self) -> bytes:
         """The bytes that clients get."""
         encoded = self._encoded
