@@ -37,6 +37,7 @@ def names(n: int) -> list[str]:
     return [f"s{i}" for i in ids(n)]
 
 
+BEGUN_AT = "2026-01-01T00:00:00.000000Z"
 CALLS: Mapping[str, Callable[[int], Params]] = {
     "browser_task_claim": lambda n: {
         "pod_id": "pod", "after": "", "data": "{}",
@@ -45,9 +46,12 @@ CALLS: Mapping[str, Callable[[int], Params]] = {
     "browser_tasks_states": lambda n: {"task_ids": names(n)},
     "chunks_after": lambda n: {"reply_ids": ids(n), "offsets": [10] * n},
     "chunks_append": lambda n: {
-        "pod_id": "pod", "reply_ids": ids(n), "offsets": [20] * n, "contents": ["x" * 40] * n,
+        "pod_id": "pod", "reply_ids": ids(n), "begun_at": [BEGUN_AT] * n, "offsets": [20] * n,
+        "contents": ["x" * 40] * n,
     },
-    "chunks_ends": lambda n: {"pod_id": "pod", "reply_ids": ids(n)},
+    "chunks_ends": lambda n: {
+        "pod_id": "pod", "reply_ids": ids(n), "begun_at": [BEGUN_AT] * n,
+    },
     "events_after_each": lambda n: {
         "session_ids": names(n), "seqs": [2] * n, "page": 100_000, "bytes": 10**9,
     },
@@ -58,7 +62,7 @@ CALLS: Mapping[str, Callable[[int], Params]] = {
 """For each query that takes arrays its parameters, with so many elements in each array."""
 
 COUNT = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {REPLIES})"
-NOW = "'2026-01-01T00:00:00.000000Z'"
+NOW = f"'{BEGUN_AT}'"
 FILL = (
     "INSERT INTO operator_session"
     " (session_id, epoch, user_id, source, last_seq, created_at, updated_at, active_at)"
