@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import signal
 import time
@@ -24,6 +25,8 @@ RECOVERY_MAX = 5.0
 """Most seconds from the end of a fault until each process answers a chat."""
 PROBE_INTERVAL = 0.25
 PROBE_LIMIT = 60.0
+ACTS = os.environ.get("CHAOS_ACTS", "").split()
+"""The names of those acts that are done; all of them where it is empty."""
 GRACE = 3.0
 """Seconds after an act in which errors of it may still be logged."""
 TTL = 10.0
@@ -88,6 +91,8 @@ class Nemesis:
         ]  # fmt: skip
         if self._databases.pooler is not None:
             kinds.append(self.restart_pooler)
+        if ACTS:
+            kinds = [kind for kind in kinds if kind.__name__ in ACTS]
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:

@@ -206,6 +206,10 @@ async def test_nothing_is_lost_doubled_or_reordered(way: Way, tmp_path: Path) ->
         run = Run(cluster)
         try:
             await run.work(SECONDS)
+        except BaseException:
+            for pod in cluster.pods:
+                print(pod.url, *pod.log[-20:], sep="\n")  # noqa: T201
+            raise
         finally:
             counts = run.counts()
             print("", *(f"{name}: {value}" for name, value in counts.items()), sep="\n")  # noqa: T201
