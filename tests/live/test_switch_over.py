@@ -12,7 +12,7 @@ from operator_svc.db.migrations import migrate
 from operator_svc.errors import ErrorCode, OperatorError
 from tests.fakes.eventually import eventually
 from tests.fakes.pgbouncer import PgBouncer
-from tests.fakes.pods import Pods, Reader, epoch_of, say, watch
+from tests.fakes.pods import Pods, Reader, chat, epoch_of, say, watch
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
 
@@ -183,7 +183,7 @@ async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
 async def test_a_lost_reply_is_interrupted_and_leaves_the_next_one_of_its_id_alone(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start()
+    pod = await switched.start(lease_ttl=LEASE_TTL)
     await say(switched, pod, "kept")
     await asyncio.to_thread(pair.lose_from_now)
     lost = await chat(pod, session_id="s")

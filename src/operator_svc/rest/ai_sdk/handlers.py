@@ -134,8 +134,8 @@ async def _running(request: web.Request, caller: Caller) -> Accepted | None:
     view = await _newest_reply(request, caller, session_id, ReplyStatus.STREAMING)
     if view is None or view.reply_to is None:
         return None
-    running = request.app[SERVICES].replies.running(view.id)
-    return Accepted(session_id, view.reply_to, view.id, running)
+    running = request.app[SERVICES].replies.running(view.id, view.timestamp)
+    return Accepted(session_id, view.reply_to, view.id, view.timestamp, running)
 
 
 async def _stream(request: web.Request, accepted: Accepted) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -76,9 +77,9 @@ class Replies:
         """
         await self._follower.stream(accepted, send_queue)
 
-    def running(self, reply_id: int) -> RunningReply | None:
-        """The reply, if this process writes it."""
-        return self._running.get(reply_id)
+    def running(self, reply_id: int, begun_at: datetime) -> RunningReply | None:
+        """The reply that began then, if this process writes it."""
+        return self._running.get(reply_id, begun_at)
 
     async def follow(self, accepted: Accepted, sink: ReplySink) -> ReplyResult:
         """Show ``sink`` the reply up to its end. Raises as ``wait``."""
