@@ -144,11 +144,21 @@ class Nemesis:
     async def kill_process(self) -> None:
         pod = self._pod()
         await pod.end(signal.SIGKILL)
-        await pod.start()
+        await self._start(pod)
 
     async def restart_process(self) -> None:
         pod = self._pod()
         assert await pod.end(signal.SIGTERM) == 0, pod.log[-20:]
+        await self._start(pod)
+
+    async def _start(self, pod: Pod) -> None:
+        """Start a process again, as an orchestrator does until it is there: a connection of this
+        process to another one may have taken its port meanwhile."""
+        for _ in range(10):
+            try:
+                return await pod.start()
+            except RuntimeError:
+                await asyncio.sleep(0.5)  # the pause of an orchestrator
         await pod.start()
 
     async def stop_process(self) -> None:
