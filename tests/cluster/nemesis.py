@@ -156,7 +156,8 @@ class Nemesis:
         process to another one may have taken its port meanwhile."""
         for _ in range(10):
             try:
-                return await pod.start()
+                await pod.start()
+                return
             except RuntimeError:
                 await asyncio.sleep(0.5)  # the pause of an orchestrator
         await pod.start()

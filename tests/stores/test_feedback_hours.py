@@ -184,7 +184,7 @@ async def finished(database: Database, session_id: str, *, forward: bool) -> Sta
     """A session whose reply has ended, and gave its own feedback."""
     started = await chat(database, session_id)
     await MessageStore(database).finish(
-        session_id=session_id, reply_id=started.reply_id, pod_id=POD,
+        session_id=session_id, reply_id=started.reply_id, begun_at=started.ts, pod_id=POD,
         status=ReplyStatus.COMPLETE, content="x", metadata={"provider": "a"},
         feedback=Feedback("a", True, 1, 1, None, forward=forward),
     )  # fmt: skip
