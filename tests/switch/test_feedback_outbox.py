@@ -368,7 +368,7 @@ async def ended(pod: Pod, session_id: str = "s-1", user_id: str = "ann") -> int:
     """A session whose reply has ended, by the engine ``hermes``; the reply's id."""
     started = await pod.chat(session_id, user_id)
     await pod.messages.finish(
-        session_id=session_id, reply_id=started.reply_id, pod_id="writer",
+        session_id=session_id, reply_id=started.reply_id, begun_at=started.ts, pod_id="writer",
         status=ReplyStatus.COMPLETE, content="hi", metadata={"provider": "hermes"},
         feedback=Feedback("hermes", True, 7, 3, None, forward=False),
     )  # fmt: skip
@@ -472,7 +472,7 @@ async def test_feedback_is_given_on_replies_that_the_caller_may_see(local: Pod) 
     running = await local.chat("s-2", "ann")
     nobody = await local.chat("s-4", "ann")
     await local.messages.finish(
-        session_id="s-4", reply_id=nobody.reply_id, pod_id="writer",
+        session_id="s-4", reply_id=nobody.reply_id, begun_at=nobody.ts, pod_id="writer",
         status=ReplyStatus.FAILED, content="", metadata={}, feedback=None,
     )  # fmt: skip
     messages = {
