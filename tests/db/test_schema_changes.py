@@ -17,7 +17,9 @@ from operator_svc.db.locations import locate
 from operator_svc.db.migration_files import migration_ids
 from operator_svc.db.migrations import migrate, rollback
 from operator_svc.services.search_indexer import SearchIndexer
+from operator_svc.services.switch.feedback_counter import FeedbackCounter
 from operator_svc.settings import Settings
+from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
 from tests.fakes.eventually import block_until
@@ -108,6 +110,11 @@ class OldPods:
                 "INSERT INTO operator_event (session_id, seq, event) VALUES (%s, 2, 'done')",
                 [session_id],
             )
+            connection.execute(
+                "INSERT INTO operator_switch_feedback (session_id, engine, success, latency_ms,"
+                " tokens_used) VALUES (%s, 'e', TRUE, 10, 1)",
+                [session_id],
+            )
         self.said[session_id] = 2
 
     def _wait_for(self, sessions: int) -> None:
@@ -153,7 +160,7 @@ async def opened(url: str) -> Database:
 
 
 @pytest.mark.parametrize("there_and_back", [1, 2])
-async def test_search_finds_what_was_written_before_during_and_after(
+async def test_search_and_ranking_have_what_was_written_before_during_and_after(
     postgresql_url: str, there_and_back: int
 ) -> None:
     pods = OldPods(postgresql_url)
@@ -167,8 +174,16 @@ async def test_search_finds_what_was_written_before_during_and_after(
         await asyncio.to_thread(migrate, postgresql_url)
         indexers = [SearchIndexer(SearchIndexStore(database)) for _ in range(3)]
         await asyncio.gather(*(indexer.run() for indexer in indexers))
+        counter = FeedbackCounter(FeedbackHourStore(database))
+        await counter.run()
     assert pods.errors == []
     assert pods.slowest < 2.0
+    await counter.run()
+    (engine,) = await FeedbackHourStore(database).engines(86_400, 10)
+    assert (engine.calls, engine.successes, engine.tokens) == (len(pods.said),) * 3
+    async with database.transaction() as tx:
+        counted = await tx.fetch("SELECT CAST(sum(calls) AS bigint) FROM operator_feedback_hour")
+    assert counted == [(len(pods.said),)]
     async with database.transaction() as tx:  # of messages that were being deleted
         await tx.execute("UPDATE operator_search_queue SET claimed_until = NULL")
     await indexers[0].run()
