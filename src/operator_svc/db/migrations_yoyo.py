@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import pwd
 import socket
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -202,6 +203,22 @@ def _lock(backend: Any) -> None:
         time.sleep(_TRY_SECONDS)
 
 
+class _QuietCursor(sqlite3.Cursor):
+    """A cursor that tells of no columns: yoyo prints the rows of each statement that has some, and
+    SQLite's ALTER TABLE has some where it checks those that are there."""
+
+    description = None
+
+
+class _SqliteBackend(SQLiteBackend):  # type: ignore[misc]  # yoyo has no types
+    """yoyo's backend, which prints nothing."""
+
+    def cursor(self) -> sqlite3.Cursor:
+        """A new cursor."""
+        cursor: sqlite3.Cursor = self.connection.cursor(_QuietCursor)
+        return cursor
+
+
 @contextmanager
 def _sqlite(location: Location) -> Iterator[Any]:
     lock = FileLock(lock_path(location.path))
@@ -209,7 +226,7 @@ def _sqlite(location: Location) -> Iterator[Any]:
     try:
         private_file(location.path)
         uri = DatabaseURI("sqlite", None, None, None, None, quote(str(location.path)), {})
-        yield SQLiteBackend(uri, default_migration_table)
+        yield _SqliteBackend(uri, default_migration_table)
     finally:
         lock.release()
 
