@@ -20,7 +20,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
-        manifests docs docs-check clients bench chaos image migrate clean
+        manifests docs docs-check clients bench chaos attack image migrate clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(firstword $(MAKEFILE_LIST)) \
@@ -99,6 +99,9 @@ bench: $(READY)  ## measure Operator beside references made of the same librarie
 
 chaos: $(READY) machine  ## search for lost events for minutes, while processes and the database are killed
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
+
+attack: $(READY)  ## attack a pod with the shipped limits from three addresses, for ten minutes an engine
+	@ATTACK_SECONDS=$${ATTACK_SECONDS:-600} $(PYTEST) --timeout=0 --capture=no $(ARGS) tests/cluster/attack.py
 
 # BASE is a tag of Docker's image python, best with its digest: make image BASE=3.14-slim-bookworm@sha256:...
 image:  ## build both images (needs Docker)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ START_SECONDS = 30.0
 
 
 class Pod:
-    """One process of the service."""
+    """One process of the service; ``under`` is a command that runs and confines it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], under: Sequence[str] = ()) -> None:
+        self._under = under
         self._environment = {**os.environ, **environment}
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -42,7 +43,7 @@ class Pod:
         port = self.url.rpartition(":")[2] if self.url else "0"
         self._ready = asyncio.get_running_loop().create_future()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "operator_svc", "serve",
+            *self._under, sys.executable, "-m", "operator_svc", "serve",
             env=self._environment | {"OPERATOR_PORT": port},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
+from contextlib import ExitStack
 
 import structlog
 from aiohttp import web
@@ -20,7 +22,10 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 """Connections that the kernel keeps for us while we are busy."""
-SPARE_FILES = 256 + RESERVE
+ACCEPTS = 32
+"""Connections that one turn of uvloop accepts; it takes one a turn from each handle of a socket,
+so that in a rush of new clients a probe would wait for a turn each."""
+SPARE_FILES = 256 + 2 * ACCEPTS + RESERVE
 """File descriptors that are left for databases, peers, logs and probes."""
 
 
@@ -66,14 +71,30 @@ def _runner(app: web.Application, settings: Settings, budget: ByteBudget) -> Run
 
 
 async def _listen(runner: Runner, host: str, port: int) -> int:
-    site = web.TCPSite(runner, host or None, port, backlog=BACKLOG)
     try:
-        await site.start()
-    except (OSError, socket.gaierror) as error:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(one) for one in await _bound(host, port)]
+            for bound in sockets:
+                for _ in range(ACCEPTS):
+                    await web.SockSite(runner, bound.dup(), backlog=BACKLOG).start()
+            taken: int = sockets[0].getsockname()[1]
+    except OSError as error:
         raise ConfigurationError(
             [f"cannot listen on {host}:{port}: {error.strerror or error}"]
         ) from error
-    return site.port
+    return taken
+
+
+async def _bound(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of ``host``; all of the machine's where it is empty."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return [
+        socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        for family, _, _, _, address in dict.fromkeys(found)
+        if family != socket.AF_INET6 or socket.has_dualstack_ipv6()
+    ]
 
 
 def _room(connections: int) -> int:
