@@ -31,8 +31,7 @@ from operator_svc.settings import Settings
 log = structlog.get_logger(__name__)
 
 KEEPALIVE = 75.0
-"""Seconds that an idle connection is kept: more than the 60 s of common proxies, so that it is
-they who close it, and no request meets a closing connection."""
+"""Seconds that an idle connection is kept: more than the 60 s after which proxies close it."""
 SWEEPS = 4
 """Looks at all connections within the shorter of both timeouts."""
 RESERVE_TIME = 1.0
@@ -101,14 +100,13 @@ class HttpConnection(RequestHandler):
 
     def cut(self, reason: str) -> None:
         """Close it at once; what its client has not read is lost."""
-        if self.transport is None:
+        if (transport := self.transport) is None:
             return
         _refused.labels(reason).inc()
         if reason == "full":
-            self.transport.write(full_response())
+            transport.write(full_response())
             self.force_close()
             return
-        transport = self.transport
         if self._unread(self._loop.time()):
             # What the kernel holds for the client is dropped as well, and the client is told.
             connection = transport.get_extra_info("socket")
