@@ -20,8 +20,8 @@ WITH session AS MATERIALIZED (
 
 deleted AS (
     DELETE FROM operator_session AS s
-    USING session
-    WHERE s.session_id = session.session_id AND session.is_small
+    USING session AS d
+    WHERE s.session_id = d.session_id AND d.is_small
 ),
 
 marked AS (
@@ -179,8 +179,8 @@ turned AS (
 ),
 
 deleted AS (
-    DELETE FROM operator_session AS s USING session, found AS f
-    WHERE s.session_id = session.session_id AND f.most < :page
+    DELETE FROM operator_session AS s USING session AS d, found AS f
+    WHERE s.session_id = d.session_id AND f.most < :page
 )
 
 SELECT session_id FROM session;

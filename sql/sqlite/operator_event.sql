@@ -26,18 +26,20 @@ ORDER BY e.session_id, e.seq
 LIMIT {{rows_that_fit}};
 
 -- name: events_purge(days, page)
--- Deletes the oldest events, those older than so many days; what is left has no gap.
+-- One step of the purge of events: deletes so many old ones; what is left has no gap.
 DELETE FROM operator_event
-WHERE EXISTS (
-    SELECT 1 FROM (
-        SELECT o.session_id, max(o.seq) AS seq
+WHERE
+    (session_id, seq) IN (
+        SELECT e.session_id, e.seq
         FROM (
-            SELECT session_id, seq FROM operator_event
-            WHERE ts < now(-86400 * :days)
-            LIMIT :page
-        ) AS o
-        GROUP BY o.session_id
-    ) AS old
-    WHERE old.session_id = operator_event.session_id AND operator_event.seq <= old.seq
-)
-RETURNING seq AS id;
+            SELECT o.session_id, max(o.seq) AS seq
+            FROM (
+                SELECT session_id, seq FROM operator_event
+                WHERE ts < now(-86400 * :days)
+                LIMIT :page
+            ) AS o
+            GROUP BY o.session_id
+        ) AS old
+        CROSS JOIN operator_event AS e ON old.session_id = e.session_id AND old.seq >= e.seq
+    )
+RETURNING NULL AS day, FALSE AS held_up;

@@ -52,4 +52,9 @@ ORDER BY c.reply_id, c."offset";
 -- name: chunks_purge()
 -- Deletes text of replies that have ended, which a crash may have left.
 DELETE FROM operator_reply_chunk
-WHERE reply_id IN (SELECT id FROM operator_message WHERE status <> 'streaming');
+WHERE
+    reply_id IN (
+        SELECT c.reply_id FROM operator_reply_chunk AS c
+        CROSS JOIN operator_message AS m ON c.reply_id = m.id
+        WHERE m.status <> 'streaming'
+    );

@@ -36,6 +36,7 @@ from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.chat.upstream import ChatPeer, UpstreamReader
 from operator_svc.services.drain import DrainState
+from operator_svc.services.event_retention import PURGE_PAGE, purge_events
 from operator_svc.services.lease import LEASE_CONNECTIONS, LEASE_SECONDS, Lease
 from operator_svc.services.live.clients import ClientRegistry
 from operator_svc.services.live.feed_reader import FeedReader
@@ -55,9 +56,6 @@ from operator_svc.stores.all_stores import Stores
 from operator_svc.stores.read_sources import ReadSources
 from operator_svc.stores.retention import Kind
 from operator_svc.ws import endpoint as websocket
-
-PURGE_PAGE = 5000
-"""Rows that are deleted for their age in one write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +239,6 @@ def _maintenance(
 ) -> Maintenance:
     stores = core.stores
     recovery = ReplyRecovery(stores.messages, core.running, core.hub, core.lease)
-    purge_events = partial(stores.events.purge, core.settings.event_retention)
     return Maintenance(
         core.lease,
         sweeps=(
@@ -252,7 +249,7 @@ def _maintenance(
         ),
         on_death=(recovery.take_over,),
         purges=(
-            partial(purge_pages, purge_events, PURGE_PAGE),
+            partial(purge_events, stores.events, core.settings.event_retention),
             stores.chunks.purge,
             services.browser_tasks.reclaimer.purge,
             partial(purge_feedback_hours, stores.feedback_hours),

@@ -196,6 +196,14 @@ async def test_search_and_ranking_have_what_was_written_before_during_and_after(
         assert rows == []
         assert await tx.fetch("SELECT count(*) FROM operator_search_queue") == [(0,)]
         assert await tx.fetch("SELECT count(*) FROM operator_search_backfill") == [(0,)]
+        events = await tx.fetch(
+            "SELECT session_id, array_agg(seq ORDER BY seq) FROM operator_event GROUP BY session_id"
+        )
+        assert {row[0]: row[1] for row in events} == {name: [1, 2] for name in pods.said}
+        parts = await tx.fetch(
+            "SELECT DISTINCT tableoid::regclass::text FROM operator_event ORDER BY 1"
+        )
+        assert parts == [("operator_event_before",)], "those that were there did not move"
         (count,) = (await tx.fetch("SELECT count(*) FROM operator_message"))[0]
     assert count == 300 + 2 * len(pods.said)
     one = next(iter(pods.said))

@@ -105,6 +105,45 @@ async def test_sqlite_looks_into_the_index(
     assert not re.search(r"^SCAN (m|operator_message|operator_browser_task)$", told, re.MULTILINE)
 
 
+PURGES: dict[str, dict[str, Any]] = {
+    "chunks_purge": {},
+    "browser_screenshots_purge": {"days": 1.0, "page": 10},
+    "session_delete_piece": {"page": 10},
+    "sessions_expire": {"days": 1.0, "page": 10},
+}
+
+
+@pytest.mark.parametrize("query", PURGES)
+async def test_purges_that_find_nothing_read_no_whole_table_on_sqlite(
+    sqlite_database: Database, query: str
+) -> None:
+    await fill(sqlite_database)
+    async with sqlite_database.transaction() as tx:
+        await tx.execute("ANALYZE")
+        for statement in load(resource_folder("sql"), "sqlite")[query].statements:
+            rows = await tx.fetch(f"EXPLAIN QUERY PLAN {statement.sql}", **PURGES[query])
+            told = "\n".join(str(row[-1]) for row in rows)
+            assert not re.search(r"SCAN operator_(message|session|event)\b", told), told
+
+
+@pytest.mark.parametrize("query", PURGES)
+async def test_purges_that_find_nothing_read_few_rows_on_postgresql(
+    postgresql_database: Database, query: str
+) -> None:
+    await fill(postgresql_database)
+    statement = load(resource_folder("sql"), "postgresql")[query].statements[0]
+    arguments = ", ".join(str(PURGES[query][name]) for name in statement.params)
+    async with postgresql_database.transaction() as tx:
+        await tx.execute("UPDATE operator_session SET active_at = now()")
+        await tx.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await tx.execute(f"PREPARE asked AS {statement.sql}")
+        call = f"EXECUTE asked({arguments})" if arguments else "EXECUTE asked"
+        ((told,),) = await tx.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {call}")
+        await tx.execute("DEALLOCATE asked")
+    plan = told if isinstance(told, list) else json.loads(told)
+    assert rows_read(plan[0]["Plan"]) < 60, json.dumps(plan, indent=1)
+
+
 async def test_what_is_found_is_the_same(database: Database) -> None:
     await fill(database)
     messages, tasks = MessageStore(database), BrowserTaskStore(database)

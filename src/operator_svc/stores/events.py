@@ -8,7 +8,6 @@ from datetime import datetime
 from operator_svc.db import Database
 from operator_svc.models import Json, Record
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
-from operator_svc.stores.writes import RecordId
 
 
 class EventRow(Record, frozen=True):
@@ -43,6 +42,14 @@ class RecordEvent(StoredEvent, frozen=True):
 
     id: int
     session_id: str | None
+
+
+class PurgeStep(Record, frozen=True):
+    """An event that was deleted for its age, or on PostgreSQL the partition of a ``day`` that was
+    made or dropped; with ``held_up`` nothing was done, since others keep the tables."""
+
+    day: str | None
+    held_up: bool
 
 
 class EventStore:
@@ -82,6 +89,11 @@ class EventStore:
             limit=limit,
         )
 
-    async def purge(self, days: float, limit: int) -> int:
-        """Delete about ``limit`` of the events older than ``days``; returns their number."""
-        return len(await self._db.write("events_purge", RecordId, days=days, page=limit))
+    async def purge(self, days: float, limit: int) -> list[PurgeStep]:
+        """One step of deleting events older than ``days``; empty where nothing is left to do.
+
+        PostgreSQL keeps events by days, and drops a day as a whole once all of it is too old. The
+        days to come are made ahead. Events of a day that was not made in time have no partition,
+        and go as on SQLite: about ``limit`` of them in a step.
+        """
+        return await self._db.write("events_purge", PurgeStep, days=days, page=limit)

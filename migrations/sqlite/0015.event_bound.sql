@@ -1,0 +1,4 @@
+-- SQLite has no partitions: nothing changes.
+-- depends: 0014.feedback_indexes
+
+SELECT 1;
