@@ -69,7 +69,7 @@ async def begin_and_leave(cluster: Pods, chat: Chat) -> int | None:
 
 
 async def _ask(cluster: Pods, chat: Chat, **headers: str) -> dict[str, Any] | None:
-    """What a pod answers to a chat; None where it is to be asked again."""
+    """The answer of a pod to a chat; None where it is to be asked again."""
     chat.attempts += 1
     return await _post(
         cluster,

@@ -209,11 +209,11 @@ class Nemesis:
         )
 
     async def lose_answers(self) -> None:
-        """What was asked for is done, and the connection is cut before its answer comes."""
+        """Do what is asked for, and cut the connection before its answer comes."""
         await self._lose(cut=True)
 
     async def swallow_answers(self) -> None:
-        """What was asked for is done, and its answer never comes: the connection stays mute."""
+        """Do what is asked for, and never let its answer come: the connection stays mute."""
         await self._lose(cut=False)
 
     async def _lose(self, *, cut: bool) -> None:
@@ -245,7 +245,7 @@ class Nemesis:
             await asyncio.sleep(12.0 * self._patience)
 
     async def change_schema(self) -> None:
-        """What a migration of a newer version may do, while all are at work."""
+        """Do what a migration of a newer version may do, while all are at work."""
         table = random.choice(  # noqa: S311
             ("operator_session", "operator_message", "operator_event", "operator_pod")
         )

@@ -165,7 +165,7 @@ class Run:
         return [entry for pod in self.cluster.pods for entry in pod.faults()]
 
     def counts(self) -> dict[str, Any]:
-        """What was done and counted."""
+        """The acts of the run, and its counts."""
         chats, readers, acts = self.chats, self.readers, self.nemesis.acts
         stored = [m for story in self.stories.values() for m in story if m["role"] == "assistant"]
         lost = self.cluster.databases.lost
