@@ -152,8 +152,8 @@ class Nemesis:
         await self._start(pod)
 
     async def _start(self, pod: Pod) -> None:
-        """Start a process again, as an orchestrator does until it is there: a connection of this
-        process to another one may have taken its port meanwhile."""
+        """Start a process again, as an orchestrator does until it is there: while a database has
+        no primary a process ends at once, with status 75."""
         for _ in range(10):
             try:
                 await pod.start()

@@ -165,6 +165,16 @@ def test_migrate_tells_an_absent_database_from_a_wrong_setting(tmp_path: Path) -
     assert wrong.returncode == 2
 
 
+def test_serve_without_its_database_ends_with_75_and_one_line(tmp_path: Path) -> None:
+    address = "postgresql://x:secret@127.0.0.1:1/y"
+    absent = run(tmp_path, "serve", OPERATOR_TOKEN="t", OPERATOR_DATABASE_URL=address)
+    assert absent.returncode == 75
+    assert "the database cannot be reached: " in absent.stderr
+    assert len(absent.stderr.splitlines()) == 1, absent.stderr
+    assert "secret" not in absent.stderr + absent.stdout
+    assert "Traceback" not in absent.stderr + absent.stdout
+
+
 def test_devpeers_tell_where_they_are_and_end_on_ctrl_c(tmp_path: Path) -> None:
     ports = [f"--{name}-port=0" for name in ("switch", "hermes", "shub", "tentaculo-link")]
     with Process([*COMMAND, "devpeers", *ports], environment(), tmp_path) as process:

@@ -34,7 +34,7 @@ def command(path: Path, dry_run: bool) -> None:
     """
     from operator_svc.adopt.importer import adopt
     from operator_svc.commands import common
-    from operator_svc.errors import EXIT_TEMPORARY, OperatorError
+    from operator_svc.errors import OperatorError
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
@@ -48,8 +48,7 @@ def command(path: Path, dry_run: bool) -> None:
         try:
             report = await adopt(settings, path, dry_run=dry_run, progress=progress)
         except OperatorError as error:
-            click.echo(f"operator-svc: {' '.join(error.detail.split())}", err=True)
-            sys.exit(EXIT_TEMPORARY)
+            common.give_up(error)
         finally:
             progress.end()
         _show(report, dry_run)

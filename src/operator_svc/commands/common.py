@@ -13,7 +13,13 @@ import click
 import structlog
 
 from operator_svc import logs, settings
-from operator_svc.errors import EXIT_CONFIGURATION, ConfigurationError
+from operator_svc.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_TEMPORARY,
+    ConfigurationError,
+    ErrorCode,
+    OperatorError,
+)
 from operator_svc.settings import S
 
 log = structlog.get_logger(__name__)
@@ -48,8 +54,9 @@ def refuse(error: ConfigurationError) -> NoReturn:
 def run(work: Coroutine[Any, Any, None], event_loop: str = "auto") -> None:
     """Run ``work`` on a loop of the kind that OPERATOR_EVENT_LOOP names.
 
-    Ends the process with exit code 2 where the settings turn out wrong, and with 1, the cause
-    in the log, where anything else fails.
+    Ends the process with exit code 2 where the settings turn out wrong, with 75 where the
+    database does not answer, which may pass, and with 1, the cause in the log, where anything
+    else fails.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory(event_loop)) as runner:
@@ -59,9 +66,20 @@ def run(work: Coroutine[Any, Any, None], event_loop: str = "auto") -> None:
         refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OperatorError) and error.code is ErrorCode.DATABASE_UNAVAILABLE:
+            give_up(error)
         log.exception("stopped by a failure")
         sys.exit(1)
+
+
+def give_up(error: OperatorError) -> NoReturn:
+    """Say in one line what does not answer, and why, and end with exit code 75."""
+    said, cause = error.detail, str(error.__cause__ or "")
+    if cause not in said:
+        said = f"{said}: {cause}"
+    click.echo(f"operator-svc: {' '.join(said.split())}", err=True)
+    sys.exit(EXIT_TEMPORARY)
 
 
 def end_on_sigterm() -> None:

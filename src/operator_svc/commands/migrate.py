@@ -19,7 +19,7 @@ def command(rollback: int | None) -> None:
     """
     from operator_svc.commands import common
     from operator_svc.db import migrations
-    from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
+    from operator_svc.errors import ConfigurationError, OperatorError
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
@@ -33,8 +33,7 @@ def command(rollback: int | None) -> None:
     except ConfigurationError as error:
         common.refuse(error)
     except OperatorError as error:
-        click.echo(f"operator-svc: {' '.join(error.detail.split())}", err=True)
-        sys.exit(EXIT_TEMPORARY)
+        common.give_up(error)
     for name in done:
         click.echo(f"{verb} {name}")
     if not done:
