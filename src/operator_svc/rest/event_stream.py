@@ -5,7 +5,7 @@ websocket's frames; what a close code says there, the stream's end says here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, cast
 
 import structlog
@@ -38,11 +38,21 @@ RETRY = 5.0
 """Seconds after which one may come back who found too many streams."""
 
 
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+"""Headers of every stream; proxies that buffer would hold frames back."""
+
+
 class EventStream:
     """An answer that goes on: the sink of its send queue, and a LiveClient."""
 
     transport_name: ClassVar[str] = "event_stream"
     must_poll: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
+    more_headers: ClassVar[Mapping[str, str]] = {}
+    """Headers of a stream in another protocol."""
 
     def __init__(self, services: Services, request: web.Request) -> None:
         transport = request.transport
@@ -53,11 +63,7 @@ class EventStream:
         self._transport = transport
         self._connection = cast(HttpConnection, request.protocol)
         self._probed = False
-        self._response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
-        )
-        # Proxies that buffer would hold frames back.
-        self._response.headers["X-Accel-Buffering"] = "no"
+        self._response = web.StreamResponse(headers={**HEADERS, **self.more_headers})
         self._chunked = request.version >= HttpVersion11
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()

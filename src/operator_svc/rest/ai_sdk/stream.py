@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from aiohttp import web
 
@@ -16,16 +17,16 @@ from operator_svc.rest.reply_answer import ReplyAnswer
 from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.live.reply_stream import Kind
 
-HEADER = ("x-vercel-ai-ui-message-stream", "v1")
 DONE = b"[DONE]"
 
 
 class UiMessageStream(ReplyAnswer):
     """A reply's parts. Of text and reasoning one part is open at a time."""
 
+    more_headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
+
     def __init__(self, services: Services, request: web.Request, accepted: Accepted) -> None:
         super().__init__(services, request, accepted)
-        self._response.headers[HEADER[0]] = HEADER[1]
         self._open: tuple[Kind, str] | None = None
         self._parts = 0
 
