@@ -45,7 +45,10 @@ stored AS (
             WHEN 'applied_at' THEN NULL WHEN 'reverted_at' THEN now() ELSE a.reverted_at
         END
     FROM (SELECT count(*) AS sessions FROM session) AS locked
-    WHERE a.id = :adjustment_id AND a.owner = :pod_id AND locked.sessions >= 0
+    WHERE
+        -- Without its lock, a session that is being deleted would be waited for in a circle.
+        (CAST(:session_id AS text) IS NULL OR locked.sessions > 0)
+        AND a.id = :adjustment_id AND a.owner = :pod_id
     RETURNING a.id, a.session_id, now() AS ts
 ),
 

@@ -167,7 +167,6 @@ async def test_live_and_replayed_events_of_records_are_the_same_bytes(
         ANYBODY,
         FeedbackBody(
             engine=text, success=False, error_msg=text, session_id="s-1",
-            message_id=started.reply_id,
         ),
     )  # fmt: skip
     replayed = [LiveEvent.of_row(event, None).frame for event in await pod.log()]

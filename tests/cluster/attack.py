@@ -131,7 +131,7 @@ class Honest:
 async def keep_faults(pod: Pod) -> None:
     """Forget what is logged but errors: it logs each refusal."""
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # a second of lines is little
         pod.log[:] = pod.faults()
 
 

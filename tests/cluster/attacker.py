@@ -78,7 +78,7 @@ class Line:
         name = self._writer.get_extra_info("socket")
         until = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # how often a stalled client looks
             if self._writer.is_closing():
                 return "cut"
             if name.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in TCP_CLOSED:

@@ -34,7 +34,7 @@ async def endless(response: web.StreamResponse, piece: bytes) -> None:
     """Say the same until the caller leaves, without keeping honest answers waiting."""
     while True:
         await response.write(piece)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # its pace
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -72,7 +72,7 @@ async def say(response: web.StreamResponse, said: str) -> None:
 async def navigate(request: web.Request) -> web.Response:
     """A page with a large screenshot and much text."""
     url = json.loads(await request.read())["url"]
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the time of a page
     return web.json_response({
         "status": "ok", "url": url, "final_url": url, "http_status": 200, "title": "t" * 10_000,
         "text": "x" * 100_000, "links": [{"url": url, "text": "y"}] * 100, "screenshot": SCREENSHOT,

@@ -170,7 +170,7 @@ async def test_a_purge_that_waits_gives_way_to_readers_within_a_second(
         await tx.fetch("SELECT count(*) FROM operator_event")
         begun = time.monotonic()
         purge = asyncio.ensure_future(EventStore(database).purge(1, 100))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the purge waits for its lock by now
         assert await log(database) == [1, 2, 3]
         assert time.monotonic() - begun < 2.5, "0.25 s, on a machine that is not busy"
         (step,) = await purge

@@ -140,6 +140,7 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
     )
     if body.model not in (None, openai.ANY_MODEL) and body.model not in await _models(request):
         raise _no_model(str(body.model))
+    background = _flag(request, BACKGROUND)
     sends_fields = services.settings.switch_dialect == "openai"
     asked = openai.chat_of(body, plain, place, sends_fields=sends_fields)
     key = requests.idempotency_key(request) or await services.intents.key(
@@ -154,7 +155,7 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         caller, msgspec.structs.replace(asked, client_message_id=key)
     )
     named = place.session_id is not None
-    goes_on = named and (body.background or request.headers.get(BACKGROUND) == "true")
+    goes_on = named and (body.background or background)
     head = ChunkHead(
         accepted.reply_id,
         int(time.time()),
@@ -167,6 +168,14 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
     finally:
         if body.store is False and not named and accepted.started is not None:
             await services.sessions.delete(caller, accepted.session_id)
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    """A header that is ``true`` or ``false``; raises OperatorError(invalid_parameter)."""
+    value = request.headers.get(name, "false")
+    if value not in ("true", "false"):
+        raise requests.wrong(name, "it must be true or false")
+    return value == "true"
 
 
 async def _attended(
