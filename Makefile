@@ -54,7 +54,7 @@ quick: check  ## the checks, and the tests that need no server: in less than two
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
 unit: $(READY) machine clients
-	@$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
+	@$(PYTEST) -n 3 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine
 	@$(PYTEST) $(ARGS) $(SERIAL)
