@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8011"
 REFRESH = 12
+SIGNAL_CHECK = 0.2
+"""Seconds after which Ctrl-C is noticed at the latest."""
 """Redraws a second while Markdown streams."""
 HELP = """\
 /history [n]     the last messages of this session (20)
@@ -73,7 +76,11 @@ class _Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of ``work``; KeyboardInterrupt leaves it running."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not future.done():
+            # A signal that another thread takes does not end a wait of this one.
+            wait((future,), SIGNAL_CHECK)
+        return future.result()
 
 
 class _Chat:
