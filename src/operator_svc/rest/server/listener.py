@@ -25,6 +25,8 @@ BACKLOG = 4096
 ACCEPTS = 32
 """Connections that one turn of uvloop accepts; it takes one a turn from each handle of a socket,
 so that in a rush of new clients a probe would wait for a turn each."""
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by name
+"""Addresses by which this machine reaches a service that listens on all of its own."""
 SPARE_FILES = 256 + 2 * ACCEPTS + RESERVE
 """File descriptors that are left for databases, peers, logs and probes."""
 
@@ -53,9 +55,7 @@ class Server:
             await self._metrics.setup()
             await _listen(self._metrics, settings.host, settings.metrics_port)
         port = await _listen(self._runner, settings.host, settings.port)
-        host = settings.host
-        if host in ("", "0.0.0.0", "::"):  # noqa: S104 - asked for by name
-            host = "127.0.0.1"
+        host = LOOPBACK.get(settings.host, settings.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def close(self) -> None:
