@@ -222,6 +222,13 @@ async def test_a_compressed_body_is_415_and_not_inflated(service: Service, encod
                                headers={"Content-Encoding": "identity"})).status == 200  # fmt: skip
 
 
+async def test_metadata_with_fields_of_operators_own_is_422(service: Service) -> None:
+    body = {"message": "hi", "metadata": {"openai": {"parameters": {"model": "another"}}}}
+    response = await service.post("/operator/chat", body)
+    assert response.status == 422
+    assert (await response.json())["errors"][0]["field"] == "metadata.openai"
+
+
 async def test_metadata_of_a_chat_beyond_64_kib_is_422(service: Service) -> None:
     fits = {"text": "x" * (64 * 1024 - len('{"text":""}'))}
     assert (await service.post("/operator/chat", {"message": "hi", "metadata": fits})).status == 200

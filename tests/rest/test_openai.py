@@ -68,6 +68,8 @@ async def test_the_sdk_lists_models_and_chats_whole_and_streamed(both: Service) 
         ({"messages": PICTURE}, 400, "messages[0].content", None),
         ({"metadata": {"session_id": "a b"}}, 400, "metadata.session_id", None),
         ({"metadata": {"session_id": 5}}, 400, "metadata.session_id", None),
+        ({"metadata": {"x": "y" * 65_536}}, 400, "metadata", None),
+        ({"metadata": {"openai": {"parameters": {"model": "m"}}}}, 400, "metadata.openai", None),
     ],
 )  # fmt: skip
 async def test_a_wrong_body_is_told_by_its_param(

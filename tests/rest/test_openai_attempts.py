@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.eventually import eventually
+from tests.rest.conftest import Start
 from tests.rest.openai_calls import (
     PATH,
     completion,
+    says,
     stored,
 )
 from tests.rest.rest_service import TOKEN, Service
@@ -40,6 +43,33 @@ async def test_a_failed_attempt_is_tried_anew_with_its_message(both: Service) ->
     assert (await completion(service, {}, headers=repeated)).status == 200
     roles = [(m["role"], m["status"]) for m in await stored(service, "s-again")]
     assert roles == [("user", "complete"), ("assistant", "failed"), ("assistant", "complete")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_whose_token_is_taken_away_is_told(
+    start: Start, tmp_path: Path, stream: bool
+) -> None:
+    path = tmp_path / "tokens.jsonl"
+    path.write_text('{"name": "sdk", "token": "of-sdk"}')
+    service = await start(tokens_file=str(path))
+    body = {"stream": stream, "messages": says("x [[delay=5]]")}
+    waiting = asyncio.create_task(completion(service, body, token="of-sdk"))
+    await eventually(lambda: service.switch.total.running == 1)
+    path.write_text("")
+    assert service.operator.services.tokens.reload()
+    response = await waiting
+    assert (response.status, (await response.json())["error"]["type"]) == (403, "permission_error")
+
+
+async def test_a_session_that_is_not_to_be_stored_may_be_gone_already(service: Service) -> None:
+    body = {"store": False, "messages": says("x [[delay=1]]")}
+    waiting = asyncio.create_task(completion(service, body))
+    await eventually(lambda: service.switch.total.running == 1)
+    (session,) = (await (await service.get("/operator/sessions")).json())["sessions"]
+    gone = await service.call("DELETE", f"/operator/session/{session['session_id']}")
+    assert gone.status == 204
+    response = await waiting
+    assert (response.status, (await response.json())["error"]["code"]) == (404, "session_not_found")
 
 
 async def leave(service: Service, body: dict[str, Any], **headers: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 
 from operator_svc.db.contract import ConstraintViolation, Violation, unavailable
 from operator_svc.errors import OperatorError

@@ -131,8 +131,7 @@ def new_chat(
     """A chat with these ``fields`` of Chat; its metadata may say what to regenerate, and which
     provider to prefer. Raises OperatorError(validation_error).
     """
-    metadata = dict(metadata or {})
-    decoding.check(decoding.size_faults("metadata", metadata, MAX_METADATA_BYTES))
+    metadata = checked_metadata(metadata)
     regenerate = _regenerate(metadata)
     if message is None and regenerate is None:
         raise OperatorError.invalid("message", "it is missing")
@@ -145,6 +144,18 @@ def new_chat(
         regenerate=regenerate,
         **fields,
     )
+
+
+def checked_metadata(metadata: Metadata | None) -> Metadata:
+    """A client's metadata of a message; raises OperatorError(validation_error)."""
+    metadata = dict(metadata or {})
+    decoding.check(decoding.size_faults("metadata", metadata, MAX_METADATA_BYTES))
+    if ENGINE_FIELDS in metadata:
+        # A regenerate sends it to the engine: it must have come by way of the checks of /v1.
+        raise OperatorError.invalid(
+            f"metadata.{ENGINE_FIELDS}", "Operator keeps fields of its own there"
+        )
+    return metadata
 
 
 def _regenerate(metadata: Metadata) -> int | None:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
-from operator_svc.protocol.chat import Chat, EngineFields, Turn
+from operator_svc.protocol.chat import Chat, EngineFields, Turn, checked_metadata
 from operator_svc.protocol.ids import UserId, is_session_id
 from operator_svc.protocol.tool_calls import ToolCallView
 
@@ -123,7 +123,7 @@ def chat_of(
         session_id=place.session_id,
         user_id=place.user_id,
         context_summary="\n\n".join(system) or None if history is None else None,
-        metadata=_own_metadata(body.metadata),
+        metadata=checked_metadata(_own_metadata(body.metadata)),
         provider_hint=chosen,
         history=history,
         source="openai",

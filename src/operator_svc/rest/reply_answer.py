@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -15,6 +16,8 @@ from operator_svc.rest.event_stream import EventStream
 from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
 from operator_svc.services.live.reply_stream import Kind, ReplyStream
+
+T = TypeVar("T")
 
 SILENCE = 15.0
 """Seconds without a piece after which something is sent, so that no proxy takes the stream for
@@ -35,6 +38,8 @@ class ReplyAnswer(EventStream):
         self.ended = False
         """True once the reply has ended, whoever was there to see it."""
         self._begun = False
+        self._left_by: Exception = ConnectionResetError("the client is gone")
+        """The error of a call that is left before its answer: by the client, or sent away."""
         self._news = asyncio.Event()
         self._text = _ReplyText(self)
 
@@ -65,9 +70,10 @@ class ReplyAnswer(EventStream):
         """
         following = self._services.tasks.start(self._follow(), "reply-answer")
         try:
-            if await self._first(following):
-                await self._whole(following.result())  # what fails now is an ordinary error
-            return await self.run(self.opening(), lambda: self._pieces(following))
+            await self._until(self._wait())
+            # What has failed by now is an ordinary error.
+            answer = await self._whole(following.result()) if following.done() else None
+            return await self.run(self.opening(), lambda: self._pieces(following, answer))
         finally:
             following.cancel()
 
@@ -76,16 +82,7 @@ class ReplyAnswer(EventStream):
 
         Raises OperatorError where the reply fails, and ConnectionError when the client is gone.
         """
-        following = self._services.tasks.start(self._follow(), "reply-answer")
-        left = self._services.tasks.start(self.until_left(), "left")
-        try:
-            await asyncio.wait((following, left), return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                raise ConnectionResetError("the client is gone")
-            return await self._whole(following.result())
-        finally:
-            following.cancel()
-            left.cancel()
+        return await self._whole(await self._until(self._follow()))
 
     async def _follow(self) -> ReplyResult | OperatorError:
         try:
@@ -95,20 +92,21 @@ class ReplyAnswer(EventStream):
         finally:
             self._news.set()
 
-    async def _first(self, following: asyncio.Task[ReplyResult | OperatorError]) -> bool:
-        """Wait for the first piece, and for a while; True where the reply has ended by then.
+    async def _until(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which ends when the client leaves or is sent away.
 
-        Raises ConnectionError when the client is gone.
+        Raises what ``close`` has for one that is sent away, else ConnectionError.
         """
-        news = self._services.tasks.start(self._wait(), "news")
+        working = self._services.tasks.start(work, "reply-answer")
         left = self._services.tasks.start(self.until_left(), "left")
-        await asyncio.wait((news, left), return_when=asyncio.FIRST_COMPLETED)
-        gone = left.done()
-        news.cancel()
-        left.cancel()
-        if gone:
-            raise ConnectionResetError("the client is gone")
-        return following.done()
+        try:
+            await asyncio.wait((working, left), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise self._left_by
+            return working.result()
+        finally:
+            working.cancel()
+            left.cancel()
 
     async def _wait(self) -> bool:
         """Wait for news; False where there was none for a while."""
@@ -120,7 +118,9 @@ class ReplyAnswer(EventStream):
         self._news.clear()
         return True
 
-    async def _pieces(self, following: asyncio.Task[ReplyResult | OperatorError]) -> None:
+    async def _pieces(
+        self, following: asyncio.Task[ReplyResult | OperatorError], answer: ChatAnswer | None
+    ) -> None:
         self._begun = True
         self._news.set()
         silent = 0
@@ -134,7 +134,7 @@ class ReplyAnswer(EventStream):
         result = following.result()
         if isinstance(result, ReplyResult):
             await self._text.finish(result.content)
-        for data in self.closing(await self._whole(result)):
+        for data in self.closing(answer or await self._whole(result)):
             self.send_queue.frame(data)
 
     async def _whole(self, result: ReplyResult | OperatorError) -> ChatAnswer:
@@ -176,10 +176,11 @@ class ReplyAnswer(EventStream):
         """Nothing: the protocol has no word for it, and the reply is awaited."""
 
     def close(self, code: CloseCode) -> None:
-        """See LiveClient.close; a stream that has begun says why it ends."""
+        """See LiveClient.close; the answer says why it ends."""
+        reason = ErrorCode.FORBIDDEN if code is CloseCode.FORBIDDEN else ErrorCode.DRAINING
+        self._left_by = error = OperatorError(reason, reason.summary)
         if self._begun and not self.ended:
-            reason = ErrorCode.FORBIDDEN if code is CloseCode.FORBIDDEN else ErrorCode.DRAINING
-            self.send_queue.frame(self.failure(OperatorError(reason, reason.summary)))
+            self.send_queue.frame(self.failure(error))
         super().close(code)
 
 

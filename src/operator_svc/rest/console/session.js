@@ -49,14 +49,16 @@ export function sessionView({ client, base }, id, refreshList) {
     /** @param {Message} message */
     regenerate: (message) => attempt(() => session.regenerate(message.id)),
     /**
-     * Asks again under the failed message's own key: the message is not stored twice.
+     * Asks again under the failed message's own key: the message is not stored twice. One that came in OpenAI's
+     * protocol brought more than is shown here, which a regenerate sends again.
      * @param {Message} message
      */
     retry: (message) =>
       attempt(async () => {
         const asked = session.state.messages.find((other) => other.id === message.replyTo);
         const key = asked?.metadata["client_message_id"];
-        if (asked === undefined || typeof key !== "string") await session.regenerate(message.id);
+        const foreign = asked !== undefined && ("openai" in asked.metadata || String(key).startsWith("intent-"));
+        if (asked === undefined || typeof key !== "string" || foreign) await session.regenerate(message.id);
         else {
           const { client_message_id: _, ...metadata } = asked.metadata;
           await session.ask(asked.content, { key, metadata });

@@ -162,12 +162,18 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         body.model or openai.ANY_MODEL,
         bool(body.stream_options and body.stream_options.include_usage),
     )
-    stream = CompletionStream(services, request, accepted, head)
+    services.foreground.attend(accepted.reply_id)
+    early = not goes_on
     try:
-        return await _attended(services, caller, stream, accepted, body, goes_on=bool(goes_on))
+        stream = CompletionStream(services, request, accepted, head)
+        try:
+            return await _answered(services, stream, accepted, body)
+        finally:
+            early = early and not stream.ended
     finally:
+        services.foreground.release(caller, accepted.reply_id, early=early)
         if body.store is False and not named and accepted.started is not None:
-            await services.sessions.delete(caller, accepted.session_id)
+            await _forget(services, caller, accepted.session_id)
 
 
 def _flag(request: web.Request, name: str) -> bool:
@@ -178,31 +184,28 @@ def _flag(request: web.Request, name: str) -> bool:
     return value == "true"
 
 
-async def _attended(
-    services: Services,
-    caller: Caller,
-    stream: CompletionStream,
-    accepted: Accepted,
-    body: ChatCompletionBody,
-    *,
-    goes_on: bool,
+async def _answered(
+    services: Services, stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
 ) -> web.StreamResponse:
-    """The answer; a reply whose last caller left before its end is cancelled."""
     services.clients.enter(stream)
     services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
-    services.foreground.attend(accepted.reply_id)
     try:
-        if body.stream:
-            return await stream.stream()
-        return await _whole(services, stream, accepted, body)
+        return await (stream.stream() if body.stream else _whole(stream, accepted, body))
     finally:
-        early = not stream.ended and not goes_on
-        services.foreground.release(caller, accepted.reply_id, early=early)
         services.clients.leave(stream)
 
 
+async def _forget(services: Services, caller: Caller, session_id: str) -> None:
+    """Delete the session of a call that is not to be stored, if nobody else has by now."""
+    try:
+        await services.sessions.delete(caller, session_id)
+    except OperatorError as error:
+        if error.code is not ErrorCode.SESSION_NOT_FOUND:
+            raise
+
+
 async def _whole(
-    services: Services, stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
+    stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
 ) -> web.StreamResponse:
     answer = await stream.whole()
     called = openai.tool_calls_of(answer.tool_calls, indexed=False)
