@@ -12,6 +12,10 @@ const PAUSE_MIN = 250;
 const PAUSE_MAX = 10_000;
 /** Milliseconds beyond two heartbeats after which a silent connection counts as lost. */
 const GRACE = 10_000;
+/** Milliseconds after which a connection is given up whose opening nobody answers. */
+const OPEN_WITHIN = 10_000;
+/** Milliseconds between two heartbeats, until Operator has said how many. */
+const HEARTBEAT = 25_000;
 /** Websockets that never opened, one after the other, before the event stream takes their place. */
 const WEBSOCKET_TRIES = 2;
 
@@ -333,6 +337,7 @@ export class Session {
         : openWebSocket(this.#http, this.sessionId, position, handlers, WebSocket);
     this.#transport = this.#connection.send === null ? "event-stream" : "websocket";
     this.#state = { ...this.#state, transport: this.#transport };
+    this.#listen(OPEN_WITHIN);
     try {
       await this.#connection.closed;
     } finally {
@@ -413,10 +418,9 @@ export class Session {
   }
 
   /** A connection on which nothing comes for two heartbeats and more is given up. */
-  #listen() {
-    if (this.#heartbeat === undefined) return;
+  #listen(within = 2 * (this.#heartbeat ?? HEARTBEAT) + GRACE) {
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#connection?.close(), 2 * this.#heartbeat + GRACE);
+    this.#silence = setTimeout(() => this.#connection?.close(), within);
   }
 
   /**

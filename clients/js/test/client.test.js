@@ -2,6 +2,7 @@
 // service's own suite starts one (tests/clients).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { OperatorClient, OperatorError } from "../src/index.js";
 import { CuttingProxy } from "./proxy.js";
@@ -86,6 +87,17 @@ for (const transport of transports) {
     await session.close();
   });
 
+  test(`${transport}: an opening that nobody answers is given up and tried again`, async () => {
+    const first = clientOf(transport).session();
+    await (await first.ask("be there")).done();
+    await first.close();
+    proxy.stalling = true;
+    const session = clientOf(transport, proxy.url).session(first.sessionId);
+    setTimeout(() => (proxy.stalling = false), 1000);
+    await until(session, (state) => state.connection === "live");
+    await session.close();
+  });
+
   test(`${transport}: a stopped reply keeps its text and says so`, async () => {
     const session = clientOf(transport).session();
     const reply = await session.ask("stop me", slow(400));
@@ -155,6 +167,7 @@ for (const transport of transports) {
     proxy.cut();
     const other = clientOf(transport);
     for (let n = 0; n < 110; n += 1) await other.chat(`m${n}`, { sessionId: session.sessionId, metadata: { standin: { rate: 0 } } });
+    while ((await other.reply(missed.id)).status === "streaming") await sleep(50);
     proxy.refusing = false;
     await until(session, (state) => state.resyncs === 1 && state.connection === "live");
     assert.equal(session.state.messages.length, 50);

@@ -14,8 +14,14 @@ export class CuttingProxy {
     /** @type {Set<net.Socket>} */
     this.sockets = new Set();
     this.refusing = false;
+    this.stalling = false;
     this.cuts = 0;
     this.server = net.createServer((client) => {
+      if (this.stalling) {
+        this.sockets.add(client);
+        client.on("error", () => {});
+        return;
+      }
       if (this.refusing) {
         client.destroy();
         return;
