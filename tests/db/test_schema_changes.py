@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +25,8 @@ from tests.fakes.eventually import block_until
 
 FIRST = 2
 """Migrations of the version before: its processes write by their tables."""
+LOCK_WAIT = "10s"
+"""Twenty times as long as a migration waits for its locks, which is how long it holds others up."""
 
 SESSION = (
     "INSERT INTO operator_session (session_id, epoch, user_id, source{times})"
@@ -53,25 +54,27 @@ def back_to_the_version_before(url: str) -> int:
 
 
 class OldPods:
-    """Threads that write as processes of the version before do, one transaction after another."""
+    """Threads that write as processes of the version before do, one transaction after another.
+
+    PostgreSQL refuses one of them that waits longer than LOCK_WAIT for a lock, and that is kept
+    in ``errors``.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._stop = threading.Event()
         self.said: dict[str, int] = {}
-        self.slowest = 0.0
         self.errors: list[Exception] = []
 
     def run(self, name: str) -> None:
         """Chat in sessions of this name until the end, and delete every tenth of them."""
         number = 0
         try:
-            with psycopg.connect(self._url, autocommit=True) as connection:
+            options = f"-c lock_timeout={LOCK_WAIT}"
+            with psycopg.connect(self._url, autocommit=True, options=options) as connection:
                 while not self._stop.is_set():
                     number += 1
-                    started = time.monotonic()
                     self._chat(connection, f"{name}-{number}", f"word{name}{number}")
-                    self.slowest = max(self.slowest, time.monotonic() - started)
                     if number % 10 == 0:
                         connection.execute(
                             "DELETE FROM operator_session WHERE session_id = %s",
@@ -177,7 +180,6 @@ async def test_search_and_ranking_have_what_was_written_before_during_and_after(
         counter = FeedbackCounter(FeedbackHourStore(database))
         await counter.run()
     assert pods.errors == []
-    assert pods.slowest < 2.0
     await counter.run()
     (engine,) = await FeedbackHourStore(database).engines(86_400, 10)
     assert (engine.calls, engine.successes, engine.tokens) == (len(pods.said),) * 3
