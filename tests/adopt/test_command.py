@@ -33,7 +33,6 @@ def adopt(folder: Path, *arguments: str, **settings: str) -> subprocess.Complete
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=55,
         check=False,
     )
 
@@ -167,7 +166,7 @@ def peak(legacy: LegacyFile, folder: Path) -> int:
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True,
-        text=True, timeout=55, check=True,
+        text=True, check=True,
     )  # fmt: skip
     sys.stdout.write(done.stdout + done.stderr)
     return int(done.stdout.split("peak ")[1])

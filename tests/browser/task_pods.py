@@ -21,7 +21,7 @@ from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.sessions import SessionStore
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.hubs import hub_over
 from tests.fakes.records import lease
 
@@ -140,7 +140,7 @@ class Pod:
     async def get(self, task_id: str) -> BrowserTaskView:
         return await self.tasks.get(ANYBODY, task_id)
 
-    async def end(self, task_id: str, within: float = 10.0) -> BrowserTaskView:
+    async def end(self, task_id: str, within: float = WITHIN) -> BrowserTaskView:
         """The task when it has ended, which it must."""
         view = await self.tasks.wait(ANYBODY, task_id, within)
         assert view.completed_at is not None, view

@@ -14,7 +14,7 @@ from operator_svc.protocol.navigate import Visit
 from operator_svc.services.browser import outcomes
 from operator_svc.services.live.events import LiveEvent
 from tests.browser.task_pods import AWAY, DIED, FakeBrowser, Pod, visit_of
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -253,7 +253,7 @@ async def test_pod_that_lost_its_lease_gives_up_storing(
 
     monkeypatch.setattr(pod.store, "end", failing)
     await pod.add("https://example.org/")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         await eventually(lambda: tried >= 3)
         pod.pod_id = "pod-1-anew"
         await pod.worker.runner.idle()

@@ -18,8 +18,6 @@ from operator_svc.settings import Settings
 from tests.browser.real_browser import TOKEN, BrowserProcess, Client, Site, Start
 from tests.fakes.eventually import eventually
 
-pytestmark = pytest.mark.timeout(90)
-
 
 @pytest.fixture(scope="module")
 def browser_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserProcess]:

@@ -8,6 +8,7 @@ import pytest
 
 from operator_svc.browser_service.admission_queue import AdmissionQueue
 from operator_svc.errors import ErrorCode, OperatorError
+from tests.fakes.eventually import WITHIN
 
 
 async def test_permits_are_granted_in_order_and_never_lost() -> None:
@@ -43,7 +44,7 @@ async def test_permit_granted_to_a_cancelled_waiter_goes_to_the_next() -> None:
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    await asyncio.wait_for(second, 1)
+    await asyncio.wait_for(second, WITHIN)
     queue.release(1)
     assert (queue.in_use, queue.waiting) == (0, 0)
 

@@ -17,12 +17,9 @@ from tests.browser_service.processes import (
     open_files,
     processes,
 )
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize("victim", ["chromium", "driver"])
@@ -39,13 +36,15 @@ async def test_chromium_death_fails_open_pages_and_serves_the_queue(
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
         for _ in range(6)
     ]
-    await eventually(lambda: len(site.seen) >= seen + 4, 30)
+    await eventually(lambda: len(site.seen) >= seen + 4)
     old = service.pool.running[0]
     if victim == "chromium":
         os.killpg(old.group, signal.SIGKILL)
     else:
         os.kill(old.driver_pid, signal.SIGKILL)
-    done, others = await asyncio.wait(open_pages, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    done, others = await asyncio.wait(
+        open_pages, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN
+    )
     (failed,) = done
     failure = failed.exception()
     assert isinstance(failure, OperatorError)
@@ -90,7 +89,7 @@ async def test_hung_chromium_is_replaced(
     tasks = [
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
     ]
-    await eventually(lambda: all(chromium.died.is_set() for chromium in old), 30)
+    await eventually(lambda: all(chromium.died.is_set() for chromium in old))
     monkeypatch.undo()
     answers = await asyncio.gather(*tasks)
     assert [answer.text for answer in answers] == ["x"] * 6
@@ -153,4 +152,4 @@ async def test_200_pages_leak_nothing(service: Any, site: Any) -> None:
     assert {tuple(c.browser.contexts) for c in service.pool.running} == {()}
     assert service._policy.proxy_ports == set()
     # A busy Chromium takes its time to end processes; what it forgets, it forgets for ever.
-    await eventually(lambda: not more(left()), 30, every=0.2)
+    await eventually(lambda: not more(left()), every=0.2)

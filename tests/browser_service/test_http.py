@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from operator_svc.settings import BrowserSettings
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -149,7 +149,7 @@ class Gatekept:
         return web.Response(text="<p>done", content_type="text/html")
 
     async def until(self, count: int) -> None:
-        await eventually(lambda: len(self.began) >= count, 20)
+        await eventually(lambda: len(self.began) >= count)
 
 
 async def waiting(client: Any, pages: int, queue: int) -> None:
@@ -160,7 +160,7 @@ async def waiting(client: Any, pages: int, queue: int) -> None:
             body = await response.json()
         return (body["pages_open"], body["queue_length"]) == (pages, queue)
 
-    await eventually(is_this_busy, 20)
+    await eventually(is_this_busy)
 
 
 async def test_full_queue_rejects_and_the_rest_is_served(
@@ -248,7 +248,7 @@ async def test_draining_answers_open_and_queued_pages(site: Any, names: Any) -> 
         ]
         await kept.until(1)
         await waiting(client, 1, 2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN):
             await stopping.aclose()
             for response in await asyncio.gather(*tasks):
                 await problem(response, 503, "draining")

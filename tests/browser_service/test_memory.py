@@ -15,7 +15,7 @@ from operator_svc.browser_service.navigation_guard import STORAGE_QUOTA
 from operator_svc.settings import BrowserSettings
 from tests.browser_service.processes import family
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIB = 2**20
 BUDGET = 400 * MIB

@@ -11,6 +11,7 @@ import pytest
 from operator_svc.browser_service.addresses import AllowList
 from operator_svc.browser_service.egress_policy import EgressPolicy
 from operator_svc.browser_service.page_proxy import MAX_CONNECTIONS, PageProxy
+from tests.fakes.eventually import WITHIN
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -67,7 +68,7 @@ async def ask(proxy: PageProxy, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
     try:
         writer.write(data)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -136,7 +137,7 @@ async def test_invalid_request_is_closed(data: bytes, proxy: PageProxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
     writer.write(data)
     writer.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN):
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
     writer.close()
@@ -193,7 +194,7 @@ async def test_connections_past_the_limit_are_closed(proxy: PageProxy) -> None:
     closed = 0
     for reader, writer in opened[-10:]:
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(WITHIN):
                 closed += await reader.read() == b""
         except ConnectionResetError:
             closed += 1
@@ -211,7 +212,7 @@ async def test_closing_the_proxy_cuts_open_connections(upstream: Upstream) -> No
         writer.write(b"CONNECT up.test:%d HTTP/1.1\r\n\r\nx" % upstream.port)
         await reader.readuntil(b"\r\n\r\n")
         tasks = len(asyncio.all_tasks())
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(WITHIN):
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
     writer.close()

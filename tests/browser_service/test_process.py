@@ -30,12 +30,9 @@ from tests.browser_service.processes import (
     processes,
     status_of,
 )
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -114,7 +111,7 @@ async def test_tmpdir_too_long_is_refused_and_the_named_length_works(
     long = short_folder / ("x" * 60)
     long.mkdir()
     refused = await launch(TMPDIR=str(long))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         _, told = await refused.process.communicate()
     assert refused.process.returncode == 2
     said = re.fullmatch(
@@ -214,7 +211,7 @@ async def test_killed_driver_leaves_no_chromium(process: Process) -> None:
 )
 async def test_impossible_start_exits_2_with_its_reason(environ: dict[str, str], said: str) -> None:
     refused = await launch(**environ)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         _, told = await refused.process.communicate()
     assert refused.process.returncode == 2
     assert said in told.decode()
@@ -223,7 +220,7 @@ async def test_impossible_start_exits_2_with_its_reason(environ: dict[str, str],
 
 async def test_port_in_use_exits_2_with_its_reason(site: Any) -> None:
     refused = await launch(BROWSER_PORT=str(site.port))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         _, told = await refused.process.communicate()
     assert refused.process.returncode == 2
     assert f"cannot listen on 127.0.0.1:{site.port}" in told.decode()

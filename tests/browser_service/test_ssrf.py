@@ -159,7 +159,7 @@ async def test_webrtc_without_the_flags_reaches_the_canary(
     """Proves that the test above can fail."""
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
     await bare_page.evaluate(WEBRTC.format(port=decoy.port, wait=500))
-    await eventually(lambda: {"udp", "tcp"} <= set(decoy.visits), 30)
+    await eventually(lambda: {"udp", "tcp"} <= set(decoy.visits))
 
 
 async def test_webtransport_without_the_flags_reaches_the_canary(
@@ -168,7 +168,7 @@ async def test_webtransport_without_the_flags_reaches_the_canary(
     await bare_page.goto(site.page("<p>page").replace("pages.test", "127.0.0.1"))
     way = INSIDE["webtransport"].format(url=f"http://127.0.0.1:{decoy.port}/")
     task = asyncio.ensure_future(bare_page.evaluate(way))
-    await eventually(lambda: "udp" in decoy.visits, 30)
+    await eventually(lambda: "udp" in decoy.visits)
     task.cancel()
 
 

@@ -90,7 +90,7 @@ async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
     shared.switch.say("kept ", "text")
     await readers[0].until(lambda: readers[0].texts.get(accepted.reply_id) == "kept text")
     await shared.kill(one)
-    await all_until(readers, lambda reader: bool(reader.endings), within=5)
+    await all_until(readers, lambda reader: bool(reader.endings))
     for reader in readers:
         assert reader.endings == {accepted.reply_id: "reply.interrupted"}
         assert reader.texts == {accepted.reply_id: "kept text"}
@@ -114,7 +114,7 @@ async def test_a_pod_that_lost_its_lease_writes_nothing_more(shared: Pods) -> No
             "UPDATE operator_pod SET lease_until = now() - interval '1 s' WHERE pod_id = :pod",
             pod=one.core.lease.pod_id,
         )
-    await reader.until(lambda: bool(reader.endings), within=5)
+    await reader.until(lambda: bool(reader.endings))
     shared.switch.say("after", None)
     outcome = await one.services.replies.wait(accepted, 3)
     assert outcome is not None

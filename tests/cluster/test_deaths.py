@@ -31,7 +31,7 @@ REPLIES = 6
 READERS = 12
 WRITERS = 3
 
-pytestmark = pytest.mark.timeout(120 + DEATHS * 20 + CUTS * 2)
+pytestmark = pytest.mark.timeout(240 + DEATHS * 20 + CUTS * 2)
 
 
 async def begin(cluster: Cluster, pod: Pod, number: int, tokens: int = 2000) -> int:

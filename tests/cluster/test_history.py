@@ -46,7 +46,7 @@ SLOW_READERS = 2
 SETTLE_SECONDS = 40.0
 """After the last fault: a dead owner's lease (10 s), a sweep, and retries."""
 
-pytestmark = pytest.mark.timeout(SECONDS * 3 + 180)
+pytestmark = pytest.mark.timeout(SECONDS * 3 + 240)
 
 
 class Run:

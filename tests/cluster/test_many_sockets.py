@@ -7,7 +7,6 @@ import signal
 import time
 
 import aiohttp
-import pytest
 
 from tests.cluster.clients import Chat, Reader, chat_until_answered
 from tests.cluster.conftest import Cluster
@@ -16,8 +15,6 @@ from tests.fakes.eventually import eventually
 
 SOCKETS = 500
 SESSIONS = 50
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def tell(*words: object) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 from functools import partial
 
 import aiohttp
-import pytest
 
 from tests.cluster.balancer import Balanced, Balancer
 from tests.cluster.checks import (
@@ -32,8 +31,6 @@ LEAVING = 20
 """Readers whose connection breaks off once all pods are new, so that the last one gets some."""
 LONG = 4
 """Of so many chats one has a reply of two seconds, so that some are under way at each end."""
-
-pytestmark = pytest.mark.timeout(180)
 
 
 async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
@@ -60,7 +57,7 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
 
     writing = [asyncio.create_task(write(number)) for number in range(WRITERS)]
     try:
-        await eventually(lambda: all(reader.connections for reader in readers), 30)
+        await eventually(lambda: all(reader.connections for reader in readers))
         for pod in cluster.pods:
             at_ends.append(sum(chat.answer is None for chat in chats))
             assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]

@@ -13,7 +13,6 @@ from typing import Any
 
 import aiohttp
 import msgspec
-import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod
@@ -27,8 +26,6 @@ SOFT_LIMIT = 1024
 BYTES_EACH = 24 * 1024
 """Most memory that a held connection may cost the service."""
 OPENER = Path(__file__).with_name("opener.py")
-
-pytestmark = pytest.mark.timeout(120)
 
 
 class Opener:

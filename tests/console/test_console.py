@@ -154,7 +154,6 @@ async def test_system_shows_modules_and_engines(browser: Browser, url: str) -> N
     await page.get_by_text("No feedback in this window.").wait_for()
 
 
-@pytest.mark.timeout(120)
 async def test_browser_task_shows_its_states_and_screenshot(browser: Browser, url: str) -> None:
     page = await signed_in(browser, url)
     await page.get_by_role("link", name="Browser tasks").click()

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from operator_svc.db import ConstraintViolation, Database, Nothing
 from operator_svc.errors import ErrorCode, OperatorError
 from tests.db.things import NOTHING, Colour, Count, Id, Name, Named, Thing, names
+from tests.fakes.eventually import WITHIN
 
 
 async def test_fetch_one_gives_the_first_row_or_none(things: Database) -> None:
@@ -190,7 +191,7 @@ async def test_a_cancelled_read_frees_its_connection(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN):
         assert await names(things) == []
 
 

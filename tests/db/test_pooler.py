@@ -13,6 +13,7 @@ from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 from tests.db.things import Count, Name, Named, unavailable
+from tests.fakes.eventually import WITHIN
 from tests.fakes.pgbouncer import PgBouncer, PoolMode
 from tests.fakes.postgres import PostgresServer
 from tests.rest.rest_service import TOKEN, running
@@ -88,9 +89,9 @@ async def test_pods_by_way_of_a_pooler_hear_of_each_other(
         running(url, database_direct_url=postgresql_url) as two,
         two.session.ws_connect(f"{two.url}/ws/s", headers={"X-VX11-Token": TOKEN}) as socket,
     ):
-        assert (await socket.receive_json(timeout=10))["type"] == "ready"
+        assert (await socket.receive_json(timeout=WITHIN))["type"] == "ready"
         await one.chat("hello", session_id="s")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             while (await socket.receive_json()).get("event") != "reply.completed":
                 pass
 

@@ -121,7 +121,7 @@ class OldPods:
         self.said[session_id] = 2
 
     def _wait_for(self, sessions: int) -> None:
-        block_until(lambda: len(self.said) >= sessions or self.errors, 30)
+        block_until(lambda: len(self.said) >= sessions or self.errors)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -69,7 +69,7 @@ async def test_another_process_is_refused_and_what_a_killed_one_acknowledged_is_
     sqlite_things: Database, empty_sqlite_url: str, things_sql: Path
 ) -> None:
     command = [sys.executable, "-c", SECOND, empty_sqlite_url, str(things_sql)]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "in use by another process" in refused.stderr
     await sqlite_things.aclose()
@@ -95,7 +95,7 @@ async def test_another_process_is_refused_by_way_of_a_symbolic_link(
     link.symlink_to(path if linked == "file" else path.parent)
     by_link = f"sqlite:///{link if linked == 'file' else link / path.name}"
     command = [sys.executable, "-c", SECOND, by_link, str(things_sql)]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert f"in use by another process (process {os.getpid()})" in refused.stderr
     await sqlite_things.aclose()

@@ -18,7 +18,7 @@ import pytest
 from operator_svc import devpeers
 from operator_svc.client import ClientError, OperatorClient
 from tests.cluster.processes import TOKEN, Pod
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 CHAT = (sys.executable, "-m", "operator_svc", "chat")
 
@@ -91,7 +91,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
 
-    async def until(self, wanted: str, within: float = 20.0) -> None:
+    async def until(self, wanted: str) -> None:
         """Wait for ``wanted`` in what came after the last find."""
 
         def seen() -> bool:
@@ -100,7 +100,7 @@ class Terminal:
             assert wanted in self.seen, f"{wanted!r} is not in {self.seen!r}"
             return True
 
-        await eventually(seen, within)
+        await eventually(seen)
         self.seen = self.seen.partition(wanted)[2]
 
     async def end(self) -> int:
@@ -208,7 +208,7 @@ async def test_the_client_comes_back_and_has_the_whole_text(pod: Pod) -> None:
         async def found_by_word() -> Any:
             return (await client.sessions(q="word")).sessions
 
-        found = await eventually(found_by_word, 5)
+        found = await eventually(found_by_word)
         assert [session.session_id for session in found] == ["cut"]
         answer = await client.chat("hi", session_id="cut", key="k")
         assert (await client.chat("hi", session_id="cut", key="k")).reply_id == answer.reply_id
@@ -254,7 +254,7 @@ async def test_the_example_of_the_documents(pod: Pod, tmp_path: Path) -> None:
         sys.executable, str(program),
         env={**os.environ, "OPERATOR_TOKEN": TOKEN}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), WITHIN)
     assert out.decode().split("\n") == [
         "[stand-in] You said: Hello!", " complete", "2 messages", "",
     ]  # fmt: skip

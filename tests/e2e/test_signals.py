@@ -14,7 +14,7 @@ import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 AT_ONCE = 2.0
 """Seconds that the end may take on a busy machine; the reply would go on for a minute."""
@@ -47,7 +47,7 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         ) as answer:
             assert answer.status == 202
         socket = await http.ws_connect(f"{pod.url}/ws/s")
-        await socket.receive(timeout=5)
+        await socket.receive(timeout=WITHIN)
         # Reads and writes go on meanwhile, so that the threads of the database are at work.
         asking = asyncio.create_task(_ask(http, pod))
         await asyncio.sleep(0.5)  # it asks

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-WITHIN = 10.0
+WITHIN = 30.0
 """Seconds after which a test fails that waits for something; a busy machine may need many."""
 _EVERY = 0.01
 

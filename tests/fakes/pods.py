@@ -18,7 +18,7 @@ from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
 
 ANYBODY = Caller("tests")
@@ -58,7 +58,7 @@ class Reader(ClientView):
     def types(self) -> list[str]:
         return [f["type"] for f in self.frames]
 
-    async def until(self, what: Callable[[], Any], within: float = 3.0) -> None:
+    async def until(self, what: Callable[[], Any], within: float = WITHIN) -> None:
         await eventually(what, within, every=0.005)
 
 
@@ -106,7 +106,7 @@ async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
 
 
 async def all_until(
-    readers: Iterable[Reader], what: Callable[[Reader], Any], within: float = 3.0
+    readers: Iterable[Reader], what: Callable[[Reader], Any], within: float = WITHIN
 ) -> None:
     for reader in readers:
         await reader.until(partial(what, reader), within)

@@ -12,7 +12,7 @@ from operator_svc.devpeers.dialects import check_roles
 from operator_svc.errors import OperatorError
 from operator_svc.peers.chat_types import Done, Part, Prompt, Text
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a test waits for a call before it fails."""
 
 Piece = str | Part | OperatorError | None

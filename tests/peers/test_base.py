@@ -22,6 +22,7 @@ from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN, Breaker, Cir
 from operator_svc.peers.failures import retry_after
 from operator_svc.peers.transport import vx11_headers
 from tests.fakes.chats import TOKEN
+from tests.fakes.eventually import WITHIN
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
 URL = "http://peer.test"
@@ -235,7 +236,7 @@ async def test_a_peer_that_hangs(sent: bytes) -> None:
         started = time.monotonic()
         await failure(peer, ErrorCode.PEER_TIMEOUT)
         assert time.monotonic() - started < 2
-        await asyncio.wait_for(server.left.wait(), 5)
+        await asyncio.wait_for(server.left.wait(), WITHIN)
         with pytest.raises(OperatorError):
             await peer.get("/thing", Thing, within=0.1)
 

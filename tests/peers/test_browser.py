@@ -26,7 +26,7 @@ from operator_svc.peers.browser import (
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.navigate import Visit
 from operator_svc.settings import Settings
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
 URL = "http://browser.test"
@@ -223,7 +223,7 @@ async def test_leaving_closes_the_connection() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WITHIN):
             await server.left.wait()
 
 
@@ -254,7 +254,7 @@ async def test_a_service_that_hangs_is_away_and_a_busy_one_is_not() -> None:
             peer.HEALTH_TIMEOUT = peer_health
         assert asyncio.get_running_loop().time() - begun >= 0.1 + 3 * 0.05
         assert looks == 3
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WITHIN):
             await server.left.wait()
 
 

@@ -18,6 +18,7 @@ from operator_svc.peers.switch import Switch
 from operator_svc.protocol.sse import encode
 from operator_svc.settings import Settings
 from tests.fakes.chats import TOKEN, ask, prompt, switch_at
+from tests.fakes.eventually import WITHIN
 
 KEY = "key-of-the-tests"
 
@@ -132,7 +133,7 @@ async def test_leaving_closes_the_call(server: Completions, switch: Switch) -> N
     task = asyncio.create_task(ask(switch, "hello"))
     await asyncio.sleep(0.1)  # the reply is being read
     task.cancel()
-    await asyncio.wait_for(server.left.wait(), 5)
+    await asyncio.wait_for(server.left.wait(), WITHIN)
 
 
 async def test_only_models_can_be_asked_for_beside_chats(switch: Switch) -> None:

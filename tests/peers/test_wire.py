@@ -11,6 +11,7 @@ import pytest
 from operator_svc.errors import ErrorCode
 from operator_svc.peers.transport import LINGER
 from tests.fakes.chats import ask, switch_at
+from tests.fakes.eventually import WITHIN
 from tests.fakes.raw import (
     STREAM_HEAD,
     Connection,
@@ -156,7 +157,7 @@ async def test_the_end_of_a_reply_does_not_wait_for_the_end_of_its_stream() -> N
         started = time.monotonic()
         assert (await ask(switch, "hello")).done.provider == "p"
         assert time.monotonic() - started < LINGER
-        await asyncio.wait_for(server.left.wait(), LINGER + 5)  # it is closed in the end
+        await asyncio.wait_for(server.left.wait(), LINGER + WITHIN)  # it is closed in the end
 
 
 CHUNKS = b"""\

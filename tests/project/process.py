@@ -165,6 +165,5 @@ def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
         check=False,
     )

@@ -31,7 +31,6 @@ def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=50,
         check=False,
     )
 
@@ -48,7 +47,6 @@ def test_help_is_quick_to_import(tmp_path: Path) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=50,
         check=True,
     ).stdout
     assert "heavy: none" in shown
@@ -199,12 +197,10 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         curl = process.line("curl ").strip()
         assert token in curl
         assert get(f"{url}/operator/sessions")[0] == 401
-        said = subprocess.run(
-            ["sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
+        said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout
         assert "stand-in" in json.loads(said)["response"]
         browser = next(line for line in process.output if "the browser service runs at" in line)
-        block_until(lambda: _answers(f"{browser.split()[-1]}/health"), 30, every=0.1)
+        block_until(lambda: _answers(f"{browser.split()[-1]}/health"), every=0.1)
         assert process.end(last) == 0, process.output
         assert _with_mark(mark) == []
     assert (tmp_path / "data" / "operator.db").exists()
@@ -222,9 +218,7 @@ def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:
         process.line("HERMES_URL is a stand-in")
         curl = process.line("curl ").strip()
         assert not any("SWITCH_URL" in line for line in process.output)
-        said = subprocess.run(
-            ["sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
+        said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout
         assert json.loads(said)["error"] == "switch_unavailable"
         assert process.end() == 0
 

@@ -88,7 +88,6 @@ def chromium_under(profile: dict[str, Any], folder: Path) -> subprocess.Complete
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
         capture_output=True,
         text=True,
-        timeout=50,
         check=False,
     )
 

@@ -65,7 +65,7 @@ async def test_readiness_fails_once_the_log_is_unlinked_and_a_restart_keeps_all(
         headers={"X-VX11-Token": TOKEN, "Content-Type": "application/json"},
     )
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(chat, timeout=20)
+        urllib.request.urlopen(chat, timeout=100)
     raised.value.close()
     assert raised.value.code in (502, 503)  # no Switch: the message is stored all the same
     assert process.end() == 0

@@ -34,7 +34,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source],
         check=True,
         capture_output=True,
-        timeout=55,
     )
     (built,) = out.iterdir()
     return built
@@ -44,13 +43,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with the wheel; its dependencies are looked up in this one."""
     folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=55)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps",
          "--no-index", "--disable-pip-version-check", wheel],
         check=True,
-        timeout=55,
     )  # fmt: skip
     site = sysconfig.get_path("purelib", vars={"base": str(folder)})
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -106,7 +104,6 @@ def test_it_is_the_installed_package_that_runs(environment: Path, tmp_path: Path
         check=True,
         capture_output=True,
         text=True,
-        timeout=55,
     )  # fmt: skip
     assert run.stdout.count(str(environment)) == 3, run.stdout
 
@@ -119,6 +116,5 @@ def test_the_commands_know_their_version(environment: Path, tmp_path: Path) -> N
         check=True,
         capture_output=True,
         text=True,
-        timeout=55,
     )
     assert run.stdout.split()[-1] == operator_svc.__version__

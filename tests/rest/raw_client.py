@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from tests.fakes.eventually import WITHIN
 from tests.rest.rest_service import TOKEN, Service
 
 HEAD = b"POST /operator/chat HTTP/1.1\r\nHost: x\r\nX-VX11-Token: " + TOKEN.encode() + b"\r\n"
@@ -36,7 +37,7 @@ class RawConnection:
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         """One answer: status, headers by lower name, body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
@@ -48,7 +49,7 @@ class RawConnection:
         self.send(request)
         return (await self.answer())[0]
 
-    async def closed(self, within: float = 10) -> float:
+    async def closed(self, within: float = WITHIN) -> float:
         """Wait until the server closes; the seconds it took."""
         begun = time.monotonic()
         async with asyncio.timeout(within):
@@ -99,7 +100,7 @@ class Unread:
     async def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; empty where the server has closed."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN):
                 return await asyncio.get_running_loop().sock_recv(self.socket, size)
         except ConnectionError:
             return b""

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import ClientTimeout
 
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.rest_service import TOKEN, Service
 
 UI_ORIGIN = "http://localhost:8020"
@@ -23,7 +23,7 @@ async def test_the_gateway_finds_the_reply_in_response(both: Service) -> None:
             "context_summary": "they talked about modules",
             "metadata": {"source": "tentaculo_link"},
         },
-        timeout=ClientTimeout(total=15),
+        timeout=ClientTimeout(total=WITHIN),
     )
     assert response.status == 200
     body = await response.json()

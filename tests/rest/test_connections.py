@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import HEAD, RawConnection, get, post, raw
 from tests.rest.rest_service import TOKEN, Service, running
@@ -231,7 +231,7 @@ async def test_a_stream_goes_on_for_a_half_closed_client_and_ends_for_one_that_l
     async with raw(service) as client:
         client.send(post(body))
         client.writer.write_eof()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             answer = await client.reader.read()
         assert b"reply.completed" in answer
         assert answer.endswith(b"0\r\n\r\n")
@@ -243,7 +243,7 @@ async def test_a_stream_goes_on_for_a_half_closed_client_and_ends_for_one_that_l
         )
         await client.reader.readuntil(b"\r\n\r\n")
         assert len(service.operator.services.clients) == 1
-    await eventually(lambda: len(service.operator.services.clients) == 0, within=5)
+    await eventually(lambda: len(service.operator.services.clients) == 0)
 
 
 def test_a_rush_of_new_clients_is_accepted_in_few_turns_of_the_loop(sqlite_url: str) -> None:

@@ -8,7 +8,7 @@ import time
 
 from operator_svc import __version__
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 
@@ -104,7 +104,7 @@ async def test_clients_that_stay_are_counted(service: Service) -> None:
     headers = {"X-VX11-Token": TOKEN}
     path = "/ws/s?after=1"
     async with service.session.ws_connect(service.url + path, headers=headers) as socket:
-        while (await socket.receive_json(timeout=5))["type"] != "resumed":
+        while (await socket.receive_json(timeout=WITHIN))["type"] != "resumed":
             pass
         events = {**headers, "Accept": "text/event-stream", "Last-Event-ID": "99"}
         async with service.session.get(
@@ -126,7 +126,7 @@ async def test_clients_that_stay_are_counted(service: Service) -> None:
         ]
         return not any(open_sockets)
 
-    await eventually(gone, 5)  # that a stream's client is gone is looked for once a second
+    await eventually(gone)  # that a stream's client is gone is looked for once a second
 
 
 async def test_waits_for_a_database_connection_are_measured(start: Start) -> None:
@@ -144,7 +144,7 @@ async def test_what_is_cut_off_is_counted_by_its_reason(start: Start) -> None:
     before = await series(service)
     reader, writer = await asyncio.open_connection(*service.url[7:].split(":"))
     writer.write(b"GET /health HTTP/1.1\r\n")
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), WITHIN) == b""
     writer.close()
     moved = await grown(service, before)
     assert moved['operator_connections_refused_total{reason="slow_head"}'] == 1

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.fakes.bad_peers import unused_url
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 
@@ -70,14 +70,14 @@ async def test_sockets_see_records_as_the_log_has_them(service: Service) -> None
         ClientSession() as client,
         client.ws_connect(url, headers={"X-VX11-Token": TOKEN}) as socket,
     ):
-        assert (await socket.receive_json(timeout=5))["type"] == "ready"
+        assert (await socket.receive_json(timeout=WITHIN))["type"] == "ready"
         tool = {"message_id": chat["reply_id"], "tool_name": "t"}
         await answer(await service.post("/operator/tool/call", tool), 201)
         row = await recorded(service, {"mode": "ECO"}, session_id="s-1")
         await answer(await service.post(f"{ADJUST}/{row['id']}/apply"), 200)
         said = {"engine": "e", "success": True, "latency_ms": 1, "session_id": "s-1"}
         await answer(await service.post(FEEDBACK, said), 200)
-        frames = [await socket.receive_json(timeout=5) for _ in range(4)]
+        frames = [await socket.receive_json(timeout=WITHIN) for _ in range(4)]
     events = await answer(await service.get("/operator/session/s-1/events?after=4"), 200)
     assert [{"type": "event", **event} for event in events["events"]] == frames
     assert [frame["event"] for frame in frames] == [

@@ -130,7 +130,7 @@ async def stopped_before_its_first_token(service: Service) -> None:
     asked = asyncio.ensure_future(
         service.post("/operator/chat", {"message": "[[stall_first]]", "session_id": "s"})
     )
-    await eventually(lambda: service.switch.total.running == 1, 5)
+    await eventually(lambda: service.switch.total.running == 1)
     reply = await newest_reply(service, "s")
     await service.post(f"/operator/reply/{reply['id']}/cancel")
     assert (await asked).status == 200
@@ -139,7 +139,7 @@ async def stopped_before_its_first_token(service: Service) -> None:
 async def two_at_once(service: Service) -> None:
     slow = {"message": "[[delay=0.3]] slow", "session_id": "s"}
     asked = asyncio.ensure_future(service.post("/operator/chat", slow))
-    await eventually(lambda: service.switch.total.running == 1, 5)
+    await eventually(lambda: service.switch.total.running == 1)
     await service.chat("quick", session_id="s")
     assert (await asked).status == 200
 

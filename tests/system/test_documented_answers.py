@@ -266,7 +266,6 @@ def test_table_has_all_calls() -> None:
 
 
 @pytest.mark.measures_time
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("call", "group", "cells"), table(), ids=lambda v: str(v)[:50])
 async def test_each_row_holds(
     call: str, group: str, cells: dict[str, str], sqlite_url: str, tmp_path: Path

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.eventually import WITHIN
 from tests.ws.ws_service import TOKEN, Service
 
 HANDSHAKE = (
@@ -41,7 +42,7 @@ def ping(ts: int, padding: int = 0) -> bytes:
 async def answers(reader: asyncio.StreamReader) -> list[bytes]:
     """The payloads of all frames until the close frame, and that one's as the last."""
     found: list[bytes] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while True:
             first, size = await reader.readexactly(2)
             if size == 126:

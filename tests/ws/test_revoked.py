@@ -59,7 +59,7 @@ async def test_sockets_and_streams_of_tokens_that_are_gone_or_changed_end(
         await streams[0].read()
     assert (await bob.chat())["reply_id"]
     assert (await default.chat())["reply_id"]
-    await eventually(lambda: len(service.operator.services.clients) == 3, within=5)
+    await eventually(lambda: len(service.operator.services.clients) == 3)
     streams[1].close()
 
 

@@ -12,6 +12,7 @@ from operator_svc.client import OperatorClient, conversation
 from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.frames import MAX_FRAME, CloseCode
 from operator_svc.services.live import subscriptions
+from tests.fakes.eventually import WITHIN
 from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service, think
 
@@ -27,7 +28,7 @@ async def sizes_until(service: Service, query: str, last: str) -> dict[str, list
     async with service.session.ws_connect(
         f"{service.url}/ws/s{query}", headers={"X-VX11-Token": TOKEN}, max_msg_size=0
     ) as ws:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             while last not in sizes:
                 text = await ws.receive_str()
                 frame = json.loads(text)
@@ -106,7 +107,7 @@ async def test_the_client_looks_up_a_reply_that_a_resync_does_not_show(
         speaker.say("ended while it was away", None)
         service.switch.answer = ["another"]
         await service.http("POST", "/operator/chat", json={"message": "m", "session_id": "s"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             await reply.wait()
         assert (reply.status, reply.text) == ("complete", "ended while it was away")
         assert frames

@@ -25,7 +25,7 @@ from tests.fakes.eventually import eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
 
 TOKEN = "token-of-the-tests"
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a test waits for something before it fails."""
 
 
