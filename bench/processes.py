@@ -167,7 +167,8 @@ def operator(
     name: str = "operator",
     **environment: str,
 ) -> Process:
-    """Operator with its default settings, except for its address and what is given."""
+    """Operator with its default settings, except for its address and what is given. It counts what
+    a token may do, as always, but the one token of all clients here may do more than by default."""
     return Process(
         name,
         module,
@@ -176,6 +177,8 @@ def operator(
             "OPERATOR_TOKEN": TOKEN,
             "OPERATOR_DATABASE_URL": database_url,
             "OPERATOR_LOG_FORMAT": "json",
+            "OPERATOR_CHAT_RATE": "1000000",
+            "OPERATOR_REPLIES_PER_TOKEN": "1000000",
             "SWITCH_URL": switch.url,
             **environment,
         },
