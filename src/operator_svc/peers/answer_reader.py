@@ -13,7 +13,6 @@ from operator_svc.peers.chat_types import (
     Reasoning,
     ReportedError,
     Text,
-    count_or_none,
     json_text,
     label_or_none,
 )
@@ -21,21 +20,18 @@ from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
 from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
-from operator_svc.protocol.sse import Decoder
+from operator_svc.peers.usage import token_counts
+from operator_svc.protocol.sse import Decoder, ServerSentEvent
 from operator_svc.protocol.text import Storable, loads
 
 MAX_EVENT_BYTES = 16 * 2**20
 CUT = "its answer was cut off"
 REPORTED = "it reported a failure"
 SENTINEL = b"[DONE]"
+BURST = 3
+"""Events in one read from which on they are read together."""
 REFUSAL = "refusal"
 THOUGHT_PARTS = frozenset({"thinking", "reasoning"})
-USAGE = {
-    "prompt_tokens": ("prompt_tokens", "input_tokens"),
-    "completion_tokens": ("completion_tokens", "output_tokens"),
-    "total_tokens": ("total_tokens",),
-}
-"""Counts that are kept, with the names that upstreams have for them."""
 
 
 class AnswerReader(ABC):
@@ -85,15 +81,44 @@ class AnswerReader(ABC):
         """
         parts: list[Part] = []
         try:
-            for event in self._decoder.feed(chunk):
-                if event.event == "error":
-                    raise self._error_event(event.data)
-                self._take(event.data, parts)
-                if self.done:
-                    break
+            for piece in self._decoder.divide(chunk):
+                if not piece or self.done:
+                    continue
+                rows = self._decoder.rows(piece)
+                if rows is None:
+                    self._take_events(self._decoder.feed(piece), parts)
+                else:
+                    self._take_rows(rows, parts)
         except (AnswerError, RecursionError) as error:
             raise _fault(error, parts) from None
         return parts
+
+    def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
+        for event in events:
+            if event.event == "error":
+                raise self._error_event(event.data)
+            self._take(event.data, parts)
+            if self.done:
+                return
+
+    def _take_rows(self, rows: list[bytes], parts: list[Part]) -> None:
+        """Read the data of events, those of a burst that are plain text all at once.
+
+        The last one stays out of it: it is seldom plain where it ends the answer.
+        """
+        taken, tried = 0, len(rows) < BURST
+        while taken < len(rows):
+            if self._plain and not tried:
+                tried = True
+                burst = rows[taken:-1]
+                texts = self._texts(b"\n".join(burst), len(burst))
+                if texts:
+                    self._add_text("".join(texts), parts)
+                    taken += len(texts)
+            self._take(rows[taken], parts)
+            if self.done:
+                return
+            taken += 1
 
     def end(self) -> list[Part]:
         """The parts that the stream's end leaves; raises AnswerError where it came too early.
@@ -132,6 +157,11 @@ class AnswerReader(ABC):
     @abstractmethod
     def _take(self, data: bytes, parts: list[Part]) -> None:
         """Read the data of one event."""
+
+    @abstractmethod
+    def _texts(self, lines: bytes, count: int) -> list[str]:
+        """The texts of so many events, a line each, up to the first one that is anything else but
+        plain text; none where they cannot be read together."""
 
     @abstractmethod
     def _take_document(self, body: bytes, parts: list[Part]) -> None:
@@ -218,10 +248,7 @@ class AnswerReader(ABC):
     def _add_usage(self, usage: Json) -> None:
         if not isinstance(usage, dict):
             return
-        for name, names in USAGE.items():
-            counts = (count_or_none(usage.get(n)) for n in names)
-            if (count := next((c for c in counts if c is not None), None)) is not None:
-                self._usage[name] = count
+        self._usage |= token_counts(usage)
         total = self._usage.get("total_tokens")
         if total is None and self._usage:
             total = sum(self._usage.values())

@@ -60,7 +60,8 @@ class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_chunks = msgspec.json.Decoder(_Chunk)
+_decode_chunk, _decode_chunks = _chunks.decode, _chunks.decode_lines
 
 
 class OpenAiDialect:
@@ -172,6 +173,29 @@ class OpenAiReader(AnswerReader):
             self._add_reasoning(thought, parts)
         if choice.finish_reason is not None:
             self._note_finish(choice.finish_reason)
+
+    def _texts(self, lines: bytes, count: int) -> list[str]:
+        try:
+            chunks = _decode_chunks(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        if len(chunks) != count:  # one has no data, or goes on in the next one
+            return []
+        texts: list[str] = []
+        for chunk in chunks:
+            if not chunk.choices or chunk.usage is not None or chunk.error:
+                break
+            choice = chunk.choices[0]
+            delta = choice.delta
+            if choice.finish_reason is not None or delta.tool_calls or delta.function_call:
+                break
+            if delta.reasoning_content or delta.reasoning or delta.refusal:
+                break
+            texts.append(delta.content or "")
+            if chunk.model:
+                self.provider = chunk.model
+        self._deltas = self._deltas or any(texts)
+        return texts
 
     def _take_other(self, data: bytes, parts: list[Part]) -> None:
         """An event that is no plain chunk."""

@@ -7,6 +7,7 @@ four names, and takes the first message for its prompt.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -39,7 +40,8 @@ MAX_TOKENS = 4096
 FAILED = frozenset({"error", "partial"})
 EMPTY: tuple[Json, ...] = (None, "", [], {})
 
-_decode_token = msgspec.json.Decoder(Text | Reasoning).decode
+_tokens = msgspec.json.Decoder(Text | Reasoning)
+_decode_token, _decode_tokens = _tokens.decode, _tokens.decode_lines
 
 
 class Vx11Dialect:
@@ -129,6 +131,15 @@ class Vx11Reader(AnswerReader):
         else:
             self._add_text(part.content, parts)
 
+    def _texts(self, lines: bytes, count: int) -> list[str]:
+        try:
+            tokens = _decode_tokens(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        if len(tokens) != count:  # one has no data, or goes on in the next one
+            return []
+        return [token.content for token in takewhile(_is_text, tokens)]
+
     def _take_other(self, data: bytes, parts: list[Part]) -> None:
         """An event that is not a plain token."""
         if not (data := data.strip()):
@@ -174,6 +185,10 @@ class Vx11Reader(AnswerReader):
             detail = f"it answered with status {status.lower()}"
             raise ReportedError(detail, _failure_message(result))
         self._note_finish(result.get("finish_reason"))
+
+
+def _is_text(token: Text | Reasoning) -> bool:
+    return type(token) is Text
 
 
 def _failure_message(answer: dict[str, Json]) -> str:

@@ -1,7 +1,7 @@
 """Server-sent events, in and out: pure functions of bytes (WHATWG HTML, section 9.2).
 
 The decoder stands on the hottest path of the service, once for each token that Switch sends,
-so the form in which nearly all events come (one ``data:`` line, whole, in one read) is
+so the form in which nearly all events come (one ``data:`` line each, whole, in one read) is
 recognised first; everything else takes the slower way that knows the whole format.
 """
 
@@ -63,16 +63,37 @@ class Decoder:
 
         Raises EventTooLargeError; the decoder is of no use after it.
         """
-        if self._idle and chunk[:6] == b"data: " and len(chunk) <= self._max:
-            if b"\r" not in chunk:
-                if chunk[-2:] == b"\n\n":
-                    if chunk.find(b"\n") == len(chunk) - 2:
-                        return [ServerSentEvent(chunk[6:-2], "message", self._id)]
-                    if events := self._split(chunk[:-2], b"\n\n"):
-                        return events
-            elif chunk[-4:] == b"\r\n\r\n" and (events := self._split(chunk[:-4], b"\r\n\r\n")):
-                return events
+        rows = self.rows(chunk)
+        if rows is not None:
+            return [ServerSentEvent(row, "message", self._id) for row in rows]
         return self._feed_lines(chunk)
+
+    def divide(self, chunk: bytes) -> tuple[bytes, bytes, bytes]:
+        """``chunk`` as the end of an event that has begun, what stands between, and the begin of
+        the next one: all three are to be fed, and what stands between may well be ``rows``."""
+        begin = 0 if self._idle else chunk.find(b"\n\n") + 2
+        end = chunk.rfind(b"\n\n") + 2
+        if end < 2:
+            return chunk, b"", b""
+        return chunk[:begin], chunk[begin:end], chunk[end:]
+
+    def rows(self, chunk: bytes) -> list[bytes] | None:
+        """The data of each event of ``chunk``, where they are nothing but events of one data line
+        each, whole and without a name. None where they are not, and ``chunk`` is still to be fed.
+        """
+        if not self._idle or chunk[:6] != b"data: " or len(chunk) > self._max:
+            return None
+        if b"\r" not in chunk:
+            end = b"\n\n"
+        elif chunk.count(b"\r") == chunk.count(b"\n"):
+            end = b"\r\n\r\n"
+        else:
+            return None
+        if not chunk.endswith(end):
+            return None
+        rows = chunk[6 : -len(end)].split(end + b"data: ")
+        # Where there is no line end but those between the events, each is one line.
+        return rows if chunk.count(b"\n") == 2 * len(rows) else None
 
     def flush(self) -> ServerSentEvent | None:
         """The event that the stream's end left without its blank line, where there is one.
@@ -86,15 +107,6 @@ class Decoder:
             self._end_line(line, events)
         self._end_line(b"", events)
         return events[0] if events else None
-
-    def _split(self, chunk: bytes, separator: bytes) -> list[ServerSentEvent] | None:
-        """The events of ``chunk`` where each is one data line; None where one is not."""
-        events = []
-        for block in chunk.split(separator):
-            if block[:6] != b"data: " or b"\n" in block or b"\r" in block:
-                return None
-            events.append(ServerSentEvent(block[6:], "message", self._id))
-        return events
 
     def _feed_lines(self, chunk: bytes) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
