@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from yoyo.backends.base import DatabaseBackend  # type: ignore[import-untyped]
 
 from operator_svc.db import Database, migrations_yoyo
 from operator_svc.db.locations import URL_SETTING, locate
-from operator_svc.db.lockfile import FileLock
+from operator_svc.db.lockfile import FileLock, private_file
 from operator_svc.db.migration_files import migration_ids
 from operator_svc.db.migrations import ensure, migrate, rollback
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
@@ -287,4 +288,24 @@ async def test_a_database_that_does_not_answer_is_a_temporary_error(tmp_path: Pa
         migrate(url)
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     with pytest.raises(OperatorError):
+        await ensure(Settings(database_url=url))
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EROFS, False)]
+)
+def test_a_file_that_cannot_be_made_tells_what_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, passes: bool
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OperatorError if passes else ConfigurationError, match=os.strerror(number)):
+        private_file(tmp_path / "operator.db")
+
+
+@pytest.mark.parametrize("url", ["postgresql://x@127.0.0.1:99999/y", "postgresql://x@a:b/y"])
+async def test_a_port_that_is_none_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="PostgreSQL: "):
         await ensure(Settings(database_url=url))

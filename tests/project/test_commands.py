@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.eventually import block_until
-from tests.project.process import Process, get, python_path
+from tests.project.process import Process, as_nobody, get, python_path
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "operator_svc"]
@@ -171,6 +173,44 @@ def test_serve_without_its_database_ends_with_75_and_one_line(tmp_path: Path) ->
     assert len(absent.stderr.splitlines()) == 1, absent.stderr
     assert "secret" not in absent.stderr + absent.stdout
     assert "Traceback" not in absent.stderr + absent.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("denied", [".", "operator.db"])
+def test_a_place_that_may_not_be_written_ends_with_2_and_one_line(
+    tmp_path: Path, denied: str, command: str
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # tmp_path is closed to other users
+    (folder / "operator.db").touch()
+    folder.chmod(0o777)
+    (folder / denied).chmod(0o555)
+    try:
+        done = subprocess.run(
+            as_nobody([*COMMAND, command]),
+            cwd="/",
+            env=environment(
+                OPERATOR_TOKEN="t", OPERATOR_DATABASE_URL=f"sqlite:///{folder}/operator.db"
+            ),
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(folder)
+    place = str(folder / denied)
+    said = f"operator-svc: {place} cannot be used for the database: Permission denied\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_user_whom_postgresql_refuses_ends_with_2_and_one_line(
+    tmp_path: Path, empty_postgresql_url: str, command: str
+) -> None:
+    address = empty_postgresql_url.replace("postgres@", "stranger:secret@")
+    done = run(tmp_path, command, OPERATOR_TOKEN="t", OPERATOR_DATABASE_URL=address)
+    assert done.returncode == 2
+    assert done.stderr == 'operator-svc: PostgreSQL: role "stranger" does not exist\n'
 
 
 def test_devpeers_tell_where_they_are_and_end_on_ctrl_c(tmp_path: Path) -> None:

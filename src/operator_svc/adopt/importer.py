@@ -98,6 +98,7 @@ async def _target(
         lock = FileLock(lock_path(location.path))
         lock.acquire()
         lock.release()
+    await migrations.check_reachable(settings)
     await asyncio.to_thread(migrations.migrate, settings.sessions_url)
     database = await connect(_with_timeout(settings))
     try:

@@ -25,6 +25,7 @@ def command(rollback: int | None) -> None:
     common.end_on_sigterm()
     # Nobody calls a migration, so it needs no token.
     settings = common.load(Settings, {**os.environ, "OPERATOR_AUTH": "off"}, sys.stderr)
+    common.run(migrations.check_reachable(settings), settings.event_loop)
     try:
         if rollback is None:
             done, verb = migrations.migrate(settings.sessions_url), "applied"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 
+from operator_svc.db.contract import unavailable
 from operator_svc.errors import ConfigurationError
+
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""Errors of a file system that may be gone when it is tried again."""
 
 
 def lock_path(database: Path) -> Path:
@@ -20,13 +25,45 @@ def private_file(path: Path) -> None:
     same mode.
 
     Raises ConfigurationError for a file with several hard links: SQLite keeps a log beside each
-    name, and two of them destroy the database (https://sqlite.org/howtocorrupt.html, 2.5).
+    name, and two of them destroy the database (https://sqlite.org/howtocorrupt.html, 2.5). Raises
+    as ``check_usable``.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    check_usable(path)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
     links = os.fstat(fd).st_nlink
     os.close(fd)
     if links > 1:
         raise ConfigurationError([f"{path} has {links} hard links; a database must have one"])
+
+
+def check_usable(path: Path) -> None:
+    """Check that an SQLite database can stand at ``path``, and make nothing.
+
+    SQLite writes the file, and a log beside it. Raises ConfigurationError where permissions or
+    the kind of a file do not allow that.
+    """
+    path = Path(os.path.realpath(path))
+    folder = path.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _unusable(folder, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unusable(folder, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+    for file in (path, lock_path(path)):
+        if os.path.isdir(file):
+            raise _unusable(file, OSError(errno.EISDIR, os.strerror(errno.EISDIR)))
+        if os.path.exists(file) and not os.access(file, os.R_OK | os.W_OK):
+            raise _unusable(file, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _unusable(path: Path, error: OSError) -> Exception:
+    """The error of a place that cannot hold the database, by whether that may pass."""
+    said = f"{path} cannot be used for the database: {error.strerror}"
+    return unavailable(said) if error.errno in _PASSING else ConfigurationError([said])
 
 
 class FileLock:
@@ -39,16 +76,15 @@ class FileLock:
     def acquire(self, wait: float = 0.0) -> None:
         """Take the lock, waiting up to ``wait`` seconds (blocking the thread).
 
-        Raises ConfigurationError where another has it, or the folder cannot be written.
+        Raises ConfigurationError where another has it, or the folder cannot be written, and
+        OperatorError(DATABASE_UNAVAILABLE) where its disk is full or fails.
         """
         deadline = time.monotonic() + wait
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(
-                [f"{self._path.parent} cannot be used for the database: {error.strerror}"]
-            ) from error
+            raise _unusable(self._path.parent, error) from error
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,16 +17,21 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from operator_svc.db.contract import Database, unavailable
 from operator_svc.db.locations import URL_SETTING, Location, locate
+from operator_svc.db.lockfile import check_usable
 from operator_svc.db.migration_files import migration_ids, pending
 from operator_svc.db.queries import resource_folder
 from operator_svc.db.sqlite_groups import applied_migrations, serves_from, translated
 from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
 from operator_svc.settings import Settings
+
+if TYPE_CHECKING:
+    from operator_svc.db.postgresql import PostgresqlDatabase
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +68,8 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
     Raises as migrate, and ConfigurationError where it is behind and ``OPERATOR_MIGRATE`` is off.
     """
     location = locate(settings.sessions_url)
+    if location.dialect == "sqlite":
+        check_usable(location.path)
     missing = await _missing(location, settings, folder)
     if not missing:
         return []
@@ -77,13 +84,30 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
     return missing
 
 
+async def check_reachable(settings: Settings) -> None:
+    """Check that the database can be used, with the errors of a server's start, before migrating.
+
+    libpq does not tell a refused password from a server that is away. Raises ConfigurationError
+    and OperatorError(DATABASE_UNAVAILABLE).
+    """
+    location = locate(settings.sessions_url)
+    if location.dialect == "sqlite":
+        check_usable(location.path)
+    else:
+        await (await _postgresql(location, settings)).aclose()
+
+
+async def _postgresql(location: Location, settings: Settings) -> PostgresqlDatabase:
+    from operator_svc.db.postgresql import PostgresqlDatabase
+
+    return await PostgresqlDatabase.open(location.dsn, {}, size=1, seconds=settings.db_timeout)
+
+
 async def _missing(location: Location, settings: Settings, folder: Path | None) -> list[str]:
     if location.dialect == "sqlite":
         applied, serves = await asyncio.to_thread(_schema_of_file, location.path)
         return pending(applied, "sqlite", folder, serves)
-    from operator_svc.db.postgresql import PostgresqlDatabase
-
-    database = await PostgresqlDatabase.open(location.dsn, {}, size=1, seconds=settings.db_timeout)
+    database = await _postgresql(location, settings)
     try:
         applied, serves = await database.applied_migrations(), await database.serves_from()
     finally:

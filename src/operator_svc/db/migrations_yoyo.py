@@ -25,7 +25,7 @@ from yoyo.migrations import default_migration_table  # type: ignore[import-untyp
 
 from operator_svc.db.contract import unavailable
 from operator_svc.db.locations import Location
-from operator_svc.db.lockfile import FileLock, lock_path, private_file
+from operator_svc.db.lockfile import FileLock, check_usable, lock_path, private_file
 from operator_svc.db.migration_files import SERVES_FROM_SINCE, pending
 from operator_svc.db.sqlite_groups import translated
 from operator_svc.errors import ConfigurationError, OperatorError
@@ -221,6 +221,7 @@ class _SqliteBackend(SQLiteBackend):  # type: ignore[misc]  # yoyo has no types
 
 @contextmanager
 def _sqlite(location: Location) -> Iterator[Any]:
+    check_usable(location.path)
     lock = FileLock(lock_path(location.path))
     lock.acquire(FILE_LOCK_SECONDS)
     try:

@@ -135,6 +135,8 @@ def _split(dsn: str) -> tuple[list[str], float]:
         parts._replace(netloc=netloc, query=urlencode(own)).geturl()
         for netloc, own in zip(netlocs, queries, strict=True)
     ]
+    for url in urls:
+        _ = urlsplit(url).port  # raises ValueError for what is no port
     return urls, seconds
 
 

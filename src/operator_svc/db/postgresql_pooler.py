@@ -62,6 +62,8 @@ async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
     """
     try:
         kept = await keeps_sessions(dsn, seconds)
+    except ConfigurationError:
+        raise
     except Exception as error:
         if isinstance(error, (*REFUSED, ValueError)):
             raise ConfigurationError([f"PostgreSQL: {error}"]) from error
