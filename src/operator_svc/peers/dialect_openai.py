@@ -91,7 +91,7 @@ class OpenAiDialect:
             body[STREAM_OPTIONS] = {"include_usage": True}
         if model := self._model or prompt.provider_hint:
             body["model"] = model
-        max_tokens = prompt.metadata.get("max_tokens")
+        max_tokens = prompt.engine.max_tokens or prompt.metadata.get("max_tokens")
         if isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and max_tokens > 0:
             body[self._max_tokens] = max_tokens
         return msgspec.json.encode({**body, **prompt.engine.parameters, **self._extra})
@@ -256,21 +256,24 @@ class OpenAiReader(AnswerReader):
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Json]]:
-    """The client's own conversation; else the summary as a system message, the history, and the
-    user's message."""
+    """The client's own conversation; else all that is for the system as one message, the history,
+    and the user's message or what takes its place."""
     if prompt.engine.messages is not None:
         return [
             {**message, "role": "system"} if message.get("role") == "developer" else message
             for message in prompt.engine.messages
         ]
-    messages: list[dict[str, Json]] = [
-        {"role": role, "content": turn["content"]}
-        for turn in prompt.history
-        if (role := ROLES.get(turn["role"]))
-    ]
-    if summary := prompt.context_summary:
-        # Many templates take one system message, and only as the first one.
-        if messages and messages[0]["role"] == "system":
-            summary = f"{summary}\n\n{messages.pop(0)['content']}"
-        messages.insert(0, {"role": "system", "content": summary})
-    return [*messages, {"role": "user", "content": prompt.engine.content or prompt.message}]
+    message = {"role": "user", "content": prompt.engine.content or prompt.message}
+    asked = [*(prompt.engine.before or ()), *(prompt.engine.input or [message])]
+    turns = [{"role": t["role"], "content": t["content"]} for t in prompt.history]
+    system = [prompt.engine.instructions, prompt.context_summary]
+    messages = []
+    for message in [*(turn for turn in turns if turn["role"] in ROLES), *asked]:
+        if ROLES.get(message["role"]) == "system":
+            system.append(message["content"])
+        else:
+            messages.append(message)
+    # Many templates take one system message, and only as the first one.
+    if text := "\n\n".join(filter(None, system)):
+        messages.insert(0, {"role": "system", "content": text})
+    return messages

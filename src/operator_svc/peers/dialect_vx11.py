@@ -7,7 +7,7 @@ four names, and takes the first message for its prompt.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ from operator_svc.peers.chat_types import (
 )
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.chat import ENGINE_FIELDS
+from operator_svc.protocol.openai import SYSTEM
 from operator_svc.protocol.text import storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")
@@ -62,16 +63,17 @@ class Vx11Dialect:
         metadata: dict[str, Any] = {
             "source": "operator",
             "task_type": "chat",
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": prompt.engine.max_tokens or MAX_TOKENS,
             **prompt.metadata,
             "session_id": prompt.session_id,
             "user_id": prompt.user_id,
             "require_streaming": True,
         }
-        if prompt.context_summary:
-            metadata["context_summary"] = prompt.context_summary
-        if prompt.history:
-            metadata["history"] = prompt.history
+        system, brought = _brought(prompt)
+        if summary := "\n\n".join(filter(None, system)):
+            metadata["context_summary"] = summary
+        if history := [*prompt.history, *brought]:
+            metadata["history"] = history
         if prompt.engine.parameters:
             metadata[ENGINE_FIELDS] = prompt.engine.parameters
         body = {
@@ -92,6 +94,25 @@ class Vx11Dialect:
     def reader(self) -> Vx11Reader:
         """A reader for one answer."""
         return Vx11Reader(think_tags=self._think_tags)
+
+
+def _brought(prompt: Prompt) -> tuple[list[str | None], list[Json]]:
+    """What stands beside the message: all that is for the system, and the exchanges that the
+    request brings along before it."""
+    system = [prompt.engine.instructions, prompt.context_summary]
+    turns = []
+    for message in prompt.engine.input or ():
+        if message.get("role") in SYSTEM:
+            system.append(message["content"])
+        elif message.get("content"):
+            turns.append({"role": message["role"], "content": message["content"]})
+    pairs = [
+        turn
+        for asked, answered in pairwise(turns)
+        if (asked["role"], answered["role"]) == ("user", "assistant")
+        for turn in (asked, answered)
+    ]
+    return system, pairs
 
 
 class Vx11Reader(AnswerReader):

@@ -31,22 +31,42 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The fields of OpenAI's chat completions that travel to the engine as they came.
+    """The fields of OpenAI's protocols that travel to the engine, as its chat completions have
+    them.
 
     ``content`` are the message's parts, where it has more than text. ``messages`` is the whole
     conversation, where the client brings it: it takes the place of the history and the message.
+    ``input`` follows the history and takes the place of the message alone; ``before`` are the
+    messages in between, up to the tool calls that it answers. ``instructions`` are the system
+    message before all. ``response`` are the fields of a response as they came, from
+    which its ``parameters`` are made.
     """
 
     parameters: dict[str, Json] = {}
     content: list[Json] | None = None
     messages: list[dict[str, Json]] | None = None
+    before: list[dict[str, Json]] | None = None
+    input: list[dict[str, Json]] | None = None
+    instructions: str | None = None
+    max_tokens: int | None = None
+    response: dict[str, Json] | None = None
 
     def kept(self) -> dict[str, Json]:
         """The fields as the message's metadata keep them: the largest are left out, and named in
         ``left_out``, until the rest has at most ``MAX_METADATA_BYTES``."""
         fields: dict[str, Json] = msgspec.to_builtins(self)
+        if self.response is not None:
+            fields.pop("parameters", None)
         left_out = []
-        for name in ("messages", "content", "parameters"):
+        for name in (
+            "messages",
+            "before",
+            "content",
+            "input",
+            "parameters",
+            "response",
+            "instructions",
+        ):
             if name in fields and len(msgspec.json.encode(fields)) > MAX_METADATA_BYTES:
                 del fields[name]
                 left_out.append(name)

@@ -150,7 +150,7 @@ def _named(name: str, message: str) -> Fault:
     found = _PATH.search(message)
     if found is None:
         return name, message
-    path = found["path"]
+    path = found["path"].replace("[...]", "")  # a value of an object, whose key it does not tell
     joined = name + (path if path.startswith("[") or not path else f".{path}")
     return joined, message[: found.start()]
 

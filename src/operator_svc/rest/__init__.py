@@ -20,6 +20,7 @@ from operator_svc.rest.handlers import (
     tool_calls,
 )
 from operator_svc.rest.openai import completions
+from operator_svc.rest.openai import responses as openai_responses
 from operator_svc.rest.routing import ROUTER, Router, RouteTable
 
 TABLES = (
@@ -32,6 +33,7 @@ TABLES = (
     system.route,
     console.route,
     completions.route,
+    openai_responses.route,
     ai_sdk.route,
     health.route,
     pages.route,

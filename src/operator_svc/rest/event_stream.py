@@ -82,7 +82,7 @@ class EventStream:
         leaves or is sent away."""
         writer = await self._response.prepare(self._request)
         assert writer is not None
-        await self._response.write(sse.encode(first))  # brings the head with it
+        await self._response.write(self.encode(first))  # brings the head with it
         self._drain = writer.drain
         working = self._services.tasks.start(self._work(work), "event-stream")
         try:
@@ -127,7 +127,11 @@ class EventStream:
 
     def write(self, frame: bytes, seq: int | None) -> None:
         """See Sink.write."""
-        self._write(sse.encode(frame, seq))
+        self._write(self.encode(frame, seq))
+
+    def encode(self, frame: bytes, seq: int | None = None) -> bytes:
+        """The bytes of one event; ``seq`` where it has a number that a client comes back with."""
+        return sse.encode(frame, seq)
 
     def _write(self, piece: bytes) -> None:
         # Past aiohttp's writer, whose coroutine a piece costs more than the piece.

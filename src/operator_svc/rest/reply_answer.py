@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from aiohttp import web
 
@@ -18,6 +18,8 @@ from operator_svc.services.chat.running_replies import Accepted, ReplyResult
 from operator_svc.services.live.reply_stream import Kind, ReplyStream
 
 T = TypeVar("T")
+Following: TypeAlias = asyncio.Task[ReplyResult | OperatorError]
+"""A task that ends with the reply, or with the reason why its end is not known."""
 
 SILENCE = 15.0
 """Seconds without a piece after which something is sent, so that no proxy takes the stream for
@@ -29,10 +31,16 @@ class ReplyAnswer(EventStream):
     before is an ordinary error.
 
     A piece goes straight to a client that has taken all before it. For one that reads slowly
-    nothing is queued: it gets what has come meanwhile in one piece, once it has read.
+    nothing is queued: it gets what has come meanwhile in one piece, once it has read. ``begin`` is
+    the code point of the text from which on it is shown.
     """
 
-    def __init__(self, services: Services, request: web.Request, accepted: Accepted) -> None:
+    stored_only: ClassVar[bool] = False
+    """True where text is shown once it is stored: for a protocol that cannot take it back."""
+
+    def __init__(
+        self, services: Services, request: web.Request, accepted: Accepted, *, begin: int = 0
+    ) -> None:
         super().__init__(services, request)
         self.accepted = accepted
         self.ended = False
@@ -41,7 +49,8 @@ class ReplyAnswer(EventStream):
         self._left_by: Exception = ConnectionResetError("the client is gone")
         """The error of a call that is left before its answer: by the client, or sent away."""
         self._news = asyncio.Event()
-        self._text = _ReplyText(self)
+        self._answer: ChatAnswer | None = None
+        self._text = _ReplyText(self, begin)
 
     # The protocol.
 
@@ -57,6 +66,12 @@ class ReplyAnswer(EventStream):
         """The data of the events that end a reply which ended well."""
         raise NotImplementedError
 
+    async def ending(self, result: ReplyResult) -> Iterable[bytes]:
+        """The data of the events that end the stream. Raises OperatorError where the last one is
+        its ``failure``."""
+        answer = self._answer or await self._services.replies.answer(self.accepted, result)
+        return self.closing(answer)
+
     def keep_alive(self, silent: int) -> None:
         """Say that the stream lives, ``silent`` times ``SILENCE`` after its last piece."""
         super().heartbeat()
@@ -70,19 +85,33 @@ class ReplyAnswer(EventStream):
         """
         following = self._services.tasks.start(self._follow(), "reply-answer")
         try:
-            await self._until(self._wait())
-            # What has failed by now is an ordinary error.
-            answer = await self._whole(following.result()) if following.done() else None
-            return await self.run(self.opening(), lambda: self._pieces(following, answer))
+            await self.before_head(following)
+            return await self.run(self.opening(), lambda: self._pieces(following))
         finally:
             following.cancel()
 
-    async def whole(self) -> ChatAnswer:
-        """The whole answer, where no stream is asked for.
+    async def before_head(self, following: Following) -> None:
+        """Wait for the first piece; raises OperatorError where the reply has failed by then."""
+        await self._until(self._wait())
+        if following.done():
+            self._answer = await self._services.replies.answer(self.accepted, self._end(following))
 
-        Raises OperatorError where the reply fails, and ConnectionError when the client is gone.
+    async def whole(self) -> ChatAnswer:
+        """The whole answer, where no stream is asked for. Raises as ``result``, and OperatorError
+        where the reply fails."""
+        return await self._services.replies.answer(self.accepted, await self.result())
+
+    async def result(self) -> ReplyResult:
+        """The reply's end, however it is.
+
+        Raises OperatorError where that is not known, and ConnectionError when the client is gone.
         """
-        return await self._whole(await self._until(self._follow()))
+        following = self._services.tasks.start(self._follow(), "reply-answer")
+        try:
+            await self._until(asyncio.wait((following,)))
+            return self._end(following)
+        finally:
+            following.cancel()
 
     async def _follow(self) -> ReplyResult | OperatorError:
         try:
@@ -118,9 +147,7 @@ class ReplyAnswer(EventStream):
         self._news.clear()
         return True
 
-    async def _pieces(
-        self, following: asyncio.Task[ReplyResult | OperatorError], answer: ChatAnswer | None
-    ) -> None:
+    async def _pieces(self, following: Following) -> None:
         self._begun = True
         self._news.set()
         silent = 0
@@ -131,18 +158,18 @@ class ReplyAnswer(EventStream):
             else:
                 silent += 1
                 self.keep_alive(silent)
-        result = following.result()
-        if isinstance(result, ReplyResult):
-            await self._text.finish(result.content)
-        for data in self.closing(answer or await self._whole(result)):
+        result = self._end(following)
+        await self._text.finish(result.content)
+        for data in await self.ending(result):
             self.send_queue.frame(data)
 
-    async def _whole(self, result: ReplyResult | OperatorError) -> ChatAnswer:
-        """The answer of a reply that has ended; raises OperatorError where it failed."""
+    def _end(self, following: Following) -> ReplyResult:
+        """The reply's end, which has come; raises OperatorError where it is not known."""
         self.ended = True
+        result = following.result()
         if isinstance(result, OperatorError):
             raise result
-        return await self._services.replies.answer(self.accepted, result)
+        return result
 
     # For the text.
 
@@ -189,20 +216,24 @@ class _ReplyText(EndSink):
 
     wants_text = True
 
-    def __init__(self, answer: ReplyAnswer) -> None:
+    def __init__(self, answer: ReplyAnswer, begin: int) -> None:
         self._answer = answer
         self._stream: ReplyStream | None = None
-        self._sent: dict[Kind, int] = {"reasoning": 0, "text": 0}
+        self._sent: dict[Kind, int] = {"reasoning": 0, "text": begin}
 
     def attach(self, stream: ReplyStream) -> None:
         """See ReplySink.attach."""
         self._stream = stream
-        stream.add_watcher(self)
+        if self._answer.stored_only:
+            stream.watch_stored(self._answer.wake)
+        else:
+            stream.add_watcher(self)
         if not stream.empty:
             self._answer.wake()
 
     def detach(self, stream: ReplyStream) -> None:
         """See ReplySink.detach."""
+        stream.unwatch_stored(self._answer.wake)
         stream.remove_watcher(self)
 
     def delta(self, delta: Delta, data: bytes) -> None:
@@ -218,9 +249,13 @@ class _ReplyText(EndSink):
         Raises ConnectionError when the client is gone.
         """
         await self._answer.send_queue.wait_drained()
-        if self._stream is not None:
-            for kind, sent in self._sent.items():
-                self._send(kind, self._stream.text_from(sent, kind))
+        if self._stream is None:
+            return
+        for kind, sent in self._sent.items():
+            content = self._stream.text_from(sent, kind)
+            if self._answer.stored_only and kind == "text":
+                content = content[: max(0, self._stream.stored_end - sent)]
+            self._send(kind, content)
 
     async def finish(self, text: str) -> None:
         """Send the rest of a reply that has ended. Raises as ``catch_up``."""

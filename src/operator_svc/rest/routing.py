@@ -213,6 +213,7 @@ NOT_FOUND = {
     "task_id": ErrorCode.TASK_NOT_FOUND,
     "adjustment_id": ErrorCode.ADJUSTMENT_NOT_FOUND,
     "model": ErrorCode.MODEL_NOT_FOUND,
+    "response_id": ErrorCode.REPLY_NOT_FOUND,
 }
 """The error of a path whose id names nothing, by the id's name in the path."""
 BAD_BODY = (

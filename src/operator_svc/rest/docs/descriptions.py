@@ -25,6 +25,7 @@ PATH_IDS: dict[str, tuple[Any, str]] = {
     "adjustment_id": (ids.RowId, "An adjustment of Switch."),
     "task_id": (str, "A browser task; opaque."),
     "model": (str, "A model's name."),
+    "response_id": (str, "A response: `resp_` and the id of its reply."),
     "code": (str, "An error's code."),
 }
 STREAMED = {

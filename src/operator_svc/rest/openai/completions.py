@@ -7,12 +7,12 @@ import time
 import msgspec
 from aiohttp import web
 
-from operator_svc.context import SERVICES, Services
-from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller
+from operator_svc.context import SERVICES
+from operator_svc.errors import ErrorCode
 from operator_svc.protocol import decoding, openai
 from operator_svc.protocol.openai import ChatCompletionBody
 from operator_svc.rest import requests, responses
+from operator_svc.rest.openai import calls
 from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
@@ -31,8 +31,6 @@ route = RouteTable("openai")
 
 SESSION, BACKGROUND = "X-Operator-Session", "X-Operator-Background"
 WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
-ATTEMPT = "x-stainless-retry-count"
-"""The number of attempts that an SDK of OpenAI's has made before this one."""
 
 _MODEL = openai.Model(id=openai.ANY_MODEL, created=1_764_115_200)
 _COMPLETION = openai.ChatCompletion(
@@ -59,7 +57,7 @@ async def models(request: web.Request) -> web.StreamResponse:
     The first one, ``operator``, leaves the choice to the upstream; the others are those that it
     lists. While it is away the last known list is given.
     """
-    return responses.json(openai.ModelList(data=list((await _models(request)).values())))
+    return responses.json(openai.ModelList(data=list((await calls.known_models(request)).values())))
 
 
 @route(
@@ -70,24 +68,10 @@ async def models(request: web.Request) -> web.StreamResponse:
 async def model(request: web.Request) -> web.StreamResponse:
     """Get a model."""
     name = request.match_info["model"]
-    found = (await _models(request)).get(name)
+    found = (await calls.known_models(request)).get(name)
     if found is None:
-        raise _no_model(name)
+        raise calls.no_model(name)
     return responses.json(found)
-
-
-async def _models(request: web.Request) -> dict[str, openai.Model]:
-    known = request.app[SERVICES].models
-    listed = {openai.ANY_MODEL: known.started, **await known.known()}
-    return {name: openai.Model(id=name, created=since) for name, since in listed.items()}
-
-
-def _no_model(name: str) -> OperatorError:
-    return OperatorError(
-        ErrorCode.MODEL_NOT_FOUND,
-        f"there is no model {name[:200]!r}; /v1/models lists those that there are",
-        errors=[{"field": "model", "reason": "there is no such model"}],
-    )
 
 
 @route(
@@ -138,19 +122,11 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         request.headers.get(SESSION) or request.headers.get(WEBUI_SESSION),
         None if caller.user_id is not None else request.headers.get(WEBUI_USER),
     )
-    if body.model not in (None, openai.ANY_MODEL) and body.model not in await _models(request):
-        raise _no_model(str(body.model))
+    await calls.check_model(request, body.model)
     background = _flag(request, BACKGROUND)
     sends_fields = services.settings.switch_dialect == "openai"
     asked = openai.chat_of(body, plain, place, sends_fields=sends_fields)
-    key = requests.idempotency_key(request) or await services.intents.key(
-        caller,
-        place.user_id,
-        request.path,
-        place.session_id or "",
-        raw,
-        repeated=request.headers.get(ATTEMPT, "0") not in ("", "0"),
-    )
+    key = await calls.intent_key(request, caller, place.user_id, place.session_id, raw)
     accepted = await services.chats.start(
         caller, msgspec.structs.replace(asked, client_message_id=key)
     )
@@ -162,18 +138,18 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         body.model or openai.ANY_MODEL,
         bool(body.stream_options and body.stream_options.include_usage),
     )
-    services.foreground.attend(accepted.reply_id)
-    early = not goes_on
     try:
-        stream = CompletionStream(services, request, accepted, head)
-        try:
-            return await _answered(services, stream, accepted, body)
-        finally:
-            early = early and not stream.ended
+        return await calls.answer(
+            services,
+            caller,
+            accepted,
+            lambda: CompletionStream(services, request, accepted, head),
+            lambda stream: stream.stream() if body.stream else _whole(stream, accepted, body),
+            goes_on=goes_on,
+        )
     finally:
-        services.foreground.release(caller, accepted.reply_id, early=early)
         if body.store is False and not named and accepted.started is not None:
-            await _forget(services, caller, accepted.session_id)
+            await calls.forget(services, caller, accepted.session_id)
 
 
 def _flag(request: web.Request, name: str) -> bool:
@@ -182,26 +158,6 @@ def _flag(request: web.Request, name: str) -> bool:
     if value not in ("true", "false"):
         raise requests.wrong(name, "it must be true or false")
     return value == "true"
-
-
-async def _answered(
-    services: Services, stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
-) -> web.StreamResponse:
-    services.clients.enter(stream)
-    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
-    try:
-        return await (stream.stream() if body.stream else _whole(stream, accepted, body))
-    finally:
-        services.clients.leave(stream)
-
-
-async def _forget(services: Services, caller: Caller, session_id: str) -> None:
-    """Delete the session of a call that is not to be stored, if nobody else has by now."""
-    try:
-        await services.sessions.delete(caller, session_id)
-    except OperatorError as error:
-        if error.code is not ErrorCode.SESSION_NOT_FOUND:
-            raise
 
 
 async def _whole(

@@ -24,6 +24,12 @@ CODES = {
 }
 
 
+NAMED_BY_FIELD: dict[tuple[ErrorCode, str | None], str] = {
+    (ErrorCode.INVALID_PARAMETER, "previous_response_id"): "previous_response_not_found",
+}
+"""Codes of OpenAI's for failures of a certain field."""
+
+
 def status_of(error: OperatorError) -> int:
     """The HTTP status: a wrong token is 401 here, and a body that is not valid 400."""
     if isinstance(error, WrongTokenError):
@@ -34,14 +40,15 @@ def status_of(error: OperatorError) -> int:
 def body_of(error: OperatorError) -> ErrorAnswer:
     """The answer's body, which a stream sends as an event."""
     status = status_of(error)
-    code = CODES.get(error.code, str(error.code))
+    param = error.errors[0]["field"] if error.errors else None
+    code = CODES.get(error.code) or NAMED_BY_FIELD.get((error.code, param), str(error.code))
     if status == 401:
         code = "invalid_api_key"
     return ErrorAnswer(
         ErrorBody(
             message=error.detail,
             type=_type(status),
-            param=error.errors[0]["field"] if error.errors else None,
+            param=param,
             code=code,
         )
     )

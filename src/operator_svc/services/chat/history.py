@@ -159,6 +159,14 @@ class SessionHistory:
             metadata=row.metadata or {},
         )
 
+    async def message(self, caller: Caller, message_id: int) -> MessageView:
+        """A message that is no reply; raises OperatorError(message_not_found)."""
+        row = await self._messages.get(message_id, caller.user_id)
+        if row is None or row.reply_to is not None:
+            raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
+        (view,) = await self._views(self._sources.primary, [row], ())
+        return view
+
     async def tool_calls_of(self, message_id: int) -> list[ToolCallView]:
         """The tool calls of one message, as many as a page holds."""
         source = self._sources.primary

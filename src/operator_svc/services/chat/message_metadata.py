@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from operator_svc.models import Message
 from operator_svc.protocol.chat import ENGINE_FIELDS, NO_ENGINE_FIELDS, Chat, EngineFields
+from operator_svc.protocol.response_input import parameters_of
 
 
 def message_metadata(chat: Chat) -> dict[str, Any]:
@@ -22,10 +24,26 @@ def message_metadata(chat: Chat) -> dict[str, Any]:
 
 def as_before(chat: Chat, message: Message) -> Chat:
     """``chat`` with what its message brought for the engine, where it brings nothing itself."""
-    kept = (message.metadata or {}).get(ENGINE_FIELDS)
-    if kept is None or chat.engine != NO_ENGINE_FIELDS:
+    if chat.engine != NO_ENGINE_FIELDS:
         return chat
+    return msgspec.structs.replace(chat, engine=kept_engine(message.metadata))
+
+
+def kept_engine(metadata: Mapping[str, Any] | None) -> EngineFields:
+    """The fields for the engine that a message's metadata keep."""
+    kept = (metadata or {}).get(ENGINE_FIELDS)
+    if kept is None:
+        return NO_ENGINE_FIELDS
     try:
-        return msgspec.structs.replace(chat, engine=msgspec.convert(kept, EngineFields))
+        engine = msgspec.convert(kept, EngineFields)
     except msgspec.ValidationError:  # a client's own field of that name
-        return chat
+        return NO_ENGINE_FIELDS
+    if engine.response is None:
+        return engine
+    return msgspec.structs.replace(engine, parameters=parameters_of(engine.response))
+
+
+def clients_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata that the client gave its message."""
+    own = (ENGINE_FIELDS, "client_message_id")
+    return {name: value for name, value in (metadata or {}).items() if name not in own}

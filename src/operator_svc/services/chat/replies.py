@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
+from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.reply_follower import ReplyFollower, ReplySink
 from operator_svc.services.chat.running_replies import (
@@ -98,15 +98,16 @@ class Replies:
             reply=result.content,
             message_id=accepted.message_id,
             reply_id=accepted.reply_id,
-            tool_calls=await self._tool_calls(accepted),
+            tool_calls=await self.tool_calls(accepted),
             metadata=metadata,
         )
 
-    async def _tool_calls(self, accepted: Accepted) -> list[Any]:
+    async def tool_calls(self, accepted: Accepted) -> list[ToolCallView]:
+        """The tool calls of a reply, as many as a page holds."""
         running = accepted.running
         if running is not None and not running.tool_calls.asked:
             return []
-        return list(await self._history.tool_calls_of(accepted.reply_id))
+        return await self._history.tool_calls_of(accepted.reply_id)
 
     async def get(self, caller: Caller, reply_id: int) -> ReplyView:
         """A reply as it stands, with the text of this very moment where this pod writes it.

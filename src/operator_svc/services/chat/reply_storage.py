@@ -55,7 +55,7 @@ class ReplyStorage:
         chunks: list[ReplyChunk] = []
         taken: list[RunningReply] = []
         for running in replies:
-            stream, begin = running.stream, running.stored_end
+            stream, begin = running.stream, running.stream.stored_end
             if stream.ends["text"] == begin or running.abandoned:
                 continue
             chunks.append(ReplyChunk(running.reply_id, begin, stream.text_from(begin)))
@@ -70,8 +70,8 @@ class ReplyStorage:
             end = ends.get(running.reply_id)
             if end is None:
                 refused.append(running)
-            elif end != running.stored_end:
-                running.stored_end = end
+            elif end != running.stream.stored_end:
+                running.stream.mark_stored(end)
                 stored.append(running)
         return stored, refused
 

@@ -25,12 +25,13 @@ class ReplyResult(NamedTuple):
     status: ReplyStatus
     content: str
     metadata: dict[str, Any]
+    ended_at: datetime
 
     @classmethod
     def of_event(cls, event: LiveEvent) -> ReplyResult:
         """The result that a reply's last event holds."""
         data = event.data
-        return cls(ReplyStatus(data["status"]), data["content"], data["metadata"])
+        return cls(ReplyStatus(data["status"]), data["content"], data["metadata"], event.ts)
 
 
 class ToolCallRoom:
@@ -72,8 +73,6 @@ class RunningReply:
         self.begun = time.perf_counter()
         self.switch_s = 0.0
         """Seconds that the call to Switch took."""
-        self.stored_end = 0
-        """The code point up to which the text is stored in chunks."""
         self.chunked = False
         """True once a chunk of it may be stored."""
         self.tool_calls = ToolCallRoom()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -40,7 +40,10 @@ class ReplyStream:
         self.local = local
         self.ends: dict[Kind, int] = {"text": 0, "reasoning": 0}
         self._parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
+        self.stored_end = 0
+        """The code point up to which the text is stored."""
         self._watchers: set[Reader] = set()
+        self._stored_watchers: set[Callable[[], None]] = set()
         self._subscribers: Collection[SendQueue] = ()
 
     @property
@@ -64,6 +67,20 @@ class ReplyStream:
         """Send a reader no more."""
         self._watchers.discard(reader)
 
+    def watch_stored(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` whenever more of the text is stored, until ``unwatch_stored``."""
+        self._stored_watchers.add(wake)
+
+    def unwatch_stored(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` no more."""
+        self._stored_watchers.discard(wake)
+
+    def mark_stored(self, end: int) -> None:
+        """The text is stored up to a code point."""
+        self.stored_end = end
+        for wake in list(self._stored_watchers):
+            wake()
+
     def append(self, kind: Kind, content: str) -> None:
         """Add a piece, and send it to all readers; a long one in several frames."""
         for start in range(0, len(content), PIECE_CHARS):
@@ -73,6 +90,8 @@ class ReplyStream:
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self._parts[kind].append(content)
+        if kind == "text" and not self.local:
+            self.mark_stored(end)
         readers: list[Reader] = [*self._watchers, *self._subscribers]
         if not readers:
             return

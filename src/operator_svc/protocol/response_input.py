@@ -1,0 +1,194 @@
+"""What travels to an engine of a call for a response.
+
+Engines speak chat completions, so items become messages, and parameters take their names there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from operator_svc.errors import OperatorError
+from operator_svc.models import MAX_MESSAGE_CHARS, Json
+from operator_svc.protocol.chat import Chat, EngineFields, checked_metadata
+from operator_svc.protocol.openai import ANY_MODEL, text_of
+from operator_svc.protocol.response_body import InputItem, InputPart, ResponseBody
+
+SAME_NAME = frozenset(
+    {
+        "temperature", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs",
+        "parallel_tool_calls", "service_tier", "user", "safety_identifier", "prompt_cache_key",
+    }
+)  # fmt: skip
+"""Parameters that chat completions have too."""
+NOT_ECHOED = frozenset(
+    {
+        "input", "instructions", "metadata", "conversation", "stream", "stream_options",
+        "include",
+    }
+)  # fmt: skip
+"""Fields that are kept elsewhere, or not at all."""
+TRANSLATED = frozenset(ResponseBody.__struct_fields__) - SAME_NAME
+
+
+# From a body to a chat.
+
+
+def chat_of(
+    body: ResponseBody,
+    plain: dict[str, Json],
+    messages: list[dict[str, Json]],
+    session_id: str | None,
+    *,
+    sends_fields: bool,
+) -> Chat:
+    """The chat of a response, whose input are ``messages``. ``plain`` is the body as it came;
+    ``sends_fields`` is True where the upstream takes OpenAI's fields.
+
+    Raises OperatorError(validation_error), which names the field.
+    """
+    if body.background and body.store is False:
+        raise OperatorError.invalid("store", "a background response is stored")
+    if not sends_fields:
+        _check_plain(body, messages)
+    last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
+    if last is None:
+        raise OperatorError.invalid("input", "no item of it is a message of the user")
+    content = messages[last]["content"]
+    question = text_of(content)
+    parts = content if isinstance(content, list) else None
+    if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
+        raise OperatorError.invalid(
+            "input", f"the user's text must have 1 to {MAX_MESSAGE_CHARS} characters"
+        )
+    alone = len(messages) == 1 and messages[0]["role"] == "user"
+    fields = {name: value for name, value in plain.items() if name not in NOT_ECHOED}
+    return Chat(
+        message=question,
+        session_id=session_id,
+        metadata=checked_metadata(body.metadata),
+        provider_hint=body.model if body.model != ANY_MODEL else None,
+        source="openai",
+        engine=EngineFields(
+            parameters=parameters_of(fields),
+            content=parts if alone else None,
+            input=None if alone else messages,
+            instructions=body.instructions,
+            max_tokens=body.max_output_tokens,
+            response=fields,
+        ),
+    )
+
+
+def _check_plain(body: ResponseBody, messages: list[dict[str, Json]]) -> None:
+    """Raise OperatorError for what an upstream that takes text alone cannot be sent."""
+    if body.tools:
+        raise OperatorError.invalid("tools", "the upstream of this service takes none")
+    if any(isinstance(m["content"], list) or m.get("tool_calls") for m in messages):
+        raise OperatorError.invalid("input", "the upstream of this service takes text only")
+
+
+def messages_of(asked: str | Sequence[InputItem]) -> list[dict[str, Json]]:
+    """The input as messages of chat completions; raises OperatorError(validation_error)."""
+    if isinstance(asked, str):
+        return [{"role": "user", "content": asked}]
+    messages: list[dict[str, Json]] = []
+    for index, item in enumerate(asked):
+        match item.type:
+            case "message":
+                messages.append(_message(item, f"input[{index}]"))
+            case "function_call":
+                _add_call(messages, item, f"input[{index}]")
+            case "function_call_output":
+                messages.append(_result(item, f"input[{index}]"))
+    return messages
+
+
+def _message(item: InputItem, field: str) -> dict[str, Json]:
+    if item.role is None or item.content is None:
+        missing = "role" if item.role is None else "content"
+        raise OperatorError.invalid(f"{field}.{missing}", "it is missing")
+    return {"role": item.role, "content": _content(item.content, f"{field}.content")}
+
+
+def _add_call(messages: list[dict[str, Json]], item: InputItem, field: str) -> None:
+    """Add a call to the message of the assistant before it, or as one of its own."""
+    for name in ("call_id", "name", "arguments"):
+        if getattr(item, name) is None:
+            raise OperatorError.invalid(f"{field}.{name}", "it is missing")
+    function = {"name": item.name, "arguments": item.arguments}
+    call = {"id": item.call_id, "type": "function", "function": function}
+    if messages and messages[-1]["role"] == "assistant":
+        messages[-1].setdefault("tool_calls", []).append(call)
+    else:
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _result(item: InputItem, field: str) -> dict[str, Json]:
+    for name in ("call_id", "output"):
+        if getattr(item, name) is None:
+            raise OperatorError.invalid(f"{field}.{name}", "it is missing")
+    assert item.output is not None
+    content = _content(item.output, f"{field}.output")
+    return {"role": "tool", "tool_call_id": item.call_id, "content": content}
+
+
+def _content(content: str | list[InputPart], field: str) -> str | list[Json]:
+    """A message's content: text where it is nothing else."""
+    if isinstance(content, str):
+        return content
+    if all(part.type not in ("input_image", "input_file") for part in content):
+        return "".join(part.text or part.refusal or "" for part in content)
+    return [_part(part, f"{field}[{index}]") for index, part in enumerate(content)]
+
+
+def _part(part: InputPart, field: str) -> dict[str, Json]:
+    match part.type:
+        case "input_image":
+            if part.image_url is None:
+                raise OperatorError.invalid(f"{field}.image_url", "it is missing")
+            url = {"url": part.image_url} | ({"detail": part.detail} if part.detail else {})
+            return {"type": "image_url", "image_url": url}
+        case "input_file":
+            names = ("file_id", "file_data", "file_url", "filename")
+            file = {name: value for name in names if (value := getattr(part, name)) is not None}
+            return {"type": "file", "file": file}
+    return {"type": "text", "text": part.text or part.refusal or ""}
+
+
+def parameters_of(fields: dict[str, Json]) -> dict[str, Json]:
+    """The fields of a response as parameters of chat completions; those that are not known go on
+    as they are."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    parameters = {name: value for name, value in given.items() if name not in TRANSLATED}
+    if given.get("model") not in (None, ANY_MODEL):
+        parameters["model"] = given["model"]
+    if given.get("top_logprobs"):
+        parameters["logprobs"] = True
+    if tools := given.get("tools"):
+        parameters["tools"] = [_nested("function", tool) for tool in tools]
+    if (choice := given.get("tool_choice")) is not None:
+        parameters["tool_choice"] = _tool_choice(choice)
+    if effort := (given.get("reasoning") or {}).get("effort"):
+        parameters["reasoning_effort"] = effort
+    text = given.get("text") or {}
+    if verbosity := text.get("verbosity"):
+        parameters["verbosity"] = verbosity
+    if (form := text.get("format")) and form.get("type") != "text":
+        parameters["response_format"] = (
+            _nested("json_schema", form) if form["type"] == "json_schema" else form
+        )
+    return parameters
+
+
+def _nested(kind: str, flat: dict[str, Json]) -> dict[str, Json]:
+    """What chat completions nest under the name of its kind."""
+    return {"type": kind, kind: {n: v for n, v in flat.items() if n != "type" and v is not None}}
+
+
+def _tool_choice(choice: Json) -> Json:
+    if isinstance(choice, str):
+        return choice
+    if choice["type"] == "function":
+        return _nested("function", choice)
+    tools = [_nested("function", tool) for tool in choice.get("tools", ())]
+    return _nested("allowed_tools", {**choice, "tools": tools})

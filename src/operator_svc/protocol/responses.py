@@ -1,0 +1,261 @@
+"""OpenAI's Responses as they are answered, and the events of their streams.
+
+Source: https://www.openresponses.org/specification, and what OpenAI's SDKs read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from operator_svc.errors import ErrorCode
+from operator_svc.models import Json, ReplyStatus
+from operator_svc.protocol import ids
+from operator_svc.protocol.chat import EngineFields
+from operator_svc.protocol.openai import ANY_MODEL, usage_of
+from operator_svc.protocol.response_items import output_of
+from operator_svc.protocol.tool_calls import ToolCallView
+
+Status: TypeAlias = Literal["in_progress", "completed", "failed", "incomplete", "cancelled"]
+STATUSES: dict[ReplyStatus, Status] = {
+    ReplyStatus.STREAMING: "in_progress",
+    ReplyStatus.COMPLETE: "completed",
+    ReplyStatus.CANCELLED: "cancelled",
+    ReplyStatus.FAILED: "failed",
+    ReplyStatus.INTERRUPTED: "failed",
+}
+REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Reasons of an incomplete response, by the finish reason of the engine."""
+CUT_SHORT = {
+    ErrorCode.REPLY_TOO_LARGE: "max_output_tokens",
+    ErrorCode.CONTENT_FILTERED: "content_filter",
+}
+"""Reasons of an incomplete response, by the error of the reply."""
+
+
+class ConversationOf(msgspec.Struct, frozen=True):
+    """The conversation that a response belongs to."""
+
+    id: str
+
+
+class IncompleteDetails(msgspec.Struct, frozen=True):
+    """The reason why a response is incomplete."""
+
+    reason: str
+
+
+class ResponseFailure(msgspec.Struct, frozen=True):
+    """The reason why a response failed."""
+
+    code: str
+    message: str
+
+
+class InputTokensDetails(msgspec.Struct, frozen=True):
+    """Tokens of the input that a cache held."""
+
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    """Tokens of the output that were reasoning."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens, as the upstream counted them; 0 where it did not."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails = InputTokensDetails()
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
+    total_tokens: int
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """A response: a reply, and what it was asked with. ``id`` has the id of the reply, that of
+    ``conversation`` the session's; times are in seconds."""
+
+    id: str
+    object: str = "response"
+    created_at: int
+    completed_at: int | None
+    status: Status
+    error: ResponseFailure | None
+    incomplete_details: IncompleteDetails | None
+    model: str
+    instructions: str | None
+    previous_response_id: str | None
+    conversation: ConversationOf
+    output: list[dict[str, Json]]
+    usage: ResponseUsage | None
+    metadata: dict[str, Json]
+    background: bool
+    store: bool
+    tools: list[dict[str, Json]]
+    tool_choice: Json
+    parallel_tool_calls: bool
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    temperature: float
+    top_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    top_logprobs: int
+    reasoning: dict[str, Json]
+    text: dict[str, Json]
+    truncation: str
+    service_tier: str
+    safety_identifier: str | None
+    prompt_cache_key: str | None
+    user: str | None
+
+
+DEFAULTS: dict[str, Any] = {
+    "background": False, "store": True, "tool_choice": "auto", "parallel_tool_calls": True,
+    "max_output_tokens": None, "max_tool_calls": None, "temperature": 1.0, "top_p": 1.0,
+    "presence_penalty": 0.0, "frequency_penalty": 0.0, "top_logprobs": 0, "truncation": "disabled",
+    "service_tier": "default", "safety_identifier": None, "prompt_cache_key": None, "user": None,
+    "previous_response_id": None, "model": ANY_MODEL,
+}  # fmt: skip
+"""Values of a response's fields where the request gave none."""
+
+
+class ResponseItems(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of items; ``last_id`` asks for the next one."""
+
+    object: str = "list"
+    data: list[dict[str, Json]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ResponseDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """A response that was deleted."""
+
+    id: str
+    object: str = "response.deleted"
+    deleted: bool = True
+
+
+class ReplyState(NamedTuple):
+    """A reply as far as it is stored."""
+
+    status: ReplyStatus
+    text: str
+    metadata: dict[str, Any]
+    calls: Sequence[ToolCallView] = ()
+    ended_at: datetime | None = None
+
+
+class Asked(NamedTuple):
+    """What a response was asked with, and where its reply stands."""
+
+    reply_id: int
+    session_id: str
+    created_at: datetime
+    engine: EngineFields
+    metadata: dict[str, Json]
+
+    def response(self, state: ReplyState) -> Response:
+        """The response, in a state."""
+        status, reason = status_of(state)
+        failure = None
+        if status == "failed":
+            code = ErrorCode.named(state.metadata.get("error")) or ErrorCode.SWITCH_ERROR
+            failure = ResponseFailure("server_error", code.summary)
+        given = _given(self._requested())
+        return Response(
+            id=response_id(self.reply_id),
+            created_at=int(self.created_at.timestamp()),
+            completed_at=_seconds(state.ended_at) if status == "completed" else None,
+            status=status,
+            error=failure,
+            incomplete_details=IncompleteDetails(reason) if reason else None,
+            instructions=self.engine.instructions,
+            conversation=ConversationOf(conversation_id(self.session_id)),
+            output=output_of(self.reply_id, state.text, state.calls, item_status(status)),
+            usage=None if status == "in_progress" else _usage(state.metadata),
+            metadata=self.metadata,
+            tools=[_tool(tool) for tool in given.get("tools") or ()],
+            reasoning={"effort": None, "summary": None, **(given.get("reasoning") or {})},
+            text={"format": {"type": "text"}, **_given(given.get("text") or {})},
+            **{name: given.get(name, default) for name, default in DEFAULTS.items()},
+        )
+
+    def _requested(self) -> dict[str, Json]:
+        if self.engine.response is not None:
+            return self.engine.response
+        # A chat by another protocol names its fields as chat completions do.
+        same = ("model", "temperature", "top_p", "presence_penalty", "frequency_penalty", "user")
+        return {n: v for n, v in self.engine.parameters.items() if n in same}
+
+
+def _given(fields: dict[str, Json]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _seconds(time: datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp())
+
+
+def _tool(tool: dict[str, Json]) -> dict[str, Json]:
+    return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+def _usage(metadata: dict[str, Any]) -> ResponseUsage:
+    counted = usage_of(metadata)
+    return ResponseUsage(
+        input_tokens=counted.prompt_tokens,
+        output_tokens=counted.completion_tokens,
+        total_tokens=counted.total_tokens,
+    )
+
+
+def status_of(state: ReplyState) -> tuple[Status, str | None]:
+    """The status of a response, and why it is incomplete where it is."""
+    status = STATUSES[state.status]
+    if status in ("completed", "failed"):
+        error = ErrorCode.named(state.metadata.get("error"))
+        reason = (CUT_SHORT.get(error) if error else None) or REASONS.get(
+            str(state.metadata.get("finish_reason"))
+        )
+        if reason is not None:
+            return "incomplete", reason
+    return status, None
+
+
+def item_status(status: Status) -> str:
+    """The status of a response's text."""
+    return status if status in ("in_progress", "completed") else "incomplete"
+
+
+# Ids.
+
+
+def response_id(reply_id: int) -> str:
+    """The id of the response that is a reply."""
+    return f"resp_{reply_id}"
+
+
+def conversation_id(session_id: str) -> str:
+    """The id of the conversation that is a session."""
+    return f"conv_{session_id}"
+
+
+def reply_of(identity: str) -> int | None:
+    """The reply that the id of a response names; None where it has not its form."""
+    return ids.row_id(identity[5:]) if identity.startswith("resp_") else None
+
+
+def session_of(identity: str) -> str | None:
+    """The session that the id of a conversation names; None where it has not its form."""
+    name = identity[5:]
+    return name if identity.startswith("conv_") and ids.is_session_id(name) else None

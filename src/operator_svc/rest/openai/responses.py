@@ -1,0 +1,315 @@
+"""``/v1/responses``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from operator_svc.context import SERVICES, Services
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.protocol import decoding, openai, response_input
+from operator_svc.protocol import responses as protocol
+from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
+from operator_svc.protocol.response_body import ConversationId, ResponseBody
+from operator_svc.protocol.response_items import items_of
+from operator_svc.protocol.responses import Asked, ReplyState, Response
+from operator_svc.rest import requests, responses
+from operator_svc.rest.openai import calls
+from operator_svc.rest.openai.response_stream import ResponseStream
+from operator_svc.rest.request_context import caller_of
+from operator_svc.rest.routing import (
+    EVENTS,
+    JSON,
+    KEY,
+    SWITCH_FAILS,
+    Answer,
+    Parameter,
+    RouteTable,
+    json,
+)
+from operator_svc.services.chat.message_metadata import clients_metadata, kept_engine
+from operator_svc.services.chat.running_replies import Accepted
+
+route = RouteTable("openai")
+
+_ASKED = ResponseBody(input="What is running?", model=openai.ANY_MODEL)
+_RESPONSE = Response(
+    id="resp_42",
+    created_at=1_764_115_200,
+    completed_at=1_764_115_201,
+    status="completed",
+    error=None,
+    incomplete_details=None,
+    instructions=None,
+    conversation=protocol.ConversationOf("conv_s-1"),
+    output=[
+        {
+            "type": "message",
+            "id": "msg_42",
+            "status": "completed",
+            "role": "assistant",
+            "content": [
+                {
+                    "type": "output_text",
+                    "text": "All ten modules.",
+                    "annotations": [],
+                    "logprobs": [],
+                }
+            ],
+        }
+    ],
+    usage=protocol.ResponseUsage(input_tokens=12, output_tokens=4, total_tokens=16),
+    metadata={},
+    tools=[],
+    reasoning={"effort": None, "summary": None},
+    text={"format": {"type": "text"}},
+    **protocol.DEFAULTS,
+)
+_ITEM = {
+    "type": "message",
+    "id": "msg_41",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "What is running?"}],
+    "status": "completed",
+}
+_ITEMS = protocol.ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
+AFTER = Parameter("after", Annotated[str, Meta(max_length=200)], "The id of the item before.")
+LIMIT = Parameter("limit", Annotated[int, Meta(ge=1, le=100)], "Items of a page.", default=20)
+ORDER = Parameter(
+    "order", Literal["asc", "desc"], "`desc`, the newest first, or `asc`.", default="desc"
+)
+
+
+@route(
+    "POST",
+    "/v1/responses",
+    parameters=(KEY,),
+    body=ResponseBody,
+    example=_ASKED,
+    answers={
+        200: Answer(
+            meaning="The response, or its events where `stream` asks for them.",
+            content={JSON: _RESPONSE, EVENTS: None},
+        )
+    },
+    errors=(
+        ErrorCode.INVALID_PARAMETER,
+        ErrorCode.MODEL_NOT_FOUND,
+        ErrorCode.SESSION_NOT_FOUND,
+        ErrorCode.CONFLICT,
+        *SWITCH_FAILS,
+        ErrorCode.NO_ANSWER,
+        ErrorCode.REPLY_INTERRUPTED,
+        ErrorCode.DRAINING,
+    ),
+)
+async def create(request: web.Request) -> web.StreamResponse:
+    """Ask for a response.
+
+    It is kept in the conversation that ``conversation`` names, or in that of
+    ``previous_response_id``, else in one of its own. A caller that leaves stops it, unless
+    ``background`` is true: then the call answers at once.
+    """
+    services = request.app[SERVICES]
+    caller = caller_of(request)
+    raw = await requests.read_body(request)
+    plain = decoding.loads(raw)
+    body = decoding.convert(plain, ResponseBody)
+    await calls.check_model(request, body.model)
+    session_id = await _session(services, caller, body)
+    chat = response_input.chat_of(
+        body,
+        plain,
+        response_input.messages_of(body.input),
+        session_id,
+        sends_fields=services.settings.switch_dialect == "openai",
+    )
+    key = await calls.intent_key(request, caller, None, session_id, raw)
+    chat = msgspec.structs.replace(chat, client_message_id=key)
+    accepted = await services.chats.start(caller, chat)
+    asked = Asked(
+        accepted.reply_id,
+        accepted.session_id,
+        accepted.begun_at,
+        chat.engine,
+        dict(body.metadata or {}),
+    )
+    if body.background and not body.stream:
+        view = await services.history.reply(caller, accepted.reply_id)
+        return responses.json(await _response(services, view, asked))
+    try:
+        return await calls.answer(
+            services,
+            caller,
+            accepted,
+            lambda: ResponseStream(services, request, accepted, asked),
+            lambda stream: stream.stream() if body.stream else _whole(services, stream),
+            goes_on=bool(body.background),
+        )
+    finally:
+        if body.store is False and session_id is None and accepted.started is not None:
+            await calls.forget(services, caller, accepted.session_id)
+
+
+async def _session(services: Services, caller: Caller, body: ResponseBody) -> str | None:
+    """The session that a response continues. Raises OperatorError where it names none."""
+    named = body.conversation
+    if named is not None and body.previous_response_id is not None:
+        raise OperatorError.invalid("conversation", "previous_response_id names another one")
+    if body.previous_response_id is not None:
+        reply_id = protocol.reply_of(body.previous_response_id)
+        try:
+            if reply_id is not None:
+                return (await services.history.reply(caller, reply_id)).session_id
+        except OperatorError as error:
+            if error.code is not ErrorCode.REPLY_NOT_FOUND:
+                raise
+        raise requests.wrong("previous_response_id", "there is no such response")
+    if named is None:
+        return None
+    session_id = protocol.session_of(named.id if isinstance(named, ConversationId) else named)
+    try:
+        if session_id is not None:
+            return (await services.sessions.get(caller, session_id)).session_id
+    except OperatorError as error:
+        if error.code is not ErrorCode.SESSION_NOT_FOUND:
+            raise
+    raise OperatorError(
+        ErrorCode.SESSION_NOT_FOUND,
+        "there is no such conversation",
+        errors=[{"field": "conversation", "reason": "there is no such conversation"}],
+    )
+
+
+async def _whole(services: Services, stream: ResponseStream) -> web.StreamResponse:
+    """The response; raises OperatorError where it failed."""
+    result = await stream.result()
+    response = await stream.ended_response(result)
+    if response.status == "failed":
+        await services.replies.answer(stream.accepted, result)  # raises the failure
+    return responses.json(response)
+
+
+@route(
+    "GET",
+    "/v1/responses/{response_id}",
+    parameters=(
+        Parameter("stream", bool, "True for its events.", default=False),
+        Parameter(
+            "starting_after",
+            Annotated[int, Meta(ge=0)],
+            "The `sequence_number` after which the events begin.",
+        ),
+    ),
+    answers={
+        200: Answer(
+            meaning="The response, or its events where `stream` asks for them.",
+            content={JSON: _RESPONSE, EVENTS: None},
+        )
+    },
+    errors=(ErrorCode.DRAINING,),
+)
+async def retrieve(request: web.Request) -> web.StreamResponse:
+    """Get a response as it stands, or stream it, whichever process writes it.
+
+    Any response can be streamed again, as often as wanted; leaving does not stop it.
+    """
+    services = request.app[SERVICES]
+    view = await _reply(request)
+    asked = await _asked(services, caller_of(request), view)
+    query = requests.query(request)
+    if not query["stream"]:
+        return responses.json(await _response(services, view, asked))
+    services.drain.refuse_new()
+    running = services.replies.running(view.reply_id, view.created_at)
+    accepted = Accepted(
+        view.session_id, view.message_id or 0, view.reply_id, view.created_at, running
+    )
+    after = -1 if query["starting_after"] is None else query["starting_after"]
+    stream = ResponseStream(services, request, accepted, asked, after)
+    return await calls.show(services, stream, ResponseStream.stream)
+
+
+@route(
+    "POST",
+    "/v1/responses/{response_id}/cancel",
+    answers={200: json(_RESPONSE, "The response, which is cancelled or had ended.")},
+)
+async def cancel(request: web.Request) -> web.StreamResponse:
+    """Stop a response, whichever process writes it; one that has ended stays as it is."""
+    services, caller = request.app[SERVICES], caller_of(request)
+    view = await services.replies.cancel(caller, _reply_id(request))
+    asked = await _asked(services, caller, view)
+    return responses.json(await _response(services, view, asked))
+
+
+@route(
+    "GET",
+    "/v1/responses/{response_id}/input_items",
+    parameters=(AFTER, LIMIT, ORDER),
+    answers={200: json(_ITEMS, "The items.")},
+)
+async def input_items(request: web.Request) -> web.StreamResponse:
+    """List the items that a response was asked with."""
+    services, caller = request.app[SERVICES], caller_of(request)
+    view = await _reply(request)
+    items: list[dict[str, Any]] = []
+    if view.message_id is not None:
+        message = await services.history.message(caller, view.message_id)
+        items = list(items_of(message.id, message.content, kept_engine(message.metadata)))
+    return responses.json(page_of(items, **requests.query(request)))
+
+
+def page_of(
+    items: list[dict[str, Any]], after: str | None, limit: int, order: str
+) -> protocol.ResponseItems:
+    """A page of items that are all there, oldest first. Raises OperatorError(invalid_parameter)."""
+    if order == "desc":
+        items = items[::-1]
+    if after is not None:
+        places = [index for index, item in enumerate(items) if item["id"] == after]
+        if not places:
+            raise requests.wrong("after", "there is no such item")
+        items = items[places[0] + 1 :]
+    page = items[:limit]
+    return protocol.ResponseItems(
+        data=page,
+        first_id=page[0]["id"] if page else None,
+        last_id=page[-1]["id"] if page else None,
+        has_more=len(items) > limit,
+    )
+
+
+def _reply_id(request: web.Request) -> int:
+    """The reply in the path; raises OperatorError(reply_not_found)."""
+    reply_id = protocol.reply_of(request.match_info["response_id"])
+    if reply_id is None:
+        raise OperatorError(ErrorCode.REPLY_NOT_FOUND, "there is no such response")
+    return reply_id
+
+
+async def _reply(request: web.Request) -> ReplyView:
+    """The reply in the path, with the text that is stored of it."""
+    return await request.app[SERVICES].history.reply(caller_of(request), _reply_id(request))
+
+
+async def _asked(services: Services, caller: Caller, view: ReplyView) -> Asked:
+    """What a reply was asked with, as far as it is kept."""
+    engine, metadata = NO_ENGINE_FIELDS, {}
+    if view.message_id is not None:  # an adopted reply has none
+        message = await services.history.message(caller, view.message_id)
+        engine, metadata = kept_engine(message.metadata), clients_metadata(message.metadata)
+    return Asked(view.reply_id, view.session_id, view.created_at, engine, metadata)
+
+
+async def _response(services: Services, view: ReplyView, asked: Asked) -> Response:
+    tool_calls = await services.history.tool_calls_of(view.reply_id)
+    return asked.response(
+        ReplyState(
+            ReplyStatus(view.status), view.content, view.metadata, tool_calls, view.finished_at
+        )
+    )

@@ -1,0 +1,258 @@
+"""OpenAI's Responses in front: with its own SDK, and against the schemas of Open Responses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.fakes.eventually import eventually
+from tests.rest.conftest import Start
+from tests.rest.openai_calls import sdk, sent, stored
+from tests.rest.response_calls import (
+    HEART,
+    PATH,
+    SLOW,
+    WEATHER,
+    create,
+    message,
+    streamed,
+    text_of,
+)
+from tests.rest.rest_service import Service
+
+# The compliance cases of Open Responses.
+
+
+COMPLIANCE: list[tuple[Any, list[str]]] = [
+    ([message("user", "Say hello.")], ["user"]),
+    ([message("system", "You are a pirate."), message("user", "Say hello.")], ["system", "user"]),
+    ([message("user", [{"type": "input_text", "text": "And this?"}, HEART])], ["user"]),
+    (
+        [message("user", "I am Alice."), message("assistant", "Hello!"), message("user", "Who?")],
+        ["user", "assistant", "user"],
+    ),
+]
+"""Inputs (basic, system prompt, image input, multi-turn), and the roles that the engine gets."""
+
+
+async def test_compliance_of_answers(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    for asked, roles in COMPLIANCE:
+        response = await create(service, asked)
+        assert (response["status"], response["output"][0]["type"]) == ("completed", "message")
+        assert [m["role"] for m in sent(service)["messages"]] == roles
+        items = await service.get(f"{PATH}/{response['id']}/input_items?order=asc")
+        listed = (await items.json())["data"]
+        assert [item["role"] for item in listed] == [item["role"] for item in asked]
+
+
+async def test_compliance_of_a_stream(service: Service) -> None:
+    events = await streamed(service, [message("user", "Count from 1 to 5.")])
+    text = "[stand-in] You said: Count from 1 to 5."
+    assert text_of(events) == text
+    assert [e["type"] for e in events if "delta" not in e] == [
+        "response.created", "response.in_progress", "response.output_item.added",
+        "response.content_part.added", "response.output_text.done", "response.content_part.done",
+        "response.output_item.done", "response.completed",
+    ]  # fmt: skip
+    assert [e["sequence_number"] for e in events[:4]] == [0, 1, 2, 3]
+    assert [e["sequence_number"] - len(text) for e in events[-5:]] == [3, 4, 5, 6, 7]
+    assert events[-1]["response"]["output"][0]["content"][0]["text"] == text
+
+
+async def test_compliance_of_tool_calls_and_their_stream(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    ask = [message("user", "weather? [[only_tool_call]]")]
+    whole = await create(service, ask, tools=[WEATHER])
+    (call,) = whole["output"]
+    assert (call["type"], call["name"], whole["status"]) == (
+        "function_call", "standin_tool", "completed",
+    )  # fmt: skip
+    json.loads(call["arguments"])
+    events = await streamed(service, ask, tools=[WEATHER])
+    assert [e["type"] for e in events[2:]] == [
+        "response.output_item.added", "response.function_call_arguments.delta",
+        "response.function_call_arguments.done", "response.output_item.done",
+        "response.completed",
+    ]  # fmt: skip
+    assert [e["sequence_number"] for e in events] == [0, 1, 7, 8, 9, 10, 11]
+
+
+# OpenAI's own SDK.
+
+
+async def test_the_sdk_creates_streams_and_retrieves(both: Service) -> None:
+    async with sdk(both) as client:
+        whole = await client.responses.create(
+            model="operator", input="hello", instructions="be brief", metadata={"a": "b"}
+        )
+        assert whole.output_text == "[stand-in] You said: hello"
+        again = await client.responses.retrieve(whole.id)
+        assert again.model_dump() == whole.model_dump()
+        assert (again.instructions, again.metadata) == ("be brief", {"a": "b"})
+        async with client.responses.stream(model="operator", input="hello") as stream:
+            async for _ in stream:
+                pass
+            final = await stream.get_final_response()
+        assert final.output_text == whole.output_text
+        items = await client.responses.input_items.list(whole.id)
+        assert [(item.role, item.content[0].text) for item in items.data] == [("user", "hello")]
+
+
+async def test_the_sdk_polls_and_cancels_in_the_background(both: Service) -> None:
+    async with sdk(both) as client:
+        begun = await client.responses.create(input=SLOW, background=True)
+        assert (begun.status, begun.background) == ("in_progress", True)
+        cancelled = await client.responses.cancel(begun.id)
+        assert cancelled.status == "cancelled"
+        assert (await client.responses.cancel(begun.id)).model_dump() == cancelled.model_dump()
+        done = await client.responses.create(input="hello", background=True)
+
+        async def completed() -> bool:
+            return bool((await client.responses.retrieve(done.id)).status == "completed")
+
+        await eventually(completed)
+
+
+async def test_previous_response_and_conversation_continue_a_session(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    first = await create(service, "one", instructions="be brief")
+    second = await create(service, "two", previous_response_id=first["id"])
+    third = await create(service, "three", conversation=second["conversation"])
+    assert {r["conversation"]["id"] for r in (first, second, third)} == {
+        first["conversation"]["id"]
+    }
+    assert second["previous_response_id"] == first["id"]
+    assert [m["role"] for m in sent(service)["messages"]] == [
+        "user", "assistant", "user", "assistant", "user",
+    ]  # fmt: skip
+
+
+async def test_parameters_reach_the_upstream_and_a_regenerate_sends_them_again(
+    start: Start,
+) -> None:
+    service = await start(switch_dialect="openai")
+    schema = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
+    response = await create(
+        service,
+        [message("developer", "in prose"), message("user", "hello")],
+        instructions="be brief", temperature=0.3, max_output_tokens=50, top_k=5, tools=[WEATHER],
+        tool_choice={"type": "function", "name": "standin_tool"}, reasoning={"effort": "low"},
+        text={"format": schema},
+    )  # fmt: skip
+    first = sent(service)
+    function = {name: value for name, value in WEATHER.items() if name != "type"}
+    expected = {
+        "temperature": 0.3, "max_tokens": 50, "top_k": 5, "reasoning_effort": "low",
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": "standin_tool"}},
+        "response_format": {"type": "json_schema", "json_schema": {
+            "name": "n", "schema": {"type": "object"}, "strict": True}},
+        "messages": [{"role": "system", "content": "be brief\n\nin prose"},
+                     {"role": "user", "content": "hello"}],
+    }  # fmt: skip
+    assert {name: first[name] for name in expected} == expected
+    assert response["tools"][0]["name"] == "standin_tool"
+    assert response["text"]["format"]["type"] == "json_schema"
+    session_id = response["conversation"]["id"].removeprefix("conv_")
+    asked = (await stored(service, session_id))[0]
+    await service.chat(session_id=session_id, metadata={"regenerate": asked["id"]})
+    assert sent(service) == first
+
+
+ENDS = [
+    ("[[length]]", "incomplete", "max_output_tokens"),
+    ("[[filtered]]", "incomplete", "content_filter"),
+    ("[[cut]] [[after=2]]", "failed", None),
+    ("[[500]]", "failed", None),
+]
+"""Scripts of the upstream, and the status of their response with its reason."""
+
+
+async def test_a_response_ends_as_its_reply_does(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    for script, status, reason in ENDS:
+        events = await streamed(service, f"x {script}")
+        assert events[-1]["type"] == f"response.{status}"
+        response = events[-1]["response"]
+        details = response["incomplete_details"] or {}
+        assert (response["status"], details.get("reason")) == (status, reason)
+        assert (response["error"] is None) == (status != "failed")
+        texts = [item["content"][0]["text"] for item in response["output"]]
+        assert "".join(texts) == text_of(events)
+        whole = await service.post(PATH, {"input": f"x {script}"})
+        assert whole.status == (502 if status == "failed" else 200)
+        assert status != "failed" or whole.headers["x-should-retry"] == "false"
+
+
+WRONG: list[tuple[dict[str, Any], str, str | None]] = [
+    ({}, "input", None),
+    ({"input": None}, "input", None),
+    ({"input": ""}, "input", None),
+    ({"input": []}, "input", None),
+    ({"input": "x" * 32_001}, "input", None),
+    ({"input": [{"role": "boss", "content": "x"}]}, "input[0].role", None),
+    ({"input": [{"content": "x"}]}, "input[0].role", None),
+    ({"input": [{"role": "user"}]}, "input[0].content", None),
+    ({"input": [message("user", [{"type": "x"}])]}, "input[0].content[0].type", None),
+    ({"input": [message("user", [{"type": "input_image"}])]},
+     "input[0].content[0].image_url", None),
+    ({"input": [message("user", [HEART])]}, "input", None),
+    ({"input": [message("assistant", "x")]}, "input", None),
+    ({"input": [{"type": "computer_call"}]}, "input[0].type", None),
+    ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name", None),
+    ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id", None),
+    ({"model": 7}, "model", None),
+    ({"model": "gpt-nope"}, "model", "model_not_found"),
+    ({"instructions": 5}, "instructions", None),
+    ({"temperature": 3}, "temperature", None),
+    ({"top_p": "high"}, "top_p", None),
+    ({"max_output_tokens": 0}, "max_output_tokens", None),
+    ({"stream": "yes"}, "stream", None),
+    ({"background": 1}, "background", None),
+    ({"background": True, "store": False}, "store", None),
+    ({"metadata": {"a": 1}}, "metadata", None),
+    ({"metadata": {"a": "x" * 513}}, "metadata", None),
+    ({"metadata": {"openai": "x"}}, "metadata.openai", None),
+    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", None),
+    ({"tools": [WEATHER]}, "tools", None),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type", None),
+    ({"tools": [{"type": "function"}]}, "tools[0]", None),
+    ({"tool_choice": "maybe"}, "tool_choice", None),
+    ({"text": {"format": {"type": "yaml"}}}, "text.format.type", None),
+    ({"reasoning": {"effort": 3}}, "reasoning.effort", None),
+    ({"truncation": "some"}, "truncation", None),
+    ({"previous_response_id": 5}, "previous_response_id", None),
+    ({"previous_response_id": "x"}, "previous_response_id", "previous_response_not_found"),
+    ({"previous_response_id": "resp_9"}, "previous_response_id",
+     "previous_response_not_found"),
+    ({"conversation": {"name": "x"}}, "conversation", None),
+    ({"conversation": "conv_none"}, "conversation", "session_not_found"),
+    ({"conversation": "conv_a", "previous_response_id": "resp_9"}, "conversation", None),
+]  # fmt: skip
+"""Bodies (those without an input ask "hello"), the field that is wrong, and a code of its own."""
+NOT_FOUND = ("session_not_found", "model_not_found")
+
+
+async def test_a_wrong_body_is_told_by_its_param(service: Service) -> None:
+    for body, param, code in WRONG:
+        response = await service.post(PATH, {"input": "hello", **body} if body else body)
+        error = (await response.json())["error"]
+        told = (response.status, error["param"], error["type"])
+        status = 404 if code in NOT_FOUND else 400
+        assert told == (status, param, "invalid_request_error"), body
+        assert code is None or error["code"] == code
+    assert service.switch.total.calls == 0
+
+
+async def test_an_unknown_response_is_not_found(service: Service) -> None:
+    for identity in ("resp_9", "resp_x", "x"):
+        for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/input_items")):
+            response = await service.call(method, f"{PATH}/{identity}{path}")
+            assert response.status == 404, path
+    async with sdk(service) as client:
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve("resp_9")
