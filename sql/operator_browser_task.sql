@@ -47,115 +47,50 @@ RETURNING task_id;
 
 -- name: browser_tasks_page(before, page, bytes)
 -- All tasks, newest first, without the large parts of their results.
-WITH page AS (
-    SELECT
-        {{browser_task_size}} AS size,
-        -t.id AS place
-    FROM operator_browser_task AS t
-    WHERE t.id < :before AND NOT {{in_deleted_session}}
-    ORDER BY t.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{browser_task_summary}},
-    {{browser_task_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{browser_task_summary}}, {{browser_task_size}} AS size
 FROM operator_browser_task AS t
 WHERE t.id < :before AND NOT {{in_deleted_session}}
 ORDER BY t.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: browser_tasks_page_of_status(status, before, page, bytes)
 -- The tasks of a status, newest first.
-WITH page AS (
-    SELECT
-        {{browser_task_size}} AS size,
-        -t.id AS place
-    FROM operator_browser_task AS t
-    WHERE t.status = :status AND t.id < :before AND NOT {{in_deleted_session}}
-    ORDER BY t.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{browser_task_summary}},
-    {{browser_task_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{browser_task_summary}}, {{browser_task_size}} AS size
 FROM operator_browser_task AS t
 WHERE t.status = :status AND t.id < :before AND NOT {{in_deleted_session}}
 ORDER BY t.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: browser_tasks_page_of_user(user_id, before, page, bytes)
 -- The tasks of a user, newest first.
-WITH page AS (
-    SELECT
-        {{browser_task_size}} AS size,
-        -t.id AS place
-    FROM operator_browser_task AS t
-    WHERE t.user_id = :user_id AND t.id < :before AND NOT {{in_deleted_session}}
-    ORDER BY t.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{browser_task_summary}},
-    {{browser_task_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{browser_task_summary}}, {{browser_task_size}} AS size
 FROM operator_browser_task AS t
 WHERE t.user_id = :user_id AND t.id < :before AND NOT {{in_deleted_session}}
 ORDER BY t.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: browser_tasks_page_of_user_and_status(user_id, status, before, page, bytes)
 -- The tasks of a user that stand so, newest first. By -id: by id PostgreSQL would read all tasks for a rare status.
-WITH page AS (
-    SELECT
-        {{browser_task_size}} AS size,
-        -t.id AS place
-    FROM operator_browser_task AS t
-    WHERE
-        t.user_id = :user_id AND t.status = :status AND -t.id > -CAST(:before AS bigint)
-        AND NOT {{in_deleted_session}}
-    ORDER BY -t.id
-    LIMIT :page
-)
-
-SELECT
-    {{browser_task_summary}},
-    {{browser_task_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{browser_task_summary}}, {{browser_task_size}} AS size
 FROM operator_browser_task AS t
 WHERE
     t.user_id = :user_id AND t.status = :status AND -t.id > -CAST(:before AS bigint)
     AND NOT {{in_deleted_session}}
 ORDER BY -t.id
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: browser_tasks_page_of_session(session_id, user_id, status, before, page, bytes)
 -- The tasks of a session, newest first.
-WITH page AS (
-    SELECT
-        {{browser_task_size}} AS size,
-        -t.id AS place
-    FROM operator_browser_task AS t
-    WHERE
-        t.session_id = :session_id AND t.id < :before AND NOT {{in_deleted_session}}
-        AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
-        AND (CAST(:status AS text) IS NULL OR t.status = :status)
-    ORDER BY t.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{browser_task_summary}},
-    {{browser_task_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{browser_task_summary}}, {{browser_task_size}} AS size
 FROM operator_browser_task AS t
 WHERE
     t.session_id = :session_id AND t.id < :before AND NOT {{in_deleted_session}}
     AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
     AND (CAST(:status AS text) IS NULL OR t.status = :status)
 ORDER BY t.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;

@@ -3,51 +3,25 @@
 SELECT {{message_columns}}
 FROM operator_message AS m
 INNER JOIN operator_session AS s ON m.session_id = s.session_id
-WHERE
-    m.id = :message_id AND s.deleted_at IS NULL
-    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE m.id = :message_id AND {{visible_session}};
 
 -- name: message_page(session_id, before, page, bytes)
 -- Messages of a session, newest first, older than the one with the id before.
-WITH page AS (
-    SELECT
-        {{message_size}} AS size,
-        -m.id AS place
-    FROM operator_message AS m
-    WHERE m.session_id = :session_id AND m.id < :before
-    ORDER BY m.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{message_columns}},
-    {{message_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{message_columns}}, {{message_size}} AS size
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id < :before
 ORDER BY m.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: message_page_after(session_id, after, page, bytes)
 -- Messages of a session, oldest first, newer than the one with the id after.
-WITH page AS (
-    SELECT
-        {{message_size}} AS size,
-        m.id AS place
-    FROM operator_message AS m
-    WHERE m.session_id = :session_id AND m.id > :after
-    ORDER BY m.id
-    LIMIT :page
-)
-
-SELECT
-    {{message_columns}},
-    {{message_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{message_columns}}, {{message_size}} AS size
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id > :after
 ORDER BY m.id
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: reply_fence(reply_id, owner, fence)
 -- Takes a reply from its owner, which can store no more of its text from then on.

@@ -29,3 +29,33 @@ FROM (
         LIMIT :sessions
     ) AS s
 ) AS w;
+
+-- name: search_recent(words, before_at, before_id, sessions, page)
+-- Of so many of the newest sessions before a place those with a message that has the words, newest first.
+SELECT {{session_columns}}
+FROM (
+    SELECT {{session_columns}}
+    FROM operator_session AS s
+    WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
+    ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :sessions
+) AS s
+WHERE {{session_has_words}}
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;
+
+-- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page)
+-- As search_recent, of the sessions of one user.
+SELECT {{session_columns}}
+FROM (
+    SELECT {{session_columns}}
+    FROM operator_session AS s
+    WHERE
+        s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
+        AND s.deleted_at IS NULL
+    ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :sessions
+) AS s
+WHERE {{session_has_words}}
+ORDER BY s.active_at DESC, s.id DESC
+LIMIT :page;

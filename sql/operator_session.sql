@@ -2,9 +2,7 @@
 -- One session, where the viewer may see it.
 SELECT {{session_columns}}
 FROM operator_session AS s
-WHERE
-    s.session_id = :session_id AND s.deleted_at IS NULL
-    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE s.session_id = :session_id AND {{visible_session}};
 
 -- name: session_page(before_at, before_id, page)
 -- Sessions of all users, newest first, before a place in that order.

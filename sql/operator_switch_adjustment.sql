@@ -4,40 +4,20 @@
 SELECT {{adjustment_columns}}
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
-WHERE
-    a.id = :adjustment_id AND s.deleted_at IS NULL
-    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer);
+WHERE a.id = :adjustment_id AND {{visible_session}};
 
 -- name: adjustment_page(viewer, session_id, applied, before, page, bytes)
 -- Adjustments, newest first, older than the one with the id before.
-WITH page AS (
-    SELECT
-        {{adjustment_size}} AS size,
-        -a.id AS place
-    FROM operator_switch_adjustment AS a
-    LEFT JOIN operator_session AS s ON a.session_id = s.session_id
-    WHERE
-        a.id < :before AND s.deleted_at IS NULL
-        AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
-        AND (CAST(:session_id AS text) IS NULL OR a.session_id = :session_id)
-        AND (CAST(:applied AS boolean) IS NULL OR a.applied = :applied)
-    ORDER BY a.id DESC
-    LIMIT :page
-)
-
-SELECT
-    {{adjustment_columns}},
-    {{adjustment_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{adjustment_columns}}, {{adjustment_size}} AS size
 FROM operator_switch_adjustment AS a
 LEFT JOIN operator_session AS s ON a.session_id = s.session_id
 WHERE
-    a.id < :before AND s.deleted_at IS NULL
-    AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
+    a.id < :before AND {{visible_session}}
     AND (CAST(:session_id AS text) IS NULL OR a.session_id = :session_id)
     AND (CAST(:applied AS boolean) IS NULL OR a.applied = :applied)
 ORDER BY a.id DESC
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: adjustment_claim(adjustment_id, pod_id, applied)
 -- A process claims an adjustment that is applied or not, unless another one has it. How an earlier

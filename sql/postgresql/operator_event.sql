@@ -1,25 +1,12 @@
 -- name: events_after_each(session_ids, seqs, page, bytes)
 -- Newer events of several sessions, each after a number, with their messages.
-WITH page AS (
-    SELECT
-        {{event_size}} AS size,
-        row_number() OVER (ORDER BY w.session_id, e.seq) AS place
-    FROM unnest(CAST(:session_ids AS text[]), CAST(:seqs AS bigint[])) AS w (session_id, seq)
-    CROSS JOIN LATERAL {{newer_events}} AS e
-    LEFT JOIN operator_message AS m ON e.message_id = m.id
-    ORDER BY w.session_id, e.seq
-    LIMIT :page
-)
-
-SELECT
-    {{event_columns}},
-    {{event_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+/*+ page of :bytes */
+SELECT {{event_columns}}, {{event_size}} AS size
 FROM unnest(CAST(:session_ids AS text[]), CAST(:seqs AS bigint[])) AS w (session_id, seq)
 CROSS JOIN LATERAL {{newer_events}} AS e
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 ORDER BY w.session_id, e.seq
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: events_purge(days, page)
 -- One step of the purge of events: makes or drops a day, or deletes so many old events that have none.

@@ -20,17 +20,7 @@ RETURNING reply_id AS id;
 
 -- name: chunks_ends(pod_id, reply_ids, begun_at)
 -- Up to where the text is stored of those of the replies that this pod still owns.
-SELECT
-    m.id AS reply_id,
-    coalesce(
-        (
-            SELECT c."offset" + length(c.content) FROM operator_reply_chunk AS c
-            WHERE c.reply_id = m.id
-            ORDER BY c."offset" DESC
-            LIMIT 1
-        ),
-        0
-    ) AS stored_end
+SELECT m.id AS reply_id, {{stored_end}} AS stored_end
 FROM unnest(CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[])) AS t (reply_id, begun_at)
 INNER JOIN operator_message AS m ON t.reply_id = m.id AND t.begun_at = m.created_at
 WHERE m.owner = :pod_id AND m.status = 'streaming';

@@ -14,11 +14,7 @@ stored AS (
     WHERE locked.sessions = 1 OR CAST(:session_id AS text) IS NULL
     ON CONFLICT (message_id) WHERE posted DO UPDATE
     SET
-        engine = excluded.engine,
-        success = excluded.success,
-        latency_ms = excluded.latency_ms,
-        tokens_used = excluded.tokens_used,
-        error_message = excluded.error_message,
+        {{newer_feedback}},
         attempts = CASE WHEN f.given_up_at IS NULL THEN f.attempts ELSE 0 END,
         not_before = CASE WHEN f.given_up_at IS NULL THEN f.not_before ELSE now() END,
         given_up_at = NULL

@@ -1,32 +1,10 @@
--- name: tool_calls_of(message_ids, page, bytes)
--- The tool calls of some messages: those of the newest message first, in order within each.
-WITH page AS (
-    SELECT
-        {{tool_call_size}} AS size,
-        row_number() OVER (ORDER BY c.message_id DESC, c.id ASC) AS place
-    FROM operator_tool_call AS c
-    WHERE c.message_id = ANY(CAST(:message_ids AS bigint[]))
-    ORDER BY c.message_id DESC, c.id ASC
-    LIMIT :page
-)
-
-SELECT
-    {{tool_call_columns}},
-    {{tool_call_size}} AS size,
-    (SELECT count(*) FROM page) AS found
-FROM operator_tool_call AS c
-WHERE c.message_id = ANY(CAST(:message_ids AS bigint[]))
-ORDER BY c.message_id DESC, c.id ASC
-LIMIT {{rows_that_fit}};
-
 -- name: tool_call_record(message_id, viewer, tool_name, status, duration_ms, arguments, result, error, data)
 -- Stores a tool call of a message, and the event that says so.
 WITH session AS MATERIALIZED (
     SELECT s.session_id FROM operator_session AS s
     WHERE
         s.session_id = (SELECT m.session_id FROM operator_message AS m WHERE m.id = :message_id)
-        AND s.deleted_at IS NULL
-        AND (CAST(:viewer AS text) IS NULL OR s.user_id = :viewer)
+        AND {{visible_session}}
     FOR NO KEY UPDATE
 ),
 

@@ -1,29 +1,15 @@
 -- name: events_after_each(session_ids, seqs, page, bytes)
 -- Newer events of several sessions, each after a number, with their messages.
-WITH seqs AS MATERIALIZED (SELECT key, value FROM json_each(:seqs)),
+/*+ page of :bytes */
+WITH seqs AS MATERIALIZED (SELECT key, value FROM json_each(:seqs))
 
-page AS (
-    SELECT
-        {{event_size}} AS size,
-        row_number() OVER (ORDER BY e.session_id, e.seq) AS place
-    FROM json_each(:session_ids) AS i
-    CROSS JOIN seqs AS q ON i.key = q.key
-    CROSS JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
-    LEFT JOIN operator_message AS m ON e.message_id = m.id
-    ORDER BY e.session_id, e.seq
-    LIMIT :page
-)
-
-SELECT
-    {{event_columns}},
-    {{event_size}} AS size,
-    (SELECT count(*) FROM page) AS found
+SELECT {{event_columns}}, {{event_size}} AS size
 FROM json_each(:session_ids) AS i
 CROSS JOIN seqs AS q ON i.key = q.key
 CROSS JOIN operator_event AS e ON i.value = e.session_id AND q.value < e.seq
 LEFT JOIN operator_message AS m ON e.message_id = m.id
 ORDER BY e.session_id, e.seq
-LIMIT {{rows_that_fit}};
+LIMIT :page;
 
 -- name: events_purge(days, page)
 -- One step of the purge of events: deletes so many old ones; what is left has no gap.

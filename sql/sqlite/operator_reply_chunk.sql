@@ -23,17 +23,7 @@ RETURNING reply_id AS id;
 -- Up to where the text is stored of those of the replies that this pod still owns.
 WITH begun AS MATERIALIZED (SELECT key, value FROM json_each(:begun_at))
 
-SELECT
-    m.id AS reply_id,
-    coalesce(
-        (
-            SELECT c."offset" + length(c.content) FROM operator_reply_chunk AS c
-            WHERE c.reply_id = m.id
-            ORDER BY c."offset" DESC
-            LIMIT 1
-        ),
-        0
-    ) AS stored_end
+SELECT m.id AS reply_id, {{stored_end}} AS stored_end
 FROM json_each(:reply_ids) AS r
 CROSS JOIN begun AS b ON r.key = b.key
 CROSS JOIN operator_message AS m ON r.value = m.id AND b.value = m.created_at

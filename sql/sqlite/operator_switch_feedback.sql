@@ -14,11 +14,7 @@ SELECT
 WHERE :session_id IS NULL OR changes() = 1
 ON CONFLICT (message_id) WHERE posted = 1 DO UPDATE
 SET
-    engine = excluded.engine,
-    success = excluded.success,
-    latency_ms = excluded.latency_ms,
-    tokens_used = excluded.tokens_used,
-    error_message = excluded.error_message,
+    {{newer_feedback}},
     attempts = CASE
         WHEN operator_switch_feedback.given_up_at IS NULL THEN operator_switch_feedback.attempts ELSE 0
     END,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from operator_svc.db.queries import QueryError, compile_statement, load
+from operator_svc.db.queries import compile_statement, load
+from operator_svc.db.sql_tokens import QueryError
 
 
 def folder(tmp_path: Path, files: dict[str, str]) -> Path:
@@ -40,6 +41,16 @@ def test_a_dialects_fragment_stands_in_its_queries_alone(tmp_path: Path) -> None
     assert load(tmp_path, "postgresql")["q"].statements[0].sql == "SELECT clock_timestamp()"
 
 
+def test_a_shared_query_holds_the_fragment_of_its_dialect(tmp_path: Path) -> None:
+    files = {
+        "sqlite/fragments/time.sql": "now()",
+        "postgresql/fragments/time.sql": "clock_timestamp()",
+        "a.sql": "-- name: q()\nSELECT {{time}}",
+    }
+    assert load(folder(tmp_path, files), "sqlite")["q"].statements[0].sql == "SELECT now()"
+    assert load(tmp_path, "postgresql")["q"].statements[0].sql == "SELECT clock_timestamp()"
+
+
 def test_a_mark_in_a_text_or_a_comment_is_no_fragment(tmp_path: Path) -> None:
     files = {"a.sql": "-- name: q()\n-- {{x}}\nSELECT '{{x}}', \"{{x}}\" /* {{x}} */"}
     statement = load(folder(tmp_path, files), "sqlite")["q"].statements[0]
@@ -62,6 +73,14 @@ QUERY = "-- name: q()\nSELECT {{x}}"
             "above it",
         ),
         ({"a.sql": QUERY, "fragments/x.sql": ":undeclared"}, "undeclared"),
+        (
+            {
+                "a.sql": "-- name: q(a)\nSELECT {{x}}",
+                "sqlite/fragments/x.sql": ":a",
+                "postgresql/fragments/x.sql": "1",
+            },
+            "unused declared",
+        ),
     ],
 )
 def test_a_wrong_fragment_is_refused(tmp_path: Path, files: dict[str, str], complaint: str) -> None:

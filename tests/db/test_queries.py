@@ -10,13 +10,13 @@ import pytest
 
 from operator_svc.db import Database, Dialect
 from operator_svc.db.queries import (
-    QueryError,
     Statement,
     compile_statement,
     load,
     replace_now,
     resource_folder,
 )
+from operator_svc.db.sql_tokens import QueryError
 
 
 def folder(tmp_path: Path, shared: str = "", sqlite: str = "", postgresql: str = "") -> Path:

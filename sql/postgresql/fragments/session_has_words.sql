@@ -1,7 +1,7 @@
--- A row where a message of the session s has the words. The function, not its operator: each
--- session's messages are read, and not the index of words.
+-- True where a message of the session s has the words. LIMIT, and the function instead of its operator:
+-- each session's messages are read, and neither all sessions' nor the index of words.
 (
-    SELECT 1 FROM operator_search AS w
+    SELECT TRUE FROM operator_search AS w
     WHERE w.session_id = s.session_id AND ts_match_vq(w.words, CAST(:words AS tsquery))
     LIMIT 1
 )

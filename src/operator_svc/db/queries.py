@@ -7,10 +7,12 @@ in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``s
 ``{{name}}`` stands for the fragment of that name: a list of columns, an expression, a subquery
 or the body of a CTE that several queries share, in a file of its own
 (``sql/fragments/<name>.sql`` for both dialects, ``sql/<dialect>/fragments/<name>.sql`` for one).
-A fragment holds no other.
+A shared query may name a fragment of which each dialect has its own. A fragment holds no other.
 
 ``octet_length(column)``, of a text or of ``CAST(column AS text)``, is written in SQLite's older way
 where its own is missing (before 3.43).
+
+``/*+ page of :bytes */`` before a query bounds the bytes of a page (``query_pages.py``).
 
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.
@@ -29,30 +31,13 @@ from aiosql.utils import SQLParseException
 
 import operator_svc
 from operator_svc.db.contract import Dialect
+from operator_svc.db.query_fragments import Fragments
+from operator_svc.db.query_pages import limit_bytes
+from operator_svc.db.sql_tokens import TOKEN, QueryError
 
-_TOKEN = re.compile(
-    r"""
-      (?P<string>'(?:''|[^'])*')
-    | (?P<quoted>"(?:""|[^"])*")
-    | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$)
-    | (?P<comment>--[^\n]*)
-    | /\*\+(?P<hint>.*?)\*/
-    | (?P<block>/\*.*?\*/)
-    | (?P<now>(?<![\w.$@:])(?i:now)\s*\(\s*\))
-    | \{\{(?P<fragment>[A-Za-z_]\w*)\}\}
-    | (?P<cast>::)
-    | :(?P<param>[A-Za-z_]\w*)
-    | (?P<end>;)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _OCTETS = re.compile(r"octet_length\((CAST\([\w.]+ AS text\)|[\w.]+(?: ->> '\w+')?)\)")
 _KEPT = frozenset({"string", "quoted", "dollar", "tag", "cast", "now"})
 _ONLY_IF = re.compile(r"\s*only if :([A-Za-z_]\w*)\s*")
-
-
-class QueryError(Exception):
-    """A query file that cannot be used; the message names the file and the query."""
 
 
 class Statement(NamedTuple):
@@ -100,27 +85,23 @@ def resource_folder(name: str) -> Path:
 
 def load(folder: Path, dialect: Dialect) -> dict[str, Query]:
     """All queries of ``folder`` for ``dialect``, by name. Raises QueryError for any fault."""
-    common = _Fragments(folder)
-    shared = _read(folder, common)
-    twins: dict[str, dict[str, _Source]] = {}
+    common = Fragments(folder)
+    found: dict[str, dict[str, _Source]] = {}
     for side in get_args(Dialect):
-        own = _Fragments(folder / side, common)
-        twins[side] = _read(folder / side, own)
+        own = Fragments(folder / side, common)
+        shared, twins = _read(folder, own), _read(folder / side, own)
+        if both := shared.keys() & twins.keys():
+            raise QueryError(f"{sorted(both)} stand in the shared files and in {folder / side}")
+        found[side] = shared | twins
         own.check_used()
     common.check_used()
-    for side, queries in twins.items():
-        if both := shared.keys() & queries.keys():
-            raise QueryError(f"{sorted(both)} stand in the shared files and in {folder / side}")
-    if lonely := twins["sqlite"].keys() ^ twins["postgresql"].keys():
+    if lonely := found["sqlite"].keys() ^ found["postgresql"].keys():
         raise QueryError(f"{sorted(lonely)} have no twin in the other dialect")
-    for name, source in twins["sqlite"].items():
-        mine, theirs = _params(source), _params(twins["postgresql"][name])
+    for name, source in found["sqlite"].items():
+        mine, theirs = _params(source), _params(found["postgresql"][name])
         if mine != theirs:
             raise QueryError(f"the twins of {name} differ in {sorted(mine ^ theirs)}")
-    return {
-        source.name: _query(source, dialect)
-        for source in (*shared.values(), *twins[dialect].values())
-    }
+    return {source.name: _query(source, dialect) for source in found[dialect].values()}
 
 
 @lru_cache(maxsize=256)
@@ -132,42 +113,10 @@ def compile_statement(sql: str, dialect: Dialect) -> Statement:
 
 def replace_now(sql: str, replacement: str) -> str:
     """``sql`` with ``replacement`` for each call of ``now()``; text and names stay as they are."""
-    return _TOKEN.sub(lambda token: replacement if token["now"] else token[0], sql)
+    return TOKEN.sub(lambda token: replacement if token["now"] else token[0], sql)
 
 
-class _Fragments:
-    """The fragments of a folder, and those of the folder above it that its queries may use too."""
-
-    def __init__(self, folder: Path, above: _Fragments | None = None) -> None:
-        self._above = above
-        self._files = {file.stem: file for file in (folder / "fragments").glob("*.sql")}
-        self._used: set[str] = set()
-        if above is not None and (both := self._files.keys() & above._files.keys()):
-            raise QueryError(f"the fragments {sorted(both)} stand in {folder} and above it")
-
-    def expand(self, sql: str) -> str:
-        """``sql`` with the text of each fragment that it names. Raises QueryError for others."""
-        return _TOKEN.sub(lambda t: self._text(t["fragment"]) if t["fragment"] else t[0], sql)
-
-    def check_used(self) -> None:
-        """Raise QueryError where a fragment stands in no query."""
-        if unused := self._files.keys() - self._used:
-            raise QueryError(f"the fragments {sorted(unused)} stand in no query")
-
-    def _text(self, name: str) -> str:
-        if name in self._files:
-            self._used.add(name)
-            text = self._files[name].read_text(encoding="utf-8")
-            text = _TOKEN.sub(lambda t: "" if t["comment"] else t[0], text).strip()
-            if any(token["fragment"] for token in _TOKEN.finditer(text)):
-                raise QueryError(f"the fragment {name} holds another")
-            return text
-        if self._above is None:
-            raise QueryError(f"there is no fragment {name}")
-        return self._above._text(name)
-
-
-def _read(folder: Path, fragments: _Fragments) -> dict[str, _Source]:
+def _read(folder: Path, fragments: Fragments) -> dict[str, _Source]:
     found: dict[str, _Source] = {}
     for file in sorted(folder.glob("*.sql")):
         for source in _parse(file, fragments):
@@ -177,14 +126,14 @@ def _read(folder: Path, fragments: _Fragments) -> dict[str, _Source]:
     return found
 
 
-def _parse(file: Path, fragments: _Fragments) -> Iterator[_Source]:
+def _parse(file: Path, fragments: Fragments) -> Iterator[_Source]:
     loader = QueryLoader(_Collect(), None)  # type: ignore[arg-type]  # only process_sql is used
     text = "".join(_without_trailing_comments(file.read_text(encoding="utf-8")))
     try:
         text = fragments.expand(text)
         for datum in loader.load_query_data_from_sql(text, [], file):
             declared = None if datum.parameters is None else frozenset(datum.parameters)
-            yield _Source(datum.query_name, declared, datum.sql, file)
+            yield _Source(datum.query_name, declared, limit_bytes(datum.sql), file)
     except (QueryError, SQLParseException) as error:
         raise QueryError(f"{file}: {error}") from error
 
@@ -192,7 +141,7 @@ def _parse(file: Path, fragments: _Fragments) -> Iterator[_Source]:
 def _without_trailing_comments(text: str) -> Iterator[str]:
     """aiosql understands comments on lines of their own; an apostrophe in another breaks it."""
     at = 0
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         if token["comment"] is None:
             continue
         line = text[text.rfind("\n", 0, token.start()) + 1 : token.start()]
@@ -203,8 +152,8 @@ def _without_trailing_comments(text: str) -> Iterator[str]:
 
 
 def _params(source: _Source) -> frozenset[str]:
-    used = {token["param"] for token in _TOKEN.finditer(source.sql)}
-    used |= {_hinted(token["hint"]) for token in _TOKEN.finditer(source.sql) if token["hint"]}
+    used = {token["param"] for token in TOKEN.finditer(source.sql)}
+    used |= {_hinted(token["hint"]) for token in TOKEN.finditer(source.sql) if token["hint"]}
     found = frozenset(name for name in used if name is not None)
     if source.declared is not None and found != source.declared:
         raise QueryError(
@@ -234,7 +183,9 @@ def _query(source: _Source, dialect: Dialect) -> Query:
 def _hinted(hint: str) -> str:
     """The parameter that a hint names. Raises QueryError for a hint that means nothing here."""
     if (named := _ONLY_IF.fullmatch(hint)) is None:
-        raise QueryError(f"the hint {hint.strip()!r} is not 'only if :name'")
+        raise QueryError(
+            f"the hint {hint.strip()!r} is not 'only if :name', nor 'page of :bytes' of a query"
+        )
     return named[1]
 
 
@@ -244,7 +195,7 @@ def _split(sql: str, dialect: Dialect) -> Iterator[Statement]:
     numbers: dict[str, int] = {}
     only_if: str | None = None
     at = 0
-    for token in _TOKEN.finditer(f"{sql}\n;"):
+    for token in TOKEN.finditer(f"{sql}\n;"):
         kind = token.lastgroup
         if kind in _KEPT:
             continue

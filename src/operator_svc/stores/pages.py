@@ -1,7 +1,7 @@
 """Pages of lists: each ends at a number of rows or of bytes, whichever comes first.
 
-Each query of a page looks at the sizes of its rows first (the CTE ``page``), and reads those that
-fit (the fragment ``rows_that_fit``). ``found`` is their number, up to one more than was asked for.
+The queries carry the hint ``page of :bytes``, which adds the column ``found``: the number of rows
+that there are, up to one more than was asked for.
 """
 
 from __future__ import annotations
