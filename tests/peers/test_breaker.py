@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from operator_svc.peers.breaker import Breaker, CircuitOpenError
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 @pytest.fixture

@@ -7,16 +7,7 @@ import pytest
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.services import rate_limit
 from operator_svc.services.rate_limit import RateLimit, TokenBucket
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 @pytest.fixture

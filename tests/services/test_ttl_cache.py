@@ -9,6 +9,7 @@ import pytest
 
 from operator_svc.background import TaskOwner
 from operator_svc.services.ttl_cache import TtlCache
+from tests.fakes.clock import Clock
 
 
 class Source:
@@ -26,14 +27,6 @@ class Source:
         if self.error is not None:
             raise self.error
         return number
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
