@@ -192,11 +192,30 @@ class Listener(Protocol):
         """Close it; no loss is reported."""
 
 
-def check_params(query: str, declared: frozenset[str], given: Mapping[str, Any]) -> None:
-    """Raise TypeError where ``given`` are not exactly the declared parameters."""
-    if given.keys() != declared:
-        missing, unknown = sorted(declared - given.keys()), sorted(given.keys() - declared)
+class Planned(Protocol):
+    """A query as an engine runs it."""
+
+    @property
+    def params(self) -> frozenset[str]:
+        """The names of its parameters."""
+
+
+P = TypeVar("P", bound=Planned)
+
+
+def plan_of(plans: Mapping[str, P], query: str, given: Mapping[str, Any]) -> P:
+    """The plan of ``query``.
+
+    Raises LookupError where there is none, and TypeError where ``given`` are not exactly its
+    parameters.
+    """
+    plan = plans.get(query)
+    if plan is None:
+        raise LookupError(f"there is no query {query}")
+    if given.keys() != plan.params:
+        missing, unknown = sorted(plan.params - given.keys()), sorted(given.keys() - plan.params)
         raise TypeError(f"{query}: parameters missing {missing}, unknown {unknown}")
+    return plan
 
 
 def utc_text(moment: dt.datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from operator_svc import tracing
-from operator_svc.db.contract import Nothing, check_params
+from operator_svc.db.contract import Nothing, plan_of
 from operator_svc.db.queries import Query
 from operator_svc.db.records import Reader, reader
 from operator_svc.telemetry import query_observer
@@ -46,7 +46,7 @@ class Plans:
     ) -> list[R]:
         """The records of a query that is run by ``run``. Raises as Database says, and what
         ``run`` raises."""
-        plan = self._plan(query, params)
+        plan = plan_of(self._plans, query, params)
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="postgresql"):
@@ -54,14 +54,6 @@ class Plans:
             return self._records(plan, record, rows)
         finally:
             plan.observe(perf_counter() - started)
-
-    def _plan(self, query: str, params: Mapping[str, Any]) -> Plan:
-        plan = self._plans.get(query)
-        if plan is None:
-            raise LookupError(f"there is no query {query}")
-        if params.keys() != plan.params:
-            check_params(query, plan.params, params)
-        return plan
 
     def _records(self, plan: Plan, record: type[R], rows: list[Any]) -> list[R]:
         if not rows or record is Nothing:

@@ -20,7 +20,7 @@ import aiosqlite
 import msgspec
 
 from operator_svc import tracing
-from operator_svc.db.contract import Dialect, check_params, unavailable
+from operator_svc.db.contract import Dialect, plan_of, unavailable
 from operator_svc.db.history import History
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
@@ -96,14 +96,6 @@ class SqliteDatabase:
             raise
         return database
 
-    def _plan(self, query: str, params: Mapping[str, Any]) -> SqlitePlan:
-        plan = self._plans.get(query)
-        if plan is None:
-            raise LookupError(f"there is no query {query}")
-        if params.keys() != plan.params:
-            check_params(query, plan.params, params)
-        return plan
-
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.fetch."""
         return await self._observed(query, record, params, self._on_reader)
@@ -120,7 +112,7 @@ class SqliteDatabase:
         params: dict[str, Any],
         submit: Callable[[Callable[[SqliteConnection], list[R]]], Awaitable[list[R]]],
     ) -> list[R]:
-        plan = self._plan(query, params)
+        plan = plan_of(self._plans, query, params)
         read = reader(record, "sqlite")
         bound = sqlite_params(params)
         started = perf_counter()
