@@ -174,3 +174,14 @@ class Peer(Transport):
             return msgspec.json.decode(raw, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.wrong(call, "its answer makes no sense", str(error), raw) from error
+
+
+class PeerClient:
+    """A module's calls, on connections of its own."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.peer.aclose()

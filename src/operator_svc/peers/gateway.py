@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import Peer
+from operator_svc.peers.base import Peer, PeerClient
 from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
@@ -35,15 +35,8 @@ class SystemStatus(msgspec.Struct, frozen=True):
     summary: Summary = Summary()
 
 
-class TentaculoLink:
+class TentaculoLink(PeerClient):
     """Client of the gateway. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.peer.aclose()
 
     async def system_status(self, *, within: float | None = None) -> SystemStatus:
         """All modules in the gateway's view; it asks Operator too."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import Peer
+from operator_svc.peers.base import Peer, PeerClient
 from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
@@ -53,15 +53,8 @@ class Catalog(msgspec.Struct, frozen=True):
     timestamp: str | float | None = None
 
 
-class Hermes:
+class Hermes(PeerClient):
     """Client of Hermes. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.peer.aclose()
 
     async def available(self) -> Available:
         """Tools and names of models."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.base import Peer
+from operator_svc.peers.base import Peer, PeerClient
 from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings
 
@@ -48,15 +48,8 @@ class _Projects(msgspec.Struct):
     status: str = "ok"
 
 
-class Shub:
+class Shub(PeerClient):
     """Client of Shub. Raises OperatorError: peer_error, peer_unavailable, peer_timeout."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.peer.aclose()
 
     async def status(self) -> ShubStatus:
         """Health, jobs and memory; PeerRefusedError (403) for a wrong token."""
