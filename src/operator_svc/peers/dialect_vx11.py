@@ -97,7 +97,7 @@ class Vx11Dialect:
 
 
 def _brought(prompt: Prompt) -> tuple[list[str | None], list[Json]]:
-    """What stands beside the message: all that is for the system, and the exchanges that the
+    """The text beside the message: all that is for the system, and the exchanges that the
     request brings along before it."""
     system = [prompt.engine.instructions, prompt.context_summary]
     turns = []

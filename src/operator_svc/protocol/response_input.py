@@ -1,4 +1,4 @@
-"""What travels to an engine of a call for a response.
+"""The part of a call for a response that travels to an engine.
 
 Engines speak chat completions, so items become messages, and parameters take their names there.
 """
@@ -181,7 +181,7 @@ def parameters_of(fields: dict[str, Json]) -> dict[str, Json]:
 
 
 def _nested(kind: str, flat: dict[str, Json]) -> dict[str, Json]:
-    """What chat completions nest under the name of its kind."""
+    """The object that chat completions nest under the name of its kind."""
     return {"type": kind, kind: {n: v for n, v in flat.items() if n != "type" and v is not None}}
 
 

@@ -156,7 +156,7 @@ class ReplyState(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a response was asked with, and where its reply stands."""
+    """The fields that a response was asked with, and the place of its reply."""
 
     reply_id: int
     session_id: str

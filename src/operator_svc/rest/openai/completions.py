@@ -12,7 +12,7 @@ from operator_svc.errors import ErrorCode
 from operator_svc.protocol import decoding, openai
 from operator_svc.protocol.openai import ChatCompletionBody
 from operator_svc.rest import requests, responses
-from operator_svc.rest.openai import calls
+from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
@@ -57,7 +57,9 @@ async def models(request: web.Request) -> web.StreamResponse:
     The first one, ``operator``, leaves the choice to the upstream; the others are those that it
     lists. While it is away the last known list is given.
     """
-    return responses.json(openai.ModelList(data=list((await calls.known_models(request)).values())))
+    return responses.json(
+        openai.ModelList(data=list((await shared.known_models(request)).values()))
+    )
 
 
 @route(
@@ -68,9 +70,9 @@ async def models(request: web.Request) -> web.StreamResponse:
 async def model(request: web.Request) -> web.StreamResponse:
     """Get a model."""
     name = request.match_info["model"]
-    found = (await calls.known_models(request)).get(name)
+    found = (await shared.known_models(request)).get(name)
     if found is None:
-        raise calls.no_model(name)
+        raise shared.no_model(name)
     return responses.json(found)
 
 
@@ -122,11 +124,11 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         request.headers.get(SESSION) or request.headers.get(WEBUI_SESSION),
         None if caller.user_id is not None else request.headers.get(WEBUI_USER),
     )
-    await calls.check_model(request, body.model)
+    await shared.check_model(request, body.model)
     background = _flag(request, BACKGROUND)
     sends_fields = services.settings.switch_dialect == "openai"
     asked = openai.chat_of(body, plain, place, sends_fields=sends_fields)
-    key = await calls.intent_key(request, caller, place.user_id, place.session_id, raw)
+    key = await shared.intent_key(request, caller, place.user_id, place.session_id, raw)
     accepted = await services.chats.start(
         caller, msgspec.structs.replace(asked, client_message_id=key)
     )
@@ -139,7 +141,7 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         bool(body.stream_options and body.stream_options.include_usage),
     )
     try:
-        return await calls.answer(
+        return await shared.answer(
             services,
             caller,
             accepted,
@@ -149,7 +151,7 @@ async def chat_completion(request: web.Request) -> web.StreamResponse:
         )
     finally:
         if body.store is False and not named and accepted.started is not None:
-            await calls.forget(services, caller, accepted.session_id)
+            await shared.forget(services, caller, accepted.session_id)
 
 
 def _flag(request: web.Request, name: str) -> bool:

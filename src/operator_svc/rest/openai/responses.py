@@ -14,11 +14,12 @@ from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol import decoding, openai, response_input
 from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
-from operator_svc.protocol.response_body import ConversationId, ResponseBody
+from operator_svc.protocol.response_body import ResponseBody
 from operator_svc.protocol.response_items import items_of
 from operator_svc.protocol.responses import Asked, ReplyState, Response
 from operator_svc.rest import requests, responses
-from operator_svc.rest.openai import calls
+from operator_svc.rest.openai import shared
+from operator_svc.rest.openai.response_requests import page_of, session_to_continue
 from operator_svc.rest.openai.response_stream import ResponseStream
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
@@ -119,8 +120,8 @@ async def create(request: web.Request) -> web.StreamResponse:
     raw = await requests.read_body(request)
     plain = decoding.loads(raw)
     body = decoding.convert(plain, ResponseBody)
-    await calls.check_model(request, body.model)
-    session_id = await _session(services, caller, body)
+    await shared.check_model(request, body.model)
+    session_id = await session_to_continue(services, caller, body)
     chat = response_input.chat_of(
         body,
         plain,
@@ -128,7 +129,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         session_id,
         sends_fields=services.settings.switch_dialect == "openai",
     )
-    key = await calls.intent_key(request, caller, None, session_id, raw)
+    key = await shared.intent_key(request, caller, None, session_id, raw)
     chat = msgspec.structs.replace(chat, client_message_id=key)
     accepted = await services.chats.start(caller, chat)
     asked = Asked(
@@ -142,7 +143,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         view = await services.history.reply(caller, accepted.reply_id)
         return responses.json(await _response(services, view, asked))
     try:
-        return await calls.answer(
+        return await shared.answer(
             services,
             caller,
             accepted,
@@ -152,37 +153,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         )
     finally:
         if body.store is False and session_id is None and accepted.started is not None:
-            await calls.forget(services, caller, accepted.session_id)
-
-
-async def _session(services: Services, caller: Caller, body: ResponseBody) -> str | None:
-    """The session that a response continues. Raises OperatorError where it names none."""
-    named = body.conversation
-    if named is not None and body.previous_response_id is not None:
-        raise OperatorError.invalid("conversation", "previous_response_id names another one")
-    if body.previous_response_id is not None:
-        reply_id = protocol.reply_of(body.previous_response_id)
-        try:
-            if reply_id is not None:
-                return (await services.history.reply(caller, reply_id)).session_id
-        except OperatorError as error:
-            if error.code is not ErrorCode.REPLY_NOT_FOUND:
-                raise
-        raise requests.wrong("previous_response_id", "there is no such response")
-    if named is None:
-        return None
-    session_id = protocol.session_of(named.id if isinstance(named, ConversationId) else named)
-    try:
-        if session_id is not None:
-            return (await services.sessions.get(caller, session_id)).session_id
-    except OperatorError as error:
-        if error.code is not ErrorCode.SESSION_NOT_FOUND:
-            raise
-    raise OperatorError(
-        ErrorCode.SESSION_NOT_FOUND,
-        "there is no such conversation",
-        errors=[{"field": "conversation", "reason": "there is no such conversation"}],
-    )
+            await shared.forget(services, caller, accepted.session_id)
 
 
 async def _whole(services: Services, stream: ResponseStream) -> web.StreamResponse:
@@ -231,7 +202,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
     )
     after = -1 if query["starting_after"] is None else query["starting_after"]
     stream = ResponseStream(services, request, accepted, asked, after)
-    return await calls.show(services, stream, ResponseStream.stream)
+    return await shared.show(services, stream, ResponseStream.stream)
 
 
 @route(
@@ -264,26 +235,6 @@ async def input_items(request: web.Request) -> web.StreamResponse:
     return responses.json(page_of(items, **requests.query(request)))
 
 
-def page_of(
-    items: list[dict[str, Any]], after: str | None, limit: int, order: str
-) -> protocol.ResponseItems:
-    """A page of items that are all there, oldest first. Raises OperatorError(invalid_parameter)."""
-    if order == "desc":
-        items = items[::-1]
-    if after is not None:
-        places = [index for index, item in enumerate(items) if item["id"] == after]
-        if not places:
-            raise requests.wrong("after", "there is no such item")
-        items = items[places[0] + 1 :]
-    page = items[:limit]
-    return protocol.ResponseItems(
-        data=page,
-        first_id=page[0]["id"] if page else None,
-        last_id=page[-1]["id"] if page else None,
-        has_more=len(items) > limit,
-    )
-
-
 def _reply_id(request: web.Request) -> int:
     """The reply in the path; raises OperatorError(reply_not_found)."""
     reply_id = protocol.reply_of(request.match_info["response_id"])
@@ -298,7 +249,7 @@ async def _reply(request: web.Request) -> ReplyView:
 
 
 async def _asked(services: Services, caller: Caller, view: ReplyView) -> Asked:
-    """What a reply was asked with, as far as it is kept."""
+    """The fields that a reply was asked with, as far as they are kept."""
     engine, metadata = NO_ENGINE_FIELDS, {}
     if view.message_id is not None:  # an adopted reply has none
         message = await services.history.message(caller, view.message_id)
