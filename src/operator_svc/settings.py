@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, field
 
 from operator_svc.errors import ConfigurationError
+from operator_svc.secret_files import SUFFIX, read_secret_files
 from operator_svc.settings_checks import body_of, headers_of, split_url, without_secrets
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -425,6 +426,17 @@ class Variable(NamedTuple):
 
 
 SECRET_ATTRIBUTES = frozenset({"token", "browser_token", "switch_api_key", "switch_headers"})
+SECRET_NAMES = (
+    *TOKEN_NAMES,
+    "BROWSER_TOKEN",
+    "SWITCH_API_KEY",
+    "SWITCH_HEADERS",
+    "OPERATOR_DATABASE_URL",
+    "OPERATOR_DATABASE_DIRECT_URL",
+    "OPERATOR_DATABASE_READ_URL",
+)
+"""Variables that may hold a secret; each can be read from the file that ``NAME_FILE`` names."""
+
 PEER_URLS = (
     "switch_url", "hermes_url", "shub_url", "tentaculo_link_url", "madre_url", "hormiguero_url",
     "manifestator_url", "mcp_url", "spawner_url", "browser_url",
@@ -460,7 +472,8 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
     """
     known = {variable.name: variable for variable in variables(struct)}
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    secrets = [name for name in SECRET_NAMES if name in known or name in TOKEN_NAMES]
+    environ, problems = read_secret_files(environ, secrets)
     for name, variable in known.items():
         raw = environ.get(name)
         if raw is None or _is_service_link(name, raw):
@@ -470,7 +483,7 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
         except msgspec.ValidationError as error:
             shown = "" if variable.attribute in SECRET_ATTRIBUTES else f" (it is {raw!r})"
             problems.append(f"{name}: {error}{shown}")
-    token = next((environ[name] for name in TOKEN_NAMES if environ.get(name)), "")
+    token = first_token(environ)
     if struct is Settings:
         values["token"] = token
         values.setdefault("browser_token", token)
@@ -490,6 +503,17 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings, _warnings(environ)
+
+
+def first_token(environ: Mapping[str, str]) -> str:
+    """The token of the first of TOKEN_NAMES that is set, from its file too; empty where none is.
+
+    Raises ConfigurationError with one line for each file that cannot be used.
+    """
+    values, problems = read_secret_files(environ, TOKEN_NAMES)
+    if problems:
+        raise ConfigurationError(problems)
+    return next((values[name] for name in TOKEN_NAMES if values.get(name)), "")
 
 
 def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
@@ -512,7 +536,7 @@ def _is_service_link(name: str, raw: str) -> bool:
 
 def _warnings(environ: Mapping[str, str]) -> list[str]:
     known = {v.name for struct in (Settings, BrowserSettings) for v in variables(struct)}
-    known |= set(TOKEN_NAMES)
+    known |= {*TOKEN_NAMES, *(name + SUFFIX for name in SECRET_NAMES)}
     lines = []
     for name in sorted(environ):
         if name in known or not name.startswith(("OPERATOR_", "BROWSER_")):

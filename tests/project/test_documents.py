@@ -12,7 +12,8 @@ import pytest
 
 import operator_svc
 from operator_svc.cli import COMMANDS
-from operator_svc.settings import TOKEN_NAMES, BrowserSettings, Settings, variables
+from operator_svc.secret_files import SUFFIX
+from operator_svc.settings import SECRET_NAMES, TOKEN_NAMES, BrowserSettings, Settings, variables
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -45,7 +46,7 @@ def test_commands_exist(path: Path) -> None:
 @document
 def test_settings_exist(path: Path) -> None:
     known = {v.name for struct in (Settings, BrowserSettings) for v in variables(struct)}
-    known |= set(TOKEN_NAMES)
+    known |= {*TOKEN_NAMES, *(name + SUFFIX for name in SECRET_NAMES)}
     named = set(re.findall(r"\b(?:OPERATOR|BROWSER|SWITCH)_[A-Z_]*[A-Z]\b", path.read_text()))
     assert named <= known
 

@@ -44,6 +44,17 @@ def load(
     return loaded
 
 
+def token(environ: Mapping[str, str]) -> str:
+    """The token that ``environ`` sets, by a variable or a file; empty where none does.
+
+    Ends the process with exit code 2 where a file cannot be used.
+    """
+    try:
+        return settings.first_token(environ)
+    except ConfigurationError as error:
+        refuse(error)
+
+
 def refuse(error: ConfigurationError) -> NoReturn:
     """Say what is wrong with the settings, a line each, and end with exit code 2."""
     for problem in error.problems:

@@ -33,10 +33,10 @@ def command() -> None:
     its stand-in, and any other setting holds as it does for `serve`.
     """
     from operator_svc.commands import common
-    from operator_svc.settings import TOKEN_NAMES, Settings
+    from operator_svc.settings import Settings
 
     environ = dict(os.environ)
-    if environ.get("OPERATOR_AUTH") != "off" and not any(environ.get(n) for n in TOKEN_NAMES):
+    if environ.get("OPERATOR_AUTH") != "off" and not common.token(environ):
         environ["OPERATOR_TOKEN"] = secrets.token_urlsafe(24)
     settings = common.load(Settings, environ)
     common.run(_dev(environ, settings.token), settings.event_loop)

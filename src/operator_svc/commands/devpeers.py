@@ -25,10 +25,9 @@ def command(
     """
     from operator_svc import devpeers, logs
     from operator_svc.commands import common
-    from operator_svc.settings import TOKEN_NAMES
 
     logs.configure("info", "auto")
-    token = next((os.environ[name] for name in TOKEN_NAMES if os.environ.get(name)), "")
+    token = common.token(os.environ)
 
     async def run() -> None:
         peers = await devpeers.start(
