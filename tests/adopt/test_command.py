@@ -8,13 +8,12 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.adopt.conftest import NOON, LegacyFile
+from tests.fakes.eventually import block_until
 from tests.project.process import Process, get, python_path
 
 ROOT = Path(__file__).parents[2]
@@ -85,10 +84,9 @@ def test_adopted_database_is_served_after_a_dry_run_and_a_run(
         assert history["messages"][2]["metadata"] == {"provider": "local"}
         listed = json.loads(get(f"{url}/operator/session/abc/events", "t")[1])
         assert (listed["seq"], listed["events"]) == (0, [])
-        deadline = time.monotonic() + 5
-        found: list[Any] = []
-        while not found and time.monotonic() < deadline:
-            found = json.loads(get(f"{url}/operator/sessions?q=orphan", "t")[1])["sessions"]
+        found = block_until(
+            lambda: json.loads(get(f"{url}/operator/sessions?q=orphan", "t")[1])["sessions"]
+        )
         assert [session["session_id"] for session in found] == ["lost"]
 
         refused = adopt(folder, "--from", str(filled.path))

@@ -40,12 +40,12 @@ async def die(operator: Operator) -> None:
     await operator.core.peers.browser.aclose()
 
 
-async def until(operator: Operator, task_id: str, status: str, seconds: float) -> BrowserTaskView:
+async def until(operator: Operator, task_id: str, status: str) -> BrowserTaskView:
     async def stands_so() -> BrowserTaskView | None:
         view = await operator.services.browser_tasks.get(ANYBODY, task_id)
         return view if view.status == status else None
 
-    found = await eventually(stands_so, seconds)
+    found = await eventually(stands_so)
     assert found is not None
     return found
 
@@ -56,12 +56,12 @@ async def test_start_takes_over_tasks_that_a_crash_left(
     operator = await lifecycle.start(settings(sqlite_url, browsing))
     asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
     task_id = await operator.services.browser_tasks.add(ANYBODY, asked)
-    await until(operator, task_id, "running", 5)
+    await until(operator, task_id, "running")
     await die(operator)
     browsing.hold.set()
     operator = await lifecycle.start(settings(sqlite_url, browsing))
     try:
-        assert (await until(operator, task_id, "completed", 5)).attempts == 1
+        assert (await until(operator, task_id, "completed")).attempts == 1
     finally:
         await lifecycle.close(operator)
 
@@ -72,7 +72,7 @@ async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
     first = await lifecycle.start(settings(postgresql_url, browsing))
     asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
     task_id = await first.services.browser_tasks.add(ANYBODY, asked)
-    await until(first, task_id, "running", 5)
+    await until(first, task_id, "running")
     second = await lifecycle.start(settings(postgresql_url, browsing))
     try:
         await eventually(lambda: browsing.asked)
@@ -80,7 +80,7 @@ async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
         begun = time.monotonic()
         browsing.hold.set()
         # With leases of 1 s instead of 10: their end, a look each third of it, one poll.
-        view = await until(second, task_id, "completed", 8)
+        view = await until(second, task_id, "completed")
         assert view.attempts == 1
         assert time.monotonic() - begun > 0.3
         events = await second.services.history.events(ANYBODY, "s1", after=0, limit=50)

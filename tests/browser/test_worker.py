@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -105,10 +106,12 @@ async def test_idle_pod_queries_little(make_pod: MakePod, monkeypatch: pytest.Mo
             return _original(*args, **turn)
 
         monkeypatch.setattr(pod.store, name, counting)
+    begun = time.monotonic()
     await asyncio.sleep(1.1)  # four idle intervals
+    most = 2 + (time.monotonic() - begun) / 0.25
     assert asked["states"] == 0
-    assert 2 <= asked["claim"] <= 6
-    assert 2 <= asked["waiting"] <= 6
+    assert 0 < asked["claim"] <= most
+    assert 0 < asked["waiting"] <= most
 
 
 async def test_states_read_before_a_claim_stop_nothing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -15,7 +14,6 @@ from prometheus_client import REGISTRY
 from operator_svc.app import Operator
 from operator_svc.db import connect
 from operator_svc.db.migrations import migrate
-from operator_svc.db.postgresql_replica import READ_SECONDS
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
@@ -196,11 +194,10 @@ async def test_a_standby_that_does_not_answer_is_waited_for_once(
         await texts(pod)
         assert answered() - before == Counter(replica=1)
         relay.freeze()
-        before, started = answered(), time.monotonic()
+        before = answered()
         for _ in range(10):
             assert await texts(pod) == ["hi", "there"]
         assert answered() - before == Counter(slow=1, paused=9)
-        assert time.monotonic() - started < READ_SECONDS + 2.0
         relay.thaw()
 
 

@@ -13,6 +13,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.chat import reply_storage
+from tests.fakes.eventually import eventually
 from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
 
 
@@ -130,7 +131,11 @@ async def test_a_reply_left_by_a_crash_is_interrupted_at_the_next_start(sqlite_u
     one = await pods.start()
     accepted = await chat(one, session_id="s")
     pods.switch.say("left")
-    await asyncio.sleep(0.2)  # two ticks: the text is stored
+
+    async def stored() -> bool:
+        return (await one.services.replies.get(ANYBODY, accepted.reply_id)).content == "left"
+
+    await eventually(stored)
     await pods.kill(one)
     two = await pods.start()
     view = await two.services.replies.get(ANYBODY, accepted.reply_id)

@@ -23,8 +23,8 @@ from tests.cluster.conftest import Cluster
 from tests.cluster.processes import Pod
 from tests.fakes.eventually import eventually
 
-DEATHS = int(os.environ.get("DEATHS", "4"))
-CUTS = int(os.environ.get("CUTS", "12"))
+DEATHS = int(os.environ.get("DEATHS", "3"))
+CUTS = int(os.environ.get("CUTS", "8"))
 BOUND = 3.0
 """Seconds from a process's death until every client has its replies' last event (api.md)."""
 REPLIES = 6
@@ -81,14 +81,15 @@ async def kill(cluster: Cluster, victim: Pod, readers: list[Reader]) -> float:
     """Kill a pod that writes a reply for each reader; after how many seconds all know."""
     replies = [await begin(cluster, victim, n) for n in range(REPLIES)]
     shown = [(reader, replies[n % REPLIES]) for n, reader in enumerate(readers)]
-    await eventually(lambda: all(reader.view.texts.get(reply) for reader, reply in shown), 15.0)
+    await eventually(lambda: all(reader.view.texts.get(reply) for reader, reply in shown))
     await asyncio.sleep(random.random())  # noqa: S311 - at any time since its lease's renewal
     died = time.monotonic()
     await victim.end(signal.SIGKILL)
-    await eventually(lambda: heard(readers, replies, "reply.interrupted"), 20.0)
+    await eventually(lambda: heard(readers, replies, "reply.interrupted"))
     return time.monotonic() - died
 
 
+@pytest.mark.measures_time
 async def test_clients_hear_of_a_death_within_the_published_bound(cluster: Cluster) -> None:
     took: list[float] = []
     async with reading(cluster) as readers:
@@ -109,7 +110,7 @@ async def test_a_cut_of_the_connection_for_notifications_interrupts_nobody(
 ) -> None:
     async with reading(cluster) as readers:
         replies = [
-            await begin(cluster, cluster.pods[n % 3], n, tokens=200 + CUTS * 20)
+            await begin(cluster, cluster.pods[n % 3], n, tokens=140 + CUTS * 20)
             for n in range(REPLIES)
         ]
         await asyncio.sleep(6.0)  # pods judge others once they have been there for a while
@@ -128,8 +129,8 @@ async def test_a_cut_of_the_connection_for_notifications_interrupts_nobody(
 
 async def test_a_table_that_somebody_locks_for_long_interrupts_nobody(cluster: Cluster) -> None:
     async with reading(cluster) as readers:
-        replies = [await begin(cluster, cluster.pods[n % 3], n, tokens=400) for n in range(REPLIES)]
-        await asyncio.sleep(2.0)  # the replies are being written
+        replies = [await begin(cluster, cluster.pods[n % 3], n, tokens=320) for n in range(REPLIES)]
+        await eventually(lambda: all(len(reader.view.texts) == 1 for reader in readers))
 
         def lock() -> None:
             name = cluster.url.partition("@/")[2].partition("?")[0]

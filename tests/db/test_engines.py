@@ -175,7 +175,7 @@ async def test_a_read_that_takes_too_long_is_ended(
     started = asyncio.get_running_loop().time()
     with pytest.raises(OperatorError) as caught:
         await things.fetch("wait_long", Count)
-    assert asyncio.get_running_loop().time() - started < 2
+    assert asyncio.get_running_loop().time() - started < 10
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     assert caught.value.retry_after == 1
     assert await names(things) == []

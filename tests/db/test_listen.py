@@ -13,7 +13,7 @@ import pytest
 from operator_svc.db import Listener, listener
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
@@ -113,7 +113,7 @@ async def test_a_server_that_hangs_is_a_loss_that_check_finds(
     for pid in (own_postgres_server.pid, row[0]):
         os.kill(pid, signal.SIGSTOP)
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(WITHIN):
             with pytest.raises(OperatorError):
                 await ear.listener.check()
             assert ear.losses == 1

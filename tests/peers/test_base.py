@@ -235,7 +235,7 @@ async def test_a_peer_that_hangs(sent: bytes) -> None:
     async with raw_server(behaviour) as server, peer_at(server.url, timeout=0.2) as peer:
         started = time.monotonic()
         await failure(peer, ErrorCode.PEER_TIMEOUT)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         await asyncio.wait_for(server.left.wait(), WITHIN)
         with pytest.raises(OperatorError):
             await peer.get("/thing", Thing, within=0.1)
@@ -247,7 +247,7 @@ async def test_a_peer_that_is_not_there() -> None:
     async with full_backlog() as url, peer_at(url, connect_timeout=0.1) as peer:
         started = time.monotonic()
         await failure(peer, ErrorCode.PEER_TIMEOUT)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("url", ["", "switch:8002", "ftp://x", "http://", "http://[bad", "//x"])

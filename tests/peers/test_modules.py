@@ -123,7 +123,7 @@ async def test_the_health_of_each_module(settings: Settings) -> None:
         seen = await modules[name].health()
         assert seen.health.status == "ok"
         assert seen.health.version == "stand-in"
-        assert 0 < seen.latency_ms < 2000
+        assert seen.latency_ms > 0
         await modules[name].aclose()
 
 

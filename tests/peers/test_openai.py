@@ -18,7 +18,7 @@ from operator_svc.peers.switch import Switch
 from operator_svc.protocol.sse import encode
 from operator_svc.settings import Settings
 from tests.fakes.chats import TOKEN, ask, prompt, switch_at
-from tests.fakes.eventually import WITHIN
+from tests.fakes.eventually import WITHIN, eventually
 
 KEY = "key-of-the-tests"
 
@@ -94,7 +94,7 @@ async def test_a_chat(server: Completions, switch: Switch) -> None:
     assert len(answer.reads) >= 3
     assert answer.done.provider == "m"
     assert answer.done.latency_ms is not None
-    assert 20 < answer.done.latency_ms < 2000
+    assert answer.done.latency_ms > 20
     assert [m["role"] for m in server.calls[0]["messages"]] == ["system", "user"]
     assert server.calls[0]["stream"] is True
     assert "X-VX11-Token" not in server.headers[0], "VX11's token is not for strangers"
@@ -131,7 +131,7 @@ async def test_a_wrong_key_is_not_shown(server: Completions) -> None:
 async def test_leaving_closes_the_call(server: Completions, switch: Switch) -> None:
     server.mode = "endless"
     task = asyncio.create_task(ask(switch, "hello"))
-    await asyncio.sleep(0.1)  # the reply is being read
+    await eventually(lambda: server.calls)
     task.cancel()
     await asyncio.wait_for(server.left.wait(), WITHIN)
 

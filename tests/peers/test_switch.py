@@ -158,7 +158,7 @@ async def test_the_total_time_is_bounded(standin: SwitchStandin) -> None:
         with pytest.raises(OperatorError) as caught:
             await ask(switch, "hello", answer)
     assert caught.value.code == ErrorCode.SWITCH_TIMEOUT
-    assert 0.4 < time.monotonic() - started < 4
+    assert 0.4 < time.monotonic() - started < 10
     assert len(answer.text) > 20
 
 

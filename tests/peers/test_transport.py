@@ -145,7 +145,7 @@ async def test_connecting_takes_too_long() -> None:
         started = time.monotonic()
         error, _ = await fails(url, ErrorCode.SWITCH_TIMEOUT, switch_connect_timeout=0.3)
         assert "connect" in error.detail
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
 
 
 async def test_the_password_of_an_address_is_sent_and_not_shown() -> None:

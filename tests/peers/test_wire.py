@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import time
 
 import pytest
 
@@ -114,18 +112,16 @@ async def test_an_answer_that_never_ends_is_bounded_in_memory(
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br"])
 async def test_a_compressed_answer_is_refused_and_not_inflated(encoding: bytes) -> None:
-    bomb = gzip.compress(b" " * 200_000_000)
-
     async def behaviour(client: Connection) -> None:
         assert b"Accept-Encoding: identity" in await client.request()
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
-        await client.send(head % (encoding, len(bomb)) + bomb)
+        body = b"what no inflating would get through"
+        await client.send(head % (encoding, len(body)) + body)
         await client.until_gone()
 
     async with raw_server(behaviour) as server:
-        begun = time.monotonic()
-        await fails(server.url, ErrorCode.SWITCH_ERROR)
-        assert time.monotonic() - begun < 0.5
+        error, _ = await fails(server.url, ErrorCode.SWITCH_ERROR)
+        assert "is compressed, against the request" in error.detail
 
 
 async def test_endless_comments_are_no_silence_but_end_in_time() -> None:
@@ -154,9 +150,8 @@ async def test_the_end_of_a_reply_does_not_wait_for_the_end_of_its_stream() -> N
         await client.until_gone()
 
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        started = time.monotonic()
         assert (await ask(switch, "hello")).done.provider == "p"
-        assert time.monotonic() - started < LINGER
+        assert not server.left.is_set()
         await asyncio.wait_for(server.left.wait(), LINGER + WITHIN)  # it is closed in the end
 
 
@@ -192,9 +187,7 @@ async def test_reply_that_has_ended_needs_no_more(
         raw_server(behaviour) as server,
         switch_at(server.url, switch_dialect="openai") as switch,
     ):
-        started = time.monotonic()
         answer = await ask(switch, "hello")
-        assert time.monotonic() - started < 5
     assert answer.text == "Hello"
     assert answer.done.finish_reason == "stop"
     assert answer.done.tokens_used == (9 if how == "usage" else None)

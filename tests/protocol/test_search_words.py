@@ -123,6 +123,6 @@ def test_the_words_of_a_text_are_bounded() -> None:
 @pytest.mark.parametrize("text", ["word " * 40_000, "日本語" * 66_000, "é" * 200_000])
 def test_the_longest_reply_is_prepared_in_a_moment(text: str) -> None:
     words_of(text)
-    started = time.perf_counter()
+    started = time.thread_time()
     words_of(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0

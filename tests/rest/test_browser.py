@@ -103,7 +103,7 @@ async def test_a_task_that_takes_longer_is_202(
     begun = time.monotonic()
     body = {"url": "https://hold.test/", "session_id": "s1", **fields}
     response = await service.post(PATH, body, headers=headers)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert response.status == 202
     assert response.headers.get("Preference-Applied") == applied
     task = await response.json()

@@ -71,6 +71,7 @@ async def grown(service: Service, before: dict[str, float]) -> dict[str, float]:
 async def test_a_chat_moves_its_metrics(service: Service) -> None:
     await service.chat("the first one")
     before = await series(service)
+    begun = time.monotonic()
     asked = asyncio.ensure_future(service.chat("slowly [[delay=0.4]]"))
 
     async def runs() -> bool:
@@ -78,6 +79,7 @@ async def test_a_chat_moves_its_metrics(service: Service) -> None:
 
     await eventually(runs)
     told = await asked
+    took = time.monotonic() - begun
     assert await value(service, "operator_replies_running") == 0
     moved = await grown(service, before)
     assert moved['operator_chats_total{kind="new"}'] == 1
@@ -85,10 +87,11 @@ async def test_a_chat_moves_its_metrics(service: Service) -> None:
     assert moved["operator_tokens_total"] == told["metadata"]["tokens_used"] > 0
     for name in ("operator_switch_seconds", "operator_time_to_first_token_seconds"):
         assert moved[f"{name}_count"] == 1
-        assert 0.4 <= moved[f"{name}_sum"] < 2
+        assert 0.4 <= moved[f"{name}_sum"] < took
     # Operator's own share is what is left without Switch's.
     assert moved["operator_chat_overhead_seconds_count"] == 1
-    assert 0 < moved["operator_chat_overhead_seconds_sum"] < 0.3
+    own = moved["operator_chat_overhead_seconds_sum"]
+    assert 0 < own < took - moved["operator_switch_seconds_sum"]
     assert any(name.startswith("operator_db_query_seconds_count") for name in moved)
     before = await series(service)
     body = {"message": "x", "metadata": {"standin": {"mode": "400"}}}
@@ -112,12 +115,16 @@ async def test_clients_that_stay_are_counted(service: Service) -> None:
         ) as stream:
             assert stream.status == 200
             await stream.content.readuntil(b"\n\n")
-            await asyncio.sleep(0.05)  # both are registered
-            moved = await grown(service, before)
-            assert moved['operator_sockets{transport="websocket"}'] == 1
-            assert moved['operator_sockets{transport="event_stream"}'] == 1
-            assert moved['operator_resumes_total{outcome="resumed"}'] == 1
-            assert moved['operator_resumes_total{outcome="resync"}'] == 1
+
+            async def counted() -> bool:
+                moved = await grown(service, before)
+                names = ["websocket", "event_stream"]
+                now = [moved.get(f'operator_sockets{{transport="{name}"}}') for name in names]
+                ends = ["resumed", "resync"]
+                now += [moved.get(f'operator_resumes_total{{outcome="{end}"}}') for end in ends]
+                return now == [1] * 4
+
+            await eventually(counted)
 
     async def gone() -> bool:
         open_sockets = [

@@ -73,18 +73,24 @@ async def test_a_session_that_is_not_to_be_stored_may_be_gone_already(service: S
 
 
 async def leave(service: Service, body: dict[str, Any], **headers: str) -> None:
-    """Ask, and go away after the answer has begun, or half a second."""
+    """Ask, and go away once Switch has the call and, with a stream, the answer has begun."""
     slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}], **body}
     all_headers = {"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **headers}
-    try:
-        async with (
-            asyncio.timeout(0.5),
-            service.session.post(service.url + PATH, json=slow, headers=all_headers) as response,
-        ):
+    calls = service.switch.total.calls
+
+    async def ask() -> None:
+        async with service.session.post(
+            service.url + PATH, json=slow, headers=all_headers
+        ) as response:
             await response.content.readany()
             response.close()
-    except TimeoutError:
-        pass
+
+    asking = asyncio.create_task(ask())
+    await eventually(lambda: service.switch.total.calls > calls)
+    if body["stream"]:
+        await asking
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
 
 
 @pytest.mark.parametrize("stream", [True, False])

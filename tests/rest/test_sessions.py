@@ -87,6 +87,7 @@ async def test_sessions_come_in_pages_newest_first(both: Service) -> None:
     assert {"session_id", "user_id", "source", "created_at", "updated_at"} <= set(first)
 
 
+@pytest.mark.measures_time
 async def test_search_finds_words_of_messages(both: Service) -> None:
     await both.chat("the Cat sat on the mat", session_id="cats")
     await both.chat("dogs and cats", session_id="dogs")

@@ -22,6 +22,7 @@ from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.tool_calls import ToolCallStore
+from tests.fakes.eventually import WITHIN
 
 PIECE = 20
 SERIES = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})"
@@ -239,7 +240,7 @@ async def test_deleted_sessions_take_turns(database: Database) -> None:
     sessions = SessionStore(database)
     await sessions.delete("first", None)
     await sessions.delete("second", None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN):
         while await _has(database, "second"):
             assert await sessions.delete_piece()
     assert await _has(database, "first"), "a small one does not wait for a large one"
@@ -286,7 +287,7 @@ async def test_a_locked_session_is_passed_over(
     other = await connect(Settings(database_url=postgresql_url))
     async with other.transaction() as tx:
         await tx.fetch("SELECT 1 FROM operator_session WHERE session_id = 'locked' FOR UPDATE")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(WITHIN):
             while await sessions.delete_piece():
                 pass
         assert await tx.fetch("SELECT session_id FROM operator_session") == [("locked",)]

@@ -131,6 +131,7 @@ async def test_resources_of_hermes_which_do_not_exist_are_not_asked_for(http: ai
     assert not [key for key in http.requests if "resources" in str(key[1])]
 
 
+@pytest.mark.measures_time
 async def test_hanging_sources_are_given_up_within_three_seconds() -> None:
     async with hung() as peer:
         begun = time.monotonic()

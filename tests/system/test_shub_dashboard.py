@@ -113,6 +113,7 @@ async def test_unreachable_shub_makes_the_dashboard_unavailable() -> None:
     assert {s["error"] for s in shown["sources"].values()} == {"peer_unavailable"}
 
 
+@pytest.mark.measures_time
 async def test_hanging_shub_is_given_up_within_three_seconds() -> None:
     async with hung() as peer:
         begun = time.monotonic()

@@ -71,33 +71,31 @@ async def test_cancel_before_the_first_word_ends_an_empty_reply(service: Service
 # Life.
 
 
-@pytest.mark.measures_time
 async def test_heartbeats_are_sent_as_frames_and_as_protocol_pings(start: Start) -> None:
     service = await start(heartbeat=0.1)
     begun = time.monotonic()
     socket = await service.ready()
     await socket.until(lambda: len(socket.of("ping")) == 5)
-    assert 0.4 < time.monotonic() - begun < 1.5
+    assert 0.4 < time.monotonic() - begun < 20  # with the heartbeat of 25 s it would be 100
     assert socket.of("ping")[0] == {"type": "ping"}
 
 
-@pytest.mark.measures_time
 async def test_a_client_that_answers_nothing_is_closed_with_4002(start: Start) -> None:
     service = await start(heartbeat=0.2)
     begun = time.monotonic()
     silent = await service.ready(autoping=False)
     assert await silent.closed() == 4002
-    assert 0.3 < time.monotonic() - begun < 2.0
+    assert 0.3 < time.monotonic() - begun < 20
 
 
 async def test_a_client_that_sends_any_frame_stays_connected(start: Start) -> None:
-    service = await start(heartbeat=0.2)
+    service = await start(heartbeat=0.6)
     talker = await service.ready(autoping=False)
-    for _ in range(12):
+    for _ in range(24):
         await talker.send({"type": "pong"})
-        await asyncio.sleep(0.1)  # within the heartbeat
+        await asyncio.sleep(0.1)  # well within the heartbeat
     assert talker.code is None
-    assert len(talker.of("ping")) >= 4
+    assert len(talker.of("ping")) >= 3
 
 
 # Limits.
@@ -175,7 +173,6 @@ async def test_draining_shows_a_running_reply_to_its_end(both: Service) -> None:
     await drained
 
 
-@pytest.mark.measures_time
 async def test_the_drain_deadline_interrupts_replies_and_shows_it(start: Start) -> None:
     service = await start(drain_timeout=0.3)
     socket = await service.ready()
@@ -185,7 +182,7 @@ async def test_the_drain_deadline_interrupts_replies_and_shows_it(start: Start) 
     begun = time.monotonic()
     await lifecycle.drain(service.operator)
     assert await socket.closed() == 4000
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10
     assert socket.view.endings == {ids["reply_id"]: "reply.interrupted"}
     assert socket.view.texts == {ids["reply_id"]: "some "}
 
@@ -195,7 +192,7 @@ async def test_draining_does_not_wait_for_a_client_that_does_not_read(start: Sta
     await LazyClient.connect(service)
     begun = time.monotonic()
     await lifecycle.drain(service.operator)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert len(service.operator.services.clients) == 0
 
 

@@ -63,7 +63,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
     cut_off = metric("operator_slow_consumer_disconnects_total")
     begun = time.monotonic()
     await speak(speaker, quick, 190)
-    assert time.monotonic() - begun < 5  # nobody waited for it
+    assert time.monotonic() - begun < 20  # nobody waited the 30 s that it may read nothing
     assert metric("operator_slow_consumer_disconnects_total") == cut_off + 1
     assert metric("operator_queued_bytes") == 0
     speaker.say("end", None)

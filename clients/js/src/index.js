@@ -25,6 +25,8 @@ export { EventStreamDecoder } from "./sse.js";
  * @property {typeof globalThis.fetch} [fetch]
  * @property {typeof globalThis.WebSocket | null} [WebSocket] null for the event stream. Node 20
  *   has no WebSocket of its own, so the event stream is used there.
+ * @property {number} [openTimeout] Milliseconds after which a session's connection is given up whose
+ *   opening nobody answers; 10,000 if it is left out.
  */
 
 /**
@@ -40,7 +42,7 @@ export { EventStreamDecoder } from "./sse.js";
 
 export class OperatorClient {
   #http;
-  #WebSocket;
+  #options;
 
   /**
    * @param {string | URL} url Operator's address, such as `http://127.0.0.1:8011`.
@@ -48,7 +50,7 @@ export class OperatorClient {
    */
   constructor(url, options = {}) {
     this.#http = new Http(url, options);
-    this.#WebSocket = options.WebSocket;
+    this.#options = options;
   }
 
   /**
@@ -56,7 +58,7 @@ export class OperatorClient {
    * @param {string} [sessionId]
    */
   session(sessionId = newSessionId()) {
-    return new Session(this.#http, sessionId, { WebSocket: this.#WebSocket });
+    return new Session(this.#http, sessionId, this.#options);
   }
 
   /**

@@ -13,7 +13,7 @@ const PAUSE_MAX = 10_000;
 /** Milliseconds beyond two heartbeats after which a silent connection counts as lost. */
 const GRACE = 10_000;
 /** Milliseconds after which a connection is given up whose opening nobody answers. */
-const OPEN_WITHIN = 10_000;
+const OPEN_TIMEOUT = 10_000;
 /** Milliseconds between two heartbeats, until Operator has said how many. */
 const HEARTBEAT = 25_000;
 /** Websockets that never opened, one after the other, before the event stream takes their place. */
@@ -36,6 +36,7 @@ const WEBSOCKET_TRIES = 2;
 export class Session {
   #http;
   #WebSocket;
+  #openTimeout;
   #model;
   /** @type {Set<(state: SessionState) => void>} */
   #listeners;
@@ -67,13 +68,14 @@ export class Session {
   /**
    * @param {Http} http
    * @param {string} sessionId
-   * @param {{WebSocket?: typeof globalThis.WebSocket | null | undefined}} [options]
-   *   `WebSocket: null` reads the event stream.
+   * @param {{WebSocket?: typeof globalThis.WebSocket | null | undefined, openTimeout?: number | undefined}} [options]
+   *   As OperatorClient has them.
    */
   constructor(http, sessionId, options = {}) {
     this.sessionId = sessionId;
     this.#http = http;
     this.#WebSocket = options.WebSocket === undefined ? globalThis.WebSocket : options.WebSocket;
+    this.#openTimeout = options.openTimeout ?? OPEN_TIMEOUT;
     this.#model = new SessionModel(sessionId);
     this.#listeners = new Set();
     this.#frameListeners = new Set();
@@ -337,7 +339,7 @@ export class Session {
         : openWebSocket(this.#http, this.sessionId, position, handlers, WebSocket);
     this.#transport = this.#connection.send === null ? "event-stream" : "websocket";
     this.#state = { ...this.#state, transport: this.#transport };
-    this.#listen(OPEN_WITHIN);
+    this.#listen(this.#openTimeout);
     try {
       await this.#connection.closed;
     } finally {

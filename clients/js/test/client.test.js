@@ -1,7 +1,7 @@
 // Runs against a real Operator: OPERATOR_URL, OPERATOR_TOKEN. The package's test command in the
 // service's own suite starts one (tests/clients).
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { OperatorClient, OperatorError } from "../src/index.js";
@@ -11,19 +11,24 @@ const url = /** @type {string} */ (process.env.OPERATOR_URL);
 const token = /** @type {string} */ (process.env.OPERATOR_TOKEN);
 const transports = globalThis.WebSocket === undefined ? ["event-stream"] : ["websocket", "event-stream"];
 
-/** @type {CuttingProxy} */
-let proxy;
-before(async () => {
-  proxy = await CuttingProxy.open(url);
-});
-after(() => proxy.close());
+/**
+ * Opens a proxy that the test closes at its end.
+ * @param {import("node:test").TestContext} t
+ */
+async function proxyOf(t) {
+  const proxy = await CuttingProxy.open(url);
+  t.after(() => proxy.close());
+  return proxy;
+}
 
 /**
  * @param {string} transport
  * @param {string} [base]
+ * @param {import("../src/index.js").ClientOptions} [options]
  */
-function clientOf(transport, base = url) {
-  return new OperatorClient(base, transport === "websocket" ? { token } : { token, WebSocket: null });
+function clientOf(transport, base = url, options = {}) {
+  const chosen = transport === "websocket" ? options : { ...options, WebSocket: null };
+  return new OperatorClient(base, { token, ...chosen });
 }
 
 /**
@@ -40,7 +45,7 @@ function slow(tokens) {
  */
 function until(session, condition) {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error("the state never came")), 20_000);
+    const late = setTimeout(() => reject(new Error("the state never came")), 60_000);
     const look = () => {
       if (!condition(session.state)) return;
       clearTimeout(late);
@@ -52,7 +57,8 @@ function until(session, condition) {
   });
 }
 
-for (const transport of transports) {
+/** @param {string} transport */
+function testsOf(transport) {
   test(`${transport}: a reply streams and equals the history`, async () => {
     const client = clientOf(transport);
     const session = client.session();
@@ -73,13 +79,15 @@ for (const transport of transports) {
     await session.close();
   });
 
-  test(`${transport}: cuts while streaming lose and double nothing`, async () => {
+  test(`${transport}: cuts while streaming lose and double nothing`, async (t) => {
+    const proxy = await proxyOf(t);
     const client = clientOf(transport, proxy.url);
     const session = client.session();
     const reply = await session.ask("cut me", slow(120));
     const cutting = setInterval(() => proxy.cut(), 300);
     await reply.done();
     clearInterval(cutting);
+    assert.ok(proxy.cuts > 0);
     const stored = await clientOf(transport).reply(reply.id);
     assert.equal(reply.text, stored.content);
     assert.equal(reply.status, stored.status);
@@ -87,13 +95,16 @@ for (const transport of transports) {
     await session.close();
   });
 
-  test(`${transport}: an opening that nobody answers is given up and tried again`, async () => {
+  test(`${transport}: an opening that nobody answers is given up and tried again`, async (t) => {
+    const proxy = await proxyOf(t);
     const first = clientOf(transport).session();
     await (await first.ask("be there")).done();
     await first.close();
     proxy.stalling = true;
-    const session = clientOf(transport, proxy.url).session(first.sessionId);
-    setTimeout(() => (proxy.stalling = false), 1000);
+    const client = clientOf(transport, proxy.url, { openTimeout: 1000 });
+    const session = client.session(first.sessionId);
+    while (proxy.sockets.size === 0) await sleep(10);
+    proxy.stalling = false; // for the next one only: this one is never answered
     await until(session, (state) => state.connection === "live");
     await session.close();
   });
@@ -158,7 +169,8 @@ for (const transport of transports) {
     await session.close();
   });
 
-  test(`${transport}: too much missed is a resync to the newest messages`, async () => {
+  test(`${transport}: too much missed is a resync to the newest messages`, async (t) => {
+    const proxy = await proxyOf(t);
     const client = clientOf(transport, proxy.url);
     const session = client.session();
     await (await session.ask("first")).done();
@@ -176,6 +188,11 @@ for (const transport of transports) {
     assert.equal(session.state.messages.length, 224);
     await session.close();
   });
+}
+
+for (const transport of transports) {
+  // They wait far more than they work.
+  describe(transport, { concurrency: true }, () => testsOf(transport));
 }
 
 test("HTTP: a wrong field is an OperatorError that names it", async () => {
