@@ -280,3 +280,53 @@ WHERE
     AND btrim(u.content, E' \t\r\n') <> ''
 ORDER BY u.id DESC
 LIMIT :page;
+
+-- name: message_delete(message_id, viewer, with_question)
+-- Deletes a message with the replies to it, and with_question what it alone replies to. Each one's events become
+-- events of its deletion, and a new one says so last. No row also where others wrote to the session meanwhile: the
+-- statement sees other rows as they were before.
+WITH session AS MATERIALIZED (
+    SELECT session_id, last_seq FROM operator_session
+    WHERE
+        session_id = (SELECT m.session_id FROM operator_message AS m WHERE m.id = :message_id)
+        AND deleted_at IS NULL
+    FOR NO KEY UPDATE
+),
+
+doomed AS MATERIALIZED (
+    SELECT d.id, d.session_id FROM {{message_with_replies}} AS d
+    INNER JOIN session ON d.session_id = session.session_id
+    INNER JOIN operator_session AS seen
+        ON session.session_id = seen.session_id AND session.last_seq = seen.last_seq
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET
+        last_seq = s.last_seq + d.messages, message_count = s.message_count - d.messages,
+        updated_at = now()
+    FROM (SELECT session_id, count(*) AS messages FROM doomed GROUP BY session_id) AS d
+    WHERE s.session_id = d.session_id
+    RETURNING s.session_id, s.last_seq, d.messages
+),
+
+deleted AS (
+    DELETE FROM operator_message AS m USING doomed AS d WHERE m.id = d.id
+),
+
+rewritten AS (
+    UPDATE operator_event AS e
+    SET
+        event = 'message.deleted', message_id = NULL,
+        data = jsonb_build_object('message_id', d.id)
+    FROM doomed AS d
+    WHERE e.session_id = d.session_id AND e.message_id = d.id
+)
+
+INSERT INTO operator_event (session_id, seq, event, data)
+SELECT
+    n.session_id, n.last_seq - n.messages + row_number() OVER (ORDER BY d.id DESC),
+    'message.deleted', jsonb_build_object('message_id', d.id)
+FROM numbered AS n
+INNER JOIN doomed AS d ON n.session_id = d.session_id
+RETURNING session_id, seq, data, ts;

@@ -252,3 +252,32 @@ SELECT w.question, w.answer FROM (
 WHERE w.answer IS NOT NULL
 ORDER BY w.id DESC
 LIMIT :page;
+
+-- name: message_delete(message_id, viewer, with_question)
+-- Deletes a message with the replies to it, and with_question what it alone replies to. Each one's events become
+-- events of its deletion, and a new one says so last.
+UPDATE operator_session
+SET
+    last_seq = last_seq + (SELECT count(*) FROM {{message_with_replies}}),
+    message_count = message_count - (SELECT count(*) FROM {{message_with_replies}}),
+    updated_at = now()
+WHERE
+    session_id IN (SELECT d.session_id FROM {{message_with_replies}} AS d);
+
+UPDATE operator_event
+SET
+    event = 'message.deleted', message_id = NULL, data = json_object('message_id', message_id)
+WHERE
+    session_id IN (SELECT d.session_id FROM {{message_with_replies}} AS d)
+    AND message_id IN (SELECT d.id FROM {{message_with_replies}} AS d);
+
+INSERT INTO operator_event (session_id, seq, event, ts, data)
+SELECT
+    s.session_id, s.last_seq - count(*) OVER () + row_number() OVER (ORDER BY d.id DESC),
+    'message.deleted', now(), json_object('message_id', d.id)
+FROM {{message_with_replies}} AS d
+INNER JOIN operator_session AS s ON d.session_id = s.session_id
+RETURNING session_id, seq, data, ts;
+
+DELETE FROM operator_message
+WHERE id IN (SELECT d.id FROM {{message_with_replies}} AS d);

@@ -203,6 +203,7 @@ def test_every_event_is_described_with_an_example_that_fits() -> None:
         event_names.SESSION_CREATED,
         event_names.SESSION_DELETED,
         event_names.MESSAGE_CREATED,
+        event_names.MESSAGE_DELETED,
         event_names.REPLY_STARTED,
         *event_names.REPLY_ENDINGS,
         *event_names.RECORD_EVENTS,

@@ -256,3 +256,31 @@ async def test_an_unknown_response_is_not_found(service: Service) -> None:
     async with sdk(service) as client:
         with pytest.raises(openai.NotFoundError):
             await client.responses.retrieve("resp_9")
+
+
+async def test_a_deleted_response_takes_its_message_along_unless_that_has_another(
+    both: Service,
+) -> None:
+    async with sdk(both) as client:
+        first = await client.responses.create(input="hello")
+        session_id = first.conversation.id.removeprefix("conv_")
+        asked = (await stored(both, session_id))[0]
+        again = await both.chat(session_id=session_id, metadata={"regenerate": asked["id"]})
+        await client.responses.delete(first.id)
+        assert [m["id"] for m in await stored(both, session_id)] == [
+            asked["id"], again["reply_id"],
+        ]  # fmt: skip
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.delete(first.id)
+        slow = await client.responses.create(
+            input=SLOW, background=True, previous_response_id=f"resp_{again['reply_id']}"
+        )
+        await client.responses.delete(slow.id)
+        await client.responses.delete(f"resp_{again['reply_id']}")
+    assert await stored(both, session_id) == []
+    await eventually(lambda: both.switch.total.running == 0)
+    log = await (await both.get(f"/operator/session/{session_id}/events")).json()
+    events = log["events"]
+    assert [event["seq"] for event in events] == list(range(1, log["seq"] + 1))
+    assert {event["event"] for event in events} == {"session.created", "message.deleted"}
+    assert "hello" not in str(events)

@@ -45,6 +45,12 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
+class MessageDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """A message, or a reply, is gone. In the log this also stands where it was told of before."""
+
+    message_id: int
+
+
 class ReplyStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A reply to ``message_id`` is being written."""
 
@@ -89,6 +95,7 @@ _RECORDS: dict[str, type[msgspec.Struct]] = {
 EVENT_DATA: dict[str, type[msgspec.Struct]] = {
     names.SESSION_CREATED: SessionCreated,
     names.MESSAGE_CREATED: MessageCreated,
+    names.MESSAGE_DELETED: MessageDeleted,
     names.REPLY_STARTED: ReplyStarted,
     **dict.fromkeys(sorted(names.REPLY_ENDINGS), ReplyEnded),
     names.SESSION_DELETED: SessionDeleted,

@@ -10,6 +10,7 @@ from operator_svc.models import Message
 SESSION_CREATED = "session.created"
 SESSION_DELETED = "session.deleted"
 MESSAGE_CREATED = "message.created"
+MESSAGE_DELETED = "message.deleted"
 REPLY_STARTED = "reply.started"
 REPLY_ENDINGS = frozenset(
     {"reply.completed", "reply.failed", "reply.cancelled", "reply.interrupted"}

@@ -39,6 +39,15 @@ class Ended(Record, frozen=True):
     ts: datetime
 
 
+class DeletedMessage(Record, frozen=True):
+    """The event of a message that was deleted."""
+
+    session_id: str
+    seq: int
+    data: Json
+    ts: datetime
+
+
 class Streaming(Record, frozen=True):
     """A reply that is being written, and the pod that writes it."""
 

@@ -17,6 +17,7 @@ from operator_svc.stores.chat_keys import release_key
 from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.message_reads import MessageReads
 from operator_svc.stores.message_rows import (
+    DeletedMessage,
     Ended,
     Exchange,
     Feedback,
@@ -260,6 +261,21 @@ class MessageStore(MessageReads):
             owner=fence,
             metadata=metadata,
         )
+
+    async def delete(
+        self, message_id: int, viewer: str | None, *, with_question: bool
+    ) -> list[DeletedMessage]:
+        """Delete a message with all replies to it, and ``with_question`` the one that it alone
+        replies to; the events that say so. None where there is no such message, and where others
+        wrote to its session at this moment."""
+        deleted = await self._db.write(
+            "message_delete",
+            DeletedMessage,
+            message_id=message_id,
+            viewer=viewer,
+            with_question=with_question,
+        )
+        return sorted(deleted, key=lambda event: event.seq)
 
     async def request_cancel(self, reply_id: int) -> Streaming | None:
         """Ask the pod that writes a reply to stop; None where it is not being written."""

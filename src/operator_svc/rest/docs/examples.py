@@ -144,6 +144,7 @@ EVENT_DATA: tuple[msgspec.Struct, ...] = (
         message_id=41, role="user", content="What is running?", status="complete", metadata={},
         timestamp=AT,
     ),
+    event_data.MessageDeleted(message_id=42),
     event_data.ReplyStarted(reply_id=42, message_id=41, status="streaming"),
     event_data.ReplyEnded(
         reply_id=42, message_id=41, status="complete", content=_TEXT, length=len(_TEXT),

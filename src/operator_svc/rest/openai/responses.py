@@ -264,3 +264,16 @@ async def _response(services: Services, view: ReplyView, asked: Asked) -> Respon
             ReplyStatus(view.status), view.content, view.metadata, tool_calls, view.finished_at
         )
     )
+
+
+@route(
+    "DELETE",
+    "/v1/responses/{response_id}",
+    answers={200: json(protocol.ResponseDeleted(id="resp_42"), "It is deleted.")},
+    errors=(ErrorCode.CONFLICT,),
+)
+async def delete(request: web.Request) -> web.StreamResponse:
+    """Delete a response, which stops, and its input where there is no other response to that."""
+    services = request.app[SERVICES]
+    await services.replies.delete(caller_of(request), _reply_id(request))
+    return responses.json(protocol.ResponseDeleted(id=request.match_info["response_id"]))

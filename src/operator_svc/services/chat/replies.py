@@ -9,6 +9,7 @@ import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
+from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
 from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.services.chat.history import SessionHistory
@@ -19,12 +20,15 @@ from operator_svc.services.chat.running_replies import (
     RunningReplies,
     RunningReply,
 )
+from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.stores.messages import MessageStore
 
 RETRY_AFTER = 5.0
 """Seconds after which a client may chat again, where the upstream does not say."""
+DELETE_ATTEMPTS = 5
+"""Races that a deletion may lose against others that write to the same session."""
 CANCEL_WAIT = 5.0
 """Seconds that a cancel waits for the reply's end before it answers with what there is."""
 
@@ -139,6 +143,23 @@ class Replies:
         )
         await self.wait(accepted, CANCEL_WAIT)
         return await self._history.reply(caller, reply_id)
+
+    async def delete(self, caller: Caller, reply_id: int) -> None:
+        """Delete a reply, which stops, and its message where that has no other one.
+
+        Raises OperatorError(reply_not_found).
+        """
+        for _ in range(DELETE_ATTEMPTS):
+            await self.cancel(caller, reply_id)
+            deleted = await self._messages.delete(reply_id, caller.user_id, with_question=True)
+            if deleted:
+                events = [
+                    LiveEvent(row.session_id, row.seq, names.MESSAGE_DELETED, row.ts, row.data)
+                    for row in deleted
+                ]
+                self._hub.publish(deleted[0].session_id, *events)
+                return
+        raise OperatorError(ErrorCode.CONFLICT, "too many write to this session just now")
 
 
 def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:

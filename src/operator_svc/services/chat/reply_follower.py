@@ -207,15 +207,18 @@ class _Listener:
         self._reply_id = reply_id
         self.woken = asyncio.Event()
         self.ending: LiveEvent | None = None
+        self._deleted = False
 
     def __call__(self, event: LiveEvent | None) -> None:
         if event is not None and event.ends_reply(self._reply_id):
             self.ending = event
+        elif event is not None and event.name == names.MESSAGE_DELETED:
+            self._deleted = self._deleted or event.data["message_id"] == self._reply_id
         self.woken.set()
 
     async def until_ended(self, feed: Feed) -> None:
-        """Wait until the reply has ended, or the feed is over."""
-        while self.ending is None and not feed.over:
+        """Wait until the reply has ended or was deleted, or the feed is over."""
+        while self.ending is None and not self._deleted and not feed.over:
             self.woken.clear()
             await self.woken.wait()
 

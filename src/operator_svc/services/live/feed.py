@@ -112,9 +112,14 @@ class Feed:
         if event.name == names.REPLY_STARTED:
             self.show_reply(event.data["reply_id"], event.ts)
         elif event.name in names.REPLY_ENDINGS:
-            reply = self.replies.pop(event.data["reply_id"], None)
-            if reply is not None:
-                reply.detach()
+            self._hide_reply(event.data["reply_id"])
+        elif event.name == names.MESSAGE_DELETED:
+            self._hide_reply(event.data["message_id"])
+
+    def _hide_reply(self, reply_id: int) -> None:
+        reply = self.replies.pop(reply_id, None)
+        if reply is not None:
+            reply.detach()
 
     def show_reply(self, reply_id: int, begun_at: datetime) -> None:
         """Show a reply's text as it comes, and first what there is of it."""
