@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
-from operator_svc.rest.server.admission import group_of
+from operator_svc.rest.server.admission import RESERVE, group_of
 from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import RawConnection, Unread, get, post, raw
-from tests.rest.rest_service import TOKEN, Service
+from tests.rest.rest_service import TOKEN, Service, running
 
 PLACES = 40
 DOCUMENT = get("/openapi.json")
 SLOW = post(b'{"message": "slowly [[delay=4]]"}')
 SOON = 10.0
 """Seconds; a head or a body that does not come is cut off after 15 s, an unread answer after 30."""
+STREAM = (
+    b"GET /operator/session/s/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+    b"X-VX11-Token: " + TOKEN.encode() + b"\r\n\r\n"
+)
+"""Is served until its client leaves."""
 
 
 @pytest.fixture
@@ -204,6 +213,80 @@ async def test_an_address_keeps_its_places_where_the_share_is_off(start: Start) 
         async with raw(service, "127.0.0.2") as other:
             assert await other.status(DOCUMENT) == 429
         assert [(await client.answer())[0] for client in clients] == [200] * 10
+
+
+async def test_an_address_without_connections_has_room_beside_few_that_hold_all(
+    start: Start,
+) -> None:
+    service = await start(connections=30)
+    await service.chat("hello", session_id="s")
+    await service.session.close()
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(10):
+            for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+                clients.append(await stack.enter_async_context(raw(service, address)))
+                assert await clients[-1].status(STREAM) == 200
+        # None of the three has half of the places, each has more than a fourth.
+        assert await let_in(service)
+        async with raw(service, "127.0.0.2") as more:
+            assert await more.status(DOCUMENT) == 429
+        endings = [asyncio.ensure_future(client.closed()) for client in clients]
+        ended, kept = await asyncio.wait(endings, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        for ending in kept:
+            ending.cancel()
+        assert len(ended) == 1
+        assert ended < set(endings[-3:])  # the newest of one of them
+
+
+@pytest.mark.parametrize("crowd", ["127.0.0.2", "127.0.0.1"])
+async def test_a_probe_is_answered_before_a_rush_that_fills_the_reserve(
+    start: Start, crowd: str
+) -> None:
+    service = await start(connections=10, address_share=1.0)
+    await service.chat("hello", session_id="s")
+    async with AsyncExitStack() as stack:
+        for _ in range(10):
+            client = await stack.enter_async_context(raw(service))
+            assert await client.status(STREAM) == 200
+        address = urlsplit(service.url)
+        # All of them wait in the backlog, since the event loop does nothing meanwhile.
+        probing = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        probing.sendall(get("/health/live"))
+        for _ in range(2 * RESERVE):
+            silent = socket.create_connection(
+                (address.hostname, address.port), source_address=(crowd, 0)
+            )
+            stack.enter_context(silent)
+        probing.setblocking(False)
+        answer = await asyncio.get_running_loop().sock_recv(probing, 65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_clients_that_are_cut_while_a_refused_body_is_dropped_are_no_fault(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def cut_within_a_body() -> None:
+        async with running(sqlite_url, connections=10) as service, AsyncExitStack() as stack:
+            address = urlsplit(service.url)
+            refused = []
+            for _ in range(10):
+                refused.append(await stack.enter_async_context(raw(service)))
+                shown = await refused[-1].status(
+                    b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )
+                assert shown == 404
+            # In one turn of the loop: newcomers, for whom these give way, and more of their bodies.
+            for _ in range(10):
+                newcomer = socket.create_connection((address.hostname, address.port))
+                stack.enter_context(newcomer)
+            for client in refused:
+                os.write(client.writer.get_extra_info("socket").fileno(), b"1\r\n \r\n")
+            for client in refused:
+                assert await client.closed() < 1
+
+    uvloop.run(cut_within_a_body())
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 First those that only their client could move on: it is idle, sends its request slowly, or takes
 nothing of its answer. Then those of an address that holds more than its share, for an address that
-does not. Others keep their places. Beyond all places a few in reserve are kept for probes, so that
-a full process is not taken for a dead one.
+does not; for one that does, only its own give way. Others keep their places. Beyond all places a
+few in reserve are kept for probes, so that a full process is not taken for a dead one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from operator_svc.protocol import problems
 from operator_svc.rest.request_context import new_request_id
 from operator_svc.services.byte_budget import ByteBudget
 
-RESERVE = 64
-"""Connections beyond the limit; only probes are answered on them."""
+RESERVE = 256
+"""Connections beyond the limit; only probes are answered on them. As many as a rush of new clients
+brings in several turns of the event loop, since a probe is read in the turn after its accepting."""
+FEW = 8
+"""Connections that an address keeps however many others want some: those of a browser."""
 _RECHECK = 0.1
 """Seconds between two searches for a connection that gives way, where the last found none."""
 
 
 class Limits(NamedTuple):
-    """Connections in all, and the share of them that one address keeps; 1 is no limit."""
+    """Connections in all, and the most of them, as a share, that one address keeps; 1 is all."""
 
     connections: int
     address_share: float
@@ -42,77 +45,110 @@ class Held(Protocol):
         """Close it at once."""
 
 
+class _Places:
+    """Connections with a place, the oldest first; ``search_after`` is when to look among them for
+    one that gives way."""
+
+    __slots__ = ("held", "search_after")
+
+    def __init__(self) -> None:
+        self.held: dict[Held, None] = {}
+        self.search_after = 0.0
+
+
 class Admission:
     """Gives connections their places; ``budget`` counts the bytes that wait in all of them."""
 
     def __init__(self, limits: Limits, budget: ByteBudget) -> None:
         self.budget = budget
-        self._most = limits.connections
-        self._share = limits.connections * limits.address_share
-        self._places: dict[Held, None] = {}
+        self._limits = limits
+        self._all = _Places()
+        self._of_address: dict[str, _Places] = {}
         self._reserve: dict[Held, None] = {}
-        self._of_address: Counter[str] = Counter()
-        self._search_after = 0.0
+        self._compare_after = 0.0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._all.held)
 
     def admit(self, connection: Held, now: float) -> bool:
         """Give ``connection`` a place; False where it has one in reserve only."""
-        if self._has_room(connection.address, now):
-            self._places[connection] = None
-            self._of_address[connection.address] += 1
+        address = connection.address
+        if len(self) < self._limits.connections or self._make_room(address, now):
+            self._all.held[connection] = None
+            self._of_address.setdefault(address, _Places()).held[connection] = None
             return True
         if len(self._reserve) >= RESERVE:
-            self._cut(next(iter(self._reserve)), "full")
+            self._shrink_reserve(now)
         self._reserve[connection] = None
         return False
 
     def leave(self, connection: Held) -> None:
         """Take the place of ``connection`` back; twice is like once."""
         self._reserve.pop(connection, None)
-        if connection not in self._places:
+        if connection not in self._all.held:
             return
-        del self._places[connection]
-        self._of_address[connection.address] -= 1
-        if not self._of_address[connection.address]:
+        del self._all.held[connection]
+        own = self._of_address[connection.address].held
+        del own[connection]
+        if not own:
             del self._of_address[connection.address]
 
     def _cut(self, connection: Held, reason: str) -> None:
         self.leave(connection)
         connection.cut(reason)
 
-    def _has_room(self, address: str, now: float) -> bool:
-        return len(self._places) < self._most or self._cut_stalled(now) or self._cut_one_of(address)
+    def _shrink_reserve(self, now: float) -> None:
+        """Cut one of the address that has most there, since a probe comes alone: the oldest that
+        has sent nothing, or else the oldest."""
+        ((crowd, _),) = Counter(held.address for held in self._reserve).most_common(1)
+        oldest = [held for held in self._reserve if held.address == crowd]
+        silent = (held for held in oldest if held.stalled_since(now) is not None)
+        self._cut(next(silent, oldest[0]), "full")
 
-    def _cut_stalled(self, now: float) -> bool:
+    def _make_room(self, newcomer: str, now: float) -> bool:
+        share = self._fair_share(newcomer)
+        own = self._of_address.get(newcomer)
+        if own is not None and len(own.held) >= share:
+            return self._cut_stalled(own, now)
+        return self._cut_stalled(self._all, now) or self._cut_beyond(share, now)
+
+    def _fair_share(self, newcomer: str) -> float:
+        """The places that each address keeps while ``newcomer`` wants one."""
+        connections, most = self._limits
+        if most == 1:
+            return connections
+        addresses = len(self._of_address) + (newcomer not in self._of_address)
+        return min(connections * most, max(connections / addresses, FEW))
+
+    def _cut_stalled(self, places: _Places, now: float) -> bool:
         """Cut those that have made no progress for longest; False where all are served.
 
-        A hundredth of the places at once, so that the search is paid by many newcomers.
+        A hundredth at once, so that the search is paid by many newcomers.
         """
-        if now < self._search_after:
+        if now < places.search_after:
             return False
         stalled = []
-        for place in self._places:
-            since = place.stalled_since(now)
+        for held in places.held:
+            since = held.stalled_since(now)
             if since is not None:
-                stalled.append((since, place))
+                stalled.append((since, held))
         if not stalled:
-            self._search_after = now + _RECHECK
+            places.search_after = now + _RECHECK
             return False
         stalled.sort(key=lambda found: found[0])
-        for _, place in stalled[: max(1, self._most // 100)]:
-            self._cut(place, "evicted")
+        for _, held in stalled[: max(1, len(places.held) // 100)]:
+            self._cut(held, "evicted")
         return True
 
-    def _cut_one_of(self, newcomer: str) -> bool:
-        """Cut the newest one of the address that holds most, where that is more than its share,
-        and the newcomer's address holds less than its own."""
-        ((greedy, count),) = self._of_address.most_common(1)
-        if count <= self._share or self._of_address[newcomer] >= self._share:
+    def _cut_beyond(self, share: float, now: float) -> bool:
+        """Cut the newest one of the address that holds most, where that is more than ``share``."""
+        if now < self._compare_after:
             return False
-        newest = next(place for place in reversed(self._places) if place.address == greedy)
-        self._cut(newest, "address")
+        greedy = max(self._of_address.values(), key=lambda places: len(places.held))
+        if len(greedy.held) <= share:
+            self._compare_after = now + _RECHECK
+            return False
+        self._cut(next(reversed(greedy.held)), "address")
         return True
 
 

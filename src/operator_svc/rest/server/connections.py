@@ -100,10 +100,11 @@ class HttpConnection(RequestHandler):
 
     def cut(self, reason: str) -> None:
         """Close it at once; what its client has not read is lost."""
-        if (transport := self.transport) is None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
             return
         _refused.labels(reason).inc()
-        if reason == "full":
+        if reason == "full" and self._is_waiting:
             transport.write(full_response())
             self.force_close()
             return
@@ -111,7 +112,8 @@ class HttpConnection(RequestHandler):
             # What the kernel holds for the client is dropped as well, and the client is told.
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp.RESET)
-        self.force_close()
+        # Not aiohttp's force_close: a body that is being read would lose its connection between
+        # two pieces, which aiohttp takes for a fault. It closes what is left once it is lost.
         transport.abort()
 
     def _leave_reserve(self) -> None:
@@ -154,7 +156,6 @@ class HttpConnection(RequestHandler):
         connection = transport.get_extra_info("socket")
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         if state == tcp.CLOSED or not self._has_whole_bodies:
-            self.force_close()
             transport.abort()
         elif self._is_waiting:
             self.force_close()
@@ -196,7 +197,9 @@ class HttpConnection(RequestHandler):
         """See Held: idle, sending a request, or not reading an answer."""
         if self._unread(now):
             since = self._taken_at
-        elif self._is_waiting:
+        elif self._settled or self._is_waiting:
+            if self.transport is None or tcp.unread(self.transport):
+                return None  # it is the event loop that is late
             # Since it connected, or since its last answer.
             return self._head_since or self._next_keepalive_close_time - KEEPALIVE
         elif self.ending and not self._request_in_progress:

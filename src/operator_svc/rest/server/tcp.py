@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 
 CLOSED = 7
 """The state of a connection that was reset (Linux, tcp_states.h)."""
@@ -23,3 +26,9 @@ def progress(transport: asyncio.Transport) -> tuple[bool, int]:
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     in_flight, acknowledged, waiting = _TCP_INFO.unpack(info.ljust(_TCP_INFO.size, b"\0"))
     return bool(in_flight or waiting), acknowledged
+
+
+def unread(transport: asyncio.Transport) -> int:
+    """Bytes of the client that the kernel holds, since the event loop has not come to them."""
+    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, b"\0" * 4)
+    return int.from_bytes(waiting, sys.byteorder)
