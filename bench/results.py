@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
     memory = Path("/proc/meminfo").read_text().split()[1]
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
         "memory_gib": round(int(memory) / 2**20, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),

@@ -1,8 +1,9 @@
 """Three attackers at once, with all they can think of, on a pod with the limits that ship.
 
 ``make attack`` runs it, for ``ATTACK_SECONDS`` (600); it compares seconds, so it wants a machine
-that does nothing else. It prints a line of JSON: what each attack was answered, and what an honest
-client saw meanwhile.
+that does nothing else. The pod has a core of its own, and what has machines of its own in a cluster
+(attackers, neighbours, the honest client, PostgreSQL) shares the others. What each attack was
+answered, and what the honest client saw meanwhile, is a line of ``bench/results/attack.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,31 +13,47 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
+from bench.results import append
 from tests.cluster.attacks import ATTACKS, TRIED
-from tests.cluster.confinement import ROOT, confined, peak_memory, shipped_memory
+from tests.cluster.confinement import (
+    ROOT,
+    confined,
+    peak_memory,
+    processor_seconds,
+    shipped_memory,
+    shipped_settings,
+    without_a_core,
+)
 from tests.cluster.processes import Pod
 
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "600"))
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
-SESSIONS = 20
-"""The honest client's: none of them has more than a chat in four seconds."""
-CHAT_EVERY = 0.2
-PROBE_EVERY = 0.1
-CHAT_P99 = 1.0
-PROBE_MAX = 0.1
-"""Seconds; of the promises."""
+CHAT_P99_MS = 1000
+PROBE_MAX_MS = 100
+"""Of the promises."""
+PLACES = {
+    "shipped": shipped_settings(),
+    "few": shipped_settings() | {"OPERATOR_CONNECTIONS": "500", "OPERATOR_ADDRESS_SHARE": "0.5"},
+}
+"""Settings of the pod: those of the manifests, or so few places that the attackers could hold all,
+none of them more than half."""
 
 pytestmark = pytest.mark.timeout(SECONDS + 120)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def on_own_core() -> Iterator[tuple[str, ...]]:
+    """A command that runs a process on a core that nothing else here uses."""
+    with without_a_core() as core:
+        yield () if core is None else ("taskset", "--cpu-list", str(core))
 
 
 def tokens_of(path: Path) -> str:
@@ -62,12 +79,10 @@ async def peers() -> AsyncIterator[str]:
         await process.wait()
 
 
-async def attack(pod: Pod, address: str) -> dict[str, dict[str, int]]:
-    """One attacker, a process of its own; what it was answered."""
-    host, port = pod.url.removeprefix("http://").split(":")
+async def told_by(module: str, *arguments: str) -> Any:
+    """What a process of its own prints, as JSON."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.cluster.attacker", host, port, address,
-        f"token-of-{address}", str(SECONDS), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", module, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         told, _ = await process.communicate()
@@ -76,72 +91,37 @@ async def attack(pod: Pod, address: str) -> dict[str, dict[str, int]]:
             process.kill()
             await process.wait()
     assert process.returncode == 0
-    answers: dict[str, dict[str, int]] = json.loads(told)
-    return answers
+    return json.loads(told)
 
 
-class Honest:
-    """A client that chats, and a cluster that probes; each on new connections."""
+def attack(pod: Pod, address: str) -> Coroutine[Any, Any, dict[str, dict[str, int]]]:
+    """One attacker; what it was answered."""
+    host, port = pod.url.removeprefix("http://").split(":")
+    arguments = host, port, address, f"token-of-{address}", str(SECONDS)
+    return told_by("tests.cluster.attacker", *arguments)
 
-    def __init__(self, pod: Pod) -> None:
-        self._pod = pod
-        self.chats: list[float] = []
-        self.probes: list[float] = []
-        self.failures: Counter[str] = Counter()
 
-    async def chat(self) -> None:
-        """Chat, one after another, in several sessions."""
-        headers = {"X-VX11-Token": "token-of-honest"}
-        async with self._http(headers) as http:
-            number = 0
-            while True:
-                number += 1
-                body = {"session_id": f"honest-{number % SESSIONS}", "message": "How is it?"}
-                begun = time.monotonic()
-                try:
-                    async with http.post(f"{self._pod.url}/operator/chat", json=body) as answer:
-                        told = await answer.json(content_type=None)
-                        if answer.status != 200 or told["response"] != "It is well.":
-                            self.failures[f"chat: {answer.status} {told.get('detail')}"] += 1
-                except aiohttp.ClientError as error:
-                    self.failures[f"chat: {error!r}"] += 1
-                self.chats.append(time.monotonic() - begun)
-                await asyncio.sleep(CHAT_EVERY)
-
-    async def probe(self) -> None:
-        """Ask whether it is alive, as a cluster does."""
-        async with self._http({}) as http:
-            while True:
-                begun = time.monotonic()
-                try:
-                    async with http.get(f"{self._pod.url}/health/live") as answer:
-                        if answer.status != 200:
-                            self.failures[f"probe: {answer.status}"] += 1
-                except aiohttp.ClientError as error:
-                    self.failures[f"probe: {error!r}"] += 1
-                self.probes.append(time.monotonic() - begun)
-                await asyncio.sleep(PROBE_EVERY)
-
-    @staticmethod
-    def _http(headers: dict[str, str]) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(force_close=True)
-        return aiohttp.ClientSession(headers=headers, connector=connector)
+def unexplained(pod: Pod) -> list[dict[str, Any]]:
+    """Lines of its log that tell of a fault, or are none of its own."""
+    return [line for line in pod.log if line.get("level") not in ("debug", "info", "warning")]
 
 
 async def keep_faults(pod: Pod) -> None:
-    """Forget what is logged but errors: it logs each refusal."""
+    """Forget what is logged but faults: it logs each refusal."""
     while True:
         await asyncio.sleep(1)  # a second of lines is little
-        pod.log[:] = pod.faults()
+        pod.log[:] = unexplained(pod)
 
 
-def quantile(seconds: list[float], hundredth: int) -> float:
-    """A percentile, in milliseconds."""
-    return round(statistics.quantiles(seconds, n=100)[hundredth - 1] * 1000, 1)
+def quantile(values: list[float], hundredth: int) -> float:
+    """A percentile."""
+    return round(statistics.quantiles(values, n=100)[hundredth - 1], 1)
 
 
 @asynccontextmanager
-async def pod_under_limits(database_url: str, folder: Path) -> AsyncIterator[tuple[Pod, str]]:
+async def pod_under_limits(
+    database_url: str, settings: dict[str, str], under: tuple[str, ...], folder: Path
+) -> AsyncIterator[tuple[Pod, str]]:
     """A pod with the limits that ship, and hostile neighbours; and what confines it."""
     async with AsyncExitStack() as stack:
         peer = await stack.enter_async_context(peers())
@@ -149,14 +129,14 @@ async def pod_under_limits(database_url: str, folder: Path) -> AsyncIterator[tup
         names = ("SWITCH", "BROWSER", "HERMES", "SHUB", "TENTACULO_LINK", "MADRE", "HORMIGUERO",
                  "MANIFESTATOR", "MCP", "SPAWNER")  # fmt: skip
         pod = Pod(
-            {
+            settings
+            | {
                 "OPERATOR_DATABASE_URL": database_url,
                 "OPERATOR_TOKEN": "token-of-nobody-here",
                 "OPERATOR_TOKENS_FILE": tokens_of(folder / "tokens"),
-                "OPERATOR_LOG_FORMAT": "json",
                 **{f"{name}_URL": peer for name in names},
             },
-            cage.under,
+            cage.under + under,
         )
         await pod.start()
         try:
@@ -165,39 +145,50 @@ async def pod_under_limits(database_url: str, folder: Path) -> AsyncIterator[tup
             await pod.end()
 
 
-async def test_under_all_attacks_at_once_chats_and_probes_are_answered(
-    database_url: str, tmp_path: Path
-) -> None:
-    async with pod_under_limits(database_url, tmp_path) as (pod, kind):
-        pid, honest = pod.pid, Honest(pod)
-        asked = [asyncio.create_task(way()) for way in (honest.chat, honest.probe)]
-        asked.append(asyncio.create_task(keep_faults(pod)))
-        attackers = await asyncio.gather(*(attack(pod, address) for address in ADDRESSES))
-        for task in asked:
-            task.cancel()
-        await asyncio.wait(asked)
-        assert pod.running, f"it was killed: {pod.log[-20:]}"
-        peak = await peak_memory(pid)
-        faults = pod.faults()
+async def attacked(pod: Pod) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
+    """What each attack was answered, and what the honest client saw."""
+    keeping = asyncio.create_task(keep_faults(pod))
+    honest, *attackers = await asyncio.gather(
+        told_by("tests.cluster.honest", pod.url, "token-of-honest", str(SECONDS)),
+        *(attack(pod, address) for address in ADDRESSES),
+    )
+    keeping.cancel()
+    await asyncio.wait([keeping])
     answers: dict[str, Counter[str]] = {way.__name__: Counter() for way in ATTACKS}
     for told in attackers:
         for name, counts in told.items():
             answers[name].update(counts)
+    return answers, honest
+
+
+@pytest.mark.parametrize("places", PLACES)
+async def test_under_all_attacks_at_once_chats_and_probes_are_answered(
+    database_url: str, places: str, on_own_core: tuple[str, ...], tmp_path: Path
+) -> None:
+    limits = pod_under_limits(database_url, PLACES[places], on_own_core, tmp_path)
+    async with limits as (pod, kind):
+        pid = pod.pid
+        answers, honest = await attacked(pod)
+        assert pod.running, f"it was killed: {pod.log[-20:]}"
+        peak, used = await peak_memory(pid), processor_seconds(pid)
+        faults = unexplained(pod)
+    chats, probes = honest["chats_ms"], honest["probes_ms"]
     report: dict[str, Any] = {
-        "engine": database_url.partition(":")[0], "seconds": SECONDS, "confined_by": kind,
-        "load": os.getloadavg()[0], "attacks": answers,
-        "chats": len(honest.chats), "chat_p50_ms": quantile(honest.chats, 50),
-        "chat_p99_ms": quantile(honest.chats, 99), "probes": len(honest.probes),
-        "probe_p99_ms": quantile(honest.probes, 99),
-        "probe_max_ms": round(max(honest.probes) * 1000, 1),
-        "peak_mib": round(peak / 2**20), "limit_mib": shipped_memory() // 2**20,
-        "failures": honest.failures,
+        "engine": database_url.partition(":")[0], "places": places,
+        "seconds": SECONDS, "confined_by": kind, "peak_mib": round(peak / 2**20),
+        "limit_mib": shipped_memory() // 2**20, "processor_share": round(used / SECONDS, 2),
+        "chats": len(chats), "chat_p50_ms": quantile(chats, 50),
+        "chat_p99_ms": quantile(chats, 99), "probes": len(probes),
+        "probe_p99_ms": quantile(probes, 99), "probe_max_ms": max(probes),
+        "client_lag_ms": honest["own_lag_ms"], "failures": honest["failures"],
+        "faults": len(faults), "attacks": answers,
     }  # fmt: skip
+    append("attack", report)
     print("\n" + json.dumps(report))  # noqa: T201 - figures that the test prints are its result
-    assert not honest.failures
+    assert not honest["failures"]
     assert not faults, json.dumps(faults[:3])
     assert [name for name, counts in answers.items() if not counts[TRIED]] == []
     assert [name for name, counts in answers.items() if counts["500"]] == []
     assert peak < shipped_memory()
-    assert report["chat_p99_ms"] < CHAT_P99 * 1000
-    assert max(honest.probes) < PROBE_MAX
+    assert report["chat_p99_ms"] < CHAT_P99_MS
+    assert max(probes) < PROBE_MAX_MS

@@ -28,8 +28,8 @@ PAUSE = 0.1
 SMALL_BUFFER = 4096
 TCP_CLOSED = (7, 8)
 """TCP_CLOSE and TCP_CLOSE_WAIT: the service has ended the connection."""
-NICENESS = 5
-"""The machines of attackers do not take the service's processor; here they would."""
+NICENESS = 10
+"""The machines of attackers do not take the honest client's processor; here they would."""
 
 
 class Target(NamedTuple):

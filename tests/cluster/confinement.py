@@ -13,6 +13,7 @@ from typing import NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[2]
+BASE = ROOT / "deploy" / "kubernetes" / "base"
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -23,9 +24,15 @@ class Confinement(NamedTuple):
     kind: str
 
 
+def shipped_settings() -> dict[str, str]:
+    """Settings that the manifests give a pod of Operator, but for the port of its metrics."""
+    data: dict[str, str] = yaml.safe_load((BASE / "configmap.yaml").read_text())["data"]
+    return data | {"OPERATOR_METRICS_PORT": "0"}
+
+
 def shipped_memory() -> int:
     """Bytes that the manifests let a pod of Operator use."""
-    text = (ROOT / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text()
+    text = (BASE / "deployment.yaml").read_text()
     (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
     limit = re.fullmatch(r"(\d+)Mi", container["resources"]["limits"]["memory"])
     assert limit is not None
@@ -67,6 +74,30 @@ def _controllers() -> Iterator[tuple[Path, str]]:
             yield CGROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes"
         elif not controllers:
             yield CGROUPS / path.lstrip("/"), "memory.max"
+
+
+@contextmanager
+def without_a_core() -> Iterator[int | None]:
+    """A core that this process and what it starts leave alone; None where there is only one.
+
+    What has machines of its own in a cluster would take the pod's processor here.
+    """
+    cores = os.sched_getaffinity(0)
+    if len(cores) == 1:
+        yield None
+        return
+    core = min(cores)
+    os.sched_setaffinity(0, cores - {core})
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds of a processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def peak_memory(pid: int) -> int:
