@@ -8,18 +8,20 @@
 # Debian 12 for its SQLite 3.40: newer ones take longer for a chat (docs/performance.md).
 ARG PYTHON=3.14-slim-bookworm
 
-# --- wheels: everything that is installed later, pinned by constraints.txt ------------------
+# --- wheels: everything that is installed later, by the hashes of requirements-image.txt -------
 FROM python:${PYTHON} AS wheels
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# Both names: newer pip has its own for what is needed only to build (setuptools).
-ENV PIP_CONSTRAINT=/build/constraints.txt PIP_BUILD_CONSTRAINT=/build/constraints.txt
 WORKDIR /build
-COPY constraints.txt setup.cfg pyproject.toml README.md LICENSE ./
+COPY requirements-image.txt ./
+RUN pip wheel --quiet --require-hashes --no-deps --only-binary :all: --wheel-dir /wheels \
+    --requirement requirements-image.txt
+COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY src ./src
 COPY sql ./sql
 COPY migrations ./migrations
 COPY clients/js/src ./clients/js/src
-RUN pip wheel --quiet --wheel-dir /wheels ".[browser,otel]"
+# What builds it (setuptools) is among the wheels too.
+RUN pip wheel --quiet --no-deps --no-index --find-links /wheels --wheel-dir /wheels .
 
 # --- environment: the service and what it imports, nothing else ------------------------------
 # (DL3013 asks for versions: /wheels holds exactly one of each.)

@@ -20,7 +20,8 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
-        manifests docs docs-check clients bench chaos attack image migrate clean
+        manifests docs docs-check clients bench chaos attack hashes sbom image \
+        migrate clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(firstword $(MAKEFILE_LIST)) \
@@ -102,6 +103,18 @@ chaos: $(READY) machine  ## search for lost events for minutes, while processes 
 
 attack: $(READY)  ## attack a pod with the shipped limits from three addresses, for ten minutes an engine
 	@ATTACK_SECONDS=$${ATTACK_SECONDS:-600} $(PYTEST) --timeout=0 --capture=no $(ARGS) tests/cluster/attack.py
+
+hashes: $(READY)  ## write requirements-image.txt: what the images install, with hashes
+	@echo setuptools | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --constraint constraints.txt --extra browser --extra otel --no-annotate \
+	  --custom-compile-command 'make hashes' --output-file requirements-image.txt setup.cfg -
+
+sbom: $(READY)  ## write what is in the images' Python, as CycloneDX, into build/
+	@rm -rf build/wheels
+	@$(PIP) wheel --quiet --require-hashes --no-deps --only-binary :all: --wheel-dir build/wheels \
+	  --requirement requirements-image.txt
+	@$(PIP) wheel --quiet --no-deps --no-index --find-links build/wheels --wheel-dir build/wheels .
+	@sh tools/sbom $(BIN) build/wheels build
 
 # BASE is a tag of Docker's image python, best with its digest: make image BASE=3.14-slim-bookworm@sha256:...
 image:  ## build both images (needs Docker)

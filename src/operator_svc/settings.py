@@ -227,7 +227,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             gt=0,
             le=1,
-            description="Largest share of them that one address keeps when they run out; 1: all of them.",
+            description="Most that one address keeps of them when they run out; 1: all.",
         ),
     ] = field(default=0.5, name="OPERATOR_ADDRESS_SHARE")
     header_timeout: Annotated[

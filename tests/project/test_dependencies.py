@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import re
 import tomllib
+from collections.abc import Collection, Iterable
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -26,10 +28,12 @@ def pins() -> dict[str, Version]:
     return found
 
 
-def direct() -> list[Requirement]:
+def direct(extras: Collection[str] = ("browser", "otel", "dev")) -> list[Requirement]:
+    """What the project itself names: to run, for these extras, and to be built."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    texts = [config["options"]["install_requires"]]
+    texts += [config["options.extras_require"][extra] for extra in extras]
     lines = [line for text in texts for line in text.splitlines() if line]
     lines += tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     return [Requirement(line) for line in lines]
@@ -42,9 +46,9 @@ def test_every_direct_dependency_has_a_lower_bound_that_its_pin_satisfies() -> N
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
-def test_what_they_need_in_turn_is_pinned_too() -> None:
-    pinned = pins()
-    waiting = [(r.name, frozenset(r.extras)) for r in direct()]
+def needed(by: Iterable[Requirement]) -> set[str]:
+    """The names of these, and of what they need in turn on this machine."""
+    waiting = [(r.name, frozenset(r.extras)) for r in by]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()
@@ -52,11 +56,34 @@ def test_what_they_need_in_turn_is_pinned_too() -> None:
         if key in seen:
             continue
         seen.add(key)
-        assert key[0] in pinned, f"{name} is not pinned"
         for line in requires(name) or []:
             requirement = Requirement(line)
             wanted = [{"extra": extra} for extra in extras] or [{"extra": ""}]
             if requirement.marker is None or any(requirement.marker.evaluate(w) for w in wanted):
                 waiting.append((requirement.name, frozenset(requirement.extras)))
-    unused = pinned.keys() - {name for name, _ in seen}
-    assert not unused, "pinned, but nothing asks for it"
+    return {name for name, _ in seen}
+
+
+def test_what_they_need_in_turn_is_pinned_too_and_nothing_else() -> None:
+    assert pins().keys() == needed(direct())
+
+
+def test_images_install_the_pinned_versions_by_hash() -> None:
+    """Where this fails, ``make hashes`` writes the file anew."""
+    text = (ROOT / "requirements-image.txt").read_text().replace("\\\n", "")
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    of_image = {}
+    for line in lines:
+        asked, *hashes = line.split(" --hash=")
+        assert hashes, line
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one.strip()) for one in hashes), line
+        requirement = Requirement(asked)
+        of_image[canonicalize_name(requirement.name)] = requirement
+    pinned = pins()
+    for name, requirement in of_image.items():
+        assert str(requirement.specifier) == f"=={pinned[name]}", "stale: make hashes"
+    installed = needed(direct(extras=("browser", "otel")))
+    others = of_image.keys() - installed
+    assert installed <= of_image.keys(), "stale: make hashes"
+    # What is left is for other systems and versions of Python.
+    assert not [name for name in others if of_image[name].marker is None], "stale: make hashes"

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -208,6 +209,31 @@ def test_other_commands_run_in_it_too(image: Image) -> None:
     with Process(as_nobody([*image.entrypoint, "serve"]), env, image.folder) as process:
         process.line("no token")
         assert process.wait() == 2, process.output
+
+
+@pytest.mark.timeout(300)
+def test_its_bill_of_materials_names_what_it_holds(image: Image, tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            "sh",
+            ROOT / "tools" / "sbom",
+            Path(sys.prefix) / "bin",
+            image.folder / "wheels",
+            tmp_path,
+        ],
+        check=True,
+    )
+    bill = json.loads((tmp_path / "sbom-operator.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    site = next((image.folder / "opt" / "operator").glob("lib/python3*/site-packages"))
+    assert {
+        f"{part['name'].lower().replace('-', '_')}-{part['version']}" for part in bill["components"]
+    } == {path.stem.lower() for path in site.glob("*.dist-info")}
+    (licensed,) = [part for part in bill["components"] if part["name"] == "aiohttp"]
+    assert licensed["licenses"]
+    browser = json.loads((tmp_path / "sbom-browser.json").read_text())
+    assert "playwright" in {part["name"] for part in browser["components"]}
+    assert "timestamp" not in bill["metadata"], "it would differ from run to run"
 
 
 def test_the_browser_image_ends_with_an_entry_point_of_this_package() -> None:
