@@ -80,7 +80,7 @@ async def peers() -> AsyncIterator[str]:
 
 
 async def told_by(module: str, *arguments: str) -> Any:
-    """What a process of its own prints, as JSON."""
+    """The JSON that a process of its own prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -95,7 +95,7 @@ async def told_by(module: str, *arguments: str) -> Any:
 
 
 def attack(pod: Pod, address: str) -> Coroutine[Any, Any, dict[str, dict[str, int]]]:
-    """One attacker; what it was answered."""
+    """One attacker; the answers it got."""
     host, port = pod.url.removeprefix("http://").split(":")
     arguments = host, port, address, f"token-of-{address}", str(SECONDS)
     return told_by("tests.cluster.attacker", *arguments)
@@ -146,7 +146,7 @@ async def pod_under_limits(
 
 
 async def attacked(pod: Pod) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
-    """What each attack was answered, and what the honest client saw."""
+    """The answers to each attack, and what the honest client saw."""
     keeping = asyncio.create_task(keep_faults(pod))
     honest, *attackers = await asyncio.gather(
         told_by("tests.cluster.honest", pod.url, "token-of-honest", str(SECONDS)),

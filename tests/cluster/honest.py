@@ -27,7 +27,7 @@ LOOK_EVERY = 0.01
 
 
 class Honest:
-    """What the client and the cluster saw."""
+    """The client and the cluster, and what they saw."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
@@ -87,7 +87,7 @@ def _ms(seconds: float) -> float:
 
 
 async def run(url: str, token: str, seconds: float) -> dict[str, Any]:
-    """What was seen within ``seconds``."""
+    """Chat and probe for ``seconds``; the report."""
     honest = Honest(url, token)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

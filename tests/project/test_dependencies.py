@@ -29,7 +29,7 @@ def pins() -> dict[str, Version]:
 
 
 def direct(extras: Collection[str] = ("browser", "otel", "dev")) -> list[Requirement]:
-    """What the project itself names: to run, for these extras, and to be built."""
+    """The requirements of the project itself: to run, for these extras, and to be built."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     texts = [config["options"]["install_requires"]]
@@ -69,7 +69,7 @@ def test_what_they_need_in_turn_is_pinned_too_and_nothing_else() -> None:
 
 
 def test_images_install_the_pinned_versions_by_hash() -> None:
-    """Where this fails, ``make hashes`` writes the file anew."""
+    """``make hashes`` writes the file anew where this fails."""
     text = (ROOT / "requirements-image.txt").read_text().replace("\\\n", "")
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     of_image = {}

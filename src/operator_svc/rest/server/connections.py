@@ -104,14 +104,13 @@ class HttpConnection(RequestHandler):
         if transport is None or transport.is_closing():
             return
         _refused.labels(reason).inc()
-        if reason == "full" and self._is_waiting:
+        if reason == "full" and (self._settled or self._is_waiting):
             transport.write(full_response())
             self.force_close()
             return
         if self._unread(self._loop.time()):
             # What the kernel holds for the client is dropped as well, and the client is told.
-            connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp.RESET)
+            tcp.reset_at_close(transport)
         # Not aiohttp's force_close: a body that is being read would lose its connection between
         # two pieces, which aiohttp takes for a fault. It closes what is left once it is lost.
         transport.abort()
@@ -153,9 +152,7 @@ class HttpConnection(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        connection = transport.get_extra_info("socket")
-        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        if state == tcp.CLOSED or not self._has_whole_bodies:
+        if tcp.is_reset(transport) or not self._has_whole_bodies:
             transport.abort()
         elif self._is_waiting:
             self.force_close()
