@@ -12,10 +12,12 @@ from operator_svc.db import ConstraintViolation, Database, Nothing, connect
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-from tests.db.things import Count, Name, Named, unavailable
-from tests.fakes.eventually import WITHIN
+from tests.db.things import Count, Name, Named, unavailable, warm
+from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.pgbouncer import PgBouncer, PoolMode
 from tests.fakes.postgres import PostgresServer
+from tests.fakes.relay import Relay
+from tests.fakes.standby import Pair
 from tests.rest.rest_service import TOKEN, running
 
 
@@ -144,3 +146,54 @@ async def test_a_restarted_pooler_is_used_again(
         await database.write("thing_name", Nothing, name="a")
     finally:
         first.stop()
+
+
+async def test_the_first_statement_after_a_failover_tells_of_it_before_its_rows(
+    open_things: Any,
+) -> None:
+    pair = Pair()
+    async with Relay(pair.first.folder) as relay:
+        pooler = PgBouncer(relay.folder, "transaction")
+        try:
+            database: Database = await open_things(
+                pooler.url(pair.database), database_direct_url=pair.url, db_timeout=10.0
+            )
+            await warm(database)
+            heard: list[str] = []
+            database.on_new_history(lambda: heard.append(database.history))
+            await asyncio.to_thread(pair.lose_from_now)
+            before = database.history
+            await database.write("thing_name", Nothing, name="lost")
+            assert heard == []
+            relay.target = pair.second.folder
+            await asyncio.to_thread(pair.fail_over)
+            assert await database.fetch("thing_names", Name) == []
+            assert heard == [database.history] != [before]
+            await database.write("thing_name", Nothing, name="kept")
+            assert len(heard) == 1
+        finally:
+            pooler.stop()
+            pair.remove()
+
+
+async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting(
+    open_things: Any, postgres_server: PostgresServer, empty_postgresql_url: str
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, "transaction")
+    try:
+        url = through(pooler, empty_postgresql_url)
+        direct = {"database_direct_url": empty_postgresql_url}
+        other: Database = await open_things(url, **direct, db_timeout=20.0)
+        async with Relay(pooler.folder) as relay:
+            still: Database = await open_things(
+                f"{url.partition('?')[0]}?host={relay.folder}",
+                create=False, **direct, db_timeout=30.0,
+            )  # fmt: skip
+            relay.lose_answers(lambda data: b"INSERT" in data, cut=False)
+            write = asyncio.create_task(still.write("thing_name", Nothing, name="a"))
+            await eventually(lambda: relay.lost == 1)
+            await other.write("thing_name", Nothing, name="a")
+            write.cancel()
+        assert await other.fetch("thing_names", Name) == [Name("a")]
+    finally:
+        pooler.stop()

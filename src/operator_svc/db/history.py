@@ -34,6 +34,11 @@ class History:
         """See Database.history."""
         return f"{self.server}/{self.mark}" if self.server or self.mark else ""
 
+    @property
+    def timeline(self) -> int | None:
+        """The number of PostgreSQL's timeline that the server's name ends with, if it has one."""
+        return int(self.server.rpartition("/")[2], 16) if self.server else None
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """See Database.on_new_history."""
         self._callbacks.append(callback)

@@ -63,7 +63,8 @@ class Connections:
         try:
             connection = await self._connector.open(_until(deadline))
             try:
-                self._note_server(await self._fetch(connection, HISTORY, (), _until(deadline)))
+                told = await self._fetch(connection, HISTORY, (), _until(deadline), None)
+                self._note_server(told)
             except UNKNOWN_HISTORY as error:
                 log.debug("the server does not tell its history", error=repr(error))
             except BaseException:
@@ -91,7 +92,7 @@ class Connections:
         the free ones with it."""
         seconds = min(_until(deadline), _PROOF_SECONDS)
         try:
-            rows = await self._fetch(connection, READ_ONLY, (), seconds)
+            rows = await self._fetch(connection, READ_ONLY, (), seconds, self.history.timeline)
             if rows[0][0] == "off":
                 return True
         except Exception as error:  # any failure disproves it
@@ -116,7 +117,9 @@ class Connections:
         while True:
             connection = await self._pool.acquire(deadline)
             try:
-                rows = await self._fetch(connection, sql, args, _until(deadline))
+                rows = await self._fetch(
+                    connection, sql, args, _until(deadline), self.history.timeline
+                )
             except BaseException as error:
                 lost = self._after_failure(connection, error)
                 if not isinstance(error, Exception):

@@ -17,6 +17,11 @@ _VIOLATIONS: dict[type[Exception], Violation] = {
     asyncpg.ExclusionViolationError: "exclusion",
 }
 
+
+class AnotherServerError(Exception):
+    """A pooler leads a connection to another server than before; nothing was done there."""
+
+
 LOST = (
     OSError,
     EOFError,
@@ -30,6 +35,7 @@ LOST = (
     # 26000 and 42P05: a pooler has put another session behind it.
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
+    AnotherServerError,
     # The driver lost track of the connection's state: seen when the server is killed just as
     # a statement is sent ("cannot switch to state 12; another operation (2) is in progress").
     asyncpg.InternalClientError,
@@ -37,6 +43,7 @@ LOST = (
 """They say something of the connection, not of the statement: another connection may do."""
 
 UNDONE = (
+    AnotherServerError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,

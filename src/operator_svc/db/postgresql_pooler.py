@@ -13,10 +13,24 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
 from operator_svc.db.postgresql_connect import Connector
-from operator_svc.db.postgresql_errors import REFUSED, refused
+from operator_svc.db.postgresql_errors import REFUSED, AnotherServerError, refused
 from operator_svc.errors import ConfigurationError
 
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+IDLE_SECONDS = 2.0
+"""Longest pause of a process within a transaction: one that stands still keeps its locks, and a
+session of the pooler, from all others."""
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
+)
+_ON_TIMELINE = (
+    "; SELECT 1 / CASE WHEN left(pg_walfile_name(pg_current_wal_lsn()), 8) = '{:08X}'"
+    " THEN 1 ELSE 0 END"
+)
+_ELSEWHERE = (
+    asyncpg.DivisionByZeroError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a standby writes no log
+)
 _PID = "SELECT pg_backend_pid()"
 _APPLICATION = "operator-svc probe"
 
@@ -27,9 +41,9 @@ NO_SESSIONS = (
 )
 
 Fetch: TypeAlias = Callable[
-    [asyncpg.Connection, str, Sequence[Any], float], Coroutine[Any, Any, list[Any]]
+    [asyncpg.Connection, str, Sequence[Any], float, int | None], Coroutine[Any, Any, list[Any]]
 ]
-"""Runs a statement on a connection within so many seconds; its rows."""
+"""Runs a statement on a connection within so many seconds, on this timeline; its rows."""
 NO_TRANSACTIONS = "statement pooling mode"
 """PgBouncer's own words where it allows no transactions."""
 
@@ -98,13 +112,19 @@ async def keeps_sessions(dsn: str, seconds: float) -> bool:
 
 
 async def fetch_in_transaction(
-    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
+    connection: asyncpg.Connection,
+    sql: str,
+    args: Sequence[Any],
+    seconds: float,
+    timeline: int | None = None,
 ) -> list[Any]:
     """The rows of a statement in a transaction of its own, which keeps the session until its end.
 
-    Four round trips instead of one. Each step may take ``seconds``; raises what asyncpg raises.
+    Four round trips instead of one. Each step may take ``seconds``; raises what asyncpg raises, and
+    AnotherServerError, before the statement is run, where the transaction is not on ``timeline``: a
+    pooler leads open connections to another primary, and nobody is told.
     """
-    await connection.execute(_BEGIN, timeout=seconds)
+    await _begin(connection, seconds, timeline)
     try:
         rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
         await connection.execute("COMMIT", timeout=seconds)
@@ -118,9 +138,25 @@ async def fetch_in_transaction(
     return rows
 
 
+async def _begin(connection: asyncpg.Connection, seconds: float, timeline: int | None) -> None:
+    """Begin a transaction, in one round trip."""
+    check = "" if timeline is None else _ON_TIMELINE.format(timeline)
+    try:
+        await connection.execute(_BEGIN + check, timeout=seconds)
+    except _ELSEWHERE as error:
+        raise AnotherServerError from error
+
+
 async def fetch_at_once(
-    connection: asyncpg.Connection, sql: str, args: Sequence[Any], seconds: float
+    connection: asyncpg.Connection,
+    sql: str,
+    args: Sequence[Any],
+    seconds: float,
+    _timeline: int | None = None,
 ) -> list[Any]:
-    """The rows of a statement. It may take ``seconds``; raises what asyncpg raises."""
+    """The rows of a statement. It may take ``seconds``; raises what asyncpg raises.
+
+    A connection without a pooler stays with its server, which was asked when it was opened.
+    """
     rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
     return rows
