@@ -227,7 +227,18 @@ export class Session {
   }
 
   /**
-   * A resync has the newest messages only: a reply that is not among them is looked up.
+   * Looks up the replies that wait and are not shown where the session stands now: a resync has the
+   * newest messages only, and a database may have lost what nobody told of yet.
+   */
+  #recoverAll() {
+    for (const [id, reply] of this.#replies) {
+      if (this.#model.message(id) === undefined) this.#recover(reply);
+      else this.#feed(id);
+    }
+  }
+
+  /**
+   * Looks up a reply; one that is not there any more ends with `reply_not_found`.
    * @param {Reply} reply
    */
   async #recover(reply) {
@@ -236,7 +247,7 @@ export class Session {
         await this.#lookUp(reply);
         return;
       } catch (error) {
-        if (!(error instanceof OperatorError) || error.code !== "unreachable") {
+        if (!(error instanceof OperatorError) || !error.retryable) {
           this.#replies.delete(reply.id);
           reply.abandon(/** @type {Error} */ (error));
           return;
@@ -296,6 +307,7 @@ export class Session {
         await this.#connect();
       } catch (error) {
         if (this.#retriesMissing(error)) {
+          this.#recoverAll();
           await this.#sleep(PAUSE_MAX);
           continue;
         }
@@ -395,14 +407,10 @@ export class Session {
     }
     const id = frame.reply_id ?? frame.data?.reply_id;
     if (id !== undefined) this.#feed(id);
-    if (frame.type === "resync") {
-      for (const [replyId, reply] of this.#replies) {
-        if (this.#model.message(replyId) === undefined) this.#recover(reply);
-        else this.#feed(replyId);
-      }
-    }
-    if (frame.type === "resumed" || frame.type === "resync") this.#show("live");
-    else this.#changed();
+    if (frame.type === "resumed" || frame.type === "resync") {
+      this.#recoverAll();
+      this.#show("live");
+    } else this.#changed();
   }
 
   /** @param {number} id */

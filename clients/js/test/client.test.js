@@ -188,12 +188,77 @@ function testsOf(transport) {
     assert.equal(session.state.messages.length, 224);
     await session.close();
   });
+
+  test(`${transport}: a reply that is gone when the connection is back ends with an error`, async (t) => {
+    const proxy = await proxyOf(t);
+    const session = clientOf(transport, proxy.url).session();
+    await (await session.ask("kept")).done();
+    const lost = await session.ask("lost", slow(2000));
+    const waiting = assert.rejects(lost.done(), (error) => error instanceof OperatorError && /_not_found$/.test(error.code));
+    proxy.refusing = true;
+    proxy.cut();
+    await clientOf(transport).deleteSession(session.sessionId);
+    proxy.refusing = false;
+    await waiting;
+    await session.close();
+  });
 }
 
 for (const transport of transports) {
   // They wait far more than they work.
   describe(transport, { concurrency: true }, () => testsOf(transport));
 }
+
+/** Answers the first chat with ids and closes; the session is not there when the client is back. */
+class LosingSocket {
+  static OPEN = 1;
+  static opened = 0;
+  readyState = 1;
+  /** @param {string | URL} url */
+  constructor(url) {
+    /** @type {((message: {data: string}) => void) | undefined} */
+    this.onmessage = undefined;
+    /** @type {((close: {code: number, reason: string}) => void) | undefined} */
+    this.onclose = undefined;
+    const first = LosingSocket.opened++ === 0;
+    const after = Number(new URL(url).searchParams.get("after"));
+    setImmediate(() => {
+      this.#tell({ type: "ready", session_id: "s", seq: 0, epoch: null, version: "", heartbeat_s: 25 });
+      if (!first) this.#tell({ type: "resumed", after, seq: 0 });
+    });
+  }
+
+  /** @param {object} frame */
+  #tell(frame) {
+    this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this.#tell({ type: "result", id: JSON.parse(text).id, ok: true, data: { session_id: "s", message_id: 1, reply_id: 2 } });
+    setImmediate(() => this.close(4006));
+  }
+
+  /** @param {number} code */
+  close(code) {
+    this.readyState = 3;
+    this.onclose?.({ code, reason: "" });
+  }
+}
+
+test("websocket: a chat that is lost before an event told of it ends with an error", async () => {
+  const problem = { error: "reply_not_found", detail: "there is no such reply" };
+  const answers = [new Response("{}", { status: 503 }), new Response(JSON.stringify(problem), { status: 404 })];
+  const client = new OperatorClient("http://operator", {
+    fetch: async () => /** @type {Response} */ (answers.shift()),
+    WebSocket: /** @type {any} */ (LosingSocket),
+  });
+  const session = client.session("s");
+  const reply = await session.ask("lost");
+  await assert.rejects(reply.done(), (error) => error instanceof OperatorError && error.code === "reply_not_found");
+  assert.equal(answers.length, 0);
+  await session.close();
+});
 
 test("HTTP: a wrong field is an OperatorError that names it", async () => {
   await assert.rejects(clientOf("event-stream").chat(""), (error) => {

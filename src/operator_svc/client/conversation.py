@@ -44,6 +44,8 @@ class Conversation(AsyncCloseable):
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._silence = 60.0
         self._replies: dict[int, Reply] = {}
+        self._shown: set[int] = set()
+        """Replies of which frames told; others are known by the results of their chats alone."""
         self._asked: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
@@ -210,8 +212,11 @@ class Conversation(AsyncCloseable):
             self._result(frame)
         elif kind == "resync":
             await self._start_from(frame)
+        elif kind == "resumed":
+            await self._recover(lambda reply: reply.reply_id not in self._shown)
 
     def _known(self, reply_id: int) -> Reply:
+        self._shown.add(reply_id)
         return self._replies.setdefault(reply_id, Reply(reply_id))
 
     def _event(self, frame: dict[str, Any]) -> None:
@@ -241,13 +246,22 @@ class Conversation(AsyncCloseable):
         only: replies that are not among them are looked up."""
         self._seq, self._epoch = frame["seq"], frame["epoch"]
         shown = {message["id"]: message for message in frame["snapshot"]["messages"]}
-        for reply in [reply for reply in self._replies.values() if not reply.ended]:
-            message = shown.get(reply.reply_id)
-            if message is None:
-                try:
-                    await self._look_up(reply)
-                except ClientError as error:
-                    reply.fail(error)
-            elif message["status"] != "streaming":
+        for message in shown.values():
+            reply = self._replies.get(message["id"])
+            if reply is not None and message["status"] != "streaming":
                 metadata = message["metadata"]
                 reply.finish(message["status"], message["content"], metadata, metadata.get("error"))
+        await self._recover(lambda reply: reply.reply_id not in shown)
+
+    async def _recover(self, missing: Callable[[Reply], bool]) -> None:
+        """Look up the replies that wait and are ``missing`` where the session stands now. One that
+        is not there any more fails with ``reply_not_found``: the database has lost it."""
+        for reply in [reply for reply in self._replies.values() if not reply.ended]:
+            while missing(reply):
+                try:
+                    await self._look_up(reply)
+                    break
+                except ClientError as error:
+                    if not error.retryable:
+                        reply.fail(error)
+                        break

@@ -1,0 +1,97 @@
+"""The client for Python, where what it waits for is lost with the commits of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from operator_svc.client import ClientError, OperatorClient
+from operator_svc.protocol.frames import SUBPROTOCOL
+from tests.rest.rest_service import TOKEN, running
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def losing(told: dict[str, Any], statuses: list[int]) -> web.Application:
+    """A service that answers the first chat with ids and closes, and does not know them when the
+    client is back: it says ``told`` after ``ready``, and these statuses of the reply."""
+    connections = 0
+
+    async def socket(request: web.Request) -> web.WebSocketResponse:
+        nonlocal connections
+        connections += 1
+        ws = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
+        await ws.prepare(request)
+        await ws.send_json({"type": "ready", "seq": 0, "epoch": None, "heartbeat_s": 25})
+        if connections > 1:
+            await ws.send_json(told)
+            await ws.receive()
+        else:
+            asked = await ws.receive_json()
+            data = {"session_id": "s", "message_id": 1, "reply_id": 2}
+            await ws.send_json({"type": "result", "id": asked["id"], "ok": True, "data": data})
+        await ws.close(code=4006)
+        return ws
+
+    async def reply(_request: web.Request) -> web.Response:
+        status = statuses.pop(0)
+        if status == 200:
+            view: dict[str, Any]
+            view = {"reply_id": 2, "message_id": 1, "session_id": "s", "status": "streaming"}
+            view |= {"content": "", "end": 0, "metadata": {}, "finished_at": None}
+            return web.json_response(view | {"created_at": "2026-01-01T00:00:00Z"})
+        return web.json_response({"error": "reply_not_found", "detail": "none"}, status=status)
+
+    app = web.Application()
+    app.router.add_get("/ws/s", socket)
+    app.router.add_get("/operator/reply/2", reply)
+    return app
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"type": "resumed", "after": 0, "seq": 0},
+        {"type": "resync", "seq": 0, "epoch": None,
+         "snapshot": {"messages": [], "next_before": None}},
+    ],
+    ids=["resumed", "resync"],
+)  # fmt: skip
+async def test_a_reply_that_was_lost_before_an_event_told_of_it_ends_with_an_error(
+    told: dict[str, Any],
+) -> None:
+    statuses = [200, 503, 404]  # as after its chat, while the database is away, and then
+    async with (
+        TestServer(losing(told, statuses)) as server,
+        OperatorClient(str(server.make_url(""))) as client,
+        client.conversation("s") as conversation,
+    ):
+        reply = await conversation.ask("lost")
+        with pytest.raises(ClientError) as caught:
+            await reply.wait()
+        assert caught.value.code == "reply_not_found"
+    assert statuses == []
+
+
+async def test_a_reply_that_was_lost_while_it_was_shown_ends_with_an_error(
+    database_url: str,
+) -> None:
+    async with (
+        running(database_url) as service,
+        OperatorClient(service.url, TOKEN) as client,
+        client.conversation("s") as conversation,
+    ):
+        await (await conversation.ask("kept")).wait()
+        reply = await conversation.ask("[[rate=20]][[tokens=999]]")
+        async for _ in reply:
+            break
+        async with service.operator.core.database.transaction() as lost:
+            await lost.execute("DELETE FROM operator_session WHERE session_id = 's'")
+        service.operator.core.hub.invalidate_all()  # as the database does when it notices
+        with pytest.raises(ClientError) as caught:
+            await reply.wait()
+        assert caught.value.code == "reply_not_found"
