@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from operator_svc.client import ClientError, OperatorClient
-from operator_svc.protocol.frames import SUBPROTOCOL
+from operator_svc.client import conversation as conversation_module
+from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 from tests.rest.rest_service import TOKEN, running
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,7 +35,7 @@ def losing(told: dict[str, Any], statuses: list[int]) -> web.Application:
             asked = await ws.receive_json()
             data = {"session_id": "s", "message_id": 1, "reply_id": 2}
             await ws.send_json({"type": "result", "id": asked["id"], "ok": True, "data": data})
-        await ws.close(code=4006)
+        await ws.close(code=CloseCode.STATE_CHANGED)
         return ws
 
     async def reply(_request: web.Request) -> web.Response:
@@ -62,8 +63,9 @@ def losing(told: dict[str, Any], statuses: list[int]) -> web.Application:
     ids=["resumed", "resync"],
 )  # fmt: skip
 async def test_a_reply_that_was_lost_before_an_event_told_of_it_ends_with_an_error(
-    told: dict[str, Any],
+    told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conversation_module, "PAUSE", 3600.0)  # it comes back at once
     statuses = [200, 503, 404]  # as after its chat, while the database is away, and then
     async with (
         TestServer(losing(told, statuses)) as server,

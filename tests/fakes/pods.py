@@ -52,6 +52,9 @@ class Reader(ClientView):
     def disconnect_slow(self) -> None:
         self.cut_off = True
 
+    def state_changed(self) -> None:
+        self.cut_off = True
+
     def session_deleted(self) -> None:
         self.gone_at = True
 

@@ -204,7 +204,7 @@ async def test_a_session_made_on_another_pod_is_shown_to_waiting_sockets(
 
 
 @pytest.mark.parametrize("purged", ["seq <= 6", "TRUE"])
-async def test_events_purged_before_they_were_shown_close_with_4001_and_resync(
+async def test_events_purged_before_they_were_shown_close_with_4003_and_resync(
     two: list[Service], purged: str
 ) -> None:
     here, there = two
@@ -216,7 +216,7 @@ async def test_events_purged_before_they_were_shown_close_with_4001_and_resync(
     async with there.operator.core.database.transaction() as transaction:
         await transaction.execute(f"DELETE FROM operator_event WHERE {purged}")
     gate.open()
-    assert await watcher.closed() == 4001
+    assert await watcher.closed() == 4003
     assert watcher.view.seq == 4
     back = await here.back(watcher)
     await back.until(lambda: back.of("resync"))

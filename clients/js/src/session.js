@@ -16,6 +16,8 @@ const GRACE = 10_000;
 const OPEN_TIMEOUT = 10_000;
 /** Milliseconds between two heartbeats, until Operator has said how many. */
 const HEARTBEAT = 25_000;
+/** The close code of a state that is another by now: the client comes back at once. */
+const STATE_CHANGED = 4003;
 /** Websockets that never opened, one after the other, before the event stream takes their place. */
 const WEBSOCKET_TRIES = 2;
 
@@ -303,8 +305,9 @@ export class Session {
 
   async #run() {
     while (!this.#ended) {
+      let code = 0;
       try {
-        await this.#connect();
+        code = await this.#connect();
       } catch (error) {
         if (this.#retriesMissing(error)) {
           this.#recoverAll();
@@ -316,6 +319,7 @@ export class Session {
       }
       if (this.#ended) return;
       this.#show(this.#state.connection === "connecting" ? "connecting" : "offline");
+      if (code === STATE_CHANGED && this.#pause === PAUSE_MIN) continue;
       await this.#sleep(jitter(this.#pause));
       this.#pause = Math.min(this.#pause * 2, PAUSE_MAX);
     }
@@ -353,7 +357,7 @@ export class Session {
     this.#state = { ...this.#state, transport: this.#transport };
     this.#listen(this.#openTimeout);
     try {
-      await this.#connection.closed;
+      return await this.#connection.closed;
     } finally {
       clearTimeout(this.#silence);
       if (!this.#ready) this.#failures += 1;

@@ -13,8 +13,8 @@ const FINAL = 4500;
  * @typedef {object} Connection One connection, from its opening to its end.
  * @property {((frame: object) => void) | null} send Sends a frame; null where the transport only reads.
  * @property {() => void} close
- * @property {Promise<void>} closed Resolves at an end after which the client comes back; rejects with
- *   OperatorError where it must not.
+ * @property {Promise<number>} closed Resolves with the close code, or 0, at an end after which the
+ *   client comes back; rejects with OperatorError where it must not.
  */
 
 /**
@@ -38,13 +38,14 @@ export function openWebSocket(http, sessionId, position, handlers, WebSocket) {
   const protocols = [SUBPROTOCOL];
   if (http.token !== undefined) protocols.push(`token.${base64url(http.token)}`);
   const socket = new WebSocket(url, protocols);
+  /** @type {Promise<number>} */
   const closed = new Promise((resolve, reject) => {
     socket.onmessage = (message) => {
       handlers.onLife();
       handlers.onFrame(JSON.parse(message.data));
     };
     socket.onclose = ({ code, reason }) => {
-      if (code < FINAL) resolve(undefined);
+      if (code < FINAL) resolve(code);
       else {
         reject(
           new OperatorError("closed", reason || `Operator closed with code ${code}`, {
@@ -93,14 +94,15 @@ async function readEvents(http, sessionId, position, handlers, signal) {
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) return 0;
       handlers.onLife();
       for (const event of decoder.push(value)) handlers.onFrame(JSON.parse(event.data));
     }
   } catch (error) {
-    if (signal.aborted) return;
+    if (signal.aborted) return 0;
     if (error instanceof OperatorError && !error.retryable) throw error;
     if (!(error instanceof OperatorError) && !(error instanceof TypeError)) throw error;
+    return 0;
   }
 }
 

@@ -1,7 +1,7 @@
 // Runs against a real Operator: OPERATOR_URL, OPERATOR_TOKEN. The package's test command in the
 // service's own suite starts one (tests/clients).
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, mock, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { OperatorClient, OperatorError } from "../src/index.js";
@@ -213,6 +213,8 @@ for (const transport of transports) {
 class LosingSocket {
   static OPEN = 1;
   static opened = 0;
+  /** Called when the client is back. */
+  static back = () => {};
   readyState = 1;
   /** @param {string | URL} url */
   constructor(url) {
@@ -221,6 +223,7 @@ class LosingSocket {
     /** @type {((close: {code: number, reason: string}) => void) | undefined} */
     this.onclose = undefined;
     const first = LosingSocket.opened++ === 0;
+    if (!first) LosingSocket.back();
     const after = Number(new URL(url).searchParams.get("after"));
     setImmediate(() => {
       this.#tell({ type: "ready", session_id: "s", seq: 0, epoch: null, version: "", heartbeat_s: 25 });
@@ -236,7 +239,7 @@ class LosingSocket {
   /** @param {string} text */
   send(text) {
     this.#tell({ type: "result", id: JSON.parse(text).id, ok: true, data: { session_id: "s", message_id: 1, reply_id: 2 } });
-    setImmediate(() => this.close(4006));
+    setImmediate(() => this.close(4003));
   }
 
   /** @param {number} code */
@@ -253,11 +256,20 @@ test("websocket: a chat that is lost before an event told of it ends with an err
     fetch: async () => /** @type {Response} */ (answers.shift()),
     WebSocket: /** @type {any} */ (LosingSocket),
   });
+  /** @type {number[]} */
+  const pauses = [];
+  const original = globalThis.setTimeout;
+  const timer = mock.method(globalThis, "setTimeout", (/** @type {[() => void, number]} */ ...args) => {
+    pauses.push(args[1]);
+    return original(...args);
+  });
+  LosingSocket.back = () => timer.mock.restore();
   const session = client.session("s");
   const reply = await session.ask("lost");
   await assert.rejects(reply.done(), (error) => error instanceof OperatorError && error.code === "reply_not_found");
-  assert.equal(answers.length, 0);
   await session.close();
+  assert.equal(answers.length, 0);
+  assert.ok(!pauses.some((milliseconds) => milliseconds < 1000), `it paused before it came back: ${pauses}`);
 });
 
 test("HTTP: a wrong field is an OperatorError that names it", async () => {

@@ -16,7 +16,7 @@ import msgspec
 from operator_svc.background import AsyncCloseable
 from operator_svc.client.connection import ClientConnection
 from operator_svc.client.replies import ClientError, Reply
-from operator_svc.protocol.frames import SUBPROTOCOL
+from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 
 PAUSE = 0.25
 PAUSE_MAX = 5.0
@@ -128,15 +128,18 @@ class Conversation(AsyncCloseable):
         pause = PAUSE
         try:
             while True:
+                at_once = False
                 try:
-                    if await self._serve(ready):
-                        pause = PAUSE
+                    code = await self._serve(ready)
+                    at_once = code == CloseCode.STATE_CHANGED
+                    pause = PAUSE if code is not None else pause
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     if not ready.done():
                         raise self._connection.unreachable() from error
                 if self._on_reconnect is not None:
                     self._on_reconnect()
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                if not at_once:
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 pause = min(pause * 2, PAUSE_MAX)
         except ClientError as error:
             self._give_up(error)
@@ -151,8 +154,9 @@ class Conversation(AsyncCloseable):
         for reply in self._replies.values():
             reply.fail(error)
 
-    async def _serve(self, ready: asyncio.Future[None]) -> bool:
-        """Connect and read to the connection's end; true where the server let it in."""
+    async def _serve(self, ready: asyncio.Future[None]) -> int | None:
+        """Connect and read to the connection's end; its close code, 0 for a plain cut, and None
+        where the server did not let it in."""
         query = ""
         if self._seq is not None:
             query = f"?after={self._seq}" + (f"&epoch={self._epoch}" if self._epoch else "")
@@ -188,7 +192,7 @@ class Conversation(AsyncCloseable):
                 self._socket = None
         if socket.close_code is not None and socket.close_code >= FINAL:
             raise ClientError("closed", f"Operator closed with code {socket.close_code}")
-        return served
+        return (socket.close_code or 0) if served else None
 
     async def _begin(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
         self._silence = 2 * frame["heartbeat_s"] + QUIET

@@ -44,6 +44,7 @@ class CloseCode(IntEnum):
     DRAINING = 4000, "this process stops; come back"
     TOO_SLOW = 4001, "too much waits for this client; come back and resume"
     DEAD = 4002, "nothing came from this client for too long"
+    STATE_CHANGED = 4003, "what was shown may not be what is stored now; come back at once"
     TOO_MANY_FRAMES = 4005, "too many frames; come back more slowly"
     INTERNAL_ERROR = 4006, "a fault of Operator's; come back"
     NOT_AUTHENTICATED = 4500, "the first frame did not bring a token"

@@ -153,6 +153,10 @@ class EventStream:
         self._transport.abort()
         self._leave()
 
+    def state_changed(self) -> None:
+        """See Sink.state_changed. A stream has no close codes, and this is no end of a reply."""
+        self.disconnect_slow()
+
     def session_deleted(self) -> None:
         """See Sink.session_deleted."""
         self._leave()

@@ -132,6 +132,10 @@ class SocketWriter:
         """See Sink.disconnect_slow."""
         self.close(CloseCode.TOO_SLOW)
 
+    def state_changed(self) -> None:
+        """See Sink.state_changed."""
+        self.close(CloseCode.STATE_CHANGED)
+
     def session_deleted(self) -> None:
         """See Sink.session_deleted."""
         self._on_deleted()

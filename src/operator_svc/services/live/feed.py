@@ -161,7 +161,7 @@ class Feed:
     def dismiss(self, send_queue: SendQueue) -> None:
         """Send a client away from a feed that is over."""
         if not self.deleted:
-            send_queue.disconnect_slow()
+            send_queue.state_changed()
             return
         data = {"session_id": self.session_id}
         send_queue.event(

@@ -36,6 +36,10 @@ class Sink(Protocol):
     def disconnect_slow(self) -> None:
         """The client cannot be kept current: end its connection, it comes back and resumes."""
 
+    def state_changed(self) -> None:
+        """What was shown cannot be gone on with: end the connection, the client comes back for
+        the state that is."""
+
     def session_deleted(self) -> None:
         """The session was deleted: end the connection for good."""
 
@@ -162,6 +166,12 @@ class SendQueue:
         """See Sink.session_deleted."""
         if not self.closed:
             self._sink.session_deleted()
+
+    def state_changed(self) -> None:
+        """See Sink.state_changed; what waits is dropped."""
+        if not self.closed:
+            self._sink.state_changed()
+            self.close()
 
     def disconnect_slow(self) -> None:
         """See Sink.disconnect_slow; what waits is dropped."""
