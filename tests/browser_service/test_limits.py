@@ -75,10 +75,19 @@ async def test_endless_page_script_times_out(navigate: Any, site: Any) -> None:
 
 
 async def test_download_past_the_transfer_limit_is_cut(navigate: Any, site: Any) -> None:
+    shown = asyncio.Event()
+
+    async def picture(request: web.Request) -> web.Response:
+        shown.set()
+        return web.Response()
+
+    start = f"<title>heavy</title><p>start<img src='{site.on(picture)}'>{' ' * 2000}"
+
     async def heavy(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/html"})
         await response.prepare(request)
-        await response.write(b"<title>heavy</title><p>start")
+        await response.write(start.encode())
+        await shown.wait()  # Chromium has the title by now
         while not site.hold.is_set():
             await response.write(b"<!--" + b"x" * 65536 + b"-->")
         return response

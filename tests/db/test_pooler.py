@@ -66,7 +66,7 @@ async def test_a_statement_that_fails_leaves_its_connection_usable(pooled: Datab
 
 
 async def test_a_statement_that_takes_too_long_is_ended(pooled: Database) -> None:
-    await unavailable(pooled.fetch("wait_long", Count), within=2.0)
+    await unavailable(pooled.fetch("wait_long", Count))
     await pooled.write("thing_name", Nothing, name="a")
     assert await pooled.fetch("thing_names", Name) == [Name("a")]
 

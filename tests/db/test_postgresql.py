@@ -112,9 +112,9 @@ async def test_a_server_that_stops_and_comes_back(
     await own_things.write("thing_name", Nothing, name="before")
     own_postgres_server.stop(how)
     for _ in range(3):
-        await unavailable(own_things.fetch("thing_names", Name), within=0.2)
-        await unavailable(own_things.write("thing_name", Nothing, name="lost"), within=0.2)
-        await unavailable(own_things.ping(), within=0.2)
+        await unavailable(own_things.fetch("thing_names", Name), at_once=True)
+        await unavailable(own_things.write("thing_name", Nothing, name="lost"), at_once=True)
+        await unavailable(own_things.ping(), at_once=True)
     own_postgres_server.start()
     assert await own_things.fetch("thing_names", Name) == [Name("before")]
     await own_things.write("thing_name", Nothing, name="after")
@@ -126,7 +126,7 @@ async def test_calls_under_way_when_the_server_crashes_end_at_once(
     calls = [asyncio.create_task(own_things.fetch("wait_long", Count)) for _ in range(8)]
     await asyncio.sleep(0.3)  # the calls are under way
     own_postgres_server.stop(signal.SIGQUIT)
-    await asyncio.gather(*[unavailable(call) for call in calls])
+    await asyncio.gather(*[unavailable(call, at_once=True) for call in calls])
     own_postgres_server.start()
     await own_things.write("thing_name", Nothing, name="after")
 

@@ -126,13 +126,13 @@ async def test_a_host_that_does_not_answer_is_passed_over(open_things: Any, pair
         pair.second.catch_up()
         pair.second.promote()
         relay.freeze()  # a machine that vanished: it says nothing any more, not even goodbye
-        await unavailable(database.fetch("thing_names", Name), within=5.0)
+        await unavailable(database.fetch("thing_names", Name))
         await database.ping()
-        started = asyncio.get_running_loop().time()
+        accepted = relay.accepted
         await asyncio.gather(
             *[database.write("thing_name", Nothing, name=f"after {n}") for n in range(2 * POOL)]
         )
-        assert asyncio.get_running_loop().time() - started < 1.0
+        assert relay.accepted == accepted, "it is not tried again for each connection"
 
 
 async def test_a_lost_connection_costs_its_own_place_only(

@@ -35,6 +35,8 @@ class Relay:
         self._thawed.set()
         self._lose: Callable[[bytes], bool] = lambda _: False
         self._cut = True
+        self.accepted = 0
+        """Connections that came, answered or not."""
         self.lost = 0
         """Answers that were lost."""
 
@@ -73,6 +75,7 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.accepted += 1
         try:
             await self._thawed.wait()
             if self.target is None:

@@ -17,7 +17,7 @@ from operator_svc.peers.modules import make_modules
 from operator_svc.peers.switch import Switch
 from operator_svc.protocol.sse import encode
 from operator_svc.settings import Settings
-from tests.fakes.chats import TOKEN, ask, prompt, switch_at
+from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 from tests.fakes.eventually import WITHIN, eventually
 
 KEY = "key-of-the-tests"
@@ -130,8 +130,9 @@ async def test_a_wrong_key_is_not_shown(server: Completions) -> None:
 
 async def test_leaving_closes_the_call(server: Completions, switch: Switch) -> None:
     server.mode = "endless"
-    task = asyncio.create_task(ask(switch, "hello"))
-    await eventually(lambda: server.calls)
+    answer = Answer()
+    task = asyncio.create_task(ask(switch, "hello", answer))
+    await eventually(lambda: " more" in answer.text)
     task.cancel()
     await asyncio.wait_for(server.left.wait(), WITHIN)
 
