@@ -37,8 +37,8 @@ class Sink(Protocol):
         """The client cannot be kept current: end its connection, it comes back and resumes."""
 
     def state_changed(self) -> None:
-        """What was shown cannot be gone on with: end the connection, the client comes back for
-        the state that is."""
+        """End the connection, whose client comes back for the state: what it was shown is no part
+        of that any more."""
 
     def session_deleted(self) -> None:
         """The session was deleted: end the connection for good."""
