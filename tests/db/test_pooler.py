@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operator_svc.db import ConstraintViolation, Database, Nothing, connect
+from operator_svc.db import ConstraintViolation, Database, Nothing, connect, postgresql_pooler
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
@@ -156,7 +156,7 @@ async def test_the_first_statement_after_a_failover_tells_of_it_before_its_rows(
         pooler = PgBouncer(relay.folder, "transaction")
         try:
             database: Database = await open_things(
-                pooler.url(pair.database), database_direct_url=pair.url, db_timeout=10.0
+                pooler.url(pair.database), database_direct_url=pair.url, db_timeout=30.0
             )
             await warm(database)
             heard: list[str] = []
@@ -177,8 +177,12 @@ async def test_the_first_statement_after_a_failover_tells_of_it_before_its_rows(
 
 
 async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting(
-    open_things: Any, postgres_server: PostgresServer, empty_postgresql_url: str
+    open_things: Any,
+    postgres_server: PostgresServer,
+    empty_postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(postgresql_pooler, "IDLE_SECONDS", 1.5)
     pooler = PgBouncer(postgres_server.folder, "transaction")
     try:
         url = through(pooler, empty_postgresql_url)

@@ -16,12 +16,11 @@ from operator_svc.db.postgresql_connect import Connector
 from operator_svc.db.postgresql_errors import REFUSED, AnotherServerError, refused
 from operator_svc.errors import ConfigurationError
 
-IDLE_SECONDS = 2.0
+IDLE_SECONDS = 5.0
 """Longest pause of a process within a transaction: one that stands still keeps its locks, and a
-session of the pooler, from all others."""
+session of the pooler, from all others. One on a busy machine may well pause for a second or two."""
 _BEGIN = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED;"
-    f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {:.0f}"
 )
 _ON_TIMELINE = (
     "; SELECT 1 / CASE WHEN left(pg_walfile_name(pg_current_wal_lsn()), 8) = '{:08X}'"
@@ -142,7 +141,7 @@ async def _begin(connection: asyncpg.Connection, seconds: float, timeline: int |
     """Begin a transaction, in one round trip."""
     check = "" if timeline is None else _ON_TIMELINE.format(timeline)
     try:
-        await connection.execute(_BEGIN + check, timeout=seconds)
+        await connection.execute(_BEGIN.format(IDLE_SECONDS * 1000) + check, timeout=seconds)
     except _ELSEWHERE as error:
         raise AnotherServerError from error
 
