@@ -23,6 +23,7 @@ OF_ONE_SESSION = (
     "/operator/session/{id}/events",
     "/operator/session/{id}/export",
     "/operator/message/{message}/tool-calls",
+    "/v1/responses/resp_{reply}/input_items",
 )
 
 
@@ -82,7 +83,8 @@ async def test_a_list_of_a_session_by_its_id_is_for_whoever_may_read_the_session
         assert await sessions_in(filled, one, "of-bob") == [], path
     history = await (await filled.get("/operator/session/s-ana")).json()
     for template in OF_ONE_SESSION:
-        path = template.format(id="s-ana", message=history["messages"][1]["id"])
+        reply = history["messages"][1]["id"]
+        path = template.format(id="s-ana", message=reply, reply=reply)
         for token, status in (("of-ana", 200), ("of-gateway", 200), (TOKEN, 200), ("of-bob", 404)):
             assert (await filled.get(path, token=token)).status == status, path
 
@@ -96,6 +98,7 @@ async def test_every_list_is_walked_by_these_tests(filled: Service) -> None:
             x["name"] in ("limit", "cursor") for x in methods.get("get", {}).get("parameters", ())
         )
     }
-    walked = {template.replace("{id}", "{session_id}").replace("{message}", "{message_id}")
+    names = {"id": "{session_id}", "message": "{message_id}", "reply": "{reply_id}"}
+    walked = {template.format(**names).replace("resp_{reply_id}", "{response_id}")
               for template in OF_ONE_SESSION}  # fmt: skip
     assert lists <= set(LISTS) | walked

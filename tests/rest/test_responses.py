@@ -248,6 +248,15 @@ async def test_a_wrong_body_is_told_by_its_param(service: Service) -> None:
     assert service.switch.total.calls == 0
 
 
+async def test_fields_that_are_null_or_say_no_type_ask_for_nothing(service: Service) -> None:
+    formats: tuple[Any, ...] = (None, {}, {"name": None})
+    for text in (None, {}, *({"format": form} for form in formats)):
+        body = {"input": "hello", "text": text, "reasoning": {"effort": None}, "tools": None}
+        response = await service.post(PATH, body)
+        assert response.status == 200, text
+        assert (await response.json())["status"] == "completed"
+
+
 async def test_an_unknown_response_is_not_found(service: Service) -> None:
     for identity in ("resp_9", "resp_x", "x"):
         for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/input_items")):

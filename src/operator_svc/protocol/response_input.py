@@ -173,9 +173,10 @@ def parameters_of(fields: dict[str, Json]) -> dict[str, Json]:
     text = given.get("text") or {}
     if verbosity := text.get("verbosity"):
         parameters["verbosity"] = verbosity
-    if (form := text.get("format")) and form.get("type") != "text":
+    form = text.get("format") or {}
+    if (kind := form.get("type", "text")) != "text":
         parameters["response_format"] = (
-            _nested("json_schema", form) if form["type"] == "json_schema" else form
+            _nested("json_schema", form) if kind == "json_schema" else form
         )
     return parameters
 
