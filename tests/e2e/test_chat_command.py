@@ -43,10 +43,12 @@ async def pod(sqlite_url: str) -> AsyncIterator[Pod]:
             await one.end()
 
 
-async def run(pod: Pod, *arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
+async def run(
+    pod: Pod, *arguments: str, stdin: str | None = None, token: str = TOKEN
+) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *CHAT, *arguments, "--url", pod.url,
-        env={**os.environ, "OPERATOR_TOKEN": TOKEN},
+        env={**os.environ, "OPERATOR_TOKEN": token},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -66,6 +68,21 @@ async def test_pipes(pod: Pod) -> None:
     code, _, err = await run(pod, stdin="")
     assert code == 2
     assert "no message" in err
+
+
+async def test_a_token_in_a_file_is_used(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    monkeypatch.setenv("OPERATOR_TOKEN_FILE", str(file))
+    code, out, err = await run(pod, "hello", token="")
+    assert (code, "You said: hello" in out, err) == (0, True, "")
+    file.unlink()
+    code, out, err = await run(pod, "hello", token="")
+    assert (code, out) == (2, "")
+    assert "OPERATOR_TOKEN_FILE" in err
+    assert "No such file" in err
 
 
 async def test_no_service(pod: Pod) -> None:

@@ -45,9 +45,9 @@ def command(message: str | None, url: str | None, session_id: str | None, plain:
     one on standard input, prints the reply alone and ends: with exit code 0 where it is
     complete, else with 1.
     """
-    from operator_svc.settings import TOKEN_NAMES
+    from operator_svc.commands import common
 
-    token = next((os.environ[name] for name in TOKEN_NAMES if os.environ.get(name)), "")
+    token = common.token(os.environ)
     where = url or os.environ.get("OPERATOR_URL") or DEFAULT_URL
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read().strip()
