@@ -20,6 +20,7 @@ from bench import (
     parts_pods,
     parts_records,
     parts_recovery,
+    parts_retention,
     parts_search,
     parts_stream,
 )
@@ -55,6 +56,7 @@ PARTS: dict[str, Part] = {
 }
 LONG: dict[str, Part] = {
     "memory-long": parts_history.memory_long,
+    "retention": parts_retention.retention,
     "search-sqlite": partial(parts_search.search, engine="sqlite"),
     "search-postgresql": partial(parts_search.search, engine="postgresql"),
 }

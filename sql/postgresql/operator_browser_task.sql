@@ -264,15 +264,22 @@ WHERE
 RETURNING task_id;
 
 -- name: browser_tasks_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days. The oldest tasks that have ended, by their id.
+-- Of so many of the oldest rows deletes those older than so many days; only these are locked.
+-- The oldest tasks that have ended, by their id.
 WITH oldest AS MATERIALIZED (
     SELECT id, completed_at FROM operator_browser_task
     ORDER BY id
     LIMIT :page
-    FOR UPDATE SKIP LOCKED
+),
+
+old AS MATERIALIZED (
+    SELECT l.id FROM oldest AS o
+    INNER JOIN operator_browser_task AS l ON o.id = l.id
+    WHERE o.completed_at < {{days_ago}}
+    FOR UPDATE OF l SKIP LOCKED
 )
 
 DELETE FROM operator_browser_task AS t
-USING oldest AS o
-WHERE t.id = o.id AND o.completed_at < {{days_ago}}
+USING old AS o
+WHERE t.id = o.id
 RETURNING t.id AS id;

@@ -1,15 +1,22 @@
 -- name: chat_keys_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days. The oldest idempotency keys, by the index of their replies.
+-- Of so many of the oldest rows deletes those older than so many days; only these are locked.
+-- The oldest idempotency keys, by the index of their replies.
 WITH oldest AS MATERIALIZED (
     SELECT reply_id, created_at FROM operator_chat_key
     ORDER BY reply_id
     LIMIT :page
-    FOR UPDATE SKIP LOCKED
+),
+
+old AS MATERIALIZED (
+    SELECT l.reply_id FROM oldest AS o
+    INNER JOIN operator_chat_key AS l ON o.reply_id = l.reply_id
+    WHERE o.created_at < {{days_ago}}
+    FOR UPDATE OF l SKIP LOCKED
 )
 
 DELETE FROM operator_chat_key AS t
-USING oldest AS o
-WHERE t.reply_id = o.reply_id AND o.created_at < {{days_ago}}
+USING old AS o
+WHERE t.reply_id = o.reply_id
 RETURNING t.reply_id AS id;
 
 -- name: chat_key_release(scope, key)

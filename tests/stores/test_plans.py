@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from operator_svc.db import Database
+from operator_svc.db import Database, Transaction
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.messages import MessageStore
@@ -45,8 +45,30 @@ async def fill(database: Database) -> None:
                 {"id": str(n), "status": "timeout" if n < 3 else "completed"} for n in range(ROWS)
             ],
         )  # fmt: skip
+        await fill_records(database, tx)
         if database.dialect == "postgresql":
             await tx.execute("ANALYZE")
+
+
+async def fill_records(database: Database, tx: Transaction) -> None:
+    """As many idempotency keys, tool calls, feedback and events."""
+    blob = "bytea" if database.dialect == "postgresql" else "blob"
+    message = "(SELECT min(id) FROM operator_message)"
+    for table, values in (
+        ("operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id, created_at)",
+         f"'ana', CAST(i AS text), CAST('h' AS {blob}), 's', {message}, {message} + i, {TIMES}"),
+        ("operator_tool_call (message_id, tool_name, status, created_at)",
+         f"{message} + i, 't', 'ok', {TIMES}"),
+        ("operator_switch_feedback (engine, success, latency_ms, tokens_used, not_before,"
+         " created_at)",
+         f"'e', true, 1, 1, {TIMES}, {TIMES}"),
+        ("operator_event (session_id, seq, event, ts)",
+         f"'s', i, 'e', {TIMES}"),
+    ):  # fmt: skip
+        await tx.execute(
+            f"INSERT INTO {table} WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+            f" WHERE i < {ROWS}) SELECT {values} FROM n"
+        )
 
 
 ASKED: dict[str, tuple[Any, ...]] = {
@@ -110,6 +132,11 @@ PURGES: dict[str, dict[str, Any]] = {
     "browser_screenshots_purge": {"days": 1.0, "page": 10},
     "session_delete_piece": {"page": 10},
     "sessions_expire": {"days": 1.0, "page": 10},
+    "chat_keys_purge": {"days": 100_000.0, "page": 10},
+    "feedback_purge": {"days": 100_000.0, "page": 10},
+    "feedback_hours_purge": {"days": 100_000.0, "page": 10},
+    "tool_calls_purge": {"days": 100_000.0, "page": 10},
+    "browser_tasks_purge": {"days": 100_000.0, "page": 10},
 }
 
 
@@ -124,6 +151,7 @@ async def test_purges_that_find_nothing_read_no_whole_table_on_sqlite(
             rows = await tx.fetch(f"EXPLAIN QUERY PLAN {statement.sql}", **PURGES[query])
             told = "\n".join(str(row[-1]) for row in rows)
             assert not re.search(r"SCAN operator_(message|session|event)\b", told), told
+            assert "TEMP B-TREE FOR ORDER BY" not in told, "the oldest rows come by an index"
 
 
 @pytest.mark.parametrize("query", PURGES)
@@ -142,6 +170,13 @@ async def test_purges_that_find_nothing_read_few_rows_on_postgresql(
         await tx.execute("DEALLOCATE asked")
     plan = told if isinstance(told, list) else json.loads(told)
     assert rows_read(plan[0]["Plan"]) < 60, json.dumps(plan, indent=1)
+    assert rows_locked(plan[0]["Plan"]) == 0, "a lock is a write, of what nobody deletes"
+
+
+def rows_locked(plan: Any) -> int:
+    """The rows that a plan of PostgreSQL locked."""
+    own = int(plan["Actual Rows"]) if plan["Node Type"] == "LockRows" else 0
+    return own + sum(rows_locked(child) for child in plan.get("Plans", ()))
 
 
 async def test_what_is_found_is_the_same(database: Database) -> None:
