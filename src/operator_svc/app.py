@@ -8,7 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
-from operator_svc import rest
+from operator_svc import rest, telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.bus import Bus, make_bus
 from operator_svc.context import Services
@@ -176,6 +176,8 @@ def _services(
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked)
     replies = Replies(core.running, follower, history, stores.messages, hub)
+    budget = ByteBudget(settings.bytes_in_flight)
+    telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
     return Services(
         settings=settings,
         database=core.database,
@@ -192,7 +194,7 @@ def _services(
         history=history,
         tool_calls=tool_calls,
         subscriptions=Subscriptions(hub, stores.events, history, settings.resume_limit),
-        byte_budget=ByteBudget(settings.bytes_in_flight),
+        byte_budget=budget,
         clients=clients,
         browser_tasks=_browser_tasks(core),
         adjustments=Adjustments(

@@ -312,7 +312,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = field(default=0.0, name="OPERATOR_TASK_RETENTION")
     metrics_port: Annotated[
-        Port, Meta(description="Port of /metrics alone; 0 puts it on the main port.")
+        Port,
+        Meta(
+            description="Admin port: /metrics, which is on the main port where this is 0, and"
+            " probes that do not wait for what clients want."
+        ),
     ] = field(default=0, name="OPERATOR_METRICS_PORT")
     otel: Annotated[
         Literal["on", "off"], Meta(description="OpenTelemetry traces; takes the OTEL_* names.")

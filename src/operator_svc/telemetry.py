@@ -1,7 +1,7 @@
 """The metrics of Operator, each defined once. Names follow Prometheus: base units, ``_total``.
 
-Only the event loop's thread changes them: the library's own way, with a lock and several checks
-for each, took a twentieth of a chat.
+Only the event loop's thread changes them, and others may read: the library's own way, with a lock
+and several checks for each, took a twentieth of a chat.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ _HTTP_BUCKETS = (
 
 
 class RouteMetrics:
-    """The requests of one route and method. Plain numbers, which only the event loop touches:
+    """The requests of one route and method. Plain numbers, which only the event loop changes:
     the library's own, with a lock and a check for each, would cost a tenth of a small answer."""
 
     __slots__ = ("buckets", "seconds", "statuses")
@@ -193,7 +193,7 @@ class _HttpCollector(Collector):
         )
         bounds = [*map(floatToGoString, _HTTP_BUCKETS), "+Inf"]
         for labels, route in list(self._routes.items()):
-            for status, count in route.statuses.items():
+            for status, count in list(route.statuses.items()):
                 requests.add_metric([*labels, str(status)], count)
             buckets = list(zip(bounds, accumulate(route.buckets), strict=True))
             seconds.add_metric(labels, buckets, route.seconds)
@@ -206,7 +206,8 @@ REGISTRY.register(HTTP)
 TOKEN_REQUESTS = Counter(
     "operator_token_requests_total", "Requests by the name of the token they brought.", ["token"]
 )
-CONNECTIONS_REFUSED = Counter(
+# The library's own: the admin port counts its connections on a thread of its own.
+CONNECTIONS_REFUSED = prometheus_client.Counter(
     "operator_connections_refused_total",
     "Connections closed for the limits: evicted, address, full, slow_head or unread.",
     ["reason"],

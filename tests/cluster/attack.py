@@ -145,11 +145,12 @@ async def pod_under_limits(
             await pod.end()
 
 
-async def attacked(pod: Pod) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
-    """The answers to each attack, and what the honest client saw."""
+async def attacked(pod: Pod, admin: str) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
+    """The answers to each attack, and what the honest client saw; ``admin`` is the admin port."""
     keeping = asyncio.create_task(keep_faults(pod))
+    admin_url = f"http://127.0.0.1:{admin}"
     honest, *attackers = await asyncio.gather(
-        told_by("tests.cluster.honest", pod.url, "token-of-honest", str(SECONDS)),
+        told_by("tests.cluster.honest", pod.url, admin_url, "token-of-honest", str(SECONDS)),
         *(attack(pod, address) for address in ADDRESSES),
     )
     keeping.cancel()
@@ -163,16 +164,21 @@ async def attacked(pod: Pod) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
 
 @pytest.mark.parametrize("places", PLACES)
 async def test_under_all_attacks_at_once_chats_and_probes_are_answered(
-    database_url: str, places: str, on_own_core: tuple[str, ...], tmp_path: Path
+    database_url: str,
+    places: str,
+    on_own_core: tuple[str, ...],
+    tmp_path: Path,
+    unused_tcp_port: int,
 ) -> None:
-    limits = pod_under_limits(database_url, PLACES[places], on_own_core, tmp_path)
+    settings = PLACES[places] | {"OPERATOR_METRICS_PORT": str(unused_tcp_port)}
+    limits = pod_under_limits(database_url, settings, on_own_core, tmp_path)
     async with limits as (pod, kind):
         pid = pod.pid
-        answers, honest = await attacked(pod)
+        answers, honest = await attacked(pod, settings["OPERATOR_METRICS_PORT"])
         assert pod.running, f"it was killed: {pod.log[-20:]}"
         peak, used = await peak_memory(pid), processor_seconds(pid)
         faults = unexplained(pod)
-    chats, probes = honest["chats_ms"], honest["probes_ms"]
+    chats, probes, main = honest["chats_ms"], honest["probes_ms"], honest["main_probes_ms"]
     report: dict[str, Any] = {
         "engine": database_url.partition(":")[0], "places": places,
         "seconds": SECONDS, "confined_by": kind, "peak_mib": round(peak / 2**20),
@@ -180,6 +186,7 @@ async def test_under_all_attacks_at_once_chats_and_probes_are_answered(
         "chats": len(chats), "chat_p50_ms": quantile(chats, 50),
         "chat_p99_ms": quantile(chats, 99), "probes": len(probes),
         "probe_p99_ms": quantile(probes, 99), "probe_max_ms": max(probes),
+        "main_probe_p99_ms": quantile(main, 99), "main_probe_max_ms": max(main),
         "client_lag_ms": honest["own_lag_ms"], "failures": honest["failures"],
         "faults": len(faults), "attacks": answers,
     }  # fmt: skip

@@ -25,9 +25,9 @@ class Confinement(NamedTuple):
 
 
 def shipped_settings() -> dict[str, str]:
-    """Settings that the manifests give a pod of Operator, but for the port of its metrics."""
+    """Settings that the manifests give a pod of Operator."""
     data: dict[str, str] = yaml.safe_load((BASE / "configmap.yaml").read_text())["data"]
-    return data | {"OPERATOR_METRICS_PORT": "0"}
+    return data
 
 
 def shipped_memory() -> int:

@@ -1,9 +1,10 @@
 """An honest client, and a cluster that probes: a process of its own.
 
-    python -m tests.cluster.honest URL TOKEN SECONDS
+    python -m tests.cluster.honest URL ADMIN_URL TOKEN SECONDS
 
-Each chat and each probe has a new connection, as one that was just started would. Prints a line of
-JSON: the milliseconds of each, what failed, and how late this process itself was.
+Each chat and each probe has a new connection, as one that was just started would. Probes ask the
+admin port, as the manifests have it, and the main one. Prints a line of JSON: the milliseconds of
+each, what failed, and how late this process itself was.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Honest:
         self._url = url
         self._headers = {"X-VX11-Token": token}
         self.chats: list[float] = []
-        self.probes: list[float] = []
+        self.probes: dict[str, list[float]] = {}
         self.own_lag = 0.0
         self.failures: Counter[str] = Counter()
 
@@ -55,18 +56,19 @@ class Honest:
                 self.chats.append(time.monotonic() - begun)
                 await asyncio.sleep(CHAT_EVERY)
 
-    async def probe(self) -> None:
+    async def probe(self, url: str) -> None:
         """Ask whether it is alive, as a cluster does."""
+        took = self.probes[url] = []
         async with _http({}) as http:
             while True:
                 begun = time.monotonic()
                 try:
-                    async with http.get(f"{self._url}/health/live") as answer:
+                    async with http.get(f"{url}/health/live") as answer:
                         if answer.status != 200:
                             self.failures[f"probe: {answer.status}"] += 1
                 except aiohttp.ClientError as error:
                     self.failures[f"probe: {error!r}"] += 1
-                self.probes.append(time.monotonic() - begun)
+                took.append(time.monotonic() - begun)
                 await asyncio.sleep(PROBE_EVERY)
 
     async def measure_own_lag(self) -> None:
@@ -86,20 +88,27 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
-async def run(url: str, token: str, seconds: float) -> dict[str, Any]:
+async def run(url: str, admin_url: str, token: str, seconds: float) -> dict[str, Any]:
     """Chat and probe for ``seconds``; the report."""
     honest = Honest(url, token)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await asyncio.gather(honest.chat(), honest.probe(), honest.measure_own_lag())
+            await asyncio.gather(
+                honest.chat(),
+                honest.probe(admin_url),
+                honest.probe(url),
+                honest.measure_own_lag(),
+            )
     return {
         "chats_ms": [_ms(took) for took in honest.chats],
-        "probes_ms": [_ms(took) for took in honest.probes],
+        "probes_ms": [_ms(took) for took in honest.probes[admin_url]],
+        "main_probes_ms": [_ms(took) for took in honest.probes[url]],
         "own_lag_ms": _ms(honest.own_lag),
         "failures": honest.failures,
     }
 
 
 if __name__ == "__main__":
-    _, of_url, of_token, for_seconds = sys.argv
-    sys.stdout.write(json.dumps(asyncio.run(run(of_url, of_token, float(for_seconds)))) + "\n")
+    _, of_url, of_admin_url, of_token, for_seconds = sys.argv
+    report = asyncio.run(run(of_url, of_admin_url, of_token, float(for_seconds)))
+    sys.stdout.write(json.dumps(report) + "\n")

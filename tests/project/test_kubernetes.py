@@ -21,6 +21,8 @@ PATHS = {
     "operator": {"/health/live", "/health/ready"},
     "browser": {"/health"},
 }
+PROBED = {"operator": "metrics", "browser": "http"}
+"""Names of the ports that probes ask."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_probes_ask_what_they_should(items: list[Item]) -> None:
             for kind in ("startup", "liveness", "readiness")
         }
         assert {probe["path"] for probe in probes.values()} == PATHS[container["name"]]
-        assert {probe["port"] for probe in probes.values()} == {"http"}
+        assert {probe["port"] for probe in probes.values()} == {PROBED[container["name"]]}
         if container["name"] == "operator":
             # A restart mends neither the database nor a peer.
             assert probes["liveness"]["path"] == probes["startup"]["path"] == "/health/live"

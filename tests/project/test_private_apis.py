@@ -192,7 +192,7 @@ def _foreign_private_names() -> Iterator[tuple[str, str]]:
                 yield node.attr, f"{file.relative_to(ROOT)}:{node.lineno}"
 
 
-DOCUMENTED = {"_replace", "_value_"}
+DOCUMENTED = {"_current_frames", "_replace", "_value_"}
 """Names with an underscore that Python itself promises."""
 
 

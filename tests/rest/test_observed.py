@@ -94,16 +94,6 @@ async def test_metrics_count_by_route(service: Service) -> None:
     assert openmetrics.content_type == "application/openmetrics-text"
 
 
-async def test_metrics_on_a_port_of_their_own(start: Start, unused_tcp_port: int) -> None:
-    service = await start(metrics_port=unused_tcp_port)
-    assert (await service.get("/metrics")).status == 404
-    async with service.session.get(f"http://127.0.0.1:{unused_tcp_port}/metrics") as response:
-        assert response.status == 200
-        assert "operator_http_requests_total" in await response.text()
-    async with service.session.get(f"http://127.0.0.1:{unused_tcp_port}/health") as response:
-        assert response.status == 404
-
-
 async def test_an_internal_error_shows_no_cause(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,6 @@ class ByteBudget:
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less where it is negative."""
         self.held += size
-        telemetry.BYTES_IN_FLIGHT.inc(size)
 
     @property
     def exhausted(self) -> bool:

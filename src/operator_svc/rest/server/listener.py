@@ -1,4 +1,4 @@
-"""Listening: the application's port, and that of the metrics where it is another."""
+"""Listening: the application's port, and the admin port where there is one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiohttp import web
 from operator_svc.context import SERVICES
 from operator_svc.errors import ConfigurationError
 from operator_svc.rest.handlers import health
+from operator_svc.rest.server.admin import AdminServer
 from operator_svc.rest.server.admission import RESERVE, Limits
 from operator_svc.rest.server.runner import Runner
-from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,13 +36,11 @@ class Server:
 
     def __init__(self, app: web.Application, settings: Settings) -> None:
         self._settings = settings
-        budget = app[SERVICES].byte_budget
-        self._runner = _runner(app, settings, budget)
-        self._metrics: Runner | None = None
+        limits = Limits(_room(settings.connections), settings.address_share)
+        self._runner = Runner(app, settings, limits, app[SERVICES].byte_budget)
+        self._admin: AdminServer | None = None
         if settings.metrics_port:
-            alone = web.Application()
-            alone.router.add_get("/metrics", health.metrics)
-            self._metrics = _runner(alone, settings, budget)
+            self._admin = AdminServer(settings, app[health.READINESS])
 
     async def start(self) -> str:
         """Listen; the URL that clients of this machine can use.
@@ -51,50 +49,48 @@ class Server:
         """
         settings = self._settings
         await self._runner.setup()
-        if self._metrics is not None:
-            await self._metrics.setup()
-            await _listen(self._metrics, settings.host, settings.metrics_port)
+        if self._admin is not None:
+            await self._admin.start(await _bound(settings.host, settings.metrics_port))
         port = await _listen(self._runner, settings.host, settings.port)
         host = LOOPBACK.get(settings.host, settings.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def close(self) -> None:
-        """Stop listening, let requests that are being answered end, and close connections."""
+        """Stop listening, let requests that are being answered end, and close connections. The
+        admin port is the last one: the process is alive until then."""
         await self._runner.cleanup()
-        if self._metrics is not None:
-            await self._metrics.cleanup()
-
-
-def _runner(app: web.Application, settings: Settings, budget: ByteBudget) -> Runner:
-    limits = Limits(_room(settings.connections), settings.address_share)
-    return Runner(app, settings, limits, budget)
+        if self._admin is not None:
+            await self._admin.close()
 
 
 async def _listen(runner: Runner, host: str, port: int) -> int:
-    try:
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(one) for one in await _bound(host, port)]
-            for bound in sockets:
-                for _ in range(ACCEPTS):
-                    await web.SockSite(runner, bound.dup(), backlog=BACKLOG).start()
-            taken: int = sockets[0].getsockname()[1]
-    except OSError as error:
-        raise ConfigurationError(
-            [f"cannot listen on {host}:{port}: {error.strerror or error}"]
-        ) from error
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in await _bound(host, port)]
+        for bound in sockets:
+            for _ in range(ACCEPTS):
+                await web.SockSite(runner, bound.dup(), backlog=BACKLOG).start()
+        taken: int = sockets[0].getsockname()[1]
     return taken
 
 
 async def _bound(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of ``host``; all of the machine's where it is empty."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    return [
-        socket.create_server(address[:2], family=family, backlog=BACKLOG)
-        for family, _, _, _, address in dict.fromkeys(found)
-        if family != socket.AF_INET6 or socket.has_dualstack_ipv6()
-    ]
+    """A socket for each address of ``host``; all of the machine's where it is empty.
+
+    Raises ConfigurationError where the address cannot be had.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return [
+            socket.create_server(address[:2], family=family, backlog=BACKLOG)
+            for family, _, _, _, address in dict.fromkeys(found)
+            if family != socket.AF_INET6 or socket.has_dualstack_ipv6()
+        ]
+    except OSError as error:
+        raise ConfigurationError(
+            [f"cannot listen on {host}:{port}: {error.strerror or error}"]
+        ) from error
 
 
 def _room(connections: int) -> int:
