@@ -97,7 +97,7 @@ async def search(bench: Bench, engine: Engine) -> None:
                 bench.add(
                     Figure(
                         part=part, value=statistics.median(times), unit="ms", target=TARGET_MS,
-                        name=f"{name}, {whose}, {len(found)} found of {messages:,} messages",
+                        name=f"{name}, {whose}, {len(found.rows)} found of {messages:,} messages",
                     )
                 )  # fmt: skip
     finally:

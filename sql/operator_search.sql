@@ -30,32 +30,50 @@ FROM (
     ) AS s
 ) AS w;
 
--- name: search_recent(words, before_at, before_id, sessions, page)
+-- name: search_recent(words, before_at, before_id, sessions, page, bytes)
 -- Of so many of the newest sessions before a place those with a message that has the words, newest first.
-SELECT {{session_columns}}
-FROM (
-    SELECT {{session_columns}}
-    FROM operator_session AS s
-    WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
+/*+ page of :bytes */
+WITH found AS MATERIALIZED (
+    SELECT s.id, s.active_at
+    FROM (
+        SELECT id, session_id, active_at FROM operator_session
+        WHERE (active_at, id) < (:before_at, :before_id) AND deleted_at IS NULL
+        ORDER BY active_at DESC, id DESC
+        LIMIT :sessions
+    ) AS s
+    WHERE {{session_has_words}}
     ORDER BY s.active_at DESC, s.id DESC
-    LIMIT :sessions
-) AS s
-WHERE {{session_has_words}}
-ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :page
+)
+
+SELECT {{session_columns}}, {{session_size}} AS size
+FROM found AS f
+CROSS JOIN {{found_session}} AS s
+WHERE f.id = s.id
+ORDER BY f.active_at DESC, f.id DESC
 LIMIT :page;
 
--- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page)
+-- name: search_recent_of_user(user_id, words, before_at, before_id, sessions, page, bytes)
 -- As search_recent, of the sessions of one user.
-SELECT {{session_columns}}
-FROM (
-    SELECT {{session_columns}}
-    FROM operator_session AS s
-    WHERE
-        s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)
-        AND s.deleted_at IS NULL
+/*+ page of :bytes */
+WITH found AS MATERIALIZED (
+    SELECT s.id, s.active_at
+    FROM (
+        SELECT id, session_id, active_at FROM operator_session
+        WHERE
+            user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
+            AND deleted_at IS NULL
+        ORDER BY active_at DESC, id DESC
+        LIMIT :sessions
+    ) AS s
+    WHERE {{session_has_words}}
     ORDER BY s.active_at DESC, s.id DESC
-    LIMIT :sessions
-) AS s
-WHERE {{session_has_words}}
-ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :page
+)
+
+SELECT {{session_columns}}, {{session_size}} AS size
+FROM found AS f
+CROSS JOIN {{found_session}} AS s
+WHERE f.id = s.id
+ORDER BY f.active_at DESC, f.id DESC
 LIMIT :page;

@@ -4,17 +4,19 @@ SELECT {{session_columns}}
 FROM operator_session AS s
 WHERE s.session_id = :session_id AND {{visible_session}};
 
--- name: session_page(before_at, before_id, page)
+-- name: session_page(before_at, before_id, page, bytes)
 -- Sessions of all users, newest first, before a place in that order.
-SELECT {{session_columns}}
+/*+ page of :bytes */
+SELECT {{session_columns}}, {{session_size}} AS size
 FROM operator_session AS s
 WHERE (s.active_at, s.id) < (:before_at, :before_id) AND s.deleted_at IS NULL
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
--- name: session_page_of_user(user_id, before_at, before_id, page)
+-- name: session_page_of_user(user_id, before_at, before_id, page, bytes)
 -- Sessions of one user, newest first, before a place in that order.
-SELECT {{session_columns}}
+/*+ page of :bytes */
+SELECT {{session_columns}}, {{session_size}} AS size
 FROM operator_session AS s
 WHERE
     s.user_id = :user_id AND (s.active_at, s.id) < (:before_at, :before_id)

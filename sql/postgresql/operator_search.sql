@@ -1,27 +1,35 @@
--- name: search_indexed(asked, checked, user_id, before_at, before_id, page)
+-- name: search_indexed(asked, checked, user_id, before_at, before_id, page, bytes)
 -- Sessions with a message that has the words, newest first: found in the index, and where need be checked for more.
+/*+ page of :bytes */
 WITH hits AS MATERIALIZED (
     SELECT DISTINCT w.session_id FROM operator_search AS w
     WHERE
         w.words @@ CAST(:asked AS tsquery)
         AND (CAST(:checked AS tsquery) IS NULL OR ts_match_vq(w.words, CAST(:checked AS tsquery)))
+),
+
+found AS MATERIALIZED (
+    SELECT s.id, s.active_at
+    FROM hits AS h
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.active_at
+        FROM operator_session AS t
+        WHERE
+            t.session_id = h.session_id AND t.deleted_at IS NULL
+            AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
+            AND (t.active_at, t.id) < (:before_at, :before_id)
+        -- One at most: it keeps the planner from reading all sessions for a few.
+        LIMIT 1
+    ) AS s
+    ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :page
 )
 
-SELECT {{session_columns}}
-FROM hits AS h
-CROSS JOIN LATERAL (
-    SELECT
-        t.id, t.session_id, t.epoch, t.user_id, t.source, t.last_seq, t.message_count, t.metadata,
-        t.created_at, t.updated_at, t.active_at
-    FROM operator_session AS t
-    WHERE
-        t.session_id = h.session_id AND t.deleted_at IS NULL
-        AND (CAST(:user_id AS text) IS NULL OR t.user_id = :user_id)
-        AND (t.active_at, t.id) < (:before_at, :before_id)
-    -- One at most: it keeps the planner from reading all sessions for a few.
-    LIMIT 1
-) AS s
-ORDER BY s.active_at DESC, s.id DESC
+SELECT {{session_columns}}, {{session_size}} AS size
+FROM found AS f
+CROSS JOIN {{found_session}} AS s
+WHERE f.id = s.id
+ORDER BY f.active_at DESC, f.id DESC
 LIMIT :page;
 
 -- name: search_sample(words, messages)^

@@ -1,5 +1,6 @@
--- name: search_indexed(asked, checked, user_id, before_at, before_id, page)
+-- name: search_indexed(asked, checked, user_id, before_at, before_id, page, bytes)
 -- Sessions with a message that has the words, newest first: found in the index, and where need be checked for more.
+/*+ page of :bytes */
 WITH hits AS MATERIALIZED (
     SELECT DISTINCT w.session_id FROM operator_search_words AS i
     CROSS JOIN operator_search AS w ON i.rowid = w.message_id
@@ -11,15 +12,24 @@ WITH hits AS MATERIALIZED (
                 SELECT 1 FROM json_each(:checked) AS q WHERE instr(' ' || w.words || ' ', q.value) = 0
             )
         )
+),
+
+found AS MATERIALIZED (
+    SELECT s.id, s.active_at
+    FROM hits AS h
+    CROSS JOIN operator_session AS s ON h.session_id = s.session_id
+    WHERE
+        s.deleted_at IS NULL AND (:user_id IS NULL OR s.user_id = :user_id)
+        AND (s.active_at, s.id) < (:before_at, :before_id)
+    ORDER BY s.active_at DESC, s.id DESC
+    LIMIT :page
 )
 
-SELECT {{session_columns}}
-FROM hits AS h
-CROSS JOIN operator_session AS s ON h.session_id = s.session_id
-WHERE
-    s.deleted_at IS NULL AND (:user_id IS NULL OR s.user_id = :user_id)
-    AND (s.active_at, s.id) < (:before_at, :before_id)
-ORDER BY s.active_at DESC, s.id DESC
+SELECT {{session_columns}}, {{session_size}} AS size
+FROM found AS f
+CROSS JOIN {{found_session}} AS s
+WHERE f.id = s.id
+ORDER BY f.active_at DESC, f.id DESC
 LIMIT :page;
 
 -- name: search_sample(words, messages)^

@@ -119,6 +119,9 @@ QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.
 BYTES_IN_FLIGHT = Gauge(
     "operator_bytes_in_flight", "Bytes of answers and frames that clients have not taken yet."
 )
+BYTES_IN_FLIGHT_LIMIT = Gauge(
+    "operator_bytes_in_flight_limit", "Bytes in flight beyond which large requests are refused."
+)
 BYTES_REFUSED = Counter(
     "operator_bytes_refused_total", "Requests refused because too many bytes were in flight."
 )

@@ -22,7 +22,7 @@ async def test_sessions_are_listed_by_their_last_message(
     await target.adopt(legacy)
     async with target.open() as database:
         page = await SessionStore(database).page(user_id=None, words=None, before=NEWEST, limit=9)
-    assert [session.session_id for session in page] == ["early", "late"]
+    assert [session.session_id for session in page.rows] == ["early", "late"]
 
 
 async def test_sessions_with_one_id_become_one_session(legacy: LegacyFile, target: Target) -> None:

@@ -91,7 +91,7 @@ async def test_text_of_adopted_messages_is_found_by_the_search(
         page = await SessionStore(database).page(
             user_id=None, words="brown quick", before=NEWEST, limit=10
         )
-    assert [session.session_id for session in page] == ["abc"]
+    assert [session.session_id for session in page.rows] == ["abc"]
 
 
 async def test_missing_sessions_and_messages_are_made_and_marked(

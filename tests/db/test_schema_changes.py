@@ -155,7 +155,7 @@ async def fill(database: Database, sessions: int) -> None:
 
 async def found(database: Database, words: str) -> set[str]:
     page = await SessionStore(database).page(user_id=None, words=words, limit=1000)
-    return {session.session_id for session in page}
+    return {session.session_id for session in page.rows}
 
 
 async def opened(url: str) -> Database:

@@ -11,6 +11,7 @@ import pytest
 
 from operator_svc.db import AsJson
 from operator_svc.db.queries import compile_statement
+from operator_svc.stores import search
 from operator_svc.stores.pages import PAGE_BYTES
 from tests.rest.rest_service import Service
 
@@ -20,6 +21,8 @@ ROWS = 11
 BEYOND = 5 * 2**20
 """A row that is larger than a page."""
 SIZES = [LARGE] * 6 + [BEYOND] + [LARGE] * 4
+KEYS = ("id", "seq", "task_id", "session_id")
+"""The field that a row is known by, of each kind the first one it has."""
 TIME = "'2026-01-01T00:00:00.000000Z'"
 
 
@@ -72,7 +75,23 @@ LISTS = {
         f" applied, created_at) VALUES ('s', '{{}}', :json, 'r', FALSE, {TIME})",
         lambda row: len(row["after_config"]["large"]),
     ),
-}  # fmt: skip
+} | dict.fromkeys(
+    ("sessions", "sessions of a user", "search", "search of a user", "search in the index"),
+    List(
+        "/operator/sessions", "sessions", "next_cursor", "cursor",
+        "INSERT INTO operator_session (session_id, epoch, user_id, source, metadata, created_at,"
+        " updated_at, active_at) VALUES (:name, '00000000-0000-0000-0000-000000000001', 'ana',"
+        f" 'api', :json, {TIME}, {TIME}, {TIME})",
+        lambda row: len(row["metadata"].get("large", "")),
+    ),
+)  # fmt: skip
+QUERIES = {
+    "sessions of a user": "&user_id=ana",
+    "search": "&q=word",
+    "search of a user": "&q=word&user_id=ana",
+    "search in the index": "&q=word",
+}
+"""Parameters of the query that some of these lists are asked with."""
 
 
 async def store(service: Service, insert: str, sizes: list[int]) -> None:
@@ -96,11 +115,11 @@ async def chatted(both: Service) -> Service:
     return both
 
 
-async def walk(service: Service, kind: List) -> list[list[dict[str, Any]]]:
+async def walk(service: Service, kind: List, query: str) -> list[list[dict[str, Any]]]:
     """All pages of a list."""
     pages, place = [], ""
     while True:
-        response = await service.get(f"{kind.path}?limit=200{place}")
+        response = await service.get(f"{kind.path}?limit=200{query}{place}")
         assert response.status == 200, await response.text()
         body = await response.json()
         pages.append(body[kind.rows])
@@ -109,17 +128,34 @@ async def walk(service: Service, kind: List) -> list[list[dict[str, Any]]]:
         place = f"&{kind.query}={body[kind.next]}"
 
 
+async def say_in_all_sessions(service: Service, text: str) -> None:
+    """Store a message with a text in each session, and index it."""
+    core = service.operator.core
+    async with core.database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO operator_message (session_id, role, content, status, created_at)"
+            f" SELECT session_id, 'user', '{text}', 'complete', {TIME} FROM operator_session"
+        )
+    await service.operator.search_indexer.run()
+
+
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_page_ends_at_4_mib_and_says_where_to_go_on(chatted: Service, name: str) -> None:
+async def test_a_page_ends_at_4_mib_and_says_where_to_go_on(
+    chatted: Service, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kind = LISTS[name]
     await store(chatted, kind.insert, SIZES)
-    pages = await walk(chatted, kind)
+    if name.startswith("search"):
+        await say_in_all_sessions(chatted, "word")
+    if name == "search in the index":
+        monkeypatch.setattr(search, "LOOK_SESSIONS", 1)
+    pages = await walk(chatted, kind, QUERIES.get(name, ""))
     shown = [[kind.shown(row) for row in page if kind.shown(row) > 100] for page in pages]
     assert sorted(itertools.chain(*shown)) == sorted(SIZES)
     for sizes in shown:
         assert sum(sizes) <= PAGE_BYTES or sizes == [BEYOND]
     assert len(pages) <= 6
-    ids = [row.get("id", row.get("seq", row.get("task_id"))) for page in pages for row in page]
+    ids = [next(row[key] for key in KEYS if key in row) for page in pages for row in page]
     assert len(ids) == len(set(ids))
 
 

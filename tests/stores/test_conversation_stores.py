@@ -461,9 +461,10 @@ async def test_the_list_is_newest_first_and_pages(stores: Stores) -> None:
     for n in range(5):
         await stores.new(f"s{n}", user="ana" if n % 2 else "eva")
     first = await stores.sessions.page(user_id=None, words=None, limit=3)
-    assert [s.session_id for s in first] == ["s4", "s3", "s2"]
-    place = (first[-1].active_at, first[-1].id)
+    assert [s.session_id for s in first.rows] == ["s4", "s3", "s2"]
+    assert first.last is not None
+    place = (first.last.active_at, first.last.id)
     rest = await stores.sessions.page(user_id=None, words=None, before=place, limit=3)
-    assert [s.session_id for s in rest] == ["s1", "s0"]
+    assert [s.session_id for s in rest.rows] == ["s1", "s0"]
     mine = await stores.sessions.page(user_id="ana", words=None, limit=9)
-    assert [s.session_id for s in mine] == ["s3", "s1"]
+    assert [s.session_id for s in mine.rows] == ["s3", "s1"]

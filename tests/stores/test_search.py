@@ -65,7 +65,7 @@ class Conversations:
 
     async def found(self, words: str, *, user: str | None = None, limit: int = 50) -> list[str]:
         page = await self.sessions.page(user_id=user, words=words, limit=limit)
-        return [session.session_id for session in page]
+        return [session.session_id for session in page.rows]
 
     async def count(self, table: str) -> int:
         async with self.database.transaction() as tx:
@@ -182,10 +182,12 @@ def has(texts: Sequence[str], asked: str) -> bool:
 async def paged(talk: Conversations, words: str, user: str | None) -> list[str]:
     found: list[str] = []
     before = NEWEST
-    while page := await talk.sessions.page(user_id=user, words=words, before=before, limit=3):
-        found += [session.session_id for session in page]
-        before = (page[-1].active_at, page[-1].id)
-    return found
+    while True:
+        page = await talk.sessions.page(user_id=user, words=words, before=before, limit=3)
+        found += [session.session_id for session in page.rows]
+        if page.last is None:
+            return found
+        before = (page.last.active_at, page.last.id)
 
 
 async def test_a_reply_is_found_when_it_is_finished(talk: Conversations) -> None:

@@ -99,10 +99,10 @@ async def visible(database: Database, session_id: str, first_id: int) -> list[An
     tasks, adjustments = BrowserTaskStore(database), AdjustmentStore(database)
     page: dict[str, Any] = {"before": MAX_ID, "limit": 100}
     lists: list[Sequence[Any]] = [
-        await sessions.page(user_id=None, words=None, limit=100),
-        await sessions.page(user_id="ana", words=None, limit=100),
-        await sessions.page(user_id=None, words="words", limit=100),
-        await sessions.page(user_id="ana", words="words", limit=100),
+        (await sessions.page(user_id=None, words=None, limit=100)).rows,
+        (await sessions.page(user_id="ana", words=None, limit=100)).rows,
+        (await sessions.page(user_id=None, words="words", limit=100)).rows,
+        (await sessions.page(user_id="ana", words="words", limit=100)).rows,
         (await tasks.page(user_id=None, session_id=None, status=None, **page)).rows,
         (await tasks.page(user_id=None, session_id=None, status="completed", **page)).rows,
         (await tasks.page(user_id="ana", session_id=None, status=None, **page)).rows,
@@ -311,9 +311,8 @@ async def test_sessions_that_nobody_used_expire_and_others_stay(database: Databa
     assert len(await sessions.expire(1, 1)) == 1
     assert len(await sessions.expire(1, 10)) == 1
     assert await sessions.expire(1, 10) == []
-    assert [s.session_id for s in await sessions.page(user_id=None, words=None, limit=9)] == [
-        "used"
-    ]
+    left = await sessions.page(user_id=None, words=None, limit=9)
+    assert [s.session_id for s in left.rows] == ["used"]
     assert len(await MessageStore(database).unowned("another")) == 1
     while await sessions.delete_piece():
         pass

@@ -18,6 +18,7 @@ class ByteBudget:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        telemetry.BYTES_IN_FLIGHT_LIMIT.set(limit)
         self.held = 0
 
     def add(self, size: int) -> None:

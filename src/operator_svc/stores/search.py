@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from operator_svc.db import Database, Reads
 from operator_svc.models import Record, Session
 from operator_svc.protocol.search_words import SearchQuery
+from operator_svc.stores.pages import Page, fetch_page
 from operator_svc.stores.writes import RecordId
 
 Place: TypeAlias = tuple[datetime, int]
@@ -57,22 +58,22 @@ class SessionSearch:
 
     async def page(
         self, query: SearchQuery, *, user_id: str | None, before: Place, limit: int
-    ) -> list[Session]:
+    ) -> Page[Session]:
         """Sessions before a place of the list where one message has all that is asked for."""
         if not query:
-            return []
+            return Page([], None, [])
         found, whole = await self._recent(FIRST_LOOK, query, user_id, before, limit)
-        if whole or len(found) >= limit:
+        if whole or found.last is not None:
             return found
-        if len(found) * WIDER_LOOK >= limit * FIRST_LOOK:
+        if len(found.rows) * WIDER_LOOK >= limit * FIRST_LOOK:
             found, whole = await self._recent(WIDER_LOOK, query, user_id, before, limit)
-            if whole or len(found) >= limit:
+            if whole or found.last is not None:
                 return found
         return await self._indexed(query, user_id, before, limit)
 
     async def _recent(
         self, messages: int, query: SearchQuery, user_id: str | None, before: Place, limit: int
-    ) -> tuple[list[Session], bool]:
+    ) -> tuple[Page[Session], bool]:
         """Those found among the newest sessions with so many messages, and whether these are all
         that there are before the place."""
         scope: dict[str, Any] = {"before_at": before[0], "before_id": before[1]}
@@ -86,32 +87,34 @@ class SessionSearch:
         assert window is not None
         whole = window.sessions == window.fitting < LOOK_SESSIONS
         if window.fitting == 0:
-            return [], whole
-        found = await self._db.fetch(
+            return Page([], None, []), whole
+        found = await fetch_page(
+            self._db,
             read,
             Session,
+            limit=limit,
             **scope,
             words=self._checked(query),
             sessions=window.fitting,
-            page=limit,
         )
         return found, whole
 
     async def _indexed(
         self, query: SearchQuery, user_id: str | None, before: Place, limit: int
-    ) -> list[Session]:
+    ) -> Page[Session]:
         asked, checked = query, None
         if query.words and query.prefixes and not await self._narrow(query):
             asked, checked = SearchQuery(query.words, ()), SearchQuery((), query.prefixes)
-        return await self._db.fetch(
+        return await fetch_page(
+            self._db,
             "search_indexed",
             Session,
+            limit=limit,
             asked=self._asked(asked),
             checked=None if checked is None else self._checked(checked),
             user_id=user_id,
             before_at=before[0],
             before_id=before[1],
-            page=limit,
         )
 
     async def _narrow(self, query: SearchQuery) -> bool:

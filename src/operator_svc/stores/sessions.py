@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from operator_svc.db import Database, Reads
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Record, Session
 from operator_svc.protocol.search_words import search_query
 from operator_svc.stores.epochs import with_epoch
+from operator_svc.stores.pages import Page, fetch_page
 from operator_svc.stores.search import SessionSearch
 from operator_svc.stores.writes import write_one
 
@@ -65,17 +67,18 @@ class SessionReads:
         words: str | None,
         before: tuple[datetime, int] = NEWEST,
         limit: int,
-    ) -> list[Session]:
+    ) -> Page[Session]:
         """Sessions, newest first; with ``words`` those with a message that has them all, where the
         last one may be the beginning of a longer word."""
         if words is not None:
             return await self._search.page(
                 search_query(words), user_id=user_id, before=before, limit=limit
             )
-        place = {"before_at": before[0], "before_id": before[1], "page": limit}
+        place: dict[str, Any] = {"before_at": before[0], "before_id": before[1]}
+        name = "session_page"
         if user_id is not None:
-            return await self._db.fetch("session_page_of_user", Session, user_id=user_id, **place)
-        return await self._db.fetch("session_page", Session, **place)
+            name, place["user_id"] = "session_page_of_user", user_id
+        return await fetch_page(self._db, name, Session, limit=limit, **place)
 
 
 class SessionStore(SessionReads):

@@ -11,6 +11,7 @@ from operator_svc.protocol.views import view_of
 from operator_svc.services.access import listed_user, no_session
 from operator_svc.services.chat.session_deletion import SessionDeletion
 from operator_svc.services.pagination import parse_time_cursor, time_cursor
+from operator_svc.stores.pages import Page
 from operator_svc.stores.read_sources import ReadSource, ReadSources
 from operator_svc.stores.sessions import NEWEST, SessionStore
 
@@ -55,15 +56,13 @@ class Sessions:
             user_id=listed_user(caller, user_id),
             words=words,
             before=parse_time_cursor(cursor, NEWEST),
-            limit=limit + 1,
+            limit=limit,
         )
         # The list without words costs less than asking how far the standby is.
-        rows = await (read(self._sources.primary) if words is None else self._sources.of_all(read))
-        page = rows[:limit]
-        last = page[-1] if len(rows) > limit else None
+        page = await (read(self._sources.primary) if words is None else self._sources.of_all(read))
         return SessionList(
-            sessions=[session_view(row) for row in page],
-            next_cursor=time_cursor(last.active_at, last.id) if last else None,
+            sessions=[session_view(row) for row in page.rows],
+            next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
         )
 
     async def delete(self, caller: Caller, session_id: str) -> None:
@@ -75,7 +74,7 @@ class Sessions:
             raise no_session()
 
 
-async def _read_page(source: ReadSource, **asked: Any) -> list[Session]:
+async def _read_page(source: ReadSource, **asked: Any) -> Page[Session]:
     return await source.sessions.page(**asked)
 
 
