@@ -24,7 +24,7 @@ from operator_svc.stores.sessions import SessionStore
 DAYS = 30.0
 OLD, YOUNG = "2020-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
 LOOKS = 15
-"""How often a purge that finds nothing is measured."""
+"""Times that a look which finds nothing is measured."""
 EXPIRED = 5_000
 """Old sessions that are deleted, of twenty messages each."""
 
