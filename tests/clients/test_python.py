@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from operator_svc.client import ClientError, OperatorClient
 from operator_svc.client import conversation as conversation_module
+from operator_svc.db import Database
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 from tests.rest.rest_service import TOKEN, running
 
@@ -97,3 +99,86 @@ async def test_a_reply_that_was_lost_while_it_was_shown_ends_with_an_error(
         with pytest.raises(ClientError) as caught:
             await reply.wait()
         assert caught.value.code == "reply_not_found"
+
+
+async def forget_from(database: Database, message_id: int, seq: int) -> None:
+    """Lose the commits that made a message and all after it: the ids are given again."""
+    async with database.transaction() as tx:
+        await tx.execute("DELETE FROM operator_message WHERE id >= :id", id=message_id)
+        await tx.execute("DELETE FROM operator_event WHERE seq >= :seq", seq=seq)
+        await tx.execute(
+            "UPDATE operator_session SET last_seq = :seq, message_count = 2,"
+            " epoch = '11111111-1111-4111-8111-111111111111'",
+            seq=seq - 1,
+        )
+        if database.dialect == "sqlite":
+            await tx.execute(
+                "UPDATE sqlite_sequence SET seq = :last WHERE name = 'operator_message'",
+                last=message_id - 1,
+            )
+        else:
+            await tx.fetch(f"SELECT setval('operator_message_id_seq', {message_id}, false)")
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["running", "ended"])
+async def test_a_reply_with_the_id_of_a_lost_one_is_another_reply(
+    database_url: str, ended: bool
+) -> None:
+    reconnected = asyncio.Event()
+    async with (
+        running(database_url) as service,
+        OperatorClient(service.url, TOKEN) as client,
+        client.conversation("s", on_reconnect=reconnected.set) as conversation,
+    ):
+        core = service.operator.core
+        await (await conversation.ask("kept")).wait()
+        reply = await conversation.ask("[[tokens=3]]" if ended else "[[rate=20]][[tokens=999]]")
+        if ended:
+            await reply.wait()
+        else:
+            await anext(aiter(reply))
+        before = reply.text
+        await forget_from(core.database, reply.reply_id - 1, 5)
+        core.hub.invalidate_all()  # as the database does when it notices
+        await reconnected.wait()
+        new = await conversation.ask("the new one")
+        assert new.reply_id == reply.reply_id
+        assert "the new one" in (await new.wait()).text
+        if ended:
+            assert (await reply.wait()).text == before
+        else:
+            with pytest.raises(ClientError) as caught:
+                await reply.wait()
+            assert caught.value.code == "reply_not_found"
+        history = await client.history("s")
+        assert history.messages[-1].content == new.text
+
+
+async def test_a_reply_whose_id_somebody_else_was_given_ends_with_an_error(
+    database_url: str,
+) -> None:
+    """Its text, which the resync has, is never taken for that of the lost one."""
+    async with (
+        running(database_url) as service,
+        OperatorClient(service.url, TOKEN) as client,
+        client.conversation("s") as conversation,
+    ):
+        core = service.operator.core
+        await (await conversation.ask("kept")).wait()
+        reply = await conversation.ask("[[rate=20]][[tokens=999]]")
+        await anext(aiter(reply))
+        async with core.database.transaction() as tx:
+            await tx.execute(
+                "UPDATE operator_message SET content = 'another', status = 'complete',"
+                " owner = NULL, created_at = '2999-01-01T00:00:00.000000Z'"
+                " WHERE id = :id",
+                id=reply.reply_id,
+            )
+            await tx.execute(
+                "UPDATE operator_session SET epoch = '11111111-1111-4111-8111-111111111111'"
+            )
+        core.hub.invalidate_all()
+        with pytest.raises(ClientError) as caught:
+            await reply.wait()
+        assert caught.value.code == "reply_not_found"
+        assert "another" not in reply.text

@@ -15,10 +15,12 @@ export class Reply {
   /**
    * @param {number} id
    * @param {number | null} messageId The message that it answers.
+   * @param {string | null} [begunAt] When it began, as RFC 3339.
    */
-  constructor(id, messageId) {
+  constructor(id, messageId, begunAt = null) {
     this.id = id;
     this.messageId = messageId;
+    this.begunAt = begunAt;
     this.text = "";
     this.reasoning = "";
     /** @type {ReplyStatus} */
@@ -34,6 +36,17 @@ export class Reply {
   /** Whether its last event has come. */
   get ended() {
     return this.status !== "streaming";
+  }
+
+  /**
+   * Takes the time at which the reply of this id began; false where it is another reply. Only a
+   * reply that a database has lost leaves its id to another one.
+   * @param {string | null | undefined} at
+   */
+  began(at) {
+    if (!at) return true;
+    this.begunAt ??= at;
+    return at === this.begunAt;
   }
 
   /** @param {Message} message */

@@ -201,28 +201,33 @@ export class Session {
     const result = await (this.#state.transport === "websocket"
       ? this.#command({ type: "chat", ...body }, options.signal)
       : this.#post(body, options.signal));
-    return this.#follow(result.reply_id, result.message_id);
+    return this.#follow(result.reply_id, result.message_id, result.created_at);
   }
 
   /**
    * @param {number} id
    * @param {number} messageId
+   * @param {string} [begunAt]
    */
-  async #follow(id, messageId) {
-    let reply = this.#replies.get(id);
-    if (reply === undefined) this.#replies.set(id, (reply = new Reply(id, messageId)));
+  async #follow(id, messageId, begunAt) {
+    const known = this.#replies.get(id);
+    if (known !== undefined && !known.began(begunAt)) this.#abandon(known, lost());
+    const reply = this.#replies.get(id) ?? new Reply(id, messageId, begunAt);
+    this.#replies.set(id, reply);
     const oldest = this.#model.messages()[0];
     if (this.#model.message(id) === undefined && oldest !== undefined && id < oldest.id) {
       // An idempotency key stands for a reply older than what is shown here.
       await this.#lookUp(reply);
     }
-    this.#feed(id);
+    // What is shown may be older than the result: a reply that is lost, until the resync comes.
+    if (reply.began(this.#model.message(id)?.timestamp)) this.#feed(id);
     return reply;
   }
 
   /** @param {Reply} reply */
   async #lookUp(reply) {
     const view = await this.#http.json("GET", `operator/reply/${reply.id}`);
+    if (!reply.began(view.created_at)) throw lost();
     if (this.#model.message(reply.id) !== undefined) return; // frames know it better by now
     reply.update({ ...view, reasoning: "", error: view.metadata?.error ?? null });
     if (reply.ended) this.#replies.delete(reply.id);
@@ -250,13 +255,22 @@ export class Session {
         return;
       } catch (error) {
         if (!(error instanceof OperatorError) || !error.retryable) {
-          this.#replies.delete(reply.id);
-          reply.abandon(/** @type {Error} */ (error));
+          this.#abandon(reply, /** @type {Error} */ (error));
           return;
         }
         await sleep(jitter(pause), undefined);
       }
     }
+  }
+
+  /**
+   * Ends waiting for a reply of which nothing more will come.
+   * @param {Reply} reply
+   * @param {Error} cause
+   */
+  #abandon(reply, cause) {
+    if (this.#replies.get(reply.id) === reply) this.#replies.delete(reply.id);
+    reply.abandon(cause);
   }
 
   /**
@@ -422,6 +436,10 @@ export class Session {
     const message = this.#model.message(id);
     const reply = this.#replies.get(id);
     if (message === undefined || reply === undefined) return;
+    if (!reply.began(message.timestamp)) {
+      this.#abandon(reply, lost());
+      return;
+    }
     reply.update(message);
     if (message.status !== "streaming") this.#replies.delete(id);
   }
@@ -510,6 +528,11 @@ export class Session {
       for (const listener of this.#listeners) listener(this.#state);
     });
   }
+}
+
+/** The error of a reply that the database has lost. */
+function lost() {
+  return new OperatorError("reply_not_found", "the database has lost the reply");
 }
 
 /**

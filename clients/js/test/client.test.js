@@ -272,6 +272,88 @@ test("websocket: a chat that is lost before an event told of it ends with an err
   assert.ok(!pauses.some((milliseconds) => milliseconds < 1000), `it paused before it came back: ${pauses}`);
 });
 
+/**
+ * Loses what it answered: the first connection shows a reply and closes, and each later one has
+ * another reply with its id. Chats are answered before the resync comes, as after a switch-over.
+ */
+class ForgettingSocket {
+  static OPEN = 1;
+  static opened = 0;
+  readyState = 1;
+  constructor() {
+    /** @type {((message: {data: string}) => void) | undefined} */
+    this.onmessage = undefined;
+    /** @type {((close: {code: number, reason: string}) => void) | undefined} */
+    this.onclose = undefined;
+    this.life = ForgettingSocket.opened++;
+    setImmediate(() => {
+      this.#tell({ type: "ready", session_id: "s", seq: 3, epoch: `e${this.life}`, version: "", heartbeat_s: 25 });
+      if (this.life === 1) this.#resync("complete", "somebody else's");
+    });
+  }
+
+  get #at() {
+    return `2026-01-01T00:00:0${this.life}.000001Z`;
+  }
+
+  /**
+   * @param {string} status
+   * @param {string} content
+   */
+  #resync(status, content) {
+    const message = { id: 2, role: "assistant", content, status, timestamp: this.#at, metadata: {}, tool_calls: [], reply_to: 1 };
+    this.#tell({ type: "resync", seq: 3, epoch: `e${this.life}`, snapshot: { messages: [message], next_before: null } });
+  }
+
+  /** @param {object} frame */
+  #tell(frame) {
+    this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  /** @param {string} text */
+  send(text) {
+    const frame = JSON.parse(text);
+    if (this.life === 1) {
+      this.close(4003);
+      return;
+    }
+    this.#tell({ type: "result", id: frame.id, ok: true, data: { session_id: "s", message_id: 1, reply_id: 2, created_at: this.#at } });
+    const begun = { reply_id: 2, message_id: 1, status: "streaming" };
+    if (this.life === 0) {
+      this.#tell({ type: "event", seq: 4, event: "reply.started", session_id: "s", ts: this.#at, data: begun });
+      this.#tell({ type: "delta", reply_id: 2, offset: 0, end: 4, content: "lost", kind: "text" });
+      setTimeout(() => this.close(4003), 20);
+    } else {
+      setTimeout(() => {
+        this.#resync("streaming", "");
+        const data = { reply_id: 2, message_id: 1, status: "complete", content: "new", length: 3, metadata: {} };
+        this.#tell({ type: "event", seq: 4, event: "reply.completed", session_id: "s", ts: this.#at, data });
+      }, 20);
+    }
+  }
+
+  /** @param {number} code */
+  close(code) {
+    this.readyState = 3;
+    this.onclose?.({ code, reason: "" });
+  }
+}
+
+test("websocket: a reply with the id of a lost one is another reply", async () => {
+  const client = new OperatorClient("http://operator", { WebSocket: /** @type {any} */ (ForgettingSocket) });
+  const session = client.session("s");
+  const reply = await session.ask("lost");
+  await assert.rejects(reply.done(), (error) => error instanceof OperatorError && error.code === "reply_not_found");
+  assert.equal(reply.text, "lost");
+  assert.deepEqual(session.state.messages.map((m) => m.content), ["somebody else's"]);
+  const next = await session.ask("new"); // on the third connection, which has lost the second's too
+  assert.notEqual(next, reply);
+  await next.done();
+  assert.equal(next.text, "new");
+  assert.equal(reply.text, "lost");
+  await session.close();
+});
+
 test("HTTP: a wrong field is an OperatorError that names it", async () => {
   await assert.rejects(clientOf("event-stream").chat(""), (error) => {
     assert.ok(error instanceof OperatorError);

@@ -7,6 +7,7 @@ import contextlib
 import random
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ import msgspec
 
 from operator_svc.background import AsyncCloseable
 from operator_svc.client.connection import ClientConnection
-from operator_svc.client.replies import ClientError, Reply
+from operator_svc.client.replies import ClientError, KnownReplies, Reply, lost
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 
 PAUSE = 0.25
@@ -43,9 +44,7 @@ class Conversation(AsyncCloseable):
         self._epoch: str | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._silence = 60.0
-        self._replies: dict[int, Reply] = {}
-        self._shown: set[int] = set()
-        """Replies of which frames told; others are known by the results of their chats alone."""
+        self._replies = KnownReplies()
         self._asked: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
@@ -81,7 +80,7 @@ class Conversation(AsyncCloseable):
             **fields,
         }
         result = await self._command(frame)
-        return await self._reply_of(result["reply_id"])
+        return await self._reply_of(result["reply_id"], _time(result.get("created_at")))
 
     async def cancel(self, reply: Reply) -> None:
         """Stop a reply, wherever it is written."""
@@ -107,16 +106,18 @@ class Conversation(AsyncCloseable):
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                 await self._socket.send_str(msgspec.json.encode(frame).decode())
 
-    async def _reply_of(self, reply_id: int) -> Reply:
-        reply = self._replies.get(reply_id)
+    async def _reply_of(self, reply_id: int, begun_at: datetime | None) -> Reply:
+        reply = self._replies.find(reply_id, begun_at)
         if reply is None:
             # An older one, which the key stands for: its events came before this connection.
-            reply = self._replies.setdefault(reply_id, Reply(reply_id))
+            reply = self._replies.get(reply_id, begun_at)
             await self._look_up(reply)
         return reply
 
     async def _look_up(self, reply: Reply) -> None:
         view = await self._connection.reply(reply.reply_id)
+        if not reply.began(view.created_at):
+            raise lost()
         if view.status == "streaming":
             reply.replace(view.content, view.end)
         else:
@@ -151,7 +152,7 @@ class Conversation(AsyncCloseable):
         for _, future in self._asked.values():
             if not future.done():
                 future.set_exception(error)
-        for reply in self._replies.values():
+        for reply in self._replies.waiting():
             reply.fail(error)
 
     async def _serve(self, ready: asyncio.Future[None]) -> int | None:
@@ -217,11 +218,12 @@ class Conversation(AsyncCloseable):
         elif kind == "resync":
             await self._start_from(frame)
         elif kind == "resumed":
-            await self._recover(lambda reply: reply.reply_id not in self._shown)
+            await self._recover(lambda reply: not reply.shown)
 
-    def _known(self, reply_id: int) -> Reply:
-        self._shown.add(reply_id)
-        return self._replies.setdefault(reply_id, Reply(reply_id))
+    def _known(self, reply_id: int, begun_at: datetime | None = None) -> Reply:
+        reply = self._replies.get(reply_id, begun_at)
+        reply.shown = True
+        return reply
 
     def _event(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
@@ -229,8 +231,10 @@ class Conversation(AsyncCloseable):
         if frame["event"] == "session.created":
             self._epoch = data.get("epoch", self._epoch)
         if frame["event"].startswith("reply."):
-            reply = self._known(data["reply_id"])
-            if frame["event"] != "reply.started":
+            if frame["event"] == "reply.started":
+                self._known(data["reply_id"], _time(frame["ts"]))
+            else:
+                reply = self._known(data["reply_id"])
                 reply.finish(data["status"], data["content"], data["metadata"], data.get("error"))
 
     def _result(self, frame: dict[str, Any]) -> None:
@@ -251,7 +255,7 @@ class Conversation(AsyncCloseable):
         self._seq, self._epoch = frame["seq"], frame["epoch"]
         shown = {message["id"]: message for message in frame["snapshot"]["messages"]}
         for message in shown.values():
-            reply = self._replies.get(message["id"])
+            reply = self._replies.find(message["id"], _time(message["timestamp"]))
             if reply is not None and message["status"] != "streaming":
                 metadata = message["metadata"]
                 reply.finish(message["status"], message["content"], metadata, metadata.get("error"))
@@ -260,7 +264,7 @@ class Conversation(AsyncCloseable):
     async def _recover(self, missing: Callable[[Reply], bool]) -> None:
         """Look up the replies that wait and are ``missing`` where the session stands now. One that
         is not there any more fails with ``reply_not_found``: the database has lost it."""
-        for reply in [reply for reply in self._replies.values() if not reply.ended]:
+        for reply in self._replies.waiting():
             while missing(reply):
                 try:
                     await self._look_up(reply)
@@ -269,3 +273,8 @@ class Conversation(AsyncCloseable):
                     if not error.retryable:
                         reply.fail(error)
                         break
+
+
+def _time(told: str | None) -> datetime | None:
+    """A time of a frame; None where it has none, as from an Operator of an older version."""
+    return None if told is None else datetime.fromisoformat(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 
@@ -23,11 +24,14 @@ class Reply:
     ``text`` is what the documents tell clients to keep: deltas are appended where they fit,
     snapshots and the last event replace it. ``status`` is ``streaming`` and then one of
     ``complete``, ``failed``, ``cancelled`` and ``interrupted``; ``error`` is the code of one
-    that failed.
+    that failed. ``begun_at`` is None until Operator has told it. ``shown`` says that frames told
+    of the reply; others are known by the results of their chats alone.
     """
 
-    def __init__(self, reply_id: int) -> None:
+    def __init__(self, reply_id: int, begun_at: datetime | None = None) -> None:
         self.reply_id = reply_id
+        self.begun_at = begun_at
+        self.shown = False
         self.text = ""
         self.status = "streaming"
         self.error: str | None = None
@@ -40,6 +44,17 @@ class Reply:
     def ended(self) -> bool:
         """True once its last event has come."""
         return self.status != "streaming"
+
+    def began(self, at: datetime | None) -> bool:
+        """Take the time at which the reply of this id began; False where it is another reply. Only
+        a reply that a database has lost leaves its id to another one."""
+        self.begun_at = self.begun_at or at
+        return at is None or at == self.begun_at
+
+    @property
+    def waits(self) -> bool:
+        """True while more of it may come."""
+        return not self.ended and self._failure is None
 
     def append(self, offset: int, end: int, content: str) -> bool:
         """Take a delta; False where it does not follow on what is known."""
@@ -93,3 +108,36 @@ class Reply:
         async for _ in self:
             pass
         return self
+
+
+def lost() -> ClientError:
+    """The error of a reply that the database has lost."""
+    return ClientError("reply_not_found", "the database has lost the reply")
+
+
+class KnownReplies:
+    """The replies of a conversation, by id."""
+
+    def __init__(self) -> None:
+        self._replies: dict[int, Reply] = {}
+
+    def find(self, reply_id: int, begun_at: datetime | None) -> Reply | None:
+        """The known reply with this id and beginning. Where another one has the id by now, the
+        known one is lost, and forgotten."""
+        reply = self._replies.get(reply_id)
+        if reply is not None and not reply.began(begun_at):
+            del self._replies[reply_id]
+            reply.fail(lost())
+            return None
+        return reply
+
+    def get(self, reply_id: int, begun_at: datetime | None = None) -> Reply:
+        """The same; a new one where there is none."""
+        reply = self.find(reply_id, begun_at)
+        if reply is None:
+            reply = self._replies[reply_id] = Reply(reply_id, begun_at)
+        return reply
+
+    def waiting(self) -> list[Reply]:
+        """Those of which more may come."""
+        return [reply for reply in self._replies.values() if reply.waits]

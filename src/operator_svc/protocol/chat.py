@@ -220,11 +220,12 @@ class InterfaceChatAnswer(ChatAnswer, frozen=True, kw_only=True):
 
 
 class ChatPending(msgspec.Struct, frozen=True):
-    """The answer of a chat whose reply is still being written."""
+    """The answer of a chat whose reply is still being written, and when it began."""
 
     session_id: str
     message_id: int
     reply_id: int
+    created_at: datetime
     status: str = "streaming"
 
 

@@ -213,7 +213,7 @@ async def stream_chat(
     services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
     try:
         return await stream.run(
-            encode(Result(id=None, ok=True, data=accepted.ids())),
+            encode(Result(id=None, ok=True, data=accepted.result())),
             lambda: services.replies.stream(accepted, stream.send_queue),
         )
     finally:

@@ -132,7 +132,7 @@ class Commands:
             self._order = asyncio.Lock()
         async with self._order:  # messages are stored in the order in which they came
             accepted = await self._services.chats.start(self._caller, chat)
-        return accepted.ids()
+        return accepted.result()
 
     async def _cancel(self, frame: Cancel) -> Any:
         return await self._services.replies.cancel(self._caller, frame.reply_id)

@@ -42,7 +42,7 @@ CHAT_ANSWER = chat.ChatAnswer("s-1", _TEXT, _TEXT, 41, 42, [], _METADATA)
 INTERFACE_CHAT_ANSWER = chat.InterfaceChatAnswer(
     **msgspec.structs.asdict(CHAT_ANSWER), degraded=False, provider_used="stand-in"
 )
-CHAT_PENDING = chat.ChatPending("s-1", 41, 42)
+CHAT_PENDING = chat.ChatPending("s-1", 41, 42, AT)
 REPLY = chat.ReplyView(42, 41, "s-1", "complete", _TEXT, len(_TEXT), _METADATA, AT, LATER)
 
 _MESSAGES = [

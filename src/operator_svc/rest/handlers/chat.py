@@ -133,7 +133,9 @@ async def _chat(
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if result is None:
         headers["Location"] = f"/operator/reply/{accepted.reply_id}"
-        pending = ChatPending(accepted.session_id, accepted.message_id, accepted.reply_id)
+        pending = ChatPending(
+            accepted.session_id, accepted.message_id, accepted.reply_id, accepted.begun_at
+        )
         return responses.json(pending, status=202, headers=headers)
     answer = await services.replies.answer(accepted, result)
     return responses.json(answer if shown is None else shown(answer), headers=headers)

@@ -138,6 +138,11 @@ class Accepted(NamedTuple):
             "reply_id": self.reply_id,
         }
 
+    def result(self) -> dict[str, Any]:
+        """The data of the ``result`` that answers a chat. ``created_at`` is when the reply began:
+        a database that lost commits gives its id again, and not its beginning."""
+        return {**self.ids(), "created_at": self.begun_at}
+
 
 class RunningReplies:
     """The registry; a reply is in it from its start until its end is stored or given up."""
