@@ -21,6 +21,7 @@ COMMANDS = {
     "check-config": "check_config",
     "adopt": "adopt",
     "chat": "chat",
+    "completion": "completion",
 }
 """A command's name and its module below ``operator_svc.commands``, which has ``command``."""
 

@@ -512,12 +512,24 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
 def first_token(environ: Mapping[str, str]) -> str:
     """The token of the first of TOKEN_NAMES that is set, from its file too; empty where none is.
 
-    Raises ConfigurationError with one line for each file that cannot be used.
+    Raises as ``named_token``.
+    """
+    return named_token(environ)[1]
+
+
+def named_token(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that sets the token, one of TOKEN_NAMES or its file, and the token.
+
+    Both are empty where none is set. Raises ConfigurationError with one line for each file that
+    cannot be used.
     """
     values, problems = read_secret_files(environ, TOKEN_NAMES)
     if problems:
         raise ConfigurationError(problems)
-    return next((values[name] for name in TOKEN_NAMES if values.get(name)), "")
+    for name in TOKEN_NAMES:
+        if token := values.get(name):
+            return name if environ.get(name) else name + SUFFIX, token
+    return "", ""
 
 
 def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:

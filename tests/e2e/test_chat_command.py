@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import pty
 import re
 import signal
 import sys
+import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from operator_svc import devpeers
 from operator_svc.client import ClientError, OperatorClient
+from operator_svc.commands.chat import command
 from tests.cluster.processes import TOKEN, Pod
 from tests.fakes.eventually import WITHIN, eventually
 
@@ -43,20 +47,28 @@ async def pod(sqlite_url: str) -> AsyncIterator[Pod]:
             await one.end()
 
 
-async def run(
-    pod: Pod, *arguments: str, stdin: str | None = None, token: str = TOKEN
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+async def call(
+    url: str, *arguments: str, stdin: bytes | None = None, token: str = TOKEN
 ) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *CHAT, *arguments, "--url", pod.url,
-        env={**os.environ, "OPERATOR_TOKEN": token},
+        *CHAT, *arguments, env={**os.environ, "OPERATOR_TOKEN": token, "OPERATOR_URL": url},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(
-        process.communicate(stdin.encode() if stdin is not None else b""), 30
-    )
+    out, err = await asyncio.wait_for(process.communicate(stdin or b""), 30)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+async def run(
+    pod: Pod, *arguments: str, stdin: str = "", token: str = TOKEN
+) -> tuple[int, str, str]:
+    return await call(pod.url, *arguments, stdin=stdin.encode(), token=token)
 
 
 async def test_pipes(pod: Pod) -> None:
@@ -93,17 +105,22 @@ async def test_no_service(pod: Pod) -> None:
     assert "Traceback" not in err
 
 
-class Terminal:
-    """A person at a terminal."""
+PROMPT = "\x1b[?2004h"
+"""Bracketed paste is switched on: a line is read."""
 
-    def __init__(self, pod: Pod) -> None:
+
+class Terminal:
+    """A person at a terminal of 24 lines."""
+
+    def __init__(self, url: str) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:  # the child: it becomes the command
-            os.environ.update(OPERATOR_TOKEN=TOKEN, TERM="xterm", COLUMNS="100")
-            arguments = [*CHAT, "--url", pod.url, "--session", "talk"]
+            os.environ.update(OPERATOR_TOKEN=TOKEN, TERM="xterm", COLUMNS="100", LINES="24")
+            arguments = [*CHAT, "--url", url, "--session", "talk"]
             os.execv(CHAT[0], arguments)  # noqa: S606
+        termios.tcsetwinsize(self._fd, (24, 100))
         os.set_blocking(self._fd, False)
-        self.seen = ""
+        self.seen = self.all = ""
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
@@ -113,7 +130,11 @@ class Terminal:
 
         def seen() -> bool:
             with contextlib.suppress(BlockingIOError):
-                self.seen += os.read(self._fd, 65536).decode(errors="replace")
+                read = os.read(self._fd, 65536).decode(errors="replace")
+                for _ in range(read.count("\x1b[6n")):
+                    self.type("\x1b[1;1R")  # it is asked where its cursor is
+                self.seen += read
+                self.all += read
             assert wanted in self.seen, f"{wanted!r} is not in {self.seen!r}"
             return True
 
@@ -134,32 +155,170 @@ class Terminal:
 
 
 async def test_a_talk(pod: Pod) -> None:
-    terminal = Terminal(pod)
+    terminal = Terminal(pod.url)
     await terminal.until("session talk")
-    terminal.type("what is **bold**?\n")
+    await terminal.until(PROMPT)
+    terminal.type("what is **bold**?\r")
     await terminal.until("You said: what is")
-    await terminal.until("> ")
-    terminal.type("slow " * 40 + "[[rate=5]]\n")
+    await terminal.until(PROMPT)
+    terminal.type("slow " * 40 + "[[rate=5]]\r")
     await terminal.until("You said: slow")
     terminal.type("\x03")
     await terminal.until("(cancelled)")
-    await terminal.until("> ")
-    terminal.type("/history 3\n")
+    await terminal.until(PROMPT)
+    terminal.type("/history 3\r")
     await terminal.until("assistant (cancelled):")
-    terminal.type("/session other\n")
+    terminal.type("/session bad id\r")
+    await terminal.until("'bad id' cannot be a session's id")
+    terminal.type("/session other\r")
     await terminal.until("session other")
-    terminal.type("/session talk\n/help\n/nonsense\n")
+    terminal.type("/session talk\r/help\r/nonsense\r")
     await terminal.until("/nonsense is no command")
+    await terminal.until(PROMPT)
     terminal.type("\x03")
     await terminal.until("/quit to leave")
-    terminal.type("still here\n")
+    await terminal.until(PROMPT)
+    terminal.type("still here\r")
     await terminal.until("You said: still here")
-    await terminal.until("> ")
+    await terminal.until(PROMPT)
+    terminal.type("/regenerate\r")
+    await terminal.until("You said: still here")
+    await terminal.until(PROMPT)
+    terminal.type("/sessions\r")
+    await terminal.until("talk")
+    await terminal.until(PROMPT)
     terminal.type("\x04")
     assert await terminal.end() == 0
     async with OperatorClient(pod.url, TOKEN) as client:
         page = await client.history("talk")
-        assert [m.status for m in page.messages[1::2]] == ["complete", "cancelled", "complete"]
+        said = [(m.content.removeprefix("[stand-in] You said: "), m.status) for m in page.messages]
+        assert said[-3:] == [("still here", "complete")] * 3
+        assert said[3][1] == "cancelled"
+
+
+async def test_lines_that_are_pasted_or_typed_after_multi_are_one_message(pod: Pod) -> None:
+    terminal = Terminal(pod.url)
+    await terminal.until("session talk")
+    await terminal.until(PROMPT)
+    terminal.type("\x1b[200~one\ntwo\nthree\x1b[201~")
+    await terminal.until("three")
+    terminal.type("\r")
+    await terminal.until("You said: one")
+    await terminal.until(PROMPT)
+    terminal.type("/multi\r")
+    await terminal.until("Esc and then Enter")
+    await terminal.until(PROMPT)
+    terminal.type("four\rfive")
+    await terminal.until("five")
+    terminal.type("\x1b\r")
+    await terminal.until("You said: four")
+    await terminal.until(PROMPT)
+    terminal.type("/quit\r")
+    assert await terminal.end() == 0
+    async with OperatorClient(pod.url, TOKEN) as client:
+        page = await client.history("talk")
+    assert [m.content for m in page.messages[::2]] == ["one\ntwo\nthree", "four\nfive"]
+
+
+async def test_a_lost_connection_is_said_in_a_line_and_ctrl_c_leaves_it_cleanly(pod: Pod) -> None:
+    proxy = CuttingProxy(pod.url)
+    server = await proxy.start()
+    terminal = Terminal(proxy.url)
+    await terminal.until("session talk")
+    await terminal.until(PROMPT)
+    terminal.type("wait [[stall_first]]\r")
+
+    async def asked() -> bool:
+        async with OperatorClient(pod.url, TOKEN) as client:
+            return [one.message_count for one in (await client.sessions()).sessions] == [2]
+
+    await eventually(asked)
+    server.close()
+    proxy.cut()
+    await terminal.until("the connection is lost; reconnecting, attempt 2")
+    terminal.type("\x03")
+    await terminal.until("(not waited for;")
+    await terminal.until(PROMPT)
+    async with await proxy.start(int(proxy.url.rpartition(":")[2])):
+        await terminal.until("back")
+        terminal.type("/session\r")
+        await terminal.until("session talk")
+        await terminal.until(PROMPT)
+        terminal.type("\x04")
+        assert await terminal.end() == 0
+
+
+async def test_a_model_cannot_control_the_terminal(pod: Pod) -> None:
+    """By bytes, nor by Markdown's entities; what people are shown of it is one sign each."""
+    message = "a\x1b]0;owned\x07b &#27;]0;owned&#7; &#155;31m c\x9b31m [x](http://h/&#27;]0;owned)"
+    for arguments in ((), ("--plain",)):
+        _, out, _ = await run(pod, message, *arguments)
+        assert "\x1b" not in out
+        assert "a\N{REPLACEMENT CHARACTER}]0;owned" in out
+    terminal = Terminal(pod.url)
+    await terminal.until("session talk")
+    async with OperatorClient(pod.url, TOKEN) as client:
+        await client.chat(message, session_id="talk")
+    await terminal.until(PROMPT)
+    terminal.type("/history\r")
+    await terminal.until("user:")
+    await terminal.until("assistant:")
+    await terminal.until("http://h/")
+    shown = terminal.all
+    terminal.type("\x04")
+    assert await terminal.end() == 0
+    assert "owned" in shown
+    assert "\x1b]" not in shown
+    assert not re.search("[\x07\x80-\x9f]", shown)
+
+
+MISTAKES: list[tuple[list[str], bytes, str, str]] = [
+    (["hi"], b"", "", "wants a token: set OPERATOR_TOKEN (or "),
+    (["hi"], b"", "wrong", "does not know the token of OPERATOR_TOKEN"),
+    (["hi", "--token-file", "/nowhere"], b"", "", "/nowhere cannot be read as a token: "),
+    (["hi", "--url", "http://h:99999"], b"", TOKEN, "--url: http://host:port is wanted, "),
+    (["hi", "--url", "ftp://h"], b"", TOKEN, "--url: http://host:port is wanted, "),
+    (["hi", "--session", "bad id"], b"", TOKEN, "'bad id' cannot be a session's id: "),
+    (["hi", "-c"], b"", TOKEN, "no session was talked in at "),
+    ([], b"a\xff", TOKEN, "standard input is not UTF-8: byte 1 is 0xff"),
+    ([os.fsdecode(b"a\xff")], b"", TOKEN, "the message is not UTF-8"),
+]
+"""Arguments, standard input, token, and what is said of them."""
+
+
+async def test_what_the_caller_must_mend_ends_with_2_and_one_line(pod: Pod) -> None:
+    for arguments, stdin, token, said in MISTAKES:
+        environment = {"OPERATOR_URL": pod.url, "OPERATOR_TOKEN": token}
+        done = CliRunner().invoke(command, arguments, input=stdin, env=environment)
+        assert (done.exit_code, done.stdout) == (2, ""), done
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+async def test_a_full_disk_behind_the_output_is_one_line(pod: Pod) -> None:
+    with open("/dev/full", "w") as full:
+        process = await asyncio.create_subprocess_exec(
+            *CHAT, "hi", "--url", pod.url, env={**os.environ, "OPERATOR_TOKEN": TOKEN},
+            stdout=full, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    said = b"operator-svc: standard output: No space left on device\n"
+    assert (process.returncode, err) == (1, said)
+
+
+async def test_json_is_a_line_for_scripts_and_the_last_session_goes_on(pod: Pod) -> None:
+    host = pod.url.removeprefix("http://")
+    code, out, _ = await run(pod, "one \x1b[31m", "--json", "--url", host)
+    first = json.loads(out)
+    assert (code, first["status"], first["error"]) == (0, "complete", None)
+    assert first["text"] == "[stand-in] You said: one \x1b[31m"
+    assert "\x1b" not in out
+    code, out, _ = await run(pod, "fail [[error]]", "--json", "-c", "--url", host)
+    failed = json.loads(out)
+    assert (code, failed["error"]) == (1, "switch_error")
+    assert failed["session_id"] == first["session_id"]
+    code, out, err = await run(pod, "x" * 40_000, "--json")
+    assert (code, json.loads(out)["error"], err) == (1, "validation_error", "")
 
 
 class CuttingProxy:
@@ -170,8 +329,8 @@ class CuttingProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.url = ""
 
-    async def start(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._proxy, "127.0.0.1", 0)
+    async def start(self, port: int = 0) -> asyncio.Server:
+        server = await asyncio.start_server(self._proxy, "127.0.0.1", port)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 

@@ -236,6 +236,12 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         process.line("SWITCH_URL is a stand-in")
         curl = process.line("curl ").strip()
         assert token in curl
+        file = tmp_path / "data" / "token"
+        assert (file.read_text(), file.stat().st_mode & 0o777) == (f"{token}\n", 0o600)
+        assert any(f"{url}/docs" in line for line in process.output)
+        assert any(f"chat --url {url}" in line for line in process.output)
+        chat = run(tmp_path, "chat", "found it", "--url", url, XDG_STATE_HOME=str(tmp_path))
+        assert chat.stdout == "[stand-in] You said: found it\n"
         assert get(f"{url}/operator/sessions")[0] == 401
         said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout
         assert "stand-in" in json.loads(said)["response"]
@@ -244,6 +250,28 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         assert process.end(last) == 0, process.output
         assert _with_mark(mark) == []
     assert (tmp_path / "data" / "operator.db").exists()
+    assert not (tmp_path / "data" / "token").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_script_of_completion(tmp_path: Path, shell: str) -> None:
+    done = run(tmp_path, "completion", shell)
+    assert done.returncode == 0
+    assert f"_OPERATOR_SVC_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_options_are_completed(tmp_path: Path) -> None:
+    words = {"COMP_WORDS": "operator-svc chat --j", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("operator-svc")],
+        cwd=tmp_path,
+        env=environment(_OPERATOR_SVC_COMPLETE="bash_complete", **words),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout == "plain,--json\n"
 
 
 def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:

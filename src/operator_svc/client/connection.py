@@ -54,6 +54,15 @@ class ClientConnection:
         """A reply as it stands. Raises as ``call``."""
         return await self.call(ReplyView, "GET", f"/operator/reply/{reply_id}")
 
+    async def ask_once(self, kind: type[S], path: str) -> S:
+        """The answer of a GET that is tried once. Raises ClientError, with the code
+        ``no_operator`` where the answer is not one of Operator's."""
+        try:
+            return msgspec.json.decode(await self._attempt("GET", path, None), type=kind)
+        except msgspec.DecodeError as error:
+            detail = f"what answers at {self.url} is not Operator"
+            raise ClientError("no_operator", detail) from error
+
     async def call(self, kind: type[S], method: str, path: str, body: object = None) -> S:
         """The answer of a call, decoded. Raises ClientError."""
         return msgspec.json.decode(await self.request(method, path, body), type=kind)
@@ -99,7 +108,7 @@ class _Refusal(msgspec.Struct):
 def _refusal(status: int, content: bytes) -> ClientError:
     try:
         refusal = msgspec.json.decode(content, type=_Refusal)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal(detail=f"it answered {status}")
     return ClientError(
         refusal.error, refusal.detail, retryable=status == 429 or status in (503, 504)

@@ -36,9 +36,11 @@ class Conversation(AsyncCloseable):
         connection: ClientConnection,
         session_id: str,
         on_reconnect: Callable[[], None] | None = None,
+        on_back: Callable[[], None] | None = None,
     ) -> None:
         self.session_id = session_id
         self._on_reconnect = on_reconnect
+        self._on_back = on_back
         self._connection = connection
         self._seq: int | None = None
         self._epoch: str | None = None
@@ -66,6 +68,11 @@ class Conversation(AsyncCloseable):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reading
 
+    @property
+    def failed(self) -> bool:
+        """True once it has ended for good: the server said not to come back."""
+        return self._failure is not None
+
     # Requests.
 
     async def ask(self, message: str, *, key: str | None = None, **fields: Any) -> Reply:
@@ -73,12 +80,17 @@ class Conversation(AsyncCloseable):
 
         The message is stored once this returns. Raises ClientError where it is refused.
         """
-        frame = {
-            "type": "chat",
-            "message": message,
-            "client_message_id": key or uuid.uuid4().hex,
-            **fields,
-        }
+        return await self._chat({"message": message, **fields}, key)
+
+    async def regenerate(self, message_id: int, *, key: str | None = None) -> Reply:
+        """Ask a stored message again, named by its id or by that of a reply to it; the new reply.
+
+        Raises ClientError where it is refused.
+        """
+        return await self._chat({"metadata": {"regenerate": message_id}}, key)
+
+    async def _chat(self, fields: dict[str, Any], key: str | None) -> Reply:
+        frame = {"type": "chat", "client_message_id": key or uuid.uuid4().hex, **fields}
         result = await self._command(frame)
         return await self._reply_of(result["reply_id"], _time(result.get("created_at")))
 
@@ -192,7 +204,7 @@ class Conversation(AsyncCloseable):
             finally:
                 self._socket = None
         if socket.close_code is not None and socket.close_code >= FINAL:
-            raise ClientError("closed", f"Operator closed with code {socket.close_code}")
+            raise ClientError("closed", _why(socket.close_code))
         return (socket.close_code or 0) if served else None
 
     async def _begin(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
@@ -200,6 +212,8 @@ class Conversation(AsyncCloseable):
         if self._seq is None:
             self._seq, self._epoch = frame["seq"], frame["epoch"]
         self._socket = socket
+        if self._on_back is not None:
+            self._on_back()
         for asked, _ in list(self._asked.values()):
             await self._send(asked)
 
@@ -278,3 +292,9 @@ class Conversation(AsyncCloseable):
 def _time(told: str | None) -> datetime | None:
     """A time of a frame; None where it has none, as from an Operator of an older version."""
     return None if told is None else datetime.fromisoformat(told)
+
+
+def _why(code: int) -> str:
+    """The meaning of a close code."""
+    reason = next((one.reason for one in CloseCode if one == code), "a reason of its own")
+    return f"Operator closed the connection: {reason} ({code})"

@@ -14,6 +14,7 @@ from operator_svc.client.connection import ClientConnection
 from operator_svc.client.conversation import Conversation
 from operator_svc.protocol.chat import ChatAnswer, ChatBody, ReplyView
 from operator_svc.protocol.sessions import History, SessionList
+from operator_svc.protocol.system import Me
 
 
 class OperatorClient(AsyncCloseable):
@@ -35,13 +36,23 @@ class OperatorClient(AsyncCloseable):
         await self._connection.aclose()
 
     def conversation(
-        self, session_id: str | None = None, *, on_reconnect: Callable[[], None] | None = None
+        self,
+        session_id: str | None = None,
+        *,
+        on_reconnect: Callable[[], None] | None = None,
+        on_back: Callable[[], None] | None = None,
     ) -> Conversation:
         """A websocket to one session, a new one by default.
 
-        ``on_reconnect`` is called each time that the connection was lost.
+        ``on_reconnect`` is called before each attempt to connect again, ``on_back`` each time
+        that the server has let it in.
         """
-        return Conversation(self._connection, session_id or uuid.uuid4().hex, on_reconnect)
+        session_id = session_id or uuid.uuid4().hex
+        return Conversation(self._connection, session_id, on_reconnect, on_back)
+
+    async def me(self) -> Me:
+        """The name, role and user of the token. It is not retried."""
+        return await self._connection.ask_once(Me, "/operator/me")
 
     async def chat(
         self, message: str, *, session_id: str | None = None, key: str | None = None

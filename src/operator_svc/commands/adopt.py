@@ -14,6 +14,9 @@ import click
 if TYPE_CHECKING:
     from operator_svc.adopt.report import Report
 
+WIDTH = 80
+"""Columns of the report; numbers of nine digits in every column need more."""
+
 
 @click.command("adopt")
 @click.option(
@@ -77,7 +80,7 @@ class _Progress:
             return
         self._shown = now
         rate = self._rows / (now - self._started)
-        line = f"{table}: {done:,} of {total:,} ({rate:,.0f} rows a second)"
+        line = f"{table}: {done:,} of {total:,} ({rate:,.0f} rows a second)"[: WIDTH - 1]
         click.echo(f"\r\x1b[K{line}" if self._terminal else line, err=True, nl=not self._terminal)
         self._open = self._terminal
 
@@ -95,11 +98,15 @@ class _Progress:
 def _show(report: Report, dry_run: bool) -> None:
     from operator_svc.adopt.report import COLUMNS
 
-    click.echo(f"{'table':<27}" + "".join(f"{name:>10}" for name in COLUMNS))
-    for table, counts in report.tables.items():
-        numbers = "".join(f"{getattr(counts, name):>10,}" for name in COLUMNS)
-        click.echo(f"{table:<27}{numbers}")
+    rows = [("table", *COLUMNS)] + [
+        (table, *(f"{getattr(counts, name):,}" for name in COLUMNS))
+        for table, counts in report.tables.items()
+    ]
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers in rows:
+        cells = [f"{number:>{width}}" for number, width in zip(numbers, others, strict=True)]
+        click.echo("  ".join([f"{name:<{first}}", *cells]))
     for (table, what, why), times in sorted(report.reasons.items()):
-        click.echo(f"{table}: {times:,} {what}: {why}")
+        click.echo(click.wrap_text(f"{table}: {times:,} {what}: {why}", WIDTH, "", "    "))
     if dry_run:
         click.echo("a dry run: nothing was written")

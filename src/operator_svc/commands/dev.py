@@ -7,17 +7,23 @@ import ctypes
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 
+from operator_svc.errors import ConfigurationError
 from operator_svc.protocol import headers
 
+DEFAULT_URL = "http://127.0.0.1:8011"
+"""The address of a service with the default settings, and where `chat` looks for one."""
+DEV_TOKEN = Path("data/token")
+"""The file in which the token that was made stays while `operator-svc dev` runs."""
 DEV_ORIGINS = "http://localhost,http://localhost:*,http://127.0.0.1,http://127.0.0.1:*"
 """Origins of the development servers of user interfaces, at whatever port they listen."""
 BROWSER_END = 10.0
@@ -28,21 +34,22 @@ BROWSER_END = 10.0
 def command() -> None:
     """Serve on SQLite in ./data, with stand-ins for VX11's modules; Ctrl-C ends all of it.
 
-    A random token is made where none is set. The browser service is started too where Chromium
-    is installed. A module whose address is set (SWITCH_URL and so on) is used instead of
+    A random token is made where none is set, and stays in ./data/token while this runs, so that
+    `operator-svc chat` in the same folder finds it. The browser service is started too where
+    Chromium is installed. A module whose address is set (SWITCH_URL and so on) is used instead of
     its stand-in, and any other setting holds as it does for `serve`.
     """
     from operator_svc.commands import common
     from operator_svc.settings import Settings
 
-    environ = dict(os.environ)
+    environ, made = dict(os.environ), ""
     if environ.get("OPERATOR_AUTH") != "off" and not common.token(environ):
-        environ["OPERATOR_TOKEN"] = secrets.token_urlsafe(24)
+        environ["OPERATOR_TOKEN"] = made = secrets.token_urlsafe(24)
     settings = common.load(Settings, environ)
-    common.run(_dev(environ, settings.token), settings.event_loop)
+    common.run(_dev(environ, settings.token, made), settings.event_loop)
 
 
-async def _dev(environ: dict[str, str], token: str) -> None:
+async def _dev(environ: dict[str, str], token: str, made: str) -> None:
     from operator_svc import devpeers
     from operator_svc.lifecycle import serve
     from operator_svc.settings import Settings, load
@@ -63,9 +70,33 @@ async def _dev(environ: dict[str, str], token: str) -> None:
 
         def ready(url: str) -> None:
             peers.tentaculo_link.modules["operator-backend"] = url
+            # Not before: another one may serve from this folder, and its token stays.
+            stack.enter_context(_token_file(made))
             click.echo(_welcome(url, settings.token, notes))
 
         await serve(settings, ready)
+
+
+@contextmanager
+def _token_file(token: str) -> Iterator[None]:
+    """Keep the token that was made in a file of its user's; one of an earlier run is removed.
+
+    Raises ConfigurationError where the folder cannot be written.
+    """
+    try:
+        DEV_TOKEN.unlink(missing_ok=True)
+        if token:
+            DEV_TOKEN.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A new file: one that others can read already would stay so.
+            DEV_TOKEN.touch(mode=0o600, exist_ok=False)
+            DEV_TOKEN.write_text(f"{token}\n")
+    except OSError as error:
+        raise ConfigurationError([f"{DEV_TOKEN} cannot be written: {error.strerror}"]) from error
+    try:
+        yield
+    finally:
+        if token:
+            DEV_TOKEN.unlink(missing_ok=True)
 
 
 def _browser_missing(environ: dict[str, str]) -> str:
@@ -136,6 +167,8 @@ def _welcome(url: str, token: str, notes: list[str]) -> str:
         "",
         f"Operator listens on {url}",
         f"  console: {url}/console{f'#token={quote(token)}' if token else ''}",
+        f"  in a terminal: {_command()} chat{'' if url == DEFAULT_URL else f' --url {url}'}",
+        f"  documents: {url}/docs",
         f"  token: {token or 'none wanted (OPERATOR_AUTH=off)'}",
         *(f"  {note}" for note in notes),
         "",
@@ -158,6 +191,19 @@ def _websocket_client() -> str:
     """A client that is there; ``websocat`` is what people have where ours is not installed."""
     if importlib.util.find_spec("websockets") is None:
         return "websocat"
-    python = Path(sys.executable)
-    inside = python.is_relative_to(Path.cwd())
-    return f"{python.relative_to(Path.cwd()) if inside else python} -m websockets"
+    return f"{_shortest(Path(sys.executable))} -m websockets"
+
+
+def _command() -> str:
+    """This command, as one types it here."""
+    own = Path(sys.executable).with_name("operator-svc")
+    if shutil.which("operator-svc") == str(own):
+        return "operator-svc"
+    if own.exists():
+        return str(_shortest(own))
+    return f"{_shortest(Path(sys.executable))} -m operator_svc"
+
+
+def _shortest(path: Path) -> Path:
+    """``path``, relative where it is below the current folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
