@@ -105,6 +105,21 @@ async def test_no_service(pod: Pod) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+async def test_another_service_is_named_as_such(status: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\nHi!".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, out, err = await call(url, "hi")
+    assert (code, out) == (1, "")
+    assert err == f"operator-svc: what answers at {url} is not Operator (no_operator)\n"
+
+
 PROMPT = "\x1b[?2004h"
 """Bracketed paste is switched on: a line is read."""
 

@@ -224,7 +224,7 @@ def test_devpeers_tell_where_they_are_and_end_on_ctrl_c(tmp_path: Path) -> None:
         assert process.end(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGHUP])
 def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: int) -> None:
     env = environment(OPERATOR_PORT="0", BROWSER_PORT="0", OPERATOR_LOG_FORMAT="json")
     # Found in the process table afterwards, in whatever it started.

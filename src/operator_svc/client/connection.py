@@ -59,7 +59,9 @@ class ClientConnection:
         ``no_operator`` where the answer is not one of Operator's."""
         try:
             return msgspec.json.decode(await self._attempt("GET", path, None), type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ClientError) as error:
+            if isinstance(error, ClientError) and error.code != "not_found":
+                raise
             detail = f"what answers at {self.url} is not Operator"
             raise ClientError("no_operator", detail) from error
 
@@ -109,7 +111,8 @@ def _refusal(status: int, content: bytes) -> ClientError:
     try:
         refusal = msgspec.json.decode(content, type=_Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = _Refusal(detail=f"it answered {status}")
+        code = "not_found" if status == 404 else "unknown"
+        refusal = _Refusal(code, f"it answered {status}")
     return ClientError(
         refusal.error, refusal.detail, retryable=status == 429 or status in (503, 504)
     )

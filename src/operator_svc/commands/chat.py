@@ -93,7 +93,8 @@ def _run(message: str | None, options: _Options) -> int:
             if message is None:
                 from operator_svc.commands.terminal.prompt import Prompt
 
-                click.echo(f"{url}, session {link.conversation.session_id}; /help tells more.")
+                click.echo(f"Operator at {url}; /help lists the commands.")
+                click.echo(f"session {link.conversation.session_id}")
                 Prompt(link, turns).run()
                 return 0
             reply = turns.ask_as_json(message) if options.as_json else turns.ask(message)

@@ -34,10 +34,11 @@ BROWSER_END = 10.0
 def command() -> None:
     """Serve on SQLite in ./data, with stand-ins for VX11's modules; Ctrl-C ends all of it.
 
-    A random token is made where none is set, and stays in ./data/token while this runs, so that
-    `operator-svc chat` in the same folder finds it. The browser service is started too where
-    Chromium is installed. A module whose address is set (SWITCH_URL and so on) is used instead of
-    its stand-in, and any other setting holds as it does for `serve`.
+    Closing the terminal ends it too. A random token is made where none is set, and stays in
+    ./data/token while this runs, so that `operator-svc chat` in the same folder finds it. The
+    browser service is started too where Chromium is installed. A module whose address is set
+    (SWITCH_URL and so on) is used instead of its stand-in, and any other setting holds as it does
+    for `serve`.
     """
     from operator_svc.commands import common
     from operator_svc.settings import Settings
@@ -72,6 +73,9 @@ async def _dev(environ: dict[str, str], token: str, made: str) -> None:
             peers.tentaculo_link.modules["operator-backend"] = url
             # Not before: another one may serve from this folder, and its token stays.
             stack.enter_context(_token_file(made))
+            # A terminal that was closed leaves nobody who could end it.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, signal.raise_signal, signal.SIGTERM)
             click.echo(_welcome(url, settings.token, notes))
 
         await serve(settings, ready)
