@@ -261,6 +261,7 @@ async def test_a_lost_connection_is_said_in_a_line_and_ctrl_c_leaves_it_cleanly(
         await terminal.until(PROMPT)
         terminal.type("\x04")
         assert await terminal.end() == 0
+    await pod.end(signal.SIGKILL)  # it would wait for the reply that stalls
 
 
 async def test_a_model_cannot_control_the_terminal(pod: Pod) -> None:
