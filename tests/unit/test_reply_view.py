@@ -11,6 +11,7 @@ from rich.console import Console
 
 from operator_svc.client import Reply
 from operator_svc.commands.terminal.reply_view import MarkdownView, PlainView, last_block
+from tests.fakes.eventually import eventually
 
 CONTROL = re.compile(r"\x1b\[(\?25[hl]|1A|2K|[\d;]*m)|([\r\n])|([^\x1b\r\n]+)")
 TEXT = "\n\n".join([*(f"Paragraph {n}." for n in range(60)), "```\n" + "code\n" * 80 + "last\n```"])
@@ -54,9 +55,7 @@ async def test_a_long_reply_is_printed_once_and_its_last_block_is_live() -> None
             reply.append(start, start + len(piece), piece)
             await asyncio.sleep(0.002)  # the view redraws by the clock
             if start == 450:
-                await asyncio.sleep(0.2)  # longer than a redraw takes to come
-                shown = written.getvalue()
-                assert "Paragraph 20." in shown
+                await eventually(lambda: "Paragraph 29." in written.getvalue())  # while it grows
         reply.finish("complete", TEXT, {})
         await following
         view.finish(reply.text)
