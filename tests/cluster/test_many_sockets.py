@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 
 import aiohttp
@@ -96,11 +97,15 @@ async def test_a_reconnect_storm_costs_a_bounded_number_of_queries(cluster: Clus
 
 
 async def test_readers_that_never_read_do_not_grow_memory(cluster: Cluster) -> None:
-    pod = await cluster.add(OPERATOR_OUTBOX_BYTES="65536")
+    pod = await cluster.add(OPERATOR_OUTBOX_BYTES="65536", OPERATOR_HEARTBEAT="60")
     raw = []
     for n in range(100):
         host, port = pod.url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port), limit=2**16)
+        deaf = socket.socket()
+        # Segments as on a network: with those of the loopback the kernel alone holds a megabyte.
+        deaf.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        deaf.connect((host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=deaf, limit=2**16)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(
             f"GET /ws/deaf{n % 4} HTTP/1.1\r\nHost: x\r\nX-VX11-Token: {TOKEN}\r\n"

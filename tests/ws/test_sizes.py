@@ -65,7 +65,8 @@ async def test_a_resync_without_room_for_the_newest_message_says_where_it_is(
     assert page["messages"] == await service.history()
 
 
-async def test_no_frame_but_a_replys_whole_text_is_larger_than_512_kib(service: Service) -> None:
+async def test_no_frame_but_a_replys_whole_text_is_larger_than_512_kib(start: Start) -> None:
+    service = await start(outbox_bytes=2**24)  # nobody here is cut for reading slowly
     talker = await service.ready()
     body = {
         "message": WORST * 32_000, "session_id": "s", "metadata": {"m": "x" * 65_000},
