@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 TOKEN = "token-of-the-cluster"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+"""Seconds after which a start is given up: some twenty times what it takes beside other work."""
 
 
 class Pod:
@@ -49,8 +50,11 @@ class Pod:
             stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process))
-        async with asyncio.timeout(START_SECONDS):
-            self.url = await self._ready
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self.url = await self._ready
+        except TimeoutError:
+            raise TimeoutError(f"it is not ready: {self.log[-20:]}") from None
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
