@@ -1,11 +1,16 @@
-"""Servers on PostgreSQL go on while a legacy database is brought in."""
+"""The adoption of a legacy database beside servers that go on, and sessions that are deleted."""
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg
+import pytest
 
 from operator_svc.adopt.importer import adopt
-from operator_svc.models import Message
+from operator_svc.models import Message, Session
+from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.sessions import SessionStore
 from tests.adopt.conftest import LegacyFile, Target
 
 
@@ -40,3 +45,76 @@ async def test_rows_written_during_adoption_get_higher_ids(
     messages = await target.rows(Message)
     assert [m.id for m in messages if m.session_id == "abc"] == list(range(1, 21))
     assert [m.id for m in messages if m.session_id == "live"] == written
+
+
+async def delete_session(target: Target, session_id: str, rows: int) -> None:
+    """A session of ``local`` that was deleted, as a process leaves it that then stops."""
+    async with target.open() as database:
+        messages = MessageStore(database)
+        started = await messages.start_new(
+            session_id=session_id, epoch=str(uuid.uuid4()), user_id="local", source="api",
+            content="deleted", metadata={}, pod_id="pod", key=None,
+        )  # fmt: skip
+        assert started is not None
+        for _ in range(rows):
+            await messages.regenerate(
+                session_id=session_id, viewer=None, message_id=started.message_id, pod_id="pod",
+                key=None,
+            )  # fmt: skip
+        assert await SessionStore(database).delete(session_id, None) is not None
+
+
+async def test_the_id_of_a_session_that_is_being_deleted_is_freed_first(
+    legacy: LegacyFile, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
+    monkeypatch.setattr("operator_svc.stores.sessions.PIECE", 5)
+    legacy.session("abc")
+    legacy.messages("abc", "one", "two")
+    await delete_session(target, "abc", 20)
+    report = await target.adopt(legacy)
+    assert report.tables["operator_message"].written == 2
+    (session,) = await target.rows(Session)
+    assert (session.session_id, session.message_count) == ("abc", 2)
+    assert [m.content for m in await target.rows(Message)] == ["one", "two"]
+    async with target.open() as database:
+        assert not await SessionStore(database).delete_piece()
+        found = await SessionStore(database).page(user_id=None, words=None, limit=9)
+    assert [session.session_id for session in found.rows] == ["abc"]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "adopted before"])
+async def test_what_comes_into_a_session_that_is_deleted_meanwhile_is_not_lost_with_it(
+    legacy: LegacyFile, postgresql_url: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets a session of its own; what was adopted into the deleted one before stays gone."""
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
+    target = Target(postgresql_url)
+    legacy.session("abc")
+    legacy.messages("abc", "one")
+    if known:
+        await target.adopt(legacy)
+        legacy.messages("abc", "two")
+    else:
+        with psycopg.connect(postgresql_url, autocommit=True) as beside:
+            beside.execute(
+                "INSERT INTO operator_session (session_id, epoch, user_id, source)"
+                " VALUES ('abc', gen_random_uuid(), 'local', 'api')"
+            )
+
+    def delete_meanwhile(table: str, done: int, total: int) -> None:
+        if (table, done) == ("operator_session", 0):
+            with psycopg.connect(postgresql_url, autocommit=True) as beside:
+                beside.execute("UPDATE operator_session SET deleted_at = now()")
+
+    await adopt(target.settings, legacy.path, dry_run=False, progress=delete_meanwhile)
+    async with target.open() as database:
+        while await SessionStore(database).delete_piece():
+            pass
+    sessions, messages = await target.rows(Session), await target.rows(Message)
+    if known:
+        assert (sessions, messages) == ([], [])
+    else:
+        assert [m.content for m in messages] == ["one"]
+        assert [s.metadata["adopted_session_id"] for s in sessions] == ["abc"]
+        assert sessions[0].session_id == messages[0].session_id != "abc"

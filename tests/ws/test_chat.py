@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ws.ws_service import Service, think
 
 
@@ -41,3 +43,30 @@ async def test_all_sockets_of_a_session_see_the_same(both: Service) -> None:
     assert two.view.texts == {ids["reply_id"]: "a b"}
     assert two.view.thoughts == {ids["reply_id"]: "hm"}
     assert other.frames == other.of("ready")
+
+
+async def test_a_chat_in_a_session_that_is_being_deleted_may_be_sent_again(
+    both: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
+    monkeypatch.setattr("operator_svc.lifecycle.DELETION_INTERVAL", 3600)
+    first = await both.ready()
+    await first.chat("gone")
+    (await both.switch.next()).say("gone", None)
+    await first.ended()
+    deletion = both.operator.session_deletion
+    assert await deletion.delete("s", None)
+    assert await first.closed() == 4504
+    socket = await both.ready()
+    assert (socket.frames[0]["seq"], socket.frames[0]["epoch"]) == (0, None)
+    refused = await socket.ask(type="chat", message="new", client_message_id="k")
+    assert refused["error"]["error"] == "conflict"
+    assert refused["error"]["retryable"]
+    assert refused["error"]["retry_after"] > 0
+    await deletion.run()
+    ids = await socket.chat("new", client_message_id="k")
+    (await both.switch.next()).say("kept", None)
+    await socket.ended()
+    assert [f["seq"] for f in socket.events()] == [1, 2, 3, 4]
+    assert socket.view.texts == {ids["reply_id"]: "kept"}
+    assert [m["content"] for m in await both.history()] == ["new", "kept"]

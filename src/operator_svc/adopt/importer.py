@@ -32,6 +32,7 @@ from operator_svc.db.lockfile import FileLock, lock_path
 from operator_svc.db.migration_files import pending
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
+from operator_svc.stores.sessions import SessionStore
 
 STATEMENT_SECONDS = 120.0
 """Seconds that one statement may take at least: nobody waits for an answer here."""
@@ -102,6 +103,7 @@ async def _target(
     await asyncio.to_thread(migrations.migrate, settings.sessions_url)
     database = await connect(_with_timeout(settings))
     try:
+        await _finish_deletions(database)
         await reserve_ids(database, highest)
         async with database.transaction() as transaction:
             yield AdoptionStore(transaction, database.dialect)
@@ -111,6 +113,13 @@ async def _target(
         ) from error
     finally:
         await database.aclose()
+
+
+async def _finish_deletions(database: Database) -> None:
+    """Delete the rows that are left of deleted sessions, so that their ids are free again."""
+    sessions = SessionStore(database)
+    while await sessions.delete_piece():
+        pass
 
 
 @asynccontextmanager

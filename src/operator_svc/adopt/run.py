@@ -121,14 +121,18 @@ class Run:
         targets = {request.name: request.known or request.name for request in requests}
         for request in requests:
             at = there.get(request.name)
-            if request.known is None and at is not None and at.user_id != request.user_id:
-                # Somebody else's: what was said there is not for this user to read.
+            if request.known is not None or at is None:
+                continue
+            if at.deleted or at.user_id != request.user_id:
+                # Somebody else's: what was said there is not for this user to read. Or deleted:
+                # what came into it would go with its last rows.
                 targets[request.name] = f"{request.name[:47]}-{mark(self.source, request.name)}"
                 request.metadata.setdefault("adopted_session_id", request.name)
         others = [
             targets[request.name] for request in requests if targets[request.name] not in there
         ]
         there |= await self.store.sessions(others)
+        there = {name: at for name, at in there.items() if not at.deleted}
         outcomes, rows, joins = [], [], []
         became: dict[str, str] = {}
         for request, old_id in zip(requests, await self._session_ids(requests), strict=True):

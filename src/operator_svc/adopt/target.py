@@ -21,10 +21,12 @@ _ARRAY_OF = {"uuid": "text", "jsonb": "text"}
 
 
 class SessionAt(NamedTuple):
-    """A session that is there, and the highest id of its messages (0 where it has none)."""
+    """A session that is there, and the highest id of its messages (0 where it has none).
+    ``deleted`` says that only rows of it are left, which go too."""
 
     user_id: str
     highest: int
+    deleted: bool
 
 
 class AdoptionStore:
@@ -87,16 +89,21 @@ class AdoptionStore:
         return {row[0] for row in rows}
 
     async def sessions(self, session_ids: Collection[str]) -> dict[str, SessionAt]:
-        """Those of the sessions that are there."""
+        """Those of the sessions that are there. On PostgreSQL nobody deletes them until the end of
+        the transaction: what is brought into them would go, too."""
         if not session_ids:
             return {}
+        lock = "" if self._sqlite or self._dry else " ORDER BY s.id FOR NO KEY UPDATE OF s"
         rows = await self._tx.fetch(
-            "SELECT s.session_id, s.user_id, coalesce("  # noqa: S608
+            "SELECT s.session_id, s.user_id, s.deleted_at IS NOT NULL, coalesce("  # noqa: S608
             "(SELECT max(m.id) FROM operator_message AS m WHERE m.session_id = s.session_id), 0)"
-            f" FROM operator_session AS s WHERE s.session_id {self._among('names', 'text')}",
+            f" FROM operator_session AS s WHERE s.session_id {self._among('names', 'text')}{lock}",
             names=list(session_ids),
         )
-        return {name: SessionAt(user_id, highest) for name, user_id, highest in rows}
+        return {
+            name: SessionAt(user_id, highest, bool(deleted))
+            for name, user_id, deleted, highest in rows
+        }
 
     def _among(self, name: str, kind: str) -> str:
         if self._sqlite:

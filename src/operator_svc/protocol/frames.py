@@ -238,7 +238,7 @@ def error_info(error: OperatorError) -> ErrorInfo:
     return ErrorInfo(
         error=str(error.code),
         detail=error.detail,
-        retryable=error.code.retryable,
+        retryable=error.code.retryable or error.retry_after is not None,
         errors=error.errors if error.errors else UNSET,
         retry_after=error.retry_after if error.retry_after is not None else UNSET,
     )
