@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
+from contextlib import closing
+from typing import Any
 
 import aiohttp
 import msgspec
+import psycopg
 
 from operator_svc import devpeers
+from operator_svc.db import connect
+from operator_svc.settings import Settings
 from tests.cluster.processes import TOKEN, Pod
+from tests.fakes.eventually import eventually
+
+MANY = 10_000
+"""Messages, and events, of a session that is deleted: twenty pieces."""
+AT = "'2026-01-01T00:00:00.000000Z'"
+SESSIONS = (
+    "INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count,"
+    f" created_at, updated_at, active_at) VALUES (:s, :epoch, 'ana', 'api', :n, :n, {AT}, {AT},"
+    f" {AT})"
+)
+MESSAGES = (
+    "INSERT INTO operator_message (session_id, role, content, status, created_at)"
+    f" VALUES (:s, 'user', 'a secret word', 'complete', {AT})"
+)
+EVENTS = f"INSERT INTO operator_event (session_id, seq, event, ts) VALUES (:s, :seq, 'e', {AT})"
 
 
 async def test_kill_in_mid_stream(sqlite_url: str) -> None:
@@ -61,3 +82,89 @@ async def test_kill_in_mid_stream(sqlite_url: str) -> None:
                 events = msgspec.json.decode(await answer.read())["events"]
             assert [e["seq"] for e in events] == [1, 2, 3, 4]
         assert await pod.end() == 0
+
+
+async def fill(url: str, sessions: dict[str, int]) -> None:
+    """Sessions with so many messages and events."""
+    database = await connect(Settings(database_url=url, db_timeout=60.0))
+    async with database.transaction() as tx:
+        for name, rows in sessions.items():
+            epoch = "00000000-0000-4000-8000-000000000000"
+            await tx.execute(SESSIONS, s=name, epoch=epoch, n=rows)
+            await tx.executemany(MESSAGES, [{"s": name}] * rows)
+            await tx.executemany(EVENTS, [{"s": name, "seq": n + 1} for n in range(rows)])
+    await database.aclose()
+
+
+def rows_of(url: str, session_id: str) -> int:
+    """Its messages, events and row, as they are stored."""
+    query = " UNION ALL ".join(
+        f"SELECT count(*) AS n FROM operator_{table} WHERE session_id = '{session_id}'"
+        for table in ("session", "message", "event")
+    )
+    total = f"SELECT sum(n) FROM ({query}) AS counts"
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as beside:
+            return int(beside.execute(total).fetchone()[0])
+    with psycopg.connect(url) as server:
+        row = server.execute(total.encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+async def delete_and_kill(http: aiohttp.ClientSession, victim: Pod, url: str) -> None:
+    """Delete the session ``large``, and kill its process in the midst of that."""
+    async with http.delete(f"{victim.url}/operator/session/large") as answer:
+        assert answer.status == 204
+    while rows_of(url, "large") > 2 * MANY - 1000:  # until a piece has gone
+        await asyncio.sleep(0.01)
+    await victim.end(signal.SIGKILL)
+    assert 2 < rows_of(url, "large") < 2 * MANY
+
+
+async def test_the_deletion_of_a_large_session_is_finished_after_a_kill(database_url: str) -> None:
+    """By the same process, once it is back, on SQLite; by another one on PostgreSQL."""
+    await fill(database_url, {"large": MANY, "kept": 300})
+    async with (
+        await devpeers.start(TOKEN) as peers,
+        aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
+    ):
+        environment = {
+            "OPERATOR_TOKEN": TOKEN,
+            "OPERATOR_DATABASE_URL": database_url,
+            "OPERATOR_CHAT_RATE": "0",
+            "OPERATOR_EVENT_RETENTION": "3650",
+            "OPERATOR_LOG_FORMAT": "json",
+            "BROWSER_URL": "",
+            **peers.environment,
+        }
+        victim, heir = Pod(environment), Pod(environment)
+        await victim.start()
+        if database_url.startswith("postgresql"):
+            await heir.start()
+        await delete_and_kill(http, victim, database_url)
+        if not heir.url:
+            await heir.start()
+
+        async def call(path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+            method = "GET" if body is None else "POST"
+            async with http.request(method, f"{heir.url}/operator/{path}", json=body) as answer:
+                return answer.status, await answer.json()
+
+        async def is_whole() -> bool:
+            """Nothing is seen of it until its id can be used again."""
+            assert (await call("session/large"))[0] == 404
+            status, answer = await call("chat", {"message": "new", "session_id": "large"})
+            assert status == 200 or answer["error"] == "conflict"
+            return status == 200
+
+        await eventually(is_whole)
+        assert rows_of(database_url, "large") == 1 + 2 + 4
+        _, history = await call("session/large")
+        assert [m["role"] for m in history["messages"]] == ["user", "assistant"]
+        assert (await call("session/large/events"))[1]["events"][0]["seq"] == 1
+        _, found = await call("sessions?q=secret")
+        assert "large" not in [session["session_id"] for session in found["sessions"]]
+        assert rows_of(database_url, "kept") == 1 + 300 + 300
+        assert (await call("session/kept"))[1]["message_count"] == 300
+        await heir.end(signal.SIGKILL)
