@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+
 import structlog
 
 from operator_svc import telemetry
@@ -12,6 +15,9 @@ from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.message_rows import Streaming
 from operator_svc.stores.messages import MessageStore
+
+AT_ONCE = 8
+"""Replies that are ended at once: a process may leave thousands, and a write waits for the disk."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +46,7 @@ class ReplyRecovery:
         """
         pod_id = self._lease.pod_id
         orphans: set[int] = set()
+        abandoned: list[Streaming] = []
         for reply in await self._messages.unowned(pod_id, judge=True):
             if reply.owner == pod_id:
                 if self._running.get(reply.reply_id, reply.begun_at) is not None:
@@ -47,16 +54,28 @@ class ReplyRecovery:
                 if reply.reply_id not in self._suspects:
                     orphans.add(reply.reply_id)
                     continue
-            await self._interrupt(reply)
+            abandoned.append(reply)
         self._suspects = orphans
+        await self._interrupt_all(abandoned)
 
     async def take_over(self) -> None:
         """End what pods have left that are not on the list any more: those are dead for sure."""
         pod_id = self._lease.pod_id
         left = await self._messages.unowned(pod_id, judge=False)
-        for reply in left:
-            if reply.owner != pod_id:
+        await self._interrupt_all(reply for reply in left if reply.owner != pod_id)
+
+    async def _interrupt_all(self, replies: Iterable[Streaming]) -> None:
+        left = iter(replies)
+
+        async def work() -> None:
+            for reply in left:
                 await self._interrupt(reply)
+
+        for ended in await asyncio.gather(
+            *(work() for _ in range(AT_ONCE)), return_exceptions=True
+        ):
+            if ended is not None:
+                raise ended
 
     async def _interrupt(self, reply: Streaming) -> None:
         metadata = {
