@@ -15,6 +15,7 @@ from operator_svc.app import Operator
 from operator_svc.db import connect
 from operator_svc.db.migrations import migrate
 from operator_svc.errors import ConfigurationError
+from operator_svc.services.chat.export import export
 from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
 from tests.fakes.pods import ANYBODY, Pods, chat, say
@@ -82,7 +83,7 @@ async def texts(pod: Operator) -> list[str]:
 
 async def exported(pod: Operator) -> list[str]:
     session = await pod.services.sessions.get(ANYBODY, "s")
-    lines = b"".join([piece async for piece in pod.services.history.export(session)])
+    lines = b"".join([piece async for piece in export(pod.services.history, session)])
     return [row.get("content", "") for row in map(msgspec.json.decode, lines.splitlines())]
 
 

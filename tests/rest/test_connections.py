@@ -8,12 +8,14 @@ import select
 import socket
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import uvloop
 from structlog.testing import capture_logs
 
+from operator_svc.rest.event_stream import INTERIM
 from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import HEAD, RawConnection, get, post, raw
@@ -217,6 +219,51 @@ async def test_a_client_that_half_closes_gets_its_answers(service: Service) -> N
         client.writer.write_eof()
         assert [(await client.answer())[0] for _ in range(4)] == [200] * 4
         assert await client.closed() < SOON
+
+
+FOREGROUND: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "[[delay=1]] hello"}]},
+    "/v1/responses": {"input": "[[delay=1]] hello"},
+}
+"""Calls that are cancelled by leaving."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", FOREGROUND)
+async def test_a_call_that_leaving_cancels_is_answered_where_only_a_half_is_closed(
+    start: Start, path: str, stream: bool
+) -> None:
+    service = await start(heartbeat=1.0)
+    body = json.dumps({"model": "operator", "stream": stream, **FOREGROUND[path]}).encode()
+    head = HEAD.replace(b"/operator/chat", path.encode())
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with raw(service) as client:
+        client.send(request)
+        client.writer.write_eof()
+        async with asyncio.timeout(WITHIN):
+            answer = await client.reader.read()
+    # Where it is looked for in time whether the client is there, an interim response comes first.
+    assert answer.removeprefix(INTERIM).startswith(b"HTTP/1.1 200 OK")
+    assert b"hello" in answer
+    async with raw(service) as client:
+        client.send(request)
+        await eventually(lambda: service.switch.total.calls == 2)
+    with capture_logs() as logs:
+        await eventually(lambda: len(service.operator.services.clients) == 0)
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+async def test_an_http_1_0_client_that_half_closes_before_its_reply_has_left(
+    start: Start,
+) -> None:
+    service = await start(heartbeat=1.0)
+    body = json.dumps({"model": "operator", **FOREGROUND["/v1/responses"]}).encode()
+    head = HEAD.replace(b"/operator/chat", b"/v1/responses").replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with raw(service) as client:
+        client.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        client.writer.write_eof()
+        async with asyncio.timeout(WITHIN):
+            assert await client.reader.read() == b""
 
 
 async def test_a_client_that_half_closes_within_a_request_is_closed(service: Service) -> None:

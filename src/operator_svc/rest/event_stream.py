@@ -46,6 +46,10 @@ HEADERS = {
 """Headers of every stream; proxies that buffer would hold frames back."""
 
 
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
+"""A response that every client passes over (RFC 9110, 15.2)."""
+
+
 class EventStream:
     """An answer that goes on: the sink of its send queue, and a LiveClient."""
 
@@ -172,6 +176,15 @@ class EventStream:
             # It sends no more: where it does not read either, this finds out.
             self._probed = True
             self.heartbeat()
+
+    def probe_before_head(self) -> None:
+        """Send what resets the connection of a client that left, and does no harm to one that only
+        sends no more. HTTP/1.0 has nothing of the kind, so there it has left."""
+        if not self._chunked:
+            self._transport.abort()
+        elif not self._probed:
+            self._probed = True
+            self._transport.write(INTERIM)
 
     def heartbeat(self) -> None:
         """See LiveClient.heartbeat."""

@@ -18,6 +18,7 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from operator_svc import telemetry, tracing
 from operator_svc.context import Services
+from operator_svc.errors import OperatorError
 from operator_svc.protocol import headers
 from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
@@ -59,6 +60,7 @@ class RequestPipeline:
         settings = services.settings
         self._router = router
         self._authenticator = services.authenticator
+        self._tokens = services.tokens
         self._drain = services.drain
         self._origins = settings.origins
         self._own_pages = services.tokens.required
@@ -120,9 +122,14 @@ class RequestPipeline:
             call.tell_rate("requests", authenticator.rate, caller.name)
         authenticator.count(caller)
 
-    def check_size(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Refuse a large answer for which there is no room; only to a request that can be made
-        again without harm. Raises OperatorError(rate_limited)."""
+    def check_answer(self, request: web.Request, call: Call, response: web.StreamResponse) -> None:
+        """Refuse an answer whose caller's token was taken away meanwhile, and a large one for which
+        there is no room; the latter only to a request that can be made again without harm.
+
+        Raises OperatorError: forbidden, rate_limited.
+        """
+        if call.caller is not None and not response.prepared:
+            self._tokens.check_current(call.caller)
         body = response.body if isinstance(response, web.Response) else None
         if isinstance(body, bytes) and len(body) > LARGE_ANSWER and request.method == hdrs.METH_GET:
             self._budget.check(len(body))
@@ -130,7 +137,12 @@ class RequestPipeline:
     def fail(self, request: web.Request, call: Call, error: Exception) -> web.StreamResponse:
         """The answer to a failed request; raises ConnectionError where one has begun already."""
         if request.writer.output_size > 0:
-            log.error("an answer broke off", exc_info=error)
+            if isinstance(error, OperatorError):  # a failure that has a code is no fault of ours
+                log.warning("an answer broke off", error=str(error.code))
+            else:
+                log.error("an answer broke off", exc_info=error)
+            if request.transport is not None:  # no client may take the half for the whole
+                request.transport.abort()
             raise ConnectionResetError("the answer broke off") from error
         response = problem(error, call.request_id, request.path)
         if response.status == 500:
@@ -202,7 +214,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
                 if cors.is_preflight(request):
                     handler = cors.options
                 response = await _traced(request, handler, call, route)
-                pipeline.check_size(request, response)
+                pipeline.check_answer(request, call, response)
             except Exception as error:
                 if isinstance(error, ConnectionError) and _left(request):
                     raise

@@ -189,12 +189,11 @@ class ReplyAnswer(EventStream):
     # LiveClient.
 
     def poll_closed(self) -> None:
-        """See LiveClient.poll_closed. Before the head nothing can be written to find out who only
-        closed its half: SDKs close the whole, so that is taken for leaving."""
+        """See LiveClient.poll_closed. A client that only closed its half looks like one that left,
+        until something is sent to it."""
         if self._connection.half_closed and not self._begun:
-            self._leave()
-        else:
-            super().poll_closed()
+            self.probe_before_head()
+        super().poll_closed()
 
     def heartbeat(self) -> None:
         """Nothing: silence is timed from the last piece."""

@@ -14,6 +14,7 @@ from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import decoding, headers, ids
 from operator_svc.protocol.text import problem as text_problem
+from operator_svc.rest.request_context import CALL
 from operator_svc.rest.routing import NOT_FOUND, ROUTER
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -29,10 +30,11 @@ _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?').fullmatch
 async def read_body(request: web.Request) -> bytes:
     """The body, at most OPERATOR_MAX_BODY bytes of it, within OPERATOR_HEADER_TIMEOUT.
 
-    Raises OperatorError: unsupported_media_type, payload_too_large, and invalid_json where it
-    does not come in time.
+    Raises OperatorError: unsupported_media_type, payload_too_large, invalid_json where it does not
+    come in time, and forbidden where the caller's token is taken away before it has come.
     """
-    settings = request.app[SERVICES].settings
+    services = request.app[SERVICES]
+    settings = services.settings
     content = request.content
     if content.at_eof():
         return b""  # its Content-Type means nothing: clients send some by habit
@@ -53,6 +55,8 @@ async def read_body(request: web.Request) -> bytes:
         raise OperatorError(
             ErrorCode.INVALID_JSON, f"the body did not come within {settings.header_timeout:g} s"
         ) from None
+    if (caller := request[CALL].caller) is not None:
+        services.tokens.check_current(caller)
     return bytes(body)
 
 

@@ -85,6 +85,11 @@ class Tokens:
         """True while the token by which ``caller`` was found stands, and is unchanged."""
         return not self.required or any(known is caller for _, known in self._known)
 
+    def check_current(self, caller: Caller) -> None:
+        """Raise OperatorError(forbidden) where the token of ``caller`` stands no more."""
+        if not self.is_current(caller):
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid")
+
     def reload(self) -> bool:
         """Read the file again (SIGHUP); a broken one is logged, and the old tokens stay."""
         try:

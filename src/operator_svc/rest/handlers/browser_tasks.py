@@ -71,7 +71,8 @@ async def add(request: web.Request) -> web.StreamResponse:
     if preference.wait is not None:
         wait = min(preference.wait, MAX_WAIT)
     task_id = await tasks.add(caller, task_of(body, source=source))
-    view = await tasks.wait(caller, task_id, wait)
+    async with request.app[SERVICES].clients.calling(caller):
+        view = await tasks.wait(caller, task_id, wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if _unfinished(view):
         headers["Location"] = TASK_PATH + task_id

@@ -129,7 +129,8 @@ async def _chat(
     _tell_rate(call, chats.quota, chats.quota.key(caller, asked.session_id))
     if requests.wants_events(request, body.stream):
         return await event_stream.stream_chat(request, services, accepted)
-    result = await services.replies.wait(accepted, preference.wait)
+    async with services.clients.calling(caller):
+        result = await services.replies.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if result is None:
         headers["Location"] = f"/operator/reply/{accepted.reply_id}"

@@ -26,6 +26,7 @@ from operator_svc.rest.routing import (
     json,
     limit,
 )
+from operator_svc.services.chat.export import export as pieces_of
 
 EXPORT_STALL = 60.0
 """Seconds that a client may take for one piece of an export before it is cut off."""
@@ -106,26 +107,33 @@ async def export(request: web.Request) -> web.StreamResponse:
     The first line is the session (``"type": "session"``), then each message.
     """
     session_id = requests.session_id(request)
-    services = request.app[SERVICES]
+    services, caller = request.app[SERVICES], caller_of(request)
     services.byte_budget.check()
-    session = await services.sessions.get(caller_of(request), session_id)
+    session = await services.sessions.get(caller, session_id)
     response = web.StreamResponse()
     response.headers["Content-Type"] = "application/x-ndjson"
     name = session_id.replace(":", "_").lstrip(".") or "session"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.jsonl"'
-    await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async for piece in services.history.export(session):
-        try:
-            async with asyncio.timeout(EXPORT_STALL):
-                await response.write(piece)
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client does not read") from None
+    async with services.clients.calling(caller):
+        async for piece in pieces_of(services.history, session):
+            if not response.prepared:  # what fails before the first piece is an ordinary error
+                await response.prepare(request)
+            await _write(request, response, piece)
     await response.write_eof()
     return response
+
+
+async def _write(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+    """Write a piece; raises ConnectionResetError where the client does not take it in time."""
+    try:
+        async with asyncio.timeout(EXPORT_STALL):
+            await response.write(piece)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read") from None
 
 
 @route(

@@ -1,15 +1,14 @@
-"""The history of a session: its messages, replies and events, in pages or as an export."""
+"""The history of a session: its messages, replies and events, in pages."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID, Caller, Message, ReplyStatus, Session, ToolCall
@@ -18,7 +17,7 @@ from operator_svc.protocol.frames import SessionState
 from operator_svc.protocol.sessions import EventList, EventView, History, MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.protocol.views import view_of
-from operator_svc.services.chat.sessions import Sessions, session_view
+from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.live.events import event_data
 from operator_svc.services.live.subscriptions import SessionSnapshot
 from operator_svc.services.pagination import id_cursor
@@ -32,8 +31,6 @@ T = TypeVar("T")
 
 TOOL_CALLS_READ = 1000
 """Tool calls read at once for the messages of a page."""
-EXPORT_PAGE, EXPORT_BYTES = 200, 256 * 1024
-"""Messages, and bytes of them, read at once while exporting."""
 READERS = 8
 """Pages of messages that are read at once: each holds what it has read so far until its end."""
 
@@ -194,63 +191,39 @@ class SessionHistory:
             next_after=page.last.seq if page.last else None,
         )
 
-    async def export(self, session: Session) -> AsyncIterator[bytes]:
-        """The session and then each of its messages, as JSON Lines; in pieces, of which a row
-        larger than ``EXPORT_BYTES`` is one."""
-        yield _line("session", session_view(session))
-        after: int | None = 0
-        while after is not None:
-            read = partial(self._page_after, session_id=session.session_id, after=after)
-            views, whole, after = await self._of_session(session, read)
-            if whole:
-                for view in views:
-                    yield _line("message", view)
-            else:
-                for view in views:
-                    async for piece in self._line_with_calls(view):
-                        yield piece
+    async def page_after(
+        self, session: Session, after: int, *, limit: int, size: int
+    ) -> tuple[list[MessageView], bool, int | None]:
+        """Messages after one, oldest first, whether all their tool calls are with them (else
+        none), and where to go on."""
+        read = partial(
+            self._page_after, session_id=session.session_id, after=after, limit=limit, size=size
+        )
+        return await self._of_session(session, read)
 
     async def _page_after(
-        self, source: ReadSource, *, session_id: str, after: int
+        self, source: ReadSource, *, session_id: str, after: int, limit: int, size: int
     ) -> tuple[list[MessageView], bool, int | None]:
-        """Messages, whether all their tool calls are with them (else none), and where to go on."""
-        page = await source.messages.page_after(
-            session_id, after=after, limit=EXPORT_PAGE, size=EXPORT_BYTES
-        )
-        calls = await _calls(source, page, EXPORT_BYTES)
+        page = await source.messages.page_after(session_id, after=after, limit=limit, size=size)
+        calls = await _calls(source, page, size)
         whole = calls.last is None
         views = await self._views(source, page.rows, calls.rows if whole else ())
         return views, whole, page.last.id if page.last else None
 
-    async def _line_with_calls(self, view: MessageView) -> AsyncIterator[bytes]:
-        """The line of a message whose tool calls are read while it is written."""
-        begun = {name: value for name, value in _plain(view).items() if name != "tool_calls"}
-        yield msgspec.json.encode({"type": "message", **begun})[:-1] + b',"tool_calls":['
-        after: int | None = 0
-        while after is not None:
-            async with self._reading:
-                page = await self._sources.primary.tool_calls.page(
-                    view.id, after=after, limit=TOOL_CALLS_READ, size=EXPORT_BYTES
-                )
-            encoded = (msgspec.json.encode(tool_call_view(call)) for call in page.rows)
-            piece = b",".join(encoded)
-            yield b"," + piece if after and piece else piece
-            after = page.last.id if page.last else None
-        yield b"]}\n"
+    async def tool_calls_after(
+        self, message_id: int, after: int, size: int
+    ) -> tuple[list[ToolCallView], int | None]:
+        """Tool calls of one message after one of them, and where to go on."""
+        async with self._reading:
+            page = await self._sources.primary.tool_calls.page(
+                message_id, after=after, limit=TOOL_CALLS_READ, size=size
+            )
+        return [tool_call_view(call) for call in page.rows], page.last.id if page.last else None
 
 
 async def _calls(source: ReadSource, page: Page[Message], size: int) -> Page[ToolCall]:
     ids = [row.id for row in page.rows]
     return await source.tool_calls.of_messages(ids, limit=TOOL_CALLS_READ, size=size)
-
-
-def _line(kind: str, view: msgspec.Struct) -> bytes:
-    return msgspec.json.encode({"type": kind, **_plain(view)}) + b"\n"
-
-
-def _plain(view: msgspec.Struct) -> dict[str, object]:
-    fields = {name: getattr(view, name) for name in view.__struct_fields__}
-    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def _fitting(messages: Page[Message], calls: Page[ToolCall], size: int) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
 
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.services.auth import Tokens
@@ -80,6 +82,7 @@ class ClientRegistry:
         self._polled: set[LiveClient] = set()
         self._of_session: dict[str, int] = {}
         self._session_of: dict[LiveClient, str] = {}
+        self._calls: dict[asyncio.Timeout, Caller] = {}
         self._heartbeat_task: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -118,11 +121,31 @@ class ClientRegistry:
         self._places.add(client)
         return True
 
+    @asynccontextmanager
+    async def calling(self, caller: Caller) -> AsyncIterator[None]:
+        """The context of a call that may take long and is no live client. Raises
+        OperatorError(forbidden) in it once the caller's token was taken away or changed."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._calls[limit] = caller
+                try:
+                    yield
+                finally:
+                    del self._calls[limit]
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid") from None
+
     def close_revoked(self, tokens: Tokens) -> None:
-        """Close the clients whose tokens were taken away or changed."""
+        """End the clients and the calls whose tokens were taken away or changed."""
         for client in self:
             if client.caller is not None and not tokens.is_current(client.caller):
                 client.close(CloseCode.FORBIDDEN)
+        now = asyncio.get_running_loop().time()
+        for limit, caller in list(self._calls.items()):
+            if not tokens.is_current(caller):
+                limit.reschedule(now)
 
     def join(self, client: LiveClient, session_id: str) -> bool:
         """Count the client for its session; False where that has as many as it may."""
