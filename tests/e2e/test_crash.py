@@ -116,8 +116,7 @@ async def delete_and_kill(http: aiohttp.ClientSession, victim: Pod, url: str) ->
     """Delete the session ``large``, and kill its process in the midst of that."""
     async with http.delete(f"{victim.url}/operator/session/large") as answer:
         assert answer.status == 204
-    while rows_of(url, "large") > 2 * MANY - 1000:  # until a piece has gone
-        await asyncio.sleep(0.01)
+    await eventually(lambda: rows_of(url, "large") <= 2 * MANY - 1000, every=0.01)
     await victim.end(signal.SIGKILL)
     assert 2 < rows_of(url, "large") < 2 * MANY
 
