@@ -94,6 +94,7 @@ docs-check: $(READY)
 
 clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
 	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent && npm run --silent check
+	@cd tests/clients/typescript && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent
 
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, get_origin
 
 import msgspec
@@ -126,7 +127,43 @@ def test_all_references_lead_somewhere_and_all_components_are_used(document: Any
 def test_ids_of_operations_are_unique() -> None:
     ids = [call["operationId"] for methods in HTTP["paths"].values() for call in methods.values()]
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in ids)
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", name) for name in ids)
+    assert {"chat", "getSession", "cancelReply"} <= set(ids)
+
+
+def parts(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All objects of a document but its examples and its conditions, which generators skip, and
+    the place of each."""
+    if isinstance(value, dict):
+        yield place, value
+        for key, child in value.items():
+            if key not in ("example", "examples", "if", "not"):
+                yield from parts(child, f"{place}/{key}")
+    elif isinstance(value, list):
+        for child in value:
+            yield from parts(child, place)
+
+
+@pytest.mark.parametrize("document", [HTTP, SOCKET], ids=["openapi", "asyncapi"])
+def test_schemas_say_what_generators_need(document: Any) -> None:
+    for place, part in parts(document):
+        if part.get("type") == "array":
+            assert "items" in part, place
+        if part.get("type") == "object":
+            assert {"properties", "additionalProperties"} & part.keys(), place
+        assert part.get("default", 0) is not None, place
+        assert "allOf" not in part, place
+        if len(part.get("enum", ())) > 1:
+            assert place == f"/components/schemas/{part['title']}", place
+    for name, schema in document["components"]["schemas"].items():
+        assert not {"anyOf", "oneOf"} & schema.keys(), name
+
+
+def test_a_chat_and_a_tool_call_say_which_fields_go_together() -> None:
+    for name in ("ChatBody", "ToolCallBody"):
+        schema = HTTP["components"]["schemas"][name]
+        assert schema["if"]["anyOf"]
+        assert schema["else"] is False
 
 
 def test_every_error_is_described_somewhere() -> None:

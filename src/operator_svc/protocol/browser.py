@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from operator_svc.models import BrowserTask
+from operator_svc.protocol.closed_sets import BrowserTaskStatus
 from operator_svc.protocol.ids import SessionId, UserId
 from operator_svc.protocol.navigate import (
     PAGE_FIELDS,
@@ -92,7 +93,7 @@ class BrowserTaskView(msgspec.Struct, frozen=True):
     """
 
     task_id: str
-    status: str
+    status: BrowserTaskStatus
     url: str
     session_id: str | None
     result: TaskResult | None
@@ -113,7 +114,7 @@ class BrowserTaskFact(msgspec.Struct, frozen=True):
     task_id: str
     session_id: str | None
     url: str
-    status: str
+    status: BrowserTaskStatus
     attempts: int = 0
     title: str | None = None
     text_snippet: str | None = None

@@ -12,6 +12,7 @@ from msgspec import Meta
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
+from operator_svc.protocol.closed_sets import MessageStatus
 from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
 from operator_svc.protocol.sessions import Metadata
 from operator_svc.protocol.tool_calls import ToolCallView
@@ -235,7 +236,7 @@ class ReplyView(msgspec.Struct, frozen=True):
     reply_id: int
     message_id: int | None
     session_id: str
-    status: str
+    status: MessageStatus
     content: str
     end: int
     metadata: Metadata

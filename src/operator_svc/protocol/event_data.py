@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc.protocol import events as names
 from operator_svc.protocol.browser import BrowserTaskFact
+from operator_svc.protocol.closed_sets import MessageRole
 from operator_svc.protocol.sessions import Metadata
 from operator_svc.protocol.switch import AdjustmentView, FeedbackFact
+from operator_svc.protocol.tool_calls import ToolCallStatus
+
+ReplyEnding = Annotated[
+    Literal["complete", "failed", "cancelled", "interrupted"], Meta(title="ReplyEnding")
+]
 
 
 class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +44,7 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     """A message is stored."""
 
     message_id: int
-    role: str
+    role: MessageRole
     content: str
     status: Literal["complete"]
     metadata: Metadata
@@ -65,7 +71,7 @@ class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True):
 
     reply_id: int
     message_id: int | None
-    status: Literal["complete", "failed", "cancelled", "interrupted"]
+    status: ReplyEnding
     content: str
     length: int
     metadata: Metadata
@@ -78,7 +84,7 @@ class ToolCallFact(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     message_id: int
     tool_name: str
-    status: Literal["pending", "ok", "error"]
+    status: ToolCallStatus
     duration_ms: int | None
     error: str | None
     created_at: datetime

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from operator_svc.models import Message
+from operator_svc.protocol.closed_sets import named
 
 SESSION_CREATED = "session.created"
 SESSION_DELETED = "session.deleted"
@@ -43,6 +44,21 @@ RECORD_EVENTS = (
     FEEDBACK_RECORDED,
 )
 """Events about records; their data is the record without its large parts."""
+EventName = Annotated[
+    str,
+    named(
+        "EventName",
+        (
+            SESSION_CREATED,
+            SESSION_DELETED,
+            MESSAGE_CREATED,
+            MESSAGE_DELETED,
+            REPLY_STARTED,
+            *sorted(REPLY_ENDINGS),
+            *RECORD_EVENTS,
+        ),
+    ),
+]
 
 
 def session_created(session_id: str, user_id: str, source: str) -> dict[str, Any]:

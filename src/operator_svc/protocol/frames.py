@@ -12,9 +12,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc.errors import OperatorError
 from operator_svc.protocol.chat import Hint, Summary, Text
+from operator_svc.protocol.closed_sets import Code
+from operator_svc.protocol.events import EventName
 from operator_svc.protocol.ids import Epoch, KeyText, RowId, Seq, SessionId
 from operator_svc.protocol.sessions import MessageView, Metadata
 
+TextKind = Annotated[Literal["text", "reasoning"], Meta(title="TextKind")]
 FrameId = int | Annotated[str, Meta(max_length=200)]
 SUBPROTOCOL = "operator.v1"
 TOKEN_SUBPROTOCOL = "token."  # noqa: S105 - a prefix, not a token
@@ -123,7 +126,7 @@ class Ready(ServerFrame, frozen=True, kw_only=True, tag="ready"):
 class ErrorInfo(msgspec.Struct, frozen=True):
     """An error: its code, what is wrong, and whether trying again may help."""
 
-    error: str
+    error: Code
     detail: str
     retryable: bool
     errors: list[dict[str, str]] | UnsetType = UNSET
@@ -142,7 +145,7 @@ class Result(ServerFrame, frozen=True, kw_only=True, tag="result"):
 class EventFrame(ServerFrame, frozen=True, kw_only=True, tag="event"):
     """A durable event. ``session.deleted`` has no ``seq``: the log is gone with the session."""
 
-    event: str
+    event: EventName
     session_id: str
     ts: datetime
     data: Any
@@ -156,14 +159,14 @@ class Delta(ServerFrame, frozen=True, kw_only=True, tag="delta"):
     offset: int
     end: int
     content: str
-    kind: Literal["text", "reasoning"] = "text"
+    kind: TextKind = "text"
 
 
 class Snapshot(ServerFrame, frozen=True, kw_only=True, tag="reply.snapshot"):
     """The text so far of a reply that is being written; it replaces what the client has."""
 
     reply_id: int
-    kind: Literal["text", "reasoning"]
+    kind: TextKind
     text: str
     end: int
 
@@ -211,7 +214,7 @@ class Pong(ServerFrame, frozen=True, kw_only=True, tag="pong"):
 class ErrorFrame(ServerFrame, frozen=True, kw_only=True, tag="error"):
     """A frame that could not be read, or a failure that belongs to no frame."""
 
-    error: str
+    error: Code
     detail: str
 
 

@@ -23,8 +23,12 @@ Script = Annotated[str, Meta(max_length=64 * 1024)]
 """A JavaScript expression."""
 TextLimit = Annotated[int, Meta(ge=0, le=200_000)]
 """Code points of a page's text that are kept."""
-WaitUntil: TypeAlias = Literal["commit", "domcontentloaded", "load", "networkidle"]
-PageStatus: TypeAlias = Literal["ok", "timeout", "error", "blocked"]
+WaitUntil: TypeAlias = Annotated[
+    Literal["commit", "domcontentloaded", "load", "networkidle"], Meta(title="WaitUntil")
+]
+PageStatus: TypeAlias = Annotated[
+    Literal["ok", "timeout", "error", "blocked"], Meta(title="PageStatus")
+]
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)")

@@ -25,10 +25,15 @@ MAX_MESSAGES = 1000
 SYSTEM = frozenset({"system", "developer"})
 
 
+CompletionRole = Annotated[
+    Literal["system", "developer", "user", "assistant", "tool"], Meta(title="CompletionRole")
+]
+
+
 class MessageParam(msgspec.Struct, frozen=True):
     """A message of the conversation that a client brings."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: CompletionRole
     content: str | list[dict[str, Json]] | None = None
     tool_calls: list[dict[str, Json]] | None = None
     tool_call_id: str | None = None

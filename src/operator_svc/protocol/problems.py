@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers
+from operator_svc.protocol.closed_sets import Code
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "/errors/"
@@ -52,7 +53,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     detail: str
     request_id: str
-    error: str
+    error: Code
     status_code: int
     message: str
     errors: list[FieldFault] | UnsetType = UNSET

@@ -19,12 +19,29 @@ Pairs = Annotated[
     Meta(max_length=16),
 ]
 """Metadata of a response or a conversation."""
+InputPartType = Annotated[
+    Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file"],
+    Meta(title="InputPartType"),
+]
+InputItemType = Annotated[
+    Literal["message", "function_call", "function_call_output", "reasoning"],
+    Meta(title="InputItemType"),
+]
+InputRole = Annotated[Literal["system", "developer", "user", "assistant"], Meta(title="InputRole")]
+ToolChoiceType = Annotated[Literal["function", "allowed_tools"], Meta(title="ToolChoiceType")]
+ToolChoiceMode = Annotated[Literal["auto", "required"], Meta(title="ToolChoiceMode")]
+TextFormatType = Annotated[
+    Literal["text", "json_object", "json_schema"], Meta(title="TextFormatType")
+]
+Verbosity = Annotated[Literal["low", "medium", "high"], Meta(title="Verbosity")]
+ToolChoiceName = Annotated[Literal["none", "auto", "required"], Meta(title="ToolChoiceName")]
+Truncation = Annotated[Literal["auto", "disabled"], Meta(title="Truncation")]
 
 
 class InputPart(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A part of a message's content."""
 
-    type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file"]
+    type: InputPartType
     text: str | None = None
     refusal: str | None = None
     image_url: str | None = None
@@ -38,8 +55,8 @@ class InputPart(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An item of the input; one that has no type is a message."""
 
-    type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
-    role: Literal["system", "developer", "user", "assistant"] | None = None
+    type: InputItemType = "message"
+    role: InputRole | None = None
     content: str | list[InputPart] | None = None
     call_id: Name | None = None
     name: Name | None = None
@@ -60,16 +77,16 @@ class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The one function to call, or the functions to choose from."""
 
-    type: Literal["function", "allowed_tools"]
+    type: ToolChoiceType
     name: str | None = None
-    mode: Literal["auto", "required"] = "auto"
+    mode: ToolChoiceMode = "auto"
     tools: list[dict[str, Json]] = []
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The form of the text; ``schema`` is JSON Schema."""
 
-    type: Literal["text", "json_object", "json_schema"] = "text"
+    type: TextFormatType = "text"
     name: str | None = None
     schema: dict[str, Json] | None = None
     description: str | None = None
@@ -80,7 +97,7 @@ class TextOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the text."""
 
     format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Verbosity | None = None
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +128,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     include: list[str] | None = None
     metadata: Pairs | None = None
     tools: list[FunctionTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    tool_choice: ToolChoiceName | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     max_output_tokens: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
@@ -122,7 +139,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
-    truncation: Literal["auto", "disabled"] | None = None
+    truncation: Truncation | None = None
     service_tier: str | None = None
     user: str | None = None
     safety_identifier: str | None = None

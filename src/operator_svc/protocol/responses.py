@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from operator_svc.errors import ErrorCode
 from operator_svc.models import Json, ReplyStatus
@@ -19,7 +20,10 @@ from operator_svc.protocol.openai import ANY_MODEL, usage_of
 from operator_svc.protocol.response_items import output_of
 from operator_svc.protocol.tool_calls import ToolCallView
 
-Status: TypeAlias = Literal["in_progress", "completed", "failed", "incomplete", "cancelled"]
+Status: TypeAlias = Annotated[
+    Literal["in_progress", "completed", "failed", "incomplete", "cancelled"],
+    Meta(title="ResponseStatus"),
+]
 STATUSES: dict[ReplyStatus, Status] = {
     ReplyStatus.STREAMING: "in_progress",
     ReplyStatus.COMPLETE: "completed",
@@ -78,7 +82,7 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseView(msgspec.Struct, frozen=True, kw_only=True):
     """A response: a reply, and what it was asked with. ``id`` has the id of the reply, that of
     ``conversation`` the session's; times are in seconds."""
 
@@ -164,7 +168,7 @@ class Asked(NamedTuple):
     engine: EngineFields
     metadata: dict[str, Json]
 
-    def response(self, state: ReplyState) -> Response:
+    def response(self, state: ReplyState) -> ResponseView:
         """The response, in a state."""
         status, reason = status_of(state)
         failure = None
@@ -172,7 +176,7 @@ class Asked(NamedTuple):
             code = ErrorCode.named(state.metadata.get("error")) or ErrorCode.SWITCH_ERROR
             failure = ResponseFailure("server_error", code.summary)
         given = _given(self._requested())
-        return Response(
+        return ResponseView(
             id=response_id(self.reply_id),
             created_at=int(self.created_at.timestamp()),
             completed_at=_seconds(state.ended_at) if status == "completed" else None,

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from operator_svc.protocol.closed_sets import MessageRole, MessageStatus
+from operator_svc.protocol.events import EventName
 from operator_svc.protocol.tool_calls import ToolCallView
 
 Metadata = dict[str, Any]
@@ -19,9 +21,9 @@ class MessageView(msgspec.Struct, frozen=True):
     calls than fit, ``tool_calls_next`` is the ``cursor`` of the next ones in its own list."""
 
     id: int
-    role: str
+    role: MessageRole
     content: str
-    status: str
+    status: MessageStatus
     timestamp: datetime
     metadata: Metadata
     tool_calls: list[ToolCallView]
@@ -64,7 +66,7 @@ class EventView(msgspec.Struct, frozen=True):
     """A durable event, as the websocket's frame has it."""
 
     seq: int
-    event: str
+    event: EventName
     session_id: str
     ts: datetime
     data: Any

@@ -6,15 +6,23 @@ Null stands for what no source gave; nothing is put in its place.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc import __version__
+from operator_svc.protocol.closed_sets import CallerRole, HealthStatus
 
-ModuleStatus = Literal["ok", "error", "timeout", "circuit_open", "unknown"]
-SourceStatus = Literal["ok", "error", "timeout", "circuit_open"]
+ModuleStatus = Annotated[
+    Literal["ok", "error", "timeout", "circuit_open", "unknown"], Meta(title="ModuleStatus")
+]
+SourceStatus = Annotated[
+    Literal["ok", "error", "timeout", "circuit_open"], Meta(title="SourceStatus")
+]
+SystemStatus = Annotated[Literal["ok", "degraded", "down"], Meta(title="SystemStatus")]
+Availability = Annotated[Literal["ok", "degraded", "unavailable"], Meta(title="Availability")]
+OverviewSource = Annotated[Literal["tentaculo_link", "direct"], Meta(title="OverviewSource")]
 
 
 class ModuleView(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,11 +39,11 @@ class ModuleView(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """All modules of VX11, by the gateway or by each one's own word (``source``)."""
 
-    status: Literal["ok", "degraded", "down"]
+    status: SystemStatus
     healthy_modules: int
     total_modules: int
     modules: dict[str, ModuleView]
-    source: Literal["tentaculo_link", "direct"]
+    source: OverviewSource
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +84,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """Shub by its own account. ``shub_health`` is its word; ``degraded`` means that a part is
     missing, and ``error`` says why it is not ``ok``."""
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Availability
     shub_health: str | None
     version: str | None
     uptime_seconds: float | None
@@ -123,7 +131,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """Tools and models of Hermes and Switch, merged by name; which source gave what, and which
     failed. A list is null where no source that knows it answered."""
 
-    status: Literal["ok", "degraded", "unavailable"]
+    status: Availability
     cli_tools: list[CliTool] | None
     local_models: list[LocalModel] | None
     max_tokens: int | UnsetType = UNSET
@@ -134,7 +142,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """This process, as it says itself: ``status`` is ok, or draining when it is about to stop."""
 
-    status: str
+    status: HealthStatus
     module: str = "operator"
     version: str = __version__
     uptime_seconds: int
@@ -150,5 +158,5 @@ class Me(msgspec.Struct, frozen=True):
     """The caller: the name of its token, its role, and the user it is bound to, if any."""
 
     name: str
-    role: str
+    role: CallerRole
     user_id: str | None

@@ -14,10 +14,12 @@ from msgspec import Meta
 
 from operator_svc.models import Json
 from operator_svc.protocol import decoding
+from operator_svc.protocol.closed_sets import RecordedStatus
 from operator_svc.protocol.ids import RowId
 
 MAX_VALUE_BYTES = 256 * 1024
 """Largest ``arguments`` and ``result`` of a tool call, as JSON."""
+ToolCallStatus = Annotated[Literal["pending", "ok", "error"], Meta(title="ToolCallStatus")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 ErrorText = Annotated[str, Meta(max_length=10_000)]
 Milliseconds = Annotated[float, Meta(ge=0, le=2**31)]
@@ -33,7 +35,7 @@ class ToolCallBody(msgspec.Struct, frozen=True, kw_only=True):
     message_id: RowId | None = None
     tool_call_id: RowId | None = None
     tool_name: Name | None = None
-    status: Literal["pending", "ok", "error"] | None = None
+    status: ToolCallStatus | None = None
     duration_ms: Milliseconds | None = None
     arguments: Json = None
     result: Json = None
@@ -46,7 +48,7 @@ class ToolCallView(msgspec.Struct, frozen=True):
     id: int
     message_id: int
     tool_name: str
-    status: str
+    status: RecordedStatus
     duration_ms: int | None
     arguments: Any
     result: Any

@@ -19,6 +19,8 @@ from operator_svc.protocol.sessions import MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
 
 MAX_MESSAGES = 1000
+UiRole = Annotated[Literal["system", "user", "assistant"], Meta(title="UiRole")]
+UiTrigger = Annotated[Literal["submit-message", "regenerate-message"], Meta(title="UiTrigger")]
 
 
 class UiPart(msgspec.Struct, frozen=True):
@@ -31,7 +33,7 @@ class UiPart(msgspec.Struct, frozen=True):
 class UiMessageParam(msgspec.Struct, frozen=True):
     """A message of the client's."""
 
-    role: Literal["system", "user", "assistant"]
+    role: UiRole
     parts: list[UiPart]
     id: str = ""
 
@@ -41,7 +43,7 @@ class UiChatBody(msgspec.Struct, frozen=True, kw_only=True):
 
     id: SessionId
     messages: Annotated[list[UiMessageParam], Meta(max_length=MAX_MESSAGES)] = []
-    trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
+    trigger: UiTrigger = "submit-message"
     messageId: str | None = None  # noqa: N815 - the protocol's name
 
 

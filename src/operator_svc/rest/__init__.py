@@ -49,7 +49,7 @@ def application(services: Services, websocket: RouteTable) -> web.Application:
         operations += console.pages
     documents = pages.Documents(operations, settings.public_url)
     if settings.metrics_port:
-        operations = [call for call in operations if call.handler is not health.metrics]
+        operations = [call for call in operations if call.handler is not health.get_metrics]
     router = Router(operations, cors.options)
     app = web.Application(client_max_size=settings.max_body)
     app[SERVICES] = services

@@ -55,7 +55,7 @@ _NOTHING = Answer(meaning="Nothing is being written.")
         ErrorCode.DRAINING,
     ),
 )
-async def ui_chat(request: web.Request) -> web.StreamResponse:
+async def send_ui_message(request: web.Request) -> web.StreamResponse:
     """Ask, from the AI SDK.
 
     The last message is kept, and the history is the session's own. Leaving does not stop the
@@ -78,7 +78,7 @@ async def ui_chat(request: web.Request) -> web.StreamResponse:
     answers={200: _STREAM, 204: _NOTHING},
     errors=(ErrorCode.DRAINING,),
 )
-async def ui_resume(request: web.Request) -> web.StreamResponse:
+async def resume_ui_stream(request: web.Request) -> web.StreamResponse:
     """Show the reply that is being written, from its start."""
     caller = caller_of(request)
     running = await _running(request, caller)
@@ -93,7 +93,7 @@ async def ui_resume(request: web.Request) -> web.StreamResponse:
     "/ai/chat/{session_id}/stop",
     answers={204: Answer(meaning="It has stopped, or nothing was being written.")},
 )
-async def ui_stop(request: web.Request) -> web.StreamResponse:
+async def stop_ui_reply(request: web.Request) -> web.StreamResponse:
     """Stop the reply that is being written; its text so far is kept."""
     caller = caller_of(request)
     running = await _running(request, caller)
@@ -109,7 +109,7 @@ async def ui_stop(request: web.Request) -> web.StreamResponse:
         200: Answer(meaning="The newest messages.", content={JSON: list[ui_messages.UiMessage]})
     },
 )
-async def ui_messages_of(request: web.Request) -> web.StreamResponse:
+async def list_ui_messages(request: web.Request) -> web.StreamResponse:
     """Read a session's newest messages as the AI SDK has them.
 
     Of several replies to a message the newest is given.

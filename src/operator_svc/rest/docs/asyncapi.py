@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from operator_svc.protocol.frames import (
     EventFrame,
 )
 from operator_svc.rest.docs import examples
-from operator_svc.rest.docs.openapi import schema_of, schemas_of
+from operator_svc.rest.docs.schemas import REF, name_enums, schema_of, schemas_of
 
 _EXAMPLES = {type(example): example for example in (*examples.FRAMES, *examples.EVENT_DATA)}
 
@@ -34,8 +35,9 @@ _RULES = (
 def document(server: str = "") -> dict[str, Any]:
     """The document; ``server`` is the address that clients use, where it is known."""
     parts = urlsplit(server or "http://localhost:8011")
+    events = _event_schemas()
     messages = _messages()
-    return {
+    made = {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Operator's websocket",
@@ -67,12 +69,14 @@ def document(server: str = "") -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": schemas_of(_EXAMPLES),
+            "schemas": schemas_of(_EXAMPLES) | events,
             "messages": messages,
             "securitySchemes": _security(),
         },
         "x-close-codes": {str(code.value): code.reason for code in CloseCode},
     }
+    name_enums(made)
+    return made
 
 
 def _channel(messages: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def _messages() -> dict[str, Any]:
     frames = {
         name_of(frame): {
             "name": type_of(frame),
-            "summary": " ".join((frame.__doc__ or "").split()).replace("``", "`"),
+            "summary": _text(frame),
             "payload": schema_of(frame),
             "examples": [{"payload": _example(frame)}],
         }
@@ -132,14 +136,36 @@ def _event(name: str, data: type[msgspec.Struct]) -> dict[str, Any]:
     example = {**_example(EventFrame), "event": name, "data": _example(data)}
     if name == "session.deleted":
         del example["seq"]
-    narrowed = {"properties": {"event": {"const": name}, "data": schema_of(data)}}
     return {
         "name": "event",
         "title": name,
-        "summary": " ".join((data.__doc__ or "").split()).replace("``", "`"),
-        "payload": {"allOf": [schema_of(EventFrame), narrowed]},
+        "summary": _text(data),
+        "payload": {"$ref": REF.format(name=event_schema_name(name))},
         "examples": [{"payload": example}],
     }
+
+
+def event_schema_name(event: str) -> str:
+    """The name of an event's schema: ``ReplyCompletedEvent`` and the like."""
+    return "".join(word.title() for word in re.split(r"[._]", event)) + "Event"
+
+
+def _event_schemas() -> dict[str, Any]:
+    """A schema for the frame of each event: that of all of them, with its name and its data."""
+    frame = schemas_of({EventFrame: None})[EventFrame.__name__]
+    return {
+        event_schema_name(name): {
+            **frame,
+            "title": event_schema_name(name),
+            "description": _text(data),
+            "properties": frame["properties"] | {"event": {"const": name}, "data": schema_of(data)},
+        }
+        for name, data in event_data.EVENT_DATA.items()
+    }
+
+
+def _text(struct: type[msgspec.Struct]) -> str:
+    return " ".join((struct.__doc__ or "").split()).replace("``", "`")
 
 
 def _operation(action: str, summary: str, frames: tuple[Any, ...]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -16,10 +16,10 @@ from operator_svc.protocol.problems import CONTENT_TYPE, Problem
 from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.descriptions import FROM_QUERY, HEADERS, PATH_IDS, STREAMED, TAGS
 from operator_svc.rest.docs.schema_rules import add_to
+from operator_svc.rest.docs.schemas import name_enums, schema_of, schemas_of
 from operator_svc.rest.openai import errors as openai_errors
 from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
 
-REF = "#/components/schemas/{name}"
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
 """Errors of every call: it cannot be read, its origin is foreign, or Operator has a fault."""
 WITH_TOKEN = (ErrorCode.AUTH_REQUIRED, ErrorCode.RATE_LIMITED, ErrorCode.DATABASE_UNAVAILABLE)
@@ -32,7 +32,7 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
     paths: dict[str, dict[str, Any]] = {}
     for operation in described:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {
             "title": "Operator",
@@ -68,6 +68,8 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
             },
         },
     }
+    name_enums(made)
+    return made
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -86,49 +88,7 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     for operation in operations:
         if operation.body is not None:
             add_to(schemas[operation.body.__name__], operation.rules)
-    schemas["Problem"]["properties"]["error"]["enum"] = [str(code) for code in ErrorCode]
     return schemas
-
-
-def schemas_of(
-    shown: Mapping[type[msgspec.Struct], msgspec.Struct | None],
-) -> dict[str, Any]:
-    """The schemas of these structs, with their examples, and of all that they are made of, by
-    name."""
-    _, components = msgspec.json.schema_components(list(shown), ref_template=REF)
-    schemas: dict[str, Any] = _tidy(components)
-    for struct, example in shown.items():
-        if example is not None:
-            schemas[struct.__name__]["examples"] = [examples.shown(example)]
-    return dict(sorted(schemas.items()))
-
-
-def _tidy(value: Any) -> Any:
-    """Docstrings as text; and ``$``, which means the very end in JSON Schema, alone for it."""
-    if isinstance(value, dict):
-        tidied = {key: _tidy(child) for key, child in value.items()}
-        if isinstance(text := tidied.get("description"), str):
-            tidied["description"] = re.sub(r"\s+", " ", text).replace("``", "`")
-        if isinstance(pattern := tidied.get("pattern"), str):
-            tidied["pattern"] = pattern.replace(r"(?!\n)$", "$")
-        return tidied
-    if isinstance(value, list | tuple):
-        return [_tidy(child) for child in value]
-    return value
-
-
-def schema_of(kind: Any) -> dict[str, Any]:
-    """The schema of a parameter's or a content's type."""
-    if kind is bytes:
-        return {"type": "string", "contentMediaType": "application/octet-stream"}
-    if get_origin(kind) is list:
-        return {"type": "array", "items": schema_of(*get_args(kind))}
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return {"$ref": REF.format(name=kind.__name__)}
-    schema: dict[str, Any] = _tidy(msgspec.json.schema(kind))
-    if "$ref" in schema:  # an enumeration
-        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    return schema
 
 
 # Operations.
@@ -162,12 +122,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def operation_id(operation: Operation) -> str:
-    """A name for generated clients: ``get_session_events`` and the like."""
-    path = operation.path
-    if not path.startswith(openai_errors.PREFIX):
-        path = re.sub(r"\{\w+\}", "", path)
-    words = re.sub(r"[{}]", "", path).replace("-", "_").split("/")
-    return "_".join([operation.method.lower(), *filter(None, words)]).replace(".", "_")
+    """A name for generated clients, that of its handler: ``getSession`` and the like."""
+    first, *others = operation.handler.__name__.split("_")
+    return "".join([first, *map(str.title, others)])
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -205,7 +162,7 @@ def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
         if kind is None:
             content["schema"] = STREAMED
         elif kind is dict:
-            content["schema"] = {"type": "object"}
+            content["schema"] = {"type": "object", "additionalProperties": True}
         elif isinstance(kind, msgspec.Struct):
             content["schema"] = schema_of(type(kind))
             content["example"] = examples.shown(kind)
@@ -267,13 +224,12 @@ def _problem_responses(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _problem_response(codes: tuple[ErrorCode, ...]) -> dict[str, Any]:
-    only = {"properties": {"error": {"enum": [str(code) for code in codes]}}}
     return {
         "description": "; ".join(f"`{code}`: {code.summary}" for code in codes),
         "headers": _headers(("X-Request-ID", *_headers_of(codes[0].status))),
         "content": {
             CONTENT_TYPE: {
-                "schema": {"allOf": [schema_of(Problem), only]},
+                "schema": schema_of(Problem),
                 "examples": {str(code): {"value": examples.problem(code)} for code in codes},
             }
         },

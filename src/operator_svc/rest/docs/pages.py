@@ -53,7 +53,7 @@ route = RouteTable("machines", auth="open")
     "/openapi.json",
     answers={200: Answer(meaning="OpenAPI 3.1.", content={JSON: dict})},
 )
-async def openapi(request: web.Request) -> web.StreamResponse:
+async def get_openapi(request: web.Request) -> web.StreamResponse:
     """This document."""
     return responses.cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
 
@@ -63,7 +63,7 @@ async def openapi(request: web.Request) -> web.StreamResponse:
     "/asyncapi.json",
     answers={200: Answer(meaning="AsyncAPI 3.", content={JSON: dict})},
 )
-async def asyncapi(request: web.Request) -> web.StreamResponse:
+async def get_asyncapi(request: web.Request) -> web.StreamResponse:
     """The websocket."""
     return responses.cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
 
@@ -73,7 +73,7 @@ async def asyncapi(request: web.Request) -> web.StreamResponse:
     "/docs",
     answers={200: Answer(meaning="A page.", content={"text/html": str})},
 )
-async def docs(request: web.Request) -> web.StreamResponse:
+async def get_docs(request: web.Request) -> web.StreamResponse:
     """Both documents to read."""
     # The page asks no other host for anything.
     page, policy = _page()
@@ -87,7 +87,7 @@ async def docs(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.ERROR_KIND, "The error.")},
     errors=(ErrorCode.NOT_FOUND,),
 )
-async def error(request: web.Request) -> web.StreamResponse:
+async def get_error_kind(request: web.Request) -> web.StreamResponse:
     """The meaning of an error."""
     code = ErrorCode.named(request.match_info["code"])
     if code is None:

@@ -16,6 +16,12 @@ Rules: TypeAlias = Mapping[str, Any]
 _NOT_NULL = {"not": {"type": "null"}}
 
 
+def _any_of(*branches: dict[str, Any]) -> dict[str, Any]:
+    """Requires one of ``branches``. Generators of clients, which make a type of each branch of an
+    ``anyOf``, leave conditions alone."""
+    return {"if": {"anyOf": branches}, "else": False}
+
+
 def _given(*names: str, **more: Any) -> dict[str, Any]:
     """Requires these fields, not null; ``more`` narrows some."""
     narrowed = dict.fromkeys(names, _NOT_NULL) | more
@@ -36,21 +42,18 @@ CHAT: Rules = {
             "description": "`provider_hint` in it counts where the field of that name is not "
             "given; `regenerate` is the id of a message that is to be answered once more, "
             "instead of a new one. At most 64 KiB as JSON.",
-            "properties": {"regenerate": {"anyOf": [_ROW_ID, {"type": "null"}]}},
         },
     },
-    "anyOf": [
+    **_any_of(
         _given("message"),
         _given(messages={"type": "array", "contains": _OF_USER}),
         _given(metadata={"type": "object", **_given(regenerate=_ROW_ID)}),
-    ],
+    ),
 }
-TOOL_CALL: Rules = {
-    "anyOf": [
-        {**_given("message_id", "tool_name"), "not": _given("tool_call_id")},
-        _given("tool_call_id", status={"enum": ["ok", "error"]}),
-    ],
-}
+TOOL_CALL: Rules = _any_of(
+    {**_given("message_id", "tool_name"), "not": _given("tool_call_id")},
+    _given("tool_call_id", status={"enum": ["ok", "error"]}),
+)
 BROWSER_TASK: Rules = {"properties": {"url": {"format": "uri"}}}
 
 

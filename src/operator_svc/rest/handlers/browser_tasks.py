@@ -57,7 +57,7 @@ route = RouteTable("browser")
         ErrorCode.DRAINING,
     ),
 )
-async def add(request: web.Request) -> web.StreamResponse:
+async def add_browser_task(request: web.Request) -> web.StreamResponse:
     """Have a page opened.
 
     It is stored at once, and opened when its turn comes. ``Prefer`` takes the place of ``wait``.
@@ -89,7 +89,7 @@ def _unfinished(view: BrowserTaskView) -> bool:
     "/operator/browser/task/{task_id}",
     answers={200: json(examples.TASK, "The task.")},
 )
-async def task(request: web.Request) -> web.StreamResponse:
+async def get_browser_task(request: web.Request) -> web.StreamResponse:
     """A browser task as it stands."""
     tasks, task_id = request.app[SERVICES].browser_tasks, requests.task_id(request)
     return responses.json(await tasks.get(caller_of(request), task_id))
@@ -100,7 +100,7 @@ async def task(request: web.Request) -> web.StreamResponse:
     "/operator/browser/task/{task_id}/cancel",
     answers={200: json(examples.TASK, "The task; one that had ended stays.")},
 )
-async def cancel(request: web.Request) -> web.StreamResponse:
+async def cancel_browser_task(request: web.Request) -> web.StreamResponse:
     """Stop a browser task, whichever process runs it."""
     tasks, task_id = request.app[SERVICES].browser_tasks, requests.task_id(request)
     return responses.json(await tasks.cancel(caller_of(request), task_id))
@@ -118,7 +118,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     ),
     answers={200: json(examples.TASKS, "A page of them.")},
 )
-async def tasks(request: web.Request) -> web.StreamResponse:
+async def list_browser_tasks(request: web.Request) -> web.StreamResponse:
     """Browser tasks, newest first."""
     tasks = request.app[SERVICES].browser_tasks
     return responses.json(await tasks.page(caller_of(request), **requests.query(request)))
@@ -133,7 +133,7 @@ async def tasks(request: web.Request) -> web.StreamResponse:
         304: Answer(meaning="It is the one that the caller has.", headers=("ETag",)),
     },
 )
-async def screenshot(request: web.Request) -> web.StreamResponse:
+async def get_screenshot(request: web.Request) -> web.StreamResponse:
     """The screenshot of a page.
 
     A task that has none, or none yet, is a 404.

@@ -90,7 +90,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     answers=_answers(examples.INTERFACE_CHAT_ANSWER),
     errors=FAILURES,
 )
-async def interface_chat(request: web.Request) -> web.StreamResponse:
+async def chat_with_interface(request: web.Request) -> web.StreamResponse:
     """Ask Switch, as VX11's newer interface does.
 
     The same call; its answer also has who answered, and whether it is less than was asked for.
@@ -152,7 +152,7 @@ def _tell_rate(call: Call, quota: ChatQuota, key: str) -> None:
     "/operator/chat",
     answers={204: Answer(meaning="It is.", headers=("Allow",))},
 )
-async def options(request: web.Request) -> web.StreamResponse:
+async def get_chat_methods(request: web.Request) -> web.StreamResponse:
     """Look whether one is connected, and the token is right.
 
     A browser's preflight (with ``Origin`` and ``Access-Control-Request-Method``) needs no token.

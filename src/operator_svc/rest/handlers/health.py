@@ -74,7 +74,7 @@ route = RouteTable("machines", auth="open", quiet=True)
     "/health",
     answers={200: json(examples.HEALTH, "It does.")},
 )
-async def health(request: web.Request) -> web.StreamResponse:
+async def get_health(request: web.Request) -> web.StreamResponse:
     """Health of this process."""
     # It asks nobody: the gateway waits for it in its own health.
     draining = request.app[SERVICES].drain.draining
@@ -93,7 +93,7 @@ def _health(draining: bool, uptime: int) -> bytes:
     "/health/live",
     answers={200: json(examples.PROBE, "It is.")},
 )
-async def live(request: web.Request) -> web.StreamResponse:
+async def get_liveness(request: web.Request) -> web.StreamResponse:
     """Liveness."""
     # That the event loop runs: it never depends on the database or a peer.
     return responses.json(Probe("ok"))
@@ -105,7 +105,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.PROBE, "It can.")},
     errors=(ErrorCode.DRAINING, ErrorCode.DATABASE_UNAVAILABLE),
 )
-async def ready(request: web.Request) -> web.StreamResponse:
+async def get_readiness(request: web.Request) -> web.StreamResponse:
     """Readiness."""
     await request.app[READINESS].check()
     return responses.json(Probe("ready"))
@@ -116,7 +116,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
     "/metrics",
     answers={200: Answer(meaning="Its text format.", content={"text/plain": str})},
 )
-async def metrics(request: web.Request) -> web.StreamResponse:
+async def get_metrics(request: web.Request) -> web.StreamResponse:
     """Metrics for Prometheus."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     body = encode(prometheus_client.REGISTRY)

@@ -18,7 +18,7 @@ route = RouteTable("replies")
     "/operator/reply/{reply_id}",
     answers={200: json(examples.REPLY, "Its text so far.")},
 )
-async def reply(request: web.Request) -> web.StreamResponse:
+async def get_reply(request: web.Request) -> web.StreamResponse:
     """A reply as it stands."""
     reply_id = requests.row_id(request, "reply_id")
     return responses.json(await request.app[SERVICES].replies.get(caller_of(request), reply_id))
@@ -29,7 +29,7 @@ async def reply(request: web.Request) -> web.StreamResponse:
     "/operator/reply/{reply_id}/cancel",
     answers={200: json(examples.REPLY, "The reply; one that had ended stays as it was.")},
 )
-async def cancel(request: web.Request) -> web.StreamResponse:
+async def cancel_reply(request: web.Request) -> web.StreamResponse:
     """Stop a reply, whichever process writes it."""
     reply_id = requests.row_id(request, "reply_id")
     return responses.json(await request.app[SERVICES].replies.cancel(caller_of(request), reply_id))

@@ -46,7 +46,7 @@ route = RouteTable("sessions")
     ),
     answers={200: json(examples.HISTORY, "The newest page, oldest message first.")},
 )
-async def history(request: web.Request) -> web.StreamResponse:
+async def get_session(request: web.Request) -> web.StreamResponse:
     """The history of a session."""
     page = await request.app[SERVICES].history.page(
         caller_of(request), requests.session_id(request), **requests.query(request)
@@ -70,7 +70,7 @@ async def history(request: web.Request) -> web.StreamResponse:
     ),
     answers={200: json(examples.SESSIONS, "A page of them.")},
 )
-async def sessions(request: web.Request) -> web.StreamResponse:
+async def list_sessions(request: web.Request) -> web.StreamResponse:
     """Sessions, newest first."""
     query = requests.query(request)
     words = query.pop("q").strip()
@@ -85,7 +85,7 @@ async def sessions(request: web.Request) -> web.StreamResponse:
     "/operator/session/{session_id}",
     answers={204: Answer(meaning="It is gone.")},
 )
-async def delete(request: web.Request) -> web.StreamResponse:
+async def delete_session(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
     session_id = requests.session_id(request)
     await request.app[SERVICES].sessions.delete(caller_of(request), session_id)
@@ -101,7 +101,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
         )
     },
 )
-async def export(request: web.Request) -> web.StreamResponse:
+async def export_session(request: web.Request) -> web.StreamResponse:
     """The whole session, as JSON Lines.
 
     The first line is the session (``"type": "session"``), then each message.
@@ -152,7 +152,7 @@ async def _write(request: web.Request, response: web.StreamResponse, piece: byte
     },
     errors=(ErrorCode.DRAINING,),
 )
-async def events(request: web.Request) -> web.StreamResponse:
+async def get_session_events(request: web.Request) -> web.StreamResponse:
     """The events of a session.
 
     With ``Accept: text/event-stream`` it goes on live, as the websocket does (/asyncapi.json):

@@ -66,7 +66,7 @@ async def add_adjustment(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.ADJUSTMENT, "It is applied.")},
     errors=CHANGE_FAILS,
 )
-async def apply(request: web.Request) -> web.StreamResponse:
+async def apply_adjustment(request: web.Request) -> web.StreamResponse:
     """Apply an adjustment."""
     caller = require_operator(request, "switch.adjustment.apply")
     adjustment_id = requests.row_id(request, "adjustment_id")
@@ -80,7 +80,7 @@ async def apply(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.ADJUSTMENT, "It is reverted.")},
     errors=CHANGE_FAILS,
 )
-async def revert(request: web.Request) -> web.StreamResponse:
+async def revert_adjustment(request: web.Request) -> web.StreamResponse:
     """Put back the configuration from before an adjustment."""
     caller = require_operator(request, "switch.adjustment.revert")
     adjustment_id = requests.row_id(request, "adjustment_id")
@@ -100,7 +100,7 @@ async def revert(request: web.Request) -> web.StreamResponse:
     ),
     answers={200: json(examples.ADJUSTMENTS, "A page of them.")},
 )
-async def adjustments(request: web.Request) -> web.StreamResponse:
+async def list_adjustments(request: web.Request) -> web.StreamResponse:
     """Adjustments of Switch, newest first."""
     service = request.app[SERVICES].adjustments
     return responses.json(await service.page(caller_of(request), **requests.query(request)))
@@ -143,7 +143,7 @@ async def add_feedback(request: web.Request) -> web.StreamResponse:
     parameters=(Parameter("window", Window, "Seconds of feedback that count.", default=WINDOW),),
     answers={200: json(examples.ENGINES, "The ranking.")},
 )
-async def engines(request: web.Request) -> web.StreamResponse:
+async def list_engines(request: web.Request) -> web.StreamResponse:
     """Engines, best first."""
     fresh = await request.app[SERVICES].engine_rankings.get(**requests.query(request))
     return responses.json(fresh.value)

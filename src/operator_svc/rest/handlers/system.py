@@ -20,7 +20,7 @@ route = RouteTable("system")
     "/operator/vx11/overview",
     answers={200: json(examples.OVERVIEW, "What is known.", "Age")},
 )
-async def overview(request: web.Request) -> web.StreamResponse:
+async def get_overview(request: web.Request) -> web.StreamResponse:
     """All modules of VX11."""
     return await _answer(request.app[SERVICES].system.overview)
 
@@ -30,7 +30,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
     "/operator/shub/dashboard",
     answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
 )
-async def dashboard(request: web.Request) -> web.StreamResponse:
+async def get_dashboard(request: web.Request) -> web.StreamResponse:
     """Shub, by its own account."""
     return await _answer(request.app[SERVICES].system.dashboard)
 
@@ -40,7 +40,7 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
     "/operator/resources",
     answers={200: json(examples.RESOURCES, "What is known.", "Age")},
 )
-async def resources(request: web.Request) -> web.StreamResponse:
+async def get_resources(request: web.Request) -> web.StreamResponse:
     """Tools and models."""
     return await _answer(request.app[SERVICES].system.resources)
 

@@ -28,7 +28,7 @@ route = RouteTable("tool calls")
         ErrorCode.CONFLICT,
     ),
 )
-async def add(request: web.Request) -> web.StreamResponse:
+async def add_tool_call(request: web.Request) -> web.StreamResponse:
     """Record a tool call, or the end of one.
 
     With ``tool_call_id`` a pending call is finished.
@@ -44,7 +44,7 @@ async def add(request: web.Request) -> web.StreamResponse:
     parameters=(limit(50, 200), CURSOR),
     answers={200: json(examples.TOOL_CALLS, "A page of them.")},
 )
-async def of_message(request: web.Request) -> web.StreamResponse:
+async def list_tool_calls(request: web.Request) -> web.StreamResponse:
     """The tool calls of a message, oldest first."""
     page = await request.app[SERVICES].tool_calls.of_message(
         caller_of(request), requests.row_id(request, "message_id"), **requests.query(request)

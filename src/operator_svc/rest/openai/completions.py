@@ -51,7 +51,7 @@ _COMPLETION = openai.ChatCompletion(
     "/v1/models",
     answers={200: json(openai.ModelList(data=[_MODEL]), "The models.")},
 )
-async def models(request: web.Request) -> web.StreamResponse:
+async def list_models(request: web.Request) -> web.StreamResponse:
     """List the models.
 
     The first one, ``operator``, leaves the choice to the upstream; the others are those that it
@@ -67,7 +67,7 @@ async def models(request: web.Request) -> web.StreamResponse:
     "/v1/models/{model}",
     answers={200: json(_MODEL, "The model.")},
 )
-async def model(request: web.Request) -> web.StreamResponse:
+async def get_model(request: web.Request) -> web.StreamResponse:
     """Get a model."""
     name = request.match_info["model"]
     found = (await shared.known_models(request)).get(name)
@@ -108,7 +108,7 @@ async def model(request: web.Request) -> web.StreamResponse:
         ErrorCode.DRAINING,
     ),
 )
-async def chat_completion(request: web.Request) -> web.StreamResponse:
+async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     """Ask the upstream in OpenAI's protocol.
 
     The last message of the user is kept, with its reply, in the session that the header or

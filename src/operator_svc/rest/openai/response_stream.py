@@ -19,7 +19,7 @@ from operator_svc.protocol.response_events import (
     pieces,
 )
 from operator_svc.protocol.response_items import message_id, message_item, text_part
-from operator_svc.protocol.responses import Asked, ReplyState, Response, item_status
+from operator_svc.protocol.responses import Asked, ReplyState, ResponseView, item_status
 from operator_svc.rest.openai import errors
 from operator_svc.rest.reply_answer import Following, ReplyAnswer
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
@@ -82,7 +82,7 @@ class ResponseStream(ReplyAnswer):
         """See ReplyAnswer.ending: however the reply ended, the response says so."""
         return self._ending(await self.ended_response(result), result.content)
 
-    async def ended_response(self, result: ReplyResult) -> Response:
+    async def ended_response(self, result: ReplyResult) -> ResponseView:
         """The response of a reply that has ended."""
         calls = await self._services.replies.tool_calls(self.accepted)
         return self._asked.response(
@@ -123,7 +123,7 @@ class ResponseStream(ReplyAnswer):
                 logprobs=[],
             )
 
-    def _ending(self, response: Response, text: str) -> Iterator[bytes]:
+    def _ending(self, response: ResponseView, text: str) -> Iterator[bytes]:
         number = TEXT_AT + len(text) + 1
         if text:
             yield from self._open_message()

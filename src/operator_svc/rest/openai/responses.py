@@ -16,7 +16,7 @@ from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
 from operator_svc.protocol.response_body import ResponseBody
 from operator_svc.protocol.response_items import items_of
-from operator_svc.protocol.responses import Asked, ReplyState, Response
+from operator_svc.protocol.responses import Asked, ReplyState, ResponseView
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
@@ -38,7 +38,8 @@ from operator_svc.services.chat.running_replies import Accepted
 route = RouteTable("openai")
 
 _ASKED = ResponseBody(input="What is running?", model=openai.ANY_MODEL)
-_RESPONSE = Response(
+Order = Annotated[Literal["asc", "desc"], Meta(title="Order")]
+_RESPONSE = ResponseView(
     id="resp_42",
     created_at=1_764_115_200,
     completed_at=1_764_115_201,
@@ -80,9 +81,7 @@ _ITEM = {
 _ITEMS = protocol.ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
 AFTER = Parameter("after", Annotated[str, Meta(max_length=200)], "The id of the item before.")
 LIMIT = Parameter("limit", Annotated[int, Meta(ge=1, le=100)], "Items of a page.", default=20)
-ORDER = Parameter(
-    "order", Literal["asc", "desc"], "`desc`, the newest first, or `asc`.", default="desc"
-)
+ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default="desc")
 
 
 @route(
@@ -108,7 +107,7 @@ ORDER = Parameter(
         ErrorCode.DRAINING,
     ),
 )
-async def create(request: web.Request) -> web.StreamResponse:
+async def create_response(request: web.Request) -> web.StreamResponse:
     """Ask for a response.
 
     It is kept in the conversation that ``conversation`` names, or in that of
@@ -184,7 +183,7 @@ async def _whole(services: Services, stream: ResponseStream) -> web.StreamRespon
     },
     errors=(ErrorCode.DRAINING,),
 )
-async def retrieve(request: web.Request) -> web.StreamResponse:
+async def get_response(request: web.Request) -> web.StreamResponse:
     """Get a response as it stands, or stream it, whichever process writes it.
 
     Any response can be streamed again, as often as wanted; leaving does not stop it.
@@ -210,7 +209,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
     "/v1/responses/{response_id}/cancel",
     answers={200: json(_RESPONSE, "The response, which is cancelled or had ended.")},
 )
-async def cancel(request: web.Request) -> web.StreamResponse:
+async def cancel_response(request: web.Request) -> web.StreamResponse:
     """Stop a response, whichever process writes it; one that has ended stays as it is."""
     services, caller = request.app[SERVICES], caller_of(request)
     view = await services.replies.cancel(caller, _reply_id(request))
@@ -224,7 +223,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     parameters=(AFTER, LIMIT, ORDER),
     answers={200: json(_ITEMS, "The items.")},
 )
-async def input_items(request: web.Request) -> web.StreamResponse:
+async def list_input_items(request: web.Request) -> web.StreamResponse:
     """List the items that a response was asked with."""
     services, caller = request.app[SERVICES], caller_of(request)
     view = await _reply(request)
@@ -257,7 +256,7 @@ async def _asked(services: Services, caller: Caller, view: ReplyView) -> Asked:
     return Asked(view.reply_id, view.session_id, view.created_at, engine, metadata)
 
 
-async def _response(services: Services, view: ReplyView, asked: Asked) -> Response:
+async def _response(services: Services, view: ReplyView, asked: Asked) -> ResponseView:
     tool_calls = await services.history.tool_calls_of(view.reply_id)
     return asked.response(
         ReplyState(
@@ -272,7 +271,7 @@ async def _response(services: Services, view: ReplyView, asked: Asked) -> Respon
     answers={200: json(protocol.ResponseDeleted(id="resp_42"), "It is deleted.")},
     errors=(ErrorCode.CONFLICT,),
 )
-async def delete(request: web.Request) -> web.StreamResponse:
+async def delete_response(request: web.Request) -> web.StreamResponse:
     """Delete a response, which stops, and its input where there is no other response to that."""
     services = request.app[SERVICES]
     await services.replies.delete(caller_of(request), _reply_id(request))

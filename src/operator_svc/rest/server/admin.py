@@ -101,7 +101,7 @@ class AdminServer:
         for path, answer in (
             ("/health/live", self._live),
             ("/health/ready", self._ready),
-            ("/metrics", health.metrics),
+            ("/metrics", health.get_metrics),
         ):
             app.router.add_get(path, self._counted(path, answer))
         runner = Runner(app, self._settings, Limits(CONNECTIONS, 1), ByteBudget(BYTES))

@@ -1,0 +1,91 @@
+"""JSON Schema of structs, in a form that generators of clients understand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from operator_svc.rest.docs import examples
+
+REF = "#/components/schemas/{name}"
+
+
+def schemas_of(
+    shown: Mapping[type[msgspec.Struct], msgspec.Struct | None],
+) -> dict[str, Any]:
+    """The schemas of these structs, with their examples, and of all that they are made of, by
+    name."""
+    _, components = msgspec.json.schema_components(list(shown), ref_template=REF)
+    schemas: dict[str, Any] = _tidy(components)
+    for struct, example in shown.items():
+        if example is not None:
+            schemas[struct.__name__]["examples"] = [examples.shown(example)]
+    return dict(sorted(schemas.items()))
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The schema of a parameter's or a content's type."""
+    if kind is bytes:
+        return {"type": "string", "contentMediaType": "application/octet-stream"}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": schema_of(*get_args(kind))}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {"$ref": REF.format(name=kind.__name__)}
+    schema: dict[str, Any] = _tidy(msgspec.json.schema(kind))
+    if "$ref" in schema:  # an enumeration
+        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def _tidy(value: Any) -> Any:
+    """Say what JSON Schema lets one leave out and generators do not know: the items of an array,
+    the members of an object. A default of null is left out, since it is no value of the type.
+
+    Docstrings become text; and ``$``, which means the very end in JSON Schema, stands alone for it.
+    """
+    if isinstance(value, list | tuple):
+        return [_tidy(child) for child in value]
+    if not isinstance(value, dict):
+        return value
+    tidied = {key: _tidy(child) for key, child in value.items()}
+    if tidied.get("type") == "array":
+        tidied.setdefault("items", {})
+    if tidied.get("type") == "object" and "properties" not in tidied:
+        tidied.setdefault("additionalProperties", True)
+    for name in [name for name, empty in _SAY_NOTHING if tidied.get(name, 0) == empty]:
+        del tidied[name]
+    if isinstance(text := tidied.get("description"), str):
+        tidied["description"] = re.sub(r"\s+", " ", text).replace("``", "`")
+    if isinstance(pattern := tidied.get("pattern"), str):
+        tidied["pattern"] = pattern.replace(r"(?!\n)$", "$")
+    return tidied
+
+
+_SAY_NOTHING: tuple[tuple[str, Any], ...] = (("default", None), ("required", []))
+
+
+def name_enums(document: dict[str, Any]) -> None:
+    """Move each enumeration that has a title to the document's schemas, under that name."""
+    schemas = document["components"]["schemas"]
+    for inner in list(_dicts(document)):
+        if not {"title", "enum"} <= inner.keys() or inner is schemas.get(inner["title"]):
+            continue
+        name = inner.pop("title")
+        enum = {"title": name, "type": "string", "enum": sorted(inner.pop("enum"))}
+        inner.pop("type", None)
+        assert schemas.setdefault(name, enum) == enum, f"two enumerations are named {name}"
+        inner["$ref"] = REF.format(name=name)
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for child in value.values():
+            yield from _dicts(child)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _dicts(child)
