@@ -23,8 +23,14 @@ OF_ONE_SESSION = (
     "/operator/session/{id}/events",
     "/operator/session/{id}/export",
     "/operator/message/{message}/tool-calls",
+    "/operator/reply/{reply}",
+    "/operator/browser/task/{task}",
+    "/v1/responses/resp_{reply}",
     "/v1/responses/resp_{reply}/input_items",
+    "/ai/chat/{id}/messages",
+    "/ai/chat/{id}/stream",
 )
+"""Every other call that reads records, but a screenshot."""
 
 
 @pytest.fixture
@@ -82,23 +88,34 @@ async def test_a_list_of_a_session_by_its_id_is_for_whoever_may_read_the_session
             assert await sessions_in(filled, one, token) == ["s-ana"], path
         assert await sessions_in(filled, one, "of-bob") == [], path
     history = await (await filled.get("/operator/session/s-ana")).json()
+    tasks = await (await filled.get("/operator/browser/tasks?session_id=s-ana")).json()
+    ids = {"id": "s-ana", "task": tasks["tasks"][0]["task_id"]}
+    ids["message"] = ids["reply"] = history["messages"][1]["id"]
     for template in OF_ONE_SESSION:
-        reply = history["messages"][1]["id"]
-        path = template.format(id="s-ana", message=reply, reply=reply)
-        for token, status in (("of-ana", 200), ("of-gateway", 200), (TOKEN, 200), ("of-bob", 404)):
-            assert (await filled.get(path, token=token)).status == status, path
+        path = template.format(**ids)
+        shown = 204 if path.endswith("/stream") else 200
+        expected = {"of-ana": shown, "of-gateway": shown, TOKEN: shown, "of-bob": 404}
+        seen = {token: (await filled.get(path, token=token)).status for token in expected}
+        assert seen == expected, path
 
 
-async def test_every_list_is_walked_by_these_tests(filled: Service) -> None:
+async def test_every_call_that_reads_records_is_walked_by_these_tests(filled: Service) -> None:
     document = await (await filled.get("/openapi.json")).json()
-    lists = {
+    reads = {
         path
         for path, methods in document["paths"].items()
-        if any(
-            x["name"] in ("limit", "cursor") for x in methods.get("get", {}).get("parameters", ())
+        if "get" in methods
+        and (
+            "_id}" in path
+            or any(x["name"] == "limit" for x in methods["get"].get("parameters", ()))
         )
     }
-    names = {"id": "{session_id}", "message": "{message_id}", "reply": "{reply_id}"}
+    names = {
+        "id": "{session_id}",
+        "message": "{message_id}",
+        "reply": "{reply_id}",
+        "task": "{task_id}",
+    }
     walked = {template.format(**names).replace("resp_{reply_id}", "{response_id}")
               for template in OF_ONE_SESSION}  # fmt: skip
-    assert lists <= set(LISTS) | walked
+    assert reads - {"/operator/browser/task/{task_id}/screenshot"} == set(LISTS) | walked

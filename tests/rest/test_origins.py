@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.rest.conftest import Start
+from tests.rest.raw_client import raw
 from tests.rest.rest_service import PRIVATE, TOKEN, Service
 
 ALLOWED = "http://127.0.0.1:8020"
@@ -47,6 +50,23 @@ async def test_an_allowed_origin_can_read_every_answer(
     for name in ("X-Request-ID", "Retry-After", "Location", "ETag"):
         assert name in exposed
     assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+@pytest.mark.parametrize("auth", ["token", "off"])
+@pytest.mark.parametrize("origin", ["null", FOREIGN, "x"])
+async def test_a_request_that_names_no_host_is_refused_and_no_name_is_looked_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch, auth: str, origin: str
+) -> None:
+    service = await start(auth=auth)
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("a name was looked up"))
+    lines = f"Origin: {origin}\r\nX-VX11-Token: {TOKEN}\r\n\r\n"
+    for head in ("", "Host:\r\n"):
+        async with raw(service) as client:
+            request = f"GET /operator/sessions HTTP/1.0\r\n{head}{lines}"
+            assert await client.status(request.encode()) == 403
+    if auth == "off":
+        async with raw(service) as client:
+            assert await client.status(b"GET /operator/sessions HTTP/1.0\r\n\r\n") == 403
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def check_origin(origin: str, host: str, allowed: Collection[str], *, own: bool)
     ``own`` lets pages of this service itself in, at whatever name it is reached by (``host``).
     Only with tokens: a name that an attacker points at this machine brings none.
     """
-    if own and origin.partition("://")[2] == host:
+    if own and host and origin.partition("://")[2] == host:
         return
     host_of, _, port = origin.rpartition(":")
     if origin in allowed or (port.isdecimal() and f"{host_of}:*" in allowed):

@@ -92,7 +92,7 @@ class RequestPipeline:
         """Check a request before its handler runs; raises OperatorError or web.HTTPException."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
-            cors.check_origin(origin, request.host, self._origins, own=self._own_pages)
+            cors.check_origin(origin, _host(request), self._origins, own=self._own_pages)
             call.origin = origin
         if not route.quiet and _connection(request).in_reserve:
             telemetry.CONNECTIONS_REFUSED.labels("full").inc()
@@ -102,7 +102,7 @@ class RequestPipeline:
         if request.match_info.http_exception is not None:
             raise request.match_info.http_exception
         if self._hosts is not None and route.auth != "open":
-            access.check_host(request.host, self._hosts)
+            access.check_host(_host(request), self._hosts)
         if route.auth == "token":
             self._authenticate(request, call)
         if route.large:
@@ -271,6 +271,12 @@ async def _traced(
         response = await handler(request)
         span.set(http__response__status_code=response.status)
         return response
+
+
+def _host(request: web.Request) -> str:
+    """The host that was asked for; empty where the client names none, which HTTP/1.0 allows.
+    aiohttp would look up this machine's name then, and the event loop would wait for it."""
+    return request.host if hdrs.HOST in request.headers else ""
 
 
 def _connection(request: web.Request) -> HttpConnection:
