@@ -65,6 +65,11 @@ class PgBouncer:
         self._wait()
         return self._process
 
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid
+
     def restart(self) -> None:
         """Stop it, which cuts all connections through it, and start it again."""
         self._end()
