@@ -98,18 +98,28 @@ async def test_pods_by_way_of_a_pooler_hear_of_each_other(
                 pass
 
 
-@pytest.mark.parametrize("mode", ["transaction", "statement"])
-async def test_a_pooler_that_keeps_no_sessions_is_refused_where_it_is_the_only_way(
-    postgres_server: PostgresServer, postgresql_url: str, mode: PoolMode
+@pytest.mark.parametrize(
+    ("mode", "direct", "told"),
+    [
+        ("transaction", False, "set OPERATOR_DATABASE_DIRECT_URL"),
+        ("statement", False, "in statement mode"),
+        ("statement", True, "in statement mode"),
+    ],
+)
+async def test_a_pooler_that_cannot_be_used_is_refused_in_one_line_that_says_why(
+    postgres_server: PostgresServer, postgresql_url: str, mode: PoolMode, direct: bool, told: str
 ) -> None:
     pooler = PgBouncer(postgres_server.folder, mode)
     try:
-        settings = Settings(database_url=through(pooler, postgresql_url))
-        for start in (ensure(settings), connect(settings)):
+        settings = Settings(
+            database_url=through(pooler, postgresql_url),
+            database_direct_url=postgresql_url if direct else "",
+        )
+        for start in (connect,) if direct else (ensure, connect):  # migrations go past it
             with pytest.raises(ConfigurationError) as caught:
-                await start
+                await start(settings)
             (line,) = caught.value.problems
-            assert "OPERATOR_DATABASE_DIRECT_URL" in line
+            assert told in line
     finally:
         pooler.stop()
 

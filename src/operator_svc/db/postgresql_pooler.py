@@ -38,12 +38,16 @@ NO_SESSIONS = (
     "PostgreSQL is reached through a pooler that does not keep sessions:"
     " set OPERATOR_DATABASE_DIRECT_URL to an address of the database past it"
 )
+NO_TRANSACTIONS = (
+    "PostgreSQL is reached through a pooler in statement mode, which allows no transactions:"
+    " have it pool transactions or sessions"
+)
 
 Fetch: TypeAlias = Callable[
     [asyncpg.Connection, str, Sequence[Any], float, int | None], Coroutine[Any, Any, list[Any]]
 ]
 """Runs a statement on a connection within so many seconds, on this timeline; its rows."""
-NO_TRANSACTIONS = "statement pooling mode"
+STATEMENT_MODE = "statement pooling mode"
 """PgBouncer's own words where it allows no transactions."""
 
 
@@ -69,8 +73,8 @@ class Address(NamedTuple):
 async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
     """True where each statement needs a transaction of its own.
 
-    Raises ConfigurationError where the server refuses the user or the database, or a pooler does
-    not keep sessions and there is no ``direct`` way past it, and
+    Raises ConfigurationError where the server refuses the user or the database, or a pooler allows
+    no transactions, or does not keep sessions and there is no ``direct`` way past it, and
     OperatorError(DATABASE_UNAVAILABLE) where it does not answer.
     """
     try:
@@ -80,8 +84,8 @@ async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
     except Exception as error:
         if isinstance(error, (*REFUSED, ValueError)):
             raise ConfigurationError([f"PostgreSQL: {error}"]) from error
-        if NO_TRANSACTIONS in str(error):
-            raise ConfigurationError([NO_SESSIONS]) from error
+        if STATEMENT_MODE in str(error):
+            raise ConfigurationError([NO_TRANSACTIONS]) from error
         raise refused(error) from error
     if not kept and not direct:
         raise ConfigurationError([NO_SESSIONS])
