@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
@@ -11,6 +13,7 @@ import structlog
 from operator_svc.db.records import json_text, json_value
 from operator_svc.errors import ConfigurationError
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 HOST_SECONDS = 2.0
@@ -76,7 +79,7 @@ class Connector:
                 server_settings={"application_name": self._application},
             )
             try:
-                await self._set_up(connection)
+                await cut_if_late(self._set_up(connection), seconds, connection)
             except BaseException:
                 connection.terminate()
                 raise
@@ -138,6 +141,36 @@ def _split(dsn: str) -> tuple[list[str], float]:
     for url in urls:
         _ = urlsplit(url).port  # raises ValueError for what is no port
     return urls, seconds
+
+
+async def cut_if_late(
+    work: Coroutine[Any, Any, T], seconds: float, *connections: asyncpg.Connection
+) -> T:
+    """The result of ``work`` with these connections, which are cut where it takes longer than
+    ``seconds``, and where nobody waits for it any more.
+
+    By itself the driver would ask for a cancellation, on another connection. PgBouncer up to 1.19
+    dies of such a request now and then ("bad client state"), and with it the way of all processes.
+    Raises TimeoutError.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+        if not done:
+            raise TimeoutError
+    except BaseException:
+        for connection in connections:
+            connection.terminate()
+        task.add_done_callback(_retrieve)  # it ends at once, by an error of a lost connection
+        await asyncio.wait([task])
+        raise
+    return task.result()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended, so that nothing is logged."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def retire(connection: asyncpg.Connection) -> None:

@@ -31,6 +31,7 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # 25006: it leads to what is a standby by now
     # 26000 and 42P05: a pooler has put another session behind it.
     asyncpg.InvalidSQLStatementNameError,

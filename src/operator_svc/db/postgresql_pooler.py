@@ -12,15 +12,21 @@ from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
-from operator_svc.db.postgresql_connect import Connector
+from operator_svc.db.postgresql_connect import Connector, cut_if_late
 from operator_svc.db.postgresql_errors import REFUSED, AnotherServerError, refused
 from operator_svc.errors import ConfigurationError
 
-IDLE_SECONDS = 5.0
-"""Longest pause of a process within a transaction: one that stands still keeps its locks, and a
-session of the pooler, from all others. One on a busy machine may well pause for a second or two."""
+IDLE_SECONDS = 3.0
+"""Longest pause of a process within a transaction: one that stands still, or whose answer is lost,
+keeps its locks, and a session of the pooler, from all others. All have to go on within 5 s, and a
+process on a busy machine may well pause for a second or two."""
+STATEMENT_SHARE = 0.9
+"""Part of the time of a call after which the server ends a statement. So it is over before the
+process gives up, which costs the pooler and the process their connections."""
 _BEGIN = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {:.0f}"
+    "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    " SET LOCAL idle_in_transaction_session_timeout = {:.0f};"
+    " SET LOCAL statement_timeout = {:.0f}"
 )
 _ON_TIMELINE = (
     "; SELECT 1 / CASE WHEN left(pg_walfile_name(pg_current_wal_lsn()), 8) = '{:08X}'"
@@ -104,14 +110,21 @@ async def keeps_sessions(dsn: str, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             opened.append(first := await connector.open(seconds))
             opened.append(second := await connector.open(seconds))
-            before = await fetch_in_transaction(first, _PID, (), seconds)
-            async with second.transaction():
-                others = await second.fetch(_PID)
-                after = await fetch_in_transaction(first, _PID, (), seconds)
-        return bool(others != before == after)
+            work = _keep_sessions(first, second, seconds)
+            return await cut_if_late(work, seconds, first, second)
     finally:
         for connection in opened:
             connection.terminate()
+
+
+async def _keep_sessions(
+    first: asyncpg.Connection, second: asyncpg.Connection, seconds: float
+) -> bool:
+    before = await fetch_in_transaction(first, _PID, (), seconds)
+    async with second.transaction():
+        others = await second.fetch(_PID)
+        after = await fetch_in_transaction(first, _PID, (), seconds)
+    return bool(others != before == after)
 
 
 async def fetch_in_transaction(
@@ -123,31 +136,35 @@ async def fetch_in_transaction(
 ) -> list[Any]:
     """The rows of a statement in a transaction of its own, which keeps the session until its end.
 
-    Four round trips instead of one. Each step may take ``seconds``; raises what asyncpg raises, and
-    AnotherServerError, before the statement is run, where the transaction is not on ``timeline``: a
-    pooler leads open connections to another primary, and nobody is told.
+    Four round trips instead of one, within ``seconds``. Where they are late, or nobody waits for
+    them, the connection is cut. Raises what asyncpg raises, TimeoutError, and AnotherServerError,
+    before the statement is run, where the transaction is not on ``timeline``: a pooler leads open
+    connections to another primary, and nobody is told.
     """
-    await _begin(connection, seconds, timeline)
+    begin = _BEGIN.format(IDLE_SECONDS * 1000, max(seconds * STATEMENT_SHARE * 1000, 1))
+    if timeline is not None:
+        begin += _ON_TIMELINE.format(timeline)
+    return await cut_if_late(_in_transaction(connection, begin, sql, args), seconds, connection)
+
+
+async def _in_transaction(
+    connection: asyncpg.Connection, begin: str, sql: str, args: Sequence[Any]
+) -> list[Any]:
     try:
-        rows: list[Any] = await connection.fetch(sql, *args, timeout=seconds)
-        await connection.execute("COMMIT", timeout=seconds)
+        await connection.execute(begin)
+    except _ELSEWHERE as error:
+        raise AnotherServerError from error
+    try:
+        rows: list[Any] = await connection.fetch(sql, *args)
+        await connection.execute("COMMIT")
     except asyncpg.PostgresError:
-        if connection.is_in_transaction():
+        if not connection.is_closed() and connection.is_in_transaction():
             try:
-                await connection.execute("ROLLBACK", timeout=seconds)
+                await connection.execute("ROLLBACK")
             except Exception:  # the error of the statement is the one to tell
                 connection.terminate()
         raise
     return rows
-
-
-async def _begin(connection: asyncpg.Connection, seconds: float, timeline: int | None) -> None:
-    """Begin a transaction, in one round trip."""
-    check = "" if timeline is None else _ON_TIMELINE.format(timeline)
-    try:
-        await connection.execute(_BEGIN.format(IDLE_SECONDS * 1000) + check, timeout=seconds)
-    except _ELSEWHERE as error:
-        raise AnotherServerError from error
 
 
 async def fetch_at_once(
