@@ -12,7 +12,7 @@ from operator_svc.db import ConstraintViolation, Database, Nothing, connect, pos
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-from tests.db.things import Count, Name, Named, unavailable, warm
+from tests.db.things import Count, Name, Named, beside, unavailable, warm
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.pgbouncer import PgBouncer, PoolMode
 from tests.fakes.postgres import PostgresServer
@@ -69,6 +69,39 @@ async def test_a_statement_that_takes_too_long_is_ended(pooled: Database) -> Non
     await unavailable(pooled.fetch("wait_long", Count))
     await pooled.write("thing_name", Nothing, name="a")
     assert await pooled.fetch("thing_names", Name) == [Name("a")]
+
+
+async def test_a_statement_that_nobody_waits_for_is_ended_without_a_request_to_cancel(
+    open_things: Any, postgres_server: PostgresServer, empty_postgresql_url: str
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, "transaction")
+    try:
+        url = through(pooler, empty_postgresql_url)
+        database: Database = await open_things(
+            url, database_direct_url=empty_postgresql_url, db_timeout=2.0
+        )
+        late = [asyncio.create_task(database.fetch("wait_long", Count)) for _ in range(3)]
+        gone = [asyncio.create_task(database.fetch("wait_long", Count)) for _ in range(3)]
+        await eventually(lambda: running_statements(empty_postgresql_url) == 6)
+        for task in gone:
+            task.cancel()
+        for task in late:
+            await unavailable(task)
+        await eventually(lambda: running_statements(empty_postgresql_url) == 0)
+        assert len(await asyncio.gather(*gone, return_exceptions=True)) == 3
+        assert "cancel request" not in pooler.log
+        await database.write("thing_name", Nothing, name="a")
+    finally:
+        pooler.stop()
+
+
+def running_statements(url: str) -> int:
+    """How many statements of others wait in ``wait_long``."""
+    with beside(url) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        )
+        return int(rows.fetchall()[0][0])
 
 
 async def test_parallel_chats_are_all_answered(pooler: PgBouncer, postgresql_url: str) -> None:

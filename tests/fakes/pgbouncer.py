@@ -30,6 +30,9 @@ auth_type = any
 max_client_conn = 500
 default_pool_size = {size}
 server_login_retry = 1
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
 """
 
 
@@ -52,7 +55,7 @@ class PgBouncer:
             for path in (self.folder, settings):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
         prefix = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
-        self._command = [*prefix, program, "-q", str(settings)]
+        self._command = [*prefix, program, str(settings)]
         self._user = user
         self._process = self._start()
 
@@ -75,6 +78,11 @@ class PgBouncer:
         self._end()
         self._start()
 
+    @property
+    def log(self) -> str:
+        """What it has logged: its errors, and the requests to cancel that it carries."""
+        return (self.folder / "log").read_text(errors="replace")
+
     def _end(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(10)
@@ -86,8 +94,7 @@ class PgBouncer:
         try:
             psycopg.connect(self.url("pgbouncer"), autocommit=True).close()
         except psycopg.OperationalError:
-            log = self.folder / "log"
-            assert self._process.poll() is None, log.read_text(errors="replace")
+            assert self._process.poll() is None, self.log
             return False
         return True
 

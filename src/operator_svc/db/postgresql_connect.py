@@ -149,8 +149,8 @@ async def cut_if_late(
     """The result of ``work`` with these connections, which are cut where it takes longer than
     ``seconds``, and where nobody waits for it any more.
 
-    By itself the driver would ask for a cancellation, on another connection. PgBouncer up to 1.19
-    dies of such a request now and then ("bad client state"), and with it the way of all processes.
+    By itself the driver would ask for a cancellation, on another connection. PgBouncer 1.18 dies of
+    such a request now and then ("bad client state: 0"), and with it the way of all processes.
     Raises TimeoutError.
     """
     task = asyncio.ensure_future(work)

@@ -28,6 +28,10 @@ _BEGIN = (
     " SET LOCAL idle_in_transaction_session_timeout = {:.0f};"
     " SET LOCAL statement_timeout = {:.0f}"
 )
+_END = "; SET LOCAL transaction_timeout = {:.0f}"
+"""For a process that stands still while its statement is prepared: no other timeout counts that."""
+_END_SINCE = (17, 0)
+"""The first version of PostgreSQL that knows it."""
 _ON_TIMELINE = (
     "; SELECT 1 / CASE WHEN left(pg_walfile_name(pg_current_wal_lsn()), 8) = '{:08X}'"
     " THEN 1 ELSE 0 END"
@@ -141,10 +145,19 @@ async def fetch_in_transaction(
     before the statement is run, where the transaction is not on ``timeline``: a pooler leads open
     connections to another primary, and nobody is told.
     """
-    begin = _BEGIN.format(IDLE_SECONDS * 1000, max(seconds * STATEMENT_SHARE * 1000, 1))
+    begin = _begin(connection, seconds, timeline)
+    return await cut_if_late(_in_transaction(connection, begin, sql, args), seconds, connection)
+
+
+def _begin(connection: asyncpg.Connection, seconds: float, timeline: int | None) -> str:
+    """What begins a transaction, in one round trip."""
+    milliseconds = seconds * 1000
+    begin = _BEGIN.format(IDLE_SECONDS * 1000, max(milliseconds * STATEMENT_SHARE, 1))
+    if connection.get_server_version() >= _END_SINCE:
+        begin += _END.format(max(milliseconds, 1))
     if timeline is not None:
         begin += _ON_TIMELINE.format(timeline)
-    return await cut_if_late(_in_transaction(connection, begin, sql, args), seconds, connection)
+    return begin
 
 
 async def _in_transaction(
