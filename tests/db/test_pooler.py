@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from operator_svc.db import ConstraintViolation, Database, Nothing, connect, postgresql_pooler
+from operator_svc.db import ConstraintViolation, Database, Nothing, connect, postgresql_limits
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
@@ -82,12 +84,12 @@ async def test_a_statement_that_nobody_waits_for_is_ended_without_a_request_to_c
         )
         late = [asyncio.create_task(database.fetch("wait_long", Count)) for _ in range(3)]
         gone = [asyncio.create_task(database.fetch("wait_long", Count)) for _ in range(3)]
-        await eventually(lambda: running_statements(empty_postgresql_url) == 6)
+        await eventually(lambda: sleeping_statements(empty_postgresql_url) or late[0].done())
         for task in gone:
             task.cancel()
         for task in late:
             await unavailable(task)
-        await eventually(lambda: running_statements(empty_postgresql_url) == 0)
+        await eventually(lambda: sleeping_statements(empty_postgresql_url) == 0)
         assert len(await asyncio.gather(*gone, return_exceptions=True)) == 3
         assert "cancel request" not in pooler.log
         await database.write("thing_name", Nothing, name="a")
@@ -95,7 +97,7 @@ async def test_a_statement_that_nobody_waits_for_is_ended_without_a_request_to_c
         pooler.stop()
 
 
-def running_statements(url: str) -> int:
+def sleeping_statements(url: str) -> int:
     """How many statements of others wait in ``wait_long``."""
     with beside(url) as connection:
         rows = connection.execute(
@@ -225,7 +227,7 @@ async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting
     empty_postgresql_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(postgresql_pooler, "IDLE_SECONDS", 1.5)
+    monkeypatch.setattr(postgresql_limits, "IDLE_SECONDS", 1.5)
     pooler = PgBouncer(postgres_server.folder, "transaction")
     try:
         url = through(pooler, empty_postgresql_url)
@@ -244,3 +246,58 @@ async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting
         assert await other.fetch("thing_names", Name) == [Name("a")]
     finally:
         pooler.stop()
+
+
+PREPARED = b"1\x00\x00\x00\x04"
+"""What begins the answer to a statement that is to be prepared (ParseComplete)."""
+
+
+async def test_a_process_that_stands_still_while_it_prepares_keeps_nobody_waiting(
+    open_things: Any,
+    things_sql: Path,
+    postgres_server: PostgresServer,
+    empty_postgresql_url: str,
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, "transaction", size=2)
+    go_on = threading.Event()
+    try:
+        url = through(pooler, empty_postgresql_url)
+        direct = empty_postgresql_url
+        other: Database = await open_things(url, database_direct_url=direct, db_timeout=30.0)
+        async with Relay(pooler.folder) as relay:
+            settings = Settings(
+                database_url=f"{url.partition('?')[0]}?host={relay.folder}",
+                database_direct_url=direct,
+                db_pool_size=2, db_timeout=3.0,
+            )  # fmt: skip
+            still = asyncio.create_task(
+                asyncio.to_thread(asyncio.run, stand_still(settings, things_sql, relay, go_on))
+            )
+            await eventually(lambda: relay.lost == 2 or still.done())
+            await other.write("thing_name", Nothing, name="a")
+            assert not still.done()
+            go_on.set()
+            await still
+    finally:
+        go_on.set()
+        pooler.stop()
+
+
+async def stand_still(
+    settings: Settings, queries: Path, relay: Relay, go_on: threading.Event
+) -> None:
+    """Stop this thread's loop when two connections have sent a statement to be prepared."""
+    loop = asyncio.get_running_loop()
+    database = await connect(settings, queries=queries)
+    await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(2)])
+
+    def is_prepared(data: bytes) -> bool:
+        if relay.lost == 1 and data.startswith(PREPARED):
+            loop.call_soon_threadsafe(go_on.wait, WITHIN)
+        return data.startswith(PREPARED)
+
+    relay.lose_answers(is_prepared, cut=False)
+    reads = [database.fetch("thing_names", Name) for _ in range(2)]
+    await asyncio.gather(*reads, return_exceptions=True)
+    relay.lose_answers(lambda _: False)
+    await database.aclose()

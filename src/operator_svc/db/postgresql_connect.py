@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import structlog
 
+from operator_svc.db.postgresql_limits import begin, cut_if_late
 from operator_svc.db.records import json_text, json_value
 from operator_svc.errors import ConfigurationError
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 HOST_SECONDS = 2.0
@@ -79,21 +77,22 @@ class Connector:
                 server_settings={"application_name": self._application},
             )
             try:
-                await cut_if_late(self._set_up(connection), seconds, connection)
+                await cut_if_late(self._set_up(connection, seconds), seconds, connection)
             except BaseException:
                 connection.terminate()
                 raise
         return connection
 
-    async def _set_up(self, connection: asyncpg.Connection) -> None:
+    async def _set_up(self, connection: asyncpg.Connection, seconds: float) -> None:
         """Have each statement see what was committed before it began, whatever the server's
         default is: the queries lock first and mean what they read then. This and how values are
         converted stays so for the connection's life: a pool need not reset it."""
         if self._pooled:
-            async with connection.transaction():
-                await _set_codecs(connection)
-                if await connection.fetchval(READ_ONLY) != "off":
-                    raise asyncpg.TargetServerAttributeNotMatched("the server takes no writes")
+            await connection.execute(begin(connection, seconds))
+            await _set_codecs(connection)
+            if await connection.fetchval(READ_ONLY) != "off":
+                raise asyncpg.TargetServerAttributeNotMatched("the server takes no writes")
+            await connection.execute("COMMIT")
         else:
             await connection.execute("SET default_transaction_isolation = 'read committed'")
             await _set_codecs(connection)
@@ -141,36 +140,6 @@ def _split(dsn: str) -> tuple[list[str], float]:
     for url in urls:
         _ = urlsplit(url).port  # raises ValueError for what is no port
     return urls, seconds
-
-
-async def cut_if_late(
-    work: Coroutine[Any, Any, T], seconds: float, *connections: asyncpg.Connection
-) -> T:
-    """The result of ``work`` with these connections, which are cut where it takes longer than
-    ``seconds``, and where nobody waits for it any more.
-
-    By itself the driver would ask for a cancellation, on another connection. PgBouncer 1.18 dies of
-    such a request now and then ("bad client state: 0"), and with it the way of all processes.
-    Raises TimeoutError.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait([task], timeout=seconds)
-        if not done:
-            raise TimeoutError
-    except BaseException:
-        for connection in connections:
-            connection.terminate()
-        task.add_done_callback(_retrieve)  # it ends at once, by an error of a lost connection
-        await asyncio.wait([task])
-        raise
-    return task.result()
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Take note of how a task ended, so that nothing is logged."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def retire(connection: asyncpg.Connection) -> None:

@@ -12,26 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
-from operator_svc.db.postgresql_connect import Connector, cut_if_late
+from operator_svc.db.postgresql_connect import Connector
 from operator_svc.db.postgresql_errors import REFUSED, AnotherServerError, refused
+from operator_svc.db.postgresql_limits import begin, cut_if_late
 from operator_svc.errors import ConfigurationError
 
-IDLE_SECONDS = 3.0
-"""Longest pause of a process within a transaction: one that stands still, or whose answer is lost,
-keeps its locks, and a session of the pooler, from all others. All have to go on within 5 s, and a
-process on a busy machine may well pause for a second or two."""
-STATEMENT_SHARE = 0.9
-"""Part of the time of a call after which the server ends a statement. So it is over before the
-process gives up, which costs the pooler and the process their connections."""
-_BEGIN = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED;"
-    " SET LOCAL idle_in_transaction_session_timeout = {:.0f};"
-    " SET LOCAL statement_timeout = {:.0f}"
-)
-_END = "; SET LOCAL transaction_timeout = {:.0f}"
-"""For a process that stands still while its statement is prepared: no other timeout counts that."""
-_END_SINCE = (17, 0)
-"""The first version of PostgreSQL that knows it."""
 _ON_TIMELINE = (
     "; SELECT 1 / CASE WHEN left(pg_walfile_name(pg_current_wal_lsn()), 8) = '{:08X}'"
     " THEN 1 ELSE 0 END"
@@ -145,26 +130,17 @@ async def fetch_in_transaction(
     before the statement is run, where the transaction is not on ``timeline``: a pooler leads open
     connections to another primary, and nobody is told.
     """
-    begin = _begin(connection, seconds, timeline)
-    return await cut_if_late(_in_transaction(connection, begin, sql, args), seconds, connection)
-
-
-def _begin(connection: asyncpg.Connection, seconds: float, timeline: int | None) -> str:
-    """What begins a transaction, in one round trip."""
-    milliseconds = seconds * 1000
-    begin = _BEGIN.format(IDLE_SECONDS * 1000, max(milliseconds * STATEMENT_SHARE, 1))
-    if connection.get_server_version() >= _END_SINCE:
-        begin += _END.format(max(milliseconds, 1))
+    first = begin(connection, seconds)
     if timeline is not None:
-        begin += _ON_TIMELINE.format(timeline)
-    return begin
+        first += _ON_TIMELINE.format(timeline)
+    return await cut_if_late(_in_transaction(connection, first, sql, args), seconds, connection)
 
 
 async def _in_transaction(
-    connection: asyncpg.Connection, begin: str, sql: str, args: Sequence[Any]
+    connection: asyncpg.Connection, first: str, sql: str, args: Sequence[Any]
 ) -> list[Any]:
     try:
-        await connection.execute(begin)
+        await connection.execute(first)
     except _ELSEWHERE as error:
         raise AnotherServerError from error
     try:
