@@ -101,7 +101,7 @@ async def _target(
         lock.release()
     await migrations.check_reachable(settings)
     await asyncio.to_thread(migrations.migrate, settings.sessions_url)
-    database = await connect(_with_timeout(settings))
+    database = await connect(_for_one_transaction(settings))
     try:
         await _finish_deletions(database)
         await reserve_ids(database, highest)
@@ -129,7 +129,7 @@ async def _dry_target(
     if location.dialect == "sqlite" and not location.path.exists():
         yield AdoptionStore(_EmptyTarget(), location.dialect, dry=True)
         return
-    database = await connect(_with_timeout(settings))
+    database = await connect(_for_one_transaction(settings))
     try:
         if await _is_ready(database):
             async with database.transaction() as transaction:
@@ -150,8 +150,13 @@ async def _is_ready(database: Database) -> bool:
     return bool(applied)
 
 
-def _with_timeout(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, db_timeout=max(settings.db_timeout, STATEMENT_SECONDS))
+def _for_one_transaction(settings: Settings) -> Settings:
+    """The way to the target: past a pooler, and with time for long statements."""
+    return msgspec.structs.replace(
+        settings,
+        database_url=settings.sessions_url,
+        db_timeout=max(settings.db_timeout, STATEMENT_SECONDS),
+    )
 
 
 class _EmptyTarget(Transaction):
