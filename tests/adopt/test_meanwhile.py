@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import msgspec
 import psycopg
 import pytest
 
@@ -12,6 +13,8 @@ from operator_svc.models import Message, Session
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.sessions import SessionStore
 from tests.adopt.conftest import LegacyFile, Target
+from tests.fakes.pgbouncer import PgBouncer
+from tests.fakes.postgres import PostgresServer
 
 
 async def test_rows_written_during_adoption_get_higher_ids(
@@ -118,3 +121,22 @@ async def test_what_comes_into_a_session_that_is_deleted_meanwhile_is_not_lost_w
         assert [m.content for m in messages] == ["one"]
         assert [s.metadata["adopted_session_id"] for s in sessions] == ["abc"]
         assert sessions[0].session_id == messages[0].session_id != "abc"
+
+
+async def test_adoption_goes_past_the_pooler(
+    legacy: LegacyFile, postgres_server: PostgresServer, postgresql_url: str
+) -> None:
+    legacy.session("abc")
+    target = Target(postgresql_url)
+    pooler = PgBouncer(postgres_server.folder, "statement")  # it allows no transactions
+    try:
+        settings = msgspec.structs.replace(
+            target.settings,
+            database_url=pooler.url(postgresql_url.partition("@/")[2].partition("?")[0]),
+            database_direct_url=postgresql_url,
+        )
+        for dry_run in (True, False):
+            await adopt(settings, legacy.path, dry_run=dry_run, progress=lambda *_: None)
+    finally:
+        pooler.stop()
+    assert await target.count("operator_session") == 1
