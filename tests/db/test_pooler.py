@@ -98,7 +98,7 @@ async def test_a_statement_that_nobody_waits_for_is_ended_without_a_request_to_c
 
 
 def sleeping_statements(url: str) -> int:
-    """How many statements of others wait in ``wait_long``."""
+    """The number of statements that wait in ``wait_long``."""
     with beside(url) as connection:
         rows = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -249,7 +249,7 @@ async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting
 
 
 PREPARED = b"1\x00\x00\x00\x04"
-"""What begins the answer to a statement that is to be prepared (ParseComplete)."""
+"""The begin of an answer to a statement that is to be prepared (ParseComplete)."""
 
 
 async def test_a_process_that_stands_still_while_it_prepares_keeps_nobody_waiting(

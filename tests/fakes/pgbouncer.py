@@ -80,7 +80,7 @@ class PgBouncer:
 
     @property
     def log(self) -> str:
-        """What it has logged: its errors, and the requests to cancel that it carries."""
+        """Its log: errors, and the requests to cancel that it carries."""
         return (self.folder / "log").read_text(errors="replace")
 
     def _end(self) -> None:
