@@ -209,6 +209,8 @@ async def test_nothing_is_lost_doubled_or_reordered(way: Way, tmp_path: Path) ->
         except BaseException:
             for pod in cluster.pods:
                 print(pod.url, *pod.log[-20:], sep="\n")  # noqa: T201
+            if (pooler := cluster.databases.pooler) is not None:
+                print(pooler.log[-5000:])  # noqa: T201
             raise
         finally:
             counts = run.counts()
