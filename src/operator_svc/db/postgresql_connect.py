@@ -143,9 +143,9 @@ def _split(dsn: str) -> tuple[list[str], float]:
 
 
 async def retire(connection: asyncpg.Connection) -> None:
-    """Close a connection politely, else cut it."""
+    """Close a connection politely, else cut it. With a timeout of its own the driver would ask for
+    a cancellation where nobody answers."""
     try:
-        await connection.close(timeout=_CLOSE_SECONDS)
+        await cut_if_late(connection.close(), _CLOSE_SECONDS, connection)
     except Exception as error:  # whatever it was, the connection is gone
         log.debug("a connection was cut", error=repr(error))
-        connection.terminate()
