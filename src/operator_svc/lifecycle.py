@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,10 @@ HISTORY_INTERVAL, LONE_HISTORY_INTERVAL = 1.0, 15.0
 between notes that it is in use where no other process can be."""
 YOUNG_OBJECTS = 10_000
 """New objects after which garbage is collected; Python's own number is 700."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread hands the interpreter over to one that waits for it. With Python's
+own 5 ms the event loop waits as long after each call of the system while a thread has work, such
+as SQLite's, and so does the admin port."""
 
 
 async def start(settings: Settings, *, switch: ChatPeer | None = None) -> Operator:
@@ -133,7 +138,7 @@ async def serve(settings: Settings, on_ready: Callable[[str], None] | None = Non
     _handle_signals(operator, stop, force_exit)
     try:
         url = await server.start()
-        _tune_gc()
+        _tune_interpreter()
         log.info("ready", url=url)
         if on_ready is not None:
             on_ready(url)
@@ -154,12 +159,13 @@ def _handle_signals(operator: Operator, stop: asyncio.Event, force_exit: asyncio
     loop.add_signal_handler(signal.SIGHUP, operator.services.tokens.reload)
 
 
-def _tune_gc() -> None:
+def _tune_interpreter() -> None:
     """Spare the collector what the start has made, which stays for good, and collect less often:
     a request makes few cycles. This is a tenth of a chat's processor time."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(YOUNG_OBJECTS, 5, 50)
 
 
 async def _first(*works: Any) -> None:

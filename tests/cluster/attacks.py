@@ -109,6 +109,18 @@ async def large_chats(me: Attacker) -> None:
     await me.ask("POST", "/operator/chat", body)
 
 
+async def many_small_values(me: Attacker) -> None:
+    """Send a megabyte of JSON that becomes a few hundred thousand objects."""
+    value = chance.choice(["{}", "[]", "1.0", '""', '{"":[]}'])
+    values = f"[{','.join([value] * (1_000_000 // (len(value) + 1)))}]"
+    path, before = chance.choice([
+        ("/operator/chat", '{"message": "x", "metadata": {"x": '),
+        ("/operator/tool/call", '{"message_id": 1, "tool_name": "t", "result": {"x": '),
+        ("/v1/responses", '{"model": "x", "text": {"x": '),
+    ])  # fmt: skip
+    await me.ask("POST", path, f"{before}{values}}}}}".encode())
+
+
 async def stalled_answers(me: Attacker) -> None:
     path = chance.choice(["?limit=1000", "/events?limit=1000", "/export"])
     async with me.line(unread=True) as line:
@@ -272,6 +284,7 @@ ATTACKS: Mapping[Callable[[Attacker], Awaitable[None]], int] = {
     pipelined: 1,
     compressed_bodies: 2,
     large_chats: 2,
+    many_small_values: 1,
     stalled_answers: 40,
     large_pages: 1,
     unread_resumes: 20,

@@ -25,9 +25,11 @@ from operator_svc.peers.browser import (
 )
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.navigate import Visit
+from operator_svc.protocol.text import loads
 from operator_svc.settings import Settings
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
+from tests.fakes.threads import Threads
 
 URL = "http://browser.test"
 PAGE = "https://example.org/"
@@ -75,6 +77,17 @@ async def test_a_page() -> None:
     assert call.kwargs["allow_redirects"] is False
     assert visit.screenshot == PNG + b"pixels"
     assert msgspec.to_builtins(visit) | {"screenshot": 0} == VISIT | {"screenshot": 0}
+
+
+async def test_a_large_answer_is_not_read_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = Threads()
+    monkeypatch.setattr(peer, "loads", threads.noting(loads))
+    picture = base64.b64encode(PNG + bytes(50_000)).decode()
+    visit = await answered(payload={**VISIT, "screenshot": picture})
+    assert visit.screenshot == PNG + bytes(50_000)
+    assert threads.others
 
 
 async def test_text_is_made_storable() -> None:

@@ -13,10 +13,12 @@ import pytest
 from operator_svc import tracing
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers import chat_stream
+from operator_svc.peers import chat_stream, chat_types
 from operator_svc.peers.switch import Switch, Text, ToolCallPart
+from operator_svc.protocol.text import loads
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 from tests.fakes.eventually import eventually
+from tests.fakes.threads import Threads
 from tests.peers.conftest import DIALECTS, FAST
 
 
@@ -148,6 +150,19 @@ async def test_ten_megabytes_are_read_and_more_than_the_bound_is_not(
     with pytest.raises(OperatorError) as caught:
         await ask(switch, "hello")
     assert caught.value.code == ErrorCode.REPLY_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "script", [Script(mode="big_event", size=1_000_000), Script(mode="json", tokens=20_000)]
+)
+async def test_what_is_large_is_not_read_on_the_event_loop(
+    standin: SwitchStandin, switch: Switch, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads()
+    standin.script = script
+    monkeypatch.setattr(chat_types, "loads", threads.noting(loads))
+    await ask(switch, "hello")
+    assert threads.others
 
 
 async def test_the_total_time_is_bounded(standin: SwitchStandin) -> None:

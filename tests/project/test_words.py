@@ -67,7 +67,7 @@ METHODS = {
     "left": ("peers/breaker", "abandoned"),
     "alive": ("peers/breaker", "first_byte"),
     "hurry": ("", "force_exit"),
-    "_spare_the_collector": ("", "_tune_gc"),
+    "_spare_the_collector": ("", "_tune_interpreter"),
 }
 """Retired names of functions and attributes, with their place and the name to use there."""
 

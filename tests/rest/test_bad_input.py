@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from operator_svc.protocol import decoding
+from tests.fakes.threads import Threads
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
 
@@ -28,6 +30,8 @@ BODIES: list[tuple[str, bytes, int, str, str | None]] = [
      None),
     ("deep nesting that closes", b'{"message": "hi", "metadata": {"x": ' + b"[" * 5_000
      + b"]" * 5_000 + b"}}", 400, "invalid_json", None),
+    ("more objects than anybody needs", b'{"message": "hi", "metadata": {"x": ['
+     + b",".join([b"{}"] * 200_000) + b"]}}", 400, "invalid_json", None),
     ("a list", b"[]", 422, "validation_error", "body"),
     ("null", b"null", 422, "validation_error", "body"),
     ("a text", b'"hi"', 422, "validation_error", "body"),
@@ -99,6 +103,25 @@ async def test_a_body_that_cannot_be_read_is_refused(service: Service) -> None:
     await service.chat("the next one works")
     listed = await (await service.get("/operator/sessions")).json()
     assert len(listed["sessions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/operator/chat", {"message": "hi", "context_summary": "x" * 70_000}),
+        ("/operator/chat?user_id=u", {"message": "hi", "context_summary": "x" * 70_000}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi" * 40_000}]}),
+        ("/v1/responses", {"model": "any", "input": "hi" * 40_000}),
+    ],
+)
+async def test_a_large_body_is_not_read_on_the_event_loop(
+    service: Service, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads()
+    for name in ("decode", "loads"):
+        monkeypatch.setattr(decoding, name, threads.noting(getattr(decoding, name)))
+    await service.post(path, body)
+    assert threads.others
 
 
 async def test_every_wrong_field_is_named(service: Service) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from operator_svc.protocol.frames import MAX_FRAME
 from operator_svc.ws import connection
+from operator_svc.ws.frame_decoder import read
+from tests.fakes.threads import Threads
 from tests.ws.conftest import Start
 from tests.ws.ws_service import Service
 
@@ -144,7 +146,11 @@ async def test_text_that_is_not_utf8_closes(service: Service) -> None:
     assert await socket.closed() == 1007
 
 
-async def test_a_frame_as_large_as_allowed_is_taken(service: Service) -> None:
+async def test_a_frame_as_large_as_allowed_is_taken(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads()
+    monkeypatch.setattr(connection, "read", threads.noting(read))
     service.switch.answer = ["yes"]
     socket = await service.ready()
     frame = {"type": "chat", "message": "hi", "id": 1, "pad": ""}
@@ -153,6 +159,7 @@ async def test_a_frame_as_large_as_allowed_is_taken(service: Service) -> None:
     await socket.send(frame)
     await socket.until(lambda: socket.of("result"))
     assert socket.of("result")[0]["ok"]
+    assert threads.others, "it was read on the event loop"
 
 
 @pytest.mark.parametrize("size", [MAX_FRAME + 1, 10 * MAX_FRAME])

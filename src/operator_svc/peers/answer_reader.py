@@ -63,6 +63,11 @@ class AnswerReader(ABC):
         """True once the answer has a finish reason, though more may follow, such as its usage."""
         return self.finish_reason is not None
 
+    @property
+    def held(self) -> int:
+        """Bytes that are kept of an unfinished event."""
+        return self._decoder.held
+
     def ending(self, *, streamed: bool = True) -> Done:
         """The reply's end, as far as it is known."""
         return Done(
@@ -139,10 +144,7 @@ class AnswerReader(ABC):
         return parts
 
     def whole(self, body: bytes) -> list[Part]:
-        """The parts of an answer that is one JSON document; raises AnswerError.
-
-        Its text is one part, and not cut up to look like a stream.
-        """
+        """The parts of an answer that is one JSON document, its text in one; raises AnswerError."""
         parts: list[Part] = []
         try:
             self._take_document(body, parts)

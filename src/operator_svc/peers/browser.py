@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.failures import Failures, PeerLostError, retry_after
@@ -142,7 +143,7 @@ class Browser:
             raise self._transport.timed_out("POST /navigate", "total") from None
         if raw is None:
             raise self._transport.wrong("POST /navigate", "its answer is too large")
-        return self._read(raw)
+        return await aside(len(raw), lambda: self._read(raw))
 
     async def _post(self, body: bytes, url: str) -> bytes | None:
         try:

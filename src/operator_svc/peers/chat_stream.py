@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Protocol
 
 import aiohttp
 import msgspec
 
+from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.answer_reader import MAX_EVENT_BYTES, AnswerReader
 from operator_svc.peers.base import Peer, PeerRefusedError
@@ -40,7 +42,6 @@ DOCUMENTS = (b"{", b"[", b'"', b"<")
 """Beginnings of a document, which mean nothing in an event stream."""
 MAX_BLANK = 4096
 """Bytes of white space that may stand before either."""
-CONTENT_FILTER = "content_filter"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -181,17 +182,20 @@ async def stream(
         head, is_stream = await _begin(answer)
         if is_stream:
             permit = peer.breaker.first_byte(permit)
-            feed, read = reader.feed, answer.read
-            parts = feed(head) if head else reader.end()
-            while not reader.done:
+            chunk = head
+            while True:
+                size = reader.held + len(chunk)
+                parts = await aside(size, partial(reader.feed, chunk) if chunk else reader.end)
+                if reader.done:
+                    break
                 if parts:
                     yield parts
                 if reader.ended:
                     answer.expect_end()
-                chunk = await read()
-                parts = feed(chunk) if chunk else reader.end()
+                chunk = await answer.read()
         else:
-            parts = reader.whole(await answer.rest(head))
+            body = await answer.rest(head)
+            parts = await aside(len(body), partial(reader.whole, body))
         answer.finish()
         peer.breaker.succeeded(permit)
         done = parts.pop()
@@ -227,13 +231,8 @@ async def _ask(
         async with asyncio.timeout(min(timeouts.first_byte, timeouts.total)):
             while True:
                 try:
-                    response = await peer.open(
-                        "POST",
-                        dialect.path,
-                        dialect.body(prompt),
-                        headers=SEND_HEADERS,
-                        hide=prompt.message,
-                    )
+                    asked = "POST", dialect.path, dialect.body(prompt)
+                    response = await peer.open(*asked, headers=SEND_HEADERS, hide=prompt.message)
                     break
                 except PeerRefusedError as refusal:
                     reader.take_refusal(refusal)
@@ -282,7 +281,7 @@ def _failure(
     elif isinstance(error, ReportedError):
         code = peer.failures.busy if error.busy else peer.failures.error
     elif isinstance(error, NoAnswerError):
-        filtered = reader.finish_reason == CONTENT_FILTER
+        filtered = reader.finish_reason == "content_filter"
         code = ErrorCode.CONTENT_FILTERED if filtered else ErrorCode.NO_ANSWER
     else:
         return failure
@@ -294,6 +293,5 @@ def _named(ending: Done, engine: str | None, seconds: float | None = None) -> Do
     latency_ms = ending.latency_ms
     if latency_ms is None and seconds is not None:
         latency_ms = round(seconds * 1000, 1)
-    return msgspec.structs.replace(
-        ending, provider=ending.provider or engine, latency_ms=latency_ms
-    )
+    provider = ending.provider or engine
+    return msgspec.structs.replace(ending, provider=provider, latency_ms=latency_ms)

@@ -6,20 +6,26 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
+from operator_svc.protocol.text import is_storable
 
 S = TypeVar("S", bound=msgspec.Struct)
 Fault: TypeAlias = tuple[str, str]
 """The name of a field and what is wrong with it, in words for the client."""
 
+_INTEGER_WANTED = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`").match
 _PATH = re.compile(r" - at `(?:key )?\$\.?(?P<path>[^`]*)`$")
 MAX_DEPTH = 100
 """Levels of nesting that a client's JSON may have; far below what decoders can bear."""
+MAX_CONTAINERS = 100_000
+"""Objects and arrays that a client's JSON may have. The collector of garbage looks at each, while
+the whole process waits; a megabyte of text and numbers needs a few thousand."""
 
 
 def decode(body: bytes | str, struct: type[S]) -> S:
@@ -39,7 +45,22 @@ def decode(body: bytes | str, struct: type[S]) -> S:
 
 def _is_simple(body: bytes) -> bool:
     """True where ``body`` can neither be nested too deep nor hold NUL."""
-    return body.count(b"{") + body.count(b"[") <= MAX_DEPTH and b"\\u0000" not in body
+    return _brackets(body) <= MAX_DEPTH and b"\\u0000" not in body
+
+
+def _brackets(body: bytes) -> int:
+    return body.count(b"{") + body.count(b"[")
+
+
+def _check_containers(body: bytes) -> None:
+    if _brackets(body) <= MAX_CONTAINERS:
+        return
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(plain.split(b'"')[::2])  # without what stands in texts
+    if _brackets(outside) > MAX_CONTAINERS:
+        raise OperatorError(
+            ErrorCode.INVALID_JSON, f"the body has more than {MAX_CONTAINERS} objects and arrays"
+        )
 
 
 @lru_cache(maxsize=256)
@@ -49,6 +70,7 @@ def _decoder(struct: type[S]) -> msgspec.json.Decoder[S]:
 
 def loads(body: bytes | str) -> Any:
     """The JSON value of ``body``, to be given to ``convert``. Raises as ``decode`` does."""
+    _check_containers(body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass"))
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -56,20 +78,65 @@ def loads(body: bytes | str) -> Any:
         raise OperatorError(ErrorCode.INVALID_JSON, "the body is not valid JSON") from error
 
 
+def both(body: bytes, struct: type[S]) -> tuple[Any, S]:
+    """The JSON value of ``body``, and the same as ``struct``. Raises as ``decode`` does."""
+    plain = loads(body)
+    return plain, convert(plain, struct)
+
+
 def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:
     """Turn a decoded JSON value into ``struct``; ``strict=False`` reads numbers from text."""
     if not isinstance(plain, dict):
         raise OperatorError.invalid("body", "it must be a JSON object")
-    _check_depth(plain)
-    check(_nul_faults(plain, ""))
+    too_deep, holds_nul = _survey(plain)
+    if too_deep:
+        raise _too_deep()
+    if holds_nul:
+        check(_nul_faults(plain, ""))
     try:
         return msgspec.convert(plain, struct, strict=strict)
     except msgspec.ValidationError:
         pass
+    mended, faults = _field_by_field(plain, struct, strict)
+    check(faults)
     try:
-        return msgspec.convert(_whole(plain), struct, strict=strict)
-    except msgspec.ValidationError:
-        raise _invalid(list(_faults(plain, struct, strict))) from None
+        return msgspec.convert(mended, struct, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _invalid([_named("body", str(error))]) from None
+
+
+def _field_by_field(
+    plain: dict[str, Any], struct: type[msgspec.Struct], strict: bool
+) -> tuple[dict[str, Any], list[Fault]]:
+    """``plain`` with integers where a field wants them, and all that is wrong with it even so."""
+    mended, faults = dict(plain), []
+    for info in _fields(struct):
+        name = info.encode_name
+        if name not in plain:
+            if info.required:
+                faults.append((name, "it is missing"))
+            continue
+        fault = _fault(plain[name], info.type, strict)
+        if fault is not None and _INTEGER_WANTED(fault):
+            mended[name] = _whole(plain[name])
+            fault = _fault(mended[name], info.type, strict)
+        if fault is not None:
+            faults.append(_named(name, fault))
+    return mended, faults
+
+
+def _fault(value: Any, kind: Any, strict: bool) -> str | None:
+    """The fault of ``value``, in msgspec's words; None where there is none."""
+    try:
+        msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None
+
+
+@lru_cache(maxsize=256)
+def _fields(struct: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(struct)
 
 
 def _whole(value: Any) -> Any:
@@ -88,7 +155,7 @@ def with_query(body: Json, query: Mapping[str, str], struct: type[msgspec.Struct
     if not isinstance(body, dict):
         return body
     merged = dict(body)
-    for info in msgspec.structs.fields(struct):
+    for info in _fields(struct):
         name = info.encode_name
         text = query.get(name)
         if text is not None and name not in body:
@@ -133,18 +200,6 @@ def _invalid(faults: list[Fault]) -> OperatorError:
     )
 
 
-def _faults(plain: Mapping[str, Any], struct: type[S], strict: bool) -> Iterator[Fault]:
-    for info in msgspec.structs.fields(struct):
-        if info.encode_name not in plain:
-            if info.required:
-                yield info.encode_name, "it is missing"
-            continue
-        try:
-            msgspec.convert(plain[info.encode_name], info.type, strict=strict)
-        except msgspec.ValidationError as error:
-            yield _named(info.encode_name, str(error))
-
-
 def _named(name: str, message: str) -> Fault:
     """msgspec ends its message with the path of the fault within the value."""
     found = _PATH.search(message)
@@ -155,26 +210,46 @@ def _named(name: str, message: str) -> Fault:
     return joined, message[: found.start()]
 
 
-def _check_depth(value: Json) -> None:
-    if is_too_deep(value):
-        raise OperatorError(
-            ErrorCode.INVALID_JSON, f"the body is nested deeper than {MAX_DEPTH} levels"
-        )
+def _too_deep() -> OperatorError:
+    return OperatorError(
+        ErrorCode.INVALID_JSON, f"the body is nested deeper than {MAX_DEPTH} levels"
+    )
 
 
 def is_too_deep(value: Json) -> bool:
     """True where a JSON value is nested deeper than ``MAX_DEPTH`` levels."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+    return _survey(value)[0]
+
+
+def _survey(value: Json) -> tuple[bool, bool]:
+    """True where a JSON value is nested too deep, and True where it holds U+0000 above that.
+
+    A level at once and not a value after the other: there may be half a million.
+    """
+    level: list[Any] = [value]
+    holds_nul = False
+    for _ in range(MAX_DEPTH + 1):
+        texts, lists, objects = _by_kind(level)
+        if not holds_nul:
+            keys = chain.from_iterable(filter(None, objects))
+            holds_nul = "\0" in "".join(texts) or "\0" in "".join(keys)
+        if not lists and not objects:
+            return False, holds_nul
+        objects = [*filter(None, objects)]  # of those without a field there may be most
+        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, objects))]
+    return True, holds_nul
+
+
+def _by_kind(values: list[Any]) -> Iterator[list[Any]]:
+    """The texts, the arrays and the objects among ``values``."""
+    kinds = set(map(type, values))
+    for kind in (str, list, dict):
+        if kind not in kinds:
+            yield []
+        elif len(kinds) == 1:
+            yield values
+        else:
+            yield [value for value in values if value.__class__ is kind]
 
 
 def _nul_faults(value: Any, path: str) -> Iterator[Fault]:
@@ -199,13 +274,14 @@ def _raise_for_surrogates(body: bytes | str) -> None:
     except (ValueError, RecursionError):
         return
     if isinstance(plain, dict):
-        _check_depth(plain)
+        if is_too_deep(plain):
+            raise _too_deep()
         check(_surrogate_faults(plain, ""))
 
 
 def _surrogate_faults(value: Any, path: str) -> Iterator[Fault]:
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not is_storable(value.replace("\0", "")):
             yield path or "body", "it holds half a surrogate pair"
     elif isinstance(value, dict):
         for key, child in value.items():

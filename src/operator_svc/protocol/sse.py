@@ -44,12 +44,14 @@ class Decoder:
         "_id",
         "_idle",
         "_line",
+        "_line_bytes",
         "_max",
     )
 
     def __init__(self, max_event_bytes: int) -> None:
         self._max = max_event_bytes
-        self._line = bytearray()  # the unfinished line
+        self._line: list[bytes] = []  # the unfinished line, as it came
+        self._line_bytes = 0
         self._data: list[bytes] = []  # the data lines of the unfinished event
         self._data_bytes = 0
         self._event = ""
@@ -67,6 +69,11 @@ class Decoder:
         if rows is not None:
             return [ServerSentEvent(row, "message", self._id) for row in rows]
         return self._feed_lines(chunk)
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept of an unfinished event."""
+        return self._data_bytes + self._line_bytes
 
     def divide(self, chunk: bytes) -> tuple[bytes, bytes, bytes]:
         """``chunk`` as the end of an event that has begun, what stands between, and the begin of
@@ -102,9 +109,7 @@ class Decoder:
         """
         events: list[ServerSentEvent] = []
         if self._line:
-            line = bytes(self._line)
-            self._line.clear()
-            self._end_line(line, events)
+            self._end_line(self._whole_line(b""), events)
         self._end_line(b"", events)
         return events[0] if events else None
 
@@ -118,20 +123,26 @@ class Decoder:
                 chunk = chunk[1:]
         start = 0
         for end in _LINE_END.finditer(chunk):
-            line = chunk[start : end.start()]
-            if self._line:
-                line = bytes(self._line) + line
-                self._line.clear()
+            line = self._whole_line(chunk[start : end.start()])
             start = end.end()
             self._check(len(line))
             self._end_line(line, events)
         if start < len(chunk):
-            self._line += chunk[start:]
-            self._check(len(self._line))
+            self._line.append(chunk[start:])
+            self._line_bytes += len(chunk) - start
+            self._check(self._line_bytes)
         else:
             self._after_cr = chunk[-1:] == b"\r"
         self._idle = not (self._line or self._data or self._event or self._after_cr or self._fresh)
         return events
+
+    def _whole_line(self, rest: bytes) -> bytes:
+        if not self._line:
+            return rest
+        line = b"".join([*self._line, rest])
+        self._line.clear()
+        self._line_bytes = 0
+        return line
 
     def _check(self, line_bytes: int) -> None:
         if self._data_bytes + line_bytes > self._max:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
+from operator_svc.background import aside
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import decoding, headers, ids
@@ -88,12 +89,19 @@ async def body(
     Raises OperatorError, also of ``protocol.decoding``.
     """
     raw = await read_body(request)
-    if not request.query_string:
+    query = request.query if request.query_string else None
+    return await aside(len(raw), lambda: _decoded(raw, query, struct, prepare))
+
+
+def _decoded(
+    raw: bytes, query: Query | None, struct: type[S], prepare: Callable[[Any, Query], Any] | None
+) -> S:
+    if query is None:
         return decoding.decode(raw, struct)
     plain = decoding.loads(raw) if raw.strip() else {}
     if prepare is not None:
-        plain = prepare(plain, request.query)
-    return decoding.convert(decoding.with_query(plain, request.query, struct), struct)
+        plain = prepare(plain, query)
+    return decoding.convert(decoding.with_query(plain, query, struct), struct)
 
 
 # Queries of GETs, whose faults are 400.

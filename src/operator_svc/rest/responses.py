@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,9 +85,14 @@ def _tell_rates(headers: CIMultiDict[str], call: Call) -> None:
     headers["RateLimit"] = ", ".join(states)
 
 
+@lru_cache(maxsize=64)
+def _etag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
 def cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
     """An answer that may be kept and is asked for anew each time, by its ETag."""
-    etag = hashlib.sha256(body).hexdigest()[:32]
+    etag = _etag(body)
     headers = {**headers, "ETag": f'"{etag}"', "Cache-Control": "no-cache"}
     known = request.if_none_match or ()
     if known == (ETag("*"),) or any(tag.value == etag for tag in known):

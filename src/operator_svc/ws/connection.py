@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import ClassVar
 
 from aiohttp import WSMsgType, web
 
 from operator_svc import __version__
+from operator_svc.background import aside
 from operator_svc.context import Services
 from operator_svc.errors import OperatorError
 from operator_svc.models import Caller
@@ -198,7 +200,7 @@ class Connection:
                 text = await self.receive()
                 if text is None:
                     return
-                frame = read(text)
+                frame = await aside(len(text), partial(read, text))
             except InvalidFrameError as invalid:
                 self._note_invalid(invalid)
             else:

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import binascii
 import uuid
+from functools import partial
 from typing import cast
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
 
+from operator_svc.background import aside
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
@@ -198,7 +200,7 @@ async def _authenticate(
             text = ""
         if text is None:
             return None
-        frame = _read_auth(text)
+        frame = await aside(len(text), partial(_read_auth, text))
         if frame is None:
             connection.close(CloseCode.NOT_AUTHENTICATED)
             return None

@@ -7,6 +7,7 @@ import time
 import msgspec
 from aiohttp import web
 
+from operator_svc.background import aside
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.protocol import decoding, openai
@@ -117,8 +118,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     caller = caller_of(request)
     raw = await requests.read_body(request)
-    plain = decoding.loads(raw)
-    body = decoding.convert(plain, ChatCompletionBody)
+    plain, body = await aside(len(raw), lambda: decoding.both(raw, ChatCompletionBody))
     place = openai.place_of(
         body,
         request.headers.get(SESSION) or request.headers.get(WEBUI_SESSION),
@@ -127,7 +127,9 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     await shared.check_model(request, body.model)
     background = _flag(request, BACKGROUND)
     sends_fields = services.settings.switch_dialect == "openai"
-    asked = openai.chat_of(body, plain, place, sends_fields=sends_fields)
+    asked = await aside(
+        len(raw), lambda: openai.chat_of(body, plain, place, sends_fields=sends_fields)
+    )
     key = await shared.intent_key(request, caller, place.user_id, place.session_id, raw)
     accepted = await services.chats.start(
         caller, msgspec.structs.replace(asked, client_message_id=key)

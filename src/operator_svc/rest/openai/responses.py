@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from operator_svc.background import aside
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
@@ -117,16 +118,19 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     caller = caller_of(request)
     raw = await requests.read_body(request)
-    plain = decoding.loads(raw)
-    body = decoding.convert(plain, ResponseBody)
+    plain, body = await aside(len(raw), lambda: decoding.both(raw, ResponseBody))
     await shared.check_model(request, body.model)
     session_id = await session_to_continue(services, caller, body)
-    chat = response_input.chat_of(
-        body,
-        plain,
-        response_input.messages_of(body.input),
-        session_id,
-        sends_fields=services.settings.switch_dialect == "openai",
+    sends_fields = services.settings.switch_dialect == "openai"
+    chat = await aside(
+        len(raw),
+        lambda: response_input.chat_of(
+            body,
+            plain,
+            response_input.messages_of(body.input),
+            session_id,
+            sends_fields=sends_fields,
+        ),
     )
     key = await shared.intent_key(request, caller, None, session_id, raw)
     chat = msgspec.structs.replace(chat, client_message_id=key)

@@ -1,0 +1,47 @@
+"""Work beside the event loop: what is large is done on one thread, what is small in place."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from contextvars import ContextVar
+from typing import NoReturn
+
+import pytest
+
+from operator_svc.background import LARGE, aside
+
+asked_by: ContextVar[str] = ContextVar("asked_by")
+
+
+async def test_small_work_is_done_in_place() -> None:
+    assert await aside(LARGE, threading.get_ident) == threading.get_ident()
+
+
+async def test_large_work_is_done_on_one_thread_one_after_another() -> None:
+    running: set[int] = set()
+
+    def work() -> tuple[int, int]:
+        me = threading.get_ident()
+        running.add(me)
+        return me, len(running)
+
+    done = await asyncio.gather(*(aside(LARGE + 1, work) for _ in range(20)))
+    assert {number for _, number in done} == {1}
+    assert threading.get_ident() not in running
+
+
+async def test_large_work_sees_the_context_of_who_asked() -> None:
+    asked_by.set("me")
+    assert await aside(LARGE + 1, asked_by.get) == "me"
+
+
+async def test_garbage_is_collected_after_large_work_and_not_during_it() -> None:
+    def fail() -> NoReturn:
+        raise ValueError("it is broken")
+
+    assert await aside(LARGE + 1, gc.isenabled) is False
+    with pytest.raises(ValueError, match="broken"):
+        await aside(LARGE + 1, fail)
+    assert gc.isenabled()
