@@ -1,46 +1,26 @@
 -- name: search_window(before_at, before_id, sessions, messages)^
 -- Of so many of the newest sessions before a place, how many there are, and how many of them have no more than so many messages together.
 SELECT
-    count(*) AS sessions,
-    count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
+    count(*) AS sessions, count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
 FROM (
     SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
-    FROM (
-        SELECT id, active_at, message_count FROM operator_session
-        WHERE (active_at, id) < (:before_at, :before_id) AND deleted_at IS NULL
-        ORDER BY active_at DESC, id DESC
-        LIMIT :sessions
-    ) AS s
+    FROM {{newest_sessions}} AS s
 ) AS w;
 
 -- name: search_window_of_user(user_id, before_at, before_id, sessions, messages)^
 -- As search_window, of the sessions of one user.
 SELECT
-    count(*) AS sessions,
-    count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
+    count(*) AS sessions, count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
 FROM (
     SELECT sum(s.message_count) OVER (ORDER BY s.active_at DESC, s.id DESC) AS messages
-    FROM (
-        SELECT id, active_at, message_count FROM operator_session
-        WHERE
-            user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
-            AND deleted_at IS NULL
-        ORDER BY active_at DESC, id DESC
-        LIMIT :sessions
-    ) AS s
+    FROM {{newest_sessions_of_user}} AS s
 ) AS w;
 
 -- name: search_recent(words, before_at, before_id, sessions, page, bytes)
 -- Of so many of the newest sessions before a place those with a message that has the words, newest first.
 /*+ page of :bytes */
 WITH found AS MATERIALIZED (
-    SELECT s.id, s.active_at
-    FROM (
-        SELECT id, session_id, active_at FROM operator_session
-        WHERE (active_at, id) < (:before_at, :before_id) AND deleted_at IS NULL
-        ORDER BY active_at DESC, id DESC
-        LIMIT :sessions
-    ) AS s
+    SELECT s.id, s.active_at FROM {{newest_sessions}} AS s
     WHERE {{session_has_words}}
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :page
@@ -57,15 +37,7 @@ LIMIT :page;
 -- As search_recent, of the sessions of one user.
 /*+ page of :bytes */
 WITH found AS MATERIALIZED (
-    SELECT s.id, s.active_at
-    FROM (
-        SELECT id, session_id, active_at FROM operator_session
-        WHERE
-            user_id = :user_id AND (active_at, id) < (:before_at, :before_id)
-            AND deleted_at IS NULL
-        ORDER BY active_at DESC, id DESC
-        LIMIT :sessions
-    ) AS s
+    SELECT s.id, s.active_at FROM {{newest_sessions_of_user}} AS s
     WHERE {{session_has_words}}
     ORDER BY s.active_at DESC, s.id DESC
     LIMIT :page

@@ -1,12 +1,6 @@
 -- name: browser_task_add(task_id, session_id, viewer, user_id, url, options, data)
 -- Stores a task in a session that exists or, where session_id is NULL, in none.
-WITH session AS MATERIALIZED (
-    SELECT session_id, user_id FROM operator_session
-    WHERE
-        session_id = :session_id AND deleted_at IS NULL
-        AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
-    FOR NO KEY UPDATE
-),
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 place AS (
     SELECT session_id, user_id FROM session
@@ -25,21 +19,14 @@ numbered AS (
     SET
         last_seq = s.last_seq + 1,
         updated_at = now(),
-        active_at = CASE
-            WHEN s.active_at < now() - interval '1 minute' THEN now() ELSE s.active_at
-        END
+        active_at = {{activity_time}}
     FROM added
     WHERE s.session_id = added.session_id
     RETURNING s.session_id, s.last_seq
 ),
 
 fact AS MATERIALIZED (
-    SELECT
-        n.session_id, n.last_seq,
-        CAST(:data AS jsonb) || jsonb_build_object(
-            'created_at',
-            to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ) AS data
+    SELECT n.session_id, n.last_seq, {{queued_task}} AS data
     FROM added AS a
     LEFT JOIN numbered AS n ON a.session_id = n.session_id
 ),
@@ -68,12 +55,7 @@ added AS (
 ),
 
 fact AS MATERIALIZED (
-    SELECT
-        s.session_id, s.last_seq,
-        CAST(:data AS jsonb) || jsonb_build_object(
-            'created_at',
-            to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ) AS data
+    SELECT s.session_id, s.last_seq, {{queued_task}} AS data
     FROM added AS a
     INNER JOIN session AS s ON a.session_id = s.session_id
 ),

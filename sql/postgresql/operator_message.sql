@@ -18,9 +18,7 @@ numbered AS (
         last_seq = s.last_seq + 2,
         message_count = s.message_count + 2,
         updated_at = now(),
-        active_at = CASE
-            WHEN s.active_at < now() - interval '1 minute' THEN now() ELSE s.active_at
-        END
+        active_at = {{activity_time}}
     FROM ids
     WHERE s.session_id = ids.session_id
     RETURNING s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id

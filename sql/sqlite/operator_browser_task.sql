@@ -4,7 +4,7 @@ UPDATE operator_session
 SET
     last_seq = last_seq + 1,
     updated_at = now(),
-    active_at = CASE WHEN active_at < now(-60) THEN now() ELSE active_at END
+    active_at = {{activity_time}}
 WHERE {{session_of_viewer}};
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)

@@ -5,13 +5,10 @@ SET
     last_seq = last_seq + 2,
     message_count = message_count + 2,
     updated_at = now(),
-    active_at = CASE WHEN active_at < now(-60) THEN now() ELSE active_at END
+    active_at = {{activity_time}}
 WHERE {{session_of_viewer}};
 
-INSERT INTO operator_message (
-    session_id, role, content, status, metadata, created_at, finished_at
-)
-SELECT :session_id, 'user', :content, 'complete', :metadata, now(), now() WHERE changes() = 1;
+{{insert_question}};
 
 INSERT INTO operator_message (
     session_id, role, content, status, reply_to, owner, created_at
@@ -68,10 +65,7 @@ INSERT INTO operator_session (
 VALUES (:session_id, :epoch, :user_id, :source, 3, 2, now(), now(), now())
 ON CONFLICT (session_id) DO NOTHING;
 
-INSERT INTO operator_message (
-    session_id, role, content, status, metadata, created_at, finished_at
-)
-SELECT :session_id, 'user', :content, 'complete', :metadata, now(), now() WHERE changes() = 1;
+{{insert_question}};
 
 INSERT INTO operator_message (
     session_id, role, content, status, reply_to, owner, created_at
@@ -113,21 +107,9 @@ WHERE
         WHERE k.scope = :scope AND k.key = :key AND k.reply_id = :failed_reply_id
     );
 
-INSERT INTO operator_message (
-    session_id, role, content, status, reply_to, owner, created_at
-)
-SELECT :session_id, 'assistant', '', 'streaming', :message_id, :pod_id, now()
-WHERE changes() = 1
-RETURNING
-    reply_to AS message_id, id AS reply_id,
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
-    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS exchanges, created_at AS ts;
+{{insert_another_reply}};
 
-INSERT INTO operator_event (session_id, seq, event, ts, message_id)
-SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
-FROM operator_session AS s
-WHERE s.session_id = :session_id AND changes() = 1;
+{{insert_reply_started}};
 
 UPDATE operator_chat_key SET reply_id = last_insert_rowid()
 WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes() = 1;
@@ -143,21 +125,9 @@ WHERE
         WHERE m.id = :message_id AND m.session_id = :session_id AND m.role = 'user'
     );
 
-INSERT INTO operator_message (
-    session_id, role, content, status, reply_to, owner, created_at
-)
-SELECT :session_id, 'assistant', '', 'streaming', :message_id, :pod_id, now()
-WHERE changes() = 1
-RETURNING
-    reply_to AS message_id, id AS reply_id,
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
-    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
-    NULL AS exchanges, created_at AS ts;
+{{insert_another_reply}};
 
-INSERT INTO operator_event (session_id, seq, event, ts, message_id)
-SELECT s.session_id, s.last_seq, 'reply.started', now(), last_insert_rowid()
-FROM operator_session AS s
-WHERE s.session_id = :session_id AND changes() = 1;
+{{insert_reply_started}};
 
 /*+ only if :key */
 INSERT INTO operator_chat_key (

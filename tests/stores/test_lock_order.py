@@ -23,7 +23,7 @@ from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
-from operator_svc.stores.tool_calls import ToolCallStore
+from operator_svc.stores.tool_calls import ToolCallState, ToolCallStore
 
 POD = "pod-1"
 SESSIONS = ("a", "b")
@@ -126,9 +126,11 @@ class Traffic:
     async def _call(self, _session: str) -> None:
         if self._running:
             await self._tool_calls.record(
-                message_id=self._random.choice(list(self._running)), viewer=None, tool_name="t",
-                status="ok", duration_ms=1, arguments=None, result=None, error=None,
-            )  # fmt: skip
+                message_id=self._random.choice(list(self._running)),
+                viewer=None,
+                tool_name="t",
+                state=ToolCallState(status="ok", duration_ms=1),
+            )
 
     async def _delete(self, session: str) -> None:
         await self._sessions.delete(session, None)

@@ -21,7 +21,7 @@ from operator_svc.stores.message_rows import Key, Started
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
-from operator_svc.stores.tool_calls import ToolCallStore
+from operator_svc.stores.tool_calls import ToolCallState, ToolCallStore
 from tests.fakes.eventually import WITHIN
 
 PIECE = 20
@@ -187,9 +187,8 @@ async def test_writes_to_a_deleted_session_find_none(database: Database) -> None
     )
     assert again is None
     call = await ToolCallStore(database).record(
-        message_id=1001, viewer=None, tool_name="t", status="ok", duration_ms=1, arguments=None,
-        result=None, error=None,
-    )  # fmt: skip
+        message_id=1001, viewer=None, tool_name="t", state=ToolCallState(status="ok")
+    )
     assert call is None
     assert await AdjustmentStore(database).record(
         session_id="large", viewer=None, message_id=None, before_config={}, after_config={},

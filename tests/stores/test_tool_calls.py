@@ -9,16 +9,20 @@ import pytest
 
 from operator_svc.db import Database
 from operator_svc.stores.sessions import SessionStore
-from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
+from operator_svc.stores.tool_calls import ToolCallState, ToolCallStore, WrittenToolCall
 from tests.stores.record_rows import chat, moment, record_events
 
 
-def call(message_id: int, **fields: Any) -> dict[str, Any]:
-    return {
-        "message_id": message_id, "viewer": None, "tool_name": "grep", "status": "ok",
-        "duration_ms": 7, "arguments": {"q": 1}, "result": [1, "two", None], "error": None,
-        **fields,
+def call(message_id: int, *, viewer: str | None = None, **fields: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "status": "ok", "duration_ms": 7, "arguments": {"q": 1}, "result": [1, "two", None],
     }  # fmt: skip
+    return {
+        "message_id": message_id,
+        "viewer": viewer,
+        "tool_name": "grep",
+        "state": ToolCallState(**(known | fields)),
+    }
 
 
 async def pending_call(database: Database, message_id: int) -> WrittenToolCall:
@@ -29,9 +33,7 @@ async def pending_call(database: Database, message_id: int) -> WrittenToolCall:
     return written
 
 
-ENDING: dict[str, Any] = {
-    "status": "error", "duration_ms": 3, "arguments": None, "result": None, "error": "no",
-}  # fmt: skip
+ENDING = ToolCallState(status="error", duration_ms=3, error="no")
 
 
 @pytest.mark.parametrize("value", [None, "text", 0, False, 1.5, [], {}, {"a": [{"b": "ü"}]}])
@@ -84,7 +86,7 @@ async def test_several_ends_at_once_store_one_of_them(database: Database) -> Non
     store = ToolCallStore(database)
     pending = (await pending_call(database, started.reply_id)).row
     assert pending.finished_at is None
-    ends = await asyncio.gather(*[store.finish(pending, **ENDING) for _ in range(5)])
+    ends = await asyncio.gather(*[store.finish(pending, ENDING) for _ in range(5)])
     (ended,) = [written for written in ends if written is not None]
     assert (ended.row.status, ended.row.error, ended.row.arguments) == ("error", "no", {"q": 1})
     assert await store.get(pending.id) == ended.row
@@ -101,7 +103,7 @@ async def test_end_keeps_what_it_does_not_name(database: Database) -> None:
     started = await chat(database)
     store = ToolCallStore(database)
     pending = (await pending_call(database, started.reply_id)).row
-    ended = await store.finish(pending, **(ENDING | {"status": "ok", "error": None, "result": 0}))
+    ended = await store.finish(pending, ToolCallState(status="ok", duration_ms=3, result=0))
     assert ended is not None
     assert await store.get(pending.id) == ended.row
     assert (ended.row.arguments, ended.row.result, ended.row.duration_ms) == ({"q": 1}, 0, 3)
@@ -111,4 +113,4 @@ async def test_end_of_a_call_whose_session_was_deleted_is_refused(database: Data
     started = await chat(database)
     pending = (await pending_call(database, started.reply_id)).row
     await SessionStore(database).delete("s-1", None)
-    assert await ToolCallStore(database).finish(pending, **ENDING) is None
+    assert await ToolCallStore(database).finish(pending, ENDING) is None

@@ -1,6 +1,6 @@
 -- The session, locked, where the viewer may see it.
 (
-    SELECT session_id FROM operator_session
+    SELECT session_id, user_id FROM operator_session
     WHERE
         session_id = :session_id AND deleted_at IS NULL
         AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)

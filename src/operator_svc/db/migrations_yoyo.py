@@ -9,10 +9,10 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from yoyo import read_migrations  # type: ignore[import-untyped]
@@ -44,6 +44,8 @@ WAIT_SECONDS = 0.5
 PAUSE_SECONDS = 0.5
 """Seconds that they have the table to themselves before it is tried again, for LOCK_SECONDS."""
 
+Direction: TypeAlias = Literal["apply", "rollback"]
+
 _CONNECT_SECONDS = 10
 _TRY_SECONDS = 0.1
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -57,7 +59,7 @@ def migrate(location: Location, folder: Path) -> list[str]:
         pending(applied, location.dialect, folder, _serves_from(backend, applied))
         todo = list(backend.to_apply(migrations))
         for migration in todo:
-            _attempt(_apply, backend, migration)
+            _attempt(backend, migration, "apply")
         return [migration.id for migration in todo]
 
 
@@ -68,49 +70,32 @@ def rollback(location: Location, folder: Path, count: int) -> list[str]:
         pending(_applied(backend), location.dialect, folder)
         todo = list(backend.to_rollback(migrations))[:count]
         for migration in todo:
-            _attempt(_take_back, backend, migration)
+            _attempt(backend, migration, "rollback")
         return [migration.id for migration in todo]
 
 
-def _apply(backend: Any, migration: Any) -> None:
+def _run(backend: Any, migration: Any, direction: Direction) -> None:
     migration.load()
+    applies = direction == "apply"
     if not migration.use_transactions:
         # CREATE INDEX CONCURRENTLY and its like: must be written so that they can run again.
-        backend.apply_one(migration)
+        (backend.apply_one if applies else backend.rollback_one)(migration)
         return
-    with _transaction(backend):
-        for step in migration.steps:
-            step.apply(backend)
-        backend.log_migration(migration, "apply")
-        backend.mark_one(migration, log=False)
-
-
-def _take_back(backend: Any, migration: Any) -> None:
-    migration.load()
-    if not migration.use_transactions:
-        backend.rollback_one(migration)
-        return
-    with _transaction(backend):
-        for step in reversed(migration.steps):
-            step.rollback(backend)
-        backend.log_migration(migration, "rollback")
-        backend.unmark_one(migration, log=False)
-
-
-@contextmanager
-def _transaction(backend: Any) -> Iterator[None]:
-    """A transaction that waits for no lock so long that those who want it after it would notice."""
     with backend.transaction():
         if isinstance(backend, PostgresqlPsycopgBackend):
+            # It waits for no lock so long that those who want it after it would notice.
             backend.execute(f"SET LOCAL lock_timeout = {int(WAIT_SECONDS * 1000)}")
-        yield
+        for step in migration.steps if applies else reversed(migration.steps):
+            getattr(step, direction)(backend)
+        backend.log_migration(migration, direction)
+        (backend.mark_one if applies else backend.unmark_one)(migration, log=False)
 
 
-def _attempt(work: Callable[[Any, Any], None], backend: Any, migration: Any) -> None:
+def _attempt(backend: Any, migration: Any, direction: Direction) -> None:
     until = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            work(backend, migration)
+            _run(backend, migration, direction)
         except Exception as error:
             if getattr(error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                 raise _explained(error, backend, f"the migration {migration.id} failed") from error

@@ -4,8 +4,8 @@ aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for it
 what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
 in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
 
-``{{name}}`` stands for the fragment of that name: a list of columns, an expression, a subquery
-or the body of a CTE that several queries share, in a file of its own
+``{{name}}`` stands for the fragment of that name: a list of columns, an expression, a subquery,
+the body of a CTE or, for SQLite, a statement that several queries share, in a file of its own
 (``sql/fragments/<name>.sql`` for both dialects, ``sql/<dialect>/fragments/<name>.sql`` for one).
 A shared query may name a fragment of which each dialect has its own. A fragment holds no other.
 

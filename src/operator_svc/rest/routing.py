@@ -228,6 +228,17 @@ SWITCH_FAILS = (
     ErrorCode.SWITCH_BUSY,
     ErrorCode.SWITCH_TIMEOUT,
 )
+REPLY_FAILS = (
+    ErrorCode.SESSION_NOT_FOUND,
+    ErrorCode.CONFLICT,
+    *SWITCH_FAILS,
+    ErrorCode.NO_ANSWER,
+    ErrorCode.REPLY_INTERRUPTED,
+    ErrorCode.DRAINING,
+)
+"""The errors of every call that asks for a reply."""
+REPLY_WITHHELD = (ErrorCode.CONTENT_FILTERED, ErrorCode.REPLY_TOO_LARGE)
+"""The errors of those that have no other way to say that a reply is not all there."""
 PREFER = Parameter(
     "Prefer",
     str,

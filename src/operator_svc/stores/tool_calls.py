@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from operator_svc.db import AsJson, Database, Reads
-from operator_svc.models import Json, ToolCall, ToolCallStatus
+from operator_svc.models import Json, Record, ToolCall, ToolCallStatus
 from operator_svc.protocol.event_data import ToolCallFact, data_of_record
 from operator_svc.stores.events import RecordEvent
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 from operator_svc.stores.writes import insert_one, write_one
+
+
+class ToolCallState(Record, frozen=True, kw_only=True):
+    """How a tool call stands, what it was given and what came of it."""
+
+    status: str
+    duration_ms: int | None = None
+    arguments: Json = None
+    result: Json = None
+    error: str | None = None
 
 
 class WrittenToolCall(NamedTuple):
@@ -66,82 +77,39 @@ class ToolCallStore(ToolCallReads):
         )
 
     async def record(
-        self,
-        *,
-        message_id: int,
-        viewer: str | None,
-        tool_name: str,
-        status: str,
-        duration_ms: int | None,
-        arguments: Json,
-        result: Json,
-        error: str | None,
+        self, *, message_id: int, viewer: str | None, tool_name: str, state: ToolCallState
     ) -> WrittenToolCall | None:
         """Store one; None where there is no such message that ``viewer`` may see."""
-        plain: dict[str, Any] = {
-            "message_id": message_id,
-            "tool_name": tool_name,
-            "status": status,
-            "duration_ms": duration_ms,
-            "error": error,
-        }
+        place: dict[str, Any] = {"message_id": message_id, "tool_name": tool_name}
+        known = place | msgspec.structs.asdict(state)
         event = await insert_one(
-            self._db,
-            "tool_call_record",
-            RecordEvent,
-            viewer=viewer,
-            arguments=_json(arguments),
-            result=_json(result),
-            data=data_of_record(ToolCallFact, plain),
-            **plain,
+            self._db, "tool_call_record", RecordEvent, viewer=viewer, **place, **_params(known)
         )
         if event is None:
             return None
-        row = ToolCall(
-            id=event.id,
-            **plain,
-            arguments=arguments,
-            result=result,
-            created_at=event.ts,
-            finished_at=None if status == ToolCallStatus.PENDING else event.ts,
-        )
+        ended_at = None if state.status == ToolCallStatus.PENDING else event.ts
+        row = ToolCall(id=event.id, created_at=event.ts, finished_at=ended_at, **known)
         return WrittenToolCall(row, event)
 
-    async def finish(
-        self,
-        pending: ToolCall,
-        *,
-        status: str,
-        duration_ms: int | None,
-        arguments: Json,
-        result: Json,
-        error: str | None,
-    ) -> WrittenToolCall | None:
+    async def finish(self, pending: ToolCall, state: ToolCallState) -> WrittenToolCall | None:
         """End a pending one; what is None stays. None where it has ended or is gone."""
-        given = {
-            "status": status,
-            "duration_ms": duration_ms,
-            "arguments": arguments,
-            "result": result,
-            "error": error,
-        }
+        given = msgspec.structs.asdict(state)
         changes = {name: value for name, value in given.items() if value is not None}
         ended = msgspec.structs.replace(pending, **changes)
+        params = _params(msgspec.structs.asdict(ended))
         event = await write_one(
-            self._db,
-            "tool_call_finish",
-            RecordEvent,
-            tool_call_id=ended.id,
-            status=ended.status,
-            duration_ms=ended.duration_ms,
-            arguments=_json(ended.arguments),
-            result=_json(ended.result),
-            error=ended.error,
-            data=data_of_record(ToolCallFact, msgspec.structs.asdict(ended)),
+            self._db, "tool_call_finish", RecordEvent, tool_call_id=ended.id, **params
         )
         if event is None:
             return None
         return WrittenToolCall(msgspec.structs.replace(ended, finished_at=event.ts), event)
+
+
+def _params(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a write, from the columns of a call."""
+    values = {name: known[name] for name in ToolCallState.__struct_fields__}
+    values |= {name: _json(values[name]) for name in ("arguments", "result")}
+    return values | {"data": data_of_record(ToolCallFact, known)}
 
 
 def _json(value: Json) -> AsJson | None:

@@ -13,7 +13,7 @@ from operator_svc.protocol.ui_messages import UiChatBody
 from operator_svc.rest import requests, responses
 from operator_svc.rest.ai_sdk.stream import UiMessageStream
 from operator_svc.rest.request_context import caller_of
-from operator_svc.rest.routing import EVENTS, JSON, SWITCH_FAILS, Answer, RouteTable
+from operator_svc.rest.routing import EVENTS, JSON, REPLY_FAILS, REPLY_WITHHELD, Answer, RouteTable
 from operator_svc.services.chat.running_replies import Accepted
 
 route = RouteTable("ai sdk")
@@ -43,17 +43,7 @@ _NOTHING = Answer(meaning="Nothing is being written.")
         ],
     ),
     answers={200: _STREAM},
-    errors=(
-        ErrorCode.SESSION_NOT_FOUND,
-        ErrorCode.MESSAGE_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.NO_ANSWER,
-        ErrorCode.CONTENT_FILTERED,
-        ErrorCode.REPLY_TOO_LARGE,
-        ErrorCode.REPLY_INTERRUPTED,
-        ErrorCode.DRAINING,
-    ),
+    errors=(*REPLY_FAILS, *REPLY_WITHHELD, ErrorCode.MESSAGE_NOT_FOUND),
 )
 async def send_ui_message(request: web.Request) -> web.StreamResponse:
     """Ask, from the AI SDK.

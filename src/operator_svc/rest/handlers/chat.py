@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -24,7 +25,8 @@ from operator_svc.rest.routing import (
     JSON,
     KEY,
     PREFER,
-    SWITCH_FAILS,
+    REPLY_FAILS,
+    REPLY_WITHHELD,
     Answer,
     RouteTable,
     json,
@@ -36,15 +38,9 @@ route = RouteTable("chat")
 EXAMPLE = ChatBody(message="What is running?", session_id="s-1", client_message_id="a1b2")
 FAILURES = (
     ErrorCode.INVALID_PARAMETER,
-    ErrorCode.SESSION_NOT_FOUND,
+    *REPLY_FAILS,
+    *REPLY_WITHHELD,
     ErrorCode.MESSAGE_NOT_FOUND,
-    ErrorCode.CONFLICT,
-    *SWITCH_FAILS,
-    ErrorCode.NO_ANSWER,
-    ErrorCode.CONTENT_FILTERED,
-    ErrorCode.REPLY_TOO_LARGE,
-    ErrorCode.REPLY_INTERRUPTED,
-    ErrorCode.DRAINING,
 )
 
 
@@ -61,16 +57,19 @@ def _answers(example: msgspec.Struct) -> dict[int, Answer]:
     }
 
 
-@route(
+chat_route = partial(
+    route,
     "POST",
-    "/operator/chat",
     parameters=(PREFER, KEY),
     body=ChatBody,
     example=EXAMPLE,
     rules=schema_rules.CHAT,
-    answers=_answers(examples.CHAT_ANSWER),
     errors=FAILURES,
 )
+"""The same call, at each of its paths."""
+
+
+@chat_route("/operator/chat", answers=_answers(examples.CHAT_ANSWER))
 async def chat(request: web.Request) -> web.StreamResponse:
     """Ask Switch.
 
@@ -80,16 +79,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     return await _chat(request)
 
 
-@route(
-    "POST",
-    "/operator/api/chat",
-    parameters=(PREFER, KEY),
-    body=ChatBody,
-    example=EXAMPLE,
-    rules=schema_rules.CHAT,
-    answers=_answers(examples.INTERFACE_CHAT_ANSWER),
-    errors=FAILURES,
-)
+@chat_route("/operator/api/chat", answers=_answers(examples.INTERFACE_CHAT_ANSWER))
 async def chat_with_interface(request: web.Request) -> web.StreamResponse:
     """Ask Switch, as VX11's newer interface does.
 

@@ -20,7 +20,8 @@ from operator_svc.rest.routing import (
     EVENTS,
     JSON,
     KEY,
-    SWITCH_FAILS,
+    REPLY_FAILS,
+    REPLY_WITHHELD,
     Answer,
     Parameter,
     RouteTable,
@@ -99,14 +100,8 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     errors=(
         ErrorCode.INVALID_PARAMETER,
         ErrorCode.MODEL_NOT_FOUND,
-        ErrorCode.SESSION_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.NO_ANSWER,
-        ErrorCode.CONTENT_FILTERED,
-        ErrorCode.REPLY_TOO_LARGE,
-        ErrorCode.REPLY_INTERRUPTED,
-        ErrorCode.DRAINING,
+        *REPLY_FAILS,
+        *REPLY_WITHHELD,
     ),
 )
 async def create_chat_completion(request: web.Request) -> web.StreamResponse:

@@ -27,7 +27,7 @@ from operator_svc.rest.routing import (
     EVENTS,
     JSON,
     KEY,
-    SWITCH_FAILS,
+    REPLY_FAILS,
     Answer,
     Parameter,
     RouteTable,
@@ -97,16 +97,7 @@ ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default
             content={JSON: _RESPONSE, EVENTS: None},
         )
     },
-    errors=(
-        ErrorCode.INVALID_PARAMETER,
-        ErrorCode.MODEL_NOT_FOUND,
-        ErrorCode.SESSION_NOT_FOUND,
-        ErrorCode.CONFLICT,
-        *SWITCH_FAILS,
-        ErrorCode.NO_ANSWER,
-        ErrorCode.REPLY_INTERRUPTED,
-        ErrorCode.DRAINING,
-    ),
+    errors=(ErrorCode.INVALID_PARAMETER, ErrorCode.MODEL_NOT_FOUND, *REPLY_FAILS),
 )
 async def create_response(request: web.Request) -> web.StreamResponse:
     """Ask for a response.

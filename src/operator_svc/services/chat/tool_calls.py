@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 import structlog
@@ -26,7 +25,7 @@ from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.pagination import id_cursor, parse_id_cursor
 from operator_svc.services.retry import until_stored
-from operator_svc.stores.tool_calls import ToolCallStore, WrittenToolCall
+from operator_svc.stores.tool_calls import ToolCallState, ToolCallStore, WrittenToolCall
 
 log = structlog.get_logger(__name__)
 
@@ -63,28 +62,31 @@ class ToolCalls:
         conflict for a call that has ended already.
         """
         check_tool_call(body)
-        fields: dict[str, Any] = {
-            "status": body.status or "pending",
-            "duration_ms": None if body.duration_ms is None else round(body.duration_ms),
-            "arguments": body.arguments,
-            "result": body.result,
-            "error": body.error,
-        }
+        state = ToolCallState(
+            status=body.status or "pending",
+            duration_ms=None if body.duration_ms is None else round(body.duration_ms),
+            arguments=body.arguments,
+            result=body.result,
+            error=body.error,
+        )
         if body.tool_call_id is not None:
-            return tool_call_view(await self._finish(caller, body, fields))
+            return tool_call_view(await self._finish(caller, body, state))
         assert body.message_id is not None, "checked above"
         assert body.tool_name is not None, "checked above"
         written = await self._store.record(
-            message_id=body.message_id, viewer=caller.user_id, tool_name=body.tool_name, **fields
+            message_id=body.message_id,
+            viewer=caller.user_id,
+            tool_name=body.tool_name,
+            state=state,
         )
         if written is None:
             raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
         return tool_call_view(self._publish(written))
 
-    async def _finish(self, caller: Caller, body: ToolCallBody, fields: dict[str, Any]) -> ToolCall:
+    async def _finish(self, caller: Caller, body: ToolCallBody, state: ToolCallState) -> ToolCall:
         known = await self._find(caller, body)
         if known.status == ToolCallStatus.PENDING:
-            written = await self._store.finish(known, **fields)
+            written = await self._store.finish(known, state)
             if written is not None:
                 return self._publish(written)
             known = await self._find(caller, body)  # it ended, or was deleted, in this moment
@@ -121,24 +123,24 @@ class ToolCalls:
         It is no reason for the reply to fail: a call that cannot be stored is logged, one for
         which the reply has no room left is passed over, and an end is kept without its values.
         """
-        fields, reply_id = _fields(call), running.reply_id
+        state, name, reply_id = _state(call), call.name[:MAX_NAME], running.reply_id
         key = (reply_id, call.id) if call.id is not None else None
         known = self._streamed.pop(key, None) if key is not None else None
-        ends = known is not None and fields["status"] != ToolCallStatus.PENDING
-        if not running.tool_calls.take(_size(call.name[:MAX_NAME], fields), new=not ends):
+        ends = known is not None and state.status != ToolCallStatus.PENDING
+        if not running.tool_calls.take(_size(name, state), new=not ends):
             if not ends:
                 return
-            fields |= {"arguments": None, "result": None, "error": NO_ROOM}
+            state = ToolCallState(status=state.status, duration_ms=state.duration_ms, error=NO_ROOM)
 
         async def write() -> WrittenToolCall | None:
             if known is not None and ends:
                 pending = await self._store.get(known)
                 if pending is not None and pending.status == ToolCallStatus.PENDING:
-                    ended = await self._store.finish(pending, **fields)
+                    ended = await self._store.finish(pending, state)
                     if ended is not None:
                         return ended
             return await self._store.record(
-                message_id=reply_id, viewer=None, tool_name=call.name[:MAX_NAME], **fields
+                message_id=reply_id, viewer=None, tool_name=name, state=state
             )
 
         written = await self._until_stored(reply_id, call, write)
@@ -168,8 +170,8 @@ class ToolCalls:
             return None
 
 
-def _fields(call: ToolCallPart) -> dict[str, Any]:
-    """A streamed call as columns."""
+def _state(call: ToolCallPart) -> ToolCallState:
+    """A streamed call, as it is stored."""
     raw = call.raw
     result = next((raw[name] for name in ("result", "output") if raw.get(name) is not None), None)
     said = raw.get("error")
@@ -188,18 +190,18 @@ def _fields(call: ToolCallPart) -> dict[str, Any]:
     result, other = _bounded("result", result)
     broken = "the arguments are not JSON" if call.broken_arguments else ""
     notes = [note for note in (text_or_none(error), broken, fault, other) if note]
-    return {
-        "status": str(known),
-        "duration_ms": None if took is None else round(took),
-        "arguments": arguments,
-        "result": result,
-        "error": "; ".join(notes)[:MAX_ERROR] or None,
-    }
+    return ToolCallState(
+        status=str(known),
+        duration_ms=None if took is None else round(took),
+        arguments=arguments,
+        result=result,
+        error="; ".join(notes)[:MAX_ERROR] or None,
+    )
 
 
-def _size(name: str, fields: dict[str, Any]) -> int:
+def _size(name: str, state: ToolCallState) -> int:
     """The bytes of a call as it is stored."""
-    values = (fields["arguments"], fields["result"], fields["error"])
+    values = (state.arguments, state.result, state.error)
     return len(name.encode()) + sum(len(msgspec.json.encode(v)) for v in values if v is not None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from operator_svc import telemetry
@@ -45,19 +46,8 @@ class SnapshotSource(Protocol):
 class Subscription:
     """A client's view of one session. ``close`` gives it back."""
 
-    def __init__(
-        self,
-        hub: SessionHub,
-        feed: Feed,
-        events: EventStore,
-        snapshots: SnapshotSource,
-        send_queue: SendQueue,
-        resume_limit: int,
-    ) -> None:
-        self._hub = hub
-        self._events = events
-        self._snapshots = snapshots
-        self._resume_limit = resume_limit
+    def __init__(self, source: Subscriptions, feed: Feed, send_queue: SendQueue) -> None:
+        self._source = source
         self._closed = False
         self._catching_up = asyncio.Lock()
         self.feed = feed
@@ -88,10 +78,10 @@ class Subscription:
             feed = self.feed
             feed.subscribers.discard(self.send_queue)
             if after > feed.last_seq:  # another pod may have shown more than this one has read
-                await self._hub.catch_up(feed)
+                await self._source.hub.catch_up(feed)
             behind = feed.last_seq - after
             cursor: int | None = None
-            if epoch in (None, feed.epoch) and 0 <= behind <= self._resume_limit:
+            if epoch in (None, feed.epoch) and 0 <= behind <= self._source.resume_limit:
                 cursor = await self._replay(after)
             if cursor is not None:
                 telemetry.RESUMES.labels("resumed").inc()
@@ -128,9 +118,11 @@ class Subscription:
         None where events are not kept any more."""
         while cursor < self.feed.last_seq and not self.feed.over:
             await self.send_queue.wait_drained()
-            page = await self._events.after(self.feed.session_id, cursor, REPLAY_PAGE, REPLAY_BYTES)
+            page = await self._source.events.after(
+                self.feed.session_id, cursor, REPLAY_PAGE, REPLAY_BYTES
+            )
             if not page.rows:  # purged; or the session is gone, and it is time that the feed knows
-                await self._hub.catch_up(self.feed)
+                await self._source.hub.catch_up(self.feed)
                 return None
             for row in page.rows:
                 event = LiveEvent.of_row(row, self.feed.epoch)
@@ -161,12 +153,12 @@ class Subscription:
     async def _resync(self) -> int | None:
         """Send a state to start from, and the number of its last event; None where the feed had
         to learn first that its session is another now."""
-        snapshot = await self._snapshots.snapshot(
+        snapshot = await self._source.snapshots.snapshot(
             self.feed.session_id, RESYNC_MESSAGES, MAX_FRAME - RESYNC_HEAD
         )
         seq, epoch, state = snapshot or (0, None, SessionState(messages=[], next_before=None))
         if epoch != self.feed.epoch or seq > self.feed.last_seq:
-            await self._hub.catch_up(self.feed)
+            await self._source.hub.catch_up(self.feed)
             if epoch != self.feed.epoch or seq > self.feed.last_seq:
                 return None
         frame = Resync(seq=seq, epoch=epoch, snapshot=state)
@@ -181,30 +173,21 @@ class Subscription:
         self._closed = True
         self.feed.subscribers.discard(self.send_queue)
         self.send_queue.close()
-        self._hub.release(self.feed)
+        self._source.hub.release(self.feed)
 
 
+@dataclass(frozen=True)
 class Subscriptions:
-    """Opens subscriptions."""
+    """Opens subscriptions; ``resume_limit`` is the most events that one replays."""
 
-    def __init__(
-        self,
-        hub: SessionHub,
-        events: EventStore,
-        snapshots: SnapshotSource,
-        resume_limit: int,
-    ) -> None:
-        self._hub = hub
-        self._events = events
-        self._snapshots = snapshots
-        self._resume_limit = resume_limit
+    hub: SessionHub
+    events: EventStore
+    snapshots: SnapshotSource
+    resume_limit: int
 
     async def open(self, session_id: str, send_queue: SendQueue) -> Subscription:
         """Watch a session, whether it exists yet or not; nothing is shown before ``join``.
 
         Raises OperatorError(database_unavailable).
         """
-        feed = await self._hub.open_feed(session_id)
-        return Subscription(
-            self._hub, feed, self._events, self._snapshots, send_queue, self._resume_limit
-        )
+        return Subscription(self, await self.hub.open_feed(session_id), send_queue)

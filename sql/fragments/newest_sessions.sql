@@ -1,0 +1,7 @@
+-- So many of the newest sessions before a place.
+(
+    SELECT n.id, n.session_id, n.active_at, n.message_count FROM operator_session AS n
+    WHERE (n.active_at, n.id) < (:before_at, :before_id) AND n.deleted_at IS NULL
+    ORDER BY n.active_at DESC, n.id DESC
+    LIMIT :sessions
+)
