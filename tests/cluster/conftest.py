@@ -13,7 +13,7 @@ import pytest
 
 from operator_svc import devpeers
 from operator_svc.db.migrations import migrate
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 
 
 class Cluster:
@@ -28,23 +28,18 @@ class Cluster:
             headers={"X-VX11-Token": TOKEN}, connector=aiohttp.TCPConnector(limit=0)
         )
 
-    async def add(self, **environment: str) -> Pod:
+    async def add(self, **given: str) -> Pod:
         """Start one more pod."""
         pod = Pod(
-            {
-                "OPERATOR_TOKEN": TOKEN,
-                "OPERATOR_DATABASE_URL": self.url,
-                "OPERATOR_CHAT_RATE": "0",
-                "OPERATOR_LOG_FORMAT": "json",
-                "OPERATOR_LOG_LEVEL": "warning" if "OPERATOR_LOG_LEVEL" in environment else "info",
-                "OPERATOR_LOG_SAMPLE": "0",
-                "OPERATOR_DRAIN_TIMEOUT": "10",
-                "OPERATOR_HEARTBEAT": "2",
-                "OPERATOR_SWITCH_IDLE_TIMEOUT": "10",
-                "BROWSER_URL": "",
-                **self.peers.environment,
-                **environment,
-            }
+            environment(
+                self.url,
+                self.peers,
+                OPERATOR_LOG_SAMPLE="0",
+                OPERATOR_DRAIN_TIMEOUT="10",
+                OPERATOR_HEARTBEAT="2",
+                OPERATOR_SWITCH_IDLE_TIMEOUT="10",
+            )
+            | given
         )
         await pod.start()
         self.pods.append(pod)

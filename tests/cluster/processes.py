@@ -11,9 +11,24 @@ from typing import Any
 
 import msgspec
 
+from operator_svc.devpeers import DevPeers
+
 TOKEN = "token-of-the-cluster"
 START_SECONDS = 120.0
 """Seconds after which a start is given up: some twenty times what it takes beside other work."""
+
+
+def environment(database_url: str, peers: DevPeers | None = None, **more: str) -> dict[str, str]:
+    """A pod's, on a database, with stand-ins for its peers or none, and no limit of chats."""
+    return {
+        "OPERATOR_TOKEN": TOKEN,
+        "OPERATOR_DATABASE_URL": database_url,
+        "OPERATOR_CHAT_RATE": "0",
+        "OPERATOR_LOG_FORMAT": "json",
+        "BROWSER_URL": "",
+        **(peers.environment if peers is not None else {}),
+        **more,
+    }
 
 
 class Pod:

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from operator_svc import devpeers
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 
 WANTED = 10_000
 SPARE = 400
@@ -65,20 +65,10 @@ async def opener(url: str, count: int) -> AsyncIterator[Opener]:
 
 
 @asynccontextmanager
-async def pod_with(sqlite_url: str, **environment: str) -> AsyncIterator[Pod]:
+async def pod_with(sqlite_url: str, **given: str) -> AsyncIterator[Pod]:
     """A service that is started with the usual soft limit of open files."""
     async with await devpeers.start(TOKEN) as peers:
-        pod = Pod(
-            {
-                "OPERATOR_TOKEN": TOKEN,
-                "OPERATOR_DATABASE_URL": sqlite_url,
-                "OPERATOR_LOG_FORMAT": "json",
-                "OPERATOR_CHAT_RATE": "0",
-                "BROWSER_URL": "",
-                **peers.environment,
-                **environment,
-            }
-        )
+        pod = Pod(environment(sqlite_url, peers, **given))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(SOFT_LIMIT, hard), hard))
         try:

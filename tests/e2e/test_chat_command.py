@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from operator_svc import devpeers
 from operator_svc.client import ClientError, OperatorClient
 from operator_svc.commands.chat import command
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 from tests.fakes.eventually import WITHIN, eventually
 
 CHAT = (sys.executable, "-m", "operator_svc", "chat")
@@ -30,16 +30,7 @@ CHAT = (sys.executable, "-m", "operator_svc", "chat")
 @pytest.fixture
 async def pod(sqlite_url: str) -> AsyncIterator[Pod]:
     async with await devpeers.start(TOKEN) as peers:
-        one = Pod(
-            {
-                "OPERATOR_TOKEN": TOKEN,
-                "OPERATOR_DATABASE_URL": sqlite_url,
-                "OPERATOR_CHAT_RATE": "0",
-                "OPERATOR_LOG_FORMAT": "json",
-                "BROWSER_URL": "",
-                **peers.environment,
-            }
-        )
+        one = Pod(environment(sqlite_url, peers))
         await one.start()
         try:
             yield one

@@ -15,7 +15,7 @@ import psycopg
 from operator_svc import devpeers
 from operator_svc.db import connect
 from operator_svc.settings import Settings
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 from tests.fakes.eventually import eventually
 
 MANY = 10_000
@@ -38,14 +38,7 @@ async def test_kill_in_mid_stream(sqlite_url: str) -> None:
         await devpeers.start(TOKEN) as peers,
         aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
     ):
-        environment = {
-            "OPERATOR_TOKEN": TOKEN,
-            "OPERATOR_DATABASE_URL": sqlite_url,
-            "OPERATOR_LOG_FORMAT": "json",
-            "BROWSER_URL": "",
-            **peers.environment,
-        }
-        pod = Pod(environment)
+        pod = Pod(environment(sqlite_url, peers))
         await pod.start()
         acknowledged: dict[str, int] = {}
         for n in range(5):

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from operator_svc import devpeers
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 from tests.fakes.eventually import WITHIN, eventually
 
 AT_ONCE = 20.0
@@ -27,17 +27,8 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         await devpeers.start(TOKEN) as peers,
         aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
     ):
-        pod = Pod(
-            {
-                "OPERATOR_TOKEN": TOKEN,
-                "OPERATOR_DATABASE_URL": database_url,
-                "OPERATOR_LOG_FORMAT": "json",
-                "OPERATOR_DRAIN_TIMEOUT": "60",
-                "OPERATOR_LEASE_TTL": "1",
-                "BROWSER_URL": "",
-                **peers.environment,
-            }
-        )
+        slow = {"OPERATOR_DRAIN_TIMEOUT": "60", "OPERATOR_LEASE_TTL": "1"}
+        pod = Pod(environment(database_url, peers, **slow))
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
         body = {"message": "for long [[rate=10]][[tokens=600]]", "session_id": "s"}
@@ -87,15 +78,7 @@ async def _ask(http: aiohttp.ClientSession, pod: Pod) -> None:
 async def test_tokens_are_read_again_at_sighup(sqlite_url: str, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.jsonl"
     tokens.write_text('{"name": "old", "token": "old-token", "user_id": "ana"}\n')
-    pod = Pod(
-        {
-            "OPERATOR_TOKEN": TOKEN,
-            "OPERATOR_TOKENS_FILE": str(tokens),
-            "OPERATOR_DATABASE_URL": sqlite_url,
-            "OPERATOR_LOG_FORMAT": "json",
-            "BROWSER_URL": "",
-        }
-    )
+    pod = Pod(environment(sqlite_url, OPERATOR_TOKENS_FILE=str(tokens)))
     await pod.start()
     try:
         async with aiohttp.ClientSession() as http:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from operator_svc import devpeers
-from tests.cluster.processes import TOKEN, Pod
+from tests.cluster.processes import TOKEN, Pod, environment
 from tests.fakes.eventually import eventually
 
 LIMITS = {
@@ -75,17 +75,7 @@ async def service(database_url: str) -> AsyncIterator[Service]:
         await devpeers.start(TOKEN) as peers,
         aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
     ):
-        pod = Pod(
-            {
-                "OPERATOR_TOKEN": TOKEN,
-                "OPERATOR_DATABASE_URL": database_url,
-                "OPERATOR_CHAT_RATE": "0",
-                "OPERATOR_LOG_FORMAT": "json",
-                "BROWSER_URL": "",
-                **peers.environment,
-                **LIMITS,
-            }
-        )
+        pod = Pod(environment(database_url, peers, **LIMITS))
         await pod.start()
         try:
             yield Service(pod, peers, http)

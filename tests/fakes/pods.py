@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -96,16 +97,14 @@ class Pods:
 
 @pytest.fixture
 async def pods(database_url: str) -> AsyncIterator[Pods]:
-    some = Pods(database_url)
-    yield some
-    await some.aclose()
+    async with aclosing(Pods(database_url)) as some:
+        yield some
 
 
 @pytest.fixture
 async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
-    some = Pods(postgresql_url)
-    yield some
-    await some.aclose()
+    async with aclosing(Pods(postgresql_url)) as some:
+        yield some
 
 
 async def all_until(

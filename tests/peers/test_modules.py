@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, get_args
 
 import pytest
@@ -35,32 +36,19 @@ def settings(peers: DevPeers) -> Settings:
     return load(Settings, {"OPERATOR_TOKEN": TOKEN, **peers.environment})[0]
 
 
-@pytest.fixture
-async def switch(settings: Settings) -> AsyncIterator[Switch]:
-    switch = make_switch(settings)
-    yield switch
-    await switch.aclose()
+def closing(make: Callable[[Settings], Any]) -> Any:
+    """A fixture: a client of the stand-ins, made by ``make`` and closed after the test."""
+
+    @pytest.fixture
+    async def client(settings: Settings) -> AsyncIterator[Any]:
+        async with aclosing(make(settings)) as made:
+            yield made
+
+    return client
 
 
-@pytest.fixture
-async def hermes(settings: Settings) -> AsyncIterator[Hermes]:
-    hermes = make_hermes(settings)
-    yield hermes
-    await hermes.aclose()
-
-
-@pytest.fixture
-async def shub(settings: Settings) -> AsyncIterator[Shub]:
-    shub = make_shub(settings)
-    yield shub
-    await shub.aclose()
-
-
-@pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[TentaculoLink]:
-    gateway = make_tentaculo_link(settings)
-    yield gateway
-    await gateway.aclose()
+switch, hermes, shub = closing(make_switch), closing(make_hermes), closing(make_shub)
+gateway = closing(make_tentaculo_link)
 
 
 async def test_hermes(hermes: Hermes) -> None:

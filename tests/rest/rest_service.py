@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession
 
 from operator_svc import lifecycle
-from operator_svc.app import Operator
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
+from tests.fakes.running_service import RunningService
 
 TOKEN = "token-of-the-tests"
 QUICK = Script(rate=0)
@@ -29,16 +29,8 @@ PRIVATE = [
 """Calls that need a token, one of each kind."""
 
 
-class Service:
+class Service(RunningService[SwitchStandin]):
     """A running service, and a client of it that brings the token."""
-
-    def __init__(
-        self, operator: Operator, switch: SwitchStandin, url: str, session: ClientSession
-    ) -> None:
-        self.operator = operator
-        self.switch = switch
-        self.url = url
-        self.session = session
 
     async def call(self, method: str, path: str, **kwargs: Any) -> ClientResponse:
         """One request; its body has been read. ``token=None`` brings none."""

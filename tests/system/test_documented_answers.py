@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,14 @@ class Module(Standin):
         return json_response({"status": "ok", "module": "stand-in", "version": "stand-in"})
 
 
+@dataclass
 class World:
     """A service with all of its peers."""
 
-    def __init__(self, service: Service, peers: DevPeers, madre: Module, others: Module) -> None:
-        self.service = service
-        self.peers = peers
-        self.madre = madre
-        self.others = others
+    service: Service
+    peers: DevPeers
+    madre: Module
+    others: Module
 
     def group(self, name: str) -> list[Standin]:
         """The peers that a row of the table speaks of."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
 
-import msgspec
 import pytest
 from aioresponses import aioresponses
 
 from operator_svc.settings import Settings
 from tests.fakes.bad_peers import everywhere, gone, hung
-from tests.system.views import OK, SETTINGS, Answers, serve, system
+from tests.system.views import OK, SETTINGS, Answers, serve, view_of
 
 HERMES: Answers = {
     "/hermes/available": {"payload": {
@@ -43,10 +42,7 @@ SWITCH: Answers = {
 }  # fmt: skip
 
 
-async def resources(settings: Settings = SETTINGS) -> dict[str, Any]:
-    async with system(settings) as parts:
-        shown: dict[str, Any] = msgspec.to_builtins((await parts.resources.get()).value)
-        return shown
+resources = partial(view_of, "resources")
 
 
 async def test_tools_and_models_of_all_sources_are_merged_by_name(http: aioresponses) -> None:

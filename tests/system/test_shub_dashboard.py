@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-import msgspec
 import pytest
 from aioresponses import aioresponses
 
-from operator_svc.settings import Settings
 from tests.fakes.bad_peers import everywhere, gone, hung
-from tests.system.views import OK, SETTINGS, Answers, serve, system
+from tests.system.views import OK, SETTINGS, Answers, serve, view_of
 
 SHUB: Answers = {
     "/status": {"payload": {
@@ -28,10 +27,7 @@ SHUB: Answers = {
 }  # fmt: skip
 
 
-async def dashboard(settings: Settings = SETTINGS) -> dict[str, Any]:
-    async with system(settings) as parts:
-        shown: dict[str, Any] = msgspec.to_builtins((await parts.dashboard.get()).value)
-        return shown
+dashboard = partial(view_of, "dashboard")
 
 
 async def test_dashboard_of_a_healthy_shub_shows_all_of_it(http: aioresponses) -> None:

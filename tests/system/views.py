@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aioresponses import aioresponses
 
 from operator_svc.background import TaskOwner
@@ -14,6 +15,7 @@ from operator_svc.errors import OperatorError
 from operator_svc.peers.switch import make_switch
 from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.services.system.cached_views import System
+from operator_svc.services.ttl_cache import TtlCache
 from operator_svc.settings import Settings
 
 SETTINGS = Settings(token="t")
@@ -48,6 +50,14 @@ async def system(
         finally:
             await peers.aclose()
             await switch.aclose()
+
+
+async def view_of(name: str, settings: Settings = SETTINGS) -> dict[str, Any]:
+    """One of the views, as clients are shown it."""
+    async with system(settings) as parts:
+        cached: TtlCache[Any] = getattr(parts, name)
+        told: dict[str, Any] = msgspec.to_builtins((await cached.get()).value)
+        return told
 
 
 def serve(http: aioresponses, url: str, answers: Answers) -> None:

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import pytest
-
+from tests.fakes.running_service import service_fixtures
 from tests.ws.ws_service import Service, serving
 
 Start = Callable[..., Awaitable[Service]]
 
-
-@pytest.fixture
-async def service(sqlite_url: str) -> AsyncIterator[Service]:
-    """A service on SQLite."""
-    async with serving(sqlite_url) as started:
-        yield started
-
-
-@pytest.fixture
-async def both(database_url: str) -> AsyncIterator[Service]:
-    """A service: the test runs once on each engine."""
-    async with serving(database_url) as started:
-        yield started
-
-
-@pytest.fixture
-async def start(sqlite_url: str) -> AsyncIterator[Start]:
-    """Starts a service on SQLite with settings of the test's own; one a test."""
-    async with AsyncExitStack() as stack:
-
-        async def begin(**settings: Any) -> Service:
-            return await stack.enter_async_context(serving(sqlite_url, **settings))
-
-        yield begin
+service, both, start = service_fixtures(serving)

@@ -9,19 +9,20 @@ import json
 import socket as socket_module
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import websockets
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from operator_svc import lifecycle
-from operator_svc.app import Operator
 from operator_svc.peers.chat_types import Part, Reasoning
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import eventually
+from tests.fakes.running_service import RunningService
 from tests.fakes.scripted_switch import ScriptedSwitch
 
 TOKEN = "token-of-the-tests"
@@ -125,17 +126,11 @@ class Socket:
         await self.ws.close()
 
 
-class Service:
+@dataclass(eq=False)
+class Service(RunningService[ScriptedSwitch]):
     """A running service and its clients."""
 
-    def __init__(
-        self, operator: Operator, switch: ScriptedSwitch, url: str, session: ClientSession
-    ) -> None:
-        self.operator = operator
-        self.switch = switch
-        self.url = url
-        self.session = session
-        self.sockets: list[Socket] = []
+    sockets: list[Socket] = field(default_factory=list)
 
     async def open(self, session_id: str = "s", query: str = "", **kwargs: Any) -> Socket:
         """A websocket; ``token=None`` brings none, ``headers`` and ``protocols`` add to it, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from operator_svc.peers.gateway import TentaculoLink, make_tentaculo_link
 from operator_svc.peers.hermes import Hermes, make_hermes
@@ -11,16 +12,14 @@ from operator_svc.peers.shub import Shub, make_shub
 from operator_svc.settings import Settings
 
 
+@dataclass(frozen=True)
 class SystemPeers:
     """Peers of the overview, the dashboard and the resources; ``modules`` by overview name."""
 
-    def __init__(
-        self, gateway: TentaculoLink, modules: dict[str, Module], hermes: Hermes, shub: Shub
-    ) -> None:
-        self.gateway = gateway
-        self.modules = modules
-        self.hermes = hermes
-        self.shub = shub
+    gateway: TentaculoLink
+    modules: dict[str, Module]
+    hermes: Hermes
+    shub: Shub
 
     async def aclose(self) -> None:
         """Close all connections."""
