@@ -50,13 +50,19 @@ async def until(operator: Operator, task_id: str, status: str) -> BrowserTaskVie
     return found
 
 
-async def test_start_takes_over_tasks_that_a_crash_left(
-    sqlite_url: str, browsing: Browsing
-) -> None:
-    operator = await lifecycle.start(settings(sqlite_url, browsing))
+async def running(settings: Settings) -> tuple[Operator, str]:
+    """A pod, and the id of a task that it runs."""
+    operator = await lifecycle.start(settings)
     asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
     task_id = await operator.services.browser_tasks.add(ANYBODY, asked)
     await until(operator, task_id, "running")
+    return operator, task_id
+
+
+async def test_start_takes_over_tasks_that_a_crash_left(
+    sqlite_url: str, browsing: Browsing
+) -> None:
+    operator, task_id = await running(settings(sqlite_url, browsing))
     await die(operator)
     browsing.hold.set()
     operator = await lifecycle.start(settings(sqlite_url, browsing))
@@ -69,10 +75,7 @@ async def test_start_takes_over_tasks_that_a_crash_left(
 async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
     postgresql_url: str, browsing: Browsing
 ) -> None:
-    first = await lifecycle.start(settings(postgresql_url, browsing))
-    asked = BrowserTaskRequest("https://hold.test/", {}, "s1")
-    task_id = await first.services.browser_tasks.add(ANYBODY, asked)
-    await until(first, task_id, "running")
+    first, task_id = await running(settings(postgresql_url, browsing))
     second = await lifecycle.start(settings(postgresql_url, browsing))
     try:
         await eventually(lambda: browsing.asked)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -135,10 +136,7 @@ async def test_a_server_that_hangs_and_comes_back(
     own_things: Database, own_postgres_server: PostgresServer
 ) -> None:
     await warm(own_things)
-    everyone = [own_postgres_server.pid, *backends(own_postgres_server)]
-    for pid in everyone:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with hanging(own_postgres_server):
         started = asyncio.get_running_loop().time()
         calls: list[Callable[[], Awaitable[Any]]] = [
             lambda: own_things.fetch("thing_names", Name),
@@ -148,9 +146,6 @@ async def test_a_server_that_hangs_and_comes_back(
         for _ in range(2):
             await asyncio.gather(*[unavailable(call()) for call in calls * 3])
         assert asyncio.get_running_loop().time() - started < 10 * 2 * TIMEOUT
-    finally:
-        for pid in everyone:
-            os.kill(pid, signal.SIGCONT)
     await asyncio.sleep(0.2)  # the server reads what was sent to it meanwhile
     await own_things.write("thing_name", Nothing, name="after")
     assert Name("after") in await own_things.fetch("thing_names", Name)
@@ -160,12 +155,19 @@ async def test_closing_does_not_wait_for_a_server_that_hangs(
     own_things: Database, own_postgres_server: PostgresServer
 ) -> None:
     await warm(own_things)
-    everyone = [own_postgres_server.pid, *backends(own_postgres_server)]
+    with hanging(own_postgres_server):
+        async with asyncio.timeout(WITHIN):
+            await own_things.aclose()
+
+
+@contextmanager
+def hanging(server: PostgresServer) -> Iterator[None]:
+    """The server and its connections stand still meanwhile."""
+    everyone = [server.pid, *backends(server)]
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)
     try:
-        async with asyncio.timeout(WITHIN):
-            await own_things.aclose()
+        yield
     finally:
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)

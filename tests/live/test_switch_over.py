@@ -54,14 +54,20 @@ def is_cut(reader: Reader) -> bool:
     return reader.cut_off and not reader.gone_at
 
 
-async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
-    switched: Pods, pair: Pair
-) -> None:
+async def kept_and_lost(switched: Pods, pair: Pair) -> tuple[Operator, str | None]:
+    """A pod whose second reply the standby does not get, and the epoch of its session."""
     pod = await switched.start(lease_ttl=LEASE_TTL)
     await say(switched, pod, "kept")
     epoch = await epoch_of(pod)
     await asyncio.to_thread(pair.lose_from_now)
     await say(switched, pod, "lost")
+    return pod, epoch
+
+
+async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
+    switched: Pods, pair: Pair
+) -> None:
+    pod, epoch = await kept_and_lost(switched, pair)
     ahead = await watch(pod, "s", after=0, epoch=epoch)
     assert ahead.seqs == list(range(1, 8))
     await asyncio.to_thread(pair.fail_over)
@@ -79,11 +85,7 @@ async def test_a_log_that_lost_commits_cuts_its_clients_who_then_resync(
 async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start(lease_ttl=LEASE_TTL)
-    await say(switched, pod, "kept")
-    epoch = await epoch_of(pod)
-    await asyncio.to_thread(pair.lose_from_now)
-    await say(switched, pod, "lost")
+    pod, epoch = await kept_and_lost(switched, pair)
     await asyncio.to_thread(pair.fail_over)
     await back(pod)
     for _ in range(3):

@@ -50,6 +50,14 @@ async def dead(pods: PodStore, judge: str = "judge", settled: float = SETTLED) -
     return await pods.remove_dead(judge, silence=SILENCE, settled=settled)
 
 
+async def registered(pods: PodStore, sessions: list[Session], name: str) -> tuple[Session, Session]:
+    """The sessions of the judge and of one that it may find dead, by ``name``."""
+    mine, theirs = sessions
+    await pods.register("judge", 30, mine.backend)
+    await pods.register(name, 30, theirs.backend)
+    return mine, theirs
+
+
 async def gone(session: Session, beside: Session) -> None:
     """End a session, and wait until the server has noticed."""
     session.end()
@@ -65,9 +73,7 @@ async def gone(session: Session, beside: Session) -> None:
 async def test_a_silent_pod_whose_session_has_ended_is_dead(
     pods: PodStore, sessions: list[Session]
 ) -> None:
-    mine, theirs = sessions
-    await pods.register("judge", 30, mine.backend)
-    await pods.register("victim", 30, theirs.backend)
+    mine, theirs = await registered(pods, sessions, "victim")
     await gone(theirs, mine)
     assert await dead(pods) == [], "it has renewed a moment ago"
     await asyncio.sleep(SILENCE + 0.05)
@@ -79,9 +85,7 @@ async def test_a_silent_pod_whose_session_has_ended_is_dead(
 async def test_a_silent_pod_whose_session_lives_is_left_to_its_lease(
     pods: PodStore, sessions: list[Session]
 ) -> None:
-    mine, theirs = sessions
-    await pods.register("judge", 30, mine.backend)
-    await pods.register("frozen", 30, theirs.backend)
+    await registered(pods, sessions, "frozen")
     await pods.register("without", 30)
     await asyncio.sleep(SILENCE + 0.1)
     assert await dead(pods) == []
@@ -90,9 +94,7 @@ async def test_a_silent_pod_whose_session_lives_is_left_to_its_lease(
 async def test_a_pod_that_lost_its_session_and_renews_is_left_alone(
     pods: PodStore, sessions: list[Session]
 ) -> None:
-    mine, theirs = sessions
-    await pods.register("judge", 30, mine.backend)
-    await pods.register("cut", 30, theirs.backend)
+    mine, theirs = await registered(pods, sessions, "cut")
     await gone(theirs, mine)
     for _ in range(6):
         assert await pods.renew("cut", 30, theirs.backend)
@@ -114,10 +116,8 @@ async def test_a_session_id_that_was_given_again_is_no_life(
 async def test_only_a_pod_whose_own_session_has_lasted_finds_others_dead(
     pods: PodStore, sessions: list[Session]
 ) -> None:
-    mine, theirs = sessions
-    await pods.register("judge", 30, mine.backend)
+    mine, theirs = await registered(pods, sessions, "victim")
     await pods.register("without", 30)
-    await pods.register("victim", 30, theirs.backend)
     await gone(theirs, mine)
     await asyncio.sleep(SILENCE + 0.1)
     assert await dead(pods, settled=60) == [], "all sessions are new when a server has restarted"

@@ -14,11 +14,7 @@ from tests.ws.ws_service import TOKEN, LazyClient, Service
 
 
 async def test_the_reply_goes_on_when_the_client_leaves(both: Service) -> None:
-    socket = await both.ready()
-    ids = await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say("first ")
-    await socket.until(lambda: socket.of("delta"))
+    socket, ids, speaker = await both.speaking("first ")
     await socket.leave()
     await both.until(lambda: len(both.operator.services.clients) == 0)
     speaker.say("and last", None)
@@ -41,11 +37,8 @@ async def test_a_client_that_leaves_before_its_result_has_its_message_kept(
 
 
 async def test_cancel_ends_the_reply_for_all_sockets(both: Service) -> None:
-    socket, other = await both.ready(), await both.ready("another")
-    ids = await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say("partial ")
-    await socket.until(lambda: socket.of("delta"))
+    socket, ids, speaker = await both.speaking("partial ")
+    other = await both.ready("another")
     result = await other.ask(type="cancel", reply_id=ids["reply_id"])
     assert result["ok"]
     assert result["data"]["status"] == "cancelled"
@@ -155,11 +148,7 @@ async def test_draining_closes_idle_sockets_at_once(service: Service) -> None:
 
 
 async def test_draining_shows_a_running_reply_to_its_end(both: Service) -> None:
-    socket = await both.ready()
-    ids = await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say("some ")
-    await socket.until(lambda: socket.of("delta"))
+    socket, ids, speaker = await both.speaking("some ")
     drained = asyncio.create_task(lifecycle.drain(both.operator))
     await socket.until(lambda: socket.of("draining"))
     await asyncio.sleep(0.1)  # time in which it would be closed
@@ -175,10 +164,7 @@ async def test_draining_shows_a_running_reply_to_its_end(both: Service) -> None:
 
 async def test_the_drain_deadline_interrupts_replies_and_shows_it(start: Start) -> None:
     service = await start(drain_timeout=0.3)
-    socket = await service.ready()
-    ids = await socket.chat()
-    (await service.switch.next()).say("some ")
-    await socket.until(lambda: socket.of("delta"))
+    socket, ids, _ = await service.speaking("some ")
     begun = time.monotonic()
     await lifecycle.drain(service.operator)
     assert await socket.closed() == 4000
@@ -225,11 +211,7 @@ async def test_deleting_a_session_ends_its_reply(
     both: Service, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("operator_svc.stores.sessions.SMALL", small)
-    socket = await both.ready()
-    await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say("some ")
-    await socket.until(lambda: socket.of("delta"))
+    socket, _, speaker = await both.speaking("some ")
     await both.http("DELETE", "/operator/session/s")
     assert await socket.closed() == 4504
     await both.until(lambda: speaker.closed)

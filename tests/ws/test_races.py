@@ -12,7 +12,7 @@ import pytest
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.ws.connection import Connection
 from tests.ws.conftest import Start
-from tests.ws.ws_service import TOKEN, Service, serving
+from tests.ws.ws_service import TOKEN, Service, Socket, serving
 
 
 class Breakpoint:
@@ -109,11 +109,7 @@ async def test_a_reply_within_a_replay_is_shown_whole(both: Service) -> None:
 
 
 async def test_a_reply_that_ends_during_its_snapshot_is_shown_whole(service: Service) -> None:
-    talker = await service.ready()
-    ids = await talker.chat()
-    speaker = await service.switch.next()
-    speaker.say("text")
-    await talker.until(lambda: talker.of("delta"))
+    talker, ids, speaker = await service.speaking("text")
     late = await service.ready(query="?after=0")
     _, late_client = service.operator.services.clients
     assert isinstance(late_client, Connection)
@@ -129,11 +125,16 @@ async def test_a_reply_that_ends_during_its_snapshot_is_shown_whole(service: Ser
     assert late.view.texts == {ids["reply_id"]: "text and end"}
 
 
-async def test_resume_ahead_of_unread_news_does_not_resync(two: list[Service]) -> None:
+async def unread(two: list[Service]) -> tuple[Service, Service, Socket, Breakpoint]:
+    """Two pods, a client of the first, and what keeps that from reading what comes next."""
     here, there = two
     await here.said(1)
     watcher = await here.ready()
-    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
+    return here, there, watcher, Breakpoint(here.operator.core.feed_reader, "read", after=False)
+
+
+async def test_resume_ahead_of_unread_news_does_not_resync(two: list[Service]) -> None:
+    here, there, watcher, gate = await unread(two)
     await there.said(1)
     await gate.reached.wait()
     gate.pass_others()  # the reader is stuck; others may read
@@ -146,10 +147,7 @@ async def test_resume_ahead_of_unread_news_does_not_resync(two: list[Service]) -
 
 
 async def test_resume_before_a_deletion_is_read_closes_with_4504(two: list[Service]) -> None:
-    here, there = two
-    await here.said(1)
-    watcher = await here.ready()
-    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
+    _, there, watcher, gate = await unread(two)
     assert (await there.http("DELETE", "/operator/session/s"))["http_status"] in (200, 204)
     await gate.reached.wait()
     gate.pass_others()
@@ -173,10 +171,7 @@ async def test_a_deletion_during_a_read_closes_with_4504(two: list[Service]) -> 
 
 
 async def test_a_session_made_anew_closes_sockets_of_the_old_one(two: list[Service]) -> None:
-    here, there = two
-    await here.said(1)
-    watcher = await here.ready()
-    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
+    here, there, watcher, gate = await unread(two)
     await there.http("DELETE", "/operator/session/s")
     await there.said(2)
     await gate.reached.wait()
@@ -207,10 +202,7 @@ async def test_a_session_made_on_another_pod_is_shown_to_waiting_sockets(
 async def test_events_purged_before_they_were_shown_close_with_4003_and_resync(
     two: list[Service], purged: str
 ) -> None:
-    here, there = two
-    await here.said(1)
-    watcher = await here.ready()
-    gate = Breakpoint(here.operator.core.feed_reader, "read", after=False)
+    here, there, watcher, gate = await unread(two)
     await there.said(2)
     await gate.reached.wait()
     async with there.operator.core.database.transaction() as transaction:

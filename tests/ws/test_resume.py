@@ -19,11 +19,7 @@ def kinds(socket: Socket) -> list[Any]:
 
 
 async def test_a_late_client_gets_a_snapshot_and_then_deltas(both: Service) -> None:
-    first = await both.ready()
-    ids = await first.chat()
-    speaker = await both.switch.next()
-    speaker.say(think("let me see"), "one ", "two ")
-    await first.until(lambda: len(first.of("delta")) == 3)
+    _, ids, speaker = await both.speaking(think("let me see"), "one ", "two ")
     late = await both.ready()
     await late.until(lambda: len(late.of("reply.snapshot")) == 2)
     assert kinds(late) == ["ready", "reply.snapshot", "reply.snapshot"]
@@ -52,11 +48,7 @@ async def test_a_client_before_the_first_word_gets_an_empty_snapshot(service: Se
 
 
 async def test_offsets_count_code_points_of_the_stored_text(both: Service) -> None:
-    socket = await both.ready()
-    ids = await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say(*TEXTS[:3])
-    await socket.until(lambda: len(socket.of("delta")) == 3)
+    socket, ids, speaker = await both.speaking(*TEXTS[:3])
     late = await both.ready()
     speaker.say(*TEXTS[3:], None)
     await asyncio.gather(socket.ended(), late.ended())
@@ -98,11 +90,7 @@ async def test_resume_replays_what_was_missed(both: Service) -> None:
 
 async def test_resume_replays_events_that_the_socket_has_had(both: Service) -> None:
     await both.said(2)
-    socket = await both.ready()
-    ids = await socket.chat()
-    speaker = await both.switch.next()
-    speaker.say("text")
-    await socket.until(lambda: socket.of("delta"))
+    socket, ids, speaker = await both.speaking("text")
     socket.view.expect_replay(2)
     result = await socket.ask(type="resume", after=2)
     assert result["ok"]
@@ -197,11 +185,7 @@ async def test_resume_from_a_purged_log_resyncs(service: Service) -> None:
 
 async def test_resync_is_followed_by_the_running_replys_snapshot(both: Service) -> None:
     await both.said(1)
-    talker = await both.ready()
-    ids = await talker.chat()
-    speaker = await both.switch.next()
-    speaker.say("being ", "written")
-    await talker.until(lambda: len(talker.of("delta")) == 2)
+    _, ids, speaker = await both.speaking("being ", "written")
     socket = await both.ready(query="?after=77")
     await socket.until(lambda: socket.of("reply.snapshot"))
     assert kinds(socket)[1:] == ["resync", "reply.snapshot"]
@@ -217,9 +201,7 @@ async def test_resync_has_the_newest_messages_and_next_before(
     monkeypatch.setattr(subscriptions, "RESYNC_MESSAGES", 3)
     service = await start()
     await service.said(3)
-    socket = await service.ready(query="?after=999")
-    await socket.until(lambda: socket.of("resync"))
-    snapshot = socket.of("resync")[0]["snapshot"]
+    snapshot = (await service.resync())["snapshot"]
     history = await service.history()
     assert snapshot["messages"] == history[-3:]
     assert snapshot["next_before"] == history[-3]["id"]

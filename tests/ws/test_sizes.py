@@ -43,9 +43,7 @@ async def test_a_resync_has_the_messages_that_fit_into_512_kib(both: Service) ->
         await both.http("POST", "/operator/chat", json={"message": f"{number}", "session_id": "s"})
     sizes = await sizes_until(both, "?after=999", "resync")
     assert 400_000 < sizes["resync"][0] <= MAX_FRAME
-    socket = await both.ready(query="?after=999")
-    await socket.until(lambda: socket.of("resync"))
-    snapshot = socket.of("resync")[0]["snapshot"]
+    snapshot = (await both.resync())["snapshot"]
     history = await both.history()
     assert snapshot["messages"] == history[-8:]
     assert snapshot["next_before"] == history[-8]["id"]

@@ -52,14 +52,19 @@ async def test_pieces_for_a_slow_reader_are_merged(service: Service) -> None:
     await service.until(lambda: metric("operator_queued_bytes") == 0)
 
 
+async def slow_and_quick(service: Service) -> tuple[LazyClient, Socket, ScriptedCall]:
+    """A client that reads when it is told to, one that reads at once, and its chat at Switch."""
+    slow = await LazyClient.connect(service)
+    quick = await service.ready()
+    await quick.chat()
+    return slow, quick, await service.switch.next()
+
+
 async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
     start: Start,
 ) -> None:
     service = await start(outbox_bytes=64 * 1024)
-    slow = await LazyClient.connect(service)
-    quick = await service.ready()
-    await quick.chat()
-    speaker = await service.switch.next()
+    slow, quick, speaker = await slow_and_quick(service)
     cut_off = metric("operator_slow_consumer_disconnects_total")
     begun = time.monotonic()
     await speak(speaker, quick, 190)
@@ -77,10 +82,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
 
 async def test_a_slow_client_that_reads_again_gets_the_close_code(start: Start) -> None:
     service = await start(outbox_bytes=4096)
-    slow = await LazyClient.connect(service)
-    quick = await service.ready()
-    await quick.chat()
-    speaker = await service.switch.next()
+    slow, quick, speaker = await slow_and_quick(service)
     await speak(speaker, quick, 150)
     assert await slow.read_to_the_end() == 4001
 
@@ -128,10 +130,7 @@ async def test_a_late_slow_client_gets_all_of_a_long_text(start: Start) -> None:
 
 async def test_a_client_that_does_not_answer_a_close_is_cut_off(start: Start) -> None:
     service = await start(outbox_bytes=4096)
-    lazy = await LazyClient.connect(service)
-    quick = await service.ready()
-    await quick.chat()
-    speaker = await service.switch.next()
+    lazy, quick, speaker = await slow_and_quick(service)
     await speak(speaker, quick, 150)
     sockets = service.operator.services.clients
     assert len(sockets) == 2
@@ -140,10 +139,7 @@ async def test_a_client_that_does_not_answer_a_close_is_cut_off(start: Start) ->
 
 
 async def test_a_client_that_vanishes_is_unregistered(service: Service) -> None:
-    client = await LazyClient.connect(service)
-    quick = await service.ready()
-    await quick.chat()
-    speaker = await service.switch.next()
+    client, quick, speaker = await slow_and_quick(service)
     sockets = service.operator.services.clients
     assert len(sockets) == 2
     client.cut()
@@ -179,10 +175,7 @@ async def test_a_client_that_reads_slowly_stays_connected(start: Start) -> None:
 
 async def test_a_slow_reader_is_cut_off_sooner_while_the_budget_is_used_up(start: Start) -> None:
     service = await start(bytes_in_flight=100_000)  # its queue alone could have a megabyte
-    slow = await LazyClient.connect(service)
-    quick = await service.ready()
-    await quick.chat()
-    speaker = await service.switch.next()
+    slow, quick, speaker = await slow_and_quick(service)
     await speak(speaker, quick, 140)
     assert await slow.read_to_the_end() in (4001, None)
     speaker.say("end", None)

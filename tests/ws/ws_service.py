@@ -23,7 +23,7 @@ from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import eventually
 from tests.fakes.running_service import RunningService
-from tests.fakes.scripted_switch import ScriptedSwitch
+from tests.fakes.scripted_switch import ScriptedCall, ScriptedSwitch
 
 TOKEN = "token-of-the-tests"
 PATIENCE = 30.0
@@ -158,6 +158,21 @@ class Service(RunningService[ScriptedSwitch]):
         socket = await self.open(session_id, query, **kwargs)
         await socket.until(lambda: socket.of("ready"))
         return socket
+
+    async def speaking(self, *texts: Any) -> tuple[Socket, Frame, ScriptedCall]:
+        """A client that was shown ``texts`` of a reply; the chat's ids, and Switch's call."""
+        socket = await self.ready()
+        ids = await socket.chat()
+        call = await self.switch.next()
+        call.say(*texts)
+        await socket.until(lambda: len(socket.of("delta")) == len(texts))
+        return socket, ids, call
+
+    async def resync(self) -> Frame:
+        """The frame from which a client starts whose number nobody has given out."""
+        socket = await self.ready(query="?after=999")
+        await socket.until(lambda: socket.of("resync"))
+        return socket.of("resync")[0]
 
     async def back(self, gone: Socket, session_id: str = "s") -> Socket:
         """The client of ``gone`` comes back and resumes."""
