@@ -15,7 +15,7 @@ from operator_svc.db import Database
 from operator_svc.models import ReplyChunk
 from operator_svc.stores.message_rows import Streaming
 from tests.fakes.eventually import eventually
-from tests.stores.test_conversation_stores import POD, Stores
+from tests.stores.conversations import POD, Stores
 
 
 @pytest.fixture
