@@ -114,7 +114,7 @@ session AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 ),
 
-claimed AS (
+stored AS (
     UPDATE operator_browser_task AS t
     SET status = 'running', owner = :pod_id, started_at = now()
     FROM due
@@ -124,12 +124,7 @@ claimed AS (
     RETURNING {{browser_task_columns}}
 ),
 
-numbered AS (
-    UPDATE operator_session AS s SET last_seq = s.last_seq + 1, updated_at = now()
-    FROM claimed
-    WHERE s.session_id = claimed.session_id
-    RETURNING s.session_id, s.last_seq
-),
+numbered AS {{next_seq}},
 
 fact AS MATERIALIZED (
     SELECT
@@ -142,7 +137,7 @@ fact AS MATERIALIZED (
             'started_at',
             to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         ) AS data
-    FROM claimed AS c
+    FROM stored AS c
     LEFT JOIN numbered AS n ON c.session_id = n.session_id
 ),
 
@@ -244,24 +239,3 @@ WHERE
         FOR NO KEY UPDATE SKIP LOCKED
     )
 RETURNING task_id;
-
--- name: browser_tasks_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days; only these are locked.
--- The oldest tasks that have ended, by their id.
-WITH oldest AS MATERIALIZED (
-    SELECT id, completed_at FROM operator_browser_task
-    ORDER BY id
-    LIMIT :page
-),
-
-old AS MATERIALIZED (
-    SELECT l.id FROM oldest AS o
-    INNER JOIN operator_browser_task AS l ON o.id = l.id
-    WHERE o.completed_at < {{days_ago}}
-    FOR UPDATE OF l SKIP LOCKED
-)
-
-DELETE FROM operator_browser_task AS t
-USING old AS o
-WHERE t.id = o.id
-RETURNING t.id AS id;

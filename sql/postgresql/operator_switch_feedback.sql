@@ -107,24 +107,3 @@ WHERE
         FOR NO KEY UPDATE SKIP LOCKED
     )
 RETURNING id;
-
--- name: feedback_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days; only these are locked.
--- The oldest feedback, by its id.
-WITH oldest AS MATERIALIZED (
-    SELECT id, created_at FROM operator_switch_feedback
-    ORDER BY id
-    LIMIT :page
-),
-
-old AS MATERIALIZED (
-    SELECT l.id FROM oldest AS o
-    INNER JOIN operator_switch_feedback AS l ON o.id = l.id
-    WHERE o.created_at < {{days_ago}}
-    FOR UPDATE OF l SKIP LOCKED
-)
-
-DELETE FROM operator_switch_feedback AS t
-USING old AS o
-WHERE t.id = o.id
-RETURNING t.id AS id;

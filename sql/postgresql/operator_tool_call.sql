@@ -71,24 +71,3 @@ SELECT
     )
 FROM numbered AS n
 RETURNING seq, data, ts, CAST(data ->> 'id' AS bigint) AS id, session_id;
-
--- name: tool_calls_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days; only these are locked.
--- The oldest tool calls, by their id.
-WITH oldest AS MATERIALIZED (
-    SELECT id, created_at FROM operator_tool_call
-    ORDER BY id
-    LIMIT :page
-),
-
-old AS MATERIALIZED (
-    SELECT l.id FROM oldest AS o
-    INNER JOIN operator_tool_call AS l ON o.id = l.id
-    WHERE o.created_at < {{days_ago}}
-    FOR UPDATE OF l SKIP LOCKED
-)
-
-DELETE FROM operator_tool_call AS t
-USING old AS o
-WHERE t.id = o.id
-RETURNING t.id AS id;

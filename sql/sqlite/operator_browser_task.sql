@@ -155,16 +155,3 @@ WHERE
         LIMIT :page
     )
 RETURNING task_id;
-
--- name: browser_tasks_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days. The oldest tasks that have ended, by their id.
-DELETE FROM operator_browser_task
-WHERE id IN (
-    SELECT o.id FROM (
-        SELECT id, completed_at FROM operator_browser_task
-        ORDER BY id
-        LIMIT :page
-    ) AS o
-    WHERE o.completed_at < now(-86400 * :days)
-)
-RETURNING id AS id;

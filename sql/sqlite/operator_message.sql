@@ -50,12 +50,7 @@ INNER JOIN (
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
 /*+ only if :key */
-INSERT INTO operator_chat_key (
-    scope, key, body_hash, session_id, message_id, reply_id, created_at
-)
-SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
-FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND changes() = 2;
+{{insert_key_of_reply}};
 
 -- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
@@ -89,12 +84,7 @@ INNER JOIN (
 WHERE r.id = last_insert_rowid() AND changes() = 1;
 
 /*+ only if :key */
-INSERT INTO operator_chat_key (
-    scope, key, body_hash, session_id, message_id, reply_id, created_at
-)
-SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
-FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND changes() = 3;
+{{insert_key_of_reply}};
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
@@ -130,12 +120,7 @@ WHERE
 {{insert_reply_started}};
 
 /*+ only if :key */
-INSERT INTO operator_chat_key (
-    scope, key, body_hash, session_id, message_id, reply_id, created_at
-)
-SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
-FROM operator_message AS r
-WHERE r.id = last_insert_rowid() AND changes() = 1;
+{{insert_key_of_reply}};
 
 -- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.

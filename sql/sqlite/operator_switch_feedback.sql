@@ -92,16 +92,3 @@ WHERE
         WHERE p.pod_id = operator_switch_feedback.owner AND p.lease_until > now()
     )
 RETURNING id;
-
--- name: feedback_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days. The oldest feedback, by its id.
-DELETE FROM operator_switch_feedback
-WHERE id IN (
-    SELECT o.id FROM (
-        SELECT id, created_at FROM operator_switch_feedback
-        ORDER BY id
-        LIMIT :page
-    ) AS o
-    WHERE o.created_at < now(-86400 * :days)
-)
-RETURNING id AS id;

@@ -56,16 +56,3 @@ WHERE
     )
     AND changes() = 1
 RETURNING seq, data, ts, data ->> 'id' AS id, session_id;
-
--- name: tool_calls_purge(days, page)
--- Of so many of the oldest rows deletes those older than so many days. The oldest tool calls, by their id.
-DELETE FROM operator_tool_call
-WHERE id IN (
-    SELECT o.id FROM (
-        SELECT id, created_at FROM operator_tool_call
-        ORDER BY id
-        LIMIT :page
-    ) AS o
-    WHERE o.created_at < now(-86400 * :days)
-)
-RETURNING id AS id;

@@ -17,7 +17,8 @@ from operator_svc.services.chat import tool_calls
 from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.stores.message_rows import Started
-from tests.fakes.records import ANYBODY, FakeSwitch, Pod, late
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import late
 
 
 async def streamed(pod: Pod, started: Started, *calls: ToolCallPart) -> list[ToolCallRow]:

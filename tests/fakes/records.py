@@ -9,7 +9,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,7 +18,6 @@ from operator_svc.bus import LocalBus
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
-from operator_svc.peers.base import PeerRefusedError
 from operator_svc.peers.switch import (
     Context,
     Loaded,
@@ -42,36 +41,10 @@ from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from operator_svc.stores.tool_calls import ToolCallStore
 from tests.fakes.hubs import hub_over
+from tests.fakes.switch_faults import Fault, refused
 
 ANYBODY = Caller("tests")
 MODELS = ("small", "large", "huge")
-
-Fault = Callable[[], None]
-
-
-def unreachable() -> None:
-    """Switch refuses the connection."""
-    raise OperatorError(ErrorCode.SWITCH_UNAVAILABLE, "Switch cannot be reached")
-
-
-def late() -> None:
-    """Switch does not answer in time."""
-    raise OperatorError(ErrorCode.SWITCH_TIMEOUT, "Switch did not answer in time (total)")
-
-
-def broken() -> None:
-    """Switch answers nonsense."""
-    raise OperatorError(ErrorCode.SWITCH_ERROR, "Switch: its answer makes no sense")
-
-
-def refused(status: int) -> Fault:
-    """Switch refuses the call."""
-
-    def fault() -> None:
-        detail = f"Switch answered with HTTP status {status}"
-        raise PeerRefusedError(ErrorCode.SWITCH_ERROR, detail, status=status)
-
-    return fault
 
 
 class FakeSwitch:
@@ -117,22 +90,20 @@ class FakeSwitch:
         return ModeState("ok", mode)
 
     async def set_default_model(self, model_name: str) -> Loaded:
-        await self._called("set_default_model", model_name)
-        if model_name not in MODELS:
-            refused(404)()
-        if not self.lies:
-            self.active = model_name
-        _next(self.after, "set_default_model")
+        await self._change("set_default_model", "active", model_name)
         return Loaded("ok", model_name, self.warm)
 
     async def preload_model(self, model_name: str) -> Loaded:
-        await self._called("preload_model", model_name)
+        await self._change("preload_model", "warm", model_name)
+        return Loaded("ok", self.active, model_name)
+
+    async def _change(self, call: str, what: Literal["active", "warm"], model_name: str) -> None:
+        await self._called(call, model_name)
         if model_name not in MODELS:
             refused(404)()
         if not self.lies:
-            self.warm = model_name
-        _next(self.after, "preload_model")
-        return Loaded("ok", self.active, model_name)
+            setattr(self, what, model_name)
+        _next(self.after, call)
 
     async def models_available(self) -> ModelsAvailable:
         await self._called("models_available")

@@ -30,13 +30,20 @@ class Stores:
         self.keys = ChatKeyStore(database)
         self.pods = PodStore(database)
 
-    async def new(self, session_id: str, *, user: str = "ana", key: Key | None = None) -> Started:
+    async def new(
+        self,
+        session_id: str,
+        *,
+        user: str = "ana",
+        key: Key | None = None,
+        content: str = "good morning",
+    ) -> Started:
         started = await self.messages.start_new(
             session_id=session_id,
             epoch=str(uuid.uuid4()),
             user_id=user,
             source="api",
-            content="good morning",
+            content=content,
             metadata={"n": [1, None, {"ñ": "漢"}]},
             pod_id=POD,
             key=key,
@@ -52,11 +59,12 @@ class Stores:
         key: Key | None = None,
         exchanges: int = 10,
         max_chars: int = 16_000,
+        content: str = "and now",
     ) -> Started | None:
         return await self.messages.start(
             session_id=session_id,
             viewer=viewer,
-            content="and now",
+            content=content,
             metadata={},
             pod_id=POD,
             key=key,

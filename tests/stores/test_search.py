@@ -5,63 +5,38 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import uuid
 from collections.abc import Sequence
 
 import pytest
 
 from operator_svc.db import Database
-from operator_svc.models import ReplyStatus
 from operator_svc.protocol.search_words import search_query, words_of
 from operator_svc.services.search_indexer import SearchIndexer
 from operator_svc.stores import search
-from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.search import SearchIndexStore
-from operator_svc.stores.sessions import NEWEST, SessionStore
+from operator_svc.stores.sessions import NEWEST
+from tests.stores.conversations import Stores
 
-POD = "pod-1"
 
-
-class Conversations:
+class Conversations(Stores):
     """Sessions with messages in them, and the search over them."""
 
     def __init__(self, database: Database) -> None:
-        self.database = database
-        self.messages = MessageStore(database)
-        self.sessions = SessionStore(database)
+        super().__init__(database)
         self.index = SearchIndexStore(database)
         self.indexer = SearchIndexer(self.index)
 
     async def say(self, session_id: str, *texts: str, user: str = "ana") -> None:
         """Chats in a session, which is made where it is not there, each with an empty reply."""
         for text in texts:
-            started = await self.messages.start(
-                session_id=session_id, viewer=None, content=text, metadata={}, pod_id=POD,
-                key=None, exchanges=0, max_chars=0,
-            ) or await self.messages.start_new(
-                session_id=session_id, epoch=str(uuid.uuid4()), user_id=user, source="api",
-                content=text, metadata={}, pod_id=POD, key=None,
-            )  # fmt: skip
-            assert started is not None
-            await self.finish(session_id, started.reply_id, "")
+            started = await self.more(session_id, content=text) or await self.new(
+                session_id, user=user, content=text
+            )
+            assert await self.finish(session_id, started.reply_id, content="")
 
     async def begin(self, session_id: str) -> int:
         """A chat whose reply is being written; the reply's id."""
-        started = await self.messages.start_new(
-            session_id=session_id, epoch=str(uuid.uuid4()), user_id="ana", source="api",
-            content="question", metadata={}, pod_id=POD, key=None,
-        )  # fmt: skip
-        assert started is not None
-        return started.reply_id
-
-    async def finish(self, session_id: str, reply_id: int, text: str) -> None:
-        reply = await self.messages.get(reply_id)
-        assert reply is not None
-        ended = await self.messages.finish(
-            session_id=session_id, reply_id=reply_id, begun_at=reply.created_at, pod_id=POD,
-            status=ReplyStatus.COMPLETE, content=text, metadata={}, feedback=None,
-        )  # fmt: skip
-        assert ended is not None
+        return (await self.new(session_id, content="question")).reply_id
 
     async def found(self, words: str, *, user: str | None = None, limit: int = 50) -> list[str]:
         page = await self.sessions.page(user_id=user, words=words, limit=limit)
@@ -195,7 +170,7 @@ async def test_a_reply_is_found_when_it_is_finished(talk: Conversations) -> None
     await talk.indexer.run()
     assert await talk.found("question") == ["s"]
     assert await talk.found("answer") == []
-    await talk.finish("s", reply_id, "the answer")
+    await talk.finish("s", reply_id, content="the answer")
     await talk.indexer.run()
     assert await talk.found("answer") == ["s"]
     assert await talk.count("operator_search_queue") == 0
@@ -273,7 +248,7 @@ async def test_messages_from_before_the_index_are_filled_in(talk: Conversations)
     await talk.indexer.run()
     assert len(await talk.found("words")) == 31
     assert await talk.found("question") == ["running"]
-    await talk.finish("running", reply_id, "it came late")
+    await talk.finish("running", reply_id, content="it came late")
     await talk.indexer.run()
     assert await talk.found("late") == ["running"]
     assert await talk.count("operator_search_backfill") == 0

@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from operator_svc.protocol.switch import FeedbackAnswer, FeedbackBody
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Pod,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
 
 
 async def give(pod: Pod, engine: str, tokens: int = 1, **fields: Any) -> FeedbackAnswer:

@@ -9,15 +9,8 @@ import pytest
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol.switch import AdjustmentBody
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Fault,
-    Pod,
-    broken,
-    late,
-    unreachable,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import Fault, broken, late, unreachable
 from tests.switch.applying import BEFORE, failure, recorded
 
 

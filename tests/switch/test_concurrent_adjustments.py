@@ -11,17 +11,8 @@ from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import SwitchAdjustment
 from tests.fakes.eventually import eventually
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Fault,
-    Outage,
-    Pod,
-    die,
-    late,
-    lease,
-    pods,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Outage, Pod, die, lease, pods
+from tests.fakes.switch_faults import Fault, late
 from tests.switch.applying import Counted, failure, recorded, stored
 
 

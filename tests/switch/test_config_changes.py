@@ -7,16 +7,8 @@ from typing import Any
 import pytest
 
 from operator_svc.errors import ErrorCode
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Fault,
-    Pod,
-    broken,
-    late,
-    refused,
-    unreachable,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import Fault, broken, late, refused, unreachable
 from tests.switch.applying import BEFORE, failure, recorded, stored
 
 

@@ -15,7 +15,8 @@ from operator_svc.protocol.switch import AdjustmentBody, EngineView, FeedbackBod
 from operator_svc.services.switch.engine_ranking import ENGINES, WINDOWS, recommend, score
 from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.switch_feedback import FeedbackStore
-from tests.fakes.records import ANYBODY, FakeSwitch, Pod, unreachable
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import unreachable
 
 DAY = 86_400
 

@@ -9,12 +9,8 @@ from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.switch import FeedbackBody
 from operator_svc.stores.message_rows import Feedback
 from tests.fakes.eventually import eventually
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Pod,
-    refused,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import refused
 from tests.switch.forwarding import give, told
 
 

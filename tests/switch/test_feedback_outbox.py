@@ -14,16 +14,8 @@ from operator_svc.protocol.switch import FeedbackBody
 from operator_svc.services.switch import feedback_outbox
 from operator_svc.stores.message_rows import Feedback
 from tests.fakes.eventually import eventually
-from tests.fakes.records import (
-    ANYBODY,
-    FakeSwitch,
-    Fault,
-    Pod,
-    broken,
-    late,
-    refused,
-    unreachable,
-)
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+from tests.fakes.switch_faults import Fault, broken, late, refused, unreachable
 from tests.switch.forwarding import give, outbox, time_comes, told
 
 

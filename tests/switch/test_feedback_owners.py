@@ -10,13 +10,7 @@ from operator_svc.db import Database, connect
 from operator_svc.settings import Settings
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
-from tests.fakes.records import (
-    FakeSwitch,
-    Outage,
-    Pod,
-    die,
-    pods,
-)
+from tests.fakes.records import FakeSwitch, Outage, Pod, die, pods
 from tests.switch.forwarding import give, outbox, told
 
 

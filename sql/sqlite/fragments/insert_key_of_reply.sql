@@ -1,0 +1,7 @@
+-- Stores the chat's key for the reply whose events the statement before stored.
+INSERT INTO operator_chat_key (
+    scope, key, body_hash, session_id, message_id, reply_id, created_at
+)
+SELECT :scope, :key, :body_hash, r.session_id, r.reply_to, r.id, now()
+FROM operator_message AS r
+WHERE r.id = last_insert_rowid() AND changes() > 0
