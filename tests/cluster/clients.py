@@ -50,6 +50,13 @@ class Chat:
         """Answers that say that the service is at fault."""
 
 
+async def end_all(*tasks: asyncio.Task[None]) -> None:
+    """Cancel the tasks and wait for their end, however they end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def chat_until_answered(
     cluster: Pods, chat: Chat, give_up: asyncio.Event, pause: float = 0.2
 ) -> None:

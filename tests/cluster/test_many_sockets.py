@@ -9,7 +9,7 @@ import time
 
 import aiohttp
 
-from tests.cluster.clients import Chat, Reader, chat_until_answered
+from tests.cluster.clients import Chat, Reader, chat_until_answered, end_all
 from tests.cluster.conftest import Cluster
 from tests.cluster.processes import TOKEN
 from tests.fakes.eventually import eventually
@@ -55,9 +55,7 @@ async def test_a_rolling_restart_loses_no_event(cluster: Cluster) -> None:
     finally:
         stop.set()
         hurry.set()
-        for task in (*reading, *writing):
-            task.cancel()
-        await asyncio.gather(*reading, *writing, return_exceptions=True)
+        await end_all(*reading, *writing)
     assert [problem for reader in readers for problem in reader.problems] == []
     for reader in readers:
         if not reader.view.resyncs:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections import Counter
 from functools import partial
+from typing import Any
 
 import aiohttp
 
@@ -19,7 +20,7 @@ from tests.cluster.checks import (
     events_of,
     history_of,
 )
-from tests.cluster.clients import Chat, Reader, chat_until_answered
+from tests.cluster.clients import Chat, Reader, chat_until_answered, end_all
 from tests.cluster.conftest import Cluster
 from tests.cluster.processes import TOKEN
 from tests.fakes.eventually import eventually
@@ -45,7 +46,6 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
     reading = [asyncio.create_task(reader.run()) for reader in readers]
     stop, hurry = asyncio.Event(), asyncio.Event()
     chats: list[Chat] = []
-    at_ends: list[int] = []
 
     async def write(number: int) -> None:
         while not stop.is_set():
@@ -58,12 +58,7 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
     writing = [asyncio.create_task(write(number)) for number in range(WRITERS)]
     try:
         await eventually(lambda: all(reader.connections for reader in readers))
-        for pod in cluster.pods:
-            at_ends.append(sum(chat.answer is None for chat in chats))
-            assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]
-            await pod.start()
-            await eventually(partial(balancer.is_up, pod))
-            await asyncio.sleep(0.5)  # chats at the new pod, too
+        at_ends = await _restart_each(cluster, balancer, chats)
         await asyncio.gather(*(reader.leave() for reader in readers[:LEAVING]))
         await asyncio.sleep(1.0)  # chats without these readers
         stop.set()
@@ -78,45 +73,71 @@ async def test_clients_behind_a_balancer_lose_nothing(cluster: Cluster) -> None:
     finally:
         stop.set()
         hurry.set()
-        for task in (*reading, *writing):
-            task.cancel()
-        await asyncio.gather(*reading, *writing, return_exceptions=True)
+        await end_all(*reading, *writing)
         await anew.close()
         await balancer.aclose()
 
     replies = Counter(m["status"] for story in stories.values() for m in story if m["reply_to"])
-    shown = sum(len(reader.view.seqs) for reader in readers)
-    print(  # noqa: T201 - what was counted is part of what the test is for
-        f"\n{len(chats)} chats, of which {at_ends} were under way at the signals,"
-        f" answered {sum(chat.answer is not None for chat in chats)};"
-        f" attempts {sum(chat.attempts for chat in chats)}:"
-        f" {dict(Counter(str(seen) for chat in chats for seen in chat.seen))}"
-        f"\nreplies {dict(replies)}"
-        f"\nreaders {READERS}: connections {sum(reader.connections for reader in readers)},"
-        f" events shown {shown}, resyncs {sum(reader.view.resyncs for reader in readers)}"
-        f"\nbalancer: handed {list(balancer.handed.values())},"
-        f" refused {sum(balancer.refused.values())}, taken out {sum(balancer.taken_out.values())}"
-        f"\nby pod since its restart: chats {served}, news of others {delays}"
-    )
-    # No chat fails, and each key stands for one call to Switch, which completed.
-    assert [chat.message for chat in chats if chat.answer is None] == []
-    check_chats(chats, stories)
-    assert check_calls(cluster, chats, stories) == len(chats)
-    by_message = cluster.peers.switch.by_message
-    assert {by_message[chat.message].finished for chat in chats} == {1}
+    _tell(chats, readers, balancer, (at_ends, served, delays, dict(replies)))
+    _check_answered(cluster, chats, stories)
     assert set(replies) == {"complete"}
     # No event is missing, doubled or out of order for anybody, without any resync.
     for name, log in logs.items():
         check_log(log, stories[name])
     for reader in readers:
-        log = logs[reader.session_id]
-        check_reader(reader, log, stories[reader.session_id])
-        assert reader.view.resyncs == 0
-        assert reader.view.seqs == list(range(1, len(log) + 1))
-        assert reader.connections >= 2, "all pods were restarted, so everybody came back"
+        _check_unbroken(reader, logs[reader.session_id], stories[reader.session_id])
     # It was what it was meant to be: replies under way at each end, and all pods in use.
     assert all(at_ends)
     assert all(balancer.taken_out[pod.url] for pod in cluster.pods)
     assert min(*served, *delays) > 0
     for pod in cluster.pods:
         assert pod.faults() == [], pod.faults()[0].get("exception")
+
+
+async def _restart_each(cluster: Cluster, balancer: Balancer, chats: list[Chat]) -> list[int]:
+    """Restart all pods, one after the other; the chats that were under way at each end."""
+    at_ends: list[int] = []
+    for pod in cluster.pods:
+        at_ends.append(sum(chat.answer is None for chat in chats))
+        assert await pod.end(signal.SIGTERM) == 0, pod.log[-10:]
+        await pod.start()
+        await eventually(partial(balancer.is_up, pod))
+        await asyncio.sleep(0.5)  # chats at the new pod, too
+    return at_ends
+
+
+def _check_answered(
+    cluster: Cluster, chats: list[Chat], stories: dict[str, list[dict[str, Any]]]
+) -> None:
+    """No chat fails, and each key stands for one call to Switch, which completed."""
+    assert [chat.message for chat in chats if chat.answer is None] == []
+    check_chats(chats, stories)
+    assert check_calls(cluster, chats, stories) == len(chats)
+    by_message = cluster.peers.switch.by_message
+    assert {by_message[chat.message].finished for chat in chats} == {1}
+
+
+def _check_unbroken(reader: Reader, log: list[dict[str, Any]], story: list[dict[str, Any]]) -> None:
+    """The reader was shown the whole log, in order and without a resync."""
+    check_reader(reader, log, story)
+    assert reader.view.resyncs == 0
+    assert reader.view.seqs == list(range(1, len(log) + 1))
+    assert reader.connections >= 2, "all pods were restarted, so everybody came back"
+
+
+def _tell(
+    chats: list[Chat], readers: list[Reader], balancer: Balancer, counted: tuple[Any, ...]
+) -> None:
+    at_ends, served, delays, replies = counted
+    shown = sum(len(reader.view.seqs) for reader in readers)
+    print(  # noqa: T201 - what was counted is part of what the test is for
+        f"\n{len(chats)} chats, answered {sum(chat.answer is not None for chat in chats)};"
+        f" attempts {sum(chat.attempts for chat in chats)}:"
+        f" {dict(Counter(str(seen) for chat in chats for seen in chat.seen))}"
+        f"\nreaders {len(readers)}: connections {sum(reader.connections for reader in readers)},"
+        f" events shown {shown}, resyncs {sum(reader.view.resyncs for reader in readers)}"
+        f"\nbalancer: handed {list(balancer.handed.values())},"
+        f" refused {sum(balancer.refused.values())}, taken out {sum(balancer.taken_out.values())}"
+        f"\n{at_ends} chats were under way at the signals; replies {replies}"
+        f"\nby pod since its restart: chats {served}, news of others {delays}"
+    )

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.eventually import block_until
-from tests.project.process import Process, as_nobody, get, python_path
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "operator_svc"]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    return {"PATH": python_path(), "PYTHONPATH": str(ROOT / "src")} | settings
-
-
-def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.project.commands import COMMAND, ROOT, environment, run
+from tests.project.process import Process, as_nobody, get
 
 
 def test_help_is_quick_to_import(tmp_path: Path) -> None:
@@ -213,46 +191,6 @@ def test_a_user_whom_postgresql_refuses_ends_with_2_and_one_line(
     assert done.stderr == 'operator-svc: PostgreSQL: role "stranger" does not exist\n'
 
 
-def test_devpeers_tell_where_they_are_and_end_on_ctrl_c(tmp_path: Path) -> None:
-    ports = [f"--{name}-port=0" for name in ("switch", "hermes", "shub", "tentaculo-link")]
-    with Process([*COMMAND, "devpeers", *ports], environment(), tmp_path) as process:
-        url = process.line("SWITCH_URL=").strip().partition("=")[2]
-        process.line("TENTACULO_LINK_URL=")
-        status, body = get(f"{url}/health")
-        assert status == 200
-        assert json.loads(body)["module"] == "switch"
-        assert process.end(signal.SIGINT) == 0
-
-
-@pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGHUP])
-def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: int) -> None:
-    env = environment(OPERATOR_PORT="0", BROWSER_PORT="0", OPERATOR_LOG_FORMAT="json")
-    # Found in the process table afterwards, in whatever it started.
-    env["TEST_MARK"] = mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    with Process([*COMMAND, "dev"], env, tmp_path) as process:
-        url = process.line("Operator listens on").split()[-1]
-        token = process.line("token:").split()[-1]
-        assert len(token) > 20
-        process.line("SWITCH_URL is a stand-in")
-        curl = process.line("curl ").strip()
-        assert token in curl
-        file = tmp_path / "data" / "token"
-        assert (file.read_text(), file.stat().st_mode & 0o777) == (f"{token}\n", 0o600)
-        assert any(f"{url}/docs" in line for line in process.output)
-        assert any(f"chat --url {url}" in line for line in process.output)
-        chat = run(tmp_path, "chat", "found it", "--url", url, XDG_STATE_HOME=str(tmp_path))
-        assert chat.stdout == "[stand-in] You said: found it\n"
-        assert get(f"{url}/operator/sessions")[0] == 401
-        said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout
-        assert "stand-in" in json.loads(said)["response"]
-        browser = next(line for line in process.output if "the browser service runs at" in line)
-        block_until(lambda: _answers(f"{browser.split()[-1]}/health"), every=0.1)
-        assert process.end(last) == 0, process.output
-        assert _with_mark(mark) == []
-    assert (tmp_path / "data" / "operator.db").exists()
-    assert not (tmp_path / "data" / "token").exists()
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_gets_its_script_of_completion(tmp_path: Path, shell: str) -> None:
     done = run(tmp_path, "completion", shell)
@@ -272,41 +210,6 @@ def test_options_are_completed(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "plain,--json\n"
-
-
-def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:
-    env = environment(
-        OPERATOR_PORT="0",
-        BROWSER_URL="",
-        OPERATOR_LOG_FORMAT="json",
-        OPERATOR_AUTH="off",
-        SWITCH_URL="http://127.0.0.1:1",
-    )
-    with Process([*COMMAND, "dev"], env, tmp_path) as process:
-        process.line("HERMES_URL is a stand-in")
-        curl = process.line("curl ").strip()
-        assert not any("SWITCH_URL" in line for line in process.output)
-        said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout
-        assert json.loads(said)["error"] == "switch_unavailable"
-        assert process.end() == 0
-
-
-def _answers(url: str) -> bool:
-    try:
-        return get(url)[0] == 200
-    except OSError:
-        return False
-
-
-def _with_mark(mark: str) -> list[str]:
-    found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark in environ.read_text(errors="replace"):
-                found.append((environ.parent / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
 
 
 def test_images_are_built_on_a_base_image_of_a_digest_where_one_is_given() -> None:
