@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from operator_svc.app import Operator
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.chat import reply_storage
+from operator_svc.services.chat.running_replies import Accepted
 from tests.fakes.eventually import eventually
-from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
+from tests.fakes.pods import ANYBODY, Pods, Reader, all_until, chat, watch
 
 
 async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
@@ -60,13 +62,19 @@ async def test_a_key_whose_reply_failed_begins_another_reply(pods: Pods) -> None
     assert history.messages[1].metadata["error"] == "switch_error"
 
 
-@pytest.mark.measures_time
-async def test_a_cancel_on_another_pod_stops_the_reply_within_a_second(shared: Pods) -> None:
+async def shown_on_another(shared: Pods, text: str) -> tuple[Operator, Operator, Reader, Accepted]:
+    """Two pods, and a reply of the first that a reader of the second was shown ``text`` of."""
     one, two = await shared.start(), await shared.start()
     reader = await watch(two, "s")
     accepted = await chat(one, session_id="s")
-    shared.switch.say("partial")
-    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "partial")
+    shared.switch.say(text)
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == text)
+    return one, two, reader, accepted
+
+
+@pytest.mark.measures_time
+async def test_a_cancel_on_another_pod_stops_the_reply_within_a_second(shared: Pods) -> None:
+    one, two, reader, accepted = await shown_on_another(shared, "partial")
     begun = time.monotonic()
     view = await two.services.replies.cancel(ANYBODY, accepted.reply_id)
     assert time.monotonic() - begun < 1.0
@@ -104,11 +112,7 @@ async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
 
 
 async def test_a_pod_that_lost_its_lease_writes_nothing_more(shared: Pods) -> None:
-    one, two = await shared.start(), await shared.start()
-    reader = await watch(two, "s")
-    accepted = await chat(one, session_id="s")
-    shared.switch.say("before")
-    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "before")
+    one, two, reader, accepted = await shown_on_another(shared, "before")
     lost = REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
     async with two.core.database.transaction() as tx:
         await tx.execute(

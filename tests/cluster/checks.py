@@ -12,17 +12,24 @@ from tests.cluster.databases import LostCommits
 from tests.fakes.eventually import eventually
 
 
+async def _page(cluster: Cluster, of: str) -> dict[str, Any] | None:
+    """A page of a session's list; None where there is no such session."""
+    async with cluster.http.get(f"{cluster.pods[0].url}/operator/session/{of}") as answer:
+        if answer.status == 404:
+            return None
+        page: dict[str, Any] = await answer.json(content_type=None)
+        assert answer.status == 200, page
+        return page
+
+
 async def history_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
     """All messages of a session, oldest first."""
     messages: list[dict[str, Any]] = []
     before = ""
     while True:
-        url = f"{cluster.pods[0].url}/operator/session/{session_id}?limit=500{before}"
-        async with cluster.http.get(url) as answer:
-            if answer.status == 404:
-                return []
-            page = await answer.json(content_type=None)
-            assert answer.status == 200, page
+        page = await _page(cluster, f"{session_id}?limit=500{before}")
+        if page is None:
+            return []
         messages = page["messages"] + messages
         if page["next_before"] is None:
             assert page["message_count"] == len(messages)
@@ -35,12 +42,9 @@ async def events_of(cluster: Cluster, session_id: str) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     while True:
         after = events[-1]["seq"] if events else 0
-        url = f"{cluster.pods[0].url}/operator/session/{session_id}/events?after={after}&limit=1000"
-        async with cluster.http.get(url) as answer:
-            if answer.status == 404:
-                return []
-            page = await answer.json(content_type=None)
-            assert answer.status == 200, page
+        page = await _page(cluster, f"{session_id}/events?after={after}&limit=1000")
+        if page is None:
+            return []
         events += page["events"]
         if page["next_after"] is None:
             return events

@@ -30,22 +30,14 @@ def test_a_fragment_stands_in_each_query_that_names_it(tmp_path: Path) -> None:
     assert queries["two"].statements[0].sql == "SELECT a, $1 AS b FROM y"
 
 
-def test_a_dialects_fragment_stands_in_its_queries_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("queries", [("sqlite/a.sql", "postgresql/a.sql"), ("a.sql",)])
+def test_a_query_of_either_kind_holds_the_fragment_of_its_dialect(
+    tmp_path: Path, queries: tuple[str, ...]
+) -> None:
     files = {
         "sqlite/fragments/time.sql": "now()",
         "postgresql/fragments/time.sql": "clock_timestamp()",
-        "sqlite/a.sql": "-- name: q()\nSELECT {{time}}",
-        "postgresql/a.sql": "-- name: q()\nSELECT {{time}}",
-    }
-    assert load(folder(tmp_path, files), "sqlite")["q"].statements[0].sql == "SELECT now()"
-    assert load(tmp_path, "postgresql")["q"].statements[0].sql == "SELECT clock_timestamp()"
-
-
-def test_a_shared_query_holds_the_fragment_of_its_dialect(tmp_path: Path) -> None:
-    files = {
-        "sqlite/fragments/time.sql": "now()",
-        "postgresql/fragments/time.sql": "clock_timestamp()",
-        "a.sql": "-- name: q()\nSELECT {{time}}",
+        **dict.fromkeys(queries, "-- name: q()\nSELECT {{time}}"),
     }
     assert load(folder(tmp_path, files), "sqlite")["q"].statements[0].sql == "SELECT now()"
     assert load(tmp_path, "postgresql")["q"].statements[0].sql == "SELECT clock_timestamp()"

@@ -43,11 +43,18 @@ async def test_a_write_on_a_connection_that_was_ended_while_idle_works(
     assert await pg_things.fetch("thing_names", Name) == [Name("a")]
 
 
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Somebody else has the table to himself."""
+    with beside(url) as other, other.transaction():
+        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
 async def test_a_read_that_lost_its_connection_is_tried_once_more(
     pg_things: Database, empty_postgresql_url: str
 ) -> None:
-    with beside(empty_postgresql_url) as other, other.transaction():
-        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+    with locked(empty_postgresql_url):
         reading = asyncio.create_task(pg_things.fetch("thing_count", Count))
         await eventually(lambda: terminate_waiting(empty_postgresql_url))
         await asyncio.sleep(0.2)  # it waits for the lock again
@@ -58,8 +65,7 @@ async def test_a_read_that_lost_its_connection_is_tried_once_more(
 async def test_a_write_that_lost_its_connection_is_not_tried_again(
     pg_things: Database, empty_postgresql_url: str
 ) -> None:
-    with beside(empty_postgresql_url) as other, other.transaction():
-        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+    with locked(empty_postgresql_url):
         writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
         await eventually(lambda: terminate_waiting(empty_postgresql_url))
         await unavailable(writing)
@@ -80,8 +86,7 @@ def terminate_waiting(url: str) -> int:
 async def test_a_write_that_takes_too_long_is_ended_on_the_server_too(
     pg_things: Database, empty_postgresql_url: str
 ) -> None:
-    with beside(empty_postgresql_url) as other, other.transaction():
-        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+    with locked(empty_postgresql_url):
         await unavailable(pg_things.write("thing_name", Nothing, name="late"))
         await asyncio.sleep(0.3)  # the server ends it, before the lock is given back
     await asyncio.sleep(0.1)  # time in which it would be done
@@ -91,8 +96,7 @@ async def test_a_write_that_takes_too_long_is_ended_on_the_server_too(
 async def test_a_write_whose_caller_gave_up_is_done(
     pg_things: Database, empty_postgresql_url: str
 ) -> None:
-    with beside(empty_postgresql_url) as other, other.transaction():
-        other.execute("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE")
+    with locked(empty_postgresql_url):
         writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
         await asyncio.sleep(0.1)  # the server has it
         writing.cancel()

@@ -85,17 +85,27 @@ UNEVEN: list[list[dict[str, Any]]] = [
 ]
 
 
+async def in_both_dialects(
+    peers: DevPeers, http: aiohttp.ClientSession, history: list[dict[str, Any]]
+) -> list[tuple[int, str]]:
+    """Status and body of a chat with this history, in VX11's dialect and in OpenAI's."""
+    answers = []
+    for path, body in (
+        ("/switch/chat", chat("hello", metadata={"history": history})),
+        ("/v1/chat/completions", {"messages": [*history, {"role": "user", "content": "hello"}]}),
+    ):
+        async with http.post(f"{peers.switch.url}{path}", json=body) as response:
+            answers.append((response.status, await response.text()))
+    return answers
+
+
 @pytest.mark.parametrize("history", UNEVEN)
 async def test_histories_that_do_not_alternate_are_refused(
     peers: DevPeers, http: aiohttp.ClientSession, history: list[dict[str, Any]]
 ) -> None:
-    body = chat("hello", metadata={"history": history})
-    async with http.post(f"{peers.switch.url}/switch/chat", json=body) as response:
-        assert response.status == 422
-    body = {"messages": [*history, {"role": "user", "content": "hello"}]}
-    async with http.post(f"{peers.switch.url}/v1/chat/completions", json=body) as response:
-        assert response.status == 422
-        assert "alternate" in await response.text() or "must" in await response.text()
+    (vx11, _), (openai, told) = await in_both_dialects(peers, http, history)
+    assert (vx11, openai) == (422, 422)
+    assert "alternate" in told or "must" in told
 
 
 @pytest.mark.parametrize(
@@ -104,12 +114,7 @@ async def test_histories_that_do_not_alternate_are_refused(
 async def test_histories_of_pairs_are_taken(
     peers: DevPeers, http: aiohttp.ClientSession, history: list[dict[str, Any]]
 ) -> None:
-    body = chat("hello", metadata={"history": history})
-    async with http.post(f"{peers.switch.url}/switch/chat", json=body) as response:
-        assert response.status == 200
-    body = {"messages": [*history, {"role": "user", "content": "hello"}]}
-    async with http.post(f"{peers.switch.url}/v1/chat/completions", json=body) as response:
-        assert response.status == 200
+    assert [s for s, _ in await in_both_dialects(peers, http, history)] == [200, 200]
 
 
 async def test_only_the_first_message_is_answered(

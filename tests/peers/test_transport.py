@@ -23,6 +23,12 @@ from tests.fakes.raw import (
 from tests.peers.wire import DONE, OK, TOKENS, fails
 
 
+async def answer(client: Connection) -> None:
+    """Read a call and answer it."""
+    await client.request()
+    await client.json(OK)
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("sent", [b"", STREAM_HEAD[:20], STREAM_HEAD, STREAM_HEAD + b"5\r\nda"])
 async def test_a_connection_that_ends_before_its_answer_is_not_asked_again(
@@ -60,8 +66,7 @@ async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
 
 async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
     async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
+        await answer(client)
         client.close()
 
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
@@ -74,8 +79,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
 
 async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -> None:
     async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
+        await answer(client)
         await client.request()
         client.reset()
 
@@ -90,8 +94,7 @@ async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -
 async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
     async def behaviour(client: Connection) -> None:
         while True:
-            await client.request()
-            await client.json(OK)
+            await answer(client)
 
     closed = 0
 
@@ -120,8 +123,7 @@ async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -
 
 async def test_a_switch_that_just_starts_is_found_by_the_second_try() -> None:
     async def behaviour(client: Connection) -> None:
-        await client.request()
-        await client.json(OK)
+        await answer(client)
 
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))  # bound and not listening: it refuses

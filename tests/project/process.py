@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 NOBODY = 65534
@@ -53,6 +52,19 @@ def as_nobody(command: Sequence[str]) -> list[str]:
     ]
 
 
+def shell(script: str, *, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script that ends at its first fault, with nothing to read."""
+    return subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 class Process:
     """A command under test; ends with the ``with`` block, by SIGKILL if it must."""
 
@@ -82,12 +94,7 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # The whole group, so that nothing it started is left either.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.project.process import Process, free_port, python_path
+from tests.project.process import Process, free_port, python_path, shell
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -97,15 +96,7 @@ def test_commands_work(
         body = body.replace(PUBLISHED, machine.url)
         body = body.replace(PUBLISHED.replace("http", "ws"), machine.url.replace("http", "ws"))
         body = body.replace(".venv/bin/", "")  # which is first on PATH here, wherever it stands
-        run = subprocess.run(
-            ["sh", "-eu", "-c", body],
-            cwd=machine.folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        run = shell(body, cwd=machine.folder, env=env)
         said = f"{block.body}\n{run.stdout}\n{run.stderr}"
         assert run.returncode == 0, said
         # JSON may be written with or without spaces; the words are what counts.

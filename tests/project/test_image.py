@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.process import NOBODY, Process, as_nobody, free_port, get, python_path
+from tests.project.process import NOBODY, Process, as_nobody, free_port, get, python_path, shell
 
 ROOT = Path(__file__).parents[2]
 REPLAYED = ("wheels", "environment", "operator")
@@ -94,15 +94,7 @@ class Image:
     def _run(self, rest: str) -> None:
         command = self.inside(re.sub(r"--mount=\S+\s", "", rest))
         env = {**os.environ, **self.env, "PATH": python_path()}
-        run = subprocess.run(
-            ["sh", "-c", command],
-            cwd=self._cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        run = shell(command, cwd=self._cwd, env=env)
         assert run.returncode == 0, f"{command}\n{run.stdout}\n{run.stderr}"
 
     def _entrypoint(self, rest: str) -> None:

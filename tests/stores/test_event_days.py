@@ -49,6 +49,14 @@ async def add_past(tx: Transaction, days: int) -> None:
         )
 
 
+async def fill(database: Database, days: int) -> list[str]:
+    """A hundred sessions with an event on each of so many days; the partitions by then."""
+    async with database.transaction() as tx:
+        await tx.execute(SESSIONS)
+        await add_past(tx, days)
+        return await names(tx)
+
+
 async def moment(tx: Transaction, ahead: int) -> str:
     """The midnight so many days from today, by the database's clock."""
     rows = await tx.fetch(
@@ -117,9 +125,7 @@ async def test_events_of_a_day_that_was_not_made_in_time_are_kept_shown_and_purg
 
 
 async def test_a_session_takes_its_events_of_all_days_along(postgresql_database: Database) -> None:
-    async with postgresql_database.transaction() as tx:
-        await tx.execute(SESSIONS)
-        await add_past(tx, 3)
+    await fill(postgresql_database, 3)
     await SessionStore(postgresql_database).delete("s1", None)
     assert await log(postgresql_database) == []
     assert await log(postgresql_database, "s2") == [1, 2, 3]
@@ -163,9 +169,7 @@ async def test_a_purge_that_waits_gives_way_to_readers_within_a_second(
 ) -> None:
     """Somebody reads for long: the purge gives up, and those who came after it go on."""
     database = postgresql_database
-    async with database.transaction() as tx:
-        await tx.execute(SESSIONS)
-        await add_past(tx, 3)
+    await fill(database, 3)
     async with other(postgresql_url) as reader, reader.transaction() as tx:
         await tx.fetch("SELECT count(*) FROM operator_event")
         begun = time.monotonic()
@@ -183,10 +187,7 @@ async def test_many_processes_purge_once_while_others_chat(
     postgresql_url: str, postgresql_database: Database
 ) -> None:
     database = postgresql_database
-    async with database.transaction() as tx:
-        await tx.execute(SESSIONS)
-        await add_past(tx, 6)
-        made = await names(tx)
+    made = await fill(database, 6)
 
     async def write(session_id: str) -> None:
         for seq in range(100, 140):

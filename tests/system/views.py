@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from operator_svc.peers.system_peers import make_system_peers
 from operator_svc.services.system.cached_views import System
 from operator_svc.services.ttl_cache import TtlCache
 from operator_svc.settings import Settings
+from tests.fakes.bad_peers import everywhere, hung
 
 SETTINGS = Settings(token="t")
 OK = {"status": "ok", "error": None, "detail": None}
@@ -64,3 +66,13 @@ def serve(http: aioresponses, url: str, answers: Answers) -> None:
     """Answer the paths of a peer, again and again."""
     for path, answer in answers.items():
         http.get(url + path, repeat=True, **answer)
+
+
+async def assert_given_up_soon(name: str) -> None:
+    """A view whose sources hang is there within three seconds, and says so."""
+    async with hung() as peer:
+        begun = time.monotonic()
+        shown = await view_of(name, everywhere(peer.url))
+        assert time.monotonic() - begun < 3.0
+    assert shown["status"] == "unavailable"
+    assert {s["status"] for s in shown["sources"].values()} == {"timeout"}
