@@ -21,10 +21,10 @@ from operator_svc.models import Caller
 from operator_svc.peers.switch import (
     Context,
     Loaded,
-    Model,
     ModelsAvailable,
     ModeState,
     Recorded,
+    SwitchModel,
 )
 from operator_svc.services.chat.tool_calls import ToolCalls
 from operator_svc.services.switch.adjustments import Adjustments
@@ -107,7 +107,7 @@ class FakeSwitch:
 
     async def models_available(self) -> ModelsAvailable:
         await self._called("models_available")
-        return ModelsAvailable([Model(name) for name in MODELS], self.active, self.warm)
+        return ModelsAvailable([SwitchModel(name) for name in MODELS], self.active, self.warm)
 
     async def record_result(
         self, engine: str, success: bool, latency_ms: float | None, tokens: int | None

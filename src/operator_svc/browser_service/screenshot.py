@@ -17,7 +17,7 @@ MAX_HEIGHT = 12_000
 _ATTEMPTS = 4
 
 
-class Screenshot(NamedTuple):
+class PageScreenshot(NamedTuple):
     """A PNG of at most the asked bytes, or None; ``cut`` says what of the page it lacks."""
 
     png: bytes | None
@@ -26,7 +26,7 @@ class Screenshot(NamedTuple):
 
 async def take_screenshot(
     session: CDPSession, viewport: Viewport, full_page: bool, max_bytes: int
-) -> Screenshot:
+) -> PageScreenshot:
     """Take a screenshot of the page, scaled down until it has at most ``max_bytes``.
 
     It has no PNG where that does not succeed. Raises Playwright's Error where the page is gone.
@@ -49,6 +49,6 @@ async def take_screenshot(
             parameters |= {"clip": clip, "captureBeyondViewport": full_page}
         png = base64.b64decode((await session.send("Page.captureScreenshot", parameters))["data"])
         if len(png) <= max_bytes:
-            return Screenshot(png, cut)
+            return PageScreenshot(png, cut)
         scale = max(scale * min(0.9 * sqrt(max_bytes / len(png)), 0.9), 0.02)
-    return Screenshot(None)
+    return PageScreenshot(None)

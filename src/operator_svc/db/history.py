@@ -17,7 +17,7 @@ UNSEEN_SECONDS = 60.0
 put in its place is older than that, and a restart or a switch-over quicker."""
 
 
-class History:
+class KnownHistory:
     """The history that was seen last, and who wants to know of another.
 
     ``server`` is the server's own name for it, empty where there is none, and ``mark`` is the

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from operator_svc.db.contract import Dialect
-from operator_svc.db.history import History
+from operator_svc.db.history import KnownHistory
 from operator_svc.db.postgresql_connections import Connections
 from operator_svc.db.postgresql_plans import Plan, Plans
 from operator_svc.db.postgresql_pooler import Address, needs_transactions
@@ -67,7 +67,7 @@ class PostgresqlDatabase:
         return self.known_history.value
 
     @property
-    def known_history(self) -> History:
+    def known_history(self) -> KnownHistory:
         """The history, as its connections keep it."""
         return self._connections.history
 

@@ -12,7 +12,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 import structlog
 
 from operator_svc.background import TaskOwner
-from operator_svc.db.history import History
+from operator_svc.db.history import KnownHistory
 from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
 from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
@@ -56,7 +56,7 @@ class Connections:
         )
         self._retiring = TaskOwner("postgresql")
         self._reachable = True
-        self.history = History()
+        self.history = KnownHistory()
         self.history.on_change(self._close_idle)
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:

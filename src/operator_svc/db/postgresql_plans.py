@@ -11,7 +11,7 @@ import msgspec
 from operator_svc import tracing
 from operator_svc.db.contract import Nothing, plan_of
 from operator_svc.db.queries import Query
-from operator_svc.db.records import Reader, reader
+from operator_svc.db.records import RowReader, reader
 from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -58,7 +58,7 @@ class Plans:
     def _records(self, plan: Plan, record: type[R], rows: list[Any]) -> list[R]:
         if not rows or record is Nothing:
             return []
-        read: Reader[R] = reader(record, "postgresql")
+        read: RowReader[R] = reader(record, "postgresql")
         if (plan.name, record) not in self._checked:
             read.check(plan.name, tuple(rows[0].keys()), rows[0])
             self._checked.add((plan.name, record))

@@ -27,7 +27,7 @@ _JSON_DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 
 
-class Reader(NamedTuple, Generic[R]):
+class RowReader(NamedTuple, Generic[R]):
     """Turns rows into ``record``: its columns in order, and the compiled conversion."""
 
     record: type[R]
@@ -57,7 +57,7 @@ class _Field(NamedTuple):
 
 
 @cache
-def reader(record: type[R], dialect: Dialect) -> Reader[R]:
+def reader(record: type[R], dialect: Dialect) -> RowReader[R]:
     """The reader of ``record`` for rows as the driver of ``dialect`` gives them."""
     hints = typing.get_type_hints(record, include_extras=True)
     names = record.__struct_fields__
@@ -66,14 +66,14 @@ def reader(record: type[R], dialect: Dialect) -> Reader[R]:
     whole = tuple(i for i, field in enumerate(fields) if field.kind == "int")
     values = [_expression(f"c{i}", field, dialect, scope) for i, field in enumerate(fields)]
     if not names:
-        return Reader(record, (), lambda rows: [], ())
+        return RowReader(record, (), lambda rows: [], ())
     row = ", ".join(f"c{i}" for i in range(len(names)))
     if all(value == f"c{i}" for i, value in enumerate(values)):
         code = "lambda rows: [_record(*row) for row in rows]"
     else:
         code = f"lambda rows: [_record({', '.join(values)}) for {row}, in rows]"
     read = eval(code, scope)  # noqa: S307  the code has only numbered names in it
-    return Reader(record, names, read, whole)
+    return RowReader(record, names, read, whole)
 
 
 def _field(hint: Any) -> _Field:

@@ -21,7 +21,7 @@ import msgspec
 
 from operator_svc import tracing
 from operator_svc.db.contract import Dialect, plan_of, unavailable
-from operator_svc.db.history import History
+from operator_svc.db.history import KnownHistory
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query
@@ -61,7 +61,7 @@ class SqliteDatabase:
         self._seconds = seconds
         self._plans = {query.name: SqlitePlan(query) for query in queries.values()}
         self._lock = FileLock(lock_path(path))
-        self._history = History()
+        self._history = KnownHistory()
         self._readers = Pool(lambda _: open_connection(path, read_only=True), _usable, readers)
         self._writer: aiosqlite.Connection | None = None
         self._files: DatabaseFiles | None = None

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from operator_svc.db.queries import Query, replace_now
-from operator_svc.db.records import Reader
+from operator_svc.db.records import RowReader
 from operator_svc.db.sqlite_groups import SqliteConnection
 from operator_svc.telemetry import query_observer
 
@@ -31,7 +31,7 @@ class SqlitePlan:
         self._timed = self._statements != query.statements
         self._checked: set[type] = set()
 
-    def run(self, raw: SqliteConnection, read: Reader[R], params: dict[str, Any]) -> list[R]:
+    def run(self, raw: SqliteConnection, read: RowReader[R], params: dict[str, Any]) -> list[R]:
         """Run all statements, on the connection's thread; the rows of the last one that has
         columns. Raises what sqlite3 raises, and TypeError for a record of other columns."""
         if self._timed:

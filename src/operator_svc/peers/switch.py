@@ -39,7 +39,7 @@ class Recorded(msgspec.Struct, frozen=True):
     recorded: bool | None = None
 
 
-class Model(msgspec.Struct, frozen=True):
+class SwitchModel(msgspec.Struct, frozen=True):
     """A model that Switch or Hermes lists."""
 
     name: str
@@ -61,7 +61,7 @@ class Cli(msgspec.Struct, frozen=True):
 class ModelsAvailable(msgspec.Struct, frozen=True):
     """Switch's models; ``active`` and ``warm`` are names."""
 
-    models: list[Model]
+    models: list[SwitchModel]
     active: str | None = None
     warm: str | None = None
     cli_registry: list[Cli] = []
@@ -209,7 +209,7 @@ class Switch:
 
     async def _openai_models(self, dialect: OpenAiDialect) -> ModelsAvailable:
         listing = await self.calls.get(dialect.models_path, _OpenAiModels)
-        return ModelsAvailable([Model(model.id) for model in listing.data])
+        return ModelsAvailable([SwitchModel(model.id) for model in listing.data])
 
 
 def make_switch(settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> Switch:

@@ -16,7 +16,7 @@ from operator_svc.stores.writes import insert_one, write_one
 
 
 class ToolCallState(Record, frozen=True, kw_only=True):
-    """How a tool call stands, what it was given and what came of it."""
+    """The state of a tool call, what it was given and what came of it."""
 
     status: str
     duration_ms: int | None = None
