@@ -182,6 +182,18 @@ def riddles(root: Path) -> Iterator[Found]:
                     yield Found(file, getattr(node, "lineno", 1), text.splitlines()[0])
 
 
+def doubled_names(root: Path) -> Iterator[str]:
+    """The public classes of the service whose names stand twice, with their files."""
+    places: dict[str, list[str]] = {}
+    for file, tree in _modules(root):
+        for node in ast.walk(tree) if file.startswith("src/") else ():
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(file)
+    for name, files in sorted(places.items()):
+        if len(files) > 1:
+            yield f"{name}: {', '.join(files)}"
+
+
 def retired_prose(root: Path) -> Iterator[Found]:
     """The places of code, queries and pages that use a retired word."""
     paths = [root / "README.md", *(root / "docs").rglob("*.md")]
@@ -212,6 +224,10 @@ def test_retired_words_are_in_no_name() -> None:
     assert [str(found) for found in retired_names(ROOT)] == []
 
 
+def test_a_class_name_has_one_meaning() -> None:
+    assert list(doubled_names(ROOT)) == []
+
+
 def test_retired_words_are_in_no_page_and_no_comment() -> None:
     assert [str(found) for found in retired_prose(ROOT)] == []
 
@@ -240,3 +256,6 @@ def test_a_retired_word_and_a_riddle_are_found(tmp_path: Path) -> None:
         "heard: say on_notification",
     ]
     assert [found.what for found in riddles(tmp_path)] == ["What waits."]
+    (folder / "queue.py").write_text("class Outbox:\n    pass\n")
+    (double,) = doubled_names(tmp_path)
+    assert double.startswith("Outbox: ")

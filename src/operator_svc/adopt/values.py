@@ -31,7 +31,7 @@ _FALSE = frozenset({"0", "false", "f", "no", "n", "off", ""})
 
 
 class Fixes:
-    """Why the row in hand had to be mended."""
+    """The reasons for which the row in hand had to be mended."""
 
     def __init__(self) -> None:
         self._reasons: set[str] = set()

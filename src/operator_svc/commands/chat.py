@@ -64,7 +64,7 @@ def command(message: str | None, **options: object) -> None:
 
 
 def _run(message: str | None, options: _Options) -> int:
-    from operator_svc.commands.terminal.link import Background, Link
+    from operator_svc.commands.terminal.link import Background, ServiceLink
     from operator_svc.commands.terminal.target import (
         LastSessions,
         address,
@@ -86,16 +86,16 @@ def _run(message: str | None, options: _Options) -> int:
     if message is None and options.as_json:
         raise CommandError("--json wants a message, as an argument or on standard input", 2)
     with Background() as background:
-        link = Link(background, url, token)
+        link = ServiceLink(background, url, token)
         turns = Turns(link, plain=options.plain or not sys.stdout.isatty())
         try:
             link.open(session_id)
             if message is None:
-                from operator_svc.commands.terminal.prompt import Prompt
+                from operator_svc.commands.terminal.prompt import TerminalChat
 
                 click.echo(f"Operator at {url}; /help lists the commands.")
                 click.echo(f"session {link.conversation.session_id}")
-                Prompt(link, turns).run()
+                TerminalChat(link, turns).run()
                 return 0
             reply = turns.ask_as_json(message) if options.as_json else turns.ask(message)
             return 0 if reply.status == "complete" else 1

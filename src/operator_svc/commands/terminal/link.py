@@ -55,7 +55,7 @@ async def _cancel_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-class Link:
+class ServiceLink:
     """The client and the session that is talked in; ``state`` says in words what is amiss."""
 
     def __init__(self, background: Background, url: str, token: Token) -> None:

@@ -17,7 +17,7 @@ from operator_svc.commands.terminal.text import CommandError, printable
 from operator_svc.commands.terminal.turns import Turns
 
 if TYPE_CHECKING:
-    from operator_svc.commands.terminal.link import Link
+    from operator_svc.commands.terminal.link import ServiceLink
 
 HELP = {
     "/multi": "write a message of several lines; Esc and then Enter sends it",
@@ -33,10 +33,10 @@ LISTED = 20
 """Messages and sessions that are listed."""
 
 
-class Prompt:
+class TerminalChat:
     """A conversation at a terminal, until its user leaves."""
 
-    def __init__(self, link: Link, turns: Turns) -> None:
+    def __init__(self, link: ServiceLink, turns: Turns) -> None:
         self._link = link
         self._turns = turns
         words = WordCompleter([name.split()[0] for name in HELP], sentence=True)

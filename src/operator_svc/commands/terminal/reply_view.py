@@ -25,7 +25,7 @@ _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "ta
 _BLOCKS = MarkdownIt("commonmark", {"html": False}).enable("table").disable("inline")
 
 
-class ReplyView(Protocol):
+class ReplyPrinter(Protocol):
     """A place where a reply is shown while it grows; a context manager around one turn."""
 
     def __enter__(self) -> Self: ...
@@ -57,18 +57,18 @@ class PlainView:
         self._end_note()
 
     async def follow(self, reply: Reply) -> None:
-        """See ReplyView."""
+        """See ReplyPrinter."""
         async for piece in reply:
             self._end_note()
             write_out(printable(piece))
             self._given += len(piece)
 
     def finish(self, text: str) -> None:
-        """See ReplyView."""
+        """See ReplyPrinter."""
         write_out(printable(text[self._given :]) + "\n")
 
     def note(self) -> None:
-        """See ReplyView."""
+        """See ReplyPrinter."""
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K" if self._noted else "\n")
             sys.stderr.write(f"({self._state()})")
@@ -104,7 +104,7 @@ class MarkdownView:
         self._live.stop()
 
     async def follow(self, reply: Reply) -> None:
-        """See ReplyView."""
+        """See ReplyPrinter."""
         self._reply = reply
         async for _ in reply:
             if time.monotonic() - self._looked > 1 / REFRESH:
@@ -113,7 +113,7 @@ class MarkdownView:
                 self._looked = time.monotonic()
 
     def finish(self, text: str) -> None:
-        """See ReplyView. Where a database that lost commits changed the text, it is shown anew."""
+        """See ReplyPrinter. A text that a database which lost commits changed is shown anew."""
         self._live.stop()
         text = printable(text)
         if not text.startswith(self._printed):
@@ -121,7 +121,7 @@ class MarkdownView:
         self._print(text, len(text))
 
     def note(self) -> None:
-        """See ReplyView: the next redraw has it."""
+        """See ReplyPrinter: the next redraw has it."""
 
     def _print(self, text: str, end: int) -> None:
         """Print the blocks of ``text`` up to ``end``, which has no unfinished one before it."""

@@ -14,15 +14,15 @@ from operator_svc.commands.terminal.target import LastSessions
 from operator_svc.commands.terminal.text import CommandError, check_utf8, printable, write_out
 
 if TYPE_CHECKING:
-    from operator_svc.commands.terminal.link import Link
-    from operator_svc.commands.terminal.reply_view import ReplyView
+    from operator_svc.commands.terminal.link import ServiceLink
+    from operator_svc.commands.terminal.reply_view import ReplyPrinter
     from operator_svc.protocol.sessions import MessageView
 
 
 class Turns:
     """The turns of one terminal; ``plain`` ones show a reply's text as it is."""
 
-    def __init__(self, link: Link, *, plain: bool) -> None:
+    def __init__(self, link: ServiceLink, *, plain: bool) -> None:
         self._link = link
         self._plain = plain
         self._last: int | None = None
@@ -116,7 +116,7 @@ class Turns:
                 return f"({reply.status})"
         return "(not waited for; Operator may write it to its end, and /history shows it)"
 
-    def _view(self) -> ReplyView:
+    def _view(self) -> ReplyPrinter:
         from operator_svc.commands.terminal.reply_view import MarkdownView, PlainView
 
         if self._plain:
