@@ -121,16 +121,8 @@ async def test_the_deletion_of_a_large_session_is_finished_after_a_kill(database
         await devpeers.start(TOKEN) as peers,
         aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
     ):
-        environment = {
-            "OPERATOR_TOKEN": TOKEN,
-            "OPERATOR_DATABASE_URL": database_url,
-            "OPERATOR_CHAT_RATE": "0",
-            "OPERATOR_EVENT_RETENTION": "3650",
-            "OPERATOR_LOG_FORMAT": "json",
-            "BROWSER_URL": "",
-            **peers.environment,
-        }
-        victim, heir = Pod(environment), Pod(environment)
+        long = environment(database_url, peers, OPERATOR_EVENT_RETENTION="3650")
+        victim, heir = Pod(long), Pod(long)
         await victim.start()
         if database_url.startswith("postgresql"):
             await heir.start()

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from tests.fakes.eventually import WITHIN
 from tests.rest.rest_service import TOKEN, Service
 
+SOON = 10.0
+"""Seconds; what this shows to be cut off at once would else be after the 15 s of a head."""
 HEAD = b"POST /operator/chat HTTP/1.1\r\nHost: x\r\nX-VX11-Token: " + TOKEN.encode() + b"\r\n"
 
 

@@ -104,7 +104,7 @@ def _token_file(token: str) -> Iterator[None]:
 
 
 def _browser_missing(environ: dict[str, str]) -> str:
-    """The reason for having no browser service, and how to get one; empty where there can be one."""
+    """The reason for having no browser service, and how to get one; else an empty text."""
     from operator_svc.settings import BrowserSettings, load
 
     try:
