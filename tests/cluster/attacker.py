@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 import os
 import resource
 import secrets
 import socket
 import sys
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +32,15 @@ TCP_CLOSED = (7, 8)
 """TCP_CLOSE and TCP_CLOSE_WAIT: the service has ended the connection."""
 NICENESS = 10
 """The machines of attackers do not take the honest client's processor; here they would."""
+
+
+@functools.cache
+def bomb() -> bytes:
+    """A megabyte that inflates to a gigabyte; its checksum, which comes last, is wrong."""
+    packer = zlib.compressobj(9, wbits=31)
+    head = packer.compress(b"x") + packer.flush(zlib.Z_FULL_FLUSH)
+    piece = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + piece * 1000 + packer.flush()
 
 
 class Target(NamedTuple):

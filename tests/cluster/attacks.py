@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import functools
 import json
 import random
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tests.cluster.attacker import Attacker, frame
+from tests.cluster.attacker import Attacker, bomb, frame
 
 chance = random.Random()  # noqa: S311 - it chooses what to try, no secret
 TRIED = "tried"
@@ -24,15 +22,6 @@ PIPELINED = 30
 def own(me: Attacker) -> str:
     """A large session of this attacker's."""
     return f"{me.address}-{chance.randrange(SESSIONS)}"
-
-
-@functools.cache
-def bomb() -> bytes:
-    """A megabyte that inflates to a gigabyte; its checksum, which comes last, is wrong."""
-    packer = zlib.compressobj(9, wbits=31)
-    head = packer.compress(b"x") + packer.flush(zlib.Z_FULL_FLUSH)
-    piece = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return head + piece * 1000 + packer.flush()
 
 
 # --- connections ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.cluster.attacks import bomb
+from tests.cluster.attacker import bomb
 
 LONG = 180_000
 """Characters of a long reply, just below the most that is kept."""

@@ -16,7 +16,7 @@ from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 from tests.db.things import Count, Name, Named, beside, unavailable, warm
 from tests.fakes.eventually import WITHIN, eventually
-from tests.fakes.pgbouncer import PgBouncer, PoolMode
+from tests.fakes.pgbouncer import PgBouncer, PoolMode, through
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
@@ -29,11 +29,6 @@ def pooler(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> I
     made = PgBouncer(postgres_server.folder, request.param, size=30)
     yield made
     made.stop()
-
-
-def through(pooler: PgBouncer, url: str) -> str:
-    """The URL of a database by way of the pooler."""
-    return pooler.url(url.partition("@/")[2].partition("?")[0])
 
 
 @pytest.fixture

@@ -106,3 +106,8 @@ class PgBouncer:
         """Stop it and delete its folder; all connections through it are cut."""
         self._end()
         shutil.rmtree(self.folder)
+
+
+def through(pooler: PgBouncer, url: str) -> str:
+    """The URL of a database by way of the pooler."""
+    return pooler.url(url.partition("@/")[2].partition("?")[0])

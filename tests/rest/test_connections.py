@@ -20,7 +20,6 @@ from tests.rest.raw_client import HEAD, SOON, RawConnection, get, post, raw
 from tests.rest.rest_service import TOKEN, Service, running
 
 
-
 async def test_a_slow_head_is_cut_off(start: Start) -> None:
     service = await start(header_timeout=0.4)
     async with raw(service) as silent, raw(service) as slow, raw(service) as kept:
