@@ -35,15 +35,25 @@ class BrowserTaskBody(msgspec.Struct, frozen=True):
     and the page's fields as the browser service takes them."""
 
     url: Url
+    """The address of the page."""
     session_id: SessionId | None = None
+    """The session that the task belongs to."""
     user_id: UserId | None = None
+    """The user that it belongs to."""
     wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
+    """Seconds that the call waits for the task's end; 30 if not given."""
     timeout_ms: TimeoutMs | None = None
+    """Milliseconds that the page may take."""
     wait_until: WaitUntil | None = None
+    """The state of loading at which the page counts as there."""
     full_page: bool | None = None
+    """True for a screenshot of the whole page instead of the window."""
     viewport: Viewport | None = None
+    """The window's size."""
     script: Script | None = None
+    """A JavaScript expression, evaluated in the page."""
     text_limit: TextLimit | None = None
+    """Code points of the page's text that are kept."""
 
 
 class BrowserTaskRequest(msgspec.Struct, frozen=True):
@@ -70,19 +80,33 @@ class TaskResult(msgspec.Struct, frozen=True):
     is the task's end; ``text_snippet`` the beginning of ``text``."""
 
     status: str
+    """The outcome of the page."""
     url: str
+    """The address that was asked for."""
     title: str
+    """The page's title."""
     text_snippet: str
+    """The beginning of the text."""
     screenshot_path: str | None
+    """The path of the screenshot."""
     error: str | None
+    """The reason of a failure."""
     timestamp: datetime | None
+    """The time at which the task ended."""
     duration_ms: int | None
+    """Milliseconds that the page took."""
     final_url: str
+    """The address after all redirects."""
     http_status: int | None
+    """The HTTP status of the page."""
     text: str
+    """The page's text."""
     links: list[Any]
+    """The page's links, each with its address and text."""
     console: list[Any]
+    """Lines that the page wrote to its console."""
     script_result: Any
+    """The value of the script."""
 
 
 class BrowserTaskView(msgspec.Struct, frozen=True):
@@ -93,46 +117,77 @@ class BrowserTaskView(msgspec.Struct, frozen=True):
     """
 
     task_id: str
+    """The task's id."""
     status: BrowserTaskStatus
+    """The task's state."""
     url: str
+    """The address of the page."""
     session_id: str | None
+    """The session that the task belongs to."""
     result: TaskResult | None
+    """The result of the page."""
     screenshot_path: str | None
+    """The path of the screenshot."""
     text_snippet: str | None
+    """The beginning of the page's text."""
     error_message: str | None
+    """The reason of a failure."""
     created_at: datetime
+    """The time at which it was stored."""
     completed_at: datetime | None
+    """The time at which it ended."""
     started_at: datetime | None
+    """The time at which it was last begun."""
     user_id: str
+    """The user that it belongs to."""
     attempts: int
+    """Times that it was begun."""
     position: int | None
+    """Its place among its user's waiting tasks, 1 being the next."""
 
 
 class BrowserTaskFact(msgspec.Struct, frozen=True):
     """A task without its large parts: in lists, and (times as text) the data of its events."""
 
     task_id: str
+    """The task's id."""
     session_id: str | None
+    """The session that the task belongs to."""
     url: str
+    """The address of the page."""
     status: BrowserTaskStatus
+    """The task's state."""
     attempts: int = 0
+    """Times that it was begun."""
     title: str | None = None
+    """The page's title."""
     text_snippet: str | None = None
+    """The beginning of the page's text."""
     final_url: str | None = None
+    """The address after all redirects."""
     http_status: int | None = None
+    """The HTTP status of the page."""
     screenshot_path: str | None = None
+    """The path of the screenshot."""
     error: str | None = None
+    """The reason of a failure."""
     duration_ms: int | None = None
+    """Milliseconds that the page took."""
     created_at: datetime | None = None
+    """The time at which it was stored."""
     started_at: datetime | None = None
+    """The time at which it was last begun."""
     completed_at: datetime | None = None
+    """The time at which it ended."""
 
 
 class BrowserTaskList(msgspec.Struct, frozen=True):
     """A page of tasks, newest first; ``next_cursor`` asks for the next one, null at the end."""
 
     tasks: list[BrowserTaskFact]
+    """The tasks, newest first."""
     next_cursor: str | None
+    """The ``cursor`` that asks for the next page; null at the end."""
 
 
 def screenshot_path(task_id: str, etag: str | None) -> str | None:

@@ -28,7 +28,9 @@ class Turn(msgspec.Struct, frozen=True):
     """One message of a conversation that the client keeps itself."""
 
     role: Annotated[str, Meta(max_length=32)]
+    """The speaker."""
     content: str
+    """The text."""
 
 
 class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,14 +86,23 @@ class ChatBody(msgspec.Struct, frozen=True):
     user is the message."""
 
     message: Text | None = None
+    """The message."""
     messages: Annotated[list[Turn], Meta(max_length=1000)] | None = None
+    """The conversation, where the client keeps it; instead of ``message``."""
     session_id: SessionId | None = None
+    """The session; a new one if not given."""
     user_id: UserId | None = None
+    """The user of a new session."""
     context_summary: Summary | None = None
+    """A summary of what was said elsewhere, for the engine."""
     metadata: Metadata | None = None
+    """Metadata of the message."""
     provider_hint: Hint | None = None
+    """The engine to prefer."""
     client_message_id: KeyText | None = None
+    """An idempotency key: a chat with the same key is made once."""
     stream: bool | None = None
+    """True for a stream of events, as ``Accept: text/event-stream`` asks for too."""
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,40 +216,63 @@ class ChatAnswer(msgspec.Struct, frozen=True):
     """The answer of a chat; ``response`` and ``reply`` are the same text."""
 
     session_id: str
+    """The session's id."""
     response: str
+    """The text of the reply."""
     reply: str
+    """The same as ``response``."""
     message_id: int
+    """The message's id."""
     reply_id: int
+    """The reply's id."""
     tool_calls: list[ToolCallView]
+    """The tool calls of the reply."""
     metadata: Metadata
+    """Facts about it, by name."""
 
 
 class InterfaceChatAnswer(ChatAnswer, frozen=True, kw_only=True):
     """The answer of a chat to VX11's newer interface; ``degraded`` where it is not whole."""
 
     degraded: bool
+    """True where the reply is not whole."""
     provider_used: str | None
+    """The engine that wrote the reply."""
 
 
 class ChatPending(msgspec.Struct, frozen=True):
     """The answer of a chat whose reply is still being written, and when it began."""
 
     session_id: str
+    """The session's id."""
     message_id: int
+    """The message's id."""
     reply_id: int
+    """The reply's id."""
     created_at: datetime
+    """The time at which the reply began."""
     status: str = "streaming"
+    """Always ``streaming``."""
 
 
 class ReplyView(msgspec.Struct, frozen=True):
     """A reply as it stands. ``end`` is its length in code points."""
 
     reply_id: int
+    """The reply's id."""
     message_id: int | None
+    """The message that it answers."""
     session_id: str
+    """The session's id."""
     status: MessageStatus
+    """The reply's state."""
     content: str
+    """The text so far."""
     end: int
+    """The code points of the text."""
     metadata: Metadata
+    """Facts about it, by name."""
     created_at: datetime
+    """The time at which it began."""
     finished_at: datetime | None
+    """The time at which it ended."""

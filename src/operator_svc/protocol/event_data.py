@@ -29,40 +29,55 @@ class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
     that was there before it resumes with."""
 
     session_id: str
+    """The session's id."""
     epoch: str
+    """The session's epoch: numbers of events count within it alone."""
     user_id: str
+    """The user that it belongs to."""
     source: str
+    """The way that it came by: web, api or another."""
 
 
 class SessionDeleted(msgspec.Struct, frozen=True, kw_only=True):
     """The session is gone with all that belonged to it, its events too."""
 
     session_id: str
+    """The session's id."""
 
 
 class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     """A message is stored."""
 
     message_id: int
+    """The message's id."""
     role: MessageRole
+    """The speaker."""
     content: str
+    """The text."""
     status: Literal["complete"]
+    """Always ``complete``."""
     metadata: Metadata
+    """Facts about it, by name."""
     timestamp: datetime
+    """The time at which it was stored."""
 
 
 class MessageDeleted(msgspec.Struct, frozen=True, kw_only=True):
     """A message, or a reply, is gone. In the log this also stands where it was told of before."""
 
     message_id: int
+    """The message's id."""
 
 
 class ReplyStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A reply to ``message_id`` is being written."""
 
     reply_id: int
+    """The reply's id."""
     message_id: int | None
+    """The message that it answers."""
     status: Literal["streaming"]
+    """Always ``streaming``."""
 
 
 class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,25 +85,40 @@ class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True):
     counts code points; ``error`` is the code of a failure."""
 
     reply_id: int
+    """The reply's id."""
     message_id: int | None
+    """The message that it answers."""
     status: ReplyEnding
+    """The way that it ended."""
     content: str
+    """The whole text."""
     length: int
+    """The code points of the text."""
     metadata: Metadata
+    """Facts about it, by name."""
     error: str | UnsetType = UNSET
+    """The error's code, where it failed."""
 
 
 class ToolCallFact(msgspec.Struct, frozen=True, kw_only=True):
     """A tool call without its arguments and result."""
 
     id: int
+    """The tool call's id."""
     message_id: int
+    """The message that it belongs to."""
     tool_name: str
+    """The tool's name."""
     status: ToolCallStatus
+    """The call's state."""
     duration_ms: int | None
+    """Milliseconds that it took."""
     error: str | None
+    """The reason of a failure."""
     created_at: datetime
+    """The time at which it was stored."""
     finished_at: datetime | None
+    """The time at which it ended."""
 
 
 _RECORDS: dict[str, type[msgspec.Struct]] = {

@@ -63,47 +63,59 @@ class ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """A frame of a client; ``id`` is repeated by the answer."""
 
     id: FrameId | None = None
+    """Any id of the client's, which the answer repeats."""
 
 
 class Auth(ClientFrame, frozen=True, kw_only=True, tag="auth"):
     """Brings the token where no header could."""
 
     token: Annotated[str, Meta(max_length=4096)]
+    """The token."""
 
 
 class ChatFrame(ClientFrame, frozen=True, kw_only=True, tag="chat"):
     """Asks Switch, as ``POST /operator/chat`` does."""
 
     message: Text | None = None
+    """The message; may be left out where ``metadata.regenerate`` names one."""
     client_message_id: KeyText | None = None
+    """An idempotency key: a chat with the same key is made once."""
     context_summary: Summary | None = None
+    """A summary of what was said elsewhere, for the engine."""
     metadata: Metadata | None = None
+    """Metadata of the message, at most 64 KiB as JSON."""
     provider_hint: Hint | None = None
+    """The engine to prefer."""
 
 
 class Cancel(ClientFrame, frozen=True, kw_only=True, tag="cancel"):
     """Stops a reply."""
 
     reply_id: RowId
+    """The reply to stop."""
 
 
 class Resume(ClientFrame, frozen=True, kw_only=True, tag="resume"):
     """Asks for the events after ``after``, and for what follows."""
 
     after: Seq
+    """The ``seq`` of the last event that the client has."""
     epoch: Epoch | None = None
+    """The session's ``epoch``, as the client knows it."""
 
 
 class ClientPing(ClientFrame, frozen=True, kw_only=True, tag="ping"):
     """Asks for a ``pong``."""
 
     ts: float | int | None = None
+    """Any number, which the ``pong`` repeats."""
 
 
 class ClientPong(ClientFrame, frozen=True, kw_only=True, tag="pong"):
     """Answers a ping of the server; nothing needs to."""
 
     ts: float | int | None = None
+    """The number of the ping."""
 
 
 CLIENT_FRAMES = (Auth, ChatFrame, Cancel, Resume, ClientPing, ClientPong)
@@ -117,72 +129,104 @@ class Ready(ServerFrame, frozen=True, kw_only=True, tag="ready"):
     """The first frame after authentication. ``epoch`` is null while there is no session yet."""
 
     session_id: SessionId
+    """The session's id."""
     seq: int
+    """The number of the session's last event."""
     epoch: str | None
+    """The session's epoch: numbers of events count within it alone."""
     version: str
+    """Operator's version."""
     heartbeat_s: float
+    """Seconds between two pings of the server."""
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
     """An error: its code, what is wrong, and whether trying again may help."""
 
     error: Code
+    """The error's code."""
     detail: str
+    """The failure, for people."""
     retryable: bool
+    """True where trying again may help."""
     errors: list[dict[str, str]] | UnsetType = UNSET
+    """The fields that are wrong, each with its reason."""
     retry_after: float | UnsetType = UNSET
+    """Seconds after which trying again may help."""
 
 
 class Result(ServerFrame, frozen=True, kw_only=True, tag="result"):
     """The answer to a client's frame that has an id."""
 
     id: FrameId | None
+    """The id of the client's frame."""
     ok: bool
+    """True where the frame was carried out."""
     data: Any | UnsetType = UNSET
+    """The result; for a chat the ids of its message and reply."""
     error: ErrorInfo | UnsetType = UNSET
+    """The failure, where ``ok`` is false."""
 
 
 class EventFrame(ServerFrame, frozen=True, kw_only=True, tag="event"):
     """A durable event. ``session.deleted`` has no ``seq``: the log is gone with the session."""
 
     event: EventName
+    """The event's name."""
     session_id: str
+    """The session's id."""
     ts: datetime
+    """The time of the event."""
     data: Any
+    """The event's own data."""
     seq: int | UnsetType = UNSET
+    """The event's number within the session, without gaps."""
 
 
 class Delta(ServerFrame, frozen=True, kw_only=True, tag="delta"):
     """A piece of a reply, from ``offset`` to ``end`` in code points."""
 
     reply_id: int
+    """The reply's id."""
     offset: int
+    """The code points before this piece."""
     end: int
+    """The code points up to the end of this piece."""
     content: str
+    """The piece."""
     kind: TextKind = "text"
+    """The text that it belongs to."""
 
 
 class Snapshot(ServerFrame, frozen=True, kw_only=True, tag="reply.snapshot"):
     """The text so far of a reply that is being written; it replaces what the client has."""
 
     reply_id: int
+    """The reply's id."""
     kind: TextKind
+    """The text that it is."""
     text: str
+    """The text so far."""
     end: int
+    """The code points of the text."""
 
 
 class Resumed(ServerFrame, frozen=True, kw_only=True, tag="resumed"):
     """All events from ``after`` to ``seq`` have been replayed; what follows is live."""
 
     after: int
+    """The number that the client asked for."""
     seq: int
+    """The number of the last event that was replayed."""
 
 
 class SessionState(msgspec.Struct, frozen=True):
     """The newest messages of a session."""
 
     messages: list[MessageView]
+    """The newest messages, oldest first."""
     next_before: int | None
+    """The ``before`` that asks for older messages; null where there are none."""
 
 
 class Resync(ServerFrame, frozen=True, kw_only=True, tag="resync"):
@@ -190,14 +234,18 @@ class Resync(ServerFrame, frozen=True, kw_only=True, tag="resync"):
     messages as fit into 512 KiB."""
 
     seq: int
+    """The number of the last event that the state has."""
     epoch: str | None
+    """The session's epoch: numbers of events count within it alone."""
     snapshot: SessionState
+    """The state."""
 
 
 class Draining(ServerFrame, frozen=True, kw_only=True, tag="draining"):
     """This process is about to stop: reconnect in so many milliseconds."""
 
     reconnect_in_ms: int
+    """Milliseconds after which to reconnect."""
 
 
 class Ping(ServerFrame, frozen=True, kw_only=True, tag="ping"):
@@ -208,14 +256,18 @@ class Pong(ServerFrame, frozen=True, kw_only=True, tag="pong"):
     """The answer to a ping, with its ``ts``."""
 
     ts: float | int | UnsetType | None = UNSET
+    """The number of the ping."""
     id: FrameId | UnsetType = UNSET
+    """The id of the ping."""
 
 
 class ErrorFrame(ServerFrame, frozen=True, kw_only=True, tag="error"):
     """A frame that could not be read, or a failure that belongs to no frame."""
 
     error: Code
+    """The error's code."""
     detail: str
+    """The failure, for people."""
 
 
 SERVER_FRAMES = (

@@ -38,7 +38,9 @@ class Viewport(msgspec.Struct, frozen=True):
     """The window's size in CSS pixels."""
 
     width: Annotated[int, Meta(ge=16, le=3840)] = 1280
+    """Width in CSS pixels."""
     height: Annotated[int, Meta(ge=16, le=2160)] = 720
+    """Height in CSS pixels."""
 
 
 class NavigateRequest(msgspec.Struct, frozen=True):

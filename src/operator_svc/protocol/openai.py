@@ -1,4 +1,4 @@
-"""OpenAI's protocol of chat completions: its bodies, answers and chunks.
+"""OpenAI's protocol of chat completions: its bodies, and the chats that they ask for.
 
 Source: https://platform.openai.com/docs/api-reference/chat, and what its SDKs send and read.
 """
@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.chat import Chat, EngineFields, Turn, checked_metadata
 from operator_svc.protocol.ids import UserId, is_session_id
+from operator_svc.protocol.openai_answers import Usage
 from operator_svc.protocol.tool_calls import ToolCallView
 
 ANY_MODEL = "operator"
 """The model that leaves the choice to the upstream."""
-OWNED_BY = "operator"
 MAX_MESSAGES = 1000
 SYSTEM = frozenset({"system", "developer"})
 
@@ -34,29 +34,43 @@ class MessageParam(msgspec.Struct, frozen=True):
     """A message of the conversation that a client brings."""
 
     role: CompletionRole
+    """The speaker."""
     content: str | list[dict[str, Json]] | None = None
+    """The text, or its parts."""
     tool_calls: list[dict[str, Json]] | None = None
+    """Tool calls that an assistant's message made."""
     tool_call_id: str | None = None
+    """The call that a tool's message answers."""
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
     """Options of a stream."""
 
     include_usage: bool | None = None
+    """True for one more chunk, with the tokens that were used."""
 
 
 class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     """The fields that Operator itself understands; all others travel to the engine."""
 
     messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    """The conversation; its last message of the user is the one to answer."""
     model: Annotated[str, Meta(max_length=200)] | None = None
+    """The model; ``operator`` leaves the choice to the upstream."""
     stream: bool | None = None
+    """True for a stream of chunks."""
     stream_options: StreamOptions | None = None
+    """Options of the stream."""
     n: int | None = None
+    """Choices to give; only 1."""
     tools: list[dict[str, Json]] | None = None
+    """Functions that the model may call."""
     metadata: dict[str, Json] | None = None
+    """Metadata of the message; ``session_id`` in it names the session."""
     store: bool | None = None
+    """False for a session that ends with the call."""
     background: bool | None = None
+    """True for a reply that goes on when the client goes away."""
 
 
 OWN_FIELDS = frozenset(ChatCompletionBody.__struct_fields__) - {"tools"}
@@ -158,75 +172,6 @@ def _own_metadata(metadata: dict[str, Json] | None) -> dict[str, Json]:
 
 
 # Answers.
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens, as the upstream counted them; 0 where it did not."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply; ``content`` is null where there are tool calls alone."""
-
-    role: str = "assistant"
-    content: str | None
-    refusal: str | None = None
-    reasoning_content: str | UnsetType = UNSET
-    tool_calls: list[dict[str, Json]] | UnsetType = UNSET
-
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """The one choice of an answer."""
-
-    index: int = 0
-    message: AssistantMessage
-    finish_reason: str
-    logprobs: Json = None
-
-
-class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer; ``id`` has the id of the reply, ``created`` is in seconds."""
-
-    id: str
-    object: str = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-
-
-class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that may be asked for; ``created`` is when Operator first saw it, in seconds."""
-
-    id: str
-    object: str = "model"
-    created: int
-    owned_by: str = OWNED_BY
-
-
-class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """All models, never none."""
-
-    object: str = "list"
-    data: list[Model]
-
-
-class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure, as the SDKs read it; ``param`` names a field."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorAnswer(msgspec.Struct, frozen=True):
-    """The body of a failed call under ``/v1``."""
-
-    error: ErrorBody
 
 
 def completion_id(reply_id: int) -> str:

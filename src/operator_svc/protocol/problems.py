@@ -40,7 +40,9 @@ class FieldFault(msgspec.Struct, frozen=True):
     """A field of a request, and what is wrong with it."""
 
     field: str
+    """The field's name."""
     reason: str
+    """The reason why it is not valid."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,23 +51,36 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     belongs to a reply has its ids, and one of a record has the record's fields."""
 
     type: str
+    """A reference to the page about the error."""
     title: str
+    """The kind of failure, for people."""
     status: int
+    """The HTTP status."""
     detail: str
+    """The failure, for people."""
     request_id: str
+    """The request's id."""
     error: Code
+    """The error's code."""
     status_code: int
+    """The same as ``status``, for older clients."""
     message: str
+    """The same as ``detail``, for older clients."""
     errors: list[FieldFault] | UnsetType = UNSET
+    """The fields that are wrong."""
 
 
 class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
     """An error code: its status and meaning, and whether trying again may help."""
 
     error: str
+    """The error's code."""
     status: int
+    """The HTTP status."""
     title: str
+    """The kind of failure, for people."""
     retryable: bool
+    """True where trying again may help."""
 
 
 class ProblemResponse(NamedTuple):

@@ -42,105 +42,168 @@ class InputPart(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A part of a message's content."""
 
     type: InputPartType
+    """The kind of part."""
     text: str | None = None
+    """The text."""
     refusal: str | None = None
+    """The text of a refusal."""
     image_url: str | None = None
+    """The address of an image, or its data."""
     detail: str | None = None
+    """The detail in which the image is to be seen."""
     file_id: str | None = None
+    """The id of a file."""
     file_data: str | None = None
+    """The file's content, in base64."""
     file_url: str | None = None
+    """The address of a file."""
     filename: str | None = None
+    """The file's name."""
 
 
 class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An item of the input; one that has no type is a message."""
 
     type: InputItemType = "message"
+    """The kind of item."""
     role: InputRole | None = None
+    """The speaker of a message."""
     content: str | list[InputPart] | None = None
+    """The text of a message, or its parts."""
     call_id: Name | None = None
+    """The function call's id."""
     name: Name | None = None
+    """The function's name."""
     arguments: str | None = None
+    """The function's arguments, as JSON."""
     output: str | list[InputPart] | None = None
+    """The function's result."""
 
 
 class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A function that the model may call."""
 
     type: Literal["function"]
+    """Always ``function``."""
     name: Name
+    """The function's name."""
     description: str | None = None
+    """The function's purpose, for the model."""
     parameters: dict[str, Json] | None = None
+    """The parameters, as JSON Schema."""
     strict: bool | None = None
+    """True where the arguments must fit the parameters."""
 
 
 class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The one function to call, or the functions to choose from."""
 
     type: ToolChoiceType
+    """The kind of choice."""
     name: str | None = None
+    """The one function to call."""
     mode: ToolChoiceMode = "auto"
+    """``required`` where one of them must be called."""
     tools: list[dict[str, Json]] = []
+    """The functions to choose from."""
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The form of the text; ``schema`` is JSON Schema."""
 
     type: TextFormatType = "text"
+    """The kind of format."""
     name: str | None = None
+    """The format's name."""
     schema: dict[str, Json] | None = None
+    """The form of the text, as JSON Schema."""
     description: str | None = None
+    """The format's purpose, for the model."""
     strict: bool | None = None
+    """True where the text must fit the schema."""
 
 
 class TextOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the text."""
 
     format: TextFormat | None = None
+    """The form of the text."""
     verbosity: Verbosity | None = None
+    """The length of the text."""
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the model's reasoning."""
 
     effort: str | None = None
+    """The effort that reasoning may take."""
     summary: str | None = None
+    """The kind of summary of the reasoning."""
 
 
 class ConversationId(msgspec.Struct, frozen=True):
     """A conversation, named by its id."""
 
     id: str
+    """``conv_`` and the session's id."""
 
 
 class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a call for a response. Fields that are not known travel to the engine."""
 
     input: str | Annotated[list[InputItem], Meta(max_length=MAX_ITEMS)]
+    """The text to answer, or items."""
     model: Annotated[str, Meta(max_length=200)] | None = None
+    """The model; ``operator`` leaves the choice to the upstream."""
     instructions: Annotated[str, Meta(max_length=100_000)] | None = None
+    """A system message for this call alone."""
     previous_response_id: str | None = None
+    """The response whose session goes on."""
     conversation: str | ConversationId | None = None
+    """The conversation that the response belongs to."""
     stream: bool | None = None
+    """True for a stream of events."""
     stream_options: dict[str, Json] | None = None
+    """Options of the stream."""
     background: bool | None = None
+    """True for an answer at once, and a reply that goes on without its caller."""
     store: bool | None = None
+    """False for a response that is deleted with its end."""
     include: list[str] | None = None
+    """Further fields to answer; none has an effect."""
     metadata: Pairs | None = None
+    """Metadata of the message."""
     tools: list[FunctionTool] | None = None
+    """Functions that the model may call."""
     tool_choice: ToolChoiceName | ToolChoice | None = None
+    """The functions that it must call."""
     parallel_tool_calls: bool | None = None
+    """False where one call at a time is wanted."""
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    """The most calls of functions."""
     max_output_tokens: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
+    """The most tokens of the reply."""
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """The randomness of the reply."""
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """The probability mass that tokens are taken from."""
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    """The penalty of tokens that were there before."""
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    """The penalty of tokens by how often they were there before."""
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    """The most likely tokens that are told at each place."""
     reasoning: ReasoningOptions | None = None
+    """Options of the model's reasoning."""
     text: TextOptions | None = None
+    """Options of the text."""
     truncation: Truncation | None = None
+    """The treatment of an input that is too long."""
     service_tier: str | None = None
+    """The upstream's class of service."""
     user: str | None = None
+    """The upstream's name for the end user."""
     safety_identifier: str | None = None
+    """The upstream's id for the end user."""
     prompt_cache_key: str | None = None
+    """The upstream's key of its cache of prompts."""

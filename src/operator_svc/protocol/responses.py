@@ -1,4 +1,4 @@
-"""OpenAI's Responses as they are answered, and the events of their streams.
+"""OpenAI's Responses, made of replies.
 
 Source: https://www.openresponses.org/specification, and what OpenAI's SDKs read.
 """
@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
-
-import msgspec
-from msgspec import Meta
+from typing import Any, NamedTuple
 
 from operator_svc.errors import ErrorCode
 from operator_svc.models import Json, ReplyStatus
@@ -18,12 +15,16 @@ from operator_svc.protocol import ids
 from operator_svc.protocol.chat import EngineFields
 from operator_svc.protocol.openai import ANY_MODEL, usage_of
 from operator_svc.protocol.response_items import output_of
+from operator_svc.protocol.response_view import (
+    ConversationOf,
+    IncompleteDetails,
+    ResponseFailure,
+    ResponseUsage,
+    ResponseView,
+    Status,
+)
 from operator_svc.protocol.tool_calls import ToolCallView
 
-Status: TypeAlias = Annotated[
-    Literal["in_progress", "completed", "failed", "incomplete", "cancelled"],
-    Meta(title="ResponseStatus"),
-]
 STATUSES: dict[ReplyStatus, Status] = {
     ReplyStatus.STREAMING: "in_progress",
     ReplyStatus.COMPLETE: "completed",
@@ -40,87 +41,6 @@ CUT_SHORT = {
 """Reasons of an incomplete response, by the error of the reply."""
 
 
-class ConversationOf(msgspec.Struct, frozen=True):
-    """The conversation that a response belongs to."""
-
-    id: str
-
-
-class IncompleteDetails(msgspec.Struct, frozen=True):
-    """The reason why a response is incomplete."""
-
-    reason: str
-
-
-class ResponseFailure(msgspec.Struct, frozen=True):
-    """The reason why a response failed."""
-
-    code: str
-    message: str
-
-
-class InputTokensDetails(msgspec.Struct, frozen=True):
-    """Tokens of the input that a cache held."""
-
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-
-
-class OutputTokensDetails(msgspec.Struct, frozen=True):
-    """Tokens of the output that were reasoning."""
-
-    reasoning_tokens: int = 0
-
-
-class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens, as the upstream counted them; 0 where it did not."""
-
-    input_tokens: int
-    input_tokens_details: InputTokensDetails = InputTokensDetails()
-    output_tokens: int
-    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
-    total_tokens: int
-
-
-class ResponseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A response: a reply, and what it was asked with. ``id`` has the id of the reply, that of
-    ``conversation`` the session's; times are in seconds."""
-
-    id: str
-    object: str = "response"
-    created_at: int
-    completed_at: int | None
-    status: Status
-    error: ResponseFailure | None
-    incomplete_details: IncompleteDetails | None
-    model: str
-    instructions: str | None
-    previous_response_id: str | None
-    conversation: ConversationOf
-    output: list[dict[str, Json]]
-    usage: ResponseUsage | None
-    metadata: dict[str, Json]
-    background: bool
-    store: bool
-    tools: list[dict[str, Json]]
-    tool_choice: Json
-    parallel_tool_calls: bool
-    max_output_tokens: int | None
-    max_tool_calls: int | None
-    temperature: float
-    top_p: float
-    presence_penalty: float
-    frequency_penalty: float
-    top_logprobs: int
-    reasoning: dict[str, Json]
-    text: dict[str, Json]
-    truncation: str
-    service_tier: str
-    safety_identifier: str | None
-    prompt_cache_key: str | None
-    user: str | None
-
-
 DEFAULTS: dict[str, Any] = {
     "background": False, "store": True, "tool_choice": "auto", "parallel_tool_calls": True,
     "max_output_tokens": None, "max_tool_calls": None, "temperature": 1.0, "top_p": 1.0,
@@ -129,24 +49,6 @@ DEFAULTS: dict[str, Any] = {
     "previous_response_id": None, "model": ANY_MODEL,
 }  # fmt: skip
 """Values of a response's fields where the request gave none."""
-
-
-class ResponseItems(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of items; ``last_id`` asks for the next one."""
-
-    object: str = "list"
-    data: list[dict[str, Json]]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
-class ResponseDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """A response that was deleted."""
-
-    id: str
-    object: str = "response.deleted"
-    deleted: bool = True
 
 
 class ReplyState(NamedTuple):

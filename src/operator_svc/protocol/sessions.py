@@ -21,62 +21,92 @@ class MessageView(msgspec.Struct, frozen=True):
     calls than fit, ``tool_calls_next`` is the ``cursor`` of the next ones in its own list."""
 
     id: int
+    """The message's id."""
     role: MessageRole
+    """The speaker."""
     content: str
+    """The text."""
     status: MessageStatus
+    """The message's state; only replies are ever anything but ``complete``."""
     timestamp: datetime
+    """The time at which it was stored."""
     metadata: Metadata
+    """Facts about it, by name."""
     tool_calls: list[ToolCallView]
+    """The tool calls of the message."""
     reply_to: int | None = None
+    """The message that a reply answers."""
     tool_calls_next: str | UnsetType = UNSET
+    """The ``cursor`` of the tool calls that do not stand here."""
 
 
 class SessionFacts(msgspec.Struct, frozen=True):
     """The fields that every view of a session has."""
 
     session_id: str
+    """The session's id."""
     user_id: str
+    """The user that it belongs to."""
     source: str
+    """The way that it came by: web, api or another."""
     created_at: datetime
+    """The time at which it was stored."""
     updated_at: datetime
+    """The time of its last event."""
     message_count: int
+    """Messages and replies that it has."""
 
 
 class SessionView(SessionFacts, frozen=True):
     """A session in the list of sessions."""
 
     metadata: Metadata
+    """Facts about it, by name."""
 
 
 class SessionList(msgspec.Struct, frozen=True):
     """A page of sessions; ``next_cursor`` asks for the next one, null at the end."""
 
     sessions: list[SessionView]
+    """The sessions, the last used first."""
     next_cursor: str | None
+    """The ``cursor`` that asks for the next page; null at the end."""
 
 
 class History(SessionFacts, frozen=True):
     """A page of a session's messages, oldest first; ``next_before`` asks for older ones."""
 
     messages: list[MessageView]
+    """The messages, oldest first."""
     next_before: int | None
+    """The ``before`` that asks for older messages; null where there are none."""
 
 
 class EventView(msgspec.Struct, frozen=True):
     """A durable event, as the websocket's frame has it."""
 
     seq: int
+    """The event's number within the session, without gaps."""
     event: EventName
+    """The event's name."""
     session_id: str
+    """The session's id."""
     ts: datetime
+    """The time of the event."""
     data: Any
+    """The event's own data."""
 
 
 class EventList(msgspec.Struct, frozen=True):
     """Events of a session after a number; ``next_after`` asks for more, null at the end."""
 
     session_id: str
+    """The session's id."""
     epoch: str
+    """The session's epoch: numbers of events count within it alone."""
     seq: int
+    """The number of the session's last event."""
     events: list[EventView]
+    """The events, oldest first."""
     next_after: int | None
+    """The ``after`` that asks for more; null at the end."""

@@ -31,10 +31,16 @@ class AdjustmentBody(msgspec.Struct, frozen=True, kw_only=True):
     """An adjustment of Switch; ``before_config`` left out is read from Switch."""
 
     after_config: Config
+    """The configuration that is to hold: ``mode``, ``default_model``, ``preload_model`` are
+    applied."""
     reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+    """The reason, for people."""
     before_config: Config | None = None
+    """The configuration that held before; read from Switch where it is left out."""
     session_id: SessionId | None = None
+    """The session that it was made in."""
     message_id: RowId | None = None
+    """The message that it was made for."""
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,58 +49,91 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
     ``error_msg``. Feedback without a latency counts for the success rate alone."""
 
     engine: Name
+    """The engine's name."""
     success: bool
+    """True where the engine did what was asked."""
     latency_ms: Milliseconds | None = None
+    """Milliseconds that the engine took."""
     tokens_used: Tokens | None = None
+    """Tokens that the engine used."""
     error_message: ErrorText | None = None
+    """The reason of a failure."""
     error_msg: ErrorText | None = None
+    """The same as ``error_message``, which wins; the published UI's name for it."""
     session_id: SessionId | None = None
+    """The session that it is about."""
     message_id: RowId | None = None
+    """The reply that it is about."""
 
 
 class AdjustmentView(msgspec.Struct, frozen=True, kw_only=True):
     """An adjustment of Switch. ``error`` is why it was not applied or reverted the last time."""
 
     id: int
+    """The adjustment's id."""
     session_id: str | None
+    """The session that it was made in."""
     message_id: int | None
+    """The message that it was made for."""
     before_config: Json
+    """The configuration that held before; what a revert sends."""
     after_config: Json
+    """The configuration that is to hold; what applying sends."""
     reason: str
+    """The reason, for people."""
     applied: bool
+    """True while it is applied."""
     applied_at: datetime | None
+    """The time at which it was last applied."""
     reverted_at: datetime | None
+    """The time at which it was last reverted."""
     error: str | None
+    """The reason why it was not applied or reverted the last time."""
     created_at: datetime
+    """The time at which it was stored."""
 
 
 class AdjustmentAnswer(AdjustmentView, frozen=True, kw_only=True):
     """An adjustment with what old clients read of it."""
 
     adjustment_id: int
+    """The same as ``id``, for older clients."""
     status: Literal["ok"] = "ok"
+    """Always ``ok``, for older clients."""
 
 
 class AdjustmentList(msgspec.Struct, frozen=True):
     """A page of adjustments, newest first."""
 
     adjustments: list[AdjustmentView]
+    """The adjustments, newest first."""
     next_cursor: str | None
+    """The ``cursor`` that asks for the next page; null at the end."""
 
 
 class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
     """Feedback on an engine."""
 
     id: int
+    """The feedback's id."""
     session_id: str | None
+    """The session that it is about."""
     message_id: int | None
+    """The reply that it is about."""
     engine: str
+    """The engine's name."""
     success: bool
+    """True where the engine did what was asked."""
     latency_ms: int | None
+    """Milliseconds that the engine took."""
     tokens_used: int
+    """Tokens that the engine used."""
     error_message: str | None
+    """The reason of a failure."""
     forwarded_at: datetime | None
+    """The time at which Switch was told."""
     created_at: datetime
+    """The time at which it was stored."""
 
 
 class FeedbackAnswer(FeedbackFact, frozen=True, kw_only=True):
@@ -102,6 +141,7 @@ class FeedbackAnswer(FeedbackFact, frozen=True, kw_only=True):
     ``forwarded_at`` is null until Switch is told, which it is once for each reply."""
 
     status: Literal["recorded"] = "recorded"
+    """Always ``recorded``."""
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,19 +149,28 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     none. ``score`` is from 0 to 1, the formula stands in docs/system.md."""
 
     engine: str
+    """The engine's name."""
     calls: int
+    """Feedback that it has."""
     success_rate: float
+    """The part of the calls that succeeded, from 0 to 1."""
     latency_p50_ms: float | None
+    """The median latency, in milliseconds."""
     latency_p95_ms: float | None
+    """The latency that 95 of 100 calls stay below, in milliseconds."""
     tokens: int
+    """Tokens that it used in all."""
     score: float
+    """Its rank's number, from 0 to 1; more is better."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
     """The reason why something is not known."""
 
     error: str
+    """The error's code."""
     detail: str
+    """The failure, for people."""
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,17 +178,24 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     ``before_config`` is left out where Switch does not say what it uses."""
 
     before_config: Config | UnsetType = UNSET
+    """The configuration that holds now."""
     after_config: Config
+    """The configuration that is recommended."""
     reason: str
+    """The reason, for people."""
 
 
 class EngineRanking(msgspec.Struct, frozen=True):
     """Engines, best first, by the feedback of the last ``window`` seconds."""
 
     engines: list[EngineView]
+    """The engines, best first."""
     recommend: Recommendation | None
+    """The adjustment that is recommended; null where there is none."""
     recommend_error: Unknown | None
+    """The reason why nothing can be recommended; null where it can."""
     window: int
+    """Seconds of feedback that were counted."""
 
 
 def adjustment_view(row: SwitchAdjustment) -> AdjustmentView:

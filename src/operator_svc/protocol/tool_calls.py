@@ -33,35 +33,55 @@ class ToolCallBody(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     message_id: RowId | None = None
+    """The message that the call belongs to."""
     tool_call_id: RowId | None = None
+    """The pending call that this ends."""
     tool_name: Name | None = None
+    """The tool's name."""
     status: ToolCallStatus | None = None
+    """The call's state; ``pending`` if not given."""
     duration_ms: Milliseconds | None = None
+    """Milliseconds that it took."""
     arguments: Json = None
+    """The arguments, at most 256 KiB as JSON."""
     result: Json = None
+    """The result, at most 256 KiB as JSON."""
     error: ErrorText | None = None
+    """The reason of a failure."""
 
 
 class ToolCallView(msgspec.Struct, frozen=True):
     """A recorded tool call."""
 
     id: int
+    """The tool call's id."""
     message_id: int
+    """The message that it belongs to."""
     tool_name: str
+    """The tool's name."""
     status: RecordedStatus
+    """The call's state."""
     duration_ms: int | None
+    """Milliseconds that it took."""
     arguments: Any
+    """The arguments."""
     result: Any
+    """The result."""
     error: str | None
+    """The reason of a failure."""
     created_at: datetime
+    """The time at which it was stored."""
     finished_at: datetime | None
+    """The time at which it ended."""
 
 
 class ToolCallList(msgspec.Struct, frozen=True):
     """A page of a message's tool calls, oldest first."""
 
     tool_calls: list[ToolCallView]
+    """The tool calls, oldest first."""
     next_cursor: str | None
+    """The ``cursor`` that asks for the next page; null at the end."""
 
 
 def with_bare_result(body: Json, query: Mapping[str, str]) -> Json:

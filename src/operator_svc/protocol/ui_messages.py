@@ -27,33 +27,46 @@ class UiPart(msgspec.Struct, frozen=True):
     """A part of a message; only parts of text are read."""
 
     type: str
+    """The kind of part."""
     text: str = ""
+    """The text of a part of text."""
 
 
 class UiMessageParam(msgspec.Struct, frozen=True):
     """A message of the client's."""
 
     role: UiRole
+    """The speaker."""
     parts: list[UiPart]
+    """The parts of the message."""
     id: str = ""
+    """The client's id of the message, which is its idempotency key."""
 
 
 class UiChatBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body that ``DefaultChatTransport`` posts; ``id`` is the session."""
 
     id: SessionId
+    """The session's id."""
     messages: Annotated[list[UiMessageParam], Meta(max_length=MAX_MESSAGES)] = []
+    """The conversation; its last message is the one to answer."""
     trigger: UiTrigger = "submit-message"
+    """The reason of the call."""
     messageId: str | None = None  # noqa: N815 - the protocol's name
+    """The message to answer once more."""
 
 
 class UiMessage(msgspec.Struct, frozen=True):
     """A stored message as the client shows it."""
 
     id: str
+    """The message's id."""
     role: str
+    """The speaker."""
     parts: list[dict[str, Json]]
+    """The parts of the message."""
     metadata: dict[str, Json] | UnsetType = UNSET
+    """The reply's state, where it is not complete."""
 
 
 def chat_of(body: UiChatBody, newest_reply: int | None) -> Chat:

@@ -153,14 +153,19 @@ def event_schema_name(event: str) -> str:
 def _event_schemas() -> dict[str, Any]:
     """A schema for the frame of each event: that of all of them, with its name and its data."""
     frame = schemas_of({EventFrame: None})[EventFrame.__name__]
+    event, data = (frame["properties"][name]["description"] for name in ("event", "data"))
     return {
         event_schema_name(name): {
             **frame,
             "title": event_schema_name(name),
-            "description": _text(data),
-            "properties": frame["properties"] | {"event": {"const": name}, "data": schema_of(data)},
+            "description": _text(struct),
+            "properties": frame["properties"]
+            | {
+                "event": {"description": event, "const": name},
+                "data": {"description": data, **schema_of(struct)},
+            },
         }
-        for name, data in event_data.EVENT_DATA.items()
+        for name, struct in event_data.EVENT_DATA.items()
     }
 
 

@@ -11,7 +11,7 @@ import msgspec
 from operator_svc import __version__
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import headers
-from operator_svc.protocol.openai import ErrorAnswer
+from operator_svc.protocol.openai_answers import ErrorAnswer
 from operator_svc.protocol.problems import CONTENT_TYPE, Problem
 from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.descriptions import FROM_QUERY, HEADERS, PATH_IDS, STREAMED, TAGS

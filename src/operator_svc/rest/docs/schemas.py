@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 import msgspec
+from msgspec.inspect import Field, StructType, Type, multi_type_info
 
 from operator_svc.rest.docs import examples
+from operator_svc.rest.docs.field_texts import field_texts
 
 REF = "#/components/schemas/{name}"
 
@@ -19,11 +21,31 @@ def schemas_of(
     """The schemas of these structs, with their examples, and of all that they are made of, by
     name."""
     _, components = msgspec.json.schema_components(list(shown), ref_template=REF)
+    for struct in _structs(shown):
+        properties = components[struct.__name__]["properties"]
+        for name, text in field_texts(struct).items():
+            properties[name] = {"description": text} | properties[name]
     schemas: dict[str, Any] = _tidy(components)
     for struct, example in shown.items():
         if example is not None:
             schemas[struct.__name__]["examples"] = [examples.shown(example)]
     return dict(sorted(schemas.items()))
+
+
+def _structs(kinds: Iterable[type[msgspec.Struct]]) -> set[type[msgspec.Struct]]:
+    """These structs and all that they are made of."""
+    return {struct for info in multi_type_info(kinds) for struct in _structs_in(info)}
+
+
+def _structs_in(info: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(info, StructType):
+        yield info.cls
+    if isinstance(info, Type | Field):
+        for name in info.__struct_fields__:
+            yield from _structs_in(getattr(info, name))
+    elif isinstance(info, tuple):
+        for part in info:
+            yield from _structs_in(part)
 
 
 def schema_of(kind: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from aiohttp import web
 from operator_svc.background import aside
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import decoding, openai
+from operator_svc.protocol import decoding, openai, openai_answers
 from operator_svc.protocol.openai import ChatCompletionBody
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
@@ -34,24 +34,25 @@ route = RouteTable("openai")
 SESSION, BACKGROUND = "X-Operator-Session", "X-Operator-Background"
 WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
 
-_MODEL = openai.Model(id=openai.ANY_MODEL, created=1_764_115_200)
-_COMPLETION = openai.ChatCompletion(
+_MODEL = openai_answers.Model(id=openai.ANY_MODEL, created=1_764_115_200)
+_COMPLETION = openai_answers.ChatCompletion(
     id="chatcmpl-42",
     created=1_764_115_200,
     model=openai.ANY_MODEL,
     choices=[
-        openai.Choice(
-            message=openai.AssistantMessage(content="All ten modules."), finish_reason="stop"
+        openai_answers.Choice(
+            message=openai_answers.AssistantMessage(content="All ten modules."),
+            finish_reason="stop",
         )
     ],
-    usage=openai.Usage(12, 4, 16),
+    usage=openai_answers.Usage(12, 4, 16),
 )
 
 
 @route(
     "GET",
     "/v1/models",
-    answers={200: json(openai.ModelList(data=[_MODEL]), "The models.")},
+    answers={200: json(openai_answers.ModelList(data=[_MODEL]), "The models.")},
 )
 async def list_models(request: web.Request) -> web.StreamResponse:
     """List the models.
@@ -60,7 +61,7 @@ async def list_models(request: web.Request) -> web.StreamResponse:
     lists. While it is away the last known list is given.
     """
     return responses.json(
-        openai.ModelList(data=list((await shared.known_models(request)).values()))
+        openai_answers.ModelList(data=list((await shared.known_models(request)).values()))
     )
 
 
@@ -165,18 +166,18 @@ async def _whole(
     answer = await stream.whole()
     called = openai.tool_calls_of(answer.tool_calls, indexed=False)
     reasoning = answer.metadata.get("reasoning")
-    message = openai.AssistantMessage(
+    message = openai_answers.AssistantMessage(
         content=answer.reply or (None if called else ""),
         reasoning_content=reasoning if isinstance(reasoning, str) else msgspec.UNSET,
         tool_calls=called or msgspec.UNSET,
     )
     reason = openai.finish_reason_of(answer.metadata, called=bool(called))
     return responses.json(
-        openai.ChatCompletion(
+        openai_answers.ChatCompletion(
             id=openai.completion_id(accepted.reply_id),
             created=int(time.time()),
             model=body.model or openai.ANY_MODEL,
-            choices=[openai.Choice(message=message, finish_reason=reason)],
+            choices=[openai_answers.Choice(message=message, finish_reason=reason)],
             usage=openai.usage_of(answer.metadata),
         )
     )

@@ -10,7 +10,7 @@ from aiohttp import web
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import problems
 from operator_svc.protocol.headers import BEARER
-from operator_svc.protocol.openai import ErrorAnswer, ErrorBody
+from operator_svc.protocol.openai_answers import ErrorAnswer, ErrorBody
 from operator_svc.services.auth import WrongTokenError
 
 PREFIX = "/v1/"

@@ -9,6 +9,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.response_body import ConversationId, ResponseBody
+from operator_svc.protocol.response_view import ResponseItems
 from operator_svc.rest import requests
 
 
@@ -44,7 +45,7 @@ async def session_to_continue(services: Services, caller: Caller, body: Response
 
 def page_of(
     items: list[dict[str, Any]], after: str | None, limit: int, order: str
-) -> protocol.ResponseItems:
+) -> ResponseItems:
     """A page of items that are all there, oldest first. Raises OperatorError(invalid_parameter)."""
     if order == "desc":
         items = items[::-1]
@@ -54,7 +55,7 @@ def page_of(
             raise requests.wrong("after", "there is no such item")
         items = items[places[0] + 1 :]
     page = items[:limit]
-    return protocol.ResponseItems(
+    return ResponseItems(
         data=page,
         first_id=page[0]["id"] if page else None,
         last_id=page[-1]["id"] if page else None,

@@ -19,7 +19,8 @@ from operator_svc.protocol.response_events import (
     pieces,
 )
 from operator_svc.protocol.response_items import message_id, message_item, text_part
-from operator_svc.protocol.responses import Asked, ReplyState, ResponseView, item_status
+from operator_svc.protocol.response_view import ResponseView
+from operator_svc.protocol.responses import Asked, ReplyState, item_status
 from operator_svc.rest.openai import errors
 from operator_svc.rest.reply_answer import Following, ReplyAnswer
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult

@@ -17,7 +17,14 @@ from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
 from operator_svc.protocol.response_body import ResponseBody
 from operator_svc.protocol.response_items import items_of
-from operator_svc.protocol.responses import Asked, ReplyState, ResponseView
+from operator_svc.protocol.response_view import (
+    ConversationOf,
+    ResponseDeleted,
+    ResponseItems,
+    ResponseUsage,
+    ResponseView,
+)
+from operator_svc.protocol.responses import Asked, ReplyState
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
@@ -48,7 +55,7 @@ _RESPONSE = ResponseView(
     error=None,
     incomplete_details=None,
     instructions=None,
-    conversation=protocol.ConversationOf("conv_s-1"),
+    conversation=ConversationOf("conv_s-1"),
     output=[
         {
             "type": "message",
@@ -65,7 +72,7 @@ _RESPONSE = ResponseView(
             ],
         }
     ],
-    usage=protocol.ResponseUsage(input_tokens=12, output_tokens=4, total_tokens=16),
+    usage=ResponseUsage(input_tokens=12, output_tokens=4, total_tokens=16),
     metadata={},
     tools=[],
     reasoning={"effort": None, "summary": None},
@@ -79,7 +86,7 @@ _ITEM = {
     "content": [{"type": "input_text", "text": "What is running?"}],
     "status": "completed",
 }
-_ITEMS = protocol.ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
+_ITEMS = ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
 AFTER = Parameter("after", Annotated[str, Meta(max_length=200)], "The id of the item before.")
 LIMIT = Parameter("limit", Annotated[int, Meta(ge=1, le=100)], "Items of a page.", default=20)
 ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default="desc")
@@ -263,11 +270,11 @@ async def _response(services: Services, view: ReplyView, asked: Asked) -> Respon
 @route(
     "DELETE",
     "/v1/responses/{response_id}",
-    answers={200: json(protocol.ResponseDeleted(id="resp_42"), "It is deleted.")},
+    answers={200: json(ResponseDeleted(id="resp_42"), "It is deleted.")},
     errors=(ErrorCode.CONFLICT,),
 )
 async def delete_response(request: web.Request) -> web.StreamResponse:
     """Delete a response, which stops, and its input where there is no other response to that."""
     services = request.app[SERVICES]
     await services.replies.delete(caller_of(request), _reply_id(request))
-    return responses.json(protocol.ResponseDeleted(id=request.match_info["response_id"]))
+    return responses.json(ResponseDeleted(id=request.match_info["response_id"]))

@@ -10,7 +10,7 @@ from aiohttp import web
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
-from operator_svc.protocol import openai
+from operator_svc.protocol import openai, openai_answers
 from operator_svc.rest import requests
 from operator_svc.rest.reply_answer import ReplyAnswer
 from operator_svc.services.chat.running_replies import Accepted
@@ -21,11 +21,11 @@ ATTEMPT = "x-stainless-retry-count"
 """The number of attempts that an SDK of OpenAI's has made before this one."""
 
 
-async def known_models(request: web.Request) -> dict[str, openai.Model]:
+async def known_models(request: web.Request) -> dict[str, openai_answers.Model]:
     """The models by name, the one first that leaves the choice."""
     known = request.app[SERVICES].models
     listed = {openai.ANY_MODEL: known.started, **await known.known()}
-    return {name: openai.Model(id=name, created=since) for name, since in listed.items()}
+    return {name: openai_answers.Model(id=name, created=since) for name, since in listed.items()}
 
 
 async def check_model(request: web.Request, name: str | None) -> None:

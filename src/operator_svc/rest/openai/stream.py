@@ -11,7 +11,7 @@ from aiohttp import web
 from operator_svc.context import Services
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
-from operator_svc.protocol import openai
+from operator_svc.protocol import openai, openai_answers
 from operator_svc.protocol.chat import ChatAnswer
 from operator_svc.rest.openai import errors
 from operator_svc.rest.reply_answer import ReplyAnswer
@@ -34,7 +34,7 @@ class ChunkHead(NamedTuple):
         self,
         delta: dict[str, Json] | None,
         finish_reason: str | None = None,
-        usage: openai.Usage | None = None,
+        usage: openai_answers.Usage | None = None,
     ) -> bytes:
         """The data of one chunk; without a ``delta`` it has no choice."""
         body: dict[str, Json] = {
