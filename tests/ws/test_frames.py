@@ -44,7 +44,8 @@ async def test_results_repeat_the_id(service: Service, frame_id: int | str) -> N
     await socket.send({"type": "chat", "message": "hi", "id": frame_id})
     await socket.until(lambda: socket.of("result"))
     assert socket.of("result")[0]["id"] == frame_id
-    assert set(socket.of("result")[0]["data"]) == {"session_id", "message_id", "reply_id"}
+    told = set(socket.of("result")[0]["data"])
+    assert told == {"session_id", "message_id", "reply_id", "created_at"}
 
 
 async def test_without_an_id_there_is_no_result(service: Service) -> None:
