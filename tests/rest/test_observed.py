@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -30,18 +31,29 @@ async def test_a_plain_request_id_is_repeated_and_another_replaced(
         assert response.headers["X-Request-ID"] not in ("", odd)
 
 
+PAGES = ("/", "/console", "/console/main.js", "/console/client/none", "/metrics", "/nothing")
+"""Paths that the document does not name."""
+
+
 async def test_every_answer_has_the_security_headers(service: Service) -> None:
-    for path in ("/operator/sessions", "/nothing", "/health"):
-        headers = (await service.get(path)).headers
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
-        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
-        assert headers["Cache-Control"] == "no-store"
-        assert headers["Server"] == "operator"
     await service.chat("hi", session_id="s")
-    headers = (await service.get("/operator/session/s/export")).headers
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["X-Request-ID"]
+    document = await (await service.get("/openapi.json")).json()
+    paths = [re.sub(r"\{(\w+)\}", _named, path) for path in document["paths"]]
+    for path in [*paths, *PAGES]:
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            headers = (await service.call(method, path)).headers
+            place = f"{method} {path}"
+            assert headers["X-Content-Type-Options"] == "nosniff", place
+            assert headers["Referrer-Policy"] == "no-referrer", place
+            assert headers["Content-Security-Policy"].startswith("default-src 'none'"), place
+            assert re.match("no-store|no-cache|private,", headers["Cache-Control"]), place
+            assert headers["Server"] == "operator", place
+            assert headers["X-Request-ID"], place
+
+
+def _named(name: re.Match[str]) -> str:
+    """An id for a place in a path."""
+    return {"session_id": "s", "response_id": "resp_2"}.get(name[1], "2")
 
 
 async def test_the_access_log_has_one_line_a_request(service: Service) -> None:

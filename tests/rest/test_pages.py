@@ -12,9 +12,10 @@ import pytest
 from operator_svc.db import AsJson
 from operator_svc.db.queries import compile_statement
 from operator_svc.stores import search
-from operator_svc.stores.pages import PAGE_BYTES
 from tests.rest.rest_service import Service
 
+PAGE_BYTES = 4 * 2**20
+"""Bytes of a page, as docs/api.md promises."""
 LARGE = 900_000
 ROWS = 11
 """Rows of ``LARGE`` bytes, of which a page holds four."""

@@ -38,6 +38,8 @@ TABLES = (
     health.route,
     pages.route,
 )
+CONSOLE = console.pages
+"""Kept by this name: once the console's files are read, ``rest.console`` is the folder of them."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -46,7 +48,7 @@ def application(services: Services, websocket: RouteTable) -> web.Application:
     settings = services.settings
     operations = [operation for table in (*TABLES, websocket) for operation in table]
     if settings.console == "on":
-        operations += console.pages
+        operations += CONSOLE
     documents = pages.Documents(operations, settings.public_url)
     if settings.metrics_port:
         operations = [call for call in operations if call.handler is not health.get_metrics]

@@ -23,10 +23,12 @@ _NOSNIFF, _REFERRER = istr("X-Content-Type-Options"), istr("Referrer-Policy")
 _SERVER = istr("Server")
 NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of answers that are data, should a browser show one as a page."""
+SERVER = "operator"
+"""The header Server of every answer: versions are nobody's business."""
 _JSON = CIMultiDict(
     {
         "Content-Type": "application/json",
-        _SERVER: "operator",
+        _SERVER: SERVER,
         _NOSNIFF: "nosniff",
         _REFERRER: "no-referrer",
         _CSP: NO_SCRIPTS,
@@ -59,9 +61,9 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
             let_in(headers, call.origin)
         if call.rates:
             _tell_rates(headers, call)
-    if _NOSNIFF in headers:
+    if headers.get(_SERVER) == SERVER:  # those of ``_JSON``
         return
-    headers[_SERVER] = "operator"
+    headers[_SERVER] = SERVER
     if response.status == 101:
         return
     headers[_NOSNIFF] = "nosniff"
