@@ -18,7 +18,7 @@ from tests.e2e.chat_calls import CHAT, call, run
 pytestmark = pytest.mark.usefixtures("state_folder")
 
 
-async def test_pipes(pod: Pod) -> None:
+async def test_a_pipe_is_answered_on_standard_output(pod: Pod) -> None:
     assert await run(pod, stdin="hi there\n") == (0, "[stand-in] You said: hi there\n", "")
     assert await run(pod, "in one word") == (0, "[stand-in] You said: in one word\n", "")
     code, out, err = await run(pod, stdin="now fail [[error]]")
@@ -44,7 +44,7 @@ async def test_a_token_in_a_file_is_used(
     assert "No such file" in err
 
 
-async def test_no_service(pod: Pod) -> None:
+async def test_a_service_that_is_gone_is_named_in_one_line(pod: Pod) -> None:
     await pod.end(signal.SIGKILL)
     code, out, err = await run(pod, "anybody?")
     assert (code, out) == (1, "")

@@ -67,7 +67,7 @@ class Terminal:
         return code
 
 
-async def test_a_talk(pod: Pod) -> None:
+async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
     terminal = Terminal(pod.url)
     await terminal.until("session talk")
     await terminal.until(PROMPT)

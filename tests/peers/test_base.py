@@ -52,7 +52,7 @@ async def failure(peer: Peer, code: ErrorCode) -> OperatorError:
     return caught.value
 
 
-async def test_a_read() -> None:
+async def test_a_read_becomes_its_record() -> None:
     with aioresponses() as fake:
         fake.get(f"{URL}/thing?a=b", payload={"name": "x", "size": 1, "unknown": True})
         async with peer_at() as peer:

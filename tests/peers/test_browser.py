@@ -67,7 +67,7 @@ async def answered(**answer: Any) -> Visit:
             return await browser.navigate(PAGE, {}, 30)
 
 
-async def test_a_page() -> None:
+async def test_a_page_that_was_opened_is_a_visit() -> None:
     with aioresponses() as fake:
         fake.post(f"{URL}/navigate", payload={**VISIT, "unknown": True})
         async with browser_at() as browser:
@@ -198,14 +198,14 @@ async def test_a_browser_that_died(answer: dict[str, Any]) -> None:
 # On real connections.
 
 
-async def test_nobody_listens() -> None:
+async def test_a_service_that_nobody_listens_at_is_away() -> None:
     async with browser_at(dead_address()) as browser:
         with pytest.raises(BrowserAwayError):
             await browser.navigate(PAGE, {}, 30)
         assert not await browser.alive()
 
 
-async def test_nobody_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_accepts_nobody_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "CONNECT_TIMEOUT", 0.2)
     async with full_backlog() as url, browser_at(url) as browser:
         with pytest.raises(BrowserAwayError):

@@ -42,7 +42,9 @@ USAGE = event(model="m-1", choices=[], usage={"prompt_tokens": 3, "total_tokens"
     ],
 )
 @pytest.mark.parametrize("end", [SENTINEL, b"", USAGE + SENTINEL])
-def test_openai_streams(stream: bytes, expected: list[Part], end: bytes) -> None:
+def test_a_stream_of_openai_becomes_its_parts(
+    stream: bytes, expected: list[Part], end: bytes
+) -> None:
     parts = read(OpenAiReader(), stream + end)
     assert parts[:-1] == expected
     usage = {"prompt_tokens": 3, "total_tokens": 9} if USAGE in end else {}

@@ -123,7 +123,9 @@ def test_json_answers_that_are_failures(body: bytes) -> None:
         ),
     ],
 )
-def test_event_streams(stream: bytes, expected: list[Part]) -> None:
+def test_a_stream_of_switch_becomes_its_parts_however_it_is_cut(
+    stream: bytes, expected: list[Part]
+) -> None:
     done = Done(provider="p", decision="local", latency_ms=12, tokens_used=34)
     assert read(Vx11Reader(), stream) == [*expected, done]
     single = [stream[i : i + 1] for i in range(len(stream))]

@@ -51,7 +51,7 @@ switch, hermes, shub = closing(make_switch), closing(make_hermes), closing(make_
 gateway = closing(make_tentaculo_link)
 
 
-async def test_hermes(hermes: Hermes) -> None:
+async def test_hermes_lists_its_models_and_its_catalog(hermes: Hermes) -> None:
     available = await hermes.available()
     assert available.binaries["docker"] is False
     assert "standin-small" in available.models
@@ -65,7 +65,7 @@ async def test_hermes(hermes: Hermes) -> None:
     assert len((await hermes.catalog()).local) == 3
 
 
-async def test_shub(peers: DevPeers, shub: Shub) -> None:
+async def test_shub_tells_its_state_and_refuses_a_wrong_token(peers: DevPeers, shub: Shub) -> None:
     status = await shub.status()
     assert status.health.status == "operational"
     assert status.memory_usage_mb == 0
@@ -82,7 +82,9 @@ async def test_shub(peers: DevPeers, shub: Shub) -> None:
     assert "Invalid" not in str(caught.value)
 
 
-async def test_the_gateway(peers: DevPeers, gateway: TentaculoLink) -> None:
+async def test_the_gateway_tells_the_state_of_each_module(
+    peers: DevPeers, gateway: TentaculoLink
+) -> None:
     peers.tentaculo_link.circuit_open.add("mcp")
     status = await gateway.system_status()
     assert status.ok is True

@@ -88,7 +88,7 @@ async def switch(server: Completions) -> AsyncIterator[Switch]:
         yield switch
 
 
-async def test_a_chat(server: Completions, switch: Switch) -> None:
+async def test_a_chat_is_answered_in_pieces(server: Completions, switch: Switch) -> None:
     answer = await ask(switch, prompt("hello", context_summary="so far"))
     assert answer.text == "in many pieces"
     assert len(answer.reads) >= 3

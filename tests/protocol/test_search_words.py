@@ -51,7 +51,7 @@ def matches(query: SearchQuery, words: str) -> bool:
         ("x" * 100, "x" * 64),
     ],
 )
-def test_words(text: str, words: str) -> None:
+def test_words_of_a_text_are_those_that_are_searched_for(text: str, words: str) -> None:
     assert words_of(text) == words
 
 

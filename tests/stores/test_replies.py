@@ -87,7 +87,7 @@ async def test_an_abandoned_reply_keeps_its_stored_text(stores: Stores) -> None:
     assert reply.content in ("half of a sentence", "it is done")
 
 
-async def test_leases(stores: Stores) -> None:
+async def test_a_reply_whose_owner_is_gone_is_unowned(stores: Stores) -> None:
     await stores.pods.register(POD, 30)
     assert await stores.pods.renew(POD, 30)
     assert not await stores.pods.renew("unknown", 30)

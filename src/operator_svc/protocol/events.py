@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from operator_svc.models import Message
 from operator_svc.protocol.closed_sets import named
 
 SESSION_CREATED = "session.created"
@@ -102,10 +101,3 @@ def reply_ended(
     if "error" in metadata:
         data["error"] = metadata["error"]
     return data
-
-
-def reply_ended_of(message: Message) -> dict[str, Any]:
-    """The data of the last event of a reply that is stored."""
-    return reply_ended(
-        message.id, message.reply_to, message.status, message.content, message.metadata
-    )
