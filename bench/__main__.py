@@ -59,6 +59,7 @@ PARTS: dict[str, Part] = {
 LONG: dict[str, Part] = {
     "memory-long": parts_history.memory_long,
     "retention": parts_retention.retention,
+    "event-days": parts_retention.event_days,
     "search-sqlite": partial(parts_search.search, engine="sqlite"),
     "search-postgresql": partial(parts_search.search, engine="postgresql"),
 }

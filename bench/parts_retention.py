@@ -61,6 +61,10 @@ _FILL: dict[str, tuple[str, str]] = {
         "'s' || i % 1000, i, 'reply.started', '{at}', i",
     ),
 }
+_DAY = """
+CREATE TABLE operator_event_old PARTITION OF operator_event (PRIMARY KEY (session_id, seq))
+FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')
+"""
 _INSERT = """
 INSERT INTO {table}
 WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
@@ -118,6 +122,21 @@ async def _purge(bench: Bench, database: Database, url: str, kind: str, rows: in
         read = await asyncio.to_thread(_pages_read, url, kind)
         bench.add(Figure(part=part, name=f"pages of 8 KiB that this look reads, {kind}",
                          value=read, unit=""))  # fmt: skip
+
+
+async def event_days(bench: Bench) -> None:
+    """A day of a million events, which PostgreSQL drops as a whole."""
+    rows = 50_000 if bench.quick else 1_000_000
+    url = bench.database("postgresql")
+    _execute("postgresql", url, _DAY)
+    await asyncio.to_thread(_fill, "postgresql", url, "events", 2 * rows)
+    async with _connected(url) as database:
+        begun = time.perf_counter()
+        (step,) = await EventStore(database).purge(DAYS, PURGE_PAGE)
+        took = (time.perf_counter() - begun) * 1000
+    assert step.day == "operator_event_old"
+    bench.add(Figure(part="event-days", name=f"a day of {rows:,} events dropped", value=took,
+                     unit="ms"))  # fmt: skip
 
 
 def _purge_of(database: Database, kind: str) -> Callable[..., Awaitable[int]]:
