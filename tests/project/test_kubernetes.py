@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +14,9 @@ from tests.project.kubernetes_items import Item, containers, environment, of_kin
 from tools import manifests
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = ("sqlite", "postgresql")
+FOLDERS = {
+    folder.name: folder for folder in (*manifests.OVERLAYS.iterdir(), *manifests.EXAMPLES.iterdir())
+}
 SPARE = 10
 """Seconds between the end of the drain and SIGKILL, for closing what is left."""
 
@@ -27,10 +30,10 @@ PROBED = {"operator": "metrics", "browser": "http"}
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, list[Item]]:
-    return {name: manifests.render(manifests.OVERLAYS / name) for name in OVERLAYS}
+    return {name: manifests.render(folder) for name, folder in FOLDERS.items()}
 
 
-@pytest.fixture(params=OVERLAYS)
+@pytest.fixture(params=sorted(FOLDERS))
 def items(rendered: dict[str, list[Item]], request: pytest.FixtureRequest) -> list[Item]:
     return rendered[request.param]
 
@@ -177,6 +180,53 @@ def test_selectors_select_the_pods(items: list[Item]) -> None:
             for port in item["spec"]["ports"]
         }
         assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+
+
+def test_objects_of_the_prometheus_operator_come_with_components_only(
+    rendered: dict[str, list[Item]],
+) -> None:
+    found = {
+        name: sorted(
+            f"{item['kind']}/{item['metadata']['name']}"
+            for kind in ("ServiceMonitor", "PrometheusRule")
+            for item in of_kind(items, kind)
+        )
+        for name, items in rendered.items()
+    }
+    own = ["PrometheusRule/operator", "ServiceMonitor/operator"]
+    browser = ["PrometheusRule/operator-browser", "ServiceMonitor/operator-browser"]
+    assert found == {
+        "sqlite": [],
+        "postgresql": [],
+        "gateway": own,
+        "ingress": sorted(own + browser),
+    }
+
+
+def test_clients_from_outside_reach_the_port_of_the_service(
+    rendered: dict[str, list[Item]],
+) -> None:
+    for name in ("ingress", "gateway"):
+        service = one(rendered[name], "Service", "operator-backend")
+        (port,) = [port for port in service["spec"]["ports"] if port["name"] == "http"]
+        if name == "ingress":
+            spec = one(rendered[name], "Ingress", "operator")["spec"]
+            (rule,) = spec["rules"]
+            (path,) = rule["http"]["paths"]
+            backend = path["backend"]["service"]
+            assert (backend["name"], backend["port"]) == ("operator-backend", {"name": "http"})
+            hosts = {rule["host"], *spec["tls"][0]["hosts"]}
+        else:
+            spec = one(rendered[name], "HTTPRoute", "operator")["spec"]
+            (backend,) = spec["rules"][0]["backendRefs"]
+            assert (backend["name"], backend["port"]) == ("operator-backend", port["port"])
+            gateway = one(rendered[name], "Gateway", spec["parentRefs"][0]["name"])
+            (listener,) = gateway["spec"]["listeners"]
+            assert listener["name"] == spec["parentRefs"][0]["sectionName"]
+            hosts = {*spec["hostnames"], listener["hostname"]}
+        (operator,) = pod(rendered[name], "operator")["containers"]
+        settings, _ = load(Settings, environment(rendered[name], operator))
+        assert hosts == {urlsplit(settings.public_url).hostname}
 
 
 def test_the_images_are_of_this_version_and_of_the_dockerfile(items: list[Item]) -> None:

@@ -23,7 +23,7 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 FOREIGN = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
 """Metrics of Prometheus and of its Python client."""
 
-TARGET_LABELS = {"job", "pod", "le"}
+TARGET_LABELS = {"job", "namespace", "pod", "le"}
 """Labels that Prometheus adds."""
 
 WORDS = {"sum", "rate", "by", "increase", "histogram_quantile", "topk", "on", "ignoring"}
@@ -54,10 +54,32 @@ def alerts() -> list[dict[str, Any]]:
     ]
 
 
+def dashboard() -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "operator.json").read_text())
+    return shown
+
+
 def expressions() -> list[str]:
-    panels = json.loads((ROOT / "deploy" / "grafana" / "operator.json").read_text())["panels"]
-    shown = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    shown = [
+        target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])
+    ]
     return [rule["expr"] for rule in alerts()] + shown
+
+
+def test_the_dashboard_shows_the_namespaces_and_pods_that_are_chosen() -> None:
+    variables = {entry["name"]: entry for entry in dashboard()["templating"]["list"]}
+    for name in ("namespace", "pod"):
+        # A service without Kubernetes has no such labels: all of them must match it, too.
+        assert (variables[name]["includeAll"], variables[name]["allValue"]) == (True, ".*")
+        named = set(re.findall(r"operator_\w+", variables[name]["definition"]))
+        assert named <= series().keys()
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            selectors = re.findall(r"\b(?:operator|process)_\w+(\{[^}]*\})?", target["expr"])
+            assert selectors
+            for selector in selectors:
+                assert 'namespace=~"$namespace"' in selector, target["expr"]
+                assert 'pod=~"$pod"' in selector, target["expr"]
 
 
 @pytest.mark.parametrize("expression", expressions())
