@@ -30,6 +30,7 @@ auth_type = any
 max_client_conn = 500
 default_pool_size = {size}
 server_login_retry = 1
+server_connect_timeout = 2
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
