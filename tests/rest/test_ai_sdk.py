@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from operator_svc.rest.ai_sdk import handlers
 from tests.rest.rest_service import Service
 
 HELLO = {"role": "user", "parts": [{"type": "text", "text": "hello"}], "id": "m-1"}
@@ -50,3 +52,23 @@ async def test_a_regenerate_of_a_new_reply_needs_no_id(both: Service) -> None:
     assert [message["role"] for message in shown] == ["user", "assistant"]
     assert (await both.get("/ai/chat/s-ui/stream")).status == 204
     assert (await both.post("/ai/chat/s-ui/stop")).status == 204
+
+
+async def test_the_history_ends_at_its_page_and_links_to_the_one_before(
+    both: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "PAGE", 3)
+    for text in ("one", "two"):
+        await both.chat(text, session_id="s")
+    path = "/ai/chat/s/messages"
+    newest = await both.get(path)
+    link = re.fullmatch(r'<(\?before=\d+)>; rel="next"', newest.headers["Link"])
+    assert link is not None
+    older = await both.get(path + link[1])
+    assert "Link" not in older.headers
+    shown = [*(await older.json()), *(await newest.json())]
+    roles = [message["role"] for message in shown]
+    assert roles == ["user", "assistant"] * 2
+    assert len({message["id"] for message in shown}) == 4
+    wrong = await both.get(f"{path}?before=x")
+    assert (wrong.status, (await wrong.json())["error"]) == (400, "invalid_parameter")

@@ -18,6 +18,7 @@ EXPOSED = ", ".join(
         headers.CORRELATION_ID,
         "Retry-After",
         "Location",
+        "Link",
         "ETag",
         "Preference-Applied",
         "RateLimit",

@@ -8,12 +8,21 @@ from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol import ui_messages
+from operator_svc.protocol.ids import RowId
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.protocol.ui_messages import UiChatBody
 from operator_svc.rest import requests, responses
 from operator_svc.rest.ai_sdk.stream import UiMessageStream
 from operator_svc.rest.request_context import caller_of
-from operator_svc.rest.routing import EVENTS, JSON, REPLY_FAILS, REPLY_WITHHELD, Answer, RouteTable
+from operator_svc.rest.routing import (
+    EVENTS,
+    JSON,
+    REPLY_FAILS,
+    REPLY_WITHHELD,
+    Answer,
+    Parameter,
+    RouteTable,
+)
 from operator_svc.services.chat.running_replies import Accepted
 
 route = RouteTable("ai sdk")
@@ -21,7 +30,7 @@ route = RouteTable("ai sdk")
 NEWEST = 50
 """Messages among which a session's newest reply is looked for."""
 PAGE = 1000
-"""Messages of a history."""
+"""Messages of a page of the history."""
 _STREAM = Answer(
     meaning="The parts of the reply, as events.",
     content={EVENTS: None},
@@ -95,19 +104,28 @@ async def stop_ui_reply(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/ai/chat/{session_id}/messages",
+    parameters=(Parameter("before", RowId, "Only messages before this one."),),
     answers={
-        200: Answer(meaning="The newest messages.", content={JSON: list[ui_messages.UiMessage]})
+        200: Answer(
+            meaning="The newest messages.",
+            content={JSON: list[ui_messages.UiMessage]},
+            headers=("Link",),
+        )
     },
 )
 async def list_ui_messages(request: web.Request) -> web.StreamResponse:
     """Read a session's newest messages as the AI SDK has them.
 
-    Of several replies to a message the newest is given.
+    Of several replies to a message the newest is given. Where there are older messages, the header
+    ``Link`` has the address of the page before (``rel="next"``).
     """
     caller, session_id = caller_of(request), requests.session_id(request)
     history = request.app[SERVICES].history
-    page = await history.page(caller, session_id, limit=PAGE, before=None)
-    return responses.json(list(ui_messages.messages_of(page.messages)))
+    page = await history.page(caller, session_id, limit=PAGE, **requests.query(request))
+    older = {}
+    if page.next_before is not None:
+        older["Link"] = f'<?before={page.next_before}>; rel="next"'
+    return responses.json(list(ui_messages.messages_of(page.messages)), headers=older)
 
 
 async def _newest_reply(

@@ -41,6 +41,7 @@ HEADERS = {
     "X-Request-ID": "The request's id: the one that it brought, or a new one.",
     "Retry-After": "Whole seconds after which trying again may help.",
     "Allow": "The methods that there are.",
+    "Link": "The next page (RFC 8288), where there is one.",
     "Location": "Where to look for what is not ready yet.",
     "Preference-Applied": "What of `Prefer` was followed.",
     "Content-Disposition": "A name for the file.",
