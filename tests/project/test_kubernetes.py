@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -227,6 +228,19 @@ def test_clients_from_outside_reach_the_port_of_the_service(
         (operator,) = pod(rendered[name], "operator")["containers"]
         settings, _ = load(Settings, environment(rendered[name], operator))
         assert hosts == {urlsplit(settings.public_url).hostname}
+
+
+def test_the_overlay_of_the_readme_has_its_own_host(tmp_path: Path) -> None:
+    folder = ROOT / "deploy" / "kubernetes"
+    blocks = re.findall(r"```yaml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (shown,) = [block for block in blocks if "components:" in block]
+    text = shown.replace("- ../", f"- {os.path.relpath(folder, tmp_path)}/")
+    (tmp_path / "kustomization.yaml").write_text(text)
+    items = manifests.render(tmp_path)
+    ingress = one(items, "Ingress", "operator")["spec"]
+    assert ingress["rules"][0]["host"] == ingress["tls"][0]["hosts"][0] == "operator.example.com"
+    (configuration,) = of_kind(items, "ConfigMap")
+    assert configuration["data"]["OPERATOR_URL"] == "https://operator.example.com"
 
 
 def test_the_images_are_of_this_version_and_of_the_dockerfile(items: list[Item]) -> None:
