@@ -182,9 +182,9 @@ SELECT
     CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
--- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
--- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback. It is
--- known by when it began, too: after a switch-over that lost commits its id may be another reply's.
+-- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked, token, user_id, model, prompt_tokens, completion_tokens, total_tokens)
+-- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback, usage.
+-- It is known by when it began, too: after a switch-over that lost commits its id may be another reply's.
 WITH session AS MATERIALIZED {{lock_session}},
 
 stored AS (
@@ -217,6 +217,17 @@ feedback AS (
         FALSE, CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
     FROM numbered
     WHERE CAST(:engine AS text) IS NOT NULL
+),
+
+used AS (
+    INSERT INTO operator_usage_change (
+        day, token, user_id, model, prompt_tokens, completion_tokens, total_tokens
+    )
+    SELECT
+        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), :token, :user_id, :model,
+        :prompt_tokens, :completion_tokens, :total_tokens
+    FROM numbered
+    WHERE CAST(:token AS text) IS NOT NULL
 ),
 
 chunks AS (

@@ -122,8 +122,8 @@ WHERE
 /*+ only if :key */
 {{insert_key_of_reply}};
 
--- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked)
--- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback.
+-- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked, token, user_id, model, prompt_tokens, completion_tokens, total_tokens)
+-- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback, usage.
 UPDATE operator_message
 SET
     status = :status, content = :content, metadata = :metadata, owner = NULL, finished_at = now()
@@ -147,6 +147,15 @@ INSERT INTO operator_switch_feedback (
 SELECT
     :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
     0, now(), now(), CASE WHEN NOT :forward THEN now() END
+WHERE changes() = 1;
+
+/*+ only if :token */
+INSERT INTO operator_usage_change (
+    day, token, user_id, model, prompt_tokens, completion_tokens, total_tokens
+)
+SELECT
+    substr(now(), 1, 10), :token, :user_id, :model, :prompt_tokens, :completion_tokens,
+    :total_tokens
 WHERE changes() = 1;
 
 /*+ only if :chunked */

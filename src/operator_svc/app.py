@@ -51,6 +51,7 @@ from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.services.switch.feedback_counter import FeedbackCounter, purge_feedback_hours
 from operator_svc.services.switch.feedback_outbox import FeedbackOutbox
 from operator_svc.services.system.cached_views import System
+from operator_svc.services.usage import UsageReports
 from operator_svc.settings import Settings
 from operator_svc.stores.all_stores import Stores
 from operator_svc.stores.read_sources import ReadSources
@@ -203,6 +204,7 @@ def _services(
         feedback=EngineFeedback(stores.feedback, stores.messages, hub, rankings),
         engine_rankings=rankings,
         system=System(core.peers.system, switch, core.database, tasks),
+        usage=UsageReports(stores.usage),
     )
 
 
@@ -255,6 +257,7 @@ def _maintenance(
             stores.chunks.purge,
             services.browser_tasks.reclaimer.purge,
             partial(purge_feedback_hours, stores.feedback_hours),
+            services.usage.purge,
             *_retention(core, deletion),
         ),
         polls=(core.hub.poll, writer.poll),

@@ -26,6 +26,7 @@ from operator_svc.services.switch.adjustments import Adjustments
 from operator_svc.services.switch.engine_ranking import EngineRankings
 from operator_svc.services.switch.feedback import EngineFeedback
 from operator_svc.services.system.cached_views import System
+from operator_svc.services.usage import UsageReports
 from operator_svc.settings import Settings
 
 
@@ -55,6 +56,7 @@ class Services:
     feedback: EngineFeedback
     engine_rankings: EngineRankings
     system: System
+    usage: UsageReports
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -21,6 +21,7 @@ from operator_svc.services.chat.upstream import ChatPeer
 from operator_svc.services.search_indexer import INDEX_INTERVAL
 from operator_svc.services.switch.feedback_counter import COUNT_INTERVAL
 from operator_svc.services.switch.feedback_outbox import FORWARD_INTERVAL
+from operator_svc.services.usage import COUNT_INTERVAL as USAGE_INTERVAL
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,8 @@ async def _begin(operator: Operator) -> None:
     core.tasks.start(forwarding, "feedback")
     counting = forever(operator.feedback_counter.run, COUNT_INTERVAL, "feedback-hours")
     core.tasks.start(counting, "feedback-hours")
+    using = forever(services.usage.count, USAGE_INTERVAL, "usage")
+    core.tasks.start(using, "usage")
     indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")
     core.tasks.start(indexing, "search-index")
     deleting = forever(operator.session_deletion.run, DELETION_INTERVAL, "session-deletion")

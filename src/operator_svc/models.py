@@ -308,6 +308,32 @@ class FeedbackChange(Record, frozen=True):
     tokens: int
 
 
+class UsageDay(Record, frozen=True):
+    """Tokens of a day's replies (``YYYY-MM-DD``, UTC), by name of the token, user and model."""
+
+    day: str
+    token: str
+    user_id: str
+    model: str
+    replies: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class UsageChange(Record, frozen=True):
+    """The tokens of a reply that are not counted yet."""
+
+    id: int
+    day: str
+    token: str
+    user_id: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
 class Adopted(Record, frozen=True):
     """A row brought in from a legacy database: where it came from and what it became."""
 

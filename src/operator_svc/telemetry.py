@@ -113,7 +113,26 @@ CHAT_OVERHEAD_SECONDS = Histogram(
     "Time of a chat that Operator spent itself, Switch's share taken off.",
     buckets=_DB_BUCKETS,
 )
-TOKENS = Counter("operator_tokens_total", "Tokens that Switch said it used.")
+TOKENS = Counter(
+    "operator_tokens_total",
+    "Tokens of ended replies, as the upstream counted them.",
+    ["kind", "token", "model"],
+)
+MAX_MODELS = 100
+"""Models that have series of their own: an upstream may name any number of them."""
+_models: set[str] = set()
+
+
+def count_tokens(token: str, model: str, prompt: int, completion: int) -> None:
+    """Count the tokens of a reply for the name of the token that asked."""
+    if len(_models) < MAX_MODELS:
+        _models.add(model)
+    shown = model if model in _models else "other"
+    for kind, count in (("prompt", prompt), ("completion", completion)):
+        if count:
+            TOKENS.labels(kind, token, shown).inc(count)
+
+
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])
 QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.")
 BYTES_IN_FLIGHT = Gauge(

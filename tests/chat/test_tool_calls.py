@@ -14,7 +14,7 @@ from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.switch import AdjustmentBody, FeedbackBody
 from operator_svc.protocol.tool_calls import ToolCallBody
 from operator_svc.services.chat import tool_calls
-from operator_svc.services.chat.running_replies import RunningReply
+from operator_svc.services.chat.running_replies import Asker, RunningReply
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.stores.message_rows import Started
 from tests.fakes.records import ANYBODY, FakeSwitch, Pod
@@ -22,7 +22,7 @@ from tests.fakes.switch_faults import late
 
 
 async def streamed(pod: Pod, started: Started, *calls: ToolCallPart) -> list[ToolCallRow]:
-    running = RunningReply("s-1", started)
+    running = RunningReply("s-1", started, Asker("tests", "ann"))
     for call in calls:
         await pod.tool_calls.record_streamed(running, call)
     return (await pod.tool_call_store.of_messages([started.reply_id], limit=1000)).rows

@@ -152,6 +152,13 @@ async def test_system_shows_modules_and_engines(browser: Browser, url: str) -> N
     await page.get_by_role("link", name="System").click()
     await page.get_by_role("heading", name="tentaculo_link").wait_for()
     await page.get_by_text("No feedback in this window.").wait_for()
+    await page.get_by_text("None counted.").wait_for()
+    await page.get_by_role("link", name="Sessions").click()
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, "count this")
+    await page.get_by_role("button", name="Regenerate").wait_for()
+    await page.get_by_role("link", name="System").click()
+    await page.get_by_role("group", name="Model, Replies").get_by_role("cell").first.wait_for()
 
 
 async def test_browser_task_shows_its_states_and_screenshot(browser: Browser, url: str) -> None:

@@ -33,6 +33,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "operator_switch_feedback": models.SwitchFeedback,
     "operator_feedback_hour": models.FeedbackHour,
     "operator_feedback_change": models.FeedbackChange,
+    "operator_usage": models.UsageDay,
+    "operator_usage_change": models.UsageChange,
     "operator_adopted": models.Adopted,
 }
 EXTRA: Mapping[str, dict[str, tuple[Any, bool]]] = {

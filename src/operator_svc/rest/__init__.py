@@ -18,6 +18,7 @@ from operator_svc.rest.handlers import (
     switch,
     system,
     tool_calls,
+    usage,
 )
 from operator_svc.rest.openai import completions
 from operator_svc.rest.openai import responses as openai_responses
@@ -31,6 +32,7 @@ TABLES = (
     tool_calls.route,
     switch.route,
     system.route,
+    usage.route,
     console.route,
     completions.route,
     openai_responses.route,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import MAX_ID
+from operator_svc.protocol.text import problem as text_problem
 
 
 def id_cursor(row_id: int) -> str:
@@ -45,6 +46,24 @@ def parse_time_cursor(cursor: str | None, first: tuple[datetime, int]) -> tuple[
     if moment.tzinfo is None:
         raise _invalid()
     return moment, _id(row_id)
+
+
+def text_cursor(text: str) -> str:
+    """The cursor of a list that is ordered by a text."""
+    return _encode(text)
+
+
+def parse_text_cursor(cursor: str | None, first: str) -> str:
+    """The text that a cursor stands for; ``first`` where there is none.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    if cursor is None:
+        return first
+    text = _decode(cursor)
+    if text_problem(text):
+        raise _invalid()
+    return text
 
 
 def _encode(position: str) -> str:

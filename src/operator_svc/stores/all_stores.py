@@ -16,6 +16,7 @@ from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from operator_svc.stores.tool_calls import ToolCallStore
+from operator_svc.stores.usage import UsageStore
 
 
 class Stores:
@@ -36,6 +37,7 @@ class Stores:
         self.adjustments = AdjustmentStore(database)
         self.feedback = FeedbackStore(database)
         self.feedback_hours = FeedbackHourStore(database)
+        self.usage = UsageStore(database)
         self.search_index = SearchIndexStore(database)
         self.retention = RetentionStore(database)
         self.pods = PodStore(reserved)

@@ -73,6 +73,17 @@ class Key(msgspec.Struct, frozen=True):
     body_hash: bytes
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """The tokens of a reply, stored together with its end; whom and what they count for."""
+
+    token: str
+    user_id: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
 class Feedback(msgspec.Struct, frozen=True):
     """Feedback on the engine of a reply, stored together with the reply's end. Where it is not to
     be forwarded, it is stored as given up."""

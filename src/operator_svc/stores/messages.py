@@ -25,9 +25,10 @@ from operator_svc.stores.message_rows import (
     Owned,
     Started,
     Streaming,
+    Usage,
 )
 from operator_svc.stores.sessions import refuse_id_in_deletion
-from operator_svc.stores.writes import RecordId, write_one
+from operator_svc.stores.writes import RecordId, columns_of, write_one
 
 log = structlog.get_logger(__name__)
 
@@ -207,6 +208,7 @@ class MessageStore(MessageReads):
         content: str,
         metadata: Json,
         feedback: Feedback | None,
+        usage: Usage | None = None,
         chunked: bool = True,
     ) -> Ended | None:
         """Store a reply's whole text and last state; None where this pod does not own it, or the
@@ -226,13 +228,9 @@ class MessageStore(MessageReads):
             content=content,
             metadata=metadata,
             event=last_event(status),
-            engine=feedback.engine if feedback else None,
-            success=feedback.success if feedback else None,
-            latency_ms=feedback.latency_ms if feedback else None,
-            tokens_used=feedback.tokens_used if feedback else None,
-            error_message=feedback.error_message if feedback else None,
-            forward=feedback.forward if feedback else None,
             chunked=True if chunked else None,
+            **columns_of(Feedback, feedback),
+            **columns_of(Usage, usage),
         )
 
     async def interrupt(self, reply: Streaming, metadata: Json) -> Ended | None:

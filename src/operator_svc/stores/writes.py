@@ -1,4 +1,4 @@
-"""The one row that a write gives back."""
+"""The one row that a write gives back, and the parts that a write takes."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ async def insert_one(db: Database, query: str, record: type[R], /, **params: Any
         if violation.kind != "foreign_key":
             raise
         return None
+
+
+def columns_of(kind: type[msgspec.Struct], part: msgspec.Struct | None) -> dict[str, Any]:
+    """The parameters that are a part of a write, all NULL where there is none."""
+    return {name: part and getattr(part, name) for name in kind.__struct_fields__}

@@ -6,13 +6,14 @@ import { failure, h, when } from "./dom.js";
 const REFRESH = 5000;
 
 /**
- * The system: modules, engines, models, adjustments.
+ * The system: modules, engines, usage, models, adjustments.
  * @param {Context} context
  */
 export function systemView({ client, me }) {
   const parts = {
     overview: section("Modules"),
     engines: section("Engines"),
+    usage: section("Tokens of the last 30 days"),
     resources: section("Models and tools"),
     dashboard: section("Shub"),
     adjustments: section("Adjustments of Switch"),
@@ -55,6 +56,7 @@ export function systemView({ client, me }) {
     await Promise.all([
       fill("overview", async () => overview(await client.call("GET", "/operator/vx11/overview"))),
       fill("engines", async () => engines(await client.call("GET", "/operator/switch/engines"))),
+      fill("usage", async () => usage(await client.call("GET", "/operator/usage", { query: { by: "model" } }))),
       fill("resources", async () => resources(await client.call("GET", "/operator/resources"))),
       fill("dashboard", async () => facts(await client.call("GET", "/operator/shub/dashboard"))),
       fill("adjustments", async () => adjustments(await client.call("GET", "/operator/switch/adjustments", { query: user }), adjust)),
@@ -101,6 +103,17 @@ function engines(view) {
       view.engines.map((/** @type {any} */ e) => [e.engine, number(e.score), e.calls, number(e.success_rate), number(e.latency_p50_ms), number(e.latency_p95_ms), e.tokens]),
     ),
     view.recommend ? h("p", {}, `Recommended: ${view.recommend}`) : null,
+  ];
+}
+
+/** @param {any} view */
+function usage(view) {
+  if (view.usage.length === 0) return [h("p.muted", {}, "None counted.")];
+  return [
+    table(
+      ["Model", "Replies", "Prompt", "Completion", "Total"],
+      view.usage.map((/** @type {any} */ u) => [u.key, u.replies, u.prompt_tokens, u.completion_tokens, u.total_tokens]),
+    ),
   ];
 }
 

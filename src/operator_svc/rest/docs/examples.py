@@ -19,6 +19,7 @@ from operator_svc.protocol import (
     switch,
     system,
     tool_calls,
+    usage,
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -94,6 +95,14 @@ ENGINES = switch.EngineRanking(
         )
     ], None, None, 86400,
 )  # fmt: skip
+
+USAGE = usage.UsageList(
+    by="day",
+    from_day="2026-11-01",
+    to_day="2026-11-30",
+    usage=[usage.UsageView("2026-11-26", 12, 4100, 900, 5000)],
+    next_cursor=None,
+)
 
 _OK = system.SourceView(status="ok")
 OVERVIEW = system.Overview(

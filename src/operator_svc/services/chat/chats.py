@@ -24,7 +24,7 @@ from operator_svc.services.chat.prompt import (
 )
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
-from operator_svc.services.chat.running_replies import Accepted
+from operator_svc.services.chat.running_replies import Accepted, Asker
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
@@ -271,7 +271,8 @@ class Chats:
     ) -> Accepted:
         """Nothing is awaited from the commit's answer to the start of the reply's task."""
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
-        running = self._writer.begin(session_id, started, asked)
+        asker = Asker(request.caller.name, request.user_id)
+        running = self._writer.begin(session_id, started, asked, asker)
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
         self._hub.publish(session_id, *events, first)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.protocol import events as names
+from operator_svc.protocol.openai import usage_of
 from operator_svc.protocol.switch import MAX_ENGINE
 from operator_svc.services.chat.running_replies import RunningReply
 from operator_svc.services.chat.upstream import ReplyOutcome
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.retry import until_stored
-from operator_svc.stores.message_rows import Ended, Feedback, Owned
+from operator_svc.stores.message_rows import Ended, Feedback, Owned, Usage
 from operator_svc.stores.messages import MessageStore, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
+NO_MODEL = "unknown"
+"""The model of a reply whose upstream named none."""
 PATIENCE = 5.0
 """Seconds after which callers that wait for a reply learn that its end cannot be stored."""
 
@@ -83,9 +87,14 @@ class ReplyStorage:
         None where it had ended already: another pod did it, or an attempt that seemed to fail.
         """
         content = running.stream.text()
-        ended = await self._finish(running, pod_id, outcome, content)
+        usage = _usage(running, outcome)
+        ended = await self._finish(running, pod_id, outcome, content, usage)
         if ended is None:
             return None
+        if usage is not None:
+            telemetry.count_tokens(
+                usage.token, usage.model, usage.prompt_tokens, usage.completion_tokens
+            )
         status, metadata = outcome
         return LiveEvent(
             running.session_id,
@@ -96,7 +105,12 @@ class ReplyStorage:
         )
 
     async def _finish(
-        self, running: RunningReply, pod_id: str, outcome: ReplyOutcome, content: str
+        self,
+        running: RunningReply,
+        pod_id: str,
+        outcome: ReplyOutcome,
+        content: str,
+        usage: Usage | None,
     ) -> Ended | None:
         begun = time.monotonic()
 
@@ -111,6 +125,7 @@ class ReplyStorage:
                     content=content,
                     metadata=outcome.metadata,
                     feedback=self._feedback(running, outcome),
+                    usage=usage,
                     chunked=running.chunked,
                 )
             except OperatorError as error:
@@ -142,3 +157,17 @@ class ReplyStorage:
             error_message=metadata.get("error"),
             forward=self._forward_feedback,
         )
+
+
+def _usage(running: RunningReply, outcome: ReplyOutcome) -> Usage | None:
+    """The tokens of a reply; None where the upstream did not count them."""
+    counted = usage_of(outcome.metadata)
+    if not counted.total_tokens:
+        return None
+    return Usage(
+        *running.asker,
+        outcome.metadata.get("provider") or NO_MODEL,
+        counted.prompt_tokens,
+        counted.completion_tokens,
+        counted.total_tokens,
+    )

@@ -19,7 +19,7 @@ from operator_svc.errors import ErrorCode
 from operator_svc.models import Json, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.services.chat.reply_storage import ReplyStorage
-from operator_svc.services.chat.running_replies import RunningReplies, RunningReply
+from operator_svc.services.chat.running_replies import Asker, RunningReplies, RunningReply
 from operator_svc.services.chat.upstream import TRUNCATED, ReplyOutcome, UpstreamReader
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.hub import SessionHub
@@ -62,9 +62,11 @@ class ReplyWriter:
 
     # Starting and stopping.
 
-    def begin(self, session_id: str, started: Started, prompt: Prompt) -> RunningReply:
+    def begin(
+        self, session_id: str, started: Started, prompt: Prompt, asker: Asker
+    ) -> RunningReply:
         """Begin to write a reply that is stored as begun."""
-        running = RunningReply(session_id, started)
+        running = RunningReply(session_id, started, asker)
         self.running.add(running)
         self._hub.show_reply(running.stream)
         telemetry.REPLIES_RUNNING.inc()

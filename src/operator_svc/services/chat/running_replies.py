@@ -34,6 +34,13 @@ class ReplyResult(NamedTuple):
         return cls(ReplyStatus(data["status"]), data["content"], data["metadata"], event.ts)
 
 
+class Asker(NamedTuple):
+    """Whom a reply's tokens count for: the name of the token, and the user that it acted for."""
+
+    token: str
+    user_id: str
+
+
 class ToolCallRoom:
     """The room for the tool calls of one reply. ``asked`` is the number of calls that came, and
     ``truncated`` says that some are not kept."""
@@ -62,8 +69,9 @@ class RunningReply:
     raises OperatorError where the end cannot be stored.
     """
 
-    def __init__(self, session_id: str, started: Started) -> None:
+    def __init__(self, session_id: str, started: Started, asker: Asker) -> None:
         self.session_id = session_id
+        self.asker = asker
         self.reply_id = started.reply_id
         self.message_id = started.message_id
         self.begun_at = started.ts

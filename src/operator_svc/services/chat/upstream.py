@@ -89,8 +89,6 @@ class UpstreamReader:
         finally:
             running.switch_s = time.perf_counter() - begun
             telemetry.SWITCH_SECONDS.observe(running.switch_s)
-        if done.tokens_used:
-            telemetry.TOKENS.inc(done.tokens_used)
         return ReplyOutcome(ReplyStatus.COMPLETE, _complete(done, running.switch_s))
 
     async def _read(self, running: RunningReply, prompt: Prompt, begun: float) -> Done:

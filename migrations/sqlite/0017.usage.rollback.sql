@@ -1,0 +1,2 @@
+DROP TABLE operator_usage_change;
+DROP TABLE operator_usage;
