@@ -24,7 +24,7 @@ InputPartType = Annotated[
     Meta(title="InputPartType"),
 ]
 InputItemType = Annotated[
-    Literal["message", "function_call", "function_call_output", "reasoning"],
+    Literal["message", "function_call", "function_call_output", "reasoning", "item_reference"],
     Meta(title="InputItemType"),
 ]
 InputRole = Annotated[Literal["system", "developer", "user", "assistant"], Meta(title="InputRole")]
@@ -62,10 +62,13 @@ class InputPart(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """An item of the input; one that has no type is a message."""
+    """An item of the input; one that has no type is a message. A reference names an item of a
+    response, by its id."""
 
     type: InputItemType = "message"
     """The kind of item."""
+    id: Annotated[str, Meta(max_length=200)] | None = None
+    """The id of the item that a reference names."""
     role: InputRole | None = None
     """The speaker of a message."""
     content: str | list[InputPart] | None = None

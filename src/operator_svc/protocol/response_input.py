@@ -6,6 +6,7 @@ Engines speak chat completions, so items become messages, and parameters take th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
@@ -33,17 +34,27 @@ TRANSLATED = frozenset(ResponseBody.__struct_fields__) - SAME_NAME
 # From a body to a chat.
 
 
+class Answered(NamedTuple):
+    """The response whose tool calls the input has the results of: the user's message that it
+    replied to, and the messages from that one on, the calls last."""
+
+    message_id: int
+    before: list[dict[str, Json]]
+
+
 def chat_of(
     body: ResponseBody,
     plain: dict[str, Json],
     messages: list[dict[str, Json]],
     session_id: str | None,
     *,
+    answered: Answered | None = None,
     sends_fields: bool,
 ) -> Chat:
     """The chat of a response, whose input are ``messages``. ``plain`` is the body as it came;
     ``sends_fields`` is True where the upstream takes OpenAI's fields.
 
+    Results of tool calls alone are one more reply to the message that led to the calls.
     Raises OperatorError(validation_error), which names the field.
     """
     if body.background and body.store is False:
@@ -51,15 +62,11 @@ def chat_of(
     if not sends_fields:
         _check_plain(body, messages)
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
-    if last is None:
+    question, parts = "", None
+    if last is not None:
+        question, parts = _question(messages[last]["content"])
+    elif answered is None:
         raise OperatorError.invalid("input", "no item of it is a message of the user")
-    content = messages[last]["content"]
-    question = text_of(content)
-    parts = content if isinstance(content, list) else None
-    if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
-        raise OperatorError.invalid(
-            "input", f"the user's text must have 1 to {MAX_MESSAGE_CHARS} characters"
-        )
     alone = len(messages) == 1 and messages[0]["role"] == "user"
     fields = {name: value for name, value in plain.items() if name not in NOT_ECHOED}
     return Chat(
@@ -68,9 +75,11 @@ def chat_of(
         metadata=checked_metadata(body.metadata),
         provider_hint=body.model if body.model != ANY_MODEL else None,
         source="openai",
+        regenerate=answered.message_id if answered and last is None else None,
         engine=EngineFields(
             parameters=parameters_of(fields),
             content=parts if alone else None,
+            before=answered.before if answered else None,
             input=None if alone else messages,
             instructions=body.instructions,
             max_tokens=body.max_output_tokens,
@@ -79,11 +88,32 @@ def chat_of(
     )
 
 
+def _question(content: str | list[Json]) -> tuple[str, list[Json] | None]:
+    """The text of a message of the user, and its parts where it has any; raises OperatorError."""
+    question = text_of(content)
+    parts = content if isinstance(content, list) else None
+    if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
+        raise OperatorError.invalid(
+            "input", f"the user's text must have 1 to {MAX_MESSAGE_CHARS} characters"
+        )
+    return question, parts
+
+
+def open_results(messages: list[dict[str, Json]]) -> list[str]:
+    """The ids of the calls whose results are in ``messages`` and that are not there themselves."""
+    known = {call["id"] for message in messages for call in message.get("tool_calls", ())}
+    results = [m["tool_call_id"] for m in messages if m["role"] == "tool"]
+    return [identity for identity in results if identity not in known]
+
+
 def _check_plain(body: ResponseBody, messages: list[dict[str, Json]]) -> None:
     """Raise OperatorError for what an upstream that takes text alone cannot be sent."""
     if body.tools:
         raise OperatorError.invalid("tools", "the upstream of this service takes none")
-    if any(isinstance(m["content"], list) or m.get("tool_calls") for m in messages):
+    if any(
+        isinstance(m["content"], list) or m.get("tool_calls") or m["role"] == "tool"
+        for m in messages
+    ):
         raise OperatorError.invalid("input", "the upstream of this service takes text only")
 
 

@@ -14,7 +14,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol import decoding, openai, response_input
 from operator_svc.protocol import responses as protocol
-from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
+from operator_svc.protocol.chat import Chat, ReplyView
 from operator_svc.protocol.response_body import ResponseBody
 from operator_svc.protocol.response_items import items_of
 from operator_svc.protocol.response_view import (
@@ -27,6 +27,8 @@ from operator_svc.protocol.response_view import (
 from operator_svc.protocol.responses import Asked, ReplyState
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
+from operator_svc.rest.openai.asked import asked_of
+from operator_svc.rest.openai.earlier_items import answered_response, named_items
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
 from operator_svc.rest.openai.response_stream import ResponseStream
 from operator_svc.rest.request_context import caller_of
@@ -40,7 +42,7 @@ from operator_svc.rest.routing import (
     RouteTable,
     json,
 )
-from operator_svc.services.chat.message_metadata import clients_metadata, kept_engine
+from operator_svc.services.chat.message_metadata import kept_of_reply
 from operator_svc.services.chat.running_replies import Accepted
 
 route = RouteTable("openai")
@@ -119,17 +121,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     plain, body = await aside(len(raw), lambda: decoding.both(raw, ResponseBody))
     await shared.check_model(request, body.model)
     session_id = await session_to_continue(services, caller, body)
-    sends_fields = services.settings.switch_dialect == "openai"
-    chat = await aside(
-        len(raw),
-        lambda: response_input.chat_of(
-            body,
-            plain,
-            response_input.messages_of(body.input),
-            session_id,
-            sends_fields=sends_fields,
-        ),
-    )
+    chat = await _chat(services, caller, plain, body, session_id, len(raw))
     key = await shared.intent_key(request, caller, None, session_id, raw)
     chat = msgspec.structs.replace(chat, client_message_id=key)
     accepted = await services.chats.start(caller, chat)
@@ -155,6 +147,27 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     finally:
         if body.store is False and session_id is None and accepted.started is not None:
             await shared.forget(services, caller, accepted.session_id)
+
+
+async def _chat(
+    services: Services,
+    caller: Caller,
+    plain: dict[str, Any],
+    body: ResponseBody,
+    session_id: str | None,
+    size: int,
+) -> Chat:
+    """The chat of a response, whose body has ``size`` bytes."""
+    items = await named_items(services, caller, body.input)
+    messages = await aside(size, lambda: response_input.messages_of(items))
+    answered = await answered_response(services, caller, body, session_id, messages)
+    sends_fields = services.settings.switch_dialect == "openai"
+    return await aside(
+        size,
+        lambda: response_input.chat_of(
+            body, plain, messages, session_id, answered=answered, sends_fields=sends_fields
+        ),
+    )
 
 
 async def _whole(services: Services, stream: ResponseStream) -> web.StreamResponse:
@@ -192,7 +205,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     """
     services = request.app[SERVICES]
     view = await _reply(request)
-    asked = await _asked(services, caller_of(request), view)
+    asked = await asked_of(services, caller_of(request), view)
     query = requests.query(request)
     if not query["stream"]:
         return responses.json(await _response(services, view, asked))
@@ -215,7 +228,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
     """Stop a response, whichever process writes it; one that has ended stays as it is."""
     services, caller = request.app[SERVICES], caller_of(request)
     view = await services.replies.cancel(caller, _reply_id(request))
-    asked = await _asked(services, caller, view)
+    asked = await asked_of(services, caller, view)
     return responses.json(await _response(services, view, asked))
 
 
@@ -229,10 +242,13 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
     """List the items that a response was asked with."""
     services, caller = request.app[SERVICES], caller_of(request)
     view = await _reply(request)
+    asked = await asked_of(services, caller, view)
     items: list[dict[str, Any]] = []
-    if view.message_id is not None:
+    if kept_of_reply(view.metadata) is not None:
+        items = list(items_of(view.reply_id, "", asked.engine))
+    elif view.message_id is not None:
         message = await services.history.message(caller, view.message_id)
-        items = list(items_of(message.id, message.content, kept_engine(message.metadata)))
+        items = list(items_of(message.id, message.content, asked.engine))
     return responses.json(page_of(items, **requests.query(request)))
 
 
@@ -247,15 +263,6 @@ def _reply_id(request: web.Request) -> int:
 async def _reply(request: web.Request) -> ReplyView:
     """The reply in the path, with the text that is stored of it."""
     return await request.app[SERVICES].history.reply(caller_of(request), _reply_id(request))
-
-
-async def _asked(services: Services, caller: Caller, view: ReplyView) -> Asked:
-    """The fields that a reply was asked with, as far as they are kept."""
-    engine, metadata = NO_ENGINE_FIELDS, {}
-    if view.message_id is not None:  # an adopted reply has none
-        message = await services.history.message(caller, view.message_id)
-        engine, metadata = kept_engine(message.metadata), clients_metadata(message.metadata)
-    return Asked(view.reply_id, view.session_id, view.created_at, engine, metadata)
 
 
 async def _response(services: Services, view: ReplyView, asked: Asked) -> ResponseView:

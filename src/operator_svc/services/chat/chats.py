@@ -10,11 +10,11 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, ChatKey, Message, ReplyStatus
+from operator_svc.models import Caller, ChatKey, Json, Message, ReplyStatus
 from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.access import acting_user, no_session
-from operator_svc.services.chat.message_metadata import as_before, message_metadata
+from operator_svc.services.chat.message_metadata import as_before, message_metadata, reply_metadata
 from operator_svc.services.chat.prompt import (
     HistoryLimits,
     PromptTurn,
@@ -258,6 +258,7 @@ class Chats:
             message.content,
             history,
             [],
+            reply_metadata(request.chat),
         )
 
     def _begin(
@@ -268,11 +269,12 @@ class Chats:
         question: str,
         history: list[PromptTurn],
         events: list[LiveEvent],
+        kept: dict[str, Json] | None = None,
     ) -> Accepted:
         """Nothing is awaited from the commit's answer to the start of the reply's task."""
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
         asker = Asker(request.caller.name, request.user_id)
-        running = self._writer.begin(session_id, started, asked, asker)
+        running = self._writer.begin(session_id, started, asked, asker, kept or {})
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
         self._hub.publish(session_id, *events, first)

@@ -43,6 +43,24 @@ def kept_engine(metadata: Mapping[str, Any] | None) -> EngineFields:
     return msgspec.structs.replace(engine, parameters=parameters_of(engine.response))
 
 
+def reply_metadata(chat: Chat) -> dict[str, Any]:
+    """The metadata that a further reply to a message keeps of its own ``chat``, where that brings
+    other fields for the engine than the message did: results of tools."""
+    if chat.regenerate is None or chat.engine == NO_ENGINE_FIELDS:
+        return {}
+    return {ENGINE_FIELDS: {**chat.engine.kept(), "metadata": chat.metadata}}
+
+
+def kept_of_reply(
+    metadata: Mapping[str, Any],
+) -> tuple[EngineFields, dict[str, Any]] | None:
+    """The fields for the engine and the client's metadata that a reply keeps of its own."""
+    kept = metadata.get(ENGINE_FIELDS)
+    if kept is None:
+        return None
+    return kept_engine(metadata), kept.get("metadata", {})
+
+
 def clients_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """The metadata that the client gave its message."""
     own = (ENGINE_FIELDS, "client_message_id")

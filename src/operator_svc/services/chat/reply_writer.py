@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -19,7 +19,12 @@ from operator_svc.errors import ErrorCode
 from operator_svc.models import Json, ReplyStatus
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.services.chat.reply_storage import ReplyStorage
-from operator_svc.services.chat.running_replies import Asker, RunningReplies, RunningReply
+from operator_svc.services.chat.running_replies import (
+    NOTHING_KEPT,
+    Asker,
+    RunningReplies,
+    RunningReply,
+)
 from operator_svc.services.chat.upstream import TRUNCATED, ReplyOutcome, UpstreamReader
 from operator_svc.services.lease import Lease
 from operator_svc.services.live.hub import SessionHub
@@ -63,10 +68,15 @@ class ReplyWriter:
     # Starting and stopping.
 
     def begin(
-        self, session_id: str, started: Started, prompt: Prompt, asker: Asker
+        self,
+        session_id: str,
+        started: Started,
+        prompt: Prompt,
+        asker: Asker,
+        kept: Mapping[str, Json] = NOTHING_KEPT,
     ) -> RunningReply:
-        """Begin to write a reply that is stored as begun."""
-        running = RunningReply(session_id, started, asker)
+        """Begin to write a reply that is stored as begun; its metadata have ``kept``, too."""
+        running = RunningReply(session_id, started, asker, kept)
         self.running.add(running)
         self._hub.show_reply(running.stream)
         telemetry.REPLIES_RUNNING.inc()
@@ -101,6 +111,7 @@ class ReplyWriter:
         )
         try:
             outcome = await self._read_until_stopped(running, prompt)
+            outcome.metadata.update(running.kept)
             if running.tool_calls.truncated:
                 outcome.metadata[TRUNCATED] = True
             if not running.abandoned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,11 +12,14 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import (
     MAX_REPLY_TOOL_CALL_BYTES,
     MAX_REPLY_TOOL_CALLS,
+    Json,
     ReplyStatus,
 )
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import ReplyStream
 from operator_svc.stores.message_rows import Started
+
+NOTHING_KEPT: Mapping[str, Json] = {}
 
 
 class ReplyResult(NamedTuple):
@@ -69,9 +72,17 @@ class RunningReply:
     raises OperatorError where the end cannot be stored.
     """
 
-    def __init__(self, session_id: str, started: Started, asker: Asker) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        started: Started,
+        asker: Asker,
+        kept: Mapping[str, Json] = NOTHING_KEPT,
+    ) -> None:
         self.session_id = session_id
         self.asker = asker
+        self.kept = kept
+        """Metadata of the reply besides its outcome."""
         self.reply_id = started.reply_id
         self.message_id = started.message_id
         self.begun_at = started.ts

@@ -104,6 +104,13 @@ class ToolCalls:
         self._hub.publish_record(event.session_id, events.TOOL_CALL_RECORDED, event)
         return written.row
 
+    async def get(self, caller: Caller, tool_call_id: int) -> ToolCallView:
+        """A tool call; raises OperatorError(tool_call_not_found)."""
+        known = await self._store.get(tool_call_id, caller.user_id)
+        if known is None:
+            raise OperatorError(ErrorCode.TOOL_CALL_NOT_FOUND, "there is no such tool call")
+        return tool_call_view(known)
+
     async def of_message(
         self, caller: Caller, message_id: int, *, limit: int, cursor: str | None
     ) -> ToolCallList:

@@ -1,0 +1,109 @@
+"""Items of earlier responses that the input of a response refers to: by name, or as the calls of
+tools whose results it brings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from operator_svc.context import Services
+from operator_svc.errors import OperatorError
+from operator_svc.models import Caller, Json, Role
+from operator_svc.protocol import ids
+from operator_svc.protocol import responses as protocol
+from operator_svc.protocol.chat import ReplyView
+from operator_svc.protocol.openai import tool_calls_of
+from operator_svc.protocol.response_body import InputItem, ResponseBody
+from operator_svc.protocol.response_input import Answered, open_results
+from operator_svc.protocol.response_items import call_item
+from operator_svc.rest.openai.asked import asked_of
+
+NEWEST = 4
+"""Messages of a conversation that are looked at for its last reply."""
+
+
+async def named_items(
+    services: Services, caller: Caller, asked: str | list[InputItem]
+) -> str | list[InputItem]:
+    """The input with the items that it refers to by their ids.
+
+    Raises OperatorError(validation_error) for an id that names none.
+    """
+    if isinstance(asked, str) or all(item.type != "item_reference" for item in asked):
+        return asked
+    items = []
+    for index, item in enumerate(asked):
+        if item.type == "item_reference":
+            found = await _named(services, caller, item.id or "")
+            if found is None:
+                raise OperatorError.invalid(f"input[{index}].id", "there is no such item")
+            item = msgspec.convert(found, InputItem)
+        items.append(item)
+    return items
+
+
+async def _named(services: Services, caller: Caller, identity: str) -> dict[str, Any] | None:
+    kind, _, number = identity.partition("_")
+    row_id = ids.row_id(number)
+    if row_id is None:
+        return None
+    try:
+        if kind == "fc":
+            return call_item(await services.tool_calls.get(caller, row_id))
+        if kind == "msg":
+            role, content = await services.history.text(caller, row_id)
+            return {"role": role, "content": content} if role != Role.TOOL else None
+    except OperatorError as error:
+        if error.code.status != 404:
+            raise
+    return None
+
+
+async def answered_response(
+    services: Services,
+    caller: Caller,
+    body: ResponseBody,
+    session_id: str | None,
+    messages: list[dict[str, Json]],
+) -> Answered | None:
+    """The response whose tool calls ``messages`` have the results of; None where they have the
+    calls, too. Raises OperatorError(validation_error) where calls and results do not match."""
+    results = open_results(messages)
+    if not results:
+        return None
+    view = await _response_before(services, caller, body, session_id)
+    if view is None or view.message_id is None:
+        raise OperatorError.invalid("input", f"there is no tool call {results[0]} before it")
+    calls = await services.history.tool_calls_of(view.reply_id)
+    shown = tool_calls_of(calls, indexed=False)
+    known = {call["id"] for call in shown}
+    for identity in results:
+        if identity not in known:
+            raise OperatorError.invalid("input", f"there is no tool call {identity} before it")
+    if missing := known.difference(results):
+        raise OperatorError.invalid("input", f"it has no output of the call {min(missing)}")
+    call = {"role": "assistant", "content": view.content or None, "tool_calls": shown}
+    if view.content and any(message["role"] == "user" for message in messages):
+        # The history has the question and the text; what follows them are the calls.
+        return Answered(view.message_id, [{**call, "content": None}])
+    asked = await asked_of(services, caller, view)
+    message = await services.history.message(caller, view.message_id)
+    question = {"role": "user", "content": asked.engine.content or message.content}
+    before = [*(asked.engine.before or ()), *(asked.engine.input or [question]), call]
+    return Answered(view.message_id, before)
+
+
+async def _response_before(
+    services: Services, caller: Caller, body: ResponseBody, session_id: str | None
+) -> ReplyView | None:
+    """The response that the body continues: the one that it names, or the conversation's last."""
+    if body.previous_response_id is not None:
+        reply_id = protocol.reply_of(body.previous_response_id)
+        assert reply_id is not None, "it was found before"
+        return await services.history.reply(caller, reply_id)
+    if session_id is None:
+        return None
+    page = await services.history.page(caller, session_id, limit=NEWEST, before=None)
+    replies = [m.id for m in page.messages if m.role == Role.ASSISTANT and m.reply_to]
+    return await services.history.reply(caller, replies[-1]) if replies else None

@@ -1,0 +1,107 @@
+"""Results of tools, and references to items of earlier responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rest.conftest import Start
+from tests.rest.openai_calls import sent, stored
+from tests.rest.response_calls import PATH, WEATHER, create, message, streamed
+from tests.rest.rest_service import Service, running
+
+TOOLS = {"tools": [WEATHER]}
+ASKED = "the weather [[mode=tool_call]]"
+
+
+def calls_in(response: dict[str, Any]) -> list[str]:
+    return [item["call_id"] for item in response["output"] if item["type"] == "function_call"]
+
+
+def outputs(response: dict[str, Any], said: str = "rain") -> list[dict[str, Any]]:
+    return [
+        {"type": "function_call_output", "call_id": identity, "output": said}
+        for identity in calls_in(response)
+    ]
+
+
+def roles(service: Service) -> list[str]:
+    return [m["role"] for m in sent(service)["messages"]]
+
+
+async def test_results_of_tools_follow_their_calls(database_url: str) -> None:
+    async with running(database_url, switch_dialect="openai") as service:
+        first = await create(service, ASKED, **TOOLS)
+        second = await create(
+            service, outputs(first), previous_response_id=first["id"], metadata={"a": "b"}, **TOOLS
+        )
+        assert roles(service) == ["user", "assistant", "tool"]
+        _, call, result = sent(service)["messages"]
+        assert (result["content"], result["tool_call_id"]) == ("rain", call["tool_calls"][0]["id"])
+        # The stand-in calls again: the next results follow all that was before them.
+        third = await create(service, outputs(second), previous_response_id=second["id"], **TOOLS)
+        assert roles(service) == ["user", "assistant", "tool", "assistant", "tool"]
+        session_id = first["conversation"]["id"].removeprefix("conv_")
+        assert [m["role"] for m in await stored(service, session_id)] == [
+            "user", "assistant", "assistant", "assistant",
+        ]  # fmt: skip
+        await create(service, "and now?", previous_response_id=third["id"], store=True)
+        assert roles(service) == ["user", "assistant", "user"]
+        again = await service.get(f"{PATH}/{second['id']}")
+        assert await again.json() == second
+        assert second["metadata"] == {"a": "b"}
+        for response, kind in ((first, "message"), (second, "function_call_output")):
+            items = await (await service.get(f"{PATH}/{response['id']}/input_items")).json()
+            assert [item["type"] for item in items["data"]] == [kind]
+
+
+@pytest.mark.parametrize("mode", ["tool_call", "only_tool_call"])
+async def test_a_message_may_come_with_the_results(start: Start, mode: str) -> None:
+    service = await start(switch_dialect="openai")
+    first = await create(service, f"the weather [[mode={mode}]]", **TOOLS)
+    asked = [*outputs(first), message("user", "in short")]
+    events = await streamed(service, asked, conversation=first["conversation"]["id"], **TOOLS)
+    assert events[-1]["type"] == "response.completed"
+    text = ["assistant"] if mode == "tool_call" else []
+    assert roles(service) == ["user", *text, "assistant", "tool", "user"]
+
+
+async def test_results_without_their_calls_are_400(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    first = await create(service, "x [[mode=two_tool_calls]]", **TOOLS)
+    both, before = outputs(first), {"previous_response_id": first["id"]}
+    plain = {"previous_response_id": (await create(service, "hello"))["id"]}
+    for asked, fields in (
+        (both, {}),
+        (both, plain),
+        (both[:1], before),
+        ([*both, {**both[0], "call_id": "call_nope"}], before),
+    ):
+        answer = await service.post(PATH, {"input": asked, **fields})
+        error = (await answer.json())["error"]
+        assert (answer.status, error["param"]) == (400, "input"), error
+    assert (await create(service, both, **before))["status"] == "completed"
+
+
+async def test_an_upstream_without_tools_takes_no_results(service: Service) -> None:
+    first = await create(service, ASKED)
+    body = {"input": outputs(first), "previous_response_id": first["id"]}
+    answer = await service.post(PATH, body)
+    assert (answer.status, (await answer.json())["error"]["param"]) == (400, "input")
+
+
+async def test_items_are_referred_to_by_their_ids(start: Start) -> None:
+    service = await start(switch_dialect="openai")
+    first = await create(service, ASKED, **TOOLS)
+    said, called = ({"type": "item_reference", "id": item["id"]} for item in first["output"])
+    number = int(first["id"].removeprefix("resp_"))
+    asked = {"type": "item_reference", "id": f"msg_{number - 1}"}
+    await create(service, [asked, said, called, *outputs(first)], **TOOLS)
+    assert roles(service) == ["user", "assistant", "tool"]
+    assert sent(service)["messages"][1]["tool_calls"][0]["id"] == calls_in(first)[0]
+    for identity in ("msg_999999", "fc_999999", "rs_1", "x", None):
+        wrong = [{"type": "item_reference", "id": identity}, message("user", "hello")]
+        answer = await service.post(PATH, {"input": wrong})
+        error = (await answer.json())["error"]
+        assert (answer.status, error["param"]) == (400, "input[0].id"), identity
