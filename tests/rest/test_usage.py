@@ -81,7 +81,7 @@ async def test_a_repeated_call_and_a_failed_one_are_not_counted_again(used: Serv
     body = {"message": "hello", "client_message_id": "k-1"}
     for _ in range(3):
         assert (await used.post("/operator/chat", body)).status == 200
-    assert (await used.post("/operator/chat", {"message": "x [[mode=400]]"})).status == 502
+    assert (await used.post("/operator/chat", {"message": "x [[400]]"})).status == 502
     assert (await replies(used, "token"))["default"] == 1
 
 
