@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
-Dimension: TypeAlias = Literal["day", "token", "user", "model"]
+Dimension: TypeAlias = Annotated[
+    Literal["day", "token", "user", "model"], Meta(title="UsageDimension")
+]
 
 
 class UsageView(msgspec.Struct, frozen=True):
