@@ -8,7 +8,7 @@ from typing import Any
 from operator_svc.db import Database
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.models import ReplyStatus
-from operator_svc.stores.message_rows import Usage
+from operator_svc.stores.message_rows import TokenUsage
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.usage import UsageRow, UsageStore
 from tests.stores.record_rows import POD, chat
@@ -48,7 +48,7 @@ async def read(database: Database, by: str, **given: Any) -> list[UsageRow]:
     return await UsageStore(database).page(by, **fields)
 
 
-async def end(database: Database, session_id: str, usage: Usage) -> None:
+async def end(database: Database, session_id: str, usage: TokenUsage) -> None:
     """A chat whose reply used tokens."""
     started = await chat(database, session_id)
     ended = await MessageStore(database).finish(
@@ -61,7 +61,7 @@ async def end(database: Database, session_id: str, usage: Usage) -> None:
 async def test_usage_is_exact_while_several_count_it(database: Database) -> None:
     store, total = UsageStore(database), 24
     ends = [
-        end(database, f"s-{n}", Usage(f"t{n % 2}", "ann", f"m{n % 3}", n, 1, n + 1))
+        end(database, f"s-{n}", TokenUsage(f"t{n % 2}", "ann", f"m{n % 3}", n, 1, n + 1))
         for n in range(total)
     ]
 
@@ -87,7 +87,7 @@ async def test_an_end_that_is_repeated_counts_once(database: Database) -> None:
         ended = await MessageStore(database).finish(
             session_id="s-1", reply_id=started.reply_id, begun_at=started.ts, pod_id=POD,
             status=ReplyStatus.COMPLETE, content="x", metadata={}, feedback=None,
-            usage=Usage("t", "ann", "m", 1, 2, 3),
+            usage=TokenUsage("t", "ann", "m", 1, 2, 3),
         )  # fmt: skip
         assert (ended is not None) is expected
     assert await read(database, "day", user_id="bob") == []
@@ -100,7 +100,7 @@ async def test_old_usage_is_deleted_in_pages(database: Database) -> None:
             await tx.execute(
                 "INSERT INTO operator_usage VALUES (:day, 't', 'u', 'm', 1, 1, 1, 2)", day=day
             )
-    await end(database, "s-1", Usage("t", "ann", "m", 1, 1, 2))
+    await end(database, "s-1", TokenUsage("t", "ann", "m", 1, 1, 2))
     store = UsageStore(database)
     await store.count(10)
     assert [await store.purge(1100.0, 2) for _ in range(3)] == [2, 1, 0]

@@ -73,7 +73,7 @@ class Key(msgspec.Struct, frozen=True):
     body_hash: bytes
 
 
-class Usage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True):
     """The tokens of a reply, stored together with its end; whom and what they count for."""
 
     token: str

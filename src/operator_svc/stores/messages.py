@@ -25,7 +25,7 @@ from operator_svc.stores.message_rows import (
     Owned,
     Started,
     Streaming,
-    Usage,
+    TokenUsage,
 )
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import RecordId, columns_of, write_one
@@ -208,7 +208,7 @@ class MessageStore(MessageReads):
         content: str,
         metadata: Json,
         feedback: Feedback | None,
-        usage: Usage | None = None,
+        usage: TokenUsage | None = None,
         chunked: bool = True,
     ) -> Ended | None:
         """Store a reply's whole text and last state; None where this pod does not own it, or the
@@ -230,7 +230,7 @@ class MessageStore(MessageReads):
             event=last_event(status),
             chunked=True if chunked else None,
             **columns_of(Feedback, feedback),
-            **columns_of(Usage, usage),
+            **columns_of(TokenUsage, usage),
         )
 
     async def interrupt(self, reply: Streaming, metadata: Json) -> Ended | None:

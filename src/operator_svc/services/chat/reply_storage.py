@@ -16,7 +16,7 @@ from operator_svc.services.chat.upstream import ReplyOutcome
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.retry import until_stored
-from operator_svc.stores.message_rows import Ended, Feedback, Owned, Usage
+from operator_svc.stores.message_rows import Ended, Feedback, Owned, TokenUsage
 from operator_svc.stores.messages import MessageStore, last_event
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 
@@ -110,7 +110,7 @@ class ReplyStorage:
         pod_id: str,
         outcome: ReplyOutcome,
         content: str,
-        usage: Usage | None,
+        usage: TokenUsage | None,
     ) -> Ended | None:
         begun = time.monotonic()
 
@@ -159,12 +159,12 @@ class ReplyStorage:
         )
 
 
-def _usage(running: RunningReply, outcome: ReplyOutcome) -> Usage | None:
+def _usage(running: RunningReply, outcome: ReplyOutcome) -> TokenUsage | None:
     """The tokens of a reply; None where the upstream did not count them."""
     counted = usage_of(outcome.metadata)
     if not counted.total_tokens:
         return None
-    return Usage(
+    return TokenUsage(
         *running.asker,
         outcome.metadata.get("provider") or NO_MODEL,
         counted.prompt_tokens,
