@@ -1,8 +1,8 @@
 """Limits of what is done by way of a pooler, which many processes share.
 
-What a process does not end in time the server ends, or the process cuts its connection. It never
-asks for a cancellation, as the driver does by itself: PgBouncer 1.18 dies of such a request now and
-then ("bad client state: 0"), and with it the way of all processes to the database.
+What a process does not end in time the server ends, or the process cuts its connection, instead of
+asking for a cancellation, as the driver does by itself: PgBouncer 1.18 dies of such a request at
+times ("bad client state: 0"), and with it the way of all processes to the database.
 """
 
 from __future__ import annotations
