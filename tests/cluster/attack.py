@@ -186,6 +186,7 @@ async def test_under_all_attacks_at_once_chats_and_probes_are_answered(
         "chats": len(chats), "chat_p50_ms": quantile(chats, 50),
         "chat_p99_ms": quantile(chats, 99), "probes": len(probes),
         "probe_p99_ms": quantile(probes, 99), "probe_max_ms": max(probes),
+        "slowest_probes_ms": sorted(probes)[-10:],
         "main_probe_p99_ms": quantile(main, 99), "main_probe_max_ms": max(main),
         "client_lag_ms": honest["own_lag_ms"], "failures": honest["failures"],
         "faults": len(faults), "attacks": answers,
