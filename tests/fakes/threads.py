@@ -17,10 +17,14 @@ class Threads:
         """``work``, whose thread is noted each time."""
 
         def noted(*args: Any) -> Any:
-            self.seen.add(threading.get_ident())
+            self.note()
             return work(*args)
 
         return noted
+
+    def note(self) -> None:
+        """Note the thread that runs this."""
+        self.seen.add(threading.get_ident())
 
     @property
     def others(self) -> bool:

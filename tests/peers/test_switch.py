@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 
 from operator_svc import tracing
+from operator_svc.background import LARGE
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers import chat_stream, chat_types
+from operator_svc.peers import chat_stream
+from operator_svc.peers.answer_reader import AnswerReader
+from operator_svc.peers.chat_types import Part
 from operator_svc.peers.switch import Switch, Text, ToolCallPart
-from operator_svc.protocol.text import loads
 from tests.fakes.chats import TOKEN, Answer, ask, prompt, switch_at
 from tests.fakes.eventually import eventually
 from tests.fakes.threads import Threads
@@ -159,8 +162,18 @@ async def test_what_is_large_is_not_read_on_the_event_loop(
     standin: SwitchStandin, switch: Switch, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = Threads()
+
+    def noting(work: Callable[[AnswerReader, bytes], list[Part]]) -> Callable[..., list[Part]]:
+        def noted(reader: AnswerReader, data: bytes) -> list[Part]:
+            if reader.held + len(data) > LARGE:  # an end that comes by itself is small
+                threads.note()
+            return work(reader, data)
+
+        return noted
+
+    monkeypatch.setattr(AnswerReader, "feed", noting(AnswerReader.feed))
+    monkeypatch.setattr(AnswerReader, "whole", noting(AnswerReader.whole))
     standin.script = script
-    monkeypatch.setattr(chat_types, "loads", threads.noting(loads))
     await ask(switch, "hello")
     assert threads.others
 

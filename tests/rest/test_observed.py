@@ -129,12 +129,12 @@ async def test_an_export_that_breaks_is_cut_and_not_ended(
 ) -> None:
     from aiohttp import ClientPayloadError
 
-    async def broken(_session: Any) -> Any:
+    async def broken(*_: Any) -> Any:
         yield b'{"type": "session"}\n'
         raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "gone")
 
     await service.chat("hi", session_id="s")
-    monkeypatch.setattr(service.operator.services.history, "export", broken)
+    monkeypatch.setattr("operator_svc.rest.handlers.sessions.pieces_of", broken)
     with pytest.raises(ClientPayloadError):
         await service.get("/operator/session/s/export")
     assert (await service.get("/operator/session/s")).status == 200
