@@ -75,18 +75,15 @@ async def _begin(operator: Operator) -> None:
     services.browser_tasks.start()
     operator.maintenance.start(core.tasks)
     interval = HISTORY_INTERVAL if core.bus.shared else LONE_HISTORY_INTERVAL
-    looking = forever(core.database.check_history, interval, "history")
-    core.tasks.start(looking, "history")
-    forwarding = forever(operator.feedback_outbox.forward, FORWARD_INTERVAL, "feedback")
-    core.tasks.start(forwarding, "feedback")
-    counting = forever(operator.feedback_counter.run, COUNT_INTERVAL, "feedback-hours")
-    core.tasks.start(counting, "feedback-hours")
-    using = forever(services.usage.count, USAGE_INTERVAL, "usage")
-    core.tasks.start(using, "usage")
-    indexing = forever(operator.search_indexer.run, INDEX_INTERVAL, "search-index")
-    core.tasks.start(indexing, "search-index")
-    deleting = forever(operator.session_deletion.run, DELETION_INTERVAL, "session-deletion")
-    core.tasks.start(deleting, "session-deletion")
+    for name, step, every in (
+        ("history", core.database.check_history, interval),
+        ("feedback", operator.feedback_outbox.forward, FORWARD_INTERVAL),
+        ("feedback-hours", operator.feedback_counter.run, COUNT_INTERVAL),
+        ("usage", services.usage.count, USAGE_INTERVAL),
+        ("search-index", operator.search_indexer.run, INDEX_INTERVAL),
+        ("session-deletion", operator.session_deletion.run, DELETION_INTERVAL),
+    ):
+        core.tasks.start(forever(step, every, name), name)
 
 
 async def drain(operator: Operator) -> None:

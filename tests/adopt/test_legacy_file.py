@@ -20,8 +20,8 @@ def state(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
 
 
-def contents(path: Path) -> list[str]:
-    with open_legacy(path) as legacy:
+def contents(path: Path, **options: float) -> list[str]:
+    with open_legacy(path, **options) as legacy:
         return [row[0] for b in legacy.batches("operator_message", ("content", "id")) for row in b]
 
 
@@ -136,15 +136,12 @@ async def test_damaged_file_brings_nothing(alone: LegacyFile, target: Target) ->
         assert await target.count(table) == 0
 
 
-def test_file_that_is_being_written_is_refused(
-    alone: LegacyFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(legacy_file, "_BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(legacy_file, "_SIDECARS", ())  # else it is read from a copy
+def test_file_that_is_being_written_is_refused(alone: LegacyFile) -> None:
     writer = sqlite3.connect(alone.path, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = MEMORY")  # with a journal file it is read from a copy
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ConfigurationError, match="stop VX11 first"):
-        contents(alone.path)
+        contents(alone.path, busy_seconds=0.05)
     writer.close()
 
 

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from operator_svc.client import ClientError, OperatorClient
+from operator_svc.app import Core
+from operator_svc.client import ClientError, OperatorClient, Reply
 from operator_svc.client import conversation as conversation_module
 from operator_svc.db import Database
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 from tests.rest.rest_service import TOKEN, running
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def assert_lost(reply: Reply) -> None:
+    with pytest.raises(ClientError) as caught:
+        await reply.wait()
+    assert caught.value.code == "reply_not_found"
+
+
+@asynccontextmanager
+async def shown_reply(database_url: str) -> AsyncIterator[tuple[Core, Reply]]:
+    """A service, and the second reply of a session in it, of which some text was shown."""
+    async with (
+        running(database_url) as service,
+        OperatorClient(service.url, TOKEN) as client,
+        client.conversation("s") as conversation,
+    ):
+        await (await conversation.ask("kept")).wait()
+        reply = await conversation.ask("[[rate=20]][[tokens=999]]")
+        await anext(aiter(reply))
+        yield service.operator.core, reply
 
 
 def losing(told: dict[str, Any], statuses: list[int]) -> web.Application:
@@ -74,31 +96,18 @@ async def test_a_reply_that_was_lost_before_an_event_told_of_it_ends_with_an_err
         OperatorClient(str(server.make_url(""))) as client,
         client.conversation("s") as conversation,
     ):
-        reply = await conversation.ask("lost")
-        with pytest.raises(ClientError) as caught:
-            await reply.wait()
-        assert caught.value.code == "reply_not_found"
+        await assert_lost(await conversation.ask("lost"))
     assert statuses == []
 
 
 async def test_a_reply_that_was_lost_while_it_was_shown_ends_with_an_error(
     database_url: str,
 ) -> None:
-    async with (
-        running(database_url) as service,
-        OperatorClient(service.url, TOKEN) as client,
-        client.conversation("s") as conversation,
-    ):
-        await (await conversation.ask("kept")).wait()
-        reply = await conversation.ask("[[rate=20]][[tokens=999]]")
-        async for _ in reply:
-            break
-        async with service.operator.core.database.transaction() as lost:
+    async with shown_reply(database_url) as (core, reply):
+        async with core.database.transaction() as lost:
             await lost.execute("DELETE FROM operator_session WHERE session_id = 's'")
-        service.operator.core.hub.invalidate_all()  # as the database does when it notices
-        with pytest.raises(ClientError) as caught:
-            await reply.wait()
-        assert caught.value.code == "reply_not_found"
+        core.hub.invalidate_all()  # as the database does when it notices
+        await assert_lost(reply)
 
 
 async def forget_from(database: Database, message_id: int, seq: int) -> None:
@@ -147,9 +156,7 @@ async def test_a_reply_with_the_id_of_a_lost_one_is_another_reply(
         if ended:
             assert (await reply.wait()).text == before
         else:
-            with pytest.raises(ClientError) as caught:
-                await reply.wait()
-            assert caught.value.code == "reply_not_found"
+            await assert_lost(reply)
         history = await client.history("s")
         assert history.messages[-1].content == new.text
 
@@ -158,15 +165,7 @@ async def test_a_reply_whose_id_somebody_else_was_given_ends_with_an_error(
     database_url: str,
 ) -> None:
     """Its text, which the resync has, is never taken for that of the lost one."""
-    async with (
-        running(database_url) as service,
-        OperatorClient(service.url, TOKEN) as client,
-        client.conversation("s") as conversation,
-    ):
-        core = service.operator.core
-        await (await conversation.ask("kept")).wait()
-        reply = await conversation.ask("[[rate=20]][[tokens=999]]")
-        await anext(aiter(reply))
+    async with shown_reply(database_url) as (core, reply):
         async with core.database.transaction() as tx:
             await tx.execute(
                 "UPDATE operator_message SET content = 'another', status = 'complete',"
@@ -178,7 +177,5 @@ async def test_a_reply_whose_id_somebody_else_was_given_ends_with_an_error(
                 "UPDATE operator_session SET epoch = '11111111-1111-4111-8111-111111111111'"
             )
         core.hub.invalidate_all()
-        with pytest.raises(ClientError) as caught:
-            await reply.wait()
-        assert caught.value.code == "reply_not_found"
+        await assert_lost(reply)
         assert "another" not in reply.text

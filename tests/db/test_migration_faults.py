@@ -218,11 +218,15 @@ async def test_a_migration_that_never_gets_its_table_is_a_temporary_error(
     assert await asyncio.to_thread(migrate, empty_postgresql_url, folder) == ["0002.two"]
 
 
+def slow_start(url: str, folder: Path) -> asyncio.Task[list[str]]:
+    """A start whose migration goes on for ever."""
+    return asyncio.create_task(ensure(Settings(database_url=url), folder_of(folder, **SLOW)))
+
+
 async def test_a_connection_lost_while_migrating_is_a_temporary_error(
     empty_postgresql_url: str, tmp_path: Path
 ) -> None:
-    folder = folder_of(tmp_path, **SLOW)
-    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    starting = slow_start(empty_postgresql_url, tmp_path)
     with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
         await eventually(lambda: beside.execute(END_IT).fetchall())
     with pytest.raises(OperatorError) as caught:
@@ -243,8 +247,7 @@ async def test_a_user_who_may_not_create_is_told_so(empty_postgresql_url: str) -
 async def test_a_start_that_is_cancelled_ends_its_migration(
     empty_postgresql_url: str, tmp_path: Path
 ) -> None:
-    folder = folder_of(tmp_path, **SLOW)
-    starting = asyncio.create_task(ensure(Settings(database_url=empty_postgresql_url), folder))
+    starting = slow_start(empty_postgresql_url, tmp_path)
     with psycopg.connect(empty_postgresql_url, autocommit=True) as beside:
 
         def at_it() -> bool:

@@ -13,6 +13,7 @@ import pytest
 from operator_svc import devpeers
 from operator_svc.devpeers import DevPeers, ShubStandin
 from operator_svc.devpeers.script import MODES
+from operator_svc.devpeers.standin import Standin
 from operator_svc.protocol.sse import Decoder
 from tests.fakes.chats import TOKEN
 from tests.fakes.eventually import eventually
@@ -28,6 +29,23 @@ STREAM = {"Accept": "text/event-stream"}
 async def events(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
     decoder = Decoder(10**6)
     return [json.loads(event.data) for event in decoder.feed(await response.read())]
+
+
+async def statuses(
+    http: aiohttp.ClientSession, method: str, urls: list[str], **options: Any
+) -> list[int]:
+    """The statuses of calls, one after another."""
+    found = []
+    for url in urls:
+        async with http.request(method, url, **options) as response:
+            found.append(response.status)
+    return found
+
+
+async def tell(http: aiohttp.ClientSession, standin: Standin, mode: Any) -> int:
+    """Set how a stand-in behaves; the status of its answer."""
+    (status,) = await statuses(http, "POST", [f"{standin.url}/standin/mode"], json=mode)
+    return status
 
 
 async def test_every_answer_says_that_it_is_a_standin(
@@ -151,15 +169,9 @@ async def test_tokens_come_at_their_rate(peers: DevPeers, http: aiohttp.ClientSe
 async def test_it_is_told_by_a_call_of_its_own_for_so_many_chats(
     peers: DevPeers, http: aiohttp.ClientSession
 ) -> None:
-    url = f"{peers.switch.url}/switch/chat"
-    told = {"chat": {"mode": "500"}, "times": 2}
-    async with http.post(f"{peers.switch.url}/standin/mode", json=told) as response:
-        assert response.status == 200
-    statuses = []
-    for _ in range(3):
-        async with http.post(url, json=chat("hello")) as response:
-            statuses.append(response.status)
-    assert statuses == [500, 500, 200]
+    assert await tell(http, peers.switch, {"chat": {"mode": "500"}, "times": 2}) == 200
+    urls = [f"{peers.switch.url}/switch/chat"] * 3
+    assert await statuses(http, "POST", urls, json=chat("hello")) == [500, 500, 200]
 
 
 async def test_it_is_told_by_metadata_and_by_the_message(
@@ -184,21 +196,16 @@ async def test_it_is_told_by_metadata_and_by_the_message(
 async def test_nonsense_modes_are_refused(
     peers: DevPeers, http: aiohttp.ClientSession, told: Any
 ) -> None:
-    async with http.post(f"{peers.switch.url}/standin/mode", json=told) as response:
-        assert response.status == 422
+    assert await tell(http, peers.switch, told) == 422
 
 
 async def test_plain_calls_are_unkind_for_so_long_as_told(
     peers: DevPeers, http: aiohttp.ClientSession
 ) -> None:
-    told = {"calls": {"mode": "500", "path": "/hermes/list", "times": 1}}
-    async with http.post(f"{peers.hermes.url}/standin/mode", json=told) as response:
-        assert response.status == 200
-    statuses = []
-    for path in ("/hermes/available", "/hermes/list", "/hermes/list"):
-        async with http.get(peers.hermes.url + path) as response:
-            statuses.append(response.status)
-    assert statuses == [200, 500, 200]
+    mode = {"calls": {"mode": "500", "path": "/hermes/list", "times": 1}}
+    assert await tell(http, peers.hermes, mode) == 200
+    urls = [peers.hermes.url + path for path in ("/hermes/available", *["/hermes/list"] * 2)]
+    assert await statuses(http, "GET", urls) == [200, 500, 200]
 
 
 async def test_it_counts_calls_by_message_and_sees_who_leaves(

@@ -38,6 +38,17 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
 
+    async def begin(self) -> None:
+        """Wait for the first prompt."""
+        await self.until("session talk")
+        await self.until(PROMPT)
+
+    async def say(self, line: str, *wanted: str) -> None:
+        """Type a line, and wait for what is ``wanted`` of the answer to it and for the prompt."""
+        self.type(f"{line}\r")
+        for words in (*wanted, PROMPT):
+            await self.until(words)
+
     async def until(self, wanted: str) -> None:
         """Wait for ``wanted`` in what came after the last find."""
 
@@ -69,11 +80,8 @@ class Terminal:
 
 async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
     terminal = Terminal(pod.url)
-    await terminal.until("session talk")
-    await terminal.until(PROMPT)
-    terminal.type("what is **bold**?\r")
-    await terminal.until("You said: what is")
-    await terminal.until(PROMPT)
+    await terminal.begin()
+    await terminal.say("what is **bold**?", "You said: what is")
     terminal.type("slow " * 40 + "[[rate=5]]\r")
     await terminal.until("You said: slow")
     terminal.type("\x03")
@@ -85,21 +93,13 @@ async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
     await terminal.until("'bad id' cannot be a session's id")
     terminal.type("/session other\r")
     await terminal.until("session other")
-    terminal.type("/session talk\r/help\r/nonsense\r")
-    await terminal.until("/nonsense is no command")
-    await terminal.until(PROMPT)
+    await terminal.say("/session talk\r/help\r/nonsense", "/nonsense is no command")
     terminal.type("\x03")
     await terminal.until("/quit to leave")
     await terminal.until(PROMPT)
-    terminal.type("still here\r")
-    await terminal.until("You said: still here")
-    await terminal.until(PROMPT)
-    terminal.type("/regenerate\r")
-    await terminal.until("You said: still here")
-    await terminal.until(PROMPT)
-    terminal.type("/sessions\r")
-    await terminal.until("talk")
-    await terminal.until(PROMPT)
+    await terminal.say("still here", "You said: still here")
+    await terminal.say("/regenerate", "You said: still here")
+    await terminal.say("/sessions", "talk")
     terminal.type("\x04")
     assert await terminal.end() == 0
     async with OperatorClient(pod.url, TOKEN) as client:
@@ -111,21 +111,14 @@ async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
 
 async def test_lines_that_are_pasted_or_typed_after_multi_are_one_message(pod: Pod) -> None:
     terminal = Terminal(pod.url)
-    await terminal.until("session talk")
-    await terminal.until(PROMPT)
+    await terminal.begin()
     terminal.type("\x1b[200~one\ntwo\nthree\x1b[201~")
     await terminal.until("three")
-    terminal.type("\r")
-    await terminal.until("You said: one")
-    await terminal.until(PROMPT)
-    terminal.type("/multi\r")
-    await terminal.until("Esc and then Enter")
-    await terminal.until(PROMPT)
+    await terminal.say("", "You said: one")
+    await terminal.say("/multi", "Esc and then Enter")
     terminal.type("four\rfive")
     await terminal.until("five")
-    terminal.type("\x1b\r")
-    await terminal.until("You said: four")
-    await terminal.until(PROMPT)
+    await terminal.say("\x1b", "You said: four")
     terminal.type("/quit\r")
     assert await terminal.end() == 0
     async with OperatorClient(pod.url, TOKEN) as client:
@@ -137,8 +130,7 @@ async def test_a_lost_connection_is_said_in_a_line_and_ctrl_c_leaves_it_cleanly(
     proxy = CuttingProxy(pod.url)
     server = await proxy.start()
     terminal = Terminal(proxy.url)
-    await terminal.until("session talk")
-    await terminal.until(PROMPT)
+    await terminal.begin()
     terminal.type("wait [[stall_first]]\r")
 
     async def asked() -> bool:
@@ -154,9 +146,7 @@ async def test_a_lost_connection_is_said_in_a_line_and_ctrl_c_leaves_it_cleanly(
     await terminal.until(PROMPT)
     async with await proxy.start(int(proxy.url.rpartition(":")[2])):
         await terminal.until("back")
-        terminal.type("/session\r")
-        await terminal.until("session talk")
-        await terminal.until(PROMPT)
+        await terminal.say("/session", "session talk")
         terminal.type("\x04")
         assert await terminal.end() == 0
     await pod.end(signal.SIGKILL)  # it would wait for the reply that stalls

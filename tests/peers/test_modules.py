@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, get_args
 
 import pytest
@@ -12,15 +12,18 @@ from aioresponses import aioresponses
 
 from operator_svc import devpeers
 from operator_svc.devpeers import Calls, DevPeers
-from operator_svc.devpeers.standin import CallMode
+from operator_svc.devpeers.standin import CallMode, Standin
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.base import CallPolicy, PeerRefusedError
-from operator_svc.peers.breaker import FAILURES_TO_OPEN, CircuitOpenError
+from operator_svc.peers.base import PEER, SWITCH, CallPolicy, Failures, Peer, PeerRefusedError
+from operator_svc.peers.breaker import FAILURES_TO_OPEN, Breaker, CircuitOpenError
+from operator_svc.peers.chat_stream import Timeouts
+from operator_svc.peers.dialect_vx11 import Vx11Dialect
 from operator_svc.peers.gateway import TentaculoLink, make_tentaculo_link
 from operator_svc.peers.hermes import Hermes, make_hermes
 from operator_svc.peers.modules import make_modules
 from operator_svc.peers.shub import Shub, make_shub
 from operator_svc.peers.switch import Switch, make_switch
+from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings, load
 from tests.fakes.chats import TOKEN
 
@@ -201,44 +204,58 @@ def test_all_unkindness_is_tried() -> None:
     assert {*UNKIND, "ok"} == set(get_args(CallMode))
 
 
+@asynccontextmanager
+async def patient_clients(
+    peers: DevPeers, timeout: float
+) -> AsyncIterator[tuple[Switch, Hermes, Shub, TentaculoLink]]:
+    """Clients that wait for ``timeout`` seconds and whose circuits no failure opens."""
+
+    def peer(standin: Standin, failures: Failures = PEER) -> Peer:
+        policy = CallPolicy(timeout=timeout)
+        breaker = Breaker(standin.name, failures.unavailable, threshold=1000)
+        headers = vx11_headers(TOKEN)
+        return Peer(
+            standin.name, standin.url, headers, failures=failures, policy=policy, breaker=breaker
+        )
+
+    chats, calls = peer(peers.switch, SWITCH), peer(peers.switch, SWITCH)
+    async with (
+        aclosing(Switch(chats, calls, Vx11Dialect(), Timeouts(1.0, 1.0, 1.0))) as switch,
+        aclosing(Hermes(peer(peers.hermes))) as hermes,
+        aclosing(Shub(peer(peers.shub))) as shub,
+        aclosing(TentaculoLink(peer(peers.tentaculo_link))) as gateway,
+    ):
+        yield switch, hermes, shub, gateway
+
+
+def reads(
+    switch: Switch, hermes: Hermes, shub: Shub, gateway: TentaculoLink
+) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+    """Calls that wait as long as their client does, each with the kind of its errors."""
+    for of_switch in (switch.models_available, switch.providers, switch.context):
+        yield "switch", of_switch
+    for of_hermes in (hermes.available, hermes.models, hermes.catalog):
+        yield "peer", of_hermes
+    for of_shub in (shub.status, shub.ready, shub.projects, gateway.system_status):
+        yield "peer", of_shub
+
+
+def changes(switch: Switch) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+    """Calls of Switch that have longer times of their own."""
+    yield "switch", lambda: switch.set_mode("ECO")
+    yield "switch", lambda: switch.preload_model("standin-small")
+    yield "switch", lambda: switch.record_result("standin-small", True, 1, 1)
+
+
 @pytest.mark.parametrize("mode", UNKIND)
-async def test_every_read_of_every_peer_bears_every_unkindness(
-    peers: DevPeers,
-    mode: CallMode,
-    switch: Switch,
-    hermes: Hermes,
-    shub: Shub,
-    gateway: TentaculoLink,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_every_call_of_every_peer_bears_every_unkindness(
+    peers: DevPeers, mode: CallMode
 ) -> None:
-    for client in (switch.calls, hermes.peer, shub.peer, gateway.peer):
-        policy = CallPolicy(timeout=0.2 if mode == "hang" else 10.0)
-        monkeypatch.setattr(client, "_policy", policy)
-        monkeypatch.setattr(client.breaker, "_threshold", 1000)
     for standin in (peers.switch, peers.hermes, peers.shub, peers.tentaculo_link):
         standin.calls = Calls(mode=mode)
-    of_switch: list[Callable[[], Awaitable[object]]] = [
-        switch.models_available,
-        switch.providers,
-        switch.context,
-    ]
-    if mode != "hang":  # these have longer times of their own
-        of_switch += [
-            lambda: switch.set_mode("ECO"),
-            lambda: switch.preload_model("standin-small"),
-            lambda: switch.record_result("standin-small", True, 1, 1),
-        ]
-    of_others: list[Callable[[], Awaitable[object]]] = [
-        hermes.available,
-        hermes.models,
-        hermes.catalog,
-        shub.status,
-        shub.ready,
-        shub.projects,
-        gateway.system_status,
-    ]
-    for calls, kind in ((of_switch, "switch"), (of_others, "peer")):
-        for call in calls:
+    async with patient_clients(peers, 0.2 if mode == "hang" else 10.0) as clients:
+        calls = [*reads(*clients), *(changes(clients[0]) if mode != "hang" else ())]
+        for kind, call in calls:
             with pytest.raises(OperatorError) as caught:
                 await call()
             assert caught.value.code == f"{kind}_{UNKIND[mode]}"

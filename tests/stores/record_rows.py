@@ -13,6 +13,7 @@ from operator_svc.protocol.event_data import EVENT_DATA
 from operator_svc.stores.events import EventRow, EventStore
 from operator_svc.stores.message_rows import Started
 from operator_svc.stores.messages import MessageStore
+from operator_svc.stores.tool_calls import ToolCallState
 
 POD, OTHER = "pod-1", "pod-2"
 
@@ -51,3 +52,30 @@ def feedback(
         "success": success, "latency_ms": latency_ms, "tokens_used": 5, "error_message": None,
         **fields,
     }  # fmt: skip
+
+
+CONFIG: dict[str, Any] = {
+    "before_config": {"mode": "ECO"},
+    "after_config": {"mode": "CRITICAL", "x": [1.0, True, None]},
+}
+
+
+def adjustment(**fields: Any) -> dict[str, Any]:
+    """The parameters of AdjustmentStore.record."""
+    return {
+        "session_id": None, "viewer": None, "message_id": None, "reason": "why", **CONFIG,
+        **fields,
+    }  # fmt: skip
+
+
+def tool_call(message_id: int, *, viewer: str | None = None, **fields: Any) -> dict[str, Any]:
+    """The parameters of ToolCallStore.record."""
+    known: dict[str, Any] = {
+        "status": "ok", "duration_ms": 7, "arguments": {"q": 1}, "result": [1, "two", None],
+    }  # fmt: skip
+    return {
+        "message_id": message_id,
+        "viewer": viewer,
+        "tool_name": "grep",
+        "state": ToolCallState(**(known | fields)),
+    }

@@ -6,7 +6,6 @@ from typing import Any
 
 from operator_svc.db import Database
 from operator_svc.stores.pods import PodStore
-from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_feedback import FeedbackStore
 from tests.fakes.records import lease
 from tests.stores.record_rows import OTHER, POD, chat, feedback, moment, record_events
@@ -30,22 +29,6 @@ async def test_feedback_of_a_session_makes_an_event_and_other_feedback_none(
         "id": written.row.id, **of_reply, "engine": "e", "success": False, "latency_ms": 10,
         "tokens_used": 5, "error_message": "no", "forwarded_at": None,
     }  # fmt: skip
-
-
-async def test_feedback_of_a_session_that_the_viewer_may_not_see_is_not_recorded(
-    database: Database,
-) -> None:
-    started = await chat(database)
-    store = FeedbackStore(database)
-    for refused in (
-        {"session_id": "s-2"},
-        {"session_id": "s-1", "viewer": "bob"},
-        {"session_id": "s-1", "message_id": started.reply_id + 10},
-    ):
-        assert await store.record(**feedback("e", **refused)) is None
-    session = await SessionStore(database).get("s-1")
-    assert session is not None
-    assert session.last_seq == 3, "what was refused took no number"
 
 
 async def test_outbox_gives_each_engines_oldest_row_to_one_process(database: Database) -> None:

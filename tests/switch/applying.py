@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import pytest
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import SwitchAdjustment
 from operator_svc.protocol.switch import AdjustmentBody
-from tests.fakes.records import ANYBODY, Pod
+from tests.fakes.eventually import eventually
+from tests.fakes.records import ANYBODY, FakeSwitch, Pod
+
+T = TypeVar("T")
 
 BEFORE = ("BALANCED", "small", None)
 
@@ -30,6 +35,14 @@ class Counted:
 async def recorded(pod: Pod, after: dict[str, Any], **fields: Any) -> SwitchAdjustment:
     body = AdjustmentBody(**{"after_config": after, "reason": "why", **fields})
     return await pod.adjustments.record(ANYBODY, body)
+
+
+async def begun(switch: FakeSwitch, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """``change`` under way: Switch has its first call, and answers once its gate is set."""
+    switch.gate.clear()
+    task = asyncio.create_task(change)
+    await eventually(lambda: switch.calls[1:])
+    return task
 
 
 async def failure(pod: Pod, adjustment: SwitchAdjustment, *, revert: bool = False) -> OperatorError:

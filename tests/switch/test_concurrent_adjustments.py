@@ -13,7 +13,7 @@ from operator_svc.models import SwitchAdjustment
 from tests.fakes.eventually import eventually
 from tests.fakes.records import ANYBODY, FakeSwitch, Outage, Pod, die, lease, pods
 from tests.fakes.switch_faults import Fault, late
-from tests.switch.applying import Counted, failure, recorded, stored
+from tests.switch.applying import Counted, begun, failure, recorded, stored
 
 
 async def test_several_applies_at_once_change_switch_once(pod: Pod, switch: FakeSwitch) -> None:
@@ -37,9 +37,7 @@ async def test_apply_and_revert_at_once_run_one_after_the_other(
     local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = await recorded(local, {"mode": "ECO"})
-    switch.gate.clear()
-    applying = asyncio.ensure_future(local.adjustments.apply(ANYBODY, row.id))
-    await eventually(lambda: switch.calls[1:])
+    applying = await begun(switch, local.adjustments.apply(ANYBODY, row.id))
     reads = Counted(local.adjustment_store.get)
     monkeypatch.setattr(local.adjustment_store, "get", reads)
     reverting = asyncio.ensure_future(local.adjustments.revert(ANYBODY, row.id))
@@ -52,9 +50,7 @@ async def test_apply_and_revert_at_once_run_one_after_the_other(
 
 async def test_apply_goes_on_when_its_client_leaves(local: Pod, switch: FakeSwitch) -> None:
     row = await recorded(local, {"mode": "ECO", "default_model": "large"})
-    switch.gate.clear()
-    impatient = asyncio.ensure_future(local.adjustments.apply(ANYBODY, row.id))
-    await eventually(lambda: switch.calls[1:])
+    impatient = await begun(switch, local.adjustments.apply(ANYBODY, row.id))
     impatient.cancel()
     await asyncio.wait([impatient])
     switch.gate.set()
@@ -68,10 +64,8 @@ async def test_applies_on_several_pods_change_switch_once(
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2", "pod-3") as three:
         row = await recorded(three[0], {"mode": "ECO"})
-        switch.gate.clear()
         switch.faults["set_mode"] = [fault]
-        answers = [asyncio.ensure_future(three[0].adjustments.apply(ANYBODY, row.id))]
-        await eventually(lambda: switch.calls[1:])
+        answers = [await begun(switch, three[0].adjustments.apply(ANYBODY, row.id))]
         looks = [Counted(pod.adjustment_store.in_progress) for pod in three[1:]]
         for pod, look in zip(three[1:], looks, strict=True):
             monkeypatch.setattr(pod.adjustment_store, "in_progress", look)
@@ -92,10 +86,8 @@ async def test_failure_stored_between_two_looks_of_another_pod_is_not_tried_agai
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO"})
-        switch.gate.clear()
         switch.faults["set_mode"] = [late]
-        applying = asyncio.ensure_future(failure(one, row))
-        await eventually(lambda: switch.calls[1:])
+        applying = await begun(switch, failure(one, row))
         in_progress, looks = other.adjustment_store.in_progress, 0
 
         async def slow() -> Any:
@@ -132,9 +124,7 @@ async def test_claim_of_a_dead_pod_is_released_and_the_adjustment_applied(
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (dead, alive):
         row = await recorded(dead, {"mode": "ECO"})
-        switch.gate.clear()
-        abandoned = asyncio.ensure_future(dead.adjustments.apply(ANYBODY, row.id))
-        await eventually(lambda: switch.calls[1:])
+        abandoned = await begun(switch, dead.adjustments.apply(ANYBODY, row.id))
         await die(dead)
         await asyncio.wait([abandoned])
         assert (await stored(alive, row)).owner == "pod-1"
@@ -172,9 +162,7 @@ async def test_pod_that_loses_its_lease_stops_at_the_next_step(
 ) -> None:
     async with pods(database, switch, "pod-1", "pod-2") as (one, other):
         row = await recorded(one, {"mode": "ECO", "default_model": "large"})
-        switch.gate.clear()
-        applying = asyncio.ensure_future(failure(one, row))
-        await eventually(lambda: switch.calls[1:])
+        applying = await begun(switch, failure(one, row))
         one.pod_id = "pod-1b"
         switch.gate.set()
         assert (await applying).code is ErrorCode.CONFLICT
@@ -201,9 +189,7 @@ async def test_adjustment_of_a_session_deleted_meanwhile_is_not_found(
 ) -> None:
     await pod.chat()
     row = await recorded(pod, {"mode": "ECO"}, session_id="s-1")
-    switch.gate.clear()
-    applying = asyncio.ensure_future(failure(pod, row))
-    await eventually(lambda: switch.calls[1:])
+    applying = await begun(switch, failure(pod, row))
     async with pod.database.transaction() as tx:
         await tx.execute("DELETE FROM operator_session")
     switch.gate.set()

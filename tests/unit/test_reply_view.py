@@ -80,17 +80,23 @@ def test_the_last_block_is_what_may_still_change(text: str, last: str) -> None:
     assert text[last_block(text, 0) :] == last
 
 
+async def show(view: MarkdownView | PlainView, begun: str, ended: str) -> None:
+    """Show a reply that has begun, and then its end."""
+    reply = Reply(1)
+    with view:
+        reply.append(0, len(begun), begun)
+        following = asyncio.create_task(view.follow(reply))
+        await asyncio.sleep(0)
+        reply.finish("complete", ended, {})
+        await following
+        view.finish(reply.text)
+
+
 async def test_a_text_that_a_snapshot_changed_is_shown_anew() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=60, height=20)
-    view, reply = MarkdownView(console, lambda: ""), Reply(1)
-    with view:
-        reply.append(0, 12, "one\n\ntwo\n\nx")
-        following = asyncio.create_task(view.follow(reply))
-        await asyncio.sleep(0)
-        reply.finish("complete", "other", {})
-        await following
-        view.finish(reply.text)
+    view = MarkdownView(console, lambda: "")
+    await show(view, "one\n\ntwo\n\nx", "other")
     screen = Screen(20)
     screen.take(written.getvalue())
     assert [line.strip() for line in screen.lines if line.strip()] == ["one", "two", "other"]
@@ -99,12 +105,5 @@ async def test_a_text_that_a_snapshot_changed_is_shown_anew() -> None:
 async def test_plain_text_is_written_once_without_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    view, reply = PlainView(lambda: ""), Reply(1)
-    with view:
-        reply.append(0, 5, "a\x1b[1m")
-        following = asyncio.create_task(view.follow(reply))
-        await asyncio.sleep(0)
-        reply.finish("complete", "a\x1b[1m and more", {})
-        await following
-        view.finish(reply.text)
+    await show(PlainView(lambda: ""), "a\x1b[1m", "a\x1b[1m and more")
     assert capsys.readouterr().out == "a\N{REPLACEMENT CHARACTER}[1m and more\n"

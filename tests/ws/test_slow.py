@@ -60,6 +60,14 @@ async def slow_and_quick(service: Service) -> tuple[LazyClient, Socket, Scripted
     return slow, quick, await service.switch.next()
 
 
+async def chats(service: Service, client: Socket, count: int, reply: str) -> None:
+    """So many chats of a client, each with this reply."""
+    service.switch.answer = [reply]
+    for number in range(count):
+        await client.chat(f"number {number}")
+    await client.ended(count)
+
+
 async def test_a_reader_that_does_not_read_is_cut_off_and_resuming_repairs_it(
     start: Start,
 ) -> None:
@@ -90,10 +98,7 @@ async def test_a_slow_client_that_reads_again_gets_the_close_code(start: Start) 
 async def test_a_slow_client_resumes_however_small_its_queue(start: Start) -> None:
     service = await start(outbox_bytes=4096)
     quick = await service.ready()
-    service.switch.answer = [PIECE * 20]
-    for number in range(10):
-        await quick.chat(f"number {number}")
-    await quick.ended(10)
+    await chats(service, quick, 10, PIECE * 20)
     service.switch.answer = None
     ids = await quick.chat("the last")
     for _ in range(10):
@@ -154,10 +159,7 @@ async def test_a_client_that_vanishes_is_unregistered(service: Service) -> None:
 async def test_a_client_that_reads_slowly_stays_connected(start: Start) -> None:
     service = await start(heartbeat=0.3)
     quick = await service.ready()
-    service.switch.answer = [PIECE * 150]
-    for number in range(3):
-        await quick.chat(f"number {number}")
-    await quick.ended(3)
+    await chats(service, quick, 3, PIECE * 150)
     slow = await LazyClient.connect(service, "/ws/s?after=0")
     slow.ws.transport.pause_reading()
     descriptor = slow.ws.transport.get_extra_info("socket").fileno()

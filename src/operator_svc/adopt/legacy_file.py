@@ -31,10 +31,12 @@ BATCH_ROWS = 5000
 BATCH_BYTES = 4 * 2**20
 """A batch ends at so many rows, or at the row that brings its text to so many bytes."""
 
+BUSY_SECONDS = 5.0
+"""Seconds that a file may be locked before it counts as one that is being written."""
+
 _HEADER = b"SQLite format 3\0"
 _WAL_MODE = b"\x02\x02"
 _SIDECARS = ("-wal", "-journal")
-_BUSY_SECONDS = 5.0
 _COPY_ATTEMPTS = 5
 """Attempts to copy a file that changes while it is copied."""
 
@@ -155,8 +157,8 @@ class LegacyDatabase:
 
 
 @contextmanager
-def open_legacy(path: Path) -> Iterator[LegacyDatabase]:
-    """Open a legacy file for reading.
+def open_legacy(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[LegacyDatabase]:
+    """Open a legacy file for reading; one that is locked is waited for.
 
     Raises ConfigurationError where it cannot be read, or is no database, or not VX11's.
     """
@@ -164,7 +166,7 @@ def open_legacy(path: Path) -> Iterator[LegacyDatabase]:
     with tempfile.TemporaryDirectory(prefix="operator-adopt-") as folder:
         uri, locked = _to_read(path, Path(folder))
         try:
-            raw = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            raw = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None)
         except sqlite3.Error as error:
             raise _translated(path, error) from error
         try:

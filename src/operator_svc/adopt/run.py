@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a table, the rows of it that are done, and all of its rows."""
 
 
-class SessionRequest(msgspec.Struct):
+class SessionRequest(msgspec.Struct, frozen=True):
     """A session that is to be there. ``known`` is what it became when it was adopted before."""
 
     name: str

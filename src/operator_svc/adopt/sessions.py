@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import msgspec
+
 from operator_svc.adopt.legacy_rows import SESSION, row_key
 from operator_svc.adopt.run import Run, SessionRequest
 from operator_svc.adopt.values import Fixes, moment, short, text
@@ -19,7 +21,7 @@ LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 class _Group:
-    """The rows of a batch that name one session; ``ask`` is made of the earliest."""
+    """The rows of a batch that name one session; ``request`` is made of the earliest."""
 
     def __init__(self, request: SessionRequest, fixes: set[str]) -> None:
         self.request = request
@@ -30,12 +32,14 @@ class _Group:
     def add(self, request: SessionRequest, fixes: set[str]) -> None:
         """One more row: the earliest wins, with the latest update."""
         self.rows += 1
-        latest = max(request.updated_at, self.request.updated_at)
-        known = self.request.known or request.known
-        if request.created_at < self.request.created_at:
-            self.request, self.fixes = request, fixes
-        self.request.updated_at = latest
-        self.request.known = known
+        earliest = self.request
+        if request.created_at < earliest.created_at:
+            earliest, self.fixes = request, fixes
+        self.request = msgspec.structs.replace(
+            earliest,
+            updated_at=max(request.updated_at, self.request.updated_at),
+            known=self.request.known or request.known,
+        )
 
 
 async def adopt_sessions(run: Run) -> None:

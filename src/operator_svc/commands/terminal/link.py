@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import wait
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from operator_svc.client import ClientError, Conversation, OperatorClient
@@ -62,8 +63,7 @@ class ServiceLink:
         self.run = background.run
         self.url = url
         self.state = ""
-        self.on_change: Callable[[], None] = _nothing
-        """Called from the client's thread when ``state`` is another."""
+        self._on_change: Callable[[], None] | None = None
         self._token = token
         self._attempts = 0
         self._client: OperatorClient | None = None
@@ -99,6 +99,15 @@ class ServiceLink:
     def close(self) -> None:
         """Close what is open."""
         self.run(self._close())
+
+    @contextmanager
+    def watched(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call ``callback`` within this block, from the client's thread, when ``state`` changes."""
+        self._on_change = callback
+        try:
+            yield
+        finally:
+            self._on_change = None
 
     def clear(self) -> None:
         """Forget what was said of a connection that is back."""
@@ -149,8 +158,5 @@ class ServiceLink:
 
     def _say(self, state: str) -> None:
         self.state = state
-        self.on_change()
-
-
-def _nothing() -> None:
-    """Take a change that nobody shows."""
+        if (on_change := self._on_change) is not None:  # the other thread may end its block now
+            on_change()

@@ -74,12 +74,9 @@ class TerminalChat:
     def _read(self, prompt: str, *, multiline: bool = False) -> str:
         """A line, or several that were pasted, with the state of the connection below it."""
         self._link.clear()
-        self._link.on_change = self._show_state
-        self._show_state()
-        try:
+        with self._link.watched(self._show_state):
+            self._show_state()
             return self._input.prompt(prompt, multiline=multiline)
-        finally:
-            self._link.on_change = lambda: None
 
     def _show_state(self) -> None:
         self._input.bottom_toolbar = self._link.state or None

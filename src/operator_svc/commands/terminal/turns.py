@@ -85,22 +85,18 @@ class Turns:
     def _turn(self, asking: Coroutine[Any, Any, Reply]) -> Reply:
         view, link, reply = self._view(), self._link, None
         link.clear()
-        link.on_change = view.note
         said = ""
-        try:
-            with view:
-                try:
-                    reply = link.run(asking)
-                    self._last = reply.reply_id
-                    LastSessions().keep(link.url, link.conversation.session_id)
-                    link.run(view.follow(reply))
-                except KeyboardInterrupt:
-                    if reply is None:
-                        raise
-                    said = self._stop(reply)
-                view.finish(reply.text)
-        finally:
-            link.on_change = _nothing
+        with link.watched(view.note), view:
+            try:
+                reply = link.run(asking)
+                self._last = reply.reply_id
+                LastSessions().keep(link.url, link.conversation.session_id)
+                link.run(view.follow(reply))
+            except KeyboardInterrupt:
+                if reply is None:
+                    raise
+                said = self._stop(reply)
+            view.finish(reply.text)
         if reply.status in ("failed", "interrupted"):
             CommandError(f"the reply {reply.status}: {reply.error}").show()
         if said:
@@ -134,7 +130,3 @@ def write_json(**members: object) -> None:
 def write_failure_as_json(code: str, detail: str) -> None:
     """Write a failure as a line of JSON."""
     write_json(error=code, detail=printable(detail))
-
-
-def _nothing() -> None:
-    """Take a change that nobody shows."""
