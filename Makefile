@@ -95,6 +95,7 @@ docs-check: $(READY)
 clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
 	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent && npm run --silent check
 	@cd tests/clients/typescript && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent
+	@cd tests/clients/sdks && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent
 
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
@@ -127,5 +128,5 @@ migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest 
 
 clean:  ## remove what the commands above made, except ./data
 	rm -rf .venv .venv-* .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
-	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types bench/results/bench-quick.jsonl
+	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types tests/clients/*/node_modules bench/results/bench-quick.jsonl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.project.process import dev_operator, python_path
+from tests.clients.node_suite import run_suite
+from tests.project.process import dev_operator
 
-CLIENT = Path(__file__).resolve().parents[2] / "clients" / "js"
+SUITES = Path(__file__).resolve().parents[2] / "clients" / "js" / "test"
 TOKEN = "js-token"
 
 
@@ -22,26 +21,11 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-def run_suite(url: str, name: str) -> str:
-    """The report of a suite of the client's, which passes."""
-    env = {**os.environ, "PATH": python_path(), "OPERATOR_URL": url, "OPERATOR_TOKEN": TOKEN}
-    run = subprocess.run(
-        ["node", "--test", "--test-reporter=spec", f"test/{name}"],
-        cwd=CLIENT,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
-
-
 def test_node_client_under_cuts_loses_and_doubles_nothing(url: str) -> None:
-    report = run_suite(url, "client.test.js")
+    report = run_suite(SUITES / "client.test.js", url, TOKEN)
     assert "websocket: cuts while streaming" in report
     assert "event-stream: cuts while streaming" in report
 
 
 def test_the_ai_sdk_sends_resumes_and_stops(url: str) -> None:
-    assert "resumed from its start" in run_suite(url, "ai-sdk.test.js")
+    assert "resumed from its start" in run_suite(SUITES / "ai-sdk.test.js", url, TOKEN)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from operator_svc.browser_service.chromium import find_executable
-from operator_svc.settings import BrowserSettings, load
-from tests.project.process import dev_operator, python_path
+from tests.project.process import dev_operator
 
 TOKEN = "console-token"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> [click](javascript:alert(1)) `<b>`"
@@ -26,18 +24,6 @@ def url(tmp_path: Path) -> Iterator[str]:
     """The address of a running Operator on SQLite, with its stand-ins."""
     with dev_operator(tmp_path, TOKEN) as address:
         yield address
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    settings, _ = load(BrowserSettings, {"BROWSER_TOKEN": "unused"})
-    executable = find_executable(settings, python_path())
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(
-            executable_path=executable, args=["--no-sandbox"]
-        )
-        yield launched
-        await launched.close()
 
 
 async def signed_in(browser: Browser, url: str, **options: Any) -> Page:

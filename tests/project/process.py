@@ -149,8 +149,8 @@ def python_path() -> str:
 
 
 @contextmanager
-def dev_operator(folder: Path, token: str) -> Iterator[str]:
-    """An Operator on SQLite in ``folder``, with its stand-ins; its address."""
+def dev_operator(folder: Path, token: str, **more: str) -> Iterator[str]:
+    """An Operator on SQLite in ``folder``, with stand-ins; its address. ``more`` are settings."""
     env = {
         "PATH": python_path(),
         "OPERATOR_PORT": "0",
@@ -158,6 +158,7 @@ def dev_operator(folder: Path, token: str) -> Iterator[str]:
         "OPERATOR_CHAT_RATE": "0",
         "OPERATOR_LOG_FORMAT": "json",
         "BROWSER_PORT": "0",
+        **more,
     }
     with Process([sys.executable, "-m", "operator_svc", "dev"], env, folder) as operator:
         # Its browser service says that it is ready too.
