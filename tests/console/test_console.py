@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.project.process import dev_operator
+from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
 
-TOKEN = "console-token"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> [click](javascript:alert(1)) `<b>`"
-AXE = Path(__file__).resolve().parents[2] / "clients/js/node_modules/axe-core/axe.min.js"
-WIDTHS = ((1200, 800), (390, 800))
 SLOW = "[[tokens=60]] [[rate=20]] slow"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """The address of a running Operator on SQLite, with its stand-ins."""
-    with dev_operator(tmp_path, TOKEN) as address:
-        yield address
 
 
 async def signed_in(browser: Browser, url: str, **options: Any) -> Page:
@@ -169,8 +158,5 @@ async def test_axe_finds_nothing_and_nothing_overflows(
         if view is not None:
             await page.get_by_role("link", name=view).click()
             await page.locator("h2").first.wait_for()
-        await page.add_script_tag(path=AXE)
-        result = await page.evaluate("axe.run()")
-        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in result["violations"]] == []
-        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await page.evaluate(overflow) <= 0
+        assert await violations(page) == []
+        assert await overflow(page) <= 0

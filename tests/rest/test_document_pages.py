@@ -57,9 +57,7 @@ async def test_the_page_asks_no_other_host(service: Service) -> None:
         await browser.close()
     await asyncio.sleep(0)
     assert complaints == []
-    assert {url.removeprefix(service.url) for url in asked} <= {
-        "/docs", "/openapi.json", "/asyncapi.json", "/favicon.ico",
-    }  # fmt: skip
+    assert all(url.startswith(f"{service.url}/") for url in asked)
     http = await (await service.get("/openapi.json")).json()
     socket = await (await service.get("/asyncapi.json")).json()
     for path in http["paths"]:

@@ -48,6 +48,7 @@ FOR_PEOPLE = {
     ("GET", "/console"),
     ("GET", "/console/{file}"),
     ("GET", "/console/client/{file}"),
+    ("GET", "/docs/{file}"),
 }
 """Pages, which no program calls."""
 

@@ -48,7 +48,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def application(services: Services, websocket: RouteTable) -> web.Application:
     """An application with all calls of HTTP, and the ``websocket`` as one more."""
     settings = services.settings
-    operations = [operation for table in (*TABLES, websocket) for operation in table]
+    operations = [operation for table in (*TABLES, pages.files, websocket) for operation in table]
     if settings.console == "on":
         operations += CONSOLE
     documents = pages.Documents(operations, settings.public_url)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import re
-from collections.abc import Iterable
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.problems import kind_of
-from operator_svc.rest import responses
+from operator_svc.rest import responses, web_files
 from operator_svc.rest.docs import examples
 from operator_svc.rest.routing import JSON, Answer, Operation, RouteTable, json
 
@@ -46,6 +42,8 @@ class Documents:
 DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents", Documents)
 
 route = RouteTable("machines", auth="open")
+files = RouteTable(None, auth="open")
+"""What the page needs; the documents do not describe it."""
 
 
 @route(
@@ -74,11 +72,14 @@ async def get_asyncapi(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="A page.", content={"text/html": str})},
 )
 async def get_docs(request: web.Request) -> web.StreamResponse:
-    """Both documents to read."""
-    # The page asks no other host for anything.
-    page, policy = _page()
-    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
-    return responses.cached(request, page, headers)
+    """Both documents to read, with forms to try the calls."""
+    return web_files.answer(request, _files(), "index.html")
+
+
+@files("GET", "/docs/{file}")
+async def get_docs_file(request: web.Request) -> web.StreamResponse:
+    """Answer a file of the page."""
+    return web_files.answer(request, _files(), request.match_info["file"])
 
 
 @route(
@@ -96,19 +97,5 @@ async def get_error_kind(request: web.Request) -> web.StreamResponse:
 
 
 @functools.lru_cache(maxsize=1)
-def _page() -> tuple[bytes, str]:
-    """The page, and a policy that allows its own script and style and nothing else."""
-    text = files("operator_svc.rest.docs").joinpath("docs.html").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; connect-src 'self'; script-src {_hash(text, 'script')}; "
-        f"style-src {_hash(text, 'style')}; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return text.encode(), policy
-
-
-def _hash(text: str, tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    assert found is not None, f"docs.html has no {tag}"
-    digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
-    return f"'sha256-{digest}'"
+def _files() -> Mapping[str, bytes]:
+    return web_files.read("operator_svc.rest.docs.page")

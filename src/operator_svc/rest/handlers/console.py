@@ -6,29 +6,16 @@ It is made of static files that ask no other host for anything, and calls what a
 from __future__ import annotations
 
 import functools
-from importlib.resources import files
-from pathlib import PurePath
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.system import Me
-from operator_svc.rest import responses
+from operator_svc.rest import responses, web_files
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import RouteTable, json
 
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-}
 ME_EXAMPLE = Me(name="default", role="operator", user_id=None)
 
 route = RouteTable("system")
@@ -55,34 +42,23 @@ async def root(request: web.Request) -> web.StreamResponse:
 @pages("GET", "/console")
 async def page(request: web.Request) -> web.StreamResponse:
     """Show the console."""
-    return _answer(request, "index.html")
+    return web_files.answer(request, _files(), "index.html")
 
 
 @pages("GET", "/console/{file}")
 async def file(request: web.Request) -> web.StreamResponse:
     """Answer one of its files."""
-    return _answer(request, request.match_info["file"])
+    return web_files.answer(request, _files(), request.match_info["file"])
 
 
 @pages("GET", "/console/client/{file}")
 async def client_file(request: web.Request) -> web.StreamResponse:
     """Answer a file of the client for JavaScript."""
-    return _answer(request, f"client/{request.match_info['file']}")
-
-
-def _answer(request: web.Request, name: str) -> web.StreamResponse:
-    found = _files().get(name)
-    if found is None:
-        raise OperatorError(ErrorCode.NOT_FOUND, "there is nothing at this address")
-    headers = {**HEADERS, "Content-Type": CONTENT_TYPES[PurePath(name).suffix]}
-    return responses.cached(request, found, headers)
+    return web_files.answer(request, _files(), f"client/{request.match_info['file']}")
 
 
 @functools.lru_cache(maxsize=1)
-def _files() -> dict[str, bytes]:
-    """All files by their names under ``/console/``; a name that is none of them is not found."""
-    console = files("operator_svc.rest.console")
-    return {
-        **{path.name: path.read_bytes() for path in console.iterdir() if path.is_file()},
-        **{f"client/{path.name}": path.read_bytes() for path in (console / "client").iterdir()},
-    }
+def _files() -> Mapping[str, bytes]:
+    console = web_files.read("operator_svc.rest.console")
+    client = web_files.read("operator_svc.rest.console.client")
+    return {**console, **{f"client/{name}": body for name, body in client.items()}}
