@@ -20,7 +20,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
-        manifests docs docs-check clients bench chaos attack hashes sbom image \
+        manifests docs docs-check screenshots clients bench chaos attack hashes sbom image \
         migrate clean
 
 help:  ## list these commands
@@ -91,6 +91,9 @@ docs: $(READY)  ## write the tables of settings and metrics into docs/operations
 
 docs-check: $(READY)
 	@$(BIN)/python tools/docs_tables.py --check
+
+screenshots: $(READY) machine  ## write docs/images: the console of a running Operator, in a real Chromium
+	@$(BIN)/python tools/screenshots.py
 
 clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
 	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent && npm run --silent check

@@ -1,7 +1,8 @@
 """The commands in the documents do what the documents say.
 
-A fenced ``sh`` block that follows a line ``<!-- run -->`` is run as a reader would run it: in the
-order of the page, in one folder, beside an Operator started by ``operator-svc dev``. With
+A fenced ``sh``, ``js`` or ``python`` block that follows a line ``<!-- run -->`` is run as a reader
+would run it: in the order of the page, in one folder, beside an Operator started by
+``operator-svc dev``. With
 ``<!-- run, shows: some words -->`` its output must contain the words, and
 ``<!-- run on postgresql -->`` sets ``OPERATOR_DATABASE_URL`` to a real one.
 """
@@ -26,12 +27,15 @@ TOKEN = "docs-test"
 PUBLISHED = "http://127.0.0.1:8011"
 
 MARK = r"<!-- run(?P<postgresql> on postgresql)?(?:, shows: (?P<shows>.+?))? -->"
-BLOCK = re.compile(rf"^{MARK}\n```sh\n(?P<body>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(rf"^{MARK}\n```(?P<language>sh|js|python)\n(?P<body>.*?)^```$", re.M | re.S)
+PROGRAMS = {"js": ("node", "program.mjs"), "python": ("python", "program.py")}
+"""What runs a block in another language than the shell's, and the file that it is written to."""
 
 
 class Block(NamedTuple):
-    """Commands to run, and what they must show."""
+    """Commands or a program to run, and what they must show."""
 
+    language: str
     body: str
     shows: str
     on_postgresql: bool
@@ -39,7 +43,9 @@ class Block(NamedTuple):
 
 def blocks(path: Path) -> list[Block]:
     return [
-        Block(found["body"], found["shows"] or "", found["postgresql"] is not None)
+        Block(
+            found["language"], found["body"], found["shows"] or "", found["postgresql"] is not None
+        )
         for found in BLOCK.finditer(path.read_text())
     ]
 
@@ -96,6 +102,10 @@ def test_commands_work(
         body = body.replace(PUBLISHED, machine.url)
         body = body.replace(PUBLISHED.replace("http", "ws"), machine.url.replace("http", "ws"))
         body = body.replace(".venv/bin/", "")  # which is first on PATH here, wherever it stands
+        if block.language in PROGRAMS:
+            program, name = PROGRAMS[block.language]
+            (machine.folder / name).write_text(body)
+            body = f"{program} {name}"
         run = shell(body, cwd=machine.folder, env=env)
         said = f"{block.body}\n{run.stdout}\n{run.stderr}"
         assert run.returncode == 0, said
