@@ -29,7 +29,7 @@ PUBLISHED = "http://127.0.0.1:8011"
 MARK = r"<!-- run(?P<postgresql> on postgresql)?(?:, shows: (?P<shows>.+?))? -->"
 BLOCK = re.compile(rf"^{MARK}\n```(?P<language>sh|js|python)\n(?P<body>.*?)^```$", re.M | re.S)
 PROGRAMS = {"js": ("node", "program.mjs"), "python": ("python", "program.py")}
-"""What runs a block in another language than the shell's, and the file that it is written to."""
+"""Programs that run a block in another language than the shell's, with the file that it goes to."""
 
 
 class Block(NamedTuple):

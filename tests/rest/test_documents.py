@@ -44,11 +44,8 @@ def resolved(document: Any, reference: str) -> Any:
 
 
 FOR_PEOPLE = {
-    ("GET", "/"),
-    ("GET", "/console"),
-    ("GET", "/console/{file}"),
-    ("GET", "/console/client/{file}"),
-    ("GET", "/docs/{file}"),
+    ("GET", path)
+    for path in ("/", "/console", "/console/{file}", "/console/client/{file}", "/docs/{file}")
 }
 """Pages, which no program calls."""
 

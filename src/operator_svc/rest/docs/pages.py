@@ -43,7 +43,7 @@ DOCUMENTS: web.AppKey[Documents] = web.AppKey("documents", Documents)
 
 route = RouteTable("machines", auth="open")
 files = RouteTable(None, auth="open")
-"""What the page needs; the documents do not describe it."""
+"""Files of the page, which the documents do not describe."""
 
 
 @route(
