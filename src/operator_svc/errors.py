@@ -129,3 +129,14 @@ class ConfigurationError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+def drop_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that was dealt with, and of those that it came from.
+
+    Who keeps such an error (a body's reader, a route that does not match) would keep by its frames
+    the whole request, in a cycle that waits for the garbage collector.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -30,11 +30,8 @@ HISTORY_INTERVAL, LONE_HISTORY_INTERVAL = 1.0, 15.0
 """Seconds between looks whether the database was switched over behind open connections, and
 between notes that it is in use where no other process can be."""
 YOUNG_OBJECTS = 10_000
-"""New objects after which garbage is collected; Python's own number is 700."""
-OLDER_GENERATIONS = 5
-"""Collections of a generation after which the next one is collected too; Python's own number for
-the oldest is 10. Everything waits while it is collected, and a large piece of garbage takes long:
-120,000 objects took 0.3 s under attack."""
+"""New objects after which garbage is collected; Python's own number is 700. Everything waits while
+it is collected, and cycles that hold a request each make that long: see ``errors.drop_frames``."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands the interpreter over to one that waits for it. With Python's
 own 5 ms the event loop waits as long after each call of the system while a thread has work, such
@@ -169,7 +166,7 @@ def _tune_interpreter() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, OLDER_GENERATIONS, OLDER_GENERATIONS)
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _first(*works: Any) -> None:

@@ -77,8 +77,8 @@ USES = (
         "aiohttp",
         "RequestHandler",
         lambda folder: _server(folder)(),
-        "_current_request _loop _messages _next_keepalive_close_time _parser _request_in_progress"
-        " _upgraded _waiter",
+        "_current_request _drain_helper _loop _messages _next_keepalive_close_time _parser"
+        " _request_in_progress _upgraded _waiter",
     ),
     Use("aiohttp", "Server", _server, "_connections _kwargs _loop"),
     Use("aiohttp", "AppRunner", lambda _: web.AppRunner(web.Application()), "_make_server"),

@@ -18,7 +18,7 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from operator_svc import telemetry, tracing
 from operator_svc.context import Services
-from operator_svc.errors import OperatorError
+from operator_svc.errors import OperatorError, drop_frames
 from operator_svc.protocol import headers
 from operator_svc.rest import cors, requests
 from operator_svc.rest.problems import problem
@@ -135,7 +135,9 @@ class RequestPipeline:
             self._budget.check(len(body))
 
     def fail(self, request: web.Request, call: Call, error: Exception) -> web.StreamResponse:
-        """The answer to a failed request; raises ConnectionError where one has begun already."""
+        """The answer to a failed request; one that has begun already breaks off."""
+        if isinstance(error, ConnectionError) and _left(request):
+            return _unsent()
         if request.writer.output_size > 0:
             if isinstance(error, OperatorError):  # a failure that has a code is no fault of ours
                 log.warning("an answer broke off", error=str(error.code))
@@ -143,7 +145,7 @@ class RequestPipeline:
                 log.error("an answer broke off", exc_info=error)
             if request.transport is not None:  # no client may take the half for the whole
                 request.transport.abort()
-            raise ConnectionResetError("the answer broke off") from error
+            return _unsent()
         response = problem(error, call.request_id, request.path)
         if response.status == 500:
             log.error("request failed", exc_info=error)
@@ -216,11 +218,10 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
                 response = await _traced(request, handler, call, route)
                 pipeline.check_answer(request, call, response)
             except Exception as error:
-                if isinstance(error, ConnectionError) and _left(request):
-                    raise
                 if isinstance(error, WrongTokenError) and error.delay:
                     await asyncio.sleep(error.delay)
                 response = pipeline.fail(request, call, error)
+                drop_frames(error)
             status = response.status
             if isinstance(response, web.Response):
                 body = response.body
@@ -248,6 +249,7 @@ async def _probe(
         response = await handler(request)
     except Exception as error:
         response = pipeline.fail(request, call, error)
+        drop_frames(error)
         pipeline.leave(request, call, route, response.status, 0, begun)
         pipeline.end(request, response)
         return response
@@ -281,6 +283,12 @@ def _host(request: web.Request) -> str:
 
 def _connection(request: web.Request) -> HttpConnection:
     return cast(HttpConnection, request.protocol)
+
+
+def _unsent() -> web.Response:
+    """An answer that nobody gets, in place of an error: aiohttp would keep that, and the request
+    with it, until the garbage collector comes."""
+    return web.Response(status=CLIENT_GONE)
 
 
 def _left(request: web.Request) -> bool:

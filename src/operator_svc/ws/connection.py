@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from operator_svc import __version__
 from operator_svc.background import aside
 from operator_svc.context import Services
-from operator_svc.errors import OperatorError
+from operator_svc.errors import OperatorError, drop_frames
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import (
     CloseCode,
@@ -101,6 +101,7 @@ class Connection:
                 self.writer.close(message.data or CloseCode.DONE)
                 return None
             if kind is WSMsgType.ERROR:
+                drop_frames(message.data)
                 await self.writer.linger()
             if kind not in _KINDS:
                 return None
@@ -149,6 +150,7 @@ class Connection:
         finally:
             subscription.feed.listeners.discard(self._on_event)
             subscription.close()
+            self._commands = None
 
     def _may_watch(self, subscription: Subscription) -> bool:
         """True where the caller may see this session. A token that is bound to a user may wait for

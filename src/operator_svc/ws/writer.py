@@ -60,6 +60,10 @@ class _Framer:
 _text_frame = _Framer()
 
 
+def _do_nothing() -> None:
+    """In place of what is not to be called any more."""
+
+
 class SocketWriter:
     """The sink of one websocket (``SendQueue``'s Sink), which alone writes to it.
 
@@ -157,7 +161,8 @@ class SocketWriter:
             await asyncio.sleep(LINGER)
 
     def finish(self) -> None:
-        """Nobody reads from the client any more: let the connection go."""
+        """Nobody reads from the client any more: let the connection go, and its owner too."""
+        self._on_deleted = _do_nothing
         if not self._transport.is_closing():
             self._transport.close()
         if self._transport.get_write_buffer_size():

@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc import telemetry
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import ErrorCode, OperatorError, drop_frames
 from operator_svc.protocol import headers
 from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import request_id_of
@@ -186,6 +186,13 @@ class HttpConnection(RequestHandler):
         super().resume_writing()
         self._hold(0)
 
+    async def _drain_helper(self) -> None:
+        try:
+            await super()._drain_helper()
+        except ConnectionError as error:
+            drop_frames(error)  # one of them holds the future that holds the error
+            raise
+
     def _hold(self, size: int) -> None:
         self._guard.admission.budget.add(size - self._held)
         self._held = size
@@ -260,7 +267,9 @@ class HttpConnection(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to what is no request, or to a failure that nobody mapped."""
         if request.writer.output_size > 0 or self.transport is None:
-            raise ConnectionResetError("the answer broke off") from exc
+            if self.transport is not None:
+                self.transport.abort()
+            return web.Response()  # which nobody gets: the connection is gone
         request_id = request_id_of(request.headers)
         error: BaseException = exc or RuntimeError(message or "no cause is known")
         if status < 500:
@@ -268,6 +277,7 @@ class HttpConnection(RequestHandler):
             error = OperatorError(ErrorCode.INVALID_PARAMETER, "the request could not be read")
         else:
             log.error("request failed", exc_info=exc, request_id=request_id)
+        drop_frames(exc)
         response = problem(error, request_id)
         response.headers[headers.REQUEST_ID] = request_id
         response.headers[headers.CORRELATION_ID] = request_id
