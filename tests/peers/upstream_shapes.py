@@ -142,6 +142,7 @@ PARTS = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
 THINKING = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, *PARTS]
 NO = E.NO_ANSWER
 CUT = {"error": E.SWITCH_ERROR, "counts": True}
+BROKEN = {"error": E.SWITCH_ERROR}
 REPORTED = {"error": E.SWITCH_ERROR}
 
 BOTH: list[tuple[str, Say, dict[str, Any]]] = [
@@ -279,25 +280,26 @@ BOTH: list[tuple[str, Say, dict[str, Any]]] = [
      {"error": E.SWITCH_BUSY}),
     ("a rate limit, in the stream", lambda s: s.error("slow down", code="rate_limit_exceeded"),
      {"error": E.SWITCH_BUSY}),
-    # Cuts, and what cannot be read: the upstream does not work.
+    # Cuts: the upstream does not work.
     ("nothing at all", lambda s: b"", CUT),
-    ("nothing at all, as JSON", lambda s: b"", {**CUT, "content_type": JSON}),
     ("cut after text", lambda s: s.text("Hel") + s.text("lo"), {**CUT, "reply": "Hello"}),
     ("cut within an event", lambda s: s.text("Hel") + s.text("lo")[:-8], {**CUT, "reply": "Hel"}),
     ("cut within the last event", lambda s: s.text("Hel") + b'data: {"type": "do',
      {**CUT, "reply": "Hel"}),
+    # What cannot be read.
+    ("nothing at all, as JSON", lambda s: b"", {**BROKEN, "content_type": JSON}),
     ("a broken event", lambda s: s.text("Hel") + b"data: {nonsense}\n\n" + s.end("stop"),
-     {**CUT, "reply": "Hel"}),
+     {**BROKEN, "reply": "Hel"}),
     ("an event that is no object", lambda s: s.text("Hel") + b"data: 7\n\n" + s.end("stop"),
-     {**CUT, "reply": "Hel"}),
-    ("deep nesting", lambda s: b"data: " + b"[" * 100_000 + b"\n\n" + s.end("stop"), CUT),
-    ("deep nesting, whole", lambda s: b'{"content":' * 100_000, {**CUT, "content_type": JSON}),
-    ("a page", lambda s: b"<html>502</html>", {**CUT, "content_type": "text/html"}),
-    ("a page as a stream", lambda s: b"<html>502</html>", CUT),
-    ("plain words", lambda s: b"upstream connect error", {**CUT, "content_type": "text/plain"}),
-    ("a document that is cut", lambda s: s.whole("Hello")[:-4], {**CUT, "content_type": JSON}),
-    ("a list", lambda s: b'["Hello"]', {**CUT, "content_type": JSON}),
-    ("another object", lambda s: b'{"detail": "no"}', {**CUT, "content_type": JSON}),
+     {**BROKEN, "reply": "Hel"}),
+    ("deep nesting", lambda s: b"data: " + b"[" * 100_000 + b"\n\n" + s.end("stop"), BROKEN),
+    ("deep nesting, whole", lambda s: b'{"content":' * 100_000, {**BROKEN, "content_type": JSON}),
+    ("a page", lambda s: b"<html>502</html>", {**BROKEN, "content_type": "text/html"}),
+    ("a page as a stream", lambda s: b"<html>502</html>", BROKEN),
+    ("plain words", lambda s: b"upstream connect error", {**BROKEN, "content_type": "text/plain"}),
+    ("a document that is cut", lambda s: s.whole("Hello")[:-4], {**BROKEN, "content_type": JSON}),
+    ("a list", lambda s: b'["Hello"]', {**BROKEN, "content_type": JSON}),
+    ("another object", lambda s: b'{"detail": "no"}', {**BROKEN, "content_type": JSON}),
     # HTTP errors.
     ("500", lambda s: b"{}", {**CUT, "status": 500}),
     ("502 of a proxy", lambda s: b"<html>", {**CUT, "status": 502}),
@@ -424,9 +426,9 @@ OPENAI: list[tuple[str, bytes, dict[str, Any]]] = [
      + chunk({"delta": {}, "finish_reason": "error"}, error={"code": 502, "message": "gone"}),
      {**REPORTED, "reply": "Hel"}),
     ("no choices", b'{"choices": []}', {"error": NO, "content_type": JSON}),
-    ("choices null, whole", b'{"choices": null}', {**CUT, "content_type": JSON}),
+    ("choices null, whole", b'{"choices": null}', {**BROKEN, "content_type": JSON}),
     ("a message that is no object", b'{"choices": [{"message": "Hello"}]}',
-     {**CUT, "content_type": JSON}),
+     {**BROKEN, "content_type": JSON}),
     # Tool calls in pieces.
     ("two calls, by index", tools(call("get_weather", "", index=0, id="a"))
      + tools(call(arguments='{"city":', index=0)) + tools(call("get_time", JST, index=1, id="b"))
@@ -470,7 +472,7 @@ OPENAI: list[tuple[str, bytes, dict[str, Any]]] = [
      + delta(function_call={"arguments": "{}"}) + delta(finish="function_call") + DONE,
      {"finish_reason": "tool_calls", "tools": (("f", {}),)}),
     ("a call without a name", tools(call("", "{}", index=0, id="a")) + CALLED,
-     {**CUT, "finish_reason": "tool_calls"}),
+     {**BROKEN, "finish_reason": "tool_calls"}),
     ("tool_calls promised and not made", delta(finish="tool_calls") + DONE,
      {"error": NO, "finish_reason": "tool_calls"}),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from operator_svc.models import Json
 from operator_svc.peers.chat_types import (
     AnswerError,
+    CutError,
     Done,
     NoAnswerError,
     Part,
@@ -25,7 +26,6 @@ from operator_svc.protocol.sse import Decoder, ServerSentEvent
 from operator_svc.protocol.text import Storable, loads
 
 MAX_EVENT_BYTES = 16 * 2**20
-CUT = "its answer was cut off"
 REPORTED = "it reported a failure"
 SENTINEL = b"[DONE]"
 BURST = 3
@@ -137,7 +137,7 @@ class AnswerReader(ABC):
                 self._take(last.data, parts)
             if not self.done:
                 if not self.ended:
-                    raise AnswerError(CUT)
+                    raise CutError
                 self._finish(parts)
         except (AnswerError, RecursionError) as error:
             raise _fault(error, parts) from None

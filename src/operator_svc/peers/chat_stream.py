@@ -18,6 +18,7 @@ from operator_svc.peers.chat_types import (
     AnswerError,
     AnswerTooLargeError,
     ChatError,
+    CutError,
     Done,
     NoAnswerError,
     Part,
@@ -283,6 +284,8 @@ def _failure(
     elif isinstance(error, NoAnswerError):
         filtered = reader.finish_reason == "content_filter"
         code = ErrorCode.CONTENT_FILTERED if filtered else ErrorCode.NO_ANSWER
+    elif isinstance(error, CutError):  # as an upstream that dies does
+        return OperatorError(failure.code, failure.detail)
     else:
         return failure
     return PeerWorksError(code, failure.detail)

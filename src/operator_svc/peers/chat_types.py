@@ -106,6 +106,13 @@ class AnswerError(Exception):
         """Parts that came before it in the same read, and are kept."""
 
 
+class CutError(AnswerError):
+    """Raised for an answer that ends without having said so."""
+
+    def __init__(self) -> None:
+        super().__init__("its answer was cut off")
+
+
 class ReportedError(AnswerError):
     """Raised for a failure that the upstream reports in good order.
 

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.answer_reader import CUT, SENTINEL, AnswerReader, reported
+from operator_svc.peers.answer_reader import SENTINEL, AnswerReader, reported
 from operator_svc.peers.chat_types import (
     AnswerError,
+    CutError,
     Done,
     Part,
     Prompt,
@@ -166,7 +167,7 @@ class Vx11Reader(AnswerReader):
         if not (data := data.strip()):
             return  # a keep-alive
         if data == SENTINEL:
-            raise AnswerError(CUT)
+            raise CutError
         event = json_object(data)
         kind = event.get("type")
         if kind == "token":

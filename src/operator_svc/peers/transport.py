@@ -241,14 +241,18 @@ class Transport:
         log.warning("peer too slow", peer=self.name, call=call, limit=limit)
         return OperatorError(self.failures.timeout, f"{self.name} did not answer in time ({limit})")
 
-    def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> OperatorError:
-        """The error for an answer that cannot be used; ``detail`` may be shown to a client."""
+    def wrong(self, call: str, detail: str, said: str = "", raw: object = b"") -> PeerWorksError:
+        """The error for an answer that cannot be used; ``detail`` may be shown to a client.
+
+        The peer was reached and answered: what one caller is told, or one engine says, does not
+        shut out all others.
+        """
         size = len(raw) if isinstance(raw, bytes) else 0
         said = scrubbed(said, self._secrets)
         log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
         if raw:
             log.debug("peer wrong", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
-        return OperatorError(self.failures.error, f"{self.name}: {detail}")
+        return PeerWorksError(self.failures.error, f"{self.name}: {detail}")
 
 
 def _address(name: str, url: str) -> URL:
