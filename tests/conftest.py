@@ -15,6 +15,7 @@ from typing import Any
 import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
+from hypothesis import settings as hypothesis_settings
 
 from operator_svc.db import Database, connect
 from operator_svc.db.migrations import migrate
@@ -29,6 +30,10 @@ class _MendedResponse(ClientResponse):
         kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
         super().__init__(*args, **kwargs)
 
+
+# How long an example takes says more of the machine than of the code.
+hypothesis_settings.register_profile("any machine", deadline=None)
+hypothesis_settings.load_profile("any machine")
 
 aioresponses.core.ClientResponse = _MendedResponse  # type: ignore[attr-defined]
 

@@ -45,11 +45,16 @@ async def test_all_sockets_of_a_session_see_the_same(both: Service) -> None:
     assert other.frames == other.of("ready")
 
 
-async def test_a_chat_in_a_session_that_is_being_deleted_may_be_sent_again(
-    both: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def slow_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have services that start from now on delete the rows of each session later, if ever."""
     monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
     monkeypatch.setattr("operator_svc.lifecycle.DELETION_INTERVAL", 3600)
+
+
+async def test_a_chat_in_a_session_that_is_being_deleted_may_be_sent_again(
+    slow_deletion: None, both: Service
+) -> None:
     first = await both.ready()
     await first.chat("gone")
     (await both.switch.next()).say("gone", None)

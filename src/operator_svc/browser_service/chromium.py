@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -151,9 +151,14 @@ class Chromium:
             handle_sighup=False,
         )
         group = await _process_group(browser)
+        chromium = cls(driver, browser, group, folder)
         # Before any page: renderers are forked by these processes and inherit the limit.
-        process_memory.limit_data(group, settings.page_memory + UNUSED_DATA)
-        return cls(driver, browser, group, folder)
+        chromium.limit_data(process_memory.group_members([group])[group], settings.page_memory)
+        return chromium
+
+    def limit_data(self, processes: Iterable[int], budget: int) -> None:
+        """Have the kernel hold ``processes`` of this Chromium to the budget of a page, in bytes."""
+        process_memory.limit_data(processes, budget + UNUSED_DATA)
 
     async def is_responsive(self) -> bool:
         """True where Chromium answers a command; otherwise it is abandoned."""

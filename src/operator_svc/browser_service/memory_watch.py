@@ -63,7 +63,10 @@ class MemoryWatch:
         members = process_memory.group_members(page.chromium.group for page in self._pages)
         for page in list(self._pages):
             chromium = page.chromium
-            used = process_memory.memory_of([chromium.driver_pid, *members[chromium.group]])
+            processes = members[chromium.group]
+            # Again: one that was being forked when its parent was limited is not.
+            chromium.limit_data(processes, self.budget)
+            used = process_memory.memory_of([chromium.driver_pid, *processes])
             page.peak = max(page.peak, used)
             if used > self.budget:
                 log.warning("page exceeded its memory", bytes=used, budget=self.budget)

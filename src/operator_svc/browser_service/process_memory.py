@@ -48,12 +48,9 @@ def parent_of(process: int) -> int:
     return int(Path("/proc", str(process), "stat").read_bytes().rpartition(b")")[2].split()[1])
 
 
-def limit_data(group: int, size: int) -> None:
-    """Limit the private writable memory of each process of a group, and of all its forks."""
-    limited: set[int] = set()
-    # Until nobody is new: a process may fork between being listed and being limited.
-    while new := set(group_members([group])[group]) - limited:
-        for process in new:
-            with suppress(ProcessLookupError):
-                resource.prlimit(process, resource.RLIMIT_DATA, (size, size))
-        limited |= new
+def limit_data(processes: Iterable[int], size: int) -> None:
+    """Limit the private writable memory of each process; a process that is forked by one of them
+    from now on inherits the limit."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            resource.prlimit(process, resource.RLIMIT_DATA, (size, size))
