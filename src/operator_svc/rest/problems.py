@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import structlog
 from aiohttp import web
 
-from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.protocol import problems
+from operator_svc.errors import ErrorCode, OperatorError, drop_frames
+from operator_svc.protocol import headers, problems
 from operator_svc.rest.openai import errors as openai_errors
+from operator_svc.rest.request_context import request_id_of
+
+log = structlog.get_logger(__name__)
 
 INTERNAL_DETAIL = "the request failed inside Operator; its log knows why, under the request_id"
 
@@ -17,10 +23,10 @@ def as_operator_error(error: BaseException) -> OperatorError:
         return error
     if isinstance(error, web.HTTPException) and 400 <= error.status < 500:
         code = problems.CODES.get(error.status, ErrorCode.INVALID_PARAMETER)
-        headers = {}
+        fields = {}
         if isinstance(error, web.HTTPMethodNotAllowed):
-            headers["Allow"] = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
-        return OperatorError(code, code.summary, headers=headers)
+            fields["Allow"] = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+        return OperatorError(code, code.summary, headers=fields)
     if isinstance(error, web.RequestPayloadError):
         return OperatorError(ErrorCode.INVALID_JSON, "the body could not be read")
     return OperatorError(ErrorCode.INTERNAL_ERROR, INTERNAL_DETAIL)
@@ -35,3 +41,23 @@ def problem(error: BaseException, request_id: str, path: str = "") -> web.Respon
         status = error.status  # also a rare one without a code of its own, such as 417
     answer = problems.answer(as_operator_error(error), request_id, status)
     return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+
+def failure(
+    sent: Mapping[str, str], status: int, error: BaseException | None, message: str | None
+) -> web.Response:
+    """The answer to what is no request (400), or to a failure that nobody mapped; it is logged.
+    ``sent`` are the headers that were read, if any."""
+    request_id = request_id_of(sent)
+    shown: BaseException = error or RuntimeError(message or "no cause is known")
+    if status < 500:
+        log.info("unreadable request", kind=type(error).__name__, request_id=request_id)
+        shown = OperatorError(ErrorCode.INVALID_PARAMETER, "the request could not be read")
+    else:
+        log.error("request failed", exc_info=error, request_id=request_id)
+    drop_frames(error)
+    response = problem(shown, request_id)
+    response.headers[headers.REQUEST_ID] = request_id
+    response.headers[headers.CORRELATION_ID] = request_id
+    response.headers["Server"] = "operator"
+    return response

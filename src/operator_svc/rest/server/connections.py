@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-import structlog
 from aiohttp import web
 from aiohttp.http import WebSocketReader
 from aiohttp.http_exceptions import HttpProcessingError
@@ -19,16 +18,12 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc import telemetry
-from operator_svc.errors import ErrorCode, OperatorError, drop_frames
-from operator_svc.protocol import headers
-from operator_svc.rest.problems import problem
-from operator_svc.rest.request_context import request_id_of
+from operator_svc.errors import drop_frames
+from operator_svc.rest.problems import failure
 from operator_svc.rest.server import tcp
 from operator_svc.rest.server.admission import Admission, full_response, group_of
 from operator_svc.rest.server.masked_frames import MaskedFrames
 from operator_svc.settings import Settings
-
-log = structlog.get_logger(__name__)
 
 KEEPALIVE = 75.0
 """Seconds that an idle connection is kept: more than the 60 s after which proxies close it."""
@@ -270,18 +265,7 @@ class HttpConnection(RequestHandler):
             if self.transport is not None:
                 self.transport.abort()
             return web.Response()  # which nobody gets: the connection is gone
-        request_id = request_id_of(request.headers)
-        error: BaseException = exc or RuntimeError(message or "no cause is known")
-        if status < 500:
-            log.info("unreadable request", kind=type(exc).__name__, request_id=request_id)
-            error = OperatorError(ErrorCode.INVALID_PARAMETER, "the request could not be read")
-        else:
-            log.error("request failed", exc_info=exc, request_id=request_id)
-        drop_frames(exc)
-        response = problem(error, request_id)
-        response.headers[headers.REQUEST_ID] = request_id
-        response.headers[headers.CORRELATION_ID] = request_id
-        response.headers["Server"] = "operator"
+        response = failure(request.headers, status, exc, message)
         response.force_close()
         return response
 
