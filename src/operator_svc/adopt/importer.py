@@ -21,7 +21,7 @@ from operator_svc.adopt.id_map import IdMap
 from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_legacy
 from operator_svc.adopt.legacy_rows import FEEDBACK, MAX_KEPT_ID
 from operator_svc.adopt.messages import adopt_messages
-from operator_svc.adopt.report import Counts, Report
+from operator_svc.adopt.report import Report
 from operator_svc.adopt.run import Progress, Run
 from operator_svc.adopt.sessions import adopt_sessions
 from operator_svc.adopt.target import AdoptionStore, reserve_ids
@@ -57,7 +57,6 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
             for table in NUMBERED:
                 await store.number_from(table, highest[table])
             run = Run(legacy, store, id_map, progress)
-            run.report = Report({table: Counts() for table in TABLES})
             await _adopt_all(run)
             legacy.check_unchanged()
         return run.report

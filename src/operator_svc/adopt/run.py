@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from operator_svc.adopt.id_map import IdMap, MappedSession
-from operator_svc.adopt.legacy_file import LegacyDatabase
+from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase
 from operator_svc.adopt.legacy_rows import READ, SESSION, is_keepable, missing_row_key, row_key
-from operator_svc.adopt.report import Report
+from operator_svc.adopt.report import Counts, Report
 from operator_svc.adopt.target import AdoptionStore
 from operator_svc.adopt.values import mark
 from operator_svc.models import DEFAULT_USER, Json
@@ -51,7 +51,7 @@ class Run:
         self.store = store
         self.id_map = id_map
         self.now = dt.datetime.now(dt.UTC)
-        self.report = Report({})
+        self.report = Report({table: Counts() for table in TABLES})
         self.source = ""
         self.sources: list[str] = []
         self._progress = progress
