@@ -121,10 +121,9 @@ sbom: $(READY)  ## write what is in the images' Python, as CycloneDX, into build
 	@$(PIP) wheel --quiet --no-deps --no-index --find-links build/wheels --wheel-dir build/wheels .
 	@sh tools/sbom $(BIN) build/wheels build
 
-# BASE is a tag of Docker's image python, best with its digest: make image BASE=3.14-slim-bookworm@sha256:...
-image:  ## build both images (needs Docker)
-	docker build $(BASE:%=--build-arg PYTHON=%) --target operator --tag operator-svc:latest .
-	docker build $(BASE:%=--build-arg PYTHON=%) --target browser --tag operator-browser:latest .
+# BASE is a tag of Docker's image python, with a digest to build on that: make image BASE=3.14-slim-bookworm@sha256:...
+image:  ## build both images on today's base image, by its digest (needs Docker)
+	@sh tools/image $(BASE)
 
 migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest schema
 	@$(BIN)/operator-svc migrate $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -212,14 +213,33 @@ def test_options_are_completed(tmp_path: Path) -> None:
     assert done.stdout == "plain,--json\n"
 
 
-def test_images_are_built_on_a_base_image_of_a_digest_where_one_is_given() -> None:
-    base = f"3.14-slim-bookworm@sha256:{'0' * 64}"
-    command = ["make", "--dry-run", "image"]
-    told = [
-        subprocess.run([*command, *given], cwd=ROOT, capture_output=True, text=True, check=True)
-        for given in ((), (f"BASE={base}",))
-    ]
-    assert "--build-arg" not in told[0].stdout
-    assert told[1].stdout.count(f"docker build --build-arg PYTHON={base} ") == 2
-    froms = re.findall(r"^FROM (python:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+DOCKER = """#!/bin/sh
+echo "$@" >> "$ASKED"
+test "$1" != image || printf 'mirror/python@sha256:{digest}\n'
+"""
+
+
+@pytest.mark.parametrize("base", ["", "3.14-slim@sha256:" + "1" * 64, "3.13-slim"])
+def test_both_images_are_built_on_one_base_image_by_its_digest(tmp_path: Path, base: str) -> None:
+    docker, asked = tmp_path / "docker", tmp_path / "asked"
+    docker.write_text(DOCKER.format(digest="0" * 64))
+    docker.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        ["make", "image", f"BASE={base}"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, "ASKED": str(asked)},
+        check=True,
+    )
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (default,) = re.findall(r"^ARG PYTHON=(\S+)", dockerfile, re.MULTILINE)
+    tag, _, digest = (base or default).partition("@")
+    named = f"{tag}@{digest or 'sha256:' + '0' * 64}"
+    builds = [line for line in asked.read_text().splitlines() if line.startswith("build ")]
+    assert [
+        f"--build-arg PYTHON={named} --target {target} " in line
+        for target, line in zip(("operator", "browser"), builds, strict=True)
+    ] == [True, True]
+    assert all(f"base.digest={named.partition('@')[2]} ." in line for line in builds)
+    froms = re.findall(r"^FROM (python:\S+)", dockerfile, re.MULTILINE)
     assert set(froms) == {"python:${PYTHON}"}
