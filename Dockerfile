@@ -20,8 +20,10 @@ COPY src ./src
 COPY sql ./sql
 COPY migrations ./migrations
 COPY clients/js/src ./clients/js/src
+COPY clients/python ./clients/python
 # What builds it (setuptools) is among the wheels too.
-RUN pip wheel --quiet --no-deps --no-index --find-links /wheels --wheel-dir /wheels .
+RUN pip wheel --quiet --no-deps --no-index --find-links /wheels --wheel-dir /wheels \
+    ./clients/python .
 
 # --- environment: the service and what it imports, nothing else ------------------------------
 # (DL3013 asks for versions: /wheels holds exactly one of each.)

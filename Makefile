@@ -29,7 +29,7 @@ help:  ## list these commands
 
 setup: $(READY)  ## make the virtual environment with all that the other commands need
 
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg pyproject.toml constraints.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo 'Operator needs Python 3.11 or newer; name one with: make setup PYTHON=python3.12 VENV=.venv' >&2; exit 1; }
 	@test -x $(BIN)/python || { echo 'Making the virtual environment $(VENV) ...'; \
@@ -40,7 +40,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@echo 'Installing what Operator needs (the first time takes a minute) ...'
 	@$(PIP) install -qq --constraint constraints.txt setuptools
 	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation \
-	  --editable '.[browser,dev,otel]'
+	  --editable clients/python --editable '.[browser,dev,otel]'
 	@touch $@
 
 machine:  ## install what pip cannot bring: Chromium, and a tool that renders Kubernetes manifests
@@ -86,11 +86,13 @@ image-check: $(READY)  ## hadolint: the Dockerfile
 manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays render to
 	@$(BIN)/python tools/manifests.py
 
-docs: $(READY)  ## write the tables of settings and metrics into docs/operations.md
+docs: $(READY)  ## write the tables of docs/, and what the client in Python has of the documents
 	@$(BIN)/python tools/docs_tables.py
+	@$(BIN)/python -m tools.python_client
 
 docs-check: $(READY)
 	@$(BIN)/python tools/docs_tables.py --check
+	@$(BIN)/python -m tools.python_client --check
 
 screenshots: $(READY) machine  ## write docs/images: the console of a running Operator, in a real Chromium
 	@$(BIN)/python tools/screenshots.py
@@ -110,15 +112,16 @@ attack: $(READY)  ## attack a pod with the shipped limits from three addresses, 
 	@ATTACK_SECONDS=$${ATTACK_SECONDS:-600} $(PYTEST) --timeout=0 --capture=no $(ARGS) tests/cluster/attack.py
 
 hashes: $(READY)  ## write requirements-image.txt: what the images install, with hashes
-	@echo setuptools | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@printf 'setuptools\n./clients/python\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --constraint constraints.txt --extra browser --extra otel --no-annotate \
+	  --no-emit-package operator-client \
 	  --custom-compile-command 'make hashes' --output-file requirements-image.txt setup.cfg -
 
 sbom: $(READY)  ## write what is in the images' Python, as CycloneDX, into build/
 	@rm -rf build/wheels
 	@$(PIP) wheel --quiet --require-hashes --no-deps --only-binary :all: --wheel-dir build/wheels \
 	  --requirement requirements-image.txt
-	@$(PIP) wheel --quiet --no-deps --no-index --find-links build/wheels --wheel-dir build/wheels .
+	@$(PIP) wheel --quiet --no-deps --no-index --find-links build/wheels --wheel-dir build/wheels ./clients/python .
 	@sh tools/sbom $(BIN) build/wheels build
 
 # BASE is a tag of Docker's image python, with a digest to build on that: make image BASE=3.14-slim-bookworm@sha256:...
@@ -129,6 +132,6 @@ migrate: $(READY)  ## bring the database of OPERATOR_DATABASE_URL to the newest 
 	@$(BIN)/operator-svc migrate $(ARGS)
 
 clean:  ## remove what the commands above made, except ./data
-	rm -rf .venv .venv-* .cache build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf .venv .venv-* .cache build dist src/*.egg-info clients/python/src/*.egg-info clients/python/build .mypy_cache .pytest_cache .ruff_cache \
 	  .hypothesis .import_linter_cache clients/js/node_modules clients/js/types tests/clients/*/node_modules bench/results/bench-quick.jsonl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

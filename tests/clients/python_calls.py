@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from operator_client import AuthenticatedClient
-from operator_client.api.chat import chat
-from operator_client.api.replies import get_reply
-from operator_client.api.sessions import get_session
-from operator_client.models import ChatAnswer, ChatBody, ErrorCode, History, MessageRole, Problem
+from generated_client import AuthenticatedClient
+from generated_client.api.chat import chat
+from generated_client.api.replies import get_reply
+from generated_client.api.sessions import get_session
+from generated_client.models import ChatAnswer, ChatBody, ErrorCode, History, MessageRole, Problem
 
 with AuthenticatedClient(os.environ["OPERATOR_URL"], os.environ["OPERATOR_TOKEN"]) as client:
     answer = chat.sync(client=client, body=ChatBody(message="hi"))

@@ -51,10 +51,10 @@ def run(folder: Path, *command: str, **env: str) -> str:
 
 
 def test_a_client_for_python_has_all_calls_and_works(url: str, folder: Path) -> None:
-    (folder / "config.yaml").write_text("post_hooks: []\npackage_name_override: operator_client\n")
+    (folder / "config.yaml").write_text("post_hooks: []\npackage_name_override: generated_client\n")
     said = run(
         folder, "openapi-python-client", "generate", "--path=openapi.json", "--config=config.yaml",
-        "--meta=none", "--output-path=operator_client",
+        "--meta=none", "--output-path=generated_client",
     )  # fmt: skip
     # It has no type for bytes that are no JSON, and leaves nothing else out.
     assert said.count("Cannot parse") == said.count("Unsupported content_type") == 2, said

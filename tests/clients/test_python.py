@@ -11,9 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from operator_client import ClientError, OperatorClient, Reply, session_socket
 from operator_svc.app import Core
-from operator_svc.client import ClientError, OperatorClient, Reply
-from operator_svc.client import conversation as conversation_module
 from operator_svc.db import Database
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
 from tests.rest.rest_service import TOKEN, running
@@ -89,7 +88,7 @@ def losing(told: dict[str, Any], statuses: list[int]) -> web.Application:
 async def test_a_reply_that_was_lost_before_an_event_told_of_it_ends_with_an_error(
     told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation_module, "PAUSE", 3600.0)  # it comes back at once
+    monkeypatch.setattr(session_socket, "PAUSE", 3600.0)  # it comes back at once
     statuses = [200, 503, 404]  # as after its chat, while the database is away, and then
     async with (
         TestServer(losing(told, statuses)) as server,
@@ -157,7 +156,7 @@ async def test_a_reply_with_the_id_of_a_lost_one_is_another_reply(
             assert (await reply.wait()).text == before
         else:
             await assert_lost(reply)
-        history = await client.history("s")
+        history = await client.get_session("s")
         assert history.messages[-1].content == new.text
 
 

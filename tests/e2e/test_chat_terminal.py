@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from operator_svc.client import OperatorClient
+from operator_client import OperatorClient
 from tests.cluster.processes import TOKEN, Pod
 from tests.e2e.chat_calls import CHAT, CuttingProxy, run
 from tests.fakes.eventually import eventually
@@ -103,7 +103,7 @@ async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
     terminal.type("\x04")
     assert await terminal.end() == 0
     async with OperatorClient(pod.url, TOKEN) as client:
-        page = await client.history("talk")
+        page = await client.get_session("talk")
         said = [(m.content.removeprefix("[stand-in] You said: "), m.status) for m in page.messages]
         assert said[-3:] == [("still here", "complete")] * 3
         assert said[3][1] == "cancelled"
@@ -122,7 +122,7 @@ async def test_lines_that_are_pasted_or_typed_after_multi_are_one_message(pod: P
     terminal.type("/quit\r")
     assert await terminal.end() == 0
     async with OperatorClient(pod.url, TOKEN) as client:
-        page = await client.history("talk")
+        page = await client.get_session("talk")
     assert [m.content for m in page.messages[::2]] == ["one\ntwo\nthree", "four\nfive"]
 
 
@@ -135,7 +135,7 @@ async def test_a_lost_connection_is_said_in_a_line_and_ctrl_c_leaves_it_cleanly(
 
     async def asked() -> bool:
         async with OperatorClient(pod.url, TOKEN) as client:
-            return [one.message_count for one in (await client.sessions()).sessions] == [2]
+            return [one.message_count for one in (await client.list_sessions()).sessions] == [2]
 
     await eventually(asked)
     server.close()
@@ -162,7 +162,7 @@ async def test_a_model_cannot_control_the_terminal(pod: Pod) -> None:
     terminal = Terminal(pod.url)
     await terminal.until("session talk")
     async with OperatorClient(pod.url, TOKEN) as client:
-        await client.chat(message, session_id="talk")
+        await client.chat({"message": message, "session_id": "talk"})
     await terminal.until(PROMPT)
     terminal.type("/history\r")
     await terminal.until("user:")

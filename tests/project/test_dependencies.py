@@ -13,7 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import operator_client
+import operator_svc
+
 ROOT = Path(__file__).parents[2]
+OURS = {"operator-client"}
+"""Packages of this repository: they are built beside the service, and no index has them."""
 
 
 def pins() -> dict[str, Version]:
@@ -68,6 +73,11 @@ def test_what_they_need_in_turn_is_pinned_too_and_nothing_else() -> None:
     assert pins().keys() == needed(direct())
 
 
+def test_the_packages_of_this_repository_have_one_version() -> None:
+    assert operator_client.__version__ == operator_svc.__version__
+    assert pins()["operator-client"] == Version(operator_svc.__version__)
+
+
 def test_images_install_the_pinned_versions_by_hash() -> None:
     """``make hashes`` writes the file anew where this fails."""
     text = (ROOT / "requirements-image.txt").read_text().replace("\\\n", "")
@@ -82,7 +92,7 @@ def test_images_install_the_pinned_versions_by_hash() -> None:
     pinned = pins()
     for name, requirement in of_image.items():
         assert str(requirement.specifier) == f"=={pinned[name]}", "stale: make hashes"
-    installed = needed(direct(extras=("browser", "otel")))
+    installed = needed(direct(extras=("browser", "otel"))) - OURS
     others = of_image.keys() - installed
     assert installed <= of_image.keys(), "stale: make hashes"
     # What is left is for other systems and versions of Python.

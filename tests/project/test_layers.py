@@ -11,11 +11,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "operator_svc"
+CLIENT = ROOT / "clients" / "python"
 
-APART = {"browser_service", "client", "devpeers"}
+APART = {"browser_service", "devpeers"}
 """Rooms outside the layers, with contracts of their own."""
 
 
@@ -79,8 +81,8 @@ def _private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def test_only_peers_and_the_client_open_http_connections() -> None:
-    allowed = {"peers", "client", "devpeers", "browser_service"}
+def test_only_peers_open_http_connections() -> None:
+    allowed = {"peers", "devpeers", "browser_service"}
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in allowed:
             continue
@@ -90,6 +92,30 @@ def test_only_peers_and_the_client_open_http_connections() -> None:
             if isinstance(node, ast.Attribute)
         }
         assert "ClientSession" not in names, path
+
+
+def test_the_client_for_python_needs_aiohttp_and_msgspec_alone() -> None:
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    assert {Requirement(one).name for one in project["dependencies"]} == {"aiohttp", "msgspec"}
+    imported = set()
+    for path in (CLIENT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    assert imported - sys.stdlib_module_names == {"operator_client", "aiohttp", "msgspec"}
+
+
+def test_the_client_for_python_is_that_of_the_published_documents() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tools.python_client", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def _is_package(path: Path) -> bool:

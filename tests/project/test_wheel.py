@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,14 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "wheel-test"
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: building writes beside the sources."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("src", "sql", "migrations"):
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    out = tmp_path_factory.mktemp("dist")
+def build(root: Path, names: Iterable[str], source: Path, out: Path) -> Path:
+    """The wheel of a package, built from a copy of these: building writes beside the sources."""
+    for name in names:
+        if (root / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(root / name, source / name, ignore=ignored)
+        else:
+            shutil.copy(root / name, source)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source],
         check=True,
@@ -40,14 +38,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel; its dependencies are looked up in this one."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the service."""
+    names = ("src", "sql", "migrations", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    folders = (tmp_path_factory.mktemp(name) for name in ("source", "dist"))
+    return build(ROOT, names, *folders)
+
+
+@pytest.fixture(scope="module")
+def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the client for Python."""
+    names = ("src", "pyproject.toml", "README.md", "LICENSE")
+    folders = (tmp_path_factory.mktemp(name) for name in ("client-source", "client-dist"))
+    return build(ROOT / "clients" / "python", names, *folders)
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, client_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with both wheels; what they need else is looked up in this one."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps",
-         "--no-index", "--disable-pip-version-check", wheel],
+         "--no-index", "--disable-pip-version-check", wheel, client_wheel],
         check=True,
     )  # fmt: skip
     site = sysconfig.get_path("purelib", vars={"base": str(folder)})
@@ -75,6 +89,16 @@ def test_it_carries_what_is_no_code(wheel: Path) -> None:
     assert any(name.endswith("LICENSE") for name in names)
 
 
+def test_the_client_is_a_typed_package_of_its_own(wheel: Path, client_wheel: Path) -> None:
+    assert client_wheel.name == f"operator_client-{operator_svc.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(client_wheel) as archive:
+        names = archive.namelist()
+    assert "operator_client/py.typed" in names
+    assert not [name for name in names if not name.startswith("operator_client")]
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("operator_client")]
+
+
 def test_the_service_starts_from_it(environment: Path, tmp_path: Path) -> None:
     env = {
         "PATH": os.environ["PATH"],
@@ -97,15 +121,16 @@ def test_the_service_starts_from_it(environment: Path, tmp_path: Path) -> None:
 def test_it_is_the_installed_package_that_runs(environment: Path, tmp_path: Path) -> None:
     run = subprocess.run(
         [environment / "bin" / "python", "-c",
-         "import operator_svc, operator_svc.db.queries as q;"
-         "print(operator_svc.__file__, q.resource_folder('sql'), q.resource_folder('migrations'))"],
+         "import operator_client, operator_svc, operator_svc.db.queries as q;"
+         "print(operator_client.__file__, operator_svc.__file__,"
+         "      q.resource_folder('sql'), q.resource_folder('migrations'))"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"]},
         check=True,
         capture_output=True,
         text=True,
     )  # fmt: skip
-    assert run.stdout.count(str(environment)) == 3, run.stdout
+    assert run.stdout.count(str(environment)) == 4, run.stdout
 
 
 def test_the_commands_know_their_version(environment: Path, tmp_path: Path) -> None:

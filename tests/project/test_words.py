@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src", "tests", "bench", "tools")
+FOLDERS = ("src", "clients/python", "tests", "bench", "tools")
 
 CLASSES = {
     "Outbox": "SendQueue",

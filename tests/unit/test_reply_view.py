@@ -9,7 +9,7 @@ import re
 import pytest
 from rich.console import Console
 
-from operator_svc.client import Reply
+from operator_client import Reply
 from operator_svc.commands.terminal.reply_view import MarkdownView, PlainView, last_block
 from tests.fakes.eventually import eventually
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operator_svc.client import OperatorClient, conversation
+from operator_client import OperatorClient, session_socket
 from operator_svc.peers.chat_types import ToolCallPart
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.services.live import subscriptions
@@ -95,7 +95,7 @@ async def test_the_client_looks_up_a_reply_that_a_resync_does_not_show(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriptions, "RESYNC_MESSAGES", 1)
-    monkeypatch.setattr(conversation, "PAUSE", 0.5)
+    monkeypatch.setattr(session_socket, "PAUSE", 0.5)
     service = await start(resume_limit=1)
     frames: list[dict[str, Any]] = []
     async with (

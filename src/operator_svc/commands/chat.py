@@ -41,7 +41,7 @@ def command(message: str | None, **options: object) -> None:
     input, prints the reply alone and ends: with exit code 0 where it is complete, with 1 where it
     failed, with 2 where the call is at fault, and with 130 after Ctrl-C.
     """
-    from operator_svc.client import ClientError
+    from operator_client import ClientError
     from operator_svc.commands.terminal.text import CommandError
     from operator_svc.commands.terminal.turns import write_failure_as_json
 

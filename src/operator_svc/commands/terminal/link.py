@@ -9,7 +9,7 @@ from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from operator_svc.client import ClientError, Conversation, OperatorClient
+from operator_client import ClientError, Conversation, OperatorClient
 from operator_svc.commands.terminal.target import Token, token_problem
 from operator_svc.commands.terminal.text import CommandError
 
@@ -130,7 +130,7 @@ class ServiceLink:
         client = OperatorClient(self.url, self._token.value)
         await client.__aenter__()
         try:
-            await client.me()
+            await client.get_me()
         except BaseException as error:
             await client.aclose()
             refused = isinstance(error, ClientError) and error.code

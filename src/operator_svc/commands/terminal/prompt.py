@@ -11,7 +11,7 @@ from prompt_toolkit.application import get_app_or_none
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from operator_svc.client import ClientError
+from operator_client import ClientError
 from operator_svc.commands.terminal.target import LastSessions, checked_session_id
 from operator_svc.commands.terminal.text import CommandError, printable
 from operator_svc.commands.terminal.turns import Turns
@@ -128,7 +128,7 @@ class TerminalChat:
             self._turns.show(message.content)
 
     def _sessions(self, words: str) -> None:
-        page = self._link.run(self._link.client.sessions(q=words or None, limit=LISTED))
+        page = self._link.run(self._link.client.list_sessions(q=words or None, limit=LISTED))
         here = self._link.conversation.session_id
         for one in page.sessions:
             mark = "*" if one.session_id == here else " "

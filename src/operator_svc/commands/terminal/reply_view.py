@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.spinner import Spinner
 
-from operator_svc.client import Reply
+from operator_client import Reply
 from operator_svc.commands.terminal.text import printable, write_out
 
 REFRESH = 12

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operator_svc.client import ClientError, Reply
+from operator_client import ClientError, Reply
 from operator_svc.commands.terminal.target import LastSessions
 from operator_svc.commands.terminal.text import CommandError, check_utf8, printable, write_out
 
 if TYPE_CHECKING:
+    from operator_client.models import MessageView
     from operator_svc.commands.terminal.link import ServiceLink
     from operator_svc.commands.terminal.reply_view import ReplyPrinter
-    from operator_svc.protocol.sessions import MessageView
 
 
 class Turns:
@@ -71,7 +71,7 @@ class Turns:
         """The last messages of the session; none where nothing was said yet."""
         link = self._link
         try:
-            page = link.run(link.client.history(link.conversation.session_id, limit=count))
+            page = link.run(link.client.get_session(link.conversation.session_id, limit=count))
         except ClientError as error:
             if error.code != "session_not_found":
                 raise

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 import msgspec
-from msgspec.inspect import Field, StructType, Type, multi_type_info
+from msgspec.inspect import (
+    DateTimeType,
+    Field,
+    StructType,
+    Type,
+    UnionType,
+    multi_type_info,
+    type_info,
+)
 
 from operator_svc.rest.docs import examples
 from operator_svc.rest.docs.field_texts import field_texts
@@ -25,11 +33,26 @@ def schemas_of(
         properties = components[struct.__name__]["properties"]
         for name, text in field_texts(struct).items():
             properties[name] = {"description": text} | properties[name]
+        info = type_info(struct)
+        assert isinstance(info, StructType)
+        for field in info.fields:
+            _say_time(properties[field.encode_name], field.type)
     schemas: dict[str, Any] = _tidy(components)
     for struct, example in shown.items():
         if example is not None:
             schemas[struct.__name__]["examples"] = [examples.shown(example)]
     return dict(sorted(schemas.items()))
+
+
+def _say_time(schema: dict[str, Any], kind: Type) -> None:
+    """Give the schema of a time its format, which msgspec says of those alone that must have a
+    zone; all are written in UTC."""
+    if isinstance(kind, DateTimeType):
+        schema["format"] = "date-time"
+    elif isinstance(kind, UnionType) and any(isinstance(one, DateTimeType) for one in kind.types):
+        for branch in schema["anyOf"]:
+            if branch["type"] == "string":
+                branch["format"] = "date-time"
 
 
 def _structs(kinds: Iterable[type[msgspec.Struct]]) -> set[type[msgspec.Struct]]:

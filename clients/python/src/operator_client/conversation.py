@@ -1,51 +1,35 @@
-"""One session over a websocket that reconnects by itself."""
+"""One session that is talked in, and the replies in it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Self
-from urllib.parse import quote
 
-import aiohttp
-import msgspec
-
-from operator_svc.background import AsyncCloseable
-from operator_svc.client.connection import ClientConnection
-from operator_svc.client.replies import ClientError, KnownReplies, Reply, lost
-from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
-
-PAUSE = 0.25
-PAUSE_MAX = 5.0
-"""Seconds between attempts to reconnect: the first, and the longest."""
-FINAL = 4500
-"""Close codes from here on say not to reconnect."""
-QUIET = 10.0
-"""Seconds beyond two heartbeats after which a silent connection counts as lost."""
+from operator_client.calls import Calls
+from operator_client.connection import ClientConnection
+from operator_client.errors import ClientError
+from operator_client.replies import KnownReplies, Reply, lost
+from operator_client.session_socket import SessionSocket
 
 
-class Conversation(AsyncCloseable):
+class Conversation:
     """A websocket to the session ``session_id``; use it as an asynchronous context manager."""
 
     def __init__(
         self,
         connection: ClientConnection,
         session_id: str,
-        on_reconnect: Callable[[], None] | None = None,
-        on_back: Callable[[], None] | None = None,
+        on_reconnect: Callable[[], None],
+        on_back: Callable[[], None],
     ) -> None:
         self.session_id = session_id
-        self._on_reconnect = on_reconnect
+        self._calls = Calls(connection)
         self._on_back = on_back
-        self._connection = connection
-        self._seq: int | None = None
-        self._epoch: str | None = None
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._silence = 60.0
+        self._socket = SessionSocket(connection, session_id, on_reconnect=on_reconnect)
         self._replies = KnownReplies()
         self._asked: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -60,6 +44,9 @@ class Conversation(AsyncCloseable):
             await self.aclose()
             raise
         return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the websocket; replies under way are written to their end all the same."""
@@ -92,7 +79,10 @@ class Conversation(AsyncCloseable):
     async def _chat(self, fields: dict[str, Any], key: str | None) -> Reply:
         frame = {"type": "chat", "client_message_id": key or uuid.uuid4().hex, **fields}
         result = await self._command(frame)
-        return await self._reply_of(result["reply_id"], _time(result.get("created_at")))
+        try:
+            return await self._reply_of(result["reply_id"], _time(result.get("created_at")))
+        finally:
+            self._forget()
 
     async def cancel(self, reply: Reply) -> None:
         """Stop a reply, wherever it is written."""
@@ -106,17 +96,10 @@ class Conversation(AsyncCloseable):
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[frame_id] = (frame, future)
         try:
-            if self._socket is not None:
-                await self._send(frame)
+            await self._socket.send(frame)
             return await future
         finally:
             del self._asked[frame_id]
-
-    async def _send(self, frame: dict[str, Any]) -> None:
-        """Send a frame; one that cannot be sent now is sent when the connection is back."""
-        if self._socket is not None:
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                await self._socket.send_str(msgspec.json.encode(frame).decode())
 
     async def _reply_of(self, reply_id: int, begun_at: datetime | None) -> Reply:
         reply = self._replies.find(reply_id, begun_at)
@@ -126,8 +109,13 @@ class Conversation(AsyncCloseable):
             await self._look_up(reply)
         return reply
 
+    def _forget(self) -> None:
+        """Drop the replies that have ended, unless the result of a chat may name one yet."""
+        if not self._asked:
+            self._replies.forget_ended()
+
     async def _look_up(self, reply: Reply) -> None:
-        view = await self._connection.reply(reply.reply_id)
+        view = await self._calls.get_reply(reply.reply_id)
         if not reply.began(view.created_at):
             raise lost()
         if view.status == "streaming":
@@ -138,22 +126,15 @@ class Conversation(AsyncCloseable):
     # The connection.
 
     async def _read_forever(self, ready: asyncio.Future[None]) -> None:
-        pause = PAUSE
         try:
-            while True:
-                at_once = False
-                try:
-                    code = await self._serve(ready)
-                    at_once = code == CloseCode.STATE_CHANGED
-                    pause = PAUSE if code is not None else pause
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    if not ready.done():
-                        raise self._connection.unreachable() from error
-                if self._on_reconnect is not None:
-                    self._on_reconnect()
-                if not at_once:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-                pause = min(pause * 2, PAUSE_MAX)
+            async with contextlib.aclosing(self._socket.frames()) as frames:
+                async for frame in frames:
+                    if frame["type"] == "ready":
+                        await self._begin()
+                        if not ready.done():
+                            ready.set_result(None)
+                    else:
+                        await self._take(frame)
         except ClientError as error:
             self._give_up(error)
             if not ready.done():
@@ -167,55 +148,10 @@ class Conversation(AsyncCloseable):
         for reply in self._replies.waiting():
             reply.fail(error)
 
-    async def _serve(self, ready: asyncio.Future[None]) -> int | None:
-        """Connect and read to the connection's end; its close code, 0 for a plain cut, and None
-        where the server did not let it in."""
-        query = ""
-        if self._seq is not None:
-            query = f"?after={self._seq}" + (f"&epoch={self._epoch}" if self._epoch else "")
-        url = f"{self._connection.url}/ws/{quote(self.session_id)}{query}"
-        try:
-            socket = await self._connection.session.ws_connect(
-                url, protocols=(SUBPROTOCOL,), max_msg_size=0
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            if error.status in (401, 403, 404):
-                raise ClientError(
-                    "forbidden" if error.status == 403 else "refused",
-                    f"Operator refused the connection with {error.status}",
-                ) from error
-            raise
-        served = False
-        async with socket:
-            try:
-                while True:
-                    async with asyncio.timeout(self._silence):
-                        message = await socket.receive()
-                    if message.type is not aiohttp.WSMsgType.TEXT:
-                        break
-                    frame = msgspec.json.decode(message.data)
-                    if frame["type"] == "ready":
-                        served = True
-                        await self._begin(socket, frame)
-                        if not ready.done():
-                            ready.set_result(None)
-                    else:
-                        await self._take(frame)
-            finally:
-                self._socket = None
-        if socket.close_code is not None and socket.close_code >= FINAL:
-            raise ClientError("closed", _why(socket.close_code))
-        return (socket.close_code or 0) if served else None
-
-    async def _begin(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
-        self._silence = 2 * frame["heartbeat_s"] + QUIET
-        if self._seq is None:
-            self._seq, self._epoch = frame["seq"], frame["epoch"]
-        self._socket = socket
-        if self._on_back is not None:
-            self._on_back()
+    async def _begin(self) -> None:
+        self._on_back()
         for asked, _ in list(self._asked.values()):
-            await self._send(asked)
+            await self._socket.send(asked)
 
     async def _take(self, frame: dict[str, Any]) -> None:
         kind = frame["type"]
@@ -224,7 +160,7 @@ class Conversation(AsyncCloseable):
         elif kind == "delta" and frame["kind"] == "text":
             reply = self._known(frame["reply_id"])
             if not reply.append(frame["offset"], frame["end"], frame["content"]):
-                await self._send({"type": "resume", "after": self._seq or 0})
+                await self._socket.send({"type": "resume", "after": self._socket.seq or 0})
         elif kind == "reply.snapshot" and frame["kind"] == "text":
             self._known(frame["reply_id"]).replace(frame["text"], frame["end"])
         elif kind == "result" and frame["id"] in self._asked:
@@ -241,15 +177,13 @@ class Conversation(AsyncCloseable):
 
     def _event(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
-        self._seq = frame.get("seq", self._seq)
-        if frame["event"] == "session.created":
-            self._epoch = data.get("epoch", self._epoch)
         if frame["event"].startswith("reply."):
             if frame["event"] == "reply.started":
                 self._known(data["reply_id"], _time(frame["ts"]))
             else:
                 reply = self._known(data["reply_id"])
                 reply.finish(data["status"], data["content"], data["metadata"], data.get("error"))
+                self._forget()
 
     def _result(self, frame: dict[str, Any]) -> None:
         future = self._asked[frame["id"]][1]
@@ -266,7 +200,6 @@ class Conversation(AsyncCloseable):
     async def _start_from(self, frame: dict[str, Any]) -> None:
         """Begin anew from the server's snapshot: too much was missed. It has the newest messages
         only: replies that are not among them are looked up."""
-        self._seq, self._epoch = frame["seq"], frame["epoch"]
         shown = {message["id"]: message for message in frame["snapshot"]["messages"]}
         for message in shown.values():
             reply = self._replies.find(message["id"], _time(message["timestamp"]))
@@ -292,9 +225,3 @@ class Conversation(AsyncCloseable):
 def _time(told: str | None) -> datetime | None:
     """A time of a frame; None where it has none, as from an Operator of an older version."""
     return None if told is None else datetime.fromisoformat(told)
-
-
-def _why(code: int) -> str:
-    """The meaning of a close code."""
-    reason = next((one.reason for one in CloseCode if one == code), "a reason of its own")
-    return f"Operator closed the connection: {reason} ({code})"

@@ -7,15 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-
-class ClientError(Exception):
-    """Operator refused something, or cannot be reached. ``code`` is one of its error codes."""
-
-    def __init__(self, code: str, detail: str, *, retryable: bool = False) -> None:
-        super().__init__(f"{detail} ({code})")
-        self.code = code
-        self.detail = detail
-        self.retryable = retryable
+from operator_client.errors import ClientError
 
 
 class Reply:
@@ -116,7 +108,7 @@ def lost() -> ClientError:
 
 
 class KnownReplies:
-    """The replies of a conversation, by id."""
+    """The replies of a conversation, by id: those that run, and those of chats under way."""
 
     def __init__(self) -> None:
         self._replies: dict[int, Reply] = {}
@@ -137,6 +129,10 @@ class KnownReplies:
         if reply is None:
             reply = self._replies[reply_id] = Reply(reply_id, begun_at)
         return reply
+
+    def forget_ended(self) -> None:
+        """Drop the replies that have ended: whoever asked for one holds it."""
+        self._replies = {id: reply for id, reply in self._replies.items() if reply.waits}
 
     def waiting(self) -> list[Reply]:
         """Those of which more may come."""
