@@ -13,9 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from operator_client import ClientError, Event, OperatorClient, Reply, session_socket
+from operator_client.connection import LONGEST_PAUSE
 from operator_client.models import Delta, MessageCreated, ReplyEnded, Resync, Snapshot
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
-from tests.fakes.eventually import WITHIN
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.rest_service import TOKEN, running
 
 Connection = Callable[[web.WebSocketResponse], Awaitable[int]]
@@ -123,8 +124,7 @@ async def test_a_watch_shows_texts_where_they_are_asked_for(database_url: str) -
     ):
         items = aiter(events)
         first = asyncio.ensure_future(anext(items))
-        while events.seq is None:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: events.seq is not None)
         await client.chat({"message": "a text", "session_id": "s"})
         text, item = "", await first
         while not (isinstance(item, Event) and item.event == "reply.completed"):
@@ -151,7 +151,7 @@ async def test_a_resync_and_an_event_of_a_newer_operator_are_given() -> None:
     async def newer(ws: web.WebSocketResponse) -> int:
         await ready(ws)
         await ws.send_json({"type": "sparkle", "of": "a newer version"})
-        snapshot = {"messages": [], "next_before": None}
+        snapshot: dict[str, Any] = {"messages": [], "next_before": None}
         await ws.send_json({"type": "resync", "seq": 7, "epoch": "f", "snapshot": snapshot})
         await ws.send_json(event(8, "poem.written", lines=4))
         return CloseCode.TOO_SLOW
@@ -172,7 +172,7 @@ async def test_a_resync_and_an_event_of_a_newer_operator_are_given() -> None:
         (CloseCode.FULL, session_socket.PAUSE_FULL, None),
         (CloseCode.TOO_MANY_FRAMES, session_socket.PAUSE_FULL, None),
         (CloseCode.DRAINING, 1.5, 1500),
-        (CloseCode.DRAINING, session_socket.LONGEST_PAUSE, 3_600_000),
+        (CloseCode.DRAINING, LONGEST_PAUSE, 3_600_000),
         (CloseCode.STATE_CHANGED, None, None),
     ],
 )
@@ -276,10 +276,8 @@ async def test_a_conversation_keeps_no_text_of_replies_that_have_ended() -> None
     async with (
         client_of(Scripted(thousand_replies)) as client,
         client.conversation("s"),
-        asyncio.timeout(WITHIN),
     ):
-        while [reply.text for reply in kept()] != ["y"]:
-            await asyncio.sleep(0.05)
+        await eventually(lambda: [reply.text for reply in kept()] == ["y"], every=0.1)
 
 
 async def test_a_watch_keeps_no_text_of_replies_that_have_ended() -> None:

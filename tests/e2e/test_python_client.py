@@ -101,7 +101,7 @@ SHOWN = (
 """The beginnings of what the examples print."""
 
 
-@pytest.mark.parametrize(("code", "shown"), zip(EXAMPLES, SHOWN, strict=True))
+@pytest.mark.parametrize(("code", "shown"), list(zip(EXAMPLES, SHOWN, strict=True)))
 async def test_an_example_of_the_documents_runs(
     pod: Pod, tmp_path: Path, code: str, shown: str
 ) -> None:
