@@ -35,6 +35,18 @@ UPDATE operator_message SET cancel_requested = TRUE
 WHERE id = :reply_id AND status = 'streaming'
 RETURNING id AS reply_id, session_id, owner, created_at AS begun_at;
 
+-- name: reply_attend(reply_id, attempt)
+-- Names the latest call that waits for a reply, unless that is to stop.
+UPDATE operator_message SET attempt = :attempt
+WHERE id = :reply_id AND status = 'streaming' AND NOT cancel_requested
+RETURNING id;
+
+-- name: reply_leave(reply_id, attempt)
+-- Asks to stop a reply whose caller has left, unless a later call waits for it.
+UPDATE operator_message SET cancel_requested = TRUE
+WHERE id = :reply_id AND status = 'streaming' AND coalesce(attempt, '') = :attempt
+RETURNING id;
+
 -- name: replies_of_pod(pod_id)
 -- The replies that this pod owns, and whether somebody asked to stop them.
 SELECT id AS reply_id, created_at AS begun_at, cancel_requested FROM operator_message

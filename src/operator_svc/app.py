@@ -176,6 +176,7 @@ def _services(
     rankings = EngineRankings(switch, stores.feedback_hours, tasks)
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked)
+    chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
     replies = Replies(core.running, follower, history, stores.messages, hub)
     budget = ByteBudget(settings.bytes_in_flight)
     telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
@@ -186,10 +187,10 @@ def _services(
         drain=core.drain,
         tokens=tokens,
         authenticator=Authenticator(tokens, settings),
-        chats=Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain),
+        chats=chats,
         replies=replies,
         intents=Intents(stores.chat_keys),
-        foreground=Foreground(replies, tasks),
+        foreground=Foreground(chats, replies, sessions, stores.messages, tasks),
         models=Models(switch, tasks),
         sessions=sessions,
         history=history,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.rest.openai_calls import (
     says,
     stored,
 )
-from tests.rest.rest_service import TOKEN, Service
+from tests.rest.rest_service import TOKEN, Service, running
 
 
 async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
@@ -120,6 +122,94 @@ async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
         statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
         assert statuses == ["streaming", "streaming"]
     assert service.switch.total.calls == 2
+
+
+REPEATED = {"x-stainless-retry-count": "1"}
+NAMED = {"X-Operator-Session": "s-left"}
+
+
+async def repeat(service: Service, body: dict[str, Any]) -> str:
+    """The answer to the second attempt of a call."""
+    response = await service.post(PATH, body, headers={**NAMED, **REPEATED})
+    assert response.status == 200
+    return await response.text()
+
+
+async def begin(service: Service, body: dict[str, Any]) -> None:
+    """Ask, and lose the connection once the answer has begun."""
+    headers = {"X-VX11-Token": TOKEN, **NAMED}
+    async with service.session.post(service.url + PATH, json=body, headers=headers) as response:
+        await response.content.readany()
+        response.close()
+
+
+@asynccontextmanager
+async def two_processes(url: str) -> AsyncIterator[tuple[Service, Service]]:
+    """Two services on one database and one Switch."""
+    async with running(url) as one, running(url, switch_url=one.switch.url) as other:
+        yield one, other
+
+
+async def test_a_repeated_call_takes_a_running_reply_over_on_another_process(
+    postgresql_url: str,
+) -> None:
+    async with two_processes(postgresql_url) as (one, other):
+        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=50]]")}
+        await begin(one, body)
+        await repeat(other, body)  # which takes longer than the grace
+        (reply,) = [m for m in await stored(one, "s-left") if m["role"] != "user"]
+        assert reply["status"] == "complete"
+        assert len(reply["content"].split()) == 50
+        assert one.switch.total.calls == 1
+
+
+async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last(
+    postgresql_url: str,
+) -> None:
+    async with two_processes(postgresql_url) as (one, other):
+        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=400]]")}
+        await begin(one, body)
+        headers = {"X-VX11-Token": TOKEN, **NAMED, **REPEATED}
+        async with other.session.post(other.url + PATH, json=body, headers=headers) as answer:
+            await asyncio.sleep(2.0)  # longer than the grace of the first
+            assert (await stored(one, "s-left"))[-1]["status"] == "streaming"
+            answer.close()
+
+        async def cancelled() -> bool:
+            return bool((await stored(one, "s-left"))[-1]["status"] == "cancelled")
+
+        await eventually(cancelled)
+        assert one.switch.total.calls == 1
+
+
+async def test_a_repeated_call_that_comes_after_the_grace_has_a_whole_reply(both: Service) -> None:
+    both.switch.set_mode({"chat": {"rate": 20, "tokens": 400}, "times": 1})
+    body = {"stream": True, "messages": says("x")}
+    await begin(both, body)
+
+    async def cancelled() -> bool:
+        return bool((await stored(both, "s-left"))[-1]["status"] == "cancelled")
+
+    await eventually(cancelled)
+    assert "[DONE]" in await repeat(both, body)
+    messages = [(m["role"], m["status"]) for m in await stored(both, "s-left")]
+    assert messages[0] == ("user", "complete")
+    assert messages[1:] == [("assistant", "cancelled"), ("assistant", "complete")]
+
+
+async def test_a_call_that_is_not_stored_is_taken_over_and_leaves_nothing_behind(
+    service: Service,
+) -> None:
+    body = {"store": False, "stream": True, "messages": says("x [[rate=20]] [[tokens=20]]")}
+    headers = {"X-VX11-Token": TOKEN}
+    async with service.session.post(service.url + PATH, json=body, headers=headers) as answer:
+        await answer.content.readany()
+        answer.close()
+    answer = await service.post(PATH, body, headers=REPEATED)
+    assert "[DONE]" in await answer.text()
+    assert service.switch.total.calls == 1
+    listed = await (await service.get("/operator/sessions")).json()
+    assert listed["sessions"] == []
 
 
 async def test_store_false_leaves_nothing_behind(service: Service) -> None:

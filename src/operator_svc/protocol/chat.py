@@ -107,7 +107,8 @@ class ChatBody(msgspec.Struct, frozen=True):
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
     """A chat, from whichever transport. ``history`` is None where Operator's own is to be used;
-    ``regenerate`` is the id of the message that is to be answered once more."""
+    ``regenerate`` is the id of the message that is to be answered once more. A caller who leaves
+    stops a chat that is ``awaited``, so one that comes back has it tried anew."""
 
     message: str
     session_id: str | None = None
@@ -120,6 +121,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     regenerate: int | None = None
     source: str = "api"
     engine: EngineFields = NO_ENGINE_FIELDS
+    awaited: bool = False
 
     def body_hash(self) -> bytes:
         """SHA-256 of what is asked, whichever transport and session it came by."""

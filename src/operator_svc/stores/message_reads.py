@@ -1,9 +1,10 @@
-"""operator_message: pages of messages, of any database that has them."""
+"""operator_message: messages of a session, of any database that has them."""
 
 from __future__ import annotations
 
 from operator_svc.db import Reads
 from operator_svc.models import MAX_ID, Message
+from operator_svc.stores.message_rows import Exchange
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 
 
@@ -27,4 +28,18 @@ class MessageReads:
         place = {"session_id": session_id, "after": after}
         return await fetch_page(
             self._db, "message_page_after", Message, limit=limit, size=size, **place
+        )
+
+    async def exchanges(
+        self, session_id: str, *, before: int, limit: int, max_chars: int
+    ) -> list[Exchange]:
+        """Exchanges before a message, newest first; one more character than ``max_chars`` of
+        each text, so that a longer one shows."""
+        return await self._db.fetch(
+            "exchanges",
+            Exchange,
+            session_id=session_id,
+            before=before,
+            page=limit,
+            max_chars=max_chars,
         )

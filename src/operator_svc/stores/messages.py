@@ -19,7 +19,6 @@ from operator_svc.stores.message_reads import MessageReads
 from operator_svc.stores.message_rows import (
     DeletedMessage,
     Ended,
-    Exchange,
     Feedback,
     Key,
     Owned,
@@ -49,20 +48,6 @@ class MessageStore(MessageReads):
         """The message, or None where there is none that ``viewer`` may see (None sees all)."""
         return await self._db.fetch_one(
             "message_get", Message, message_id=message_id, viewer=viewer
-        )
-
-    async def exchanges(
-        self, session_id: str, *, before: int, limit: int, max_chars: int
-    ) -> list[Exchange]:
-        """Exchanges before a message, newest first; one more character than ``max_chars`` of
-        each text, so that a longer one shows."""
-        return await self._db.fetch(
-            "exchanges",
-            Exchange,
-            session_id=session_id,
-            before=before,
-            page=limit,
-            max_chars=max_chars,
         )
 
     async def start(
@@ -278,6 +263,17 @@ class MessageStore(MessageReads):
     async def request_cancel(self, reply_id: int) -> Streaming | None:
         """Ask the pod that writes a reply to stop; None where it is not being written."""
         return await write_one(self._db, "reply_request_cancel", Streaming, reply_id=reply_id)
+
+    async def attend(self, reply_id: int, attempt: str) -> bool:
+        """Name the latest call that waits for a reply; False where that has ended or is to."""
+        params = {"reply_id": reply_id, "attempt": attempt}
+        return await write_one(self._db, "reply_attend", RecordId, **params) is not None
+
+    async def leave(self, reply_id: int, attempt: str) -> bool:
+        """Ask that a reply stops whose caller has left; False where it has ended, or a later call
+        than ``attempt`` waits for it."""
+        params = {"reply_id": reply_id, "attempt": attempt}
+        return await write_one(self._db, "reply_leave", RecordId, **params) is not None
 
     async def of_pod(self, pod_id: str) -> list[Owned]:
         """The replies that a pod owns."""

@@ -127,29 +127,27 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         len(raw), lambda: openai.chat_of(body, plain, place, sends_fields=sends_fields)
     )
     key = await shared.intent_key(request, caller, place.user_id, place.session_id, raw)
-    accepted = await services.chats.start(
-        caller, msgspec.structs.replace(asked, client_message_id=key)
-    )
     named = place.session_id is not None
-    goes_on = named and (body.background or background)
+    attended = await services.foreground.start(
+        caller,
+        msgspec.structs.replace(asked, client_message_id=key),
+        goes_on=named and (body.background or background),
+        kept=named or body.store is not False,
+    )
+    accepted = attended.accepted
     head = ChunkHead(
         accepted.reply_id,
         int(time.time()),
         body.model or openai.ANY_MODEL,
         bool(body.stream_options and body.stream_options.include_usage),
     )
-    try:
-        return await shared.answer(
-            services,
-            caller,
-            accepted,
-            lambda: CompletionStream(services, request, accepted, head),
-            lambda stream: stream.stream() if body.stream else _whole(stream, accepted, body),
-            goes_on=goes_on,
-        )
-    finally:
-        if body.store is False and not named and accepted.started is not None:
-            await shared.forget(services, caller, accepted.session_id)
+    return await shared.answer(
+        services,
+        caller,
+        attended,
+        lambda: CompletionStream(services, request, accepted, head),
+        lambda stream: stream.stream() if body.stream else _whole(stream, accepted, body),
+    )
 
 
 def _flag(request: web.Request, name: str) -> bool:

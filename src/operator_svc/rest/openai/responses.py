@@ -123,8 +123,13 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     session_id = await session_to_continue(services, caller, body)
     chat = await _chat(services, caller, plain, body, session_id, len(raw))
     key = await shared.intent_key(request, caller, None, session_id, raw)
-    chat = msgspec.structs.replace(chat, client_message_id=key)
-    accepted = await services.chats.start(caller, chat)
+    attended = await services.foreground.start(
+        caller,
+        msgspec.structs.replace(chat, client_message_id=key),
+        goes_on=bool(body.background),
+        kept=session_id is not None or body.store is not False,
+    )
+    accepted = attended.accepted
     asked = Asked(
         accepted.reply_id,
         accepted.session_id,
@@ -135,18 +140,13 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if body.background and not body.stream:
         view = await services.history.reply(caller, accepted.reply_id)
         return responses.json(await _response(services, view, asked))
-    try:
-        return await shared.answer(
-            services,
-            caller,
-            accepted,
-            lambda: ResponseStream(services, request, accepted, asked),
-            lambda stream: stream.stream() if body.stream else _whole(services, stream),
-            goes_on=bool(body.background),
-        )
-    finally:
-        if body.store is False and session_id is None and accepted.started is not None:
-            await shared.forget(services, caller, accepted.session_id)
+    return await shared.answer(
+        services,
+        caller,
+        attended,
+        lambda: ResponseStream(services, request, accepted, asked),
+        lambda stream: stream.stream() if body.stream else _whole(services, stream),
+    )
 
 
 async def _chat(

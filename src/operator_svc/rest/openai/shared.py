@@ -13,7 +13,7 @@ from operator_svc.models import Caller
 from operator_svc.protocol import openai, openai_answers
 from operator_svc.rest import requests
 from operator_svc.rest.reply_answer import ReplyAnswer
-from operator_svc.services.chat.running_replies import Accepted
+from operator_svc.services.chat.foreground import Attended
 
 A = TypeVar("A", bound=ReplyAnswer)
 
@@ -63,24 +63,21 @@ async def intent_key(
 async def answer(
     services: Services,
     caller: Caller,
-    accepted: Accepted,
+    attended: Attended,
     begin: Callable[[], A],
     work: Callable[[A], Awaitable[web.StreamResponse]],
-    *,
-    goes_on: bool,
 ) -> web.StreamResponse:
-    """Answer a call for a reply. Unless that ``goes_on``, it is cancelled a moment after the last
-    one who waits for it has left early."""
-    services.foreground.attend(accepted.reply_id)
-    early = not goes_on
+    """Answer a call for a reply."""
+    services.foreground.attend(attended)
+    early = True
     try:
         stream = begin()
         try:
             return await show(services, stream, work)
         finally:
-            early = early and not stream.ended
+            early = not stream.ended
     finally:
-        services.foreground.release(caller, accepted.reply_id, early=early)
+        await services.foreground.release(caller, attended, early=early)
 
 
 async def show(
@@ -93,12 +90,3 @@ async def show(
         return await work(stream)
     finally:
         services.clients.leave(stream)
-
-
-async def forget(services: Services, caller: Caller, session_id: str) -> None:
-    """Delete the session of a call that is not to be stored, if nobody else has by now."""
-    try:
-        await services.sessions.delete(caller, session_id)
-    except OperatorError as error:
-        if error.code is not ErrorCode.SESSION_NOT_FOUND:
-            raise

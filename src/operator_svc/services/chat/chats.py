@@ -10,7 +10,7 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, ChatKey, Json, Message, ReplyStatus
+from operator_svc.models import Caller, ChatKey, Json, Message
 from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.access import acting_user, no_session
@@ -24,7 +24,7 @@ from operator_svc.services.chat.prompt import (
 )
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
-from operator_svc.services.chat.running_replies import Accepted, Asker
+from operator_svc.services.chat.running_replies import Accepted, Asker, is_unanswered
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
@@ -208,7 +208,7 @@ class Chats:
         return self._begin_again(request, message, started, history)
 
     async def _repeat(self, request: _Request, key: Key) -> Accepted:
-        """The reply that a known key stands for; a failed one is tried anew."""
+        """The reply that a known key stands for; one without a usable end is tried anew."""
         for _ in range(START_ATTEMPTS):
             known = await self._keys.get(key.scope, key.key)
             if known is None:  # deleted with its session a moment ago
@@ -220,7 +220,7 @@ class Chats:
                     raise no_session()
                 continue
             _check_same(request.chat, key, known)
-            if reply.status not in (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED):
+            if not is_unanswered(reply.status, awaited=request.chat.awaited):
                 running = self._writer.running.get(reply.id, reply.created_at)
                 return Accepted(reply.session_id, message.id, reply.id, reply.created_at, running)
             history = await self._history_before(request.chat, message)

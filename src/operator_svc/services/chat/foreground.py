@@ -3,48 +3,121 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
+from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from operator_svc.background import TaskOwner
-from operator_svc.errors import OperatorError
-from operator_svc.models import Caller
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus
+from operator_svc.protocol.chat import Chat
+from operator_svc.services.chat.chats import START_ATTEMPTS, Chats
 from operator_svc.services.chat.replies import Replies
+from operator_svc.services.chat.running_replies import Accepted
+from operator_svc.services.chat.sessions import Sessions
+from operator_svc.stores.messages import MessageStore
 
 log = structlog.get_logger(__name__)
 
 GRACE = 1.5
 """Seconds in which a repeated call may take the reply over: SDKs come back after half a second."""
+FIRST = ""
+"""The attempt that has begun the reply, which is not stored."""
+
+
+class Attended(NamedTuple):
+    """A reply that a caller waits for, and the name of this attempt to get it. It ``goes_on`` when
+    its caller leaves; one that is not ``kept`` is deleted with its session when the call ends."""
+
+    accepted: Accepted
+    attempt: str
+    goes_on: bool
+    kept: bool
 
 
 class Foreground:
-    """Counts the callers of each reply, and cancels it a moment after the last one has gone."""
+    """Starts chats for callers who wait, and cancels a reply a moment after the last one has gone.
 
-    def __init__(self, replies: Replies, tasks: TaskOwner, grace: float = GRACE) -> None:
+    Callers of one process are counted. Those of others are known by the attempt that is stored:
+    the latest one has the reply, and the earlier ones leave it alone.
+    """
+
+    def __init__(
+        self,
+        chats: Chats,
+        replies: Replies,
+        sessions: Sessions,
+        messages: MessageStore,
+        tasks: TaskOwner,
+        grace: float = GRACE,
+    ) -> None:
+        self._chats = chats
         self._replies = replies
+        self._sessions = sessions
+        self._messages = messages
         self._tasks = tasks
         self._grace = grace
         self._callers: Counter[int] = Counter()
 
-    def attend(self, reply_id: int) -> None:
-        """A caller waits for the reply; ``release`` follows."""
-        self._callers[reply_id] += 1
+    async def start(
+        self, caller: Caller, chat: Chat, *, goes_on: bool = False, kept: bool = True
+    ) -> Attended:
+        """Start a chat, or take over the reply that its key stands for, on whichever process.
 
-    def release(self, caller: Caller, reply_id: int, *, early: bool) -> None:
+        Raises as ``Chats.start`` and ``Replies.wait``.
+        """
+        chat = msgspec.structs.replace(chat, awaited=not goes_on)
+        attempt = uuid.uuid4().hex
+        for _ in range(START_ATTEMPTS):
+            accepted = await self._chats.start(caller, chat)
+            if accepted.started is not None:
+                attempt = FIRST
+                break
+            if await self._messages.attend(accepted.reply_id, attempt):
+                break
+            result = await self._replies.wait(accepted)
+            if result is None or result.status is not ReplyStatus.CANCELLED or goes_on:
+                break
+        return Attended(accepted, attempt, goes_on, kept)
+
+    def attend(self, attended: Attended) -> None:
+        """A caller waits for the reply; ``release`` follows."""
+        self._callers[attended.accepted.reply_id] += 1
+
+    async def release(self, caller: Caller, attended: Attended, *, early: bool) -> None:
         """A caller waits no more; ``early`` where the reply has not ended."""
+        reply_id = attended.accepted.reply_id
         self._callers[reply_id] -= 1
         if self._callers[reply_id]:
             return
         del self._callers[reply_id]
-        if early:
-            self._tasks.start(self._cancel_later(caller, reply_id), f"leave-{reply_id}")
+        if not early:
+            await self._forget(caller, attended)
+        elif not attended.goes_on:
+            self._tasks.start(self._leave(caller, attended), f"leave-{reply_id}")
 
-    async def _cancel_later(self, caller: Caller, reply_id: int) -> None:
+    async def _leave(self, caller: Caller, attended: Attended) -> None:
         await asyncio.sleep(self._grace)
+        reply_id = attended.accepted.reply_id
         if reply_id in self._callers:
             return
         try:
-            await self._replies.cancel(caller, reply_id)
+            if await self._messages.leave(reply_id, attended.attempt):
+                await self._replies.cancel(caller, reply_id)
+            if (await self._replies.get(caller, reply_id)).status != ReplyStatus.STREAMING:
+                await self._forget(caller, attended)
         except OperatorError as error:
             log.info("reply not cancelled", reply_id=reply_id, error=str(error.code))
+
+    async def _forget(self, caller: Caller, attended: Attended) -> None:
+        """Delete the session of a call that is not kept, if nobody else has by now."""
+        if attended.kept:
+            return
+        try:
+            await self._sessions.delete(caller, attended.accepted.session_id)
+        except OperatorError as error:
+            if error.code is not ErrorCode.SESSION_NOT_FOUND:
+                raise

@@ -22,6 +22,13 @@ from operator_svc.stores.message_rows import Started
 NOTHING_KEPT: Mapping[str, Json] = {}
 
 
+def is_unanswered(status: str, *, awaited: bool) -> bool:
+    """True for the end of a reply after which a repeated chat is tried anew. An awaited one is
+    cancelled because its caller has left, and wants it whole when it comes back."""
+    ends = (ReplyStatus.FAILED, ReplyStatus.INTERRUPTED)
+    return status in ends or (awaited and status == ReplyStatus.CANCELLED)
+
+
 class ReplyResult(NamedTuple):
     """A reply that has ended, as its last event says."""
 

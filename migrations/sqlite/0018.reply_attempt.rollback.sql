@@ -1,0 +1,1 @@
+ALTER TABLE operator_message DROP COLUMN attempt;
