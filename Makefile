@@ -20,7 +20,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
-        manifests docs docs-check screenshots clients bench chaos attack hashes sbom image \
+        manifests docs docs-check screenshots clients bench chaos sdks attack hashes sbom image \
         migrate clean
 
 help:  ## list these commands
@@ -107,6 +107,9 @@ bench: $(READY)  ## measure Operator beside references made of the same librarie
 
 chaos: $(READY) machine  ## search for lost events for minutes, while processes and the database are killed
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
+
+sdks: $(READY)  ## 2,000 calls and 100 cut streams of OpenAI's SDK, behind a proxy that fails and processes that are killed
+	@SDK_CALLS=$${SDK_CALLS:-2000} SDK_CUTS=$${SDK_CUTS:-100} $(PYTEST) --capture=no $(ARGS) tests/cluster/test_sdk_faults.py
 
 attack: $(READY)  ## attack a pod with the shipped limits from three addresses, for ten minutes an engine
 	@ATTACK_SECONDS=$${ATTACK_SECONDS:-600} $(PYTEST) --timeout=0 --capture=no $(ARGS) tests/cluster/attack.py
