@@ -227,7 +227,7 @@ class CutStream:
                 self.ended = event.response.status
 
     async def check(self, cluster: Cluster, pod: Pod) -> None:
-        """What was shown is what the history has."""
+        """Hold the text that was shown to the history."""
         reply_id = self.identity.removeprefix("resp_")
         async with cluster.http.get(f"{pod.url}/operator/reply/{reply_id}") as answer:
             session_id = (await answer.json())["session_id"]
