@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from playwright.async_api import Page, expect
 
+from operator_svc.protocol import headers
 from tests.fakes.chromium import browser
 from tests.project.process import dev_operator
 
@@ -26,6 +28,13 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+async def calls(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session for calls of that Operator, with its token."""
+    async with aiohttp.ClientSession(url, headers={headers.TOKEN: TOKEN}) as session:
+        yield session
+
+
 async def violations(page: Page) -> list[tuple[str, list[str]]]:
     """Faults of accessibility that axe finds, with their elements; the page bypasses its CSP."""
     await page.add_script_tag(path=AXE)
@@ -34,8 +43,9 @@ async def violations(page: Page) -> list[tuple[str, list[str]]]:
 
 
 async def overflow(page: Page) -> int:
-    """Pixels by which the page is wider than its window."""
+    """Pixels by which the page, or its main part, is wider than its place."""
     width: int = await page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        """Math.max(...[document.documentElement, document.querySelector("main")].map(
+            (element) => element.scrollWidth - element.clientWidth))"""
     )
     return width

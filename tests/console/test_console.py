@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from aiohttp import ClientSession
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
 
@@ -48,24 +51,28 @@ async def test_wrong_token_is_named_and_can_be_replaced(browser: Browser, url: s
     await page.get_by_role("button", name="New session").wait_for()
 
 
-async def test_reply_streams_survives_a_cut_and_shows_in_a_second_tab(
-    browser: Browser, url: str
+async def test_reply_survives_cut_after_cut_and_shows_in_a_second_tab(
+    browser: Browser, url: str, calls: ClientSession
 ) -> None:
     page = await signed_in(browser, url)
     await page.get_by_role("button", name="New session").click()
     await ask(page, SLOW)
     await page.locator(".streaming").wait_for()
-    await page.get_by_role("button", name="Cut connection").click()
-    await expect(page.locator(".badge")).to_have_text(re.compile("coming back from seq|resuming"))
-    await expect(page.locator(".badge")).to_have_text("live")
     second = await signed_in(browser, url)
     await second.goto(page.url)
     await second.locator(".message.reply").wait_for()
-    await page.locator(".streaming").wait_for(state="detached")
+    badge, cuts = page.locator(".badge"), 0
+    while await page.locator(".streaming").count():
+        await page.get_by_role("button", name="Cut connection").click()
+        await expect(badge).to_have_text(re.compile("from seq|live"))
+        await expect(badge).to_have_text("live")
+        cuts += 1
+    assert cuts > 1
     await second.locator(".streaming").wait_for(state="detached")
-    texts = [await p.locator(".message.reply .body").inner_text() for p in (page, second)]
-    assert texts[0] == texts[1]
-    assert texts[0].count("slow") == 1
+    async with calls.get(f"/operator/session/{page.url.split('/')[-1]}") as answer:
+        stored = (await answer.json())["messages"][1]["content"]
+    for tab in (page, second):
+        assert await tab.locator(".message.reply .body").inner_text() == stored
 
 
 async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, url: str) -> None:
@@ -78,6 +85,8 @@ async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, ur
     await page.get_by_role("button", name="Regenerate").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.reply")).to_have_count(2)
+    await page.get_by_text("answer 1 of 2").wait_for()
+    await page.get_by_text("answer 2 of 2").wait_for()
 
 
 async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_message(
@@ -102,6 +111,82 @@ async def test_hostile_text_stays_text(browser: Browser, url: str) -> None:
     assert await page.title() == "Sessions – Operator"
     await page.get_by_role("button", name="Frames").click()
     await expect(page.locator(".frames li").first).to_contain_text('"type":"ready"')
+
+
+async def test_tool_calls_are_cards_with_their_values(
+    browser: Browser, url: str, calls: ClientSession
+) -> None:
+    page = await signed_in(browser, url)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, "[[tool_call]] look it up")
+    card = page.get_by_text("Tool standin_tool")
+    await card.click()
+    await expect(page.locator(".card pre")).to_contain_text('"query"')
+    hostile = {"tool_name": HOSTILE, "status": "error", "error": HOSTILE, "result": HOSTILE}
+    async with calls.get(f"/operator/session/{page.url.split('/')[-1]}") as answer:
+        reply = (await answer.json())["messages"][1]["id"]
+    async with calls.post("/operator/tool/call", json={"message_id": reply, **hostile}) as answer:
+        assert answer.status == 201
+    await page.get_by_text(f"Tool {HOSTILE}").click()
+    await expect(page.locator(".card").last).to_contain_text("onerror")
+    assert await page.locator(".messages img").count() == 0
+
+
+def hostile(value: Any) -> Any:
+    """``value`` with hostile text in place of every text."""
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("view", ["System", "Browser tasks"])
+async def test_hostile_text_of_every_field_stays_text(
+    browser: Browser, url: str, calls: ClientSession, view: str
+) -> None:
+    async with calls.get("/openapi.json") as answer:
+        paths = (await answer.json())["paths"]
+    examples = {
+        path: content["application/json"]["example"]
+        for path, methods in paths.items()
+        for content in [
+            methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        ]
+        if "example" in content.get("application/json", {})
+    }
+    asked: set[str] = set()
+
+    async def answer_hostile(route: Route) -> None:
+        path = urlsplit(route.request.url).path
+        asked.add(path)
+        await route.fulfill(json=hostile(examples[path]))
+
+    page = await signed_in(browser, url)
+    await page.route(re.compile("/operator/(?!me)"), answer_hostile)
+    await page.get_by_role("link", name=view).click()
+    await page.locator("main").get_by_text("onerror").first.wait_for()
+    await expect(page.get_by_text("…", exact=True)).to_have_count(0)
+    assert len(asked) >= (6 if view == "System" else 1)
+    assert await page.locator("main").locator("img, script, a[href^=javascript]").count() == 0
+    assert "[object" not in await page.locator("main").inner_text()
+    assert await page.title() == f"{view} – Operator"
+
+
+async def test_older_sessions_are_a_click_away(
+    browser: Browser, url: str, calls: ClientSession
+) -> None:
+    async def chat(number: int) -> None:
+        body = {"session_id": f"s-{number}", "message": "hello"}
+        async with calls.post("/operator/chat", json=body) as answer:
+            assert answer.status == 200
+
+    await asyncio.gather(*map(chat, range(52)))
+    page = await signed_in(browser, url)
+    sessions = page.locator(".list li")
+    await expect(sessions).to_have_count(50)
+    await page.get_by_role("button", name="Older sessions").click()
+    await expect(sessions).to_have_count(52)
 
 
 async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url: str) -> None:

@@ -139,11 +139,10 @@ async def test_axe_finds_nothing_and_nothing_overflows_of_open_calls(
     await call(page, "chat")
     for name in ("http.ChatAnswer", "server.event"):
         await page.locator(f"details[id='{name}'] summary").click()
-    for width, height in WIDTHS:
+    for (width, height), theme in zip(WIDTHS, THEMES, strict=True):
         await page.set_viewport_size({"width": width, "height": height})
-        for theme in THEMES:
-            await page.emulate_media(color_scheme=theme)
-            assert await violations(page) == [], (width, theme)
+        await page.emulate_media(color_scheme=theme)
+        assert await violations(page) == [], (width, theme)
     await page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     await expect(page.locator("form.try").last).to_be_visible()
     assert await overflow(page) <= 0

@@ -28,8 +28,7 @@ export function browserTasksView({ client, me }, path) {
       const user = me.role === "operator" ? undefined : (me.user_id ?? "local");
       const { tasks } = await client.browserTasks({ limit: 25, user_id: user });
       if (closed) return;
-      const waiting = tasks.filter((/** @type {any} */ task) => task.status === "pending");
-      rows.replaceChildren(...tasks.map((/** @type {any} */ task) => row(task, waiting.length - waiting.indexOf(task), waiting.includes(task))));
+      rows.replaceChildren(...tasks.map(row));
       if (tasks.some((/** @type {any} */ task) => RUNNING.has(task.status))) timer = setTimeout(() => void load(), POLL);
       if (open !== "") await show(open);
     } catch (error) {
@@ -37,17 +36,13 @@ export function browserTasksView({ client, me }, path) {
     }
   };
 
-  /**
-   * @param {any} task
-   * @param {number} position
-   * @param {boolean} waits
-   */
-  const row = (task, position, waits) =>
+  /** @param {any} task */
+  const row = (task) =>
     h(
       "tr",
       {},
       h("td", {}, h("a", { href: `#/browser/${encodeURIComponent(task.task_id)}` }, task.url)),
-      h("td", {}, waits ? `pending, place ${position}` : task.status),
+      h("td", {}, stateOf(task)),
       h("td", {}, when(task.created_at)),
       h("td", {}, RUNNING.has(task.status) ? h("button.small", { type: "button", onclick: () => cancel(task.task_id) }, "Cancel") : ""),
     );
@@ -116,6 +111,14 @@ export function browserTasksView({ client, me }, path) {
 }
 
 /**
+ * A task's state, with its place among its user's waiting tasks.
+ * @param {any} task
+ */
+function stateOf(task) {
+  return typeof task.position === "number" ? `${task.status}, place ${task.position}` : task.status;
+}
+
+/**
  * @param {any} task
  * @param {string | undefined} picture
  */
@@ -124,7 +127,7 @@ function taskDetail(task, picture) {
   const console_ = Array.isArray(result.console) ? result.console : [];
   return [
     h("h2", {}, result.title || task.url),
-    h("p", {}, h("strong", {}, task.status), task.error_message ? ` – ${task.error_message}` : "", result.duration_ms == null ? "" : `, ${result.duration_ms} ms`),
+    h("p", {}, h("strong", {}, stateOf(task)), task.error_message ? ` – ${task.error_message}` : "", result.duration_ms == null ? "" : `, ${result.duration_ms} ms`),
     picture === undefined ? null : h("img.shot", { src: picture, alt: `Screenshot of ${task.url}` }),
     task.text_snippet ? h("details", {}, h("summary", {}, "Text"), h("p", {}, task.text_snippet)) : null,
     console_.length > 0 ? h("details", {}, h("summary", {}, `Console (${console_.length})`), h("pre", {}, console_.join("\n"))) : null,

@@ -1,6 +1,6 @@
-import { announce, copy, failure, h, when } from "./dom.js";
+import { announce, failure, h } from "./dom.js";
 import { frameLog } from "./frames.js";
-import { markdown } from "./markdown.js";
+import { bodyOf, messageElement, numberReplies } from "./message.js";
 
 /** @import { Context } from "./main.js" */
 /** @import { Message, SessionState } from "./client/index.js" */
@@ -44,6 +44,19 @@ export function sessionView({ client, base }, id, refreshList) {
   };
 
   const actions = {
+    /**
+     * @param {number} messageId
+     * @param {number} callId
+     */
+    toolCall: async (messageId, callId) => {
+      const query = { cursor: /** @type {string | undefined} */ (undefined) };
+      for (;;) {
+        const page = await client.call("GET", `/operator/message/${messageId}/tool-calls`, { query });
+        const found = page.tool_calls.find((/** @type {any} */ call) => call.id === callId);
+        if (found !== undefined || page.next_cursor === null) return found;
+        query.cursor = page.next_cursor;
+      }
+    },
     /** @param {Message} message */
     stop: (message) => attempt(() => session.stop(message.id)),
     /** @param {Message} message */
@@ -74,6 +87,7 @@ export function sessionView({ client, base }, id, refreshList) {
     const resynced = state.connection === "live" && state.resyncs > 0 ? ", resynced" : "";
     const label = state.error === null ? word + detail + resynced : `closed: ${state.error.detail}`;
     if (badge.textContent !== label) badge.textContent = label;
+    badge.title = `by ${state.transport}`;
     older.hidden = state.nextBefore === null;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
     showMessages(state.messages);
@@ -108,6 +122,7 @@ export function sessionView({ client, base }, id, refreshList) {
       }
       shown.set(message.id, { message, element });
     });
+    numberReplies(messages.flatMap((message) => shown.get(message.id) ?? []));
   };
 
   list.append(older);
@@ -192,66 +207,4 @@ function composerElement(send) {
     h("button.primary", { type: "submit" }, "Send"),
   );
   return { element, focus: () => input.focus() };
-}
-
-/**
- * @param {Message} message
- * @param {{stop: (m: Message) => void, regenerate: (m: Message) => void, retry: (m: Message) => void}} actions
- */
-function messageElement(message, actions) {
-  const streaming = message.status === "streaming";
-  const failed = message.status === "failed" || message.status === "interrupted";
-  const mine = message.role === "user";
-  const body = h(
-    `div.body${streaming ? ".streaming" : ""}`,
-    {},
-    ...bodyOf(message),
-    failed ? h("p.error", {}, message.status === "interrupted" ? "The reply was interrupted." : `The reply failed: ${message.error ?? "unknown"}.`) : null,
-  );
-  return h(
-    `article.message.${mine ? "user" : "reply"}`,
-    { "aria-label": `${message.role}, ${message.status}`, "aria-busy": streaming ? "true" : undefined },
-    body,
-    ...message.toolCalls.map(toolCallElement),
-    h(
-      "div.meta",
-      {},
-      h("span", {}, message.role),
-      message.timestamp === "" ? null : when(message.timestamp),
-      message.metadata["provider"] ? h("span", {}, String(message.metadata["provider"])) : null,
-      message.status === "complete" ? null : h("span", {}, message.status),
-      streaming ? h("button.small", { type: "button", onclick: () => actions.stop(message) }, "Stop") : null,
-      !mine && !streaming && !failed ? h("button.small", { type: "button", onclick: () => actions.regenerate(message) }, "Regenerate") : null,
-      failed ? h("button.small", { type: "button", onclick: () => actions.retry(message) }, "Try again") : null,
-      streaming ? null : copyButton(message.content),
-    ),
-  );
-}
-
-/**
- * @param {Message} message
- * @returns {Node[]}
- */
-function bodyOf(message) {
-  if (message.role === "user") return [h("p", {}, message.content)];
-  const reasoning = message.reasoning === "" ? [] : [h("details", {}, h("summary", {}, "Reasoning"), ...markdown(message.reasoning))];
-  const waiting = message.content === "" && message.status === "streaming" ? [h("p.muted", {}, "…")] : [];
-  return [...reasoning, ...markdown(message.content), ...waiting];
-}
-
-/** @param {string} text */
-function copyButton(text) {
-  const button = h("button.small", { type: "button", onclick: () => copy(text, button) }, "Copy");
-  return button;
-}
-
-/** @param {any} call */
-function toolCallElement(call) {
-  const details = { arguments: call.arguments, result: call.result, error: call.error };
-  return h(
-    "details.card",
-    {},
-    h("summary", {}, `Tool ${call.tool_name}: ${call.status}`, call.duration_ms === null ? "" : `, ${call.duration_ms} ms`),
-    h("pre", { tabindex: "0" }, h("code", {}, JSON.stringify(details, null, 2))),
-  );
 }

@@ -81,17 +81,28 @@ function section(title) {
 
 const COLOURS = /** @type {Record<string, string>} */ ({ ok: "good", circuit_open: "bad", error: "bad", timeout: "bad" });
 
+const STATES = /** @type {Record<string, string>} */ ({ circuit_open: "circuit open: left alone for 5 s" });
+
+/** @param {any} module */
+function moduleFacts(module) {
+  const facts = [module.version && `version ${module.version}`, module.latency_ms !== null && `${number(module.latency_ms)} ms`].filter(Boolean);
+  return [facts.length > 0 ? h("p.muted", {}, facts.join(", ")) : null, module.error ? h("p.error", {}, module.error) : null];
+}
+
 /** @param {any} view */
 function overview(view) {
-  const modules = Array.isArray(view.modules) ? Object.fromEntries(view.modules.map((/** @type {any} */ m) => [m.name, m])) : (view.modules ?? {});
   return [
+    h("p", {}, `${view.healthy_modules} of ${view.total_modules} modules are well. `, h("span.muted", {}, `Told by ${view.source === "direct" ? "the modules themselves" : "the gateway"}.`)),
     h(
       "div.grid",
       {},
-      ...Object.entries(modules).map(([name, module]) => h("div.card", {}, h("h3", {}, name), h(`span.badge.${COLOURS[module.status] ?? "warn"}`, {}, String(module.status)), module.detail ? h("p.muted", {}, module.detail) : null)),
+      ...Object.entries(view.modules).map(([name, module]) => h("div.card", {}, h("h3", {}, name), h(`span.badge.${COLOURS[module.status] ?? "warn"}`, {}, STATES[module.status] ?? String(module.status)), ...moduleFacts(module))),
     ),
   ];
 }
+
+/** Milliseconds at which an engine's speed counts half; the formula stands in docs/system.md. */
+const HALF_SPEED_MS = 5000;
 
 /** @param {any} view */
 function engines(view) {
@@ -99,20 +110,32 @@ function engines(view) {
   return [
     barChart(view.engines.map((/** @type {any} */ engine) => ({ label: engine.engine, value: engine.score }))),
     table(
-      ["Engine", "Score", "Calls", "Success rate", "p50 ms", "p95 ms", "Tokens"],
-      view.engines.map((/** @type {any} */ e) => [e.engine, number(e.score), e.calls, number(e.success_rate), number(e.latency_p50_ms), number(e.latency_p95_ms), e.tokens]),
+      ["Engine", "Score", "= Certainty", "× Speed", "Calls", "Success rate", "p50 ms", "p95 ms", "Tokens"],
+      view.engines.map((/** @type {any} */ e) => [e.engine, number(e.score), ...scoreParts(e), e.calls, number(e.success_rate), number(e.latency_p50_ms), number(e.latency_p95_ms), e.tokens]),
     ),
-    view.recommend ? h("p", {}, `Recommended: ${view.recommend}`) : null,
+    view.recommend ? h("p", {}, `Recommended: ${view.recommend.reason} `, h("code", {}, JSON.stringify(view.recommend.after_config))) : null,
+    view.recommend_error ? h("p.muted", {}, `Nothing can be recommended: ${view.recommend_error.detail}`) : null,
   ];
+}
+
+/**
+ * The factors of an engine's score: what its success rate is at least, and its speed.
+ * @param {any} engine
+ */
+function scoreParts(engine) {
+  if (engine.latency_p50_ms === null) return ["0", "–"];
+  const speed = HALF_SPEED_MS / (HALF_SPEED_MS + (engine.latency_p50_ms + engine.latency_p95_ms) / 2);
+  return [number(engine.score / speed), number(speed)];
 }
 
 /** @param {any} view */
 function usage(view) {
   if (view.usage.length === 0) return [h("p.muted", {}, "None counted.")];
   return [
+    barChart(view.usage.map((/** @type {any} */ u) => ({ label: u.key || "unknown", value: u.total_tokens }))),
     table(
       ["Model", "Replies", "Prompt", "Completion", "Total"],
-      view.usage.map((/** @type {any} */ u) => [u.key, u.replies, u.prompt_tokens, u.completion_tokens, u.total_tokens]),
+      view.usage.map((/** @type {any} */ u) => [u.key || "unknown", u.replies, u.prompt_tokens, u.completion_tokens, u.total_tokens]),
     ),
   ];
 }
