@@ -19,7 +19,7 @@ _NOT_NULL = {"not": {"type": "null"}}
 def _any_of(*branches: dict[str, Any]) -> dict[str, Any]:
     """Requires one of ``branches``. Generators of clients, which make a type of each branch of an
     ``anyOf``, leave conditions alone."""
-    return {"if": {"anyOf": branches}, "else": False}
+    return {"if": {"anyOf": branches}, "else": {"not": {}}}
 
 
 def _given(*names: str, **more: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ CHAT: Rules = {
     },
     **_any_of(
         _given("message"),
-        _given(messages={"type": "array", "contains": _OF_USER}),
+        _given(messages={"type": "array", "items": {}, "contains": _OF_USER}),
         _given(metadata={"type": "object", **_given(regenerate=_ROW_ID)}),
     ),
 }
