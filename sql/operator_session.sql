@@ -28,3 +28,11 @@ LIMIT :page;
 -- A session that is gone for everybody, and whose rows are not all deleted yet.
 SELECT session_id FROM operator_session
 WHERE session_id = :session_id AND deleted_at IS NOT NULL;
+
+-- name: session_set_metadata(session_id, viewer, metadata)
+-- Replaces the metadata of a session.
+UPDATE operator_session SET metadata = :metadata, updated_at = now()
+WHERE
+    session_id = :session_id AND deleted_at IS NULL
+    AND (CAST(:viewer AS text) IS NULL OR user_id = :viewer)
+RETURNING id;

@@ -46,17 +46,16 @@ SELECT
                 (
                     SELECT
                         json_agg(
-                            json_build_object('question', e.question, 'answer', e.answer) ORDER BY e.id DESC
+                            json_build_object('question', e.question, 'answer', e.answer, 'role', e.role)
+                            ORDER BY e.id DESC
                         )
                     FROM (
                         SELECT
-                            u.id, left(u.content, :max_chars + 1) AS question,
+                            u.id, u.role, left(u.content, :max_chars + 1) AS question,
                             left(a.content, :max_chars + 1) AS answer
                         FROM operator_message AS u
-                        CROSS JOIN LATERAL {{answer_text}} AS a
-                        WHERE
-                            u.session_id = :session_id AND u.role = 'user'
-                            AND btrim(u.content, E' \t\r\n') <> ''
+                        LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
+                        WHERE u.session_id = :session_id AND {{in_history}}
                         ORDER BY u.id DESC
                         LIMIT :exchanges
                     ) AS e
@@ -281,12 +280,11 @@ WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[])
 
 -- name: exchanges(session_id, before, page, max_chars)
 -- Messages older than one, newest first, with the best reply to each that has one.
-SELECT left(u.content, :max_chars + 1) AS question, left(a.content, :max_chars + 1) AS answer
+SELECT
+    u.role, left(u.content, :max_chars + 1) AS question, left(a.content, :max_chars + 1) AS answer
 FROM operator_message AS u
-CROSS JOIN LATERAL {{answer_text}} AS a
-WHERE
-    u.session_id = :session_id AND u.role = 'user' AND u.id < :before
-    AND btrim(u.content, E' \t\r\n') <> ''
+LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
+WHERE u.session_id = :session_id AND u.id < :before AND {{in_history}}
 ORDER BY u.id DESC
 LIMIT :page;
 
@@ -339,3 +337,48 @@ SELECT
 FROM numbered AS n
 INNER JOIN doomed AS d ON n.session_id = d.session_id
 RETURNING session_id, seq, data, ts;
+
+-- name: messages_add(session_id, viewer, messages)
+-- Stores messages that nobody is to answer, in their order.
+WITH session AS MATERIALIZED {{lock_session_of_viewer}},
+
+given AS MATERIALIZED (
+    SELECT g.message, g.place
+    FROM jsonb_array_elements(CAST(:messages AS jsonb)) WITH ORDINALITY AS g (message, place)
+),
+
+numbered AS (
+    UPDATE operator_session AS s
+    SET
+        last_seq = s.last_seq + g.total,
+        message_count = s.message_count + g.total,
+        updated_at = now(),
+        active_at = now()
+    FROM session CROSS JOIN (SELECT count(*) AS total FROM given) AS g
+    WHERE s.session_id = session.session_id
+    RETURNING s.session_id, s.last_seq, g.total
+),
+
+added AS MATERIALIZED (
+    SELECT o.session_id, o.last_seq, o.message, o.seq, nextval('operator_message_id_seq') AS id
+    FROM (
+        SELECT n.session_id, n.last_seq, g.message, n.last_seq - n.total + g.place AS seq
+        FROM numbered AS n CROSS JOIN given AS g
+        ORDER BY g.place
+    ) AS o
+),
+
+messages AS (
+    INSERT INTO operator_message (id, session_id, role, content, status, metadata, finished_at)
+    SELECT
+        id, session_id, message ->> 'role', message ->> 'content', 'complete',
+        message -> 'metadata', now()
+    FROM added
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, message_id)
+    SELECT session_id, seq, 'message.created', id FROM added
+)
+
+SELECT id, last_seq, now() AS ts FROM added;

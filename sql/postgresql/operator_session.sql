@@ -184,3 +184,21 @@ deleted AS (
 )
 
 SELECT session_id FROM session;
+
+-- name: session_open(session_id, epoch, user_id, source, created, metadata)
+-- Makes a session without a message; created is the data of its event.
+WITH session AS (
+    INSERT INTO operator_session (
+        session_id, epoch, user_id, source, last_seq, message_count, metadata
+    )
+    VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 1, 0, :metadata)
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id
+),
+
+events AS (
+    INSERT INTO operator_event (session_id, seq, event, data)
+    SELECT session_id, 1, 'session.created', CAST(:created AS jsonb) FROM session
+)
+
+SELECT now() AS ts FROM session;

@@ -20,18 +20,13 @@ RETURNING
     (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
     (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
     (
-        SELECT json_group_array(json_object('question', e.question, 'answer', e.answer)) FROM (
-            SELECT w.question, w.answer FROM (
-                SELECT
-                    u.id, substr(u.content, 1, :max_chars + 1) AS question,
-                    {{answer_text}} AS answer
-                FROM operator_message AS u
-                WHERE
-                    u.session_id = :session_id AND u.role = 'user'
-                    AND u.id < operator_message.reply_to
-                    AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
-            ) AS w
-            WHERE w.answer IS NOT NULL
+        SELECT
+            json_group_array(
+                json_object('question', e.question, 'answer', e.answer, 'role', e.role)
+            )
+        FROM (
+            SELECT w.question, w.answer, w.role FROM {{said}} AS w
+            WHERE w.answer IS NOT NULL OR w.is_item
             ORDER BY w.id DESC
             LIMIT :exchanges
         ) AS e
@@ -204,16 +199,8 @@ WHERE
 
 -- name: exchanges(session_id, before, page, max_chars)
 -- Messages older than one, newest first, with the best reply to each that has one.
-SELECT w.question, w.answer FROM (
-    SELECT
-        u.id, substr(u.content, 1, :max_chars + 1) AS question,
-        {{answer_text}} AS answer
-    FROM operator_message AS u
-    WHERE
-        u.session_id = :session_id AND u.role = 'user' AND u.id < :before
-        AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
-) AS w
-WHERE w.answer IS NOT NULL
+SELECT w.question, w.answer, w.role FROM {{said}} AS w
+WHERE w.id < :before AND (w.answer IS NOT NULL OR w.is_item)
 ORDER BY w.id DESC
 LIMIT :page;
 
@@ -245,3 +232,39 @@ RETURNING session_id, seq, data, ts;
 
 DELETE FROM operator_message
 WHERE id IN (SELECT d.id FROM {{message_with_replies}} AS d);
+
+-- name: messages_add(session_id, viewer, messages)
+-- Stores messages that nobody is to answer, in their order.
+UPDATE operator_session
+SET
+    last_seq = last_seq + json_array_length(:messages),
+    message_count = message_count + json_array_length(:messages),
+    updated_at = now(),
+    active_at = now()
+WHERE {{session_of_viewer}};
+
+INSERT INTO operator_message (
+    session_id, role, content, status, metadata, created_at, finished_at
+)
+SELECT
+    :session_id, json_extract(g.value, '$.role'), json_extract(g.value, '$.content'), 'complete',
+    json_extract(g.value, '$.metadata'), now(), now()
+FROM json_each(:messages) AS g
+WHERE changes() = 1
+ORDER BY g.key
+RETURNING
+    id,
+    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
+    created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT s.session_id, s.last_seq - n.newer, 'message.created', now(), n.id
+FROM operator_session AS s
+CROSS JOIN (
+    SELECT m.id, row_number() OVER (ORDER BY m.id DESC) - 1 AS newer
+    FROM operator_message AS m
+    WHERE m.session_id = :session_id
+    ORDER BY m.id DESC
+    LIMIT json_array_length(:messages)
+) AS n
+WHERE s.session_id = :session_id AND changes() = json_array_length(:messages);

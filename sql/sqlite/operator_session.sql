@@ -152,3 +152,16 @@ WHERE
 UPDATE operator_session SET deleted_at = now()
 WHERE session_id = {{deleted_session}}
 RETURNING session_id;
+
+-- name: session_open(session_id, epoch, user_id, source, created, metadata)
+-- Makes a session without a message; created is the data of its event.
+INSERT INTO operator_session (
+    session_id, epoch, user_id, source, last_seq, message_count, metadata,
+    created_at, updated_at, active_at
+)
+VALUES (:session_id, :epoch, :user_id, :source, 1, 0, :metadata, now(), now(), now())
+ON CONFLICT (session_id) DO NOTHING
+RETURNING created_at AS ts;
+
+INSERT INTO operator_event (session_id, seq, event, ts, data)
+SELECT :session_id, 1, 'session.created', now(), :created WHERE changes() = 1;

@@ -20,6 +20,7 @@ from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.services.chat.chats import ChatLimits, Chats
+from operator_svc.services.chat.conversations import Conversations
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.intents import Intents
@@ -180,6 +181,7 @@ def _services(
     replies = Replies(core.running, follower, history, stores.messages, hub)
     budget = ByteBudget(settings.bytes_in_flight)
     telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
+    chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
     return Services(
         settings=settings,
         database=core.database,
@@ -188,6 +190,7 @@ def _services(
         tokens=tokens,
         authenticator=Authenticator(tokens, settings),
         chats=chats,
+        conversations=Conversations(stores.conversations, chats.quota, hub, core.drain),
         replies=replies,
         intents=Intents(stores.chat_keys),
         foreground=Foreground(chats, replies, sessions, stores.messages, tasks),

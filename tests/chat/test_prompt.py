@@ -80,6 +80,27 @@ def test_history_is_cut_at_exchanges(messages: int, chars: int, kept: int) -> No
     assert history == expected
 
 
+def test_items_without_an_answer_are_said_with_the_message_after_them() -> None:
+    newest_first = [
+        Exchange("four", None),
+        Exchange("three", None),
+        Exchange("be kind", None, "system"),
+        Exchange("two", "b"),
+        Exchange("one", None),
+        Exchange("be brief", None, "system"),
+    ]
+    history = stored_history(newest_first, LIMITS)
+    assert [(turn["role"], turn["content"]) for turn in history] == [
+        ("system", "be brief\n\nbe kind"),
+        ("user", "one\n\ntwo"),
+        ("assistant", "b"),
+        ("user", "three\n\nfour"),
+    ]
+    prompt = build_prompt(Chat(message="five"), "five", "s", "ana", history)
+    assert (prompt.message, prompt.history) == ("three\n\nfour\n\nfive", history[:-1])
+    check_roles([*prompt.history, {"role": "user", "content": prompt.message}])
+
+
 def test_system_message_takes_its_room_and_one_too_long_is_left_out() -> None:
     limits = HistoryLimits(20, 5)
     assert told(("system", "abc"), U, A, U, A, limits=limits) == [("system", "abc"), U, A]

@@ -15,7 +15,7 @@ def exchanges(started: Started | None) -> list[tuple[str, str]]:
     return [(exchange["question"], exchange["answer"]) for exchange in started.exchanges]
 
 
-async def exchanges_before(stores: Stores, message_id: int) -> list[tuple[str, str]]:
+async def exchanges_before(stores: Stores, message_id: int) -> list[tuple[str, str | None]]:
     found = await stores.messages.exchanges("s", before=message_id, limit=9, max_chars=99)
     return [(exchange.question, exchange.answer) for exchange in found]
 

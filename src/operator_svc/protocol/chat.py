@@ -54,6 +54,16 @@ class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
     max_tokens: int | None = None
     response: dict[str, Json] | None = None
 
+    def after(self, said: str) -> EngineFields:
+        """The same, where the user has ``said`` something before the message."""
+        if self.input is not None:
+            before = [{"role": "user", "content": said}]
+            return msgspec.structs.replace(self, input=[*before, *self.input])
+        if self.content is not None:
+            parts = [{"type": "text", "text": said}, *self.content]
+            return msgspec.structs.replace(self, content=parts)
+        return self
+
     def kept(self) -> dict[str, Json]:
         """The fields as the message's metadata keep them: the largest are left out, and named in
         ``left_out``, until the rest has at most ``MAX_METADATA_BYTES``."""

@@ -117,19 +117,22 @@ def _check_plain(body: ResponseBody, messages: list[dict[str, Json]]) -> None:
         raise OperatorError.invalid("input", "the upstream of this service takes text only")
 
 
-def messages_of(asked: str | Sequence[InputItem]) -> list[dict[str, Json]]:
-    """The input as messages of chat completions; raises OperatorError(validation_error)."""
+def messages_of(asked: str | Sequence[InputItem], field: str = "input") -> list[dict[str, Json]]:
+    """Items, which are the body's ``field``, as messages of chat completions.
+
+    Raises OperatorError(validation_error).
+    """
     if isinstance(asked, str):
         return [{"role": "user", "content": asked}]
     messages: list[dict[str, Json]] = []
     for index, item in enumerate(asked):
         match item.type:
             case "message":
-                messages.append(_message(item, f"input[{index}]"))
+                messages.append(_message(item, f"{field}[{index}]"))
             case "function_call":
-                _add_call(messages, item, f"input[{index}]")
+                _add_call(messages, item, f"{field}[{index}]")
             case "function_call_output":
-                messages.append(_result(item, f"input[{index}]"))
+                messages.append(_result(item, f"{field}[{index}]"))
     return messages
 
 

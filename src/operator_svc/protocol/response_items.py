@@ -10,11 +10,13 @@ from operator_svc.protocol.openai import text_of, tool_calls_of
 from operator_svc.protocol.tool_calls import ToolCallView
 
 
-def items_of(message_id: int, content: str, engine: EngineFields) -> Iterator[dict[str, Json]]:
-    """The items that a stored message of the user stands for, each with an id of its own. The
-    last message of the user has the stored message's."""
-    asked = engine.input or [{"role": "user", "content": engine.content or content}]
-    last = max((i for i, m in enumerate(asked) if m.get("role") == "user"), default=None)
+def items_of(
+    message_id: int, content: str, engine: EngineFields, role: str = "user"
+) -> Iterator[dict[str, Json]]:
+    """The items that a stored message of ``role`` stands for, each with an id of its own. The
+    last one of that role has the stored message's."""
+    asked = engine.input or [{"role": role, "content": engine.content or content}]
+    last = max((i for i, m in enumerate(asked) if m.get("role") == role), default=None)
     for place, message in enumerate(asked):
         identity = f"msg_{message_id}" if place == last else f"msg_{message_id}_{place}"
         yield from _items(message, identity)

@@ -214,6 +214,8 @@ NOT_FOUND = {
     "adjustment_id": ErrorCode.ADJUSTMENT_NOT_FOUND,
     "model": ErrorCode.MODEL_NOT_FOUND,
     "response_id": ErrorCode.REPLY_NOT_FOUND,
+    "conversation_id": ErrorCode.SESSION_NOT_FOUND,
+    "item_id": ErrorCode.MESSAGE_NOT_FOUND,
 }
 """The error of a path whose id names nothing, by the id's name in the path."""
 BAD_BODY = (

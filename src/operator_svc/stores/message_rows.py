@@ -11,17 +11,20 @@ from operator_svc.models import Json, Record
 
 class Exchange(Record, frozen=True):
     """A user's message, and the reply to it that counts: the newest complete one, else the
-    newest that has text. In an adopted session it is the assistant's message after it."""
+    newest that has text. In an adopted session, and among a conversation's items, it is the
+    assistant's message after it. ``answer`` is None for an item that has none, of the ``role``
+    user or system."""
 
     question: str
-    answer: str
+    answer: str | None
+    role: str = "user"
 
 
 class Started(Record, frozen=True):
     """A reply that was begun. ``last_seq`` is the number of its ``reply.started`` event.
 
-    ``exchanges`` are the last ones of the session, newest first, each with its ``question``
-    and ``answer``; None where the write did not ask.
+    ``exchanges`` are the last ones of the session, newest first, each with its ``question``,
+    ``answer`` and ``role``; None where the write did not ask.
     """
 
     message_id: int

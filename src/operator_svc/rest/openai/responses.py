@@ -81,14 +81,16 @@ _RESPONSE = ResponseView(
     text={"format": {"type": "text"}},
     **protocol.DEFAULTS,
 )
-_ITEM = {
+EXAMPLE_ITEM = {
     "type": "message",
     "id": "msg_41",
     "role": "user",
     "content": [{"type": "input_text", "text": "What is running?"}],
     "status": "completed",
 }
-_ITEMS = ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
+EXAMPLE_ITEMS = ResponseItems(
+    data=[EXAMPLE_ITEM], first_id="msg_41", last_id="msg_41", has_more=False
+)
 AFTER = Parameter("after", Annotated[str, Meta(max_length=200)], "The id of the item before.")
 LIMIT = Parameter("limit", Annotated[int, Meta(ge=1, le=100)], "Items of a page.", default=20)
 ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default="desc")
@@ -236,7 +238,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
     "GET",
     "/v1/responses/{response_id}/input_items",
     parameters=(AFTER, LIMIT, ORDER),
-    answers={200: json(_ITEMS, "The items.")},
+    answers={200: json(EXAMPLE_ITEMS, "The items.")},
 )
 async def list_input_items(request: web.Request) -> web.StreamResponse:
     """List the items that a response was asked with."""

@@ -87,6 +87,22 @@ class SessionHistory:
             next_before = fitting[0].id if fitting else views[-1].id + 1
         return SessionSnapshot(session.last_seq, session.epoch, SessionState(fitting, next_before))
 
+    async def after(
+        self, caller: Caller, session_id: str, message_id: int, *, limit: int
+    ) -> tuple[list[MessageView], int | None]:
+        """Messages of a session after one, oldest first, with their tool calls, and where to go
+        on; None at the end."""
+        session = await self._sessions.get(caller, session_id)
+        views, whole, after = await self.page_after(
+            session, message_id, limit=limit, size=PAGE_BYTES
+        )
+        if not whole:
+            views = [
+                msgspec.structs.replace(view, tool_calls=await self.tool_calls_of(view.id))
+                for view in views
+            ]
+        return views, after
+
     async def _of_session(self, session: Session, read: Callable[[ReadSource], Awaitable[T]]) -> T:
         async with self._reading:
             return await self._sources.of_session(session, read)

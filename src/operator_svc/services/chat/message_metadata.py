@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.models import Message
+from operator_svc.models import Json, Message
 from operator_svc.protocol.chat import ENGINE_FIELDS, NO_ENGINE_FIELDS, Chat, EngineFields
 from operator_svc.protocol.response_input import parameters_of
 
@@ -20,6 +20,11 @@ def message_metadata(chat: Chat) -> dict[str, Any]:
     if chat.client_message_id is not None:
         metadata["client_message_id"] = chat.client_message_id
     return metadata
+
+
+def item_metadata(parts: list[Json] | None) -> dict[str, Any]:
+    """The metadata of a message that was added as an item: the history has it without a reply."""
+    return {ENGINE_FIELDS: {**EngineFields(content=parts).kept(), "item": True}}
 
 
 def as_before(chat: Chat, message: Message) -> Chat:

@@ -3,7 +3,8 @@
 The history is made of exchanges, a user's message and the reply to it, because the chat
 templates of many models refuse a conversation whose roles do not alternate. What has no usable
 reply (failed, stopped before its first token, still being written, tool calls alone) is left
-out.
+out. Items that were added to a conversation need none: a system's goes to the front, a user's is
+put before the user's message that follows it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ def build_prompt(
     user_id: str,
     history: list[PromptTurn],
 ) -> Prompt:
-    """The prompt of ``question``; ``history`` is oldest first."""
+    """The prompt of ``question``; ``history`` is oldest first. Where it ends with the user, that
+    is said together with the question."""
+    engine = chat.engine
+    if history and history[-1]["role"] == "user":
+        *history, last = history
+        engine = engine.after(last["content"])
+        question = _joined(last["content"], question)
     return Prompt(
         message=question,
         session_id=session_id,
@@ -53,7 +60,7 @@ def build_prompt(
         context_summary=chat.context_summary,
         provider_hint=chat.provider_hint,
         metadata=chat.metadata,
-        engine=chat.engine,
+        engine=engine,
     )
 
 
@@ -74,7 +81,7 @@ def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[Prom
             question, answer = turn.content, ""
         elif turn.role == "assistant":
             answer = turn.content
-    instructions = "\n\n".join(system)
+    instructions = _joined(*system)
     if not instructions or len(instructions) > limits.chars:
         return stored_history(reversed(exchanges), limits)
     rest = limits._replace(chars=limits.chars - len(instructions))
@@ -82,18 +89,32 @@ def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[Prom
 
 
 def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> list[PromptTurn]:
-    """The newest exchanges that fit, oldest first; one is sent whole or not at all."""
+    """The newest exchanges and items that fit, oldest first; one is sent whole or not at all. It
+    ends with the user where the newest is an item."""
     turns: list[PromptTurn] = []
+    system: list[str] = []
     room = limits.chars
-    for question, answer in ((e.question, e.answer) for e in newest_first):
+    for exchange in newest_first:
+        question, answer = exchange.question, exchange.answer or ""
         room -= len(question) + len(answer)
         if room < 0 or len(turns) >= 2 * limits.exchanges:
             break
         said = without_thought(answer) if limits.think_tags else answer
         if said:
             turns += [_turn("assistant", said), _turn("user", question)]
+        elif exchange.role in SYSTEM_ROLES:
+            system.append(question)
+        elif exchange.answer is None:
+            following = turns.pop()["content"] if turns else ""
+            turns.append(_turn("user", _joined(question, following)))
+    if system:
+        turns.append(_turn("system", _joined(*reversed(system))))
     turns.reverse()
     return turns
+
+
+def _joined(*texts: str) -> str:
+    return "\n\n".join(filter(None, texts))
 
 
 def _turn(role: str, content: str) -> PromptTurn:

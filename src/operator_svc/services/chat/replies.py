@@ -23,6 +23,7 @@ from operator_svc.services.chat.running_replies import (
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
+from operator_svc.stores.message_rows import DeletedMessage
 from operator_svc.stores.messages import MessageStore
 
 RETRY_AFTER = 5.0
@@ -153,13 +154,29 @@ class Replies:
             await self.cancel(caller, reply_id)
             deleted = await self._messages.delete(reply_id, caller.user_id, with_question=True)
             if deleted:
-                events = [
-                    LiveEvent(row.session_id, row.seq, names.MESSAGE_DELETED, row.ts, row.data)
-                    for row in deleted
-                ]
-                self._hub.publish(deleted[0].session_id, *events)
+                self._publish(deleted)
                 return
-        raise OperatorError(ErrorCode.CONFLICT, "too many write to this session just now")
+        raise _contended()
+
+    async def delete_message(self, caller: Caller, message_id: int) -> None:
+        """Delete a message that is there, with all replies to it; those that run stop."""
+        for _ in range(DELETE_ATTEMPTS):
+            deleted = await self._messages.delete(message_id, caller.user_id, with_question=False)
+            if deleted:
+                self._publish(deleted)
+                return
+        raise _contended()
+
+    def _publish(self, deleted: list[DeletedMessage]) -> None:
+        events = [
+            LiveEvent(row.session_id, row.seq, names.MESSAGE_DELETED, row.ts, row.data)
+            for row in deleted
+        ]
+        self._hub.publish(deleted[0].session_id, *events)
+
+
+def _contended() -> OperatorError:
+    return OperatorError(ErrorCode.CONFLICT, "too many write to this session just now")
 
 
 def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:

@@ -1,0 +1,38 @@
+-- Messages of a session that a prompt's history may have: each with its answer, where it has one (the
+-- newest complete reply, else the newest with text, else the assistant's message after it), and
+-- whether it is an item of a conversation, which needs none.
+(
+    SELECT
+        u.id, u.role, substr(u.content, 1, :max_chars + 1) AS question,
+        CASE WHEN u.role = 'user' THEN
+            coalesce(
+                (
+                    SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
+                    WHERE
+                        r.reply_to = u.id
+                        AND r.status IN ('complete', 'cancelled', 'interrupted')
+                        AND trim(r.content, ' ' || char(9, 10, 13)) <> ''
+                    ORDER BY r.status = 'complete' DESC, r.id DESC
+                    LIMIT 1
+                ),
+                (
+                    SELECT substr(n.content, 1, :max_chars + 1) FROM (
+                        SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+                        WHERE
+                            m.session_id = u.session_id AND m.id > u.id
+                            AND m.role IN ('user', 'assistant')
+                        ORDER BY m.id
+                        LIMIT 1
+                    ) AS n
+                    WHERE
+                        n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
+                        AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
+                )
+            )
+        END AS answer,
+        json_extract(u.metadata, '$.openai.item') IS TRUE AS is_item
+    FROM operator_message AS u
+    WHERE
+        u.session_id = :session_id AND u.role IN ('user', 'system')
+        AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
+)

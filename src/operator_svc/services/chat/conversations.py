@@ -1,0 +1,70 @@
+"""Sessions that a client makes and fills without a chat."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from operator_svc.models import Caller
+from operator_svc.protocol import events as names
+from operator_svc.protocol.conversations import Said
+from operator_svc.services.access import acting_user, no_session
+from operator_svc.services.chat.message_metadata import item_metadata
+from operator_svc.services.chat.quota import ChatQuota
+from operator_svc.services.drain import DrainState
+from operator_svc.services.live.events import LiveEvent, session_created
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.stores.conversations import ConversationStore, NewMessage
+
+
+class Conversations:
+    """Makes sessions and adds messages to them; each that is made counts for its token's rate."""
+
+    def __init__(
+        self, store: ConversationStore, quota: ChatQuota, hub: SessionHub, drain: DrainState
+    ) -> None:
+        self._store = store
+        self._quota = quota
+        self._hub = hub
+        self._drain = drain
+
+    async def create(self, caller: Caller, metadata: dict[str, Any], messages: list[Said]) -> str:
+        """Make a session with messages; its id. Raises OperatorError: draining, rate_limited."""
+        self._drain.refuse_new()
+        self._quota.open_session(caller)
+        user_id, session_id, epoch = acting_user(caller, None), uuid.uuid4().hex, str(uuid.uuid4())
+        opened = await self._store.open(
+            session_id, epoch=epoch, user_id=user_id, source="openai", metadata=metadata
+        )
+        if opened is None:
+            raise no_session()
+        self._hub.session_created(session_id, epoch)
+        first = session_created(
+            session_id, 1, opened.ts, epoch=epoch, user_id=user_id, source="openai"
+        )
+        self._hub.publish(session_id, first)
+        if messages:
+            await self.add(caller, session_id, messages)
+        return session_id
+
+    async def set_metadata(self, caller: Caller, session_id: str, metadata: dict[str, Any]) -> None:
+        """Replace a session's metadata; raises OperatorError(session_not_found)."""
+        if not await self._store.set_metadata(session_id, caller.user_id, metadata):
+            raise no_session()
+
+    async def add(self, caller: Caller, session_id: str, messages: list[Said]) -> list[int]:
+        """Add messages to a session; their ids. Raises OperatorError(session_not_found)."""
+        self._drain.refuse_new()
+        new = [NewMessage(one.role, one.text, item_metadata(one.parts)) for one in messages]
+        added = await self._store.add(session_id, caller.user_id, new)
+        if not added:
+            raise no_session()
+        events = []
+        for back, (row, message) in enumerate(zip(reversed(added), reversed(new), strict=True)):
+            data = names.message_created(
+                row.id, message.role, message.content, message.metadata, row.ts
+            )
+            seq = row.last_seq - back
+            events.append(LiveEvent(session_id, seq, names.MESSAGE_CREATED, row.ts, data))
+        self._hub.publish(session_id, *reversed(events))
+        return [row.id for row in added]
