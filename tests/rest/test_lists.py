@@ -25,6 +25,9 @@ OF_ONE_SESSION = (
     "/operator/message/{message}/tool-calls",
     "/operator/reply/{reply}",
     "/operator/browser/task/{task}",
+    "/v1/conversations/conv_{id}",
+    "/v1/conversations/conv_{id}/items",
+    "/v1/conversations/conv_{id}/items/msg_{message}",
     "/v1/responses/resp_{reply}",
     "/v1/responses/resp_{reply}/input_items",
     "/ai/chat/{id}/messages",
@@ -116,8 +119,14 @@ async def test_every_call_that_reads_records_is_walked_by_these_tests(filled: Se
         "reply": "{reply_id}",
         "task": "{task_id}",
     }
-    walked = {template.format(**names).replace("resp_{reply_id}", "{response_id}")
-              for template in OF_ONE_SESSION}  # fmt: skip
+    others = {
+        "resp_{reply_id}": "{response_id}",
+        "conv_{session_id}": "{conversation_id}",
+        "msg_{message_id}": "{item_id}",
+    }
+    walked = {template.format(**names) for template in OF_ONE_SESSION}
+    for of_ours, of_openai in others.items():
+        walked = {path.replace(of_ours, of_openai) for path in walked}
     # Usage is tried in test_usage.py: its rows are of no session.
     elsewhere = {"/operator/browser/task/{task_id}/screenshot", "/operator/usage"}
     assert reads - elsewhere == set(LISTS) | walked

@@ -53,7 +53,10 @@ async def test_every_answer_has_the_security_headers(service: Service) -> None:
 
 def _named(name: re.Match[str]) -> str:
     """An id for a place in a path."""
-    return {"session_id": "s", "response_id": "resp_2"}.get(name[1], "2")
+    ids = {
+        "session_id": "s", "response_id": "resp_2", "conversation_id": "conv_s", "item_id": "msg_2",
+    }  # fmt: skip
+    return ids.get(name[1], "2")
 
 
 async def test_the_access_log_has_one_line_a_request(service: Service) -> None:

@@ -26,6 +26,8 @@ PATH_IDS: dict[str, tuple[Any, str]] = {
     "task_id": (str, "A browser task; opaque."),
     "model": (str, "A model's name."),
     "response_id": (str, "A response: `resp_` and the id of its reply."),
+    "conversation_id": (str, "A conversation: `conv_` and the id of its session."),
+    "item_id": (str, "An item of a conversation."),
     "code": (str, "An error's code."),
 }
 STREAMED = {

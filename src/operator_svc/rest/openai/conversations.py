@@ -15,7 +15,7 @@ from operator_svc.protocol.responses import session_of
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai.conversation_items import Item, find, page
-from operator_svc.rest.openai.responses import AFTER, EXAMPLE_ITEM, EXAMPLE_ITEMS, LIMIT, ORDER
+from operator_svc.rest.openai.responses import AFTER, EXAMPLE_ITEMS, LIMIT, ORDER
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import JSON, Answer, RouteTable, json
 from operator_svc.services.access import no_session
@@ -124,7 +124,7 @@ async def list_conversation_items(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/v1/conversations/{conversation_id}/items/{item_id}",
-    answers={200: Answer(meaning="The item.", content={JSON: EXAMPLE_ITEM})},
+    answers={200: Answer(meaning="The item.", content={JSON: dict})},
 )
 async def get_conversation_item(request: web.Request) -> web.StreamResponse:
     """Get an item of a conversation."""

@@ -81,16 +81,14 @@ _RESPONSE = ResponseView(
     text={"format": {"type": "text"}},
     **protocol.DEFAULTS,
 )
-EXAMPLE_ITEM = {
+_ITEM = {
     "type": "message",
     "id": "msg_41",
     "role": "user",
     "content": [{"type": "input_text", "text": "What is running?"}],
     "status": "completed",
 }
-EXAMPLE_ITEMS = ResponseItems(
-    data=[EXAMPLE_ITEM], first_id="msg_41", last_id="msg_41", has_more=False
-)
+EXAMPLE_ITEMS = ResponseItems(data=[_ITEM], first_id="msg_41", last_id="msg_41", has_more=False)
 AFTER = Parameter("after", Annotated[str, Meta(max_length=200)], "The id of the item before.")
 LIMIT = Parameter("limit", Annotated[int, Meta(ge=1, le=100)], "Items of a page.", default=20)
 ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default="desc")
