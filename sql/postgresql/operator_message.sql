@@ -280,12 +280,15 @@ WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[])
 
 -- name: exchanges(session_id, before, page, max_chars)
 -- Messages older than one, newest first, with the best reply to each that has one.
-SELECT
-    u.role, left(u.content, :max_chars + 1) AS question, left(a.content, :max_chars + 1) AS answer
-FROM operator_message AS u
-LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
-WHERE u.session_id = :session_id AND u.id < :before AND {{in_history}}
-ORDER BY u.id DESC
+SELECT e.question, e.answer, e.role FROM (
+    SELECT
+        u.id, u.role, left(u.content, :max_chars + 1) AS question,
+        left(a.content, :max_chars + 1) AS answer
+    FROM operator_message AS u
+    LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
+    WHERE u.session_id = :session_id AND u.id < :before AND {{in_history}}
+) AS e
+ORDER BY e.id DESC
 LIMIT :page;
 
 -- name: message_delete(message_id, viewer, with_question)

@@ -12,6 +12,7 @@ from operator_svc.services.chat.prompt import (
     HistoryLimits,
     build_prompt,
     clients_history,
+    said_together,
     stored_history,
 )
 from operator_svc.stores.message_rows import Exchange
@@ -96,7 +97,7 @@ def test_items_without_an_answer_are_said_with_the_message_after_them() -> None:
         ("assistant", "b"),
         ("user", "three\n\nfour"),
     ]
-    prompt = build_prompt(Chat(message="five"), "five", "s", "ana", history)
+    prompt = said_together(build_prompt(Chat(message="five"), "five", "s", "ana", history))
     assert (prompt.message, prompt.history) == ("three\n\nfour\n\nfive", history[:-1])
     check_roles([*prompt.history, {"role": "user", "content": prompt.message}])
 

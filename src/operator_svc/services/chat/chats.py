@@ -20,6 +20,7 @@ from operator_svc.services.chat.prompt import (
     PromptTurn,
     build_prompt,
     clients_history,
+    said_together,
     stored_history,
 )
 from operator_svc.services.chat.quota import ChatQuota
@@ -238,10 +239,8 @@ class Chats:
     async def _history_before(self, chat: Chat, message: Message) -> list[PromptTurn]:
         """The history for one more reply: read before the write, after which nothing waits."""
         limits = self._history
-        if chat.history is not None:
-            return clients_history(chat.history, limits)
-        if not limits.exchanges:
-            return []
+        if chat.history is not None or not limits.exchanges:
+            return clients_history(chat.history or [], limits)
         exchanges = await self._messages.exchanges(
             message.session_id, before=message.id, limit=limits.exchanges, max_chars=limits.chars
         )
@@ -274,7 +273,7 @@ class Chats:
         """Nothing is awaited from the commit's answer to the start of the reply's task."""
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
         asker = Asker(request.caller.name, request.user_id)
-        running = self._writer.begin(session_id, started, asked, asker, kept or {})
+        running = self._writer.begin(session_id, started, said_together(asked), asker, kept or {})
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
         self._hub.publish(session_id, *events, first)

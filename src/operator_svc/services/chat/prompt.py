@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.peers.think_tags import without_thought
 from operator_svc.protocol.chat import Chat
@@ -45,13 +47,7 @@ def build_prompt(
     user_id: str,
     history: list[PromptTurn],
 ) -> Prompt:
-    """The prompt of ``question``; ``history`` is oldest first. Where it ends with the user, that
-    is said together with the question."""
-    engine = chat.engine
-    if history and history[-1]["role"] == "user":
-        *history, last = history
-        engine = engine.after(last["content"])
-        question = _joined(last["content"], question)
+    """The prompt of ``question``; ``history`` is oldest first."""
     return Prompt(
         message=question,
         session_id=session_id,
@@ -60,7 +56,20 @@ def build_prompt(
         context_summary=chat.context_summary,
         provider_hint=chat.provider_hint,
         metadata=chat.metadata,
-        engine=engine,
+        engine=chat.engine,
+    )
+
+
+def said_together(prompt: Prompt) -> Prompt:
+    """The prompt, with the user's text that the history ends with put before the question."""
+    if not prompt.history or prompt.history[-1]["role"] != "user":
+        return prompt
+    *history, last = prompt.history
+    return msgspec.structs.replace(
+        prompt,
+        message=_joined(last["content"], prompt.message),
+        history=history,
+        engine=prompt.engine.after(last["content"]),
     )
 
 
