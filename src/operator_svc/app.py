@@ -20,7 +20,7 @@ from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
 from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.services.chat.chats import ChatLimits, Chats
-from operator_svc.services.chat.conversations import Conversations
+from operator_svc.services.chat.conversation import Conversations
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.intents import Intents

@@ -20,7 +20,7 @@ from operator_svc.rest.handlers import (
     tool_calls,
     usage,
 )
-from operator_svc.rest.openai import completions, conversations
+from operator_svc.rest.openai import completions, conversation
 from operator_svc.rest.openai import responses as openai_responses
 from operator_svc.rest.routing import ROUTER, Router, RouteTable
 
@@ -36,7 +36,7 @@ TABLES = (
     console.route,
     completions.route,
     openai_responses.route,
-    conversations.route,
+    conversation.route,
     ai_sdk.route,
     health.route,
     pages.route,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator_svc.db import Database
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.chat_keys import ChatKeyStore
-from operator_svc.stores.conversations import ConversationStore
+from operator_svc.stores.conversation import ConversationStore
 from operator_svc.stores.events import EventStore
 from operator_svc.stores.feedback_hours import FeedbackHourStore
 from operator_svc.stores.messages import MessageStore

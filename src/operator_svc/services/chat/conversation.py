@@ -7,14 +7,14 @@ from typing import Any
 
 from operator_svc.models import Caller
 from operator_svc.protocol import events as names
-from operator_svc.protocol.conversations import Said
+from operator_svc.protocol.conversation import Said
 from operator_svc.services.access import acting_user, no_session
 from operator_svc.services.chat.message_metadata import item_metadata
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.conversations import ConversationStore, NewMessage
+from operator_svc.stores.conversation import ConversationStore, NewMessage
 
 
 class Conversations:

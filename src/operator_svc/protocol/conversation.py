@@ -40,7 +40,7 @@ class NewItems(msgspec.Struct, frozen=True, kw_only=True):
     """Messages to add."""
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation, which is a session."""
 
     id: str
@@ -64,10 +64,10 @@ class ConversationDeleted(msgspec.Struct, frozen=True, kw_only=True):
     """Always true."""
 
 
-def conversation_of(session: Session) -> Conversation:
+def conversation_of(session: Session) -> ConversationView:
     """A session as a conversation, with those of its metadata that are text."""
     metadata = {n: v for n, v in (session.metadata or {}).items() if isinstance(v, str)}
-    return Conversation(
+    return ConversationView(
         id=conversation_id(session.session_id),
         created_at=int(session.created_at.timestamp()),
         metadata=metadata,

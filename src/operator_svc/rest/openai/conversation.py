@@ -6,7 +6,7 @@ from aiohttp import web
 
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
-from operator_svc.protocol import conversations as protocol
+from operator_svc.protocol import conversation as protocol
 from operator_svc.protocol.chat import EngineFields
 from operator_svc.protocol.response_body import InputItem
 from operator_svc.protocol.response_items import items_of
@@ -22,7 +22,7 @@ from operator_svc.services.access import no_session
 
 route = RouteTable("openai")
 
-_CONVERSATION = protocol.Conversation(
+_CONVERSATION = protocol.ConversationView(
     id="conv_s-1", created_at=1_764_115_200, metadata={"topic": "modules"}
 )
 _SAID = [InputItem(type="message", role="user", content="What is running?")]
