@@ -181,7 +181,6 @@ def _services(
     replies = Replies(core.running, follower, history, stores.messages, hub)
     budget = ByteBudget(settings.bytes_in_flight)
     telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
-    chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
     return Services(
         settings=settings,
         database=core.database,

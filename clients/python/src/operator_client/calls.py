@@ -22,6 +22,10 @@ from operator_client.models import (
     ChatCompletion,
     ChatCompletionBody,
     ChatPending,
+    ConversationBody,
+    ConversationDeleted,
+    ConversationUpdate,
+    ConversationView,
     Dashboard,
     EngineRanking,
     ErrorKind,
@@ -33,6 +37,7 @@ from operator_client.models import (
     InterfaceChatAnswer,
     Model,
     ModelList,
+    NewItems,
     Order,
     Overview,
     Probe,
@@ -754,6 +759,102 @@ class Calls:
             ),
         )
 
+    async def create_conversation(
+        self, body: ConversationBody | Mapping[str, Any]
+    ) -> ConversationView:
+        """Make a conversation, which is a session; with messages where ````items```` has any.
+
+        Fields that the body lacks may stand in the query; where both give one, the body
+        wins.
+        """
+        return await self._connection.call(
+            ConversationView, Call("POST", "/v1/conversations", body=body, again=False)
+        )
+
+    async def get_conversation(self, conversation_id: str) -> ConversationView:
+        """Get a conversation; every session is one."""
+        return await self._connection.call(
+            ConversationView, Call("GET", f"/v1/conversations/{segment(conversation_id)}")
+        )
+
+    async def update_conversation(
+        self, conversation_id: str, body: ConversationUpdate | Mapping[str, Any]
+    ) -> ConversationView:
+        """Replace the metadata of a conversation.
+
+        Fields that the body lacks may stand in the query; where both give one, the body
+        wins.
+        """
+        return await self._connection.call(
+            ConversationView,
+            Call("POST", f"/v1/conversations/{segment(conversation_id)}", body=body, again=False),
+        )
+
+    async def delete_conversation(self, conversation_id: str) -> ConversationDeleted:
+        """Delete a conversation with all that belongs to it."""
+        return await self._connection.call(
+            ConversationDeleted, Call("DELETE", f"/v1/conversations/{segment(conversation_id)}")
+        )
+
+    async def create_conversation_items(
+        self, conversation_id: str, body: NewItems | Mapping[str, Any]
+    ) -> ResponseItems:
+        """Add messages to a conversation, which nobody answers until a response is asked for.
+
+        Fields that the body lacks may stand in the query; where both give one, the body
+        wins.
+        """
+        return await self._connection.call(
+            ResponseItems,
+            Call(
+                "POST",
+                f"/v1/conversations/{segment(conversation_id)}/items",
+                body=body,
+                again=False,
+            ),
+        )
+
+    async def list_conversation_items(
+        self,
+        conversation_id: str,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        order: Order | None = None,
+    ) -> ResponseItems:
+        """List the items of a conversation: messages, and calls of tools with their results.
+
+        ``after``: The id of the item before.
+        ``limit``: Items of a page.
+        ``order``: ``desc``, the newest first, or ``asc``.
+        """
+        return await self._connection.call(
+            ResponseItems,
+            Call(
+                "GET",
+                f"/v1/conversations/{segment(conversation_id)}/items",
+                query={"after": after, "limit": limit, "order": order},
+            ),
+        )
+
+    async def get_conversation_item(self, conversation_id: str, item_id: str) -> dict[str, Any]:
+        """Get an item of a conversation."""
+        return await self._connection.call(
+            dict[str, Any],
+            Call("GET", f"/v1/conversations/{segment(conversation_id)}/items/{segment(item_id)}"),
+        )
+
+    async def delete_conversation_item(
+        self, conversation_id: str, item_id: str
+    ) -> ConversationView:
+        """Delete an item with the message that it belongs to, and all replies to that."""
+        return await self._connection.call(
+            ConversationView,
+            Call(
+                "DELETE", f"/v1/conversations/{segment(conversation_id)}/items/{segment(item_id)}"
+            ),
+        )
+
     def send_ui_message(
         self, body: UiChatBody | Mapping[str, Any]
     ) -> AsyncIterator[ServerSentEvent]:
@@ -827,7 +928,7 @@ class Calls:
     async def get_docs(
         self,
     ) -> str:
-        """Both documents to read."""
+        """Both documents to read, with forms to try the calls."""
         return (await self._connection.content(Call("GET", "/docs"))).decode()
 
     async def get_error_kind(self, code: str) -> ErrorKind:

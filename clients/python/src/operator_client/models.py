@@ -373,6 +373,26 @@ may have more.
 """
 
 
+class ConversationBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body that makes a conversation."""
+
+    items: list[InputItem] | None = None
+    """Messages to begin with."""
+    metadata: dict[str, str] | None = None
+    """Metadata of the session."""
+
+
+class ConversationDeleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A conversation that was deleted."""
+
+    id: str
+    """``conv_`` and the session's id."""
+    object: str = "conversation.deleted"
+    """The kind of object."""
+    deleted: bool = True
+    """Always true."""
+
+
 class ConversationId(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A conversation, named by its id."""
 
@@ -385,6 +405,26 @@ class ConversationOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     id: str
     """``conv_`` and the session's id."""
+
+
+class ConversationUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body that replaces a conversation's metadata."""
+
+    metadata: dict[str, str] | None
+    """Metadata in place of what there was."""
+
+
+class ConversationView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A conversation, which is a session."""
+
+    id: str
+    """``conv_`` and the session's id."""
+    object: str = "conversation"
+    """The kind of object."""
+    created_at: int
+    """The time at which it was made, in seconds since 1970."""
+    metadata: dict[str, str]
+    """Metadata of the session, as far as it is text."""
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -911,6 +951,13 @@ class ModuleView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The module's version."""
     error: str | None = None
     """The reason why it is not ``ok``."""
+
+
+class NewItems(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body that adds items."""
+
+    items: list[InputItem]
+    """Messages to add."""
 
 
 Order: TypeAlias = str
