@@ -66,6 +66,7 @@ class ClientView:
             self.before_resync = len(self.events)
             self.seq, self.epoch = frame["seq"], frame["epoch"]
             self.last_events.clear()
+            self.thoughts.clear()
             self.texts = {
                 message["id"]: message["content"]
                 for message in frame["snapshot"]["messages"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from operator_svc.app import Operator
 from operator_svc.db.migrations import migrate
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.live.reply_stream import ReplyStream
 from tests.fakes.eventually import eventually
 from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.pods import Pods, Reader, chat, epoch_of, say, watch
@@ -141,6 +145,30 @@ async def test_a_log_that_stands_behind_what_was_shown_cuts_its_clients(shared: 
     again = await watch(pod, "s", after=7)
     assert again.types() == ["resync"]
     assert again.seq == 4
+
+
+async def test_a_chat_that_was_lost_while_it_waited_shows_nothing_in_the_place_of_another(
+    pods: Pods,
+) -> None:
+    """It was committed before the switch-over, and begins after clients have come back."""
+    pod = await pods.start()
+    await say(pods, pod, "kept")
+    reader = await watch(pod, "s", after=0, epoch=await epoch_of(pod))
+    begun = await chat(pod, session_id="s")
+    call = [await pods.switch.next() for _ in range(2)][1]
+    call.say("its own ")
+    await reader.until(lambda: reader.texts.get(begun.reply_id) == "its own ")
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    lost = ReplyStream("s", begun.reply_id, before, local=True)
+    pod.core.hub.show_reply(lost)
+    lost.append("text", "what was lost")
+    event = LiveEvent("s", 8, "message.created", before, {"message_id": 5, "content": "lost"})
+    pod.core.hub.publish("s", event, epoch=str(uuid.uuid4()))
+    call.say("text", None)
+    await reader.until(lambda: reader.seq == 7)
+    assert reader.texts[begun.reply_id] == "its own text"
+    await say(pods, pod, "next")
+    await reader.until(lambda: reader.seq == 10)
 
 
 async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:

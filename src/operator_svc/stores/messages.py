@@ -148,7 +148,7 @@ class MessageStore(MessageReads):
         self, *, session_id: str, message_id: int, failed_reply_id: int, pod_id: str, key: Key
     ) -> Started | None:
         """Begin a new reply in place of a failed one; None where somebody else did so first."""
-        return await write_one(
+        started = await write_one(
             self._db,
             "chat_retry",
             Started,
@@ -159,6 +159,7 @@ class MessageStore(MessageReads):
             scope=key.scope,
             key=key.key,
         )
+        return started and with_epoch(self._db, started)
 
     async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
         try:

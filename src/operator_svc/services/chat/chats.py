@@ -270,13 +270,14 @@ class Chats:
         events: list[LiveEvent],
         kept: dict[str, Json] | None = None,
     ) -> Accepted:
-        """Nothing is awaited from the commit's answer to the start of the reply's task."""
+        """Begin to write the reply, and show that it was begun. Nothing is awaited between these,
+        and nothing but a history from the commit's answer on."""
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
         asker = Asker(request.caller.name, request.user_id)
         running = self._writer.begin(session_id, started, said_together(asked), asker, kept or {})
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
-        self._hub.publish(session_id, *events, first)
+        self._hub.publish(session_id, *events, first, epoch=started.epoch)
         return Accepted(
             session_id, started.message_id, started.reply_id, started.ts, running, first
         )

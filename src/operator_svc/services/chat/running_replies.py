@@ -94,7 +94,7 @@ class RunningReply:
         self.message_id = started.message_id
         self.begun_at = started.ts
         """When it began, by the database's clock; no other reply of this id began then."""
-        self.stream = ReplyStream(session_id, started.reply_id, local=True)
+        self.stream = ReplyStream(session_id, started.reply_id, started.ts, local=True)
         self.done: asyncio.Future[LiveEvent | None] = asyncio.get_running_loop().create_future()
         self.begun = time.perf_counter()
         self.switch_s = 0.0

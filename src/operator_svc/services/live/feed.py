@@ -127,7 +127,7 @@ class Feed:
             return
         reply = self._local.stream_of(reply_id, begun_at)
         if reply is None:
-            reply = ReplyStream(self.session_id, reply_id, local=False)
+            reply = ReplyStream(self.session_id, reply_id, begun_at, local=False)
         self.replies[reply_id] = reply
         reply.attach(self.subscribers)
         if not reply.empty:
@@ -136,7 +136,8 @@ class Feed:
     def adopt(self, reply: ReplyStream) -> None:
         """Show a reply that this process begins to write, where a client came between its commit
         and here and saw a reply that nobody wrote yet."""
-        if reply.reply_id in self.replies:
+        shown = self.replies.get(reply.reply_id)
+        if shown is not None and shown.begun_at == reply.begun_at:
             self.replies[reply.reply_id] = reply
             reply.attach(self.subscribers)
 

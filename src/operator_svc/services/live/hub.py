@@ -74,11 +74,18 @@ class SessionHub:
 
     # For the writers of this process.
 
-    def publish(self, session_id: str, *events: LiveEvent) -> None:
-        """Show events that this process has committed, and notify the other pods."""
+    def publish(self, session_id: str, *events: LiveEvent, epoch: str | None = None) -> None:
+        """Show events that this process has committed, and notify the other pods.
+
+        ``epoch`` is the session's at their commit, where something was waited for since then: a
+        switch-over may have lost them meanwhile, and others have their numbers.
+        """
         self.notify_pods(session_id)
         feed = self._feeds.get(session_id)
-        if feed is not None and not feed.add(events):
+        if feed is None:
+            return
+        of_feed = epoch is None or feed.accepts(epoch)
+        if not of_feed or not feed.add(events):
             self.refresh((session_id,))
 
     def publish_record(self, session_id: str | None, event: str, stored: HasEvent) -> None:

@@ -32,11 +32,13 @@ class ReplyStream:
 
     Readers are the subscribers of the session's feed, and ``watchers``, who asked for this reply
     alone. ``local`` says that this process writes it; otherwise the text is read from the database.
+    ``begun_at`` tells it from one of its id that a switch-over has lost.
     """
 
-    def __init__(self, session_id: str, reply_id: int, *, local: bool) -> None:
+    def __init__(self, session_id: str, reply_id: int, begun_at: datetime, *, local: bool) -> None:
         self.session_id = session_id
         self.reply_id = reply_id
+        self.begun_at = begun_at
         self.local = local
         self.ends: dict[Kind, int] = {"text": 0, "reasoning": 0}
         self._parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
