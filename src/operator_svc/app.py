@@ -14,7 +14,7 @@ from operator_svc.bus import Bus, make_bus
 from operator_svc.context import Services
 from operator_svc.db import Database, Replica, replica
 from operator_svc.peers.all_peers import Peers, make_peers
-from operator_svc.services.auth import Authenticator, Tokens
+from operator_svc.services.auth import Authenticator, SignedTokens, Tokens
 from operator_svc.services.browser.runner import WorkerOptions
 from operator_svc.services.browser.tasks import BrowserTasks
 from operator_svc.services.browser.worker import BrowserWorker
@@ -176,7 +176,7 @@ def _services(
     follower = ReplyFollower(hub, stores.events, stores.messages, stores.sessions)
     rankings = EngineRankings(switch, stores.feedback_hours, tasks)
     clients = ClientRegistry(tasks, settings)
-    tokens = Tokens(settings, clients.close_revoked)
+    tokens = Tokens(settings, clients.close_revoked, _signed_tokens(settings, tasks))
     chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
     replies = Replies(core.running, follower, history, stores.messages, hub)
     budget = ByteBudget(settings.bytes_in_flight)
@@ -209,6 +209,15 @@ def _services(
         system=System(core.peers.system, switch, core.database, tasks),
         usage=UsageReports(stores.usage),
     )
+
+
+def _signed_tokens(settings: Settings, tasks: TaskOwner) -> SignedTokens | None:
+    """The signed tokens of the settings' issuer; what they need is imported where there is one."""
+    if not (settings.jwks_url or settings.jwks_file):
+        return None
+    from operator_svc.services import jwt_verifier
+
+    return jwt_verifier.make(settings, tasks)
 
 
 def _browser_tasks(core: Core) -> BrowserTasks:

@@ -77,6 +77,10 @@ class ErrorCode(enum.StrEnum):
         _Kind(503, "The browser service cannot be reached", True),
     )
     PEER_UNAVAILABLE = "peer_unavailable", _Kind(503, "A peer cannot be reached", True)
+    AUTH_UNAVAILABLE = (
+        "auth_unavailable",
+        _Kind(503, "The keys of signed tokens cannot be had", True),
+    )
     DATABASE_UNAVAILABLE = (
         "database_unavailable",
         _Kind(503, "The database cannot be reached", True),

@@ -16,6 +16,7 @@ from operator_svc.app import Operator, build
 from operator_svc.background import forever
 from operator_svc.db import connect, migrations
 from operator_svc.rest.server.listener import Server
+from operator_svc.services.auth import EXPIRY_INTERVAL
 from operator_svc.services.chat.session_deletion import DELETION_INTERVAL
 from operator_svc.services.chat.upstream import ChatPeer
 from operator_svc.services.search_indexer import INDEX_INTERVAL
@@ -67,6 +68,10 @@ async def _begin(operator: Operator) -> None:
     await core.database.check_history()
     await core.bus.open(core.hub.on_notification, operator.reply_writer.on_notification)
     await operator.maintenance.begin()
+    if services.tokens.signed is not None:
+        core.tasks.start(services.tokens.signed.keep_fresh(), "jwt-keys")
+        expiring = forever(services.tokens.end_expired, EXPIRY_INTERVAL, "token-expiry")
+        core.tasks.start(expiring, "token-expiry")
     core.hub.start()
     operator.reply_writer.start(core.settings.tick)
     services.browser_tasks.start()

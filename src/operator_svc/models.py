@@ -64,12 +64,24 @@ class ToolCallStatus(enum.StrEnum):
     ERROR = "error"
 
 
+JWT_PREFIX = "jwt:"
+"""The beginning of the names of callers by signed tokens, before their users."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """A caller: the name of the token, its role, and the user it is confined to (or None)."""
 
     name: str = "default"
     role: str = "operator"
     user_id: str | None = None
+
+
+class SignedCaller(Caller, frozen=True):
+    """A caller by a signed token: until ``expires_at`` (seconds since 1970), and while the key
+    with these members is trusted."""
+
+    expires_at: float = 0.0
+    key: tuple[tuple[str, str], ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=False):

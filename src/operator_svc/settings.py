@@ -15,7 +15,13 @@ from msgspec import Meta, field
 
 from operator_svc.errors import ConfigurationError
 from operator_svc.secret_files import SUFFIX, read_secret_files
-from operator_svc.settings_checks import body_of, headers_of, split_url, without_secrets
+from operator_svc.settings_checks import (
+    body_of,
+    headers_of,
+    jwks_url,
+    split_url,
+    without_secrets,
+)
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -91,6 +97,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_file: Annotated[
         str, Meta(description="File of more tokens, one JSON object a line; see docs/security.md.")
     ] = field(default="", name="OPERATOR_TOKENS_FILE")
+    jwks_url: Annotated[
+        str,
+        Meta(
+            description="Address of the public keys of an issuer whose signed tokens (JWTs) are"
+            " taken, too; https, or loopback."
+        ),
+    ] = field(default="", name="OPERATOR_JWT_JWKS_URL")
+    jwks_file: Annotated[str, Meta(description="File of these keys, instead of their address.")] = (
+        field(default="", name="OPERATOR_JWT_JWKS_FILE")
+    )
+    jwt_issuer: Annotated[str, Meta(description="Issuer (`iss`) of signed tokens.")] = field(
+        default="", name="OPERATOR_JWT_ISSUER"
+    )
+    jwt_audience: Annotated[
+        str, Meta(description="Audience (`aud`) that signed tokens must be for.")
+    ] = field(default="", name="OPERATOR_JWT_AUDIENCE")
+    jwt_user_claim: Annotated[
+        str, Meta(description="Claim with the user of a signed token.", min_length=1)
+    ] = field(default="sub", name="OPERATOR_JWT_USER_CLAIM")
+    jwt_role_claim: Annotated[
+        str,
+        Meta(
+            description="Claim with the role, or a list of roles; dots lead into objects.",
+            min_length=1,
+        ),
+    ] = field(default="roles", name="OPERATOR_JWT_ROLE_CLAIM")
+    jwt_operator_role: Annotated[
+        str, Meta(description="Role of that claim that is the role operator.", min_length=1)
+    ] = field(default="operator", name="OPERATOR_JWT_OPERATOR_ROLE")
+    jwt_leeway: Annotated[
+        float, Meta(ge=0, le=300, description="Difference of clocks that is allowed for.")
+    ] = field(default=30.0, name="OPERATOR_JWT_LEEWAY")
     allowed_origins: Annotated[
         str, Meta(description="Origins that browsers may call from, comma-separated.")
     ] = field(default=DEFAULT_ORIGINS, name="OPERATOR_ALLOWED_ORIGINS")
@@ -344,7 +382,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for variable in variables(Settings):
             check = _CHECKS.get(variable.attribute)
             value = getattr(self, variable.attribute)
-            if check is None or (variable.attribute == "browser_url" and not value):
+            if check is None or (variable.attribute in MAY_BE_EMPTY and not value):
                 continue
             try:
                 check(value)
@@ -352,7 +390,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 secret = variable.attribute in SECRET_ATTRIBUTES
                 shown = "" if secret else f" (it is {without_secrets(value)!r})"
                 lines.append(f"{variable.name} {error}{shown}")
-        return lines
+        return lines + jwt_problems(self)
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -447,13 +485,36 @@ PEER_URLS = (
 )  # fmt: skip
 """The attributes with addresses of peers; the browser's alone may be empty."""
 
+MAY_BE_EMPTY = frozenset({"browser_url", "jwks_url"})
+"""Attributes with addresses of what there need not be."""
+
 _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
+    "jwks_url": jwks_url,
     "switch_headers": headers_of,
     "switch_body": body_of,
 }
 
 S = TypeVar("S", Settings, BrowserSettings)
+
+
+def jwt_problems(settings: Settings) -> list[str]:
+    """A line for each setting of signed tokens that does not go with the others."""
+    keys = bool(settings.jwks_url) + bool(settings.jwks_file)
+    if keys == 2:
+        return ["OPERATOR_JWT_JWKS_URL and OPERATOR_JWT_JWKS_FILE are both set: keep one of them"]
+    named = {
+        "OPERATOR_JWT_ISSUER": settings.jwt_issuer,
+        "OPERATOR_JWT_AUDIENCE": settings.jwt_audience,
+    }
+    if keys:
+        # Without them the tokens of all who have a key of the set, for any service, would do.
+        return [f"signed tokens need {name}" for name, value in named.items() if not value]
+    return [
+        f"{name} needs OPERATOR_JWT_JWKS_URL or OPERATOR_JWT_JWKS_FILE"
+        for name, value in named.items()
+        if value
+    ]
 
 
 def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
@@ -493,7 +554,9 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
         values.setdefault("browser_token", token)
     elif not values.get("token"):
         values["token"] = token
-    if not problems and values.get("auth", "token") == "token" and not values["token"]:
+    signed = struct is Settings and (values.get("jwks_url") or values.get("jwks_file"))
+    needed = values.get("auth", "token") == "token" and not signed
+    if not problems and needed and not values["token"]:
         problems.append(
             f"no token: set one of {', '.join(TOKEN_NAMES)}, "
             "or switch auth off by OPERATOR_AUTH=off"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -45,6 +46,26 @@ def split_url(url: str) -> SplitResult:
     if parts.fragment:
         raise ValueError("must not have a fragment (#)")
     return parts
+
+
+def jwks_url(url: str) -> None:
+    """Check the address of a key set; raises ValueError. Keys that come in clear from elsewhere
+    are anybody's who can write on the way."""
+    parts = split_url(url)
+    if parts.scheme == "https" or is_loopback(parts.hostname or ""):
+        return
+    raise ValueError("must begin with https://, except for this machine's own")
+
+
+def is_loopback(host: str) -> bool:
+    """True for a name or an address of this machine's own."""
+    name = host.lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def headers_of(text: str) -> dict[str, str]:

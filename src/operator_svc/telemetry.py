@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from operator_svc import __version__
+from operator_svc.models import JWT_PREFIX
 
 
 class Counter(prometheus_client.Counter):
@@ -123,6 +124,11 @@ MAX_MODELS = 100
 _models: set[str] = set()
 
 
+def token_label(name: str) -> str:
+    """The name of a token as a label: signed tokens, which are as many as users, have one."""
+    return JWT_PREFIX.rstrip(":") if name.startswith(JWT_PREFIX) else name
+
+
 def count_tokens(token: str, model: str, prompt: int, completion: int) -> None:
     """Count the tokens of a reply for the name of the token that asked."""
     if len(_models) < MAX_MODELS:
@@ -130,7 +136,7 @@ def count_tokens(token: str, model: str, prompt: int, completion: int) -> None:
     shown = model if model in _models else "other"
     for kind, count in (("prompt", prompt), ("completion", completion)):
         if count:
-            TOKENS.labels(kind, token, shown).inc(count)
+            TOKENS.labels(kind, token_label(token), shown).inc(count)
 
 
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])

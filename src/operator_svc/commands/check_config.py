@@ -22,7 +22,7 @@ def command() -> None:
     from operator_svc.commands import common
     from operator_svc.db import check_urls
     from operator_svc.errors import ConfigurationError
-    from operator_svc.services import auth
+    from operator_svc.services import auth, jwt_verifier
     from operator_svc.settings import BrowserSettings, Settings, load, masked
 
     problems: list[str] = []
@@ -31,7 +31,7 @@ def command() -> None:
     def read_settings() -> tuple[Settings, list[str]]:
         loaded, warned = load(Settings, os.environ)
         check_urls(loaded)
-        if faults := auth.problems(loaded):
+        if faults := [*auth.problems(loaded), *jwt_verifier.problems(loaded)]:
             raise ConfigurationError(faults)
         return loaded, warned
 

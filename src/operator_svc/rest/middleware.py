@@ -88,7 +88,7 @@ class RequestPipeline:
             known = self._routes[match.route] = _Route(template, match.route.method, operation)
         return known
 
-    def enter(self, request: web.Request, call: Call, route: _Route) -> None:
+    async def enter(self, request: web.Request, call: Call, route: _Route) -> None:
         """Check a request before its handler runs; raises OperatorError or web.HTTPException."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None:
@@ -104,7 +104,7 @@ class RequestPipeline:
         if self._hosts is not None and route.auth != "open":
             access.check_host(_host(request), self._hosts)
         if route.auth == "token":
-            self._authenticate(request, call)
+            await self._authenticate(request, call)
         if route.large:
             self._budget.check()
         if request.body_exists:
@@ -114,10 +114,10 @@ class RequestPipeline:
             if headers.is_compressed(request.headers.get(hdrs.CONTENT_ENCODING)):
                 raise requests.compressed()
 
-    def _authenticate(self, request: web.Request, call: Call) -> None:
+    async def _authenticate(self, request: web.Request, call: Call) -> None:
         authenticator = self._authenticator
         token = headers.token_of(request.headers)
-        caller = call.caller = authenticator.identify(token, _connection(request).address)
+        caller = call.caller = await authenticator.identify(token, _connection(request).address)
         if authenticator.rate.rate:
             call.tell_rate("requests", authenticator.rate, caller.name)
         authenticator.count(caller)
@@ -212,7 +212,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         try:
             try:
-                pipeline.enter(request, call, route)
+                await pipeline.enter(request, call, route)
                 if cors.is_preflight(request):
                     handler = cors.options
                 response = await _traced(request, handler, call, route)

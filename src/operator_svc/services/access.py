@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import DEFAULT_USER, Caller, Message, ReplyStatus
 from operator_svc.settings import Settings
+from operator_svc.settings_checks import is_loopback
 
 
 def acting_user(caller: Caller, named: str | None) -> str:
@@ -57,13 +57,8 @@ def check_host(host: str, allowed: Collection[str]) -> None:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         name = host
-    if name in allowed or name == "localhost" or name.endswith(".localhost"):
+    if name in allowed or is_loopback(name):
         return
-    try:
-        if ipaddress.ip_address(name).is_loopback:
-            return
-    except ValueError:
-        pass  # a name
     raise OperatorError(
         ErrorCode.FORBIDDEN, "without tokens this host is not served (OPERATOR_ALLOWED_HOSTS)"
     )

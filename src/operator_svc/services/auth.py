@@ -1,4 +1,5 @@
-"""The tokens that callers bring: the one of the settings, and those of a file that can be reloaded.
+"""The tokens that callers bring: the one of the settings, those of a file that can be reloaded, and
+signed ones (JWTs) of an issuer.
 
 The file has one JSON object a line, ``{"name", "token", "role"?, "user_id"?}``. Tokens are kept
 as SHA-256 digests and looked up in the same time whichever of them is brought, or none.
@@ -10,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from msgspec import Meta
 
 from operator_svc import telemetry
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
-from operator_svc.models import Caller
+from operator_svc.models import Caller, SignedCaller
 from operator_svc.protocol import headers
 from operator_svc.protocol.text import problem as text_problem
 from operator_svc.services.rate_limit import RateLimit
@@ -35,6 +36,8 @@ WRONG_TOKENS = 20
 """Wrong tokens a minute of one address that are answered at once."""
 WRONG_TOKEN_DELAY = 1.0
 """Seconds that the answer to each further one waits."""
+EXPIRY_INTERVAL = 1.0
+"""Seconds between two looks for signed tokens that have expired."""
 MAX_TOKENS = 1000
 """Tokens of one process; each request compares with all of them."""
 
@@ -48,19 +51,48 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
+class TokenExpiredError(Exception):
+    """A signed token was right, and has expired."""
+
+
+class SignedTokens(Protocol):
+    """The signed tokens (JWTs) of an issuer."""
+
+    def cached(self, digest: bytes) -> SignedCaller | None:
+        """The caller of a token that was checked before, by its digest."""
+
+    async def verify(self, token: str, digest: bytes) -> SignedCaller | None:
+        """The caller of a token; None for a wrong one. Raises TokenExpiredError, OperatorError."""
+
+    def is_current(self, caller: SignedCaller) -> bool:
+        """True until the token has expired, or its key is trusted no more."""
+
+    def refresh(self) -> None:
+        """Begin to fetch the keys."""
+
+    async def keep_fresh(self) -> None:
+        """Fetch the keys again and again."""
+
+
 class Tokens:
     """Finds callers by the token that they bring. Secrets are not kept, so none can be shown."""
 
     def __init__(
-        self, settings: Settings, on_reload: Callable[[Tokens], None] | None = None
+        self,
+        settings: Settings,
+        on_reload: Callable[[Tokens], None] | None = None,
+        signed: SignedTokens | None = None,
     ) -> None:
         """Raises ConfigurationError with one line for each fault of the file.
 
-        ``on_reload`` is called after each reload, with these tokens.
+        ``on_reload`` is called after each reload, and each ``end_expired``, with these tokens.
+        ``signed`` knows signed ones.
         """
         self._settings = settings
         self._on_reload = on_reload
         self._known = _read(settings)
+        self._current = {id(caller) for _, caller in self._known}
+        self.signed = signed
 
     @property
     def required(self) -> bool:
@@ -71,7 +103,8 @@ class Tokens:
         return len(self._known)
 
     def find(self, token: str) -> Caller | None:
-        """The caller whose token it is; None for a wrong one. With auth off, ``ANONYMOUS``."""
+        """The caller whose token it is, of those that are known; None for another one. With auth
+        off, ``ANONYMOUS``."""
         if not self.required:
             return ANONYMOUS
         digest = _digest(token)
@@ -79,11 +112,28 @@ class Tokens:
         for known, caller in self._known:
             if hmac.compare_digest(known, digest):
                 found = caller
+        if found is None and self.signed is not None:
+            return self.signed.cached(digest)
         return found
+
+    async def verify(self, token: str) -> Caller | None:
+        """The caller whose signed token it is; None for a wrong one.
+
+        Raises TokenExpiredError, OperatorError(auth_unavailable).
+        """
+        return None if self.signed is None else await self.signed.verify(token, _digest(token))
 
     def is_current(self, caller: Caller) -> bool:
         """True while the token by which ``caller`` was found stands, and is unchanged."""
-        return not self.required or any(known is caller for _, known in self._known)
+        if isinstance(caller, SignedCaller):
+            return self.signed is not None and self.signed.is_current(caller)
+        return not self.required or id(caller) in self._current
+
+    async def end_expired(self) -> None:
+        """End what callers have open whose signed tokens have expired. To be called every
+        ``EXPIRY_INTERVAL`` seconds."""
+        if self._on_reload is not None:
+            self._on_reload(self)
 
     def check_current(self, caller: Caller) -> None:
         """Raise OperatorError(forbidden) where the token of ``caller`` stands no more."""
@@ -91,7 +141,10 @@ class Tokens:
             raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid")
 
     def reload(self) -> bool:
-        """Read the file again (SIGHUP); a broken one is logged, and the old tokens stay."""
+        """Read the file again, and fetch the keys of signed tokens (SIGHUP); a broken one is
+        logged, and the old tokens stay."""
+        if self.signed is not None:
+            self.signed.refresh()
         try:
             read = _read(self._settings)
         except ConfigurationError as error:
@@ -100,6 +153,7 @@ class Tokens:
         # Callers whose token is the same as before stay the same objects: see ``is_current``.
         before = {(digest, caller): caller for digest, caller in self._known}
         self._known = [(digest, before.get((digest, caller), caller)) for digest, caller in read]
+        self._current = {id(caller) for _, caller in self._known}
         log.info("tokens reloaded", names=[caller.name for _, caller in self._known])
         if self._on_reload is not None:
             self._on_reload(self)
@@ -109,8 +163,8 @@ class Tokens:
 class WrongTokenError(OperatorError):
     """A token that nobody has. The answer waits ``delay`` seconds, where there were many."""
 
-    def __init__(self, delay: float) -> None:
-        super().__init__(ErrorCode.FORBIDDEN, "the token is wrong")
+    def __init__(self, delay: float, detail: str) -> None:
+        super().__init__(ErrorCode.FORBIDDEN, detail)
         self.delay = delay
 
 
@@ -123,30 +177,38 @@ class Authenticator:
         self._wrong = RateLimit(WRONG_TOKENS, 60.0, "wrong tokens of one address")
         self._counters: dict[str, Callable[[], None]] = {}
 
-    def identify(self, token: str | None, address: str) -> Caller:
-        """The caller whose token it is. Raises OperatorError(auth_required), WrongTokenError."""
+    async def identify(self, token: str | None, address: str) -> Caller:
+        """The caller whose token it is.
+
+        Raises WrongTokenError, and OperatorError: auth_required, auth_unavailable.
+        """
         if token is None and self._tokens.required:
             raise OperatorError(
                 ErrorCode.AUTH_REQUIRED,
                 f"a token is missing: send it in {headers.TOKEN}, or as Authorization: Bearer",
             )
-        caller = self._tokens.find(token or "")
+        detail = "the token is wrong"
+        try:
+            caller = self._tokens.find(token or "") or await self._tokens.verify(token or "")
+        except TokenExpiredError:
+            caller, detail = None, "the token has expired"
         if caller is not None:
             return caller
         try:
             self._wrong.take(address)
         except OperatorError:
-            raise WrongTokenError(WRONG_TOKEN_DELAY) from None
-        raise WrongTokenError(0.0)
+            raise WrongTokenError(WRONG_TOKEN_DELAY, detail) from None
+        raise WrongTokenError(0.0, detail)
 
     def count(self, caller: Caller) -> None:
         """Count a request, a handshake or a command of ``caller``.
 
         Raises OperatorError(rate_limited).
         """
-        counter = self._counters.get(caller.name)
+        label = telemetry.token_label(caller.name)
+        counter = self._counters.get(label)
         if counter is None:
-            counter = self._counters[caller.name] = telemetry.TOKEN_REQUESTS.labels(caller.name).inc
+            counter = self._counters[label] = telemetry.TOKEN_REQUESTS.labels(label).inc
         counter()
         self.rate.take(caller.name)
 

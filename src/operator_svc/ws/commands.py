@@ -30,6 +30,7 @@ from operator_svc.protocol.frames import (
     Resume,
     ServerFrame,
 )
+from operator_svc.services.auth import TokenExpiredError
 from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ class Commands:
     def _on_auth(self, frame: Auth) -> None:
         """A client that is known already may still say so."""
         if self._services.tokens.find(frame.token) is None:
-            self._socket.close(CloseCode.FORBIDDEN)
+            self._start(self._verify(frame), frame.id)
         elif frame.id is not None:
             self._socket.send(Result(id=frame.id, ok=True))
 
@@ -133,6 +134,15 @@ class Commands:
         async with self._order:  # messages are stored in the order in which they came
             accepted = await self._services.chats.start(self._caller, chat)
         return accepted.result()
+
+    async def _verify(self, frame: Auth) -> Any:
+        try:
+            if await self._services.tokens.verify(frame.token) is not None:
+                return UNSET
+        except TokenExpiredError:
+            pass
+        self._socket.close(CloseCode.FORBIDDEN)
+        raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
 
     async def _cancel(self, frame: Cancel) -> Any:
         return await self._services.replies.cancel(self._caller, frame.reply_id)

@@ -69,7 +69,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoclose=False,
         max_msg_size=MAX_FRAME + 1,  # aiohttp refuses what is this large
     )
-    handshake = _read_handshake(request, services)
+    handshake = await _read_handshake(request, services)
     if not ws.can_prepare(request):
         raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
     services.drain.refuse_new()
@@ -99,7 +99,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 # Before the upgrade.
 
 
-def _read_handshake(request: web.Request, services: Services) -> Handshake:
+async def _read_handshake(request: web.Request, services: Services) -> Handshake:
     session_id = request.match_info.get("session_id") or uuid.uuid4().hex
     if not is_session_id(session_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
@@ -108,7 +108,7 @@ def _read_handshake(request: web.Request, services: Services) -> Handshake:
     if not services.tokens.required:
         caller = ANONYMOUS
     elif header := headers.token_of(request.headers):
-        caller = services.authenticator.identify(header, _address(request))
+        caller = await services.authenticator.identify(header, _address(request))
     else:
         token = next(
             (_decoded(name) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), None
@@ -206,7 +206,7 @@ async def _authenticate(
             return None
         token, frame_id = frame.token, frame.id
     try:
-        caller = services.authenticator.identify(token, _address(request))
+        caller = await services.authenticator.identify(token, _address(request))
         services.authenticator.count(caller)
     except OperatorError as error:
         log.warning(
@@ -215,8 +215,10 @@ async def _authenticate(
         if isinstance(error, WrongTokenError):
             await asyncio.sleep(error.delay)
             connection.close(CloseCode.FORBIDDEN)
-        else:
+        elif error.code is ErrorCode.RATE_LIMITED:
             connection.close(CloseCode.TOO_MANY_FRAMES)
+        else:  # the keys of signed tokens cannot be had
+            connection.close(CloseCode.INTERNAL_ERROR)
         return None
     if connection.writer.code is None:  # it was not sent away meanwhile
         connection.authenticated(caller)

@@ -22,7 +22,12 @@ from operator_svc.rest.routing import JSON, Answer, Operation, Parameter
 
 ALWAYS = (ErrorCode.INVALID_PARAMETER, ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR)
 """Errors of every call: it cannot be read, its origin is foreign, or Operator has a fault."""
-WITH_TOKEN = (ErrorCode.AUTH_REQUIRED, ErrorCode.RATE_LIMITED, ErrorCode.DATABASE_UNAVAILABLE)
+WITH_TOKEN = (
+    ErrorCode.AUTH_REQUIRED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.AUTH_UNAVAILABLE,
+    ErrorCode.DATABASE_UNAVAILABLE,
+)
 
 
 def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any]:
