@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from string import Template
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +14,7 @@ import pytest
 import yaml
 
 from operator_svc.commands.devpeers import command as devpeers
-from operator_svc.settings import BrowserSettings, Settings, load
+from operator_svc.settings import BrowserSettings, Settings, load, variables
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "compose.yaml"
@@ -25,14 +28,32 @@ def services() -> dict[str, Any]:
     return loaded
 
 
-def environment(service: dict[str, Any]) -> dict[str, str]:
-    """The variables with compose's defaults put in, and a word for what it asks for."""
-    found = {}
-    for name, value in service["environment"].items():
-        while match := re.search(r"\$\{(\w+)(?::[-?]([^${}]*))?\}", value):
-            default = "secret" if "TOKEN" in match[1] else match[2] or ""
-            value = value[: match.start()] + default + value[match.end() :]
-        found[name] = value
+def environment(
+    service: dict[str, Any], given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The variables, as compose fills them in from what is ``given`` and its own defaults, with a
+    word for the token that it asks for."""
+    return {name: filled(value, given) for name, value in service["environment"].items()}
+
+
+def filled(value: str, given: Mapping[str, str]) -> str:
+    """A text with its variables filled in."""
+    while match := re.search(r"\$\{(\w+)(?::[-?]([^${}]*))?\}", value):
+        default = "secret" if "TOKEN" in match[1] else match[2] or ""
+        value = value[: match.start()] + given.get(match[1], default) + value[match.end() :]
+    return value
+
+
+def commands() -> dict[str, dict[str, str]]:
+    """The documented commands by their profile: the variables that are set for each of them."""
+    found, given = {}, dict[str, str]()
+    for line in re.findall(r"^#   (.*)$", FILE.read_text(), re.MULTILINE):
+        assignments, docker, rest = line.partition("docker compose ")
+        for name, value in re.findall(r"(\w+)=(\S+)", assignments):
+            given[name] = Template("secret" if value == "..." else value).substitute(given)
+        if docker:
+            profile = re.search(r"--profile (\S+)", rest)
+            found[profile[1] if profile else ""], given = given, {}
     return found
 
 
@@ -40,10 +61,65 @@ def test_variables_are_valid_settings(services: dict[str, Any]) -> None:
     settings, warnings = load(Settings, environment(services["operator"]))
     browser, more = load(BrowserSettings, environment(services["operator-browser"]))
     assert warnings + more == []
+    known = {
+        variable.name for struct in (Settings, BrowserSettings) for variable in variables(struct)
+    }
+    for name in ("operator", "operator-browser", "stand-ins"):
+        assert services[name]["environment"].keys() <= known, name
     assert settings.browser_token == browser.token == "secret"
     assert settings.browser_url == f"http://operator-browser:{browser.port}"
     (published,) = services["operator"]["ports"]
     assert published == f"127.0.0.1:{settings.port}:{settings.port}"
+
+
+def test_postgresql_is_the_database_of_its_profile(services: dict[str, Any]) -> None:
+    given = commands()["postgresql"]
+    settings, warnings = load(Settings, environment(services["operator"], given))
+    assert warnings == []
+    url, server = urlsplit(settings.database_url), services["postgresql"]
+    made = environment(server, given)
+    assert (url.hostname, url.port) == ("postgresql", 5432)
+    assert (url.username, url.password) == (made["POSTGRES_USER"], made["POSTGRES_PASSWORD"])
+    assert url.path == f"/{made['POSTGRES_DB']}"
+    asked = {f"--username={url.username}", f"--dbname={made['POSTGRES_DB']}"}
+    assert asked < set(server["healthcheck"]["test"])
+    assert "database" in services["operator"]["networks"]
+    assert server["networks"] == ["database"]
+
+
+def test_ollama_has_the_model_that_operator_asks_for(services: dict[str, Any]) -> None:
+    given = commands()["ollama"]
+    settings, warnings = load(Settings, environment(services["operator"], given))
+    assert warnings == []
+    assert settings.switch_dialect == "openai"
+    assert settings.switch_first_byte_timeout == 120
+    assert environment(services["ollama-model"])["OLLAMA_HOST"] == settings.switch_url
+    assert urlsplit(settings.switch_url).hostname in services
+    assert [filled(one, given) for one in services["ollama-model"]["command"]] == [
+        settings.switch_model
+    ]
+
+
+def test_profiles_are_those_that_are_documented_and_nobody_needs_what_is_not_there(
+    services: dict[str, Any],
+) -> None:
+    profiles = {one for service in services.values() for one in service.get("profiles", ())}
+    assert profiles == {*commands(), "stand-ins"} - {""}
+    settings, warnings = load(Settings, environment(services["operator"], commands()[""]))
+    assert (settings.database_url, settings.switch_dialect, warnings) == (
+        "sqlite:////data/operator.db", "vx11", [],
+    )  # fmt: skip
+    for service in services.values():
+        for name, needed in service.get("depends_on", {}).items():
+            same = services[name].get("profiles") == service.get("profiles")
+            assert same or needed["required"] is False
+            health = "healthcheck" in services[name]
+            assert needed["condition"] != "service_healthy" or health
+
+
+def test_only_operator_is_published_and_on_loopback_alone(services: dict[str, Any]) -> None:
+    published = {name: one["ports"] for name, one in services.items() if "ports" in one}
+    assert published == {"operator": ["127.0.0.1:8011:8011"]}
 
 
 def test_the_drain_fits_into_the_grace_period(services: dict[str, Any]) -> None:
@@ -53,9 +129,11 @@ def test_the_drain_fits_into_the_grace_period(services: dict[str, Any]) -> None:
 
 def test_images_are_targets_of_the_dockerfile(services: dict[str, Any]) -> None:
     targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    for service in services.values():
-        assert (FILE.parent / service["build"]["context"]).resolve() == ROOT
-        assert service["build"]["target"] in targets
+    built = {name: one["build"] for name, one in services.items() if "build" in one}
+    assert built.keys() == services.keys() - {"postgresql", "ollama", "ollama-model"}
+    for build in built.values():
+        assert (FILE.parent / build["context"]).resolve() == ROOT
+        assert build["target"] in targets
 
 
 def test_containers_are_confined(services: dict[str, Any]) -> None:
