@@ -1,3 +1,3 @@
-"""Operator, the conversation backend of VX11."""
+"""Operator, a chat backend in front of VX11's Switch or any OpenAI-compatible server."""
 
 __version__ = "0.1.0"

@@ -42,7 +42,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(operator_svc.__version__, prog_name="operator-svc")
 def main() -> None:
-    """Operator, the conversation backend of VX11.
+    """Operator, a chat backend in front of VX11's Switch or any OpenAI server.
 
     Settings come from the environment; `operator-svc check-config` shows those in force.
     """

@@ -86,12 +86,12 @@ class Calls:
         prefer: str | None = None,
         idempotency_key: str | None = None,
     ) -> ChatAnswer | ChatPending:
-        """Ask Switch.
+        """Send a message and get the reply.
 
-        Keeps the message and the reply. Give ``message``, or ``messages`` whose last one by
-        the user is the message. A client that gives up loses nothing: the reply goes on and
-        is in the history. Fields that the body lacks may stand in the query; where both give
-        one, the body wins.
+        Both are kept in the session. Give ``message``, or ``messages`` whose last one by the
+        user is the message. A client that disconnects loses nothing: the reply goes on and
+        is in the history. Fields may also be given in the query; where both have one, the
+        body wins.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -116,12 +116,12 @@ class Calls:
         prefer: str | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncIterator[ServerSentEvent]:
-        """Ask Switch.
+        """Send a message and get the reply.
 
-        Keeps the message and the reply. Give ``message``, or ``messages`` whose last one by
-        the user is the message. A client that gives up loses nothing: the reply goes on and
-        is in the history. Fields that the body lacks may stand in the query; where both give
-        one, the body wins.
+        Both are kept in the session. Give ``message``, or ``messages`` whose last one by the
+        user is the message. A client that disconnects loses nothing: the reply goes on and
+        is in the history. Fields may also be given in the query; where both have one, the
+        body wins.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -158,11 +158,10 @@ class Calls:
         prefer: str | None = None,
         idempotency_key: str | None = None,
     ) -> InterfaceChatAnswer | ChatPending:
-        """Ask Switch, as VX11's newer interface does.
+        """Send a message and get the reply, as VX11's newer interface does.
 
-        The same call; its answer also has who answered, and whether it is less than was
-        asked for. Fields that the body lacks may stand in the query; where both give one,
-        the body wins.
+        The same call; its answer also tells who answered, and whether the reply is not
+        whole. Fields may also be given in the query; where both have one, the body wins.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -187,11 +186,10 @@ class Calls:
         prefer: str | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncIterator[ServerSentEvent]:
-        """Ask Switch, as VX11's newer interface does.
+        """Send a message and get the reply, as VX11's newer interface does.
 
-        The same call; its answer also has who answered, and whether it is less than was
-        asked for. Fields that the body lacks may stand in the query; where both give one,
-        the body wins.
+        The same call; its answer also tells who answered, and whether the reply is not
+        whole. Fields may also be given in the query; where both have one, the body wins.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -337,8 +335,7 @@ class Calls:
         """Have a page opened.
 
         It is stored at once, and opened when its turn comes. ``Prefer`` takes the place of
-        ``wait``. Fields that the body lacks may stand in the query; where both give one, the
-        body wins.
+        ``wait``. Fields may also be given in the query; where both have one, the body wins.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -407,8 +404,8 @@ class Calls:
     async def add_tool_call(self, body: ToolCallBody | Mapping[str, Any]) -> ToolCallView:
         """Record a tool call, or the end of one.
 
-        With ``tool_call_id`` a pending call is finished. Fields that the body lacks may
-        stand in the query; where both give one, the body wins.
+        With ``tool_call_id`` a pending call is finished. Fields may also be given in the
+        query; where both have one, the body wins.
         """
         return await self._connection.call(
             ToolCallView, Call("POST", "/operator/tool/call", body=body, again=False)
@@ -435,8 +432,8 @@ class Calls:
     async def add_adjustment(self, body: AdjustmentBody | Mapping[str, Any]) -> AdjustmentAnswer:
         """Record an adjustment of Switch.
 
-        Nothing is done to Switch before it is applied. Fields that the body lacks may stand
-        in the query; where both give one, the body wins.
+        Nothing is done to Switch before it is applied. Fields may also be given in the
+        query; where both have one, the body wins.
         """
         return await self._connection.call(
             AdjustmentAnswer, Call("POST", "/operator/switch/adjustment", body=body, again=False)
@@ -497,8 +494,8 @@ class Calls:
         """Give feedback on the engine of a reply.
 
         A second one replaces the first. Without ``message_id`` it counts for ``engine``, and
-        needs the role operator. Fields that the body lacks may stand in the query; where
-        both give one, the body wins.
+        needs the role operator. Fields may also be given in the query; where both have one,
+        the body wins.
         """
         return await self._connection.call(
             FeedbackAnswer, Call("POST", "/operator/switch/feedback", body=body, again=False)
@@ -522,7 +519,7 @@ class Calls:
     async def get_dashboard(
         self,
     ) -> Dashboard:
-        """Shub, by its own account."""
+        """The dashboard of Shub."""
         return await self._connection.call(Dashboard, Call("GET", "/operator/shub/dashboard"))
 
     async def get_resources(
@@ -587,8 +584,7 @@ class Calls:
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields that the body lacks may stand in the query; where both give one,
-        the body wins.
+        the reply. Fields may also be given in the query; where both have one, the body wins.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -621,8 +617,7 @@ class Calls:
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields that the body lacks may stand in the query; where both give one,
-        the body wins.
+        the reply. Fields may also be given in the query; where both have one, the body wins.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -649,8 +644,8 @@ class Calls:
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
-        unless ``background`` is true: then the call answers at once. Fields that the body
-        lacks may stand in the query; where both give one, the body wins.
+        unless ``background`` is true: then the call answers at once. Fields may also be
+        given in the query; where both have one, the body wins.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -672,8 +667,8 @@ class Calls:
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
-        unless ``background`` is true: then the call answers at once. Fields that the body
-        lacks may stand in the query; where both give one, the body wins.
+        unless ``background`` is true: then the call answers at once. Fields may also be
+        given in the query; where both have one, the body wins.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -764,8 +759,7 @@ class Calls:
     ) -> ConversationView:
         """Make a conversation, which is a session; with messages where ````items```` has any.
 
-        Fields that the body lacks may stand in the query; where both give one, the body
-        wins.
+        Fields may also be given in the query; where both have one, the body wins.
         """
         return await self._connection.call(
             ConversationView, Call("POST", "/v1/conversations", body=body, again=False)
@@ -782,8 +776,7 @@ class Calls:
     ) -> ConversationView:
         """Replace the metadata of a conversation.
 
-        Fields that the body lacks may stand in the query; where both give one, the body
-        wins.
+        Fields may also be given in the query; where both have one, the body wins.
         """
         return await self._connection.call(
             ConversationView,
@@ -801,8 +794,7 @@ class Calls:
     ) -> ResponseItems:
         """Add messages to a conversation, which nobody answers until a response is asked for.
 
-        Fields that the body lacks may stand in the query; where both give one, the body
-        wins.
+        Fields may also be given in the query; where both have one, the body wins.
         """
         return await self._connection.call(
             ResponseItems,
@@ -862,7 +854,7 @@ class Calls:
 
         The last message is kept, and the history is the session's own. Leaving does not stop
         the reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start. Fields
-        that the body lacks may stand in the query; where both give one, the body wins.
+        may also be given in the query; where both have one, the body wins.
         """
         return self._connection.events(Call("POST", "/ai/chat", body=body, again=False))
 
@@ -916,19 +908,19 @@ class Calls:
     async def get_openapi(
         self,
     ) -> dict[str, Any]:
-        """This document."""
+        """The OpenAPI document, which is this one."""
         return await self._connection.call(dict[str, Any], Call("GET", "/openapi.json"))
 
     async def get_asyncapi(
         self,
     ) -> dict[str, Any]:
-        """The websocket."""
+        """The AsyncAPI document, which describes the websocket."""
         return await self._connection.call(dict[str, Any], Call("GET", "/asyncapi.json"))
 
     async def get_docs(
         self,
     ) -> str:
-        """Both documents to read, with forms to try the calls."""
+        """A page that shows both documents, with a form to try each call."""
         return (await self._connection.content(Call("GET", "/docs"))).decode()
 
     async def get_error_kind(self, code: str) -> ErrorKind:

@@ -7,16 +7,16 @@ from typing import Any
 from operator_svc.protocol import ids
 
 TAGS = {
-    "chat": "Asking Switch.",
-    "sessions": "What was said.",
-    "replies": "Replies while they are written, and after.",
-    "browser": "Pages that are opened on behalf of a session.",
-    "tool calls": "Records of tools that were used.",
-    "switch": "Switch's configuration, and how its engines do.",
+    "chat": "Messages and the replies to them.",
+    "sessions": "Sessions and their histories.",
+    "replies": "Replies, running and ended.",
+    "browser": "Web pages that a browser opens on behalf of a session.",
+    "tool calls": "Records of the tools that a reply used.",
+    "switch": "Switch's configuration, and the ranking of its engines.",
     "system": "The other modules of VX11.",
     "openai": "OpenAI's protocol in front of the same chats. Errors have OpenAI's form.",
     "ai sdk": "The AI SDK's stream in front of the same chats.",
-    "machines": "For probes, scrapers and readers of documents.",
+    "machines": "Health, metrics and the published documents; they need no token.",
 }
 PATH_IDS: dict[str, tuple[Any, str]] = {
     "session_id": (ids.SessionId, "A session."),
@@ -40,21 +40,19 @@ STREAMED = {
     "required": ["data"],
 }
 HEADERS = {
-    "X-Request-ID": "The request's id: the one that it brought, or a new one.",
-    "Retry-After": "Whole seconds after which trying again may help.",
-    "Allow": "The methods that there are.",
-    "Link": "The next page (RFC 8288), where there is one.",
-    "Location": "Where to look for what is not ready yet.",
-    "Preference-Applied": "What of `Prefer` was followed.",
-    "Content-Disposition": "A name for the file.",
-    "ETag": "Which picture it is.",
-    "Age": "Seconds since it was found out.",
-    "RateLimit": "What is left of each limit, where there are some.",
-    "RateLimit-Policy": "The limits.",
+    "X-Request-ID": "The id of the request: the one that the client sent, or a new one.",
+    "Retry-After": "Seconds to wait before the next attempt.",
+    "Allow": "The methods that the path allows.",
+    "Link": "The address of the next page (RFC 8288), where there is one.",
+    "Location": "The address of the reply or task that has not ended yet.",
+    "Preference-Applied": "The preferences of `Prefer` that were applied.",
+    "Content-Disposition": "The name of the file.",
+    "ETag": "The version of the content, for `If-None-Match`.",
+    "Age": "Seconds since the answer was made.",
+    "RateLimit": "The rest of each rate limit; left out where none is set.",
+    "RateLimit-Policy": "The rate limits that hold for the caller.",
     "x-vercel-ai-ui-message-stream": "The version of the AI SDK's stream.",
-    "WWW-Authenticate": "How to bring the token.",
+    "WWW-Authenticate": "The way to send the token.",
 }
-FROM_QUERY = (
-    "Fields that the body lacks may stand in the query; where both give one, the body wins."
-)
+FROM_QUERY = "Fields may also be given in the query; where both have one, the body wins."
 """Said of every call that takes a body."""

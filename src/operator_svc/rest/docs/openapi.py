@@ -42,7 +42,7 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
         "info": {
             "title": "Operator",
             "version": __version__,
-            "summary": "The conversation backend of VX11.",
+            "summary": "A chat backend in front of VX11's Switch or any OpenAI-compatible server.",
             "description": "Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. "
             "Unknown fields of a body are ignored. The websocket is described in /asyncapi.json.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -63,7 +63,8 @@ def document(operations: Iterable[Operation], server: str = "") -> dict[str, Any
                     "type": "apiKey",
                     "in": "header",
                     "name": headers.TOKEN,
-                    "description": "None: 401. A wrong one: 403. Not asked for where auth is off.",
+                    "description": "Without a token the answer is 401, with a wrong one 403. "
+                    "Not needed with `OPERATOR_AUTH=off`.",
                 },
                 "bearer": {
                     "type": "http",

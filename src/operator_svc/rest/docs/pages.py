@@ -52,7 +52,7 @@ files = RouteTable(None, auth="open")
     answers={200: Answer(meaning="OpenAPI 3.1.", content={JSON: dict})},
 )
 async def get_openapi(request: web.Request) -> web.StreamResponse:
-    """This document."""
+    """The OpenAPI document, which is this one."""
     return responses.cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
 
 
@@ -62,7 +62,7 @@ async def get_openapi(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="AsyncAPI 3.", content={JSON: dict})},
 )
 async def get_asyncapi(request: web.Request) -> web.StreamResponse:
-    """The websocket."""
+    """The AsyncAPI document, which describes the websocket."""
     return responses.cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
 
 
@@ -72,7 +72,7 @@ async def get_asyncapi(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="A page.", content={"text/html": str})},
 )
 async def get_docs(request: web.Request) -> web.StreamResponse:
-    """Both documents to read, with forms to try the calls."""
+    """A page that shows both documents, with a form to try each call."""
     return web_files.answer(request, _files(), "index.html")
 
 

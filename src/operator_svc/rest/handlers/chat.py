@@ -71,19 +71,19 @@ chat_route = partial(
 
 @chat_route("/operator/chat", answers=_answers(examples.CHAT_ANSWER))
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Ask Switch.
+    """Send a message and get the reply.
 
-    Keeps the message and the reply. Give ``message``, or ``messages`` whose last one by the user
-    is the message. A client that gives up loses nothing: the reply goes on and is in the history.
+    Both are kept in the session. Give ``message``, or ``messages`` whose last one by the user is
+    the message. A client that disconnects loses nothing: the reply goes on and is in the history.
     """
     return await _chat(request)
 
 
 @chat_route("/operator/api/chat", answers=_answers(examples.INTERFACE_CHAT_ANSWER))
 async def chat_with_interface(request: web.Request) -> web.StreamResponse:
-    """Ask Switch, as VX11's newer interface does.
+    """Send a message and get the reply, as VX11's newer interface does.
 
-    The same call; its answer also has who answered, and whether it is less than was asked for.
+    The same call; its answer also tells who answered, and whether the reply is not whole.
     """
     return await _chat(request, _for_interface)
 

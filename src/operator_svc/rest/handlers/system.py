@@ -31,7 +31,7 @@ async def get_overview(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
 )
 async def get_dashboard(request: web.Request) -> web.StreamResponse:
-    """Shub, by its own account."""
+    """The dashboard of Shub."""
     return await _answer(request.app[SERVICES].system.dashboard)
 
 
