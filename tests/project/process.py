@@ -166,10 +166,10 @@ def dev_operator(folder: Path, token: str, **more: str) -> Iterator[str]:
         operator.end()
 
 
-def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A run of the tests in ``folder`` by a pytest of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=folder,
         capture_output=True,
         text=True,

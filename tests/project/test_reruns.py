@@ -9,53 +9,46 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.project.process import run_pytest
 
 ROOT = Path(__file__).parents[2]
 
+MARK = "@pytest.mark.measures_time"
+CASES = {
+    "passes": (MARK, 0, "AssertionError", "PASSED"),
+    "late": (MARK, 1, "AssertionError", "RERUN PASSED"),
+    "late_twice": (MARK, 2, "AssertionError", "RERUN FAILED"),
+    "broken": (MARK, 1, "TimeoutError", "FAILED"),
+    "a_race": ("", 1, "AssertionError", "FAILED"),
+}
+"""By test: its mark, how many times it fails and with what, and how its runs end."""
 SAMPLE = """
 import pytest
 
-seen = {{}}
+seen = {}
 
 def fail(name, times, error):
     seen[name] = seen.get(name, 0) + 1
     if seen[name] <= times:
         raise error
-
-{mark}
-def test_late():
-    fail("late", {times}, {error}())
 """
-MARK = "@pytest.mark.measures_time"
 
 
-def outcome(folder: Path, mark: str, times: int, error: str) -> tuple[int, str]:
-    """The exit code and the last line of a run of one test that fails ``times`` times."""
-    shutil.copy(ROOT / "conftest.py", folder)
+def test_a_failed_test_runs_again_only_where_it_measures_time(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
     markers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = " + "\n  ".join(markers["markers"]))
-    (folder / "test_sample.py").write_text(SAMPLE.format(mark=mark, times=times, error=error))
-    run = run_pytest(folder)
-    return run.returncode, run.stdout.strip().splitlines()[-1].partition(" in ")[0]
-
-
-@pytest.mark.parametrize(
-    ("mark", "times", "error", "expected"),
-    [
-        (MARK, 0, "AssertionError", (0, "1 passed")),
-        (MARK, 1, "AssertionError", (0, "1 passed, 1 rerun")),
-        (MARK, 2, "AssertionError", (1, "1 failed, 1 rerun")),
-        (MARK, 1, "TimeoutError", (1, "1 failed")),
-        ("", 1, "AssertionError", (1, "1 failed")),
-    ],
-)
-def test_a_failed_test_runs_again_only_where_it_measures_time(
-    tmp_path: Path, mark: str, times: int, error: str, expected: tuple[int, str]
-) -> None:
-    assert outcome(tmp_path, mark, times, error) == expected
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = " + "\n  ".join(markers["markers"]))
+    tests = [
+        f"{mark}\ndef test_{name}():\n    fail({name!r}, {times}, {error}())\n"
+        for name, (mark, times, error, _) in CASES.items()
+    ]
+    (tmp_path / "test_sample.py").write_text(SAMPLE + "\n".join(tests))
+    run = run_pytest(tmp_path, "-vv")
+    assert run.returncode == 1
+    for name, (*_, expected) in CASES.items():
+        said = re.findall(rf"::test_{name} ([A-Z]+)", run.stdout)
+        assert " ".join(said) == expected, name
+    assert "3 failed, 2 passed, 2 rerun" in run.stdout
 
 
 def marked() -> Iterator[tuple[Path, str]]:
