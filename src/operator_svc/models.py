@@ -114,7 +114,8 @@ class DatabaseHistory(Record, frozen=True):
 
 
 class Message(Record, frozen=True):
-    """One message; a reply is one with ``reply_to``. ``owner`` is the pod that writes it."""
+    """One message; a reply is one with ``reply_to``. ``owner`` is the pod that writes it, and
+    ``attempt`` the repeated call that waits for it last, where there was one."""
 
     id: int
     session_id: str
@@ -127,6 +128,7 @@ class Message(Record, frozen=True):
     metadata: Json
     created_at: datetime
     finished_at: datetime | None
+    attempt: str | None = None
 
 
 class Event(Record, frozen=True):
