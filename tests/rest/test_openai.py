@@ -8,12 +8,13 @@ from typing import Any
 import openai
 import pytest
 
+from operator_svc.devpeers.dialects import OpenAi
+from operator_svc.peers.usage import token_counts, total_of
 from tests.fakes.raw import dead_address
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import (
     HELLO,
     PATH,
-    PICTURE,
     TALK,
     WEATHER,
     chunks,
@@ -47,43 +48,6 @@ async def test_the_sdk_lists_models_and_chats_whole_and_streamed(both: Service) 
     assert {chunk.id for chunk in seen} == {seen[0].id}
     assert seen[-1].usage.completion_tokens > 0
     assert seen[-2].choices[0].finish_reason == "stop"
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "param", "code"),
-    [
-        ({"messages": []}, 400, "messages", "validation_error"),
-        ({"messages": "hi"}, 400, "messages", "validation_error"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "messages", None),
-        ({"messages": [{"role": "boss", "content": "x"}]}, 400, "messages[0].role", None),
-        ({"messages": [{"role": "user", "content": ""}]}, 400, "messages[0].content", None),
-        ({"messages": says("x" * 32_001)}, 400, "messages[0].content", None),
-        ({"messages": [{"role": "user", "content": 5}]}, 400, "messages[0].content", None),
-        ({"messages": [{"role": "user", "content": "\0"}]}, 400, "messages[0].content", None),
-        ({"n": 2}, 400, "n", None),
-        ({"model": "gpt-nope"}, 404, "model", "model_not_found"),
-        ({"model": 7}, 400, "model", None),
-        ({"stream": "yes"}, 400, "stream", None),
-        ({"tools": [WEATHER]}, 400, "tools", None),
-        ({"messages": PICTURE}, 400, "messages[0].content", None),
-        ({"metadata": {"session_id": "a b"}}, 400, "metadata.session_id", None),
-        ({"metadata": {"session_id": 5}}, 400, "metadata.session_id", None),
-        ({"metadata": {"x": "y" * 65_536}}, 400, "metadata", None),
-        ({"metadata": {"openai": {"parameters": {"model": "m"}}}}, 400, "metadata.openai", None),
-    ],
-)  # fmt: skip
-async def test_a_wrong_body_is_told_by_its_param(
-    service: Service, body: dict[str, Any], status: int, param: str, code: str | None
-) -> None:
-    response = await completion(service, body)
-    error = (await response.json())["error"]
-    assert (response.status, error["param"], error["type"]) == (
-        status,
-        param,
-        "invalid_request_error",
-    )
-    assert code is None or error["code"] == code
-    assert response.headers["X-Request-ID"]
 
 
 @pytest.mark.parametrize(
@@ -197,3 +161,55 @@ async def test_an_sdk_with_a_wrong_key_raises_its_own_error(service: Service) ->
     async with sdk(service, api_key="wrong") as client:
         with pytest.raises(openai.AuthenticationError):
             await client.models.list()
+
+
+async def test_details_of_usage_are_told_as_the_upstream_counts_them(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(dialect: OpenAi, tokens: int, finish_reason: str | None) -> bytes:
+        return plain(dialect, tokens, finish_reason).replace(
+            b'"prompt_tokens":1,',
+            b'"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":8},'
+            b'"completion_tokens_details":{"reasoning_tokens":1},',
+        )
+
+    plain = OpenAi.end
+    service = await start(switch_dialect="openai")
+    async with sdk(service) as client:
+        create = client.chat.completions.create
+        silent = await create(model="operator", messages=HELLO)
+        assert silent.usage.prompt_tokens_details is None
+        monkeypatch.setattr(OpenAi, "end", end)
+        whole = await create(model="operator", messages=HELLO)
+        options = {"include_usage": True}
+        stream = await create(model="operator", messages=HELLO, stream=True, stream_options=options)
+        *_, last = [chunk async for chunk in stream]
+        for usage in (whole.usage, last.usage):
+            assert usage.prompt_tokens_details.cached_tokens == 8
+            assert usage.completion_tokens_details.reasoning_tokens == 1
+        response = await client.responses.create(model="operator", input="hello")
+        for shown in (response, await client.responses.retrieve(response.id)):
+            assert shown.usage.input_tokens_details.cached_tokens == 8
+            assert shown.usage.output_tokens_details.reasoning_tokens == 1
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        {"prompt_tokens": 5, "completion_tokens": 3,
+         "prompt_tokens_details": {"cached_tokens": 2},
+         "completion_tokens_details": {"reasoning_tokens": 1}},
+        {"input_tokens": 5, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 2},
+         "output_tokens_details": {"reasoning_tokens": 1}},
+        {"prompt_tokens": 5, "completion_tokens": 3, "prompt_cache_hit_tokens": 2,
+         "reasoning_tokens": 1, "prompt_tokens_details": None},
+    ],
+)  # fmt: skip
+def test_counts_are_known_by_the_names_of_several_upstreams(counted: dict[str, Any]) -> None:
+    counts = token_counts(counted)
+    assert counts == {
+        "prompt_tokens": 5, "completion_tokens": 3, "cached_tokens": 2, "reasoning_tokens": 1,
+    }  # fmt: skip
+    assert total_of(counts) == 8, "details are parts of the others"
+    assert token_counts({"prompt_tokens_details": {"cached_tokens": "2"}}) == {}
+    assert total_of({"cached_tokens": 2}) is None

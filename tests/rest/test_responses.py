@@ -188,66 +188,6 @@ async def test_a_response_ends_as_its_reply_does(start: Start) -> None:
         assert status != "failed" or whole.headers["x-should-retry"] == "false"
 
 
-WRONG: list[tuple[dict[str, Any], str, str | None]] = [
-    ({}, "input", None),
-    ({"input": None}, "input", None),
-    ({"input": ""}, "input", None),
-    ({"input": []}, "input", None),
-    ({"input": "x" * 32_001}, "input", None),
-    ({"input": [{"role": "boss", "content": "x"}]}, "input[0].role", None),
-    ({"input": [{"content": "x"}]}, "input[0].role", None),
-    ({"input": [{"role": "user"}]}, "input[0].content", None),
-    ({"input": [message("user", [{"type": "x"}])]}, "input[0].content[0].type", None),
-    ({"input": [message("user", [{"type": "input_image"}])]},
-     "input[0].content[0].image_url", None),
-    ({"input": [message("user", [HEART])]}, "input", None),
-    ({"input": [message("assistant", "x")]}, "input", None),
-    ({"input": [{"type": "computer_call"}]}, "input[0].type", None),
-    ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name", None),
-    ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id", None),
-    ({"model": 7}, "model", None),
-    ({"model": "gpt-nope"}, "model", "model_not_found"),
-    ({"instructions": 5}, "instructions", None),
-    ({"temperature": 3}, "temperature", None),
-    ({"top_p": "high"}, "top_p", None),
-    ({"max_output_tokens": 0}, "max_output_tokens", None),
-    ({"stream": "yes"}, "stream", None),
-    ({"background": 1}, "background", None),
-    ({"background": True, "store": False}, "store", None),
-    ({"metadata": {"a": 1}}, "metadata", None),
-    ({"metadata": {"a": "x" * 513}}, "metadata", None),
-    ({"metadata": {"openai": "x"}}, "metadata.openai", None),
-    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", None),
-    ({"tools": [WEATHER]}, "tools", None),
-    ({"tools": [{"type": "web_search"}]}, "tools[0].type", None),
-    ({"tools": [{"type": "function"}]}, "tools[0]", None),
-    ({"tool_choice": "maybe"}, "tool_choice", None),
-    ({"text": {"format": {"type": "yaml"}}}, "text.format.type", None),
-    ({"reasoning": {"effort": 3}}, "reasoning.effort", None),
-    ({"truncation": "some"}, "truncation", None),
-    ({"previous_response_id": 5}, "previous_response_id", None),
-    ({"previous_response_id": "x"}, "previous_response_id", "previous_response_not_found"),
-    ({"previous_response_id": "resp_9"}, "previous_response_id",
-     "previous_response_not_found"),
-    ({"conversation": {"name": "x"}}, "conversation", None),
-    ({"conversation": "conv_none"}, "conversation", "session_not_found"),
-    ({"conversation": "conv_a", "previous_response_id": "resp_9"}, "conversation", None),
-]  # fmt: skip
-"""Bodies (those without an input ask "hello"), the field that is wrong, and a code of its own."""
-NOT_FOUND = ("session_not_found", "model_not_found")
-
-
-async def test_a_wrong_body_is_told_by_its_param(service: Service) -> None:
-    for body, param, code in WRONG:
-        response = await service.post(PATH, {"input": "hello", **body} if body else body)
-        error = (await response.json())["error"]
-        told = (response.status, error["param"], error["type"])
-        status = 404 if code in NOT_FOUND else 400
-        assert told == (status, param, "invalid_request_error"), body
-        assert code is None or error["code"] == code
-    assert service.switch.total.calls == 0
-
-
 async def test_fields_that_are_null_or_say_no_type_ask_for_nothing(service: Service) -> None:
     formats: tuple[Any, ...] = (None, {}, {"name": None})
     for text in (None, {}, *({"format": form} for form in formats)):

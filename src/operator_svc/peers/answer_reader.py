@@ -21,7 +21,7 @@ from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
 from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
-from operator_svc.peers.usage import token_counts
+from operator_svc.peers.usage import token_counts, total_of
 from operator_svc.protocol.sse import Decoder, ServerSentEvent
 from operator_svc.protocol.text import Storable, loads
 
@@ -251,10 +251,7 @@ class AnswerReader(ABC):
         if not isinstance(usage, dict):
             return
         self._usage |= token_counts(usage)
-        total = self._usage.get("total_tokens")
-        if total is None and self._usage:
-            total = sum(self._usage.values())
-        self._tokens_used = total
+        self._tokens_used = total_of(self._usage)
 
     def _emit(self, content: str, parts: list[Part]) -> None:
         """Give out storable text, or the reasoning that it begins with."""

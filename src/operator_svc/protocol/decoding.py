@@ -7,20 +7,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
+from operator_svc.protocol.faults import Fault, complaint, named, with_key
 from operator_svc.protocol.text import is_storable
 
 S = TypeVar("S", bound=msgspec.Struct)
-Fault: TypeAlias = tuple[str, str]
-"""The name of a field and what is wrong with it, in words for the client."""
-
 _INTEGER_WANTED = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`").match
-_PATH = re.compile(r" - at `(?:key )?\$\.?(?P<path>[^`]*)`$")
 MAX_DEPTH = 100
 """Levels of nesting that a client's JSON may have; far below what decoders can bear."""
 MAX_CONTAINERS = 100_000
@@ -102,7 +99,7 @@ def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:
     try:
         return msgspec.convert(mended, struct, strict=strict)
     except msgspec.ValidationError as error:
-        raise _invalid([_named("body", str(error))]) from None
+        raise _invalid([named("body", str(error))]) from None
 
 
 def _field_by_field(
@@ -116,22 +113,13 @@ def _field_by_field(
             if info.required:
                 faults.append((name, "it is missing"))
             continue
-        fault = _fault(plain[name], info.type, strict)
-        if fault is not None and _INTEGER_WANTED(fault):
+        said = complaint(plain[name], info.type, strict)
+        if said is not None and _INTEGER_WANTED(said):
             mended[name] = _whole(plain[name])
-            fault = _fault(mended[name], info.type, strict)
-        if fault is not None:
-            faults.append(_named(name, fault))
+            said = complaint(mended[name], info.type, strict)
+        if said is not None:
+            faults.append(named(with_key(name, plain[name], info.type, strict), said))
     return mended, faults
-
-
-def _fault(value: Any, kind: Any, strict: bool) -> str | None:
-    """The fault of ``value``, in msgspec's words; None where there is none."""
-    try:
-        msgspec.convert(value, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return None
 
 
 @lru_cache(maxsize=256)
@@ -198,16 +186,6 @@ def _invalid(faults: list[Fault]) -> OperatorError:
         shown,
         errors=[{"field": name, "reason": reason} for name, reason in faults],
     )
-
-
-def _named(name: str, message: str) -> Fault:
-    """msgspec ends its message with the path of the fault within the value."""
-    found = _PATH.search(message)
-    if found is None:
-        return name, message
-    path = found["path"].replace("[...]", "")  # a value of an object, whose key it does not tell
-    joined = name + (path if path.startswith("[") or not path else f".{path}")
-    return joined, message[: found.start()]
 
 
 def _too_deep() -> OperatorError:

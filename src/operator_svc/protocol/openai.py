@@ -1,4 +1,4 @@
-"""OpenAI's protocol of chat completions: its bodies, and the chats that they ask for.
+"""OpenAI's protocol of chat completions: the chats that its bodies ask for, and their answers.
 
 Source: https://platform.openai.com/docs/api-reference/chat, and what its SDKs send and read.
 """
@@ -6,74 +6,27 @@ Source: https://platform.openai.com/docs/api-reference/chat, and what its SDKs s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.chat import Chat, EngineFields, Turn, checked_metadata
+from operator_svc.protocol.completion_body import STAYS, ChatCompletionBody, faults_of
+from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.ids import UserId, is_session_id
-from operator_svc.protocol.openai_answers import Usage
+from operator_svc.protocol.openai_answers import (
+    CompletionTokensDetails,
+    PromptTokensDetails,
+    Usage,
+)
 from operator_svc.protocol.tool_calls import ToolCallView
 
 ANY_MODEL = "operator"
 """The model that leaves the choice to the upstream."""
-MAX_MESSAGES = 1000
 SYSTEM = frozenset({"system", "developer"})
-
-
-CompletionRole = Annotated[
-    Literal["system", "developer", "user", "assistant", "tool"], Meta(title="CompletionRole")
-]
-
-
-class MessageParam(msgspec.Struct, frozen=True):
-    """A message of the conversation that a client brings."""
-
-    role: CompletionRole
-    """The speaker."""
-    content: str | list[dict[str, Json]] | None = None
-    """The text, or its parts."""
-    tool_calls: list[dict[str, Json]] | None = None
-    """Tool calls that an assistant's message made."""
-    tool_call_id: str | None = None
-    """The call that a tool's message answers."""
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """Options of a stream."""
-
-    include_usage: bool | None = None
-    """True for one more chunk, with the tokens that were used."""
-
-
-class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields that Operator itself understands; all others travel to the engine."""
-
-    messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    """The conversation; its last message of the user is the one to answer."""
-    model: Annotated[str, Meta(max_length=200)] | None = None
-    """The model; ``operator`` leaves the choice to the upstream."""
-    stream: bool | None = None
-    """True for a stream of chunks."""
-    stream_options: StreamOptions | None = None
-    """Options of the stream."""
-    n: int | None = None
-    """Choices to give; only 1."""
-    tools: list[dict[str, Json]] | None = None
-    """Functions that the model may call."""
-    metadata: dict[str, Json] | None = None
-    """Metadata of the message; ``session_id`` in it names the session."""
-    store: bool | None = None
-    """False for a session that ends with the call."""
-    background: bool | None = None
-    """True for a reply that goes on when the client goes away."""
-
-
-OWN_FIELDS = frozenset(ChatCompletionBody.__struct_fields__) - {"tools"}
 
 
 class Place(NamedTuple):
@@ -109,34 +62,32 @@ def chat_of(
 
     Raises OperatorError(validation_error), which names the field.
     """
-    if body.n not in (None, 1):
-        raise OperatorError.invalid("n", "there is one choice only")
-    if body.tools and not sends_fields:
-        raise OperatorError.invalid("tools", "the upstream of this service takes none")
+    decoding.check(faults_of(body))
+    messages: list[dict[str, Any]] = plain["messages"]
     if not sends_fields:
-        decoding.check(_part_faults(body.messages))
-    last = max((i for i, m in enumerate(body.messages) if m.role == "user"), default=None)
+        decoding.check(_unsendable(body, messages))
+    last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
     if last is None:
         raise OperatorError.invalid("messages", "none of them has the role user")
-    question = text_of(body.messages[last].content)
-    content = body.messages[last].content
+    content = messages[last].get("content")
+    question = text_of(content)
     parts = content if isinstance(content, list) and not _is_text(content) else None
     if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
         raise OperatorError.invalid(
             f"messages[{last}].content", f"its text must have 1 to {MAX_MESSAGE_CHARS} characters"
         )
-    parameters = {name: value for name, value in plain.items() if name not in OWN_FIELDS}
+    parameters = {name: value for name, value in plain.items() if name not in STAYS}
     chosen = body.model if body.model != ANY_MODEL else None
     if chosen is not None:
         parameters["model"] = chosen
-    system = [text_of(m.content) for m in body.messages if m.role in SYSTEM]
-    brought = [m for i, m in enumerate(body.messages) if i != last and m.role not in SYSTEM]
+    system = [text_of(m.get("content")) for m in messages if m["role"] in SYSTEM]
+    brought = [m for i, m in enumerate(messages) if i != last and m["role"] not in SYSTEM]
     engine = EngineFields(parameters=parameters, content=parts)
     history = None
     if brought or place.session_id is None:
-        history = [Turn(m.role, text_of(m.content)) for m in body.messages[:last]]
+        history = [Turn(m["role"], text_of(m.get("content"))) for m in messages[:last]]
         if sends_fields:
-            engine = msgspec.structs.replace(engine, content=None, messages=plain["messages"])
+            engine = msgspec.structs.replace(engine, content=None, messages=messages)
     return Chat(
         message=question,
         session_id=place.session_id,
@@ -161,9 +112,12 @@ def _is_text(parts: Iterable[dict[str, Json]]) -> bool:
     return all(part.get("type") == "text" for part in parts)
 
 
-def _part_faults(messages: list[MessageParam]) -> Iterable[decoding.Fault]:
+def _unsendable(body: ChatCompletionBody, messages: Iterable[dict[str, Json]]) -> Iterable[Fault]:
+    if body.tools:
+        yield "tools", "the upstream of this service takes none"
     for index, message in enumerate(messages):
-        if isinstance(message.content, list) and not _is_text(message.content):
+        content = message.get("content")
+        if isinstance(content, list) and not _is_text(content):
             yield f"messages[{index}].content", "the upstream of this service takes text only"
 
 
@@ -184,7 +138,14 @@ def usage_of(metadata: dict[str, Any]) -> Usage:
     counted = metadata.get("usage") or {}
     completion = counted.get("completion_tokens") or metadata.get("tokens_used") or 0
     prompt = counted.get("prompt_tokens") or 0
-    return Usage(prompt, completion, counted.get("total_tokens") or prompt + completion)
+    cached, reasoning = counted.get("cached_tokens"), counted.get("reasoning_tokens")
+    return Usage(
+        prompt,
+        completion,
+        counted.get("total_tokens") or prompt + completion,
+        msgspec.UNSET if cached is None else PromptTokensDetails(cached),
+        msgspec.UNSET if reasoning is None else CompletionTokensDetails(reasoning),
+    )
 
 
 def tool_calls_of(calls: Iterable[ToolCallView], *, indexed: bool) -> list[dict[str, Json]]:

@@ -13,8 +13,23 @@ from operator_svc.models import Json
 OWNED_BY = "operator"
 
 
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Tokens of the prompt that a cache held."""
+
+    cached_tokens: int
+    """Tokens that were read from a cache."""
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    """Tokens of the reply that were reasoning."""
+
+    reasoning_tokens: int
+    """Tokens of reasoning."""
+
+
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens, as the upstream counted them; 0 where it did not."""
+    """Tokens, as the upstream counted them; 0 where it did not, and no details where it gave
+    none."""
 
     prompt_tokens: int
     """Tokens of the prompt."""
@@ -22,6 +37,10 @@ class Usage(msgspec.Struct, frozen=True):
     """Tokens of the reply."""
     total_tokens: int
     """Tokens of both."""
+    prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+    """Of the prompt's tokens, those of a cache."""
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
+    """Of the reply's tokens, those of reasoning."""
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,16 @@ Engines speak chat completions, so items become messages, and parameters take th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
+from operator_svc.protocol import decoding
 from operator_svc.protocol.chat import Chat, EngineFields, checked_metadata
+from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.openai import ANY_MODEL, text_of
-from operator_svc.protocol.response_body import InputItem, InputPart, ResponseBody
+from operator_svc.protocol.response_body import InputItem, InputPart, ResponseBody, ToolChoice
 
 SAME_NAME = frozenset(
     {
@@ -59,6 +61,7 @@ def chat_of(
     """
     if body.background and body.store is False:
         raise OperatorError.invalid("store", "a background response is stored")
+    decoding.check(_faults(body))
     if not sends_fields:
         _check_plain(body, messages)
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
@@ -86,6 +89,17 @@ def chat_of(
             response=fields,
         ),
     )
+
+
+def _faults(body: ResponseBody) -> Iterator[Fault]:
+    """The fields that are missing by what others say."""
+    choice, form = body.tool_choice, body.text.format if body.text else None
+    if isinstance(choice, ToolChoice) and choice.type == "function" and choice.name is None:
+        yield "tool_choice.name", "it is missing"
+    if form is not None and form.type == "json_schema":
+        for name in ("name", "schema"):
+            if getattr(form, name) is None:
+                yield f"text.format.{name}", "it is missing"
 
 
 def _question(content: str | list[Json]) -> tuple[str, list[Json] | None]:

@@ -18,6 +18,8 @@ from operator_svc.protocol.response_items import output_of
 from operator_svc.protocol.response_view import (
     ConversationOf,
     IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
     ResponseFailure,
     ResponseUsage,
     ResponseView,
@@ -117,10 +119,12 @@ def _tool(tool: dict[str, Json]) -> dict[str, Json]:
 
 
 def _usage(metadata: dict[str, Any]) -> ResponseUsage:
-    counted = usage_of(metadata)
+    counted, kept = usage_of(metadata), metadata.get("usage") or {}
     return ResponseUsage(
         input_tokens=counted.prompt_tokens,
+        input_tokens_details=InputTokensDetails(kept.get("cached_tokens") or 0),
         output_tokens=counted.completion_tokens,
+        output_tokens_details=OutputTokensDetails(kept.get("reasoning_tokens") or 0),
         total_tokens=counted.total_tokens,
     )
 

@@ -225,6 +225,26 @@ class BrowserTaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Its place among its user's waiting tasks, 1 being the next."""
 
 
+class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function that was called."""
+
+    name: str
+    """The function's name."""
+    arguments: str
+    """The function's arguments, as JSON."""
+
+
+class CalledTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool call that an assistant's message made."""
+
+    id: str
+    """The call's id."""
+    type: str = "function"
+    """The kind of tool."""
+    function: CalledFunction | None = None
+    """The function, where it is one."""
+
+
 CallerRole: TypeAlias = str
 """One of ``client``, ``operator``; a newer Operator may have more."""
 
@@ -294,7 +314,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The fields that Operator itself understands; all others travel to the engine."""
+    """The body of a call for a completion. Fields that are not known travel to the engine."""
 
     messages: list[MessageParam]
     """The conversation; its last message of the user is the one to answer."""
@@ -306,14 +326,50 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Options of the stream."""
     n: int | None = None
     """Choices to give; only 1."""
-    tools: list[dict[str, Any]] | None = None
-    """Functions that the model may call."""
     metadata: dict[str, Any] | None = None
     """Metadata of the message; ``session_id`` in it names the session."""
     store: bool | None = None
     """False for a session that ends with the call."""
     background: bool | None = None
     """True for a reply that goes on when the client goes away."""
+    tools: list[CompletionTool] | None = None
+    """Tools that the model may call."""
+    tool_choice: CompletionToolChoice | ChosenTool | None = None
+    """The tools that it must call."""
+    parallel_tool_calls: bool | None = None
+    """False where one call at a time is wanted."""
+    response_format: ResponseFormat | None = None
+    """The form of the text."""
+    temperature: float | None = None
+    """The randomness of the reply."""
+    top_p: float | None = None
+    """The probability mass that tokens are taken from."""
+    presence_penalty: float | None = None
+    """The penalty of tokens that were there before."""
+    frequency_penalty: float | None = None
+    """The penalty of tokens by how often they were there before."""
+    max_tokens: int | None = None
+    """The most tokens of the reply."""
+    max_completion_tokens: int | None = None
+    """The most tokens of the reply, with those of reasoning."""
+    stop: str | list[str] | None = None
+    """Texts at which the reply ends."""
+    seed: int | None = None
+    """A number for which the reply is to be the same each time."""
+    logprobs: bool | None = None
+    """True where the likeliness of tokens is asked for."""
+    top_logprobs: int | None = None
+    """The most likely tokens that are told at each place."""
+    logit_bias: dict[str, float] | None = None
+    """The likeliness that is added to tokens."""
+    reasoning_effort: str | None = None
+    """The effort that reasoning may take."""
+    verbosity: str | None = None
+    """The length of the text."""
+    service_tier: str | None = None
+    """The upstream's class of service."""
+    user: str | None = None
+    """The upstream's name for the end user."""
 
 
 class ChatPending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -344,6 +400,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Always null."""
 
 
+class ChosenTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tool to call, or the tools to choose from."""
+
+    type: str
+    """The kind of choice."""
+    function: dict[str, Any] | None = None
+    """The one function to call."""
+    allowed_tools: dict[str, Any] | None = None
+    """The functions to choose from."""
+
+
 class CliTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A command line tool, put together from all ``sources`` that name it. A number that no
     source gives is left out.
@@ -367,10 +434,60 @@ class CliTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sources that name it."""
 
 
+class CompletionFunction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function that the model may call."""
+
+    name: str
+    """The function's name."""
+    description: str | None = None
+    """The function's purpose, for the model."""
+    parameters: dict[str, Any] | None = None
+    """The parameters, as JSON Schema."""
+    strict: bool | None = None
+    """True where the arguments must fit the parameters."""
+
+
 CompletionRole: TypeAlias = str
 """One of ``assistant``, ``developer``, ``system``, ``tool``, ``user``; a newer Operator
 may have more.
 """
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of the reply that were reasoning."""
+
+    reasoning_tokens: int
+    """Tokens of reasoning."""
+
+
+class CompletionTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool that the model may call; of which types there are, the upstream decides."""
+
+    type: str
+    """The kind of tool."""
+    function: CompletionFunction | None = None
+    """The function, where it is one."""
+
+
+CompletionToolChoice: TypeAlias = str
+"""One of ``auto``, ``none``, ``required``; a newer Operator may have more."""
+
+
+class ContentPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a message's content; of which types there are, the upstream decides."""
+
+    type: str
+    """The kind of part; each has a field of its own."""
+    text: str | None = None
+    """The text."""
+    refusal: str | None = None
+    """The text of a refusal."""
+    image_url: ImageUrl | None = None
+    """The address of an image."""
+    input_audio: dict[str, Any] | None = None
+    """A sound and its format."""
+    file: dict[str, Any] | None = None
+    """A file, by its id or its content."""
 
 
 class ConversationBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -692,6 +809,15 @@ class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The ``before`` that asks for older messages; null where there are none."""
 
 
+class ImageUrl(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The address of an image."""
+
+    url: str
+    """The address, or the image itself as a ``data:`` URL."""
+    detail: str | None = None
+    """The detail in which the image is to be seen."""
+
+
 class IncompleteDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The reason why a response is incomplete."""
 
@@ -863,12 +989,20 @@ class MessageParam(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     role: CompletionRole
     """The speaker."""
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[ContentPart] | None = None
     """The text, or its parts."""
-    tool_calls: list[dict[str, Any]] | None = None
+    name: str | None = None
+    """The speaker's name."""
+    refusal: str | None = None
+    """The text of a refusal, of an assistant's message."""
+    tool_calls: list[CalledTool] | None = None
     """Tool calls that an assistant's message made."""
     tool_call_id: str | None = None
     """The call that a tool's message answers."""
+    function_call: CalledFunction | None = None
+    """The older form of a tool call."""
+    audio: dict[str, Any] | None = None
+    """The id of an earlier spoken reply."""
 
 
 MessageRole: TypeAlias = str
@@ -995,6 +1129,13 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: str
     """Always ``ok``, or ``ready``."""
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of the prompt that a cache held."""
+
+    cached_tokens: int
+    """Tokens that were read from a cache."""
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -1179,6 +1320,15 @@ class ResponseFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The error's code."""
     message: str
     """The failure, for people."""
+
+
+class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The form of the text."""
+
+    type: str
+    """The kind of format."""
+    json_schema: dict[str, Any] | None = None
+    """The form of the text, as JSON Schema, with its name."""
 
 
 class ResponseItems(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -1701,7 +1851,9 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Tokens, as the upstream counted them; 0 where it did not."""
+    """Tokens, as the upstream counted them; 0 where it did not, and no details where it
+    gave none.
+    """
 
     prompt_tokens: int
     """Tokens of the prompt."""
@@ -1709,6 +1861,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of the reply."""
     total_tokens: int
     """Tokens of both."""
+    prompt_tokens_details: PromptTokensDetails | None = None
+    """Of the prompt's tokens, those of a cache."""
+    completion_tokens_details: CompletionTokensDetails | None = None
+    """Of the reply's tokens, those of reasoning."""
 
 
 UsageDimension: TypeAlias = str

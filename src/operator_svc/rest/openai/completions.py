@@ -11,7 +11,7 @@ from operator_svc.background import aside
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.protocol import decoding, openai, openai_answers
-from operator_svc.protocol.openai import ChatCompletionBody
+from operator_svc.protocol.completion_body import ChatCompletionBody, MessageParam
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
@@ -89,7 +89,7 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     ),
     body=ChatCompletionBody,
     example=ChatCompletionBody(
-        messages=[openai.MessageParam(role="user", content="What is running?")],
+        messages=[MessageParam(role="user", content="What is running?")],
         model=openai.ANY_MODEL,
     ),
     answers={

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import problems
+from operator_svc.protocol.faults import missing_field
 from operator_svc.protocol.headers import BEARER
 from operator_svc.protocol.openai_answers import ErrorAnswer, ErrorBody
 from operator_svc.services.auth import WrongTokenError
@@ -40,7 +41,9 @@ def status_of(error: OperatorError) -> int:
 def body_of(error: OperatorError) -> ErrorAnswer:
     """The answer's body, which a stream sends as an event."""
     status = status_of(error)
-    param = error.errors[0]["field"] if error.errors else None
+    param = None
+    if error.errors:
+        param, _ = missing_field((error.errors[0]["field"], error.errors[0]["reason"]))
     code = CODES.get(error.code) or NAMED_BY_FIELD.get((error.code, param), str(error.code))
     if status == 401:
         code = "invalid_api_key"
