@@ -16,7 +16,7 @@ MAX_KEYS_TRIED = 64
 
 
 def complaint(value: Any, kind: Any, strict: bool) -> str | None:
-    """What is wrong with ``value``, in msgspec's words; None where nothing is."""
+    """The fault of ``value``, in msgspec's words; None where there is none."""
     try:
         msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
