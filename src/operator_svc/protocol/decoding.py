@@ -31,13 +31,20 @@ def decode(body: bytes | str, struct: type[S]) -> S:
     Raises OperatorError: invalid_json for what is not JSON or nested too deep, and
     validation_error naming each field that is wrong, holds NUL or half a surrogate pair.
     """
-    if isinstance(body, bytes) and _is_simple(body):
-        try:
-            decoded: S = _decoder(struct).decode(body)
-            return decoded
-        except (msgspec.DecodeError, UnicodeError):
-            pass  # the slow way finds all that is wrong with it
+    if isinstance(body, bytes) and (decoded := _decoded(body, struct)) is not None:
+        return decoded
     return convert(loads(body), struct)
+
+
+def _decoded(body: bytes, struct: type[S]) -> S | None:
+    """``body`` where nothing is wrong with it; the slow way finds all that is."""
+    if not _is_simple(body):
+        return None
+    try:
+        decoded: S = _decoder(struct).decode(body)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return decoded
 
 
 def _is_simple(body: bytes) -> bool:
@@ -78,7 +85,8 @@ def loads(body: bytes | str) -> Any:
 def both(body: bytes, struct: type[S]) -> tuple[Any, S]:
     """The JSON value of ``body``, and the same as ``struct``. Raises as ``decode`` does."""
     plain = loads(body)
-    return plain, convert(plain, struct)
+    decoded = _decoded(body, struct)
+    return plain, convert(plain, struct) if decoded is None else decoded
 
 
 def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:

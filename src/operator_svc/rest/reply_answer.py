@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeAlias
 
 from aiohttp import web
 
@@ -17,7 +17,6 @@ from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
 from operator_svc.services.live.reply_stream import Kind, ReplyStream
 
-T = TypeVar("T")
 Following: TypeAlias = asyncio.Task[ReplyResult | OperatorError]
 """A task that ends with the reply, or with the reason why its end is not known."""
 
@@ -92,7 +91,7 @@ class ReplyAnswer(EventStream):
 
     async def before_head(self, following: Following) -> None:
         """Wait for the first piece; raises OperatorError where the reply has failed by then."""
-        await self._until(self._wait())
+        await self._until(self._services.tasks.start(self._wait(), "reply-answer"))
         if following.done():
             self._answer = await self._services.replies.answer(self.accepted, self._end(following))
 
@@ -107,11 +106,8 @@ class ReplyAnswer(EventStream):
         Raises OperatorError where that is not known, and ConnectionError when the client is gone.
         """
         following = self._services.tasks.start(self._follow(), "reply-answer")
-        try:
-            await self._until(asyncio.wait((following,)))
-            return self._end(following)
-        finally:
-            following.cancel()
+        await self._until(following)
+        return self._end(following)
 
     async def _follow(self) -> ReplyResult | OperatorError:
         try:
@@ -121,21 +117,17 @@ class ReplyAnswer(EventStream):
         finally:
             self._news.set()
 
-    async def _until(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``, which ends when the client leaves or is sent away.
+    async def _until(self, work: asyncio.Task[Any]) -> None:
+        """Wait for ``work``, which ends when the client leaves or is sent away.
 
         Raises what ``close`` has for one that is sent away, else ConnectionError.
         """
-        working = self._services.tasks.start(work, "reply-answer")
-        left = self._services.tasks.start(self.until_left(), "left")
         try:
-            await asyncio.wait((working, left), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
+            await asyncio.wait((work, self._left), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
                 raise self._left_by
-            return working.result()
         finally:
-            working.cancel()
-            left.cancel()
+            work.cancel()
 
     async def _wait(self) -> bool:
         """Wait for news; False where there was none for a while."""

@@ -128,10 +128,11 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     )
     key = await shared.intent_key(request, caller, place.user_id, place.session_id, raw)
     named = place.session_id is not None
+    goes_on = named and (body.background or background)
     attended = await services.foreground.start(
         caller,
-        msgspec.structs.replace(asked, client_message_id=key),
-        goes_on=named and (body.background or background),
+        msgspec.structs.replace(asked, client_message_id=key, awaited=not goes_on),
+        goes_on=goes_on,
         kept=named or body.store is not False,
     )
     accepted = attended.accepted

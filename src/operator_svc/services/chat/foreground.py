@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from operator_svc.background import TaskOwner
@@ -65,17 +64,16 @@ class Foreground:
     async def start(
         self, caller: Caller, chat: Chat, *, goes_on: bool = False, kept: bool = True
     ) -> Attended:
-        """Start a chat, or take over the reply that its key stands for, on whichever process.
+        """Start a chat, which is awaited unless it ``goes_on``, or take over the reply that its
+        key stands for, on whichever process.
 
         Raises as ``Chats.start`` and ``Replies.wait``.
         """
-        chat = msgspec.structs.replace(chat, awaited=not goes_on)
-        attempt = uuid.uuid4().hex
         for _ in range(START_ATTEMPTS):
             accepted = await self._chats.start(caller, chat)
             if accepted.started is not None:
-                attempt = FIRST
-                break
+                return Attended(accepted, FIRST, goes_on, kept)
+            attempt = uuid.uuid4().hex
             if await self._messages.attend(accepted.reply_id, attempt):
                 break
             result = await self._replies.wait(accepted)
