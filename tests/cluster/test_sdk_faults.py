@@ -12,7 +12,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -39,6 +39,13 @@ ROUND = 10
 FAULTS: tuple[Kind, ...] = ("none", "none", "refuse", "fail", "lose", "answer_for", "cut")
 SCRIPTS = ("", "[[delay=0.3]]", "[[rate=100]] [[tokens=40]]")
 """Replies that end within the grace of a call that is left: each ends, and none is asked twice."""
+SHORTEST = 120
+"""Tokens of the shortest reply that is cut."""
+CUT_AT = (4_000, SHORTEST * 160)
+"""Bytes of a stream up to which it is shown: some after its first event, and fewer than the
+shortest one has (a token's event has 190)."""
+PATIENT = {"OPERATOR_SWITCH_FIRST_BYTE_TIMEOUT": "120", "OPERATOR_SWITCH_IDLE_TIMEOUT": "120"}
+"""The stand-in shares this process with all callers, and is slow where the machine is busy."""
 BROKEN = (openai.APIConnectionError, httpx.TransportError)
 """Errors of a stream that was cut: the SDK does not repeat it."""
 
@@ -152,7 +159,10 @@ async def test_one_intent_is_one_message_and_one_call_to_the_engine(database_url
     print(f"\nseed {SEED}")  # noqa: T201
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(await devpeers.start(TOKEN))
-        pods = [Pod(environment(database_url, peers)) for _ in range(1 + (engine != "sqlite"))]
+        pods = [
+            Pod(environment(database_url, peers, **PATIENT))
+            for _ in range(1 + (engine != "sqlite"))
+        ]
         for pod in pods:
             await pod.start()
             stack.push_async_callback(pod.end)
@@ -185,7 +195,8 @@ class CutStream:
 
     def __init__(self, number: int, chance: random.Random) -> None:
         long = "no-space-" * chance.randrange(12)
-        self.message = f"cut {number} é🎉 {long} [[rate=80]] [[tokens={chance.randrange(60, 160)}]]"
+        tokens = chance.randrange(SHORTEST, 2 * SHORTEST)
+        self.message = f"cut {number} é🎉 {long} [[rate=80]] [[tokens={tokens}]]"
         self.background = chance.random() < 0.7
         self._after = -1
         self._deltas: list[str] = []
@@ -238,10 +249,6 @@ class CutStream:
         assert self.text == reply["content"], (self.message, reply["status"])
 
 
-async def all_of(work: Iterable[Awaitable[None]]) -> None:
-    await asyncio.gather(*work)
-
-
 async def one_round(
     cluster: Cluster, pods: list[Pod], streams: list[CutStream], chance: random.Random
 ) -> int:
@@ -251,7 +258,7 @@ async def one_round(
     cuts, killed = streams[:-kills], streams[-kills:]
 
     def choose(request: web.Request) -> Fault:
-        return Fault("cut", victim.url, size=chance.randrange(4_000, 24_000))
+        return Fault("cut", victim.url, size=chance.randrange(*CUT_AT))
 
     async with (
         FaultyProxy(choose) as proxy,
@@ -259,15 +266,15 @@ async def one_round(
         sdk(victim.url, max_retries=0) as direct,
         sdk(other.url) as elsewhere,
     ):
-        await all_of(stream.begin(cut) for stream in cuts)
-        await all_of(stream.resume(elsewhere) for stream in cuts)
+        await asyncio.gather(*(stream.begin(cut) for stream in cuts))
+        await asyncio.gather(*(stream.resume(elsewhere) for stream in cuts))
         reading = [asyncio.create_task(stream.begin(direct)) for stream in killed]
         await eventually(lambda: all(stream.text for stream in killed))
         await asyncio.sleep(0.6 * chance.random())  # anywhere between two ticks and further
         await victim.end(signal.SIGKILL)
-        await all_of(reading)
-        await all_of(stream.resume(elsewhere) for stream in killed)
-        await all_of(stream.check(cluster, other) for stream in streams)
+        await asyncio.gather(*reading)
+        await asyncio.gather(*(stream.resume(elsewhere) for stream in killed))
+        await asyncio.gather(*(stream.check(cluster, other) for stream in streams))
     await victim.start()
     return kills
 

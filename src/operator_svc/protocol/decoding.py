@@ -38,10 +38,8 @@ def decode(body: bytes | str, struct: type[S]) -> S:
 
 def _decoded(body: bytes, struct: type[S]) -> S | None:
     """``body`` where nothing is wrong with it; the slow way finds all that is."""
-    if not _is_simple(body):
-        return None
     try:
-        decoded: S = _decoder(struct).decode(body)
+        decoded: S | None = _decoder(struct).decode(body) if _is_simple(body) else None
     except (msgspec.DecodeError, UnicodeError):
         return None
     return decoded
@@ -84,8 +82,7 @@ def loads(body: bytes | str) -> Any:
 
 def both(body: bytes, struct: type[S]) -> tuple[Any, S]:
     """The JSON value of ``body``, and the same as ``struct``. Raises as ``decode`` does."""
-    plain = loads(body)
-    decoded = _decoded(body, struct)
+    plain, decoded = loads(body), _decoded(body, struct)
     return plain, convert(plain, struct) if decoded is None else decoded
 
 
