@@ -128,7 +128,7 @@ class Message(Record, frozen=True):
     metadata: Json
     created_at: datetime
     finished_at: datetime | None
-    attempt: str | None = None
+    attempt: str | None
 
 
 class Event(Record, frozen=True):
