@@ -192,6 +192,7 @@ async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url:
     page = await signed_in(browser, url)
     for word in ("kangaroo", "wombat"):
         await page.get_by_role("button", name="New session").click()
+        await expect(page.locator(".message")).to_have_count(0)  # the one before has gone
         await ask(page, word)
         await page.get_by_role("button", name="Regenerate").wait_for()
     sessions = page.locator(".list li")
