@@ -201,15 +201,10 @@ class CutStream:
         self.message = f"cut {number} é🎉 {long} [[rate=80]] [[tokens={tokens}]]"
         self.background = chance.random() < 0.7
         self._after = -1
-        self._deltas: list[str] = []
+        self.text = ""
         self.broken = False
         self.identity = ""
         self.ended = ""
-
-    @property
-    def text(self) -> str:
-        """The text that was shown."""
-        return "".join(self._deltas)
 
     async def begin(self, client: Any) -> None:
         """Ask, and read until the connection breaks; some end before it does."""
@@ -240,7 +235,7 @@ class CutStream:
             if event.type == "response.created":
                 self.identity = event.response.id
             elif event.type == DELTA:
-                self._deltas.append(event.delta)
+                self.text += event.delta
             elif event.type in ("response.completed", "response.failed", "response.incomplete"):
                 self.ended = event.response.status
 
