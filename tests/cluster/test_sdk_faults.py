@@ -288,8 +288,7 @@ async def test_streams_that_are_cut_go_on_at_another_process_without_a_loss(
     chance = random.Random(SEED)  # noqa: S311
     print(f"\nseed {SEED}")  # noqa: T201
     pods = [await empty_cluster.add(), await empty_cluster.add()]
-    endings: Counter[str] = Counter()
-    kills = 0
+    endings, kills = Counter[str](), 0
     for begin in range(0, CUTS, ROUND):
         streams = [CutStream(n, chance) for n in range(begin, min(begin + ROUND, CUTS))]
         kills += await one_round(empty_cluster, pods, streams, chance)
