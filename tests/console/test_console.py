@@ -30,6 +30,12 @@ async def signed_in(browser: Browser, url: str, **options: Any) -> Page:
     return page
 
 
+async def new_session(page: Page) -> None:
+    """Open one, and wait until it can be written into."""
+    await page.get_by_role("button", name="New session").click()
+    await expect(page.get_by_label("Message", exact=True)).to_be_focused()
+
+
 async def ask(page: Page, text: str) -> None:
     await page.get_by_label("Message", exact=True).fill(text)
     await page.keyboard.press("Enter")
@@ -56,7 +62,7 @@ async def test_reply_survives_cut_after_cut_and_shows_in_a_second_tab(
     browser: Browser, url: str, calls: ClientSession
 ) -> None:
     page = await signed_in(browser, url)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, SLOW)
     await page.locator(".streaming").wait_for()
     second = await signed_in(browser, url)
@@ -76,7 +82,7 @@ async def test_reply_survives_cut_after_cut_and_shows_in_a_second_tab(
 
 async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, url: str) -> None:
     page = await signed_in(browser, url)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, SLOW)
     await page.get_by_role("button", name="Stop").focus()
     await page.keyboard.press("Enter")
@@ -92,7 +98,7 @@ async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_mes
     browser: Browser, url: str
 ) -> None:
     page = await signed_in(browser, url)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, "[[error]] fails")
     await page.get_by_text("The reply failed: switch_error.").wait_for()
     await page.get_by_role("button", name="Try again").click()
@@ -102,7 +108,7 @@ async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_mes
 
 async def test_hostile_text_stays_text(browser: Browser, url: str) -> None:
     page = await signed_in(browser, url)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, HOSTILE)
     await page.get_by_role("button", name="Regenerate").wait_for()
     assert await page.locator(".messages img").count() == 0
@@ -116,7 +122,7 @@ async def test_tool_calls_are_cards_with_their_values(
     browser: Browser, url: str, calls: ClientSession
 ) -> None:
     page = await signed_in(browser, url)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, "[[tool_call]] look it up")
     card = page.get_by_text("Tool standin_tool")
     await card.click()
@@ -191,8 +197,7 @@ async def test_older_sessions_are_a_click_away(
 async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url: str) -> None:
     page = await signed_in(browser, url)
     for word in ("kangaroo", "wombat"):
-        await page.get_by_role("button", name="New session").click()
-        await expect(page.locator(".message")).to_have_count(0)  # the one before has gone
+        await new_session(page)
         await ask(page, word)
         await page.get_by_role("button", name="Regenerate").wait_for()
     sessions = page.locator(".list li")
@@ -214,7 +219,7 @@ async def test_system_shows_modules_and_engines(browser: Browser, url: str) -> N
     await page.get_by_text("No feedback in this window.").wait_for()
     await page.get_by_text("None counted.").wait_for()
     await page.get_by_role("link", name="Sessions").click()
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, "count this")
     await page.get_by_role("button", name="Regenerate").wait_for()
     await page.get_by_role("link", name="System").click()
@@ -236,7 +241,7 @@ async def test_axe_finds_nothing_and_nothing_overflows(
 ) -> None:
     size = {"width": width[0], "height": width[1]}
     page = await signed_in(browser, url, viewport=size, color_scheme=theme, bypass_csp=True)
-    await page.get_by_role("button", name="New session").click()
+    await new_session(page)
     await ask(page, "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nprint(1)\n```")
     await page.get_by_role("button", name="Regenerate").wait_for()
     for view in (None, "Browser tasks", "System"):
