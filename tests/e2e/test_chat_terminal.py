@@ -168,6 +168,7 @@ async def test_a_model_cannot_control_the_terminal(pod: Pod) -> None:
     await terminal.until("user:")
     await terminal.until("assistant:")
     await terminal.until("http://h/")
+    await terminal.until(PROMPT)
     shown = terminal.all
     terminal.type("\x04")
     assert await terminal.end() == 0
