@@ -141,6 +141,11 @@ def drop_frames(error: BaseException | None) -> None:
     Who keeps such an error (a body's reader, a route that does not match) would keep by its frames
     the whole request, in a cycle that waits for the garbage collector.
     """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+    errors = [error]
+    dropped: set[int] = set()  # an error may come from one that came from it
+    while errors:
+        one = errors.pop()
+        if one is not None and id(one) not in dropped:
+            dropped.add(id(one))
+            one.__traceback__ = None
+            errors += [one.__cause__, one.__context__]
