@@ -171,6 +171,22 @@ async def test_a_chat_that_was_lost_while_it_waited_shows_nothing_in_the_place_o
     await reader.until(lambda: reader.seq == 10)
 
 
+async def test_a_chat_that_was_lost_while_it_waited_deletes_no_session_that_is_being_read(
+    pods: Pods,
+) -> None:
+    pod = await pods.start()
+    await say(pods, pod, "kept")
+    opening = asyncio.create_task(watch(pod, "s", after=0, epoch=await epoch_of(pod)))
+    await asyncio.sleep(0)  # it has asked, and has no answer yet
+    event = LiveEvent("s", 5, "message.created", datetime.now(UTC), {"message_id": 5})
+    pod.core.hub.publish("s", event, epoch=str(uuid.uuid4()))
+    reader = await opening
+    await say(pods, pod, "next")
+    await reader.until(lambda: reader.seq == 7)
+    assert not reader.gone_at
+    assert not reader.cut_off
+
+
 async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
     async with Relay(pair.first.folder) as relay:
         pooler = PgBouncer(relay.folder, "transaction")

@@ -84,8 +84,7 @@ class SessionHub:
         feed = self._feeds.get(session_id)
         if feed is None:
             return
-        of_feed = epoch is None or feed.accepts(epoch)
-        if not of_feed or not feed.add(events):
+        if epoch not in (None, feed.epoch) or not feed.add(events):
             self.refresh((session_id,))
 
     def publish_record(self, session_id: str | None, event: str, stored: HasEvent) -> None:
