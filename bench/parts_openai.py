@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -86,7 +87,7 @@ async def stream(process: Process, make: Callable[[str], bytes], tokens: int) ->
         data = make(f"t{run}-{number}")
         opened.append(
             await loop.create_connection(
-                lambda data=data: StreamConnection(data),  # type: ignore[misc]
+                partial(StreamConnection, data),
                 process.host,
                 process.port,
             )

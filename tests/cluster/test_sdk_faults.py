@@ -156,8 +156,8 @@ async def stored_replies(pod: Pod) -> dict[str, list[str]]:
 
 async def test_one_intent_is_one_message_and_one_call_to_the_engine(database_url: str) -> None:
     engine = database_url.partition(":")[0]
-    chance = random.Random(SEED)  # noqa: S311
-    print(f"\nseed {SEED}")  # noqa: T201
+    chance = random.Random(SEED)  # noqa: S311 - it chooses faults
+    print(f"\nseed {SEED}")  # noqa: T201 - to repeat a run
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(await devpeers.start(TOKEN))
         pods = [
@@ -182,7 +182,7 @@ async def test_one_intent_is_one_message_and_one_call_to_the_engine(database_url
         "streams that broke": intents.broken,
         "requests by fault": dict(proxy.counts),
     }
-    print(counted)  # noqa: T201
+    print(counted)  # noqa: T201 - the result of a run
     if "SDK_CALLS" in os.environ:
         append("sdks", counted)
     assert sorted(stored) == sorted(intents.messages)
@@ -285,8 +285,8 @@ async def one_round(
 async def test_streams_that_are_cut_go_on_at_another_process_without_a_loss(
     empty_cluster: Cluster,
 ) -> None:
-    chance = random.Random(SEED)  # noqa: S311
-    print(f"\nseed {SEED}")  # noqa: T201
+    chance = random.Random(SEED)  # noqa: S311 - it chooses faults
+    print(f"\nseed {SEED}")  # noqa: T201 - to repeat a run
     pods = [await empty_cluster.add(), await empty_cluster.add()]
     endings, kills = Counter[str](), 0
     for begin in range(0, CUTS, ROUND):
@@ -295,6 +295,6 @@ async def test_streams_that_are_cut_go_on_at_another_process_without_a_loss(
         endings.update(stream.ended for stream in streams)
         pods.reverse()
     counted = {"seed": SEED, "cuts": CUTS, "by_sigkill": kills, "ended": dict(endings)}
-    print(counted)  # noqa: T201
+    print(counted)  # noqa: T201 - the result of a run
     if "SDK_CUTS" in os.environ:
         append("sdks", counted)
