@@ -135,6 +135,10 @@ class ConfigurationError(Exception):
         self.problems = problems
 
 
+class NoTokenError(ConfigurationError):
+    """The settings name no token, and do not say that callers need none."""
+
+
 def drop_frames(error: BaseException | None) -> None:
     """Drop the tracebacks of an error that was dealt with, and of those that it came from.
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from operator_svc.errors import ConfigurationError
+from operator_svc.errors import ConfigurationError, NoTokenError
 from operator_svc.secret_files import SUFFIX, read_secret_files
 from operator_svc.settings_checks import (
     body_of,
@@ -479,6 +479,13 @@ SECRET_NAMES = (
 )
 """Variables that may hold a secret; each can be read from the file that ``NAME_FILE`` names."""
 
+TOKEN_SOURCES = {
+    "tokens_file": "OPERATOR_TOKENS_FILE",
+    "jwks_url": "OPERATOR_JWT_JWKS_URL",
+    "jwks_file": "OPERATOR_JWT_JWKS_FILE",
+}
+"""Variables that tell ``operator-svc`` of tokens in place of TOKEN_NAMES, by attribute."""
+
 PEER_URLS = (
     "switch_url", "hermes_url", "shub_url", "tentaculo_link_url", "madre_url", "hormiguero_url",
     "manifestator_url", "mcp_url", "spawner_url", "browser_url",
@@ -533,7 +540,8 @@ def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variab
 def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
     """Read ``struct`` from ``environ``; returns it with one line for each warning.
 
-    Raises ConfigurationError with one line for each value that is not valid.
+    Raises ConfigurationError with one line for each value that is not valid, NoTokenError where
+    nobody could call.
     """
     known = {variable.name: variable for variable in variables(struct)}
     values: dict[str, Any] = {}
@@ -554,13 +562,8 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
         values.setdefault("browser_token", token)
     elif not values.get("token"):
         values["token"] = token
-    signed = struct is Settings and (values.get("jwks_url") or values.get("jwks_file"))
-    needed = values.get("auth", "token") == "token" and not signed
-    if not problems and needed and not values["token"]:
-        problems.append(
-            f"no token: set one of {', '.join(TOKEN_NAMES)}, "
-            "or switch auth off by OPERATOR_AUTH=off"
-        )
+    if not problems and values.get("auth", "token") == "token":
+        _check_callers(struct, values)
     if not values.get("token", "").isascii() or any(c.isspace() for c in values.get("token", "")):
         problems.append("the token must be ASCII without spaces: it travels in a header")
     settings = None
@@ -570,6 +573,15 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings, _warnings(environ)
+
+
+def _check_callers(struct: type[Settings] | type[BrowserSettings], values: dict[str, Any]) -> None:
+    """Raise NoTokenError where no setting says by which tokens callers are known."""
+    others = TOKEN_SOURCES if struct is Settings else {"token": "BROWSER_TOKEN"}
+    if any(values.get(attribute) for attribute in ("token", *others)):
+        return
+    names = ", ".join([*TOKEN_NAMES, *others.values()])
+    raise NoTokenError([f"no token: set one of {names}, or switch auth off by OPERATOR_AUTH=off"])
 
 
 def first_token(environ: Mapping[str, str]) -> str:

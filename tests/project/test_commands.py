@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.issuer import AUDIENCE, ISSUER, KEYS, jwk, token
 from tests.project.commands import COMMAND, ROOT, environment, run
 from tests.project.process import Process, as_nobody, get
 
@@ -82,10 +84,40 @@ def test_each_wrong_value_is_one_line_and_nothing_starts(tmp_path: Path, command
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("source", ["OPERATOR_TOKENS_FILE", "OPERATOR_JWT_JWKS_FILE"])
+def test_another_source_of_tokens_takes_the_place_of_the_token(tmp_path: Path, source: str) -> None:
+    file = tmp_path / "source"
+    settings = {source: str(file), "OPERATOR_PORT": "0"}
+    if source == "OPERATOR_TOKENS_FILE":
+        file.write_text('{"name": "ana", "token": "hers"}\n')
+    else:
+        file.write_text(json.dumps({"keys": [jwk(KEYS["ES256"], "ES256", kid="ES256")]}))
+        settings |= {"OPERATOR_JWT_ISSUER": ISSUER, "OPERATOR_JWT_AUDIENCE": AUDIENCE}
+    checked = run(tmp_path, "check-config", **settings)
+    assert checked.returncode == 0, checked.stderr
+    (warning,) = checked.stderr.splitlines()
+    assert warning.startswith("warning: operator-browser: no token: set one of OPERATOR_TOKEN,")
+    assert warning.endswith("BROWSER_TOKEN, or switch auth off by OPERATOR_AUTH=off")
+    hers = "hers" if source == "OPERATOR_TOKENS_FILE" else token()
+    with Process([*COMMAND, "serve"], environment(**settings), tmp_path) as process:
+        url = process.ready() + "/operator/sessions?user_id=ana"
+        assert get(url)[0] == 401
+        assert get(url, hers)[0] == 200
+        assert process.end() == 0
+
+
 def test_serve_wants_a_token_or_to_be_told_that_there_is_none(tmp_path: Path) -> None:
     done = run(tmp_path, "serve")
     assert done.returncode == 2
-    assert "OPERATOR_AUTH=off" in done.stderr
+    (said,) = done.stderr.splitlines()
+    for way in (
+        "OPERATOR_TOKEN,",
+        "OPERATOR_TOKENS_FILE",
+        "OPERATOR_JWT_JWKS_URL",
+        "OPERATOR_AUTH=off",
+    ):
+        assert way in said
+    assert run(tmp_path, "check-config").stderr.splitlines()[-1] == said
     with Process(
         [*COMMAND, "serve"], environment(OPERATOR_AUTH="off", OPERATOR_PORT="0"), tmp_path
     ) as process:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Caller
 from operator_svc.services.auth import ANONYMOUS, MAX_TOKENS, Tokens, problems
-from operator_svc.settings import Settings
+from operator_svc.settings import Settings, load
 
 
 def settings(folder: Path, *lines: str) -> Settings:
@@ -42,6 +43,23 @@ def test_settings_without_a_file_have_the_one_token() -> None:
     tokens = Tokens(Settings(token="only"))
     assert tokens.find("only") == Caller("default", "operator")
     assert tokens.find("other") is None
+
+
+def test_a_file_alone_is_enough_and_a_start_with_an_empty_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    alone, _ = load(Settings, {"OPERATOR_TOKENS_FILE": str(path)})
+    path.write_text('{"name": "ana", "token": "a-token"}')
+    tokens = Tokens(alone)
+    assert tokens.find("a-token") == Caller("ana", "client")
+    assert tokens.find("") is None
+    path.write_text("\n")
+    assert problems(alone) == [f"OPERATOR_TOKENS_FILE: {path} has no token, nor is another set"]
+    with pytest.raises(ConfigurationError, match="has no token"):
+        Tokens(alone)
+    assert tokens.reload()  # all tokens of a running service may be taken away
+    assert tokens.find("a-token") is None
+    for more in ({"token": "t"}, {"auth": "off"}, {"jwks_url": "https://login.example/keys"}):
+        assert problems(msgspec.structs.replace(alone, **more)) == []
 
 
 def test_any_token_with_auth_off_is_anonymous() -> None:

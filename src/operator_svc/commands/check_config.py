@@ -17,11 +17,12 @@ def command() -> None:
     """Print the effective settings, secrets masked.
 
     Ends with exit code 2 and one line for each value that is not valid, the lines of
-    OPERATOR_TOKENS_FILE included. Unknown names that look like settings are warned of.
+    OPERATOR_TOKENS_FILE included. Unknown names that look like settings are warned of, and so is a
+    browser service that would have no token: it may run elsewhere, or nowhere.
     """
     from operator_svc.commands import common
     from operator_svc.db import check_urls
-    from operator_svc.errors import ConfigurationError
+    from operator_svc.errors import ConfigurationError, NoTokenError
     from operator_svc.services import auth, jwt_verifier
     from operator_svc.settings import BrowserSettings, Settings, load, masked
 
@@ -43,7 +44,10 @@ def command() -> None:
         try:
             loaded, warned = read()
         except ConfigurationError as error:
-            problems += [line for line in error.problems if line not in problems]
+            if title == "operator-browser" and isinstance(error, NoTokenError):
+                warnings += [f"{title}: {line}" for line in error.problems]
+            else:
+                problems += [line for line in error.problems if line not in problems]
             continue
         warnings += [line for line in warned if line not in warnings]
         click.echo(f"# {title}")

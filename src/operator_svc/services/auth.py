@@ -83,14 +83,15 @@ class Tokens:
         on_reload: Callable[[Tokens], None] | None = None,
         signed: SignedTokens | None = None,
     ) -> None:
-        """Raises ConfigurationError with one line for each fault of the file.
+        """Raises ConfigurationError with one line for each fault of the file, and where there is no
+        token at all; a reload may empty the file.
 
         ``on_reload`` is called after each reload, and each ``end_expired``, with these tokens.
         ``signed`` knows signed ones.
         """
         self._settings = settings
         self._on_reload = on_reload
-        self._known = _read(settings)
+        self._known = _read_at_start(settings)
         self._current = {id(caller) for _, caller in self._known}
         self.signed = signed
 
@@ -216,7 +217,7 @@ class Authenticator:
 def problems(settings: Settings) -> list[str]:
     """The faults of the file of tokens, a line each; for ``check-config``."""
     try:
-        _read(settings)
+        _read_at_start(settings)
     except ConfigurationError as error:
         return error.problems
     return []
@@ -224,6 +225,16 @@ def problems(settings: Settings) -> list[str]:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _read_at_start(settings: Settings) -> list[tuple[bytes, Caller]]:
+    known = _read(settings)
+    others = settings.auth == "off" or settings.jwks_url or settings.jwks_file
+    if settings.tokens_file and not known and not others:
+        raise ConfigurationError(
+            [f"{SETTING}: {settings.tokens_file} has no token, nor is another set"]
+        )
+    return known
 
 
 def _read(settings: Settings) -> list[tuple[bytes, Caller]]:
