@@ -32,7 +32,7 @@ class Bus(Protocol):
         """A session has news; the other pods hear of it with the next ``flush``."""
 
     async def flush(self) -> None:
-        """Send one notification for all sessions with news since the last one."""
+        """Notify of all sessions with news since the last time."""
 
     async def aclose(self) -> None:
         """Send what is left, and hear no more."""

@@ -1,10 +1,10 @@
-"""The bus over PostgreSQL: one LISTEN connection, and one NOTIFY a tick in its own transaction."""
+"""The bus over PostgreSQL: one LISTEN connection, and a transaction of notifications a tick."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 import structlog
 
@@ -21,6 +21,7 @@ CHANNEL = "operator_news"
 PAYLOAD_BYTES = 7_900
 """PostgreSQL refuses a payload of 8,000 bytes or more."""
 ANY = "*"
+"""In place of ids: news in any session. Older versions send it where theirs do not fit."""
 RECONNECT_PAUSE = 0.3
 """Seconds between attempts to listen again: others take a process without a session for dead, if
 it does not renew its lease either."""
@@ -31,7 +32,7 @@ CHECK_INTERVAL = 10.0
 class PostgresqlBus:
     """Notifies the pods that share a database.
 
-    A payload is the sender's id and then session ids, or ``*`` where they do not fit.
+    A payload is the sender's id and then session ids; what does not fit goes into another one.
     """
 
     shared = True
@@ -65,12 +66,10 @@ class PostgresqlBus:
             self._waiting.clear()
             return
         ids, self._waiting = self._waiting, set()
-        payload = " ".join((self._name, *ids))
-        if len(payload) > PAYLOAD_BYTES:
-            payload = f"{self._name} {ANY}"
-        telemetry.BUS_NOTIFIES.inc()
+        payloads = list(_payloads(self._name, ids))
+        telemetry.BUS_NOTIFIES.inc(len(payloads))
         try:
-            await self._listener.notify(CHANNEL, payload)
+            await self._listener.notify(CHANNEL, *payloads)
         except OperatorError as error:
             log.warning("other pods not notified", error=str(error.code))
 
@@ -115,3 +114,16 @@ class PostgresqlBus:
             except OperatorError:
                 await asyncio.sleep(RECONNECT_PAUSE)
         log.info("notifications are received again")
+
+
+def _payloads(sender: str, session_ids: Iterable[str]) -> Iterator[str]:
+    """The payloads that name all these sessions."""
+    payload, size = [sender], len(sender)
+    for session_id in session_ids:
+        more = 1 + len(session_id.encode())
+        if size + more > PAYLOAD_BYTES:
+            yield " ".join(payload)
+            payload, size = [sender], len(sender)
+        payload.append(session_id)
+        size += more
+    yield " ".join(payload)

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 _APPLICATION = "operator-svc bus"
 _CLOSE_SECONDS = 2.0
+_NOTIFY = "SELECT pg_notify($1, p) FROM unnest(CAST($2 AS text[])) AS p"
 _BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 
@@ -84,9 +85,9 @@ class PostgresqlListener:
             self._connection = None
             self._on_lost()
 
-    async def notify(self, channel: str, payload: str) -> None:
+    async def notify(self, channel: str, *payloads: str) -> None:
         """See Listener.notify."""
-        await self._execute("SELECT pg_notify($1, $2)", channel, payload)
+        await self._execute(_NOTIFY, channel, payloads)
 
     async def check(self) -> None:
         """See Listener.check."""
@@ -96,7 +97,7 @@ class PostgresqlListener:
             self._terminated(connection)
             raise unavailable()
 
-    async def _execute(self, sql: str, *args: str) -> list[tuple[Any, ...]]:
+    async def _execute(self, sql: str, *args: str | Sequence[str]) -> list[tuple[Any, ...]]:
         async with self._turn:
             connection = self._connection
             if connection is None:

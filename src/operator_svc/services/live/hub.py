@@ -130,7 +130,7 @@ class SessionHub:
         self._bus.notify(session_id)
 
     async def flush_notifications(self) -> None:
-        """Send one notification for all sessions with news since the last one."""
+        """Notify the other pods of all sessions with news since the last time."""
         await self._bus.flush()
 
     def on_notification(self, session_ids: Collection[str] | None) -> None:
