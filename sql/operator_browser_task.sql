@@ -12,12 +12,6 @@ SELECT t.task_id, t.screenshot, t.screenshot_etag
 FROM operator_browser_task AS t
 WHERE t.task_id = :task_id AND t.screenshot_etag IS NOT NULL AND NOT {{in_deleted_session}};
 
--- name: browser_task_ahead(user_id, not_before, id)^
--- The number of a user's tasks that are due before another one.
-SELECT count(*) AS tasks
-FROM operator_browser_task
-WHERE status = 'pending' AND user_id = :user_id AND (not_before, id) < (:not_before, :id);
-
 -- name: browser_tasks_waiting(most)^
 -- The number of waiting tasks, and of those among them that are due; only so many are counted.
 SELECT

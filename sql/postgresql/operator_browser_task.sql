@@ -225,6 +225,20 @@ SELECT last_seq AS seq, data, now() AS ts FROM fact;
 SELECT task_id, status, owner, cancel_requested FROM operator_browser_task
 WHERE task_id = ANY(CAST(:task_ids AS text[]));
 
+-- name: browser_tasks_places(user_ids, ids)
+-- The places of some tasks among the waiting ones of their users, 1 being the next.
+SELECT
+    w.id,
+    w.place
+FROM (
+    SELECT
+        id,
+        row_number() OVER (PARTITION BY user_id ORDER BY not_before, id) AS place
+    FROM operator_browser_task
+    WHERE status = 'pending' AND user_id = ANY(CAST(:user_ids AS text[]))
+) AS w
+WHERE w.id = ANY(CAST(:ids AS bigint[]));
+
 -- name: browser_screenshots_purge(days, page)
 -- Deletes the pictures of tasks that ended more than so many days ago.
 UPDATE operator_browser_task SET screenshot = NULL, screenshot_etag = NULL

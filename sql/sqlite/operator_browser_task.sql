@@ -144,6 +144,20 @@ WHERE s.session_id = :session_id AND changes() = 1;
 SELECT task_id, status, owner, cancel_requested FROM operator_browser_task
 WHERE task_id IN (SELECT value FROM json_each(:task_ids));
 
+-- name: browser_tasks_places(user_ids, ids)
+-- The places of some tasks among the waiting ones of their users, 1 being the next.
+SELECT
+    w.id,
+    w.place
+FROM (
+    SELECT
+        id,
+        row_number() OVER (PARTITION BY user_id ORDER BY not_before, id) AS place
+    FROM operator_browser_task
+    WHERE status = 'pending' AND user_id IN (SELECT value FROM json_each(:user_ids))
+) AS w
+WHERE w.id IN (SELECT value FROM json_each(:ids));
+
 -- name: browser_screenshots_purge(days, page)
 -- Deletes the pictures of tasks that ended more than so many days ago.
 UPDATE operator_browser_task SET screenshot = NULL, screenshot_etag = NULL

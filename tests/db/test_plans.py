@@ -43,6 +43,9 @@ CALLS: Mapping[str, Callable[[int], Params]] = {
         "pod_id": "pod", "after": "", "data": "{}",
         "passed_over": [str(10_000 + i) for i in ids(n)],
     },
+    "browser_tasks_places": lambda n: {
+        "user_ids": [str(10_000 + i) for i in ids(n)], "ids": ids(n),
+    },
     "browser_tasks_states": lambda n: {"task_ids": names(n)},
     "chunks_after": lambda n: {"reply_ids": ids(n), "offsets": [10] * n},
     "chunks_append": lambda n: {

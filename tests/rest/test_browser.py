@@ -218,7 +218,12 @@ async def test_a_cancelled_task_stops_and_leaves_the_queue(
     ]
     await until_running(service, ids[2])
     listed = await (await service.get("/operator/browser/tasks?status=pending")).json()
-    assert {task["task_id"] for task in listed["tasks"]} == {ids[3], ids[4]}
+    assert [(task["task_id"], task["position"]) for task in listed["tasks"]] == [
+        (ids[4], 2),
+        (ids[3], 1),
+    ]
+    everything = await (await service.get("/operator/browser/tasks")).json()
+    assert [task["position"] for task in everything["tasks"]] == [2, 1, None, None, None]
     waiting = await (await service.get(f"{PATH}/{ids[4]}")).json()
     assert waiting["position"] == 2
     for task_id in (ids[4], ids[0], ids[0]):

@@ -21,7 +21,9 @@ async def test_queue_is_first_come_first_served(tasks: Tasks) -> None:
     await tasks.add_new("s1")
     ids = [(await tasks.add("s1" if n % 2 else None))[0] for n in range(6)]
     first = await tasks.claim()
-    assert [await tasks.store.ahead(await tasks.get(task_id)) for task_id in ids] == list(range(6))
+    rows = [await tasks.get(task_id) for task_id in ids]
+    assert await tasks.store.places(rows) == {row.id: n for n, row in enumerate(rows, 1)}
+    assert await tasks.store.places([rows[4], rows[1], first]) == {rows[4].id: 5, rows[1].id: 2}
     assert (await tasks.store.waiting(100)).pending == 6
     assert (await tasks.store.waiting(4)).due == 4
     claimed = await tasks.claim()
@@ -58,7 +60,9 @@ async def test_claim_takes_the_first_due_task_of_the_next_user(tasks: Tasks) -> 
     assert await claim("", "ana", "zoë") is None
     assert await claim("abe", "zoë") == anas[1]  # a user who has no task
     assert [row.event for row in await tasks.events("s1")][-1] == "browser_task.started"
-    assert await tasks.store.ahead(await tasks.get(anas[2])) == 0
+    await tasks.add(user="bob")
+    rows = [await tasks.get(task_id) for task_id in (*anas, *zoes, bobs)]
+    assert await tasks.store.places(rows) == {rows[2].id: 1}
 
 
 async def test_claim_passes_over_a_user_whose_tasks_are_not_due(tasks: Tasks) -> None:

@@ -75,6 +75,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "replies_unowned": ("nobody", True),
     "replies_streaming": (["t"],),
     "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50, 10**6),
+    "browser_tasks_places": (["ana"], [1]),
 }
 
 
@@ -110,6 +111,7 @@ async def test_few_rows_are_read_for_few(postgresql_database: Database, query: s
         ("replies_unowned", "operator_message_streaming "),
         ("replies_streaming", "operator_message_streaming_session"),
         ("browser_tasks_page_of_user_and_status", "operator_browser_task_user_status"),
+        ("browser_tasks_places", "operator_browser_task_turn"),
     ],
 )
 async def test_sqlite_looks_into_the_index(

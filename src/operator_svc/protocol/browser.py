@@ -147,7 +147,7 @@ class BrowserTaskView(msgspec.Struct, frozen=True):
 
 
 class BrowserTaskFact(msgspec.Struct, frozen=True):
-    """A task without its large parts: in lists, and (times as text) the data of its events."""
+    """A task without its large parts: the data of its events (with times as text)."""
 
     task_id: str
     """The task's id."""
@@ -181,10 +181,17 @@ class BrowserTaskFact(msgspec.Struct, frozen=True):
     """The time at which it ended."""
 
 
+class BrowserTaskItem(BrowserTaskFact, frozen=True):
+    """A task in a list: what its events say of it, and its place in the queue."""
+
+    position: int | None = None
+    """Its place among its user's waiting tasks, 1 being the next; null where it does not wait."""
+
+
 class BrowserTaskList(msgspec.Struct, frozen=True):
     """A page of tasks, newest first; ``next_cursor`` asks for the next one, null at the end."""
 
-    tasks: list[BrowserTaskFact]
+    tasks: list[BrowserTaskItem]
     """The tasks, newest first."""
     next_cursor: str | None
     """The ``cursor`` that asks for the next page; null at the end."""

@@ -32,10 +32,11 @@ class TaskId(Record, frozen=True):
     task_id: str
 
 
-class TaskCount(Record, frozen=True):
-    """A number of tasks."""
+class TaskPlace(Record, frozen=True):
+    """The place of a waiting task among those of its user, 1 being the next."""
 
-    tasks: int
+    id: int
+    place: int
 
 
 class QueueLength(Record, frozen=True):

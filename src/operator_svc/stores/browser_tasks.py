@@ -16,9 +16,9 @@ from operator_svc.stores.browser_task_rows import (
     ClaimedTask,
     NewTask,
     QueueLength,
-    TaskCount,
     TaskId,
     TaskOutcome,
+    TaskPlace,
     TaskState,
     TaskSummary,
 )
@@ -51,16 +51,19 @@ class BrowserTaskStore:
         """The task's picture, where it has one."""
         return await self._db.fetch_one("browser_task_screenshot", Screenshot, task_id=task_id)
 
-    async def ahead(self, task: BrowserTask) -> int:
-        """The number of pending tasks of the same user that are due before this one."""
-        row = await self._db.fetch_one(
-            "browser_task_ahead",
-            TaskCount,
-            user_id=task.user_id,
-            not_before=task.not_before,
-            id=task.id,
+    async def places(self, tasks: Sequence[BrowserTask | TaskSummary]) -> dict[int, int]:
+        """The places of those of ``tasks`` that wait among all that wait of their users, by id;
+        1 is the next."""
+        waiting = [task for task in tasks if task.status == TaskStatus.PENDING]
+        if not waiting:
+            return {}
+        rows = await self._db.fetch(
+            "browser_tasks_places",
+            TaskPlace,
+            user_ids=sorted({task.user_id for task in waiting}),
+            ids=[task.id for task in waiting],
         )
-        return row.tasks if row else 0
+        return {row.id: row.place for row in rows}
 
     async def waiting(self, most: int) -> QueueLength:
         """The number of waiting tasks; no more than ``most`` are counted."""

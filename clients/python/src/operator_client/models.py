@@ -144,7 +144,7 @@ class BrowserTaskBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class BrowserTaskFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task without its large parts: in lists, and (times as text) the data of its events."""
+    """A task without its large parts: the data of its events (with times as text)."""
 
     task_id: str
     """The task's id."""
@@ -178,12 +178,51 @@ class BrowserTaskFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The time at which it ended."""
 
 
+class BrowserTaskItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task in a list: what its events say of it, and its place in the queue."""
+
+    task_id: str
+    """The task's id."""
+    session_id: str | None
+    """The session that the task belongs to."""
+    url: str
+    """The address of the page."""
+    status: TaskStatus
+    """The task's state."""
+    attempts: int = 0
+    """Times that it was begun."""
+    title: str | None = None
+    """The page's title."""
+    text_snippet: str | None = None
+    """The beginning of the page's text."""
+    final_url: str | None = None
+    """The address after all redirects."""
+    http_status: int | None = None
+    """The HTTP status of the page."""
+    screenshot_path: str | None = None
+    """The path of the screenshot."""
+    error: str | None = None
+    """The reason of a failure."""
+    duration_ms: int | None = None
+    """Milliseconds that the page took."""
+    created_at: datetime | None = None
+    """The time at which it was stored."""
+    started_at: datetime | None = None
+    """The time at which it was last begun."""
+    completed_at: datetime | None = None
+    """The time at which it ended."""
+    position: int | None = None
+    """Its place among its user's waiting tasks, 1 being the next; null where it does not
+    wait.
+    """
+
+
 class BrowserTaskList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A page of tasks, newest first; ``next_cursor`` asks for the next one, null at the
     end.
     """
 
-    tasks: list[BrowserTaskFact]
+    tasks: list[BrowserTaskItem]
     """The tasks, newest first."""
     next_cursor: str | None
     """The ``cursor`` that asks for the next page; null at the end."""

@@ -71,7 +71,7 @@ TASK = browser.BrowserTaskView(
     _TASK_ID, "completed", _FACT.url, "s-1", _RESULT, _FACT.screenshot_path, "Example Domain",
     None, AT, LATER, AT, "local", 1, None,
 )  # fmt: skip
-TASKS = browser.BrowserTaskList([_FACT], None)
+TASKS = browser.BrowserTaskList([browser.BrowserTaskItem(**msgspec.structs.asdict(_FACT))], None)
 
 _ADJUSTMENT: dict[str, Any] = {
     "id": 3, "session_id": "s-1", "message_id": None, "before_config": {"mode": "BALANCED"},

@@ -10,7 +10,7 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import BrowserTask, TaskStatus
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskFact, screenshot_path
+from operator_svc.protocol.browser import SNIPPET_CHARS, BrowserTaskItem, screenshot_path
 from operator_svc.protocol.navigate import Visit
 from operator_svc.stores.browser_task_rows import Picture, TaskOutcome, TaskSummary
 
@@ -80,10 +80,11 @@ def cancelled(task: BrowserTask) -> TaskOutcome:
     return TaskOutcome(status=TaskStatus.CANCELLED, attempts=task.attempts, deaths=task.deaths)
 
 
-def listed(row: TaskSummary) -> BrowserTaskFact:
+def listed(row: TaskSummary, position: int | None) -> BrowserTaskItem:
     """A task as lists show it."""
     shown: dict[str, Any] = {
-        name: getattr(row, name, None) for name in BrowserTaskFact.__struct_fields__
+        name: getattr(row, name, None) for name in BrowserTaskItem.__struct_fields__
     }
     shown["screenshot_path"] = screenshot_path(row.task_id, row.screenshot_etag)
-    return BrowserTaskFact(**shown)
+    shown["position"] = position
+    return BrowserTaskItem(**shown)

@@ -131,10 +131,8 @@ class BrowserTasks:
         return task
 
     async def _view(self, task: BrowserTask) -> BrowserTaskView:
-        position = None
-        if task.status == TaskStatus.PENDING:
-            position = await self._store.ahead(task) + 1
-        return task_view(task, position)
+        places = await self._store.places([task])
+        return task_view(task, places.get(task.id))
 
     async def wait(self, caller: Caller, task_id: str, within: float) -> BrowserTaskView:
         """The task when it has ended, or as it stands after so many seconds.
@@ -179,8 +177,9 @@ class BrowserTasks:
             before=parse_id_cursor(cursor, MAX_ID),
             limit=limit,
         )
+        places = await self._store.places(page.rows)
         return BrowserTaskList(
-            [outcomes.listed(row) for row in page.rows],
+            [outcomes.listed(row, places.get(row.id)) for row in page.rows],
             id_cursor(page.last.id) if page.last else None,
         )
 
