@@ -23,10 +23,18 @@ async def test_several_applies_at_once_change_switch_once(pod: Pod, switch: Fake
     assert len({answer.applied_at for answer in answers}) == 1
 
 
-async def test_several_applies_at_once_get_the_same_failure(local: Pod, switch: FakeSwitch) -> None:
+async def test_several_applies_at_once_get_the_same_failure(
+    local: Pod, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = await recorded(local, {"mode": "ECO"})
     switch.faults["set_mode"] = [late]
-    errors = await asyncio.gather(*[failure(local, row) for _ in range(5)])
+    applies = [await begun(switch, failure(local, row))]
+    reads = Counted(local.adjustment_store.get)
+    monkeypatch.setattr(local.adjustment_store, "get", reads)
+    applies += [asyncio.ensure_future(failure(local, row)) for _ in range(4)]
+    await eventually(lambda: reads.calls == 4)
+    switch.gate.set()
+    errors = await asyncio.gather(*applies)
     assert {(error.code, error.detail) for error in errors} == {
         (ErrorCode.SWITCH_TIMEOUT, errors[0].detail)
     }

@@ -22,7 +22,7 @@ from operator_svc.db.contract import (
     Transaction,
 )
 from operator_svc.db.locations import POSTGRESQL, locate
-from operator_svc.db.queries import load, resource_folder
+from operator_svc.db.queries import installed, load
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
 
@@ -53,7 +53,7 @@ async def connect(settings: Settings, *, queries: Path | None = None) -> Databas
     """
     check_urls(settings)
     location = locate(settings.database_url)
-    known = load(queries or resource_folder("sql"), location.dialect)
+    known = load(queries, location.dialect) if queries else installed(location.dialect)
     if location.dialect == "sqlite":
         from operator_svc.db.sqlite import SqliteDatabase
 

@@ -21,8 +21,8 @@ out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -83,6 +83,12 @@ def resource_folder(name: str) -> Path:
     raise FileNotFoundError(f"the folder {name!r} belongs to this package and is missing")
 
 
+@cache
+def installed(dialect: Dialect) -> Mapping[str, Query]:
+    """The queries of this package, read once a process: it takes a fifth of a second of CPU."""
+    return load(resource_folder("sql"), dialect)
+
+
 def load(folder: Path, dialect: Dialect) -> dict[str, Query]:
     """All queries of ``folder`` for ``dialect``, by name. Raises QueryError for any fault."""
     common = Fragments(folder)
@@ -111,6 +117,7 @@ def compile_statement(sql: str, dialect: Dialect) -> Statement:
     return statement
 
 
+@lru_cache(maxsize=1024)
 def replace_now(sql: str, replacement: str) -> str:
     """``sql`` with ``replacement`` for each call of ``now()``; text and names stay as they are."""
     return TOKEN.sub(lambda token: replacement if token["now"] else token[0], sql)
@@ -152,9 +159,9 @@ def _without_trailing_comments(text: str) -> Iterator[str]:
 
 
 def _params(source: _Source) -> frozenset[str]:
-    used = {token["param"] for token in TOKEN.finditer(source.sql)}
-    used |= {_hinted(token["hint"]) for token in TOKEN.finditer(source.sql) if token["hint"]}
-    found = frozenset(name for name in used if name is not None)
+    tokens = list(TOKEN.finditer(source.sql))
+    found = frozenset(token["param"] for token in tokens if token["param"])
+    found |= {_hinted(token["hint"]) for token in tokens if token["hint"]}
     if source.declared is not None and found != source.declared:
         raise QueryError(
             f"{source.file}: {source.name} declares {sorted(source.declared)} "
