@@ -51,23 +51,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         default=8011, name="OPERATOR_PORT"
     )
     public_url: Annotated[
-        str, Meta(description="Address that clients use, where it differs from the one above.")
+        str, Meta(description="Public base URL of this service, for example behind a proxy.")
     ] = field(default="", name="OPERATOR_URL")
     database_url: Annotated[
-        str, Meta(description="sqlite:///path or postgresql://user@host/name.", min_length=1)
+        str, Meta(description="`sqlite:///path` or `postgresql://user@host/name`.", min_length=1)
     ] = field(default="sqlite:///./data/operator.db", name="OPERATOR_DATABASE_URL")
     database_direct_url: Annotated[
         str,
         Meta(
-            description="The same PostgreSQL database past a pooler that does not keep sessions:"
-            " for notifications, migrations and locks."
+            description="Direct URL of the same PostgreSQL database, required behind a pooler in"
+            " transaction mode: for notifications, the lease and migrations."
         ),
     ] = field(default="", name="OPERATOR_DATABASE_DIRECT_URL")
     database_read_url: Annotated[
         str,
         Meta(
-            description="A standby of the PostgreSQL database, which answers history, export and"
-            " search where it is near enough; empty is none."
+            description="Standby of the PostgreSQL database that serves history, export and search"
+            " while it is up to date; empty: none."
         ),
     ] = field(default="", name="OPERATOR_DATABASE_READ_URL")
     db_pool_size: Annotated[
@@ -75,91 +75,91 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=500,
-            description="Connections to PostgreSQL, and as many to its standby; readers of SQLite.",
+            description="PostgreSQL connections (the standby has as many), or SQLite readers.",
         ),
     ] = field(default=10, name="OPERATOR_DB_POOL_SIZE")
     db_timeout: Annotated[
-        Seconds, Meta(description="Longest wait for a connection or an answer of the database.")
+        Seconds, Meta(description="Maximum wait for a connection or a query.")
     ] = field(default=10.0, name="OPERATOR_DB_TIMEOUT")
     migrate: Annotated[
-        Literal["on", "off"], Meta(description="Migrate the database before serving.")
+        Literal["on", "off"], Meta(description="Run pending migrations at startup.")
     ] = field(default="on", name="OPERATOR_MIGRATE")
     max_body: Annotated[
-        int, Meta(ge=1024, le=64 * 2**20, description="Largest request body accepted, in bytes.")
+        int, Meta(ge=1024, le=64 * 2**20, description="Maximum size of a request body.")
     ] = field(default=2**20, name="OPERATOR_MAX_BODY")
 
     auth: Annotated[
         Literal["token", "off"], Meta(description="Whether callers must bring a token.")
     ] = field(default="token", name="OPERATOR_AUTH")
     token: Annotated[
-        str, Meta(description="The token of callers, and the one sent to VX11's modules.")
+        str, Meta(description="Token of callers (role `operator`); sent to VX11's modules, too.")
     ] = field(default="", name="OPERATOR_TOKEN")
     tokens_file: Annotated[
-        str, Meta(description="File of more tokens, one JSON object a line; see docs/security.md.")
+        str, Meta(description="File with more tokens, one JSON object per line; see docs/security.md.")
     ] = field(default="", name="OPERATOR_TOKENS_FILE")
     jwks_url: Annotated[
         str,
         Meta(
-            description="Address of the public keys of an issuer whose signed tokens (JWTs) are"
-            " taken, too; https, or loopback."
+            description="URL of the public keys (JWKS) that verify signed tokens (JWTs); https,"
+            " or loopback."
         ),
     ] = field(default="", name="OPERATOR_JWT_JWKS_URL")
-    jwks_file: Annotated[str, Meta(description="File of these keys, instead of their address.")] = (
+    jwks_file: Annotated[str, Meta(description="File with these keys, instead of the URL.")] = (
         field(default="", name="OPERATOR_JWT_JWKS_FILE")
     )
-    jwt_issuer: Annotated[str, Meta(description="Issuer (`iss`) of signed tokens.")] = field(
+    jwt_issuer: Annotated[str, Meta(description="Required `iss` of signed tokens.")] = field(
         default="", name="OPERATOR_JWT_ISSUER"
     )
     jwt_audience: Annotated[
-        str, Meta(description="Audience (`aud`) that signed tokens must be for.")
+        str, Meta(description="Required `aud` of signed tokens.")
     ] = field(default="", name="OPERATOR_JWT_AUDIENCE")
     jwt_user_claim: Annotated[
-        str, Meta(description="Claim with the user of a signed token.", min_length=1)
+        str, Meta(description="Claim that holds the user.", min_length=1)
     ] = field(default="sub", name="OPERATOR_JWT_USER_CLAIM")
     jwt_role_claim: Annotated[
         str,
         Meta(
-            description="Claim with the role, or a list of roles; dots lead into objects.",
+            description="Claim that holds the role or a list of roles; `a.b` is field b of object a.",
             min_length=1,
         ),
     ] = field(default="roles", name="OPERATOR_JWT_ROLE_CLAIM")
     jwt_operator_role: Annotated[
-        str, Meta(description="Role of that claim that is the role operator.", min_length=1)
+        str, Meta(description="Value of that claim that grants the role `operator`.", min_length=1)
     ] = field(default="operator", name="OPERATOR_JWT_OPERATOR_ROLE")
     jwt_leeway: Annotated[
-        float, Meta(ge=0, le=300, description="Difference of clocks that is allowed for.")
+        float, Meta(ge=0, le=300, description="Tolerated clock difference to the issuer.")
     ] = field(default=30.0, name="OPERATOR_JWT_LEEWAY")
     allowed_origins: Annotated[
-        str, Meta(description="Origins that browsers may call from, comma-separated.")
+        str, Meta(description="Origins that browsers may call from (CORS), comma-separated.")
     ] = field(default=DEFAULT_ORIGINS, name="OPERATOR_ALLOWED_ORIGINS")
 
     allowed_hosts: Annotated[
         str,
-        Meta(description="Hosts served with auth off, beside loopback and OPERATOR_URL's."),
+        Meta(description="With OPERATOR_AUTH=off, `Host` values served besides loopback and OPERATOR_URL."),
     ] = field(default="", name="OPERATOR_ALLOWED_HOSTS")
 
-    switch_url: Annotated[str, Meta(description="Switch, the LLM router.")] = field(
+    switch_url: Annotated[str, Meta(description="Upstream: Switch, or an OpenAI-compatible server.")] = field(
         default="http://switch:8002", name="SWITCH_URL"
     )
     switch_dialect: Annotated[
         Literal["vx11", "openai"],
-        Meta(description="Protocol of SWITCH_URL: Switch's own, or OpenAI's chat completions."),
+        Meta(description="Protocol of the upstream: Switch's own, or OpenAI's chat completions."),
     ] = field(default="vx11", name="SWITCH_DIALECT")
-    switch_model: Annotated[str, Meta(description="Model to ask for (openai dialect).")] = field(
+    switch_model: Annotated[str, Meta(description="Model to request (openai dialect).")] = field(
         default="", name="SWITCH_MODEL"
     )
-    switch_api_key: Annotated[str, Meta(description="Bearer key (openai dialect).")] = field(
+    switch_api_key: Annotated[str, Meta(description="API key, sent as a bearer token (openai dialect).")] = field(
         default="", name="SWITCH_API_KEY"
     )
     switch_headers: Annotated[
-        str, Meta(description="More headers for SWITCH_URL, a JSON object of texts.")
+        str, Meta(description="Extra headers for the upstream, a JSON object of strings.")
     ] = field(default="", name="SWITCH_HEADERS")
     switch_body: Annotated[
-        str, Meta(description="More fields of each chat's body, a JSON object.")
+        str, Meta(description="Extra fields for the body of each chat, a JSON object.")
     ] = field(default="", name="SWITCH_BODY")
     switch_think_tags: Annotated[
         Literal["on", "off"],
-        Meta(description="Take a block of think tags at a reply's start for reasoning, not text."),
+        Meta(description="Treat a `<think>` block at the start of a reply as reasoning."),
     ] = field(default="on", name="SWITCH_THINK_TAGS")
     hermes_url: Annotated[str, Meta(description="Hermes.")] = field(
         default="http://hermes:8003", name="HERMES_URL"
@@ -167,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shub_url: Annotated[str, Meta(description="Shub-Niggurath.")] = field(
         default="http://shubniggurath:8007", name="SHUB_URL"
     )
-    tentaculo_link_url: Annotated[str, Meta(description="The gateway, Tentáculo Link.")] = field(
+    tentaculo_link_url: Annotated[str, Meta(description="Tentáculo Link, the gateway.")] = field(
         default="http://tentaculo_link:8000", name="TENTACULO_LINK_URL"
     )
     madre_url: Annotated[str, Meta(description="Madre.")] = field(
@@ -186,187 +186,187 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         default="http://spawner:8008", name="SPAWNER_URL"
     )
     browser_url: Annotated[
-        str, Meta(description="The browser service; empty where there is none.")
+        str, Meta(description="The browser service; empty: none.")
     ] = field(default="http://127.0.0.1:8012", name="BROWSER_URL")
     browser_token: Annotated[
-        str, Meta(description="Token of the browser service; OPERATOR_TOKEN where not set.")
+        str, Meta(description="Token of the browser service; default: OPERATOR_TOKEN.")
     ] = field(default="", name="BROWSER_TOKEN")
     browser_tasks: Annotated[
-        int, Meta(ge=1, le=256, description="Browser tasks that one process runs at once.")
+        int, Meta(ge=1, le=256, description="Browser tasks that one process runs concurrently.")
     ] = field(default=4, name="OPERATOR_BROWSER_TASKS")
     browser_tasks_per_user: Annotated[
-        int, Meta(ge=0, le=256, description="Those of one user among them; 0 is no limit.")
+        int, Meta(ge=0, le=256, description="Concurrent browser tasks per user and process; 0: no limit.")
     ] = field(default=3, name="OPERATOR_BROWSER_TASKS_PER_USER")
 
     switch_connect_timeout: Annotated[
-        Seconds, Meta(description="Longest wait for a connection to Switch.")
+        Seconds, Meta(description="Maximum wait for a connection to the upstream.")
     ] = field(default=3.0, name="OPERATOR_SWITCH_CONNECT_TIMEOUT")
     switch_first_byte_timeout: Annotated[
-        Seconds, Meta(description="Longest wait for the first byte of Switch's answer.")
+        Seconds, Meta(description="Maximum wait for the first byte of the upstream's response.")
     ] = field(default=30.0, name="OPERATOR_SWITCH_FIRST_BYTE_TIMEOUT")
     switch_idle_timeout: Annotated[
-        Seconds, Meta(description="Longest silence within Switch's answer.")
+        Seconds, Meta(description="Maximum silence within the upstream's response.")
     ] = field(default=30.0, name="OPERATOR_SWITCH_IDLE_TIMEOUT")
     switch_total_timeout: Annotated[
-        Seconds, Meta(description="Longest duration of one answer of Switch.")
+        Seconds, Meta(description="Maximum duration of the upstream's response.")
     ] = field(default=300.0, name="OPERATOR_SWITCH_TOTAL_TIMEOUT")
 
     history_messages: Annotated[
-        int, Meta(ge=0, le=1000, description="Earlier messages sent to Switch as context.")
+        int, Meta(ge=0, le=1000, description="Earlier messages sent as context; 0: none.")
     ] = field(default=20, name="OPERATOR_HISTORY_MESSAGES")
     history_chars: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Characters of them sent at most.")
+        int, Meta(ge=0, le=1_000_000, description="Maximum characters of this context.")
     ] = field(default=16_000, name="OPERATOR_HISTORY_CHARS")
 
     tick: Annotated[
-        float, Meta(ge=0.01, le=5, description="How often text being written is stored.")
+        float, Meta(ge=0.01, le=5, description="Interval at which the text of running replies is stored.")
     ] = field(default=0.1, name="OPERATOR_TICK")
     lease_ttl: Annotated[
-        float, Meta(ge=1, le=300, description="How long a process owns its replies unrenewed.")
+        float, Meta(ge=1, le=300, description="Time after which the lease of a process expires unless renewed.")
     ] = field(default=10.0, name="OPERATOR_LEASE_TTL")
     drain_timeout: Annotated[
-        float, Meta(ge=0, le=3600, description="How long running replies may go on after SIGTERM.")
+        float, Meta(ge=0, le=3600, description="Time that running replies get to finish after SIGTERM.")
     ] = field(default=25.0, name="OPERATOR_DRAIN_TIMEOUT")
     heartbeat: Annotated[
         float, Meta(ge=0.1, le=600, description="Interval of websocket pings.")
     ] = field(default=25.0, name="OPERATOR_HEARTBEAT")
     auth_timeout: Annotated[
-        Seconds, Meta(description="How long a websocket may take to authenticate.")
+        Seconds, Meta(description="Maximum time for a websocket to authenticate.")
     ] = field(default=10.0, name="OPERATOR_AUTH_TIMEOUT")
 
     chat_rate: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Chats a minute of a token in a session; 0: any.")
+        int, Meta(ge=0, le=1_000_000, description="Chats per minute, token and session; 0: no limit.")
     ] = field(default=30, name="OPERATOR_CHAT_RATE")
     replies_per_token: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000_000,
-            description="Replies of one token that one process writes at once; 0 is no limit.",
+            description="Running replies per token and process; 0: no limit.",
         ),
     ] = field(default=200, name="OPERATOR_REPLIES_PER_TOKEN")
     frame_rate: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Frames a second and websocket; 0 is no limit.")
+        int, Meta(ge=0, le=1_000_000, description="Frames per second and websocket; 0: no limit.")
     ] = field(default=50, name="OPERATOR_FRAME_RATE")
     request_rate: Annotated[
-        int, Meta(ge=0, le=10_000_000, description="Requests a minute and token; 0 is no limit.")
+        int, Meta(ge=0, le=10_000_000, description="Requests per minute and token; 0: no limit.")
     ] = field(default=0, name="OPERATOR_REQUEST_RATE")
     sockets_per_session: Annotated[
-        Count, Meta(description="Sockets that one session may have open on one process.")
+        Count, Meta(description="Open sockets per session and process.")
     ] = field(default=1000, name="OPERATOR_SOCKETS_PER_SESSION")
-    sockets: Annotated[Count, Meta(description="Sockets that one process may have open.")] = field(
+    sockets: Annotated[Count, Meta(description="Open sockets per process.")] = field(
         default=10_000, name="OPERATOR_SOCKETS"
     )
     connections: Annotated[
-        Count, Meta(description="TCP connections that one process holds open at most.")
+        Count, Meta(description="Open TCP connections per process.")
     ] = field(default=20_000, name="OPERATOR_CONNECTIONS")
     address_share: Annotated[
         float,
         Meta(
             gt=0,
             le=1,
-            description="Most that one address keeps of them when they run out; 1: all.",
+            description="Share of the connections that one client address keeps when they run out.",
         ),
     ] = field(default=0.5, name="OPERATOR_ADDRESS_SHARE")
     header_timeout: Annotated[
-        Seconds, Meta(description="Longest time for a request's head, and then for its body.")
+        Seconds, Meta(description="Maximum time to receive a request's headers, and then its body.")
     ] = field(default=15.0, name="OPERATOR_HEADER_TIMEOUT")
     write_timeout: Annotated[
-        Seconds, Meta(description="How long a client may take nothing of its answer.")
+        Seconds, Meta(description="Time without progress after which a client that does not read is cut off.")
     ] = field(default=30.0, name="OPERATOR_WRITE_TIMEOUT")
     outbox_bytes: Annotated[
         int,
-        Meta(ge=4096, le=64 * 2**20, description="Live frames queued for a slow socket, in bytes."),
+        Meta(ge=4096, le=64 * 2**20, description="Size of the queue of live frames for a slow socket."),
     ] = field(default=2**20, name="OPERATOR_OUTBOX_BYTES")
     bytes_in_flight: Annotated[
         int,
         Meta(
             ge=65536,
             le=2**40,
-            description="Bytes that one process holds for clients to take; beyond, large requests"
-            " are refused (429).",
+            description="Response bytes that one process buffers for its clients; beyond this,"
+            " large requests get 429.",
         ),
     ] = field(default=128 * 2**20, name="OPERATOR_BYTES_IN_FLIGHT")
     resume_limit: Annotated[
-        Count, Meta(description="Missed events that are replayed; beyond, a resync.")
+        Count, Meta(description="Missed events that a resume replays; beyond this, the client gets a resync.")
     ] = field(default=300, name="OPERATOR_RESUME_LIMIT")
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Least level logged.")
+        Literal["debug", "info", "warning", "error"], Meta(description="Lowest level that is logged.")
     ] = field(default="info", name="OPERATOR_LOG_LEVEL")
     log_format: Annotated[
         Literal["auto", "json", "console"],
-        Meta(description="auto is console on a terminal and json elsewhere."),
+        Meta(description="`auto`: console on a terminal, otherwise json."),
     ] = field(default="auto", name="OPERATOR_LOG_FORMAT")
     log_sample: Annotated[
         float,
-        Meta(ge=0, le=1, description="Share of successful requests written to the access log."),
+        Meta(ge=0, le=1, description="Fraction of successful requests in the access log."),
     ] = field(default=1.0, name="OPERATOR_LOG_SAMPLE")
     auto_feedback: Annotated[
-        Literal["on", "off"], Meta(description="Each finished reply gives feedback on its engine.")
+        Literal["on", "off"], Meta(description="Record feedback on the engine of each finished reply.")
     ] = field(default="on", name="OPERATOR_AUTO_FEEDBACK")
     console: Annotated[
-        Literal["on", "off"], Meta(description="The page for people at /console.")
+        Literal["on", "off"], Meta(description="Serve the web console at /console.")
     ] = field(default="on", name="OPERATOR_CONSOLE")
     forward_feedback: Annotated[
         Literal["posted", "all"],
         Meta(
-            description="Feedback that is forwarded to Switch: what clients post, or all of it."
-            " VX11's Switch counts its own chats, so that `all` would count each twice."
+            description="Feedback forwarded to Switch: only what clients post, or all. VX11's Switch"
+            " counts its own chats, so `all` counts them twice."
         ),
     ] = field(default="posted", name="OPERATOR_FORWARD_FEEDBACK")
     event_retention: Annotated[
-        float, Meta(gt=0, le=3650, description="Days that events are kept.")
+        float, Meta(gt=0, le=3650, description="Days to keep events.")
     ] = field(default=7.0, name="OPERATOR_EVENT_RETENTION")
     screenshot_retention: Annotated[
-        float, Meta(gt=0, le=3650, description="Days that screenshots are kept.")
+        float, Meta(gt=0, le=3650, description="Days to keep screenshots.")
     ] = field(default=30.0, name="OPERATOR_SCREENSHOT_RETENTION")
     message_retention: Annotated[
         float,
         Meta(
             ge=0,
             le=3650,
-            description="Days after which a session in which nothing happens is deleted, with its"
-            " messages; 0 is never.",
+            description="Days without activity after which a session and its messages are deleted;"
+            " 0: never.",
         ),
     ] = field(default=0.0, name="OPERATOR_MESSAGE_RETENTION")
     key_retention: Annotated[
         float,
-        Meta(ge=0, le=3650, description="Days that idempotency keys are kept; 0 is for ever."),
+        Meta(ge=0, le=3650, description="Days to keep idempotency keys; 0: forever."),
     ] = field(default=30.0, name="OPERATOR_KEY_RETENTION")
     feedback_retention: Annotated[
         float,
-        Meta(ge=0, le=3650, description="Days that feedback on engines is kept; 0 is for ever."),
+        Meta(ge=0, le=3650, description="Days to keep feedback on engines; 0: forever."),
     ] = field(default=0.0, name="OPERATOR_FEEDBACK_RETENTION")
     tool_call_retention: Annotated[
-        float, Meta(ge=0, le=3650, description="Days that tool calls are kept; 0 is for ever.")
+        float, Meta(ge=0, le=3650, description="Days to keep tool calls; 0: forever.")
     ] = field(default=0.0, name="OPERATOR_TOOL_CALL_RETENTION")
     task_retention: Annotated[
         float,
         Meta(
             ge=0,
             le=3650,
-            description="Days that browser tasks that have ended are kept; 0 is for ever.",
+            description="Days to keep browser tasks that have ended; 0: forever.",
         ),
     ] = field(default=0.0, name="OPERATOR_TASK_RETENTION")
     metrics_port: Annotated[
         Port,
         Meta(
-            description="Admin port: /metrics, which is on the main port where this is 0, and"
-            " probes that do not wait for what clients want."
+            description="Admin port for /metrics and for probes that do not wait behind clients;"
+            " 0: none, and /metrics is on the main port."
         ),
     ] = field(default=0, name="OPERATOR_METRICS_PORT")
     otel: Annotated[
-        Literal["on", "off"], Meta(description="OpenTelemetry traces; takes the OTEL_* names.")
+        Literal["on", "off"], Meta(description="Send OpenTelemetry traces; configure them with the OTEL_* variables.")
     ] = field(default="off", name="OPERATOR_OTEL")
     event_loop: Annotated[
         Literal["auto", "uvloop", "asyncio"],
-        Meta(description="auto is uvloop where it is installed."),
+        Meta(description="`auto`: uvloop if it is installed, otherwise asyncio."),
     ] = field(default="auto", name="OPERATOR_EVENT_LOOP")
 
     @property
     def sessions_url(self) -> str:
-        """The database's URL for what needs a session of its own."""
+        """URL for connections that need a database session of their own."""
         return self.database_direct_url or self.database_url
 
     @property
@@ -377,7 +377,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def problems(self) -> list[str]:
-        """A line for each value that its type allows and that cannot work."""
+        """A line for each value that has the right type and cannot work."""
         lines = []
         for variable in variables(Settings):
             check = _CHECKS.get(variable.attribute)
@@ -403,62 +403,62 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
         default=8012, name="BROWSER_PORT"
     )
     token: Annotated[
-        str, Meta(description="The token of callers; OPERATOR_TOKEN where not set.")
+        str, Meta(description="Token of callers; default: OPERATOR_TOKEN.")
     ] = field(default="", name="BROWSER_TOKEN")
     auth: Annotated[
         Literal["token", "off"], Meta(description="Whether callers must bring a token.")
     ] = field(default="token", name="OPERATOR_AUTH")
     executable: Annotated[
-        str, Meta(description="Path of Chromium; empty looks on PATH, then for Playwright's own.")
+        str, Meta(description="Path of Chromium; default: the one on PATH, then Playwright's.")
     ] = field(default="", name="BROWSER_EXECUTABLE")
     sandbox: Annotated[
-        Literal["auto", "on", "off"], Meta(description="Chromium's sandbox; auto: on, not as root.")
+        Literal["auto", "on", "off"], Meta(description="Chromium's sandbox; `auto`: on, except as root.")
     ] = field(default="auto", name="BROWSER_SANDBOX")
-    pages: Annotated[int, Meta(ge=1, le=64, description="Pages open at once.")] = field(
+    pages: Annotated[int, Meta(ge=1, le=64, description="Pages open concurrently.")] = field(
         default=4, name="BROWSER_PAGES"
     )
-    queue: Annotated[int, Meta(ge=0, le=10_000, description="Requests that may wait.")] = field(
+    queue: Annotated[int, Meta(ge=0, le=10_000, description="Requests that may wait for a page.")] = field(
         default=32, name="BROWSER_QUEUE"
     )
     allow: Annotated[
         str,
         Meta(
-            description="Hosts, addresses or networks that may be private, comma-separated; "
-            "`host:port` opens that port, `host:*` all, otherwise 80 and 443."
+            description="Private hosts, addresses or networks that pages may reach, comma-separated, "
+            "on ports 80 and 443; `host:port` allows that port, `host:*` all."
         ),
     ] = field(default="", name="BROWSER_ALLOW")
     deny: Annotated[
         str,
         Meta(
-            description="Addresses or networks that are refused although they are global, "
-            "comma-separated; wins over BROWSER_ALLOW."
+            description="Global addresses or networks that pages cannot reach, comma-separated; "
+            "takes precedence over BROWSER_ALLOW."
         ),
     ] = field(default="", name="BROWSER_DENY")
     page_bytes: Annotated[
-        int, Meta(ge=1024, le=2**30, description="Bytes that one page may load in all.")
+        int, Meta(ge=1024, le=2**30, description="Maximum bytes that one page may load.")
     ] = field(default=32 * 2**20, name="BROWSER_PAGE_BYTES")
     page_memory: Annotated[
         int,
         Meta(
             ge=256 * 2**20,
             le=2**36,
-            description="Bytes of memory that one page may use; beyond, it is ended.",
+            description="Maximum memory of one page; beyond it, the page is ended.",
         ),
     ] = field(default=2**30, name="BROWSER_PAGE_MEMORY")
     screenshot_bytes: Annotated[
-        int, Meta(ge=1024, le=64 * 2**20, description="Largest screenshot kept, in bytes.")
+        int, Meta(ge=1024, le=64 * 2**20, description="Maximum size of a screenshot.")
     ] = field(default=4 * 2**20, name="BROWSER_SCREENSHOT_BYTES")
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Least level logged.")
+        Literal["debug", "info", "warning", "error"], Meta(description="Lowest level that is logged.")
     ] = field(default="info", name="OPERATOR_LOG_LEVEL")
     log_format: Annotated[
         Literal["auto", "json", "console"],
-        Meta(description="auto is console on a terminal and json elsewhere."),
+        Meta(description="`auto`: console on a terminal, otherwise json."),
     ] = field(default="auto", name="OPERATOR_LOG_FORMAT")
 
 
 class Variable(NamedTuple):
-    """One setting as an operator sees it."""
+    """One setting as the documents show it."""
 
     name: str
     attribute: str
@@ -490,10 +490,10 @@ PEER_URLS = (
     "switch_url", "hermes_url", "shub_url", "tentaculo_link_url", "madre_url", "hormiguero_url",
     "manifestator_url", "mcp_url", "spawner_url", "browser_url",
 )  # fmt: skip
-"""The attributes with addresses of peers; the browser's alone may be empty."""
+"""The attributes with the URLs of peers; only the browser service's may be empty."""
 
 MAY_BE_EMPTY = frozenset({"browser_url", "jwks_url"})
-"""Attributes with addresses of what there need not be."""
+"""Attributes with URLs that may be left empty."""
 
 _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
@@ -506,7 +506,7 @@ S = TypeVar("S", Settings, BrowserSettings)
 
 
 def jwt_problems(settings: Settings) -> list[str]:
-    """A line for each setting of signed tokens that does not go with the others."""
+    """A line for each conflict among the settings of signed tokens."""
     keys = bool(settings.jwks_url) + bool(settings.jwks_file)
     if keys == 2:
         return ["OPERATOR_JWT_JWKS_URL and OPERATOR_JWT_JWKS_FILE are both set: keep one of them"]
@@ -515,7 +515,7 @@ def jwt_problems(settings: Settings) -> list[str]:
         "OPERATOR_JWT_AUDIENCE": settings.jwt_audience,
     }
     if keys:
-        # Without them the tokens of all who have a key of the set, for any service, would do.
+        # Otherwise a token for any service, by any issuer that shares the key set, would be valid.
         return [f"signed tokens need {name}" for name, value in named.items() if not value]
     return [
         f"{name} needs OPERATOR_JWT_JWKS_URL or OPERATOR_JWT_JWKS_FILE"
@@ -565,7 +565,7 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
     if not problems and values.get("auth", "token") == "token":
         _check_callers(struct, values)
     if not values.get("token", "").isascii() or any(c.isspace() for c in values.get("token", "")):
-        problems.append("the token must be ASCII without spaces: it travels in a header")
+        problems.append("the token must be ASCII without spaces, because it is sent in a header")
     settings = None
     if not problems:
         settings = struct(**values)
@@ -581,7 +581,7 @@ def _check_callers(struct: type[Settings] | type[BrowserSettings], values: dict[
     if any(values.get(attribute) for attribute in ("token", *others)):
         return
     names = ", ".join([*TOKEN_NAMES, *others.values()])
-    raise NoTokenError([f"no token: set one of {names}, or switch auth off by OPERATOR_AUTH=off"])
+    raise NoTokenError([f"no token: set one of {names}, or turn auth off with OPERATOR_AUTH=off"])
 
 
 def first_token(environ: Mapping[str, str]) -> str:

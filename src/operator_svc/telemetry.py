@@ -58,34 +58,34 @@ _DB_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 
 DB_QUERY_SECONDS = Histogram(
     "operator_db_query_seconds",
-    "Time from a query's start to its rows, waiting for a connection included.",
+    "Query time until the last row, including the wait for a connection.",
     ["query"],
     buckets=_DB_BUCKETS,
 )
 DB_POOL_WAIT_SECONDS = Histogram(
     "operator_db_pool_wait_seconds",
-    "Time that a call waited for a free database connection; not kept where one was free.",
+    "Wait for a free database connection; only waits are recorded.",
     buckets=_DB_BUCKETS,
 )
 
 
 READS = Counter(
     "operator_reads_total",
-    "Reads that the replica may answer, by who did, and why the primary; not kept without one.",
+    "Reads that the standby may answer, by the server that did; `reason`: why the primary.",
     ["source", "reason"],
 )
 BUILD_INFO = Gauge(
-    "operator_build_info", "1, with what runs here by its labels.", ["version", "python"]
+    "operator_build_info", "Always 1; the labels name the versions in use.", ["version", "python"]
 )
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 EVENT_LOOP_LAG_SECONDS = Histogram(
     "operator_event_loop_lag_seconds",
-    "How much later than due the event loop came to a timer of its own, four times a second.",
+    "Delay of the event loop, measured with a timer four times per second.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 BREAKER_STATE = Gauge(
     "operator_breaker_state",
-    "1 for the state that the circuit breaker of a peer is in, 0 for the others.",
+    "1 for the current state of a peer's circuit breaker, 0 for its other states.",
     ["peer", "state"],
 )
 
@@ -101,17 +101,17 @@ REPLIES = Counter("operator_replies_total", "Replies by how they ended.", ["stat
 REPLIES_RUNNING = Gauge("operator_replies_running", "Replies that this process writes now.")
 TIME_TO_FIRST_TOKEN_SECONDS = Histogram(
     "operator_time_to_first_token_seconds",
-    "Time from the call to Switch to the first piece of its reply.",
+    "Time from the call to the upstream to the first token of its reply.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 SWITCH_SECONDS = Histogram(
     "operator_switch_seconds",
-    "Time that Switch took for a whole reply.",
+    "Time that the upstream took for a whole reply.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 CHAT_OVERHEAD_SECONDS = Histogram(
     "operator_chat_overhead_seconds",
-    "Time of a chat that Operator spent itself, Switch's share taken off.",
+    "Time that a chat spent in Operator, without the upstream's share.",
     buckets=_DB_BUCKETS,
 )
 TOKENS = Counter(
@@ -142,7 +142,7 @@ def count_tokens(token: str, model: str, prompt: int, completion: int) -> None:
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])
 QUEUED_BYTES = Gauge("operator_queued_bytes", "Bytes that wait for slow clients.")
 BYTES_IN_FLIGHT = Gauge(
-    "operator_bytes_in_flight", "Bytes of answers and frames that clients have not taken yet."
+    "operator_bytes_in_flight", "Bytes of responses and frames that clients have not read yet."
 )
 BYTES_IN_FLIGHT_LIMIT = Gauge(
     "operator_bytes_in_flight_limit", "Bytes in flight beyond which large requests are refused."
@@ -150,25 +150,25 @@ BYTES_IN_FLIGHT_LIMIT = Gauge(
 BYTES_REFUSED = Counter(
     "operator_bytes_refused_total", "Requests refused because too many bytes were in flight."
 )
-MERGED_DELTAS = Counter("operator_merged_deltas_total", "Pieces merged for slow clients.")
+MERGED_DELTAS = Counter("operator_merged_deltas_total", "Deltas merged for slow clients.")
 SLOW_CONSUMER_DISCONNECTS = Counter(
-    "operator_slow_consumer_disconnects_total", "Clients cut off for being too slow."
+    "operator_slow_consumer_disconnects_total", "Clients disconnected because they read too slowly."
 )
 RESUMES = Counter("operator_resumes_total", "Resumes by outcome.", ["outcome"])
 BUS_NOTIFIES = Counter("operator_bus_notifies_total", "Notifications sent to other pods.")
 BUS_DELAY_SECONDS = Histogram(
     "operator_bus_delay_seconds",
-    "Time from a notification of another pod to its events being shown here.",
+    "Delay between a notification of another pod and the delivery of its events here.",
     buckets=_DB_BUCKETS,
 )
 MISSED_NOTIFICATIONS = Counter(
     "operator_missed_notifications_total",
-    "Sessions whose new events a poll found and no notification brought.",
+    "Sessions whose new events were found by the poll because a notification was missing.",
 )
 BROWSER_TASKS = Counter(
     "operator_browser_tasks_total", "Browser tasks by how they ended.", ["status"]
 )
-BROWSER_QUEUE = Gauge("operator_browser_queue", "Browser tasks of all processes that wait.")
+BROWSER_QUEUE = Gauge("operator_browser_queue", "Waiting browser tasks of all processes.")
 LEASES_LOST = Counter("operator_leases_lost_total", "Times that this process lost its lease.")
 
 _HTTP_BUCKETS = (
@@ -232,17 +232,17 @@ class _HttpCollector(Collector):
 HTTP = _HttpCollector()
 REGISTRY.register(HTTP)
 TOKEN_REQUESTS = Counter(
-    "operator_token_requests_total", "Requests by the name of the token they brought.", ["token"]
+    "operator_token_requests_total", "Requests by the name of their token.", ["token"]
 )
 # The library's own: the admin port counts its connections on a thread of its own.
 CONNECTIONS_REFUSED = prometheus_client.Counter(
     "operator_connections_refused_total",
-    "Connections closed for the limits: evicted, address, full, slow_head or unread.",
+    "Connections closed by a limit: evicted, address, full, slow_head or unread.",
     ["reason"],
 )
 FEEDBACK = Counter(
-    "operator_feedback_total", "Feedback rows by what came of forwarding them.", ["outcome"]
+    "operator_feedback_total", "Feedback rows by the outcome of forwarding them.", ["outcome"]
 )
 SEARCH_INDEXED = Counter(
-    "operator_search_indexed_total", "Messages whose words were brought into the search index."
+    "operator_search_indexed_total", "Messages added to the search index."
 )

@@ -97,7 +97,7 @@ def test_another_source_of_tokens_takes_the_place_of_the_token(tmp_path: Path, s
     assert checked.returncode == 0, checked.stderr
     (warning,) = checked.stderr.splitlines()
     assert warning.startswith("warning: operator-browser: no token: set one of OPERATOR_TOKEN,")
-    assert warning.endswith("BROWSER_TOKEN, or switch auth off by OPERATOR_AUTH=off")
+    assert warning.endswith("BROWSER_TOKEN, or turn auth off with OPERATOR_AUTH=off")
     hers = "hers" if source == "OPERATOR_TOKENS_FILE" else token()
     with Process([*COMMAND, "serve"], environment(**settings), tmp_path) as process:
         url = process.ready() + "/operator/sessions?user_id=ana"
