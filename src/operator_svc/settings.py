@@ -95,7 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Token of callers (role `operator`); sent to VX11's modules, too.")
     ] = field(default="", name="OPERATOR_TOKEN")
     tokens_file: Annotated[
-        str, Meta(description="File with more tokens, one JSON object per line; see docs/security.md.")
+        str,
+        Meta(description="File with more tokens, one JSON object per line; see docs/security.md."),
     ] = field(default="", name="OPERATOR_TOKENS_FILE")
     jwks_url: Annotated[
         str,
@@ -110,16 +111,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_issuer: Annotated[str, Meta(description="Required `iss` of signed tokens.")] = field(
         default="", name="OPERATOR_JWT_ISSUER"
     )
-    jwt_audience: Annotated[
-        str, Meta(description="Required `aud` of signed tokens.")
-    ] = field(default="", name="OPERATOR_JWT_AUDIENCE")
-    jwt_user_claim: Annotated[
-        str, Meta(description="Claim that holds the user.", min_length=1)
-    ] = field(default="sub", name="OPERATOR_JWT_USER_CLAIM")
+    jwt_audience: Annotated[str, Meta(description="Required `aud` of signed tokens.")] = field(
+        default="", name="OPERATOR_JWT_AUDIENCE"
+    )
+    jwt_user_claim: Annotated[str, Meta(description="Claim that holds the user.", min_length=1)] = (
+        field(default="sub", name="OPERATOR_JWT_USER_CLAIM")
+    )
     jwt_role_claim: Annotated[
         str,
         Meta(
-            description="Claim that holds the role or a list of roles; `a.b` is field b of object a.",
+            description="Claim that holds the role or a list of roles; `a.b` is field"
+            " b of object a.",
             min_length=1,
         ),
     ] = field(default="roles", name="OPERATOR_JWT_ROLE_CLAIM")
@@ -135,12 +137,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     allowed_hosts: Annotated[
         str,
-        Meta(description="With OPERATOR_AUTH=off, `Host` values served besides loopback and OPERATOR_URL."),
+        Meta(
+            description="With OPERATOR_AUTH=off, `Host` values served besides loopback"
+            " and OPERATOR_URL."
+        ),
     ] = field(default="", name="OPERATOR_ALLOWED_HOSTS")
 
-    switch_url: Annotated[str, Meta(description="Upstream: Switch, or an OpenAI-compatible server.")] = field(
-        default="http://switch:8002", name="SWITCH_URL"
-    )
+    switch_url: Annotated[
+        str, Meta(description="Upstream: Switch, or an OpenAI-compatible server.")
+    ] = field(default="http://switch:8002", name="SWITCH_URL")
     switch_dialect: Annotated[
         Literal["vx11", "openai"],
         Meta(description="Protocol of the upstream: Switch's own, or OpenAI's chat completions."),
@@ -148,9 +153,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     switch_model: Annotated[str, Meta(description="Model to request (openai dialect).")] = field(
         default="", name="SWITCH_MODEL"
     )
-    switch_api_key: Annotated[str, Meta(description="API key, sent as a bearer token (openai dialect).")] = field(
-        default="", name="SWITCH_API_KEY"
-    )
+    switch_api_key: Annotated[
+        str, Meta(description="API key, sent as a bearer token (openai dialect).")
+    ] = field(default="", name="SWITCH_API_KEY")
     switch_headers: Annotated[
         str, Meta(description="Extra headers for the upstream, a JSON object of strings.")
     ] = field(default="", name="SWITCH_HEADERS")
@@ -185,9 +190,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spawner_url: Annotated[str, Meta(description="Spawner.")] = field(
         default="http://spawner:8008", name="SPAWNER_URL"
     )
-    browser_url: Annotated[
-        str, Meta(description="The browser service; empty: none.")
-    ] = field(default="http://127.0.0.1:8012", name="BROWSER_URL")
+    browser_url: Annotated[str, Meta(description="The browser service; empty: none.")] = field(
+        default="http://127.0.0.1:8012", name="BROWSER_URL"
+    )
     browser_token: Annotated[
         str, Meta(description="Token of the browser service; default: OPERATOR_TOKEN.")
     ] = field(default="", name="BROWSER_TOKEN")
@@ -195,7 +200,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=256, description="Browser tasks that one process runs concurrently.")
     ] = field(default=4, name="OPERATOR_BROWSER_TASKS")
     browser_tasks_per_user: Annotated[
-        int, Meta(ge=0, le=256, description="Concurrent browser tasks per user and process; 0: no limit.")
+        int,
+        Meta(
+            ge=0, le=256, description="Concurrent browser tasks per user and process; 0: no limit."
+        ),
     ] = field(default=3, name="OPERATOR_BROWSER_TASKS_PER_USER")
 
     switch_connect_timeout: Annotated[
@@ -219,13 +227,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = field(default=16_000, name="OPERATOR_HISTORY_CHARS")
 
     tick: Annotated[
-        float, Meta(ge=0.01, le=5, description="Interval at which the text of running replies is stored.")
+        float,
+        Meta(ge=0.01, le=5, description="Interval at which the text of running replies is stored."),
     ] = field(default=0.1, name="OPERATOR_TICK")
     lease_ttl: Annotated[
-        float, Meta(ge=1, le=300, description="Time after which the lease of a process expires unless renewed.")
+        float,
+        Meta(
+            ge=1,
+            le=300,
+            description="Time after which the lease of a process expires unless renewed.",
+        ),
     ] = field(default=10.0, name="OPERATOR_LEASE_TTL")
     drain_timeout: Annotated[
-        float, Meta(ge=0, le=3600, description="Time that running replies get to finish after SIGTERM.")
+        float,
+        Meta(ge=0, le=3600, description="Time that running replies get to finish after SIGTERM."),
     ] = field(default=25.0, name="OPERATOR_DRAIN_TIMEOUT")
     heartbeat: Annotated[
         float, Meta(ge=0.1, le=600, description="Interval of websocket pings.")
@@ -235,7 +250,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = field(default=10.0, name="OPERATOR_AUTH_TIMEOUT")
 
     chat_rate: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Chats per minute, token and session; 0: no limit.")
+        int,
+        Meta(ge=0, le=1_000_000, description="Chats per minute, token and session; 0: no limit."),
     ] = field(default=30, name="OPERATOR_CHAT_RATE")
     replies_per_token: Annotated[
         int,
@@ -257,9 +273,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Annotated[Count, Meta(description="Open sockets per process.")] = field(
         default=10_000, name="OPERATOR_SOCKETS"
     )
-    connections: Annotated[
-        Count, Meta(description="Open TCP connections per process.")
-    ] = field(default=20_000, name="OPERATOR_CONNECTIONS")
+    connections: Annotated[Count, Meta(description="Open TCP connections per process.")] = field(
+        default=20_000, name="OPERATOR_CONNECTIONS"
+    )
     address_share: Annotated[
         float,
         Meta(
@@ -272,11 +288,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds, Meta(description="Maximum time to receive a request's headers, and then its body.")
     ] = field(default=15.0, name="OPERATOR_HEADER_TIMEOUT")
     write_timeout: Annotated[
-        Seconds, Meta(description="Time without progress after which a client that does not read is cut off.")
+        Seconds,
+        Meta(
+            description="Time without progress after which a client that does not read is cut off."
+        ),
     ] = field(default=30.0, name="OPERATOR_WRITE_TIMEOUT")
     outbox_bytes: Annotated[
         int,
-        Meta(ge=4096, le=64 * 2**20, description="Size of the queue of live frames for a slow socket."),
+        Meta(
+            ge=4096,
+            le=64 * 2**20,
+            description="Size of the queue of live frames for a slow socket.",
+        ),
     ] = field(default=2**20, name="OPERATOR_OUTBOX_BYTES")
     bytes_in_flight: Annotated[
         int,
@@ -288,11 +311,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = field(default=128 * 2**20, name="OPERATOR_BYTES_IN_FLIGHT")
     resume_limit: Annotated[
-        Count, Meta(description="Missed events that a resume replays; beyond this, the client gets a resync.")
+        Count,
+        Meta(
+            description="Missed events that a resume replays; beyond this, the client"
+            " gets a resync."
+        ),
     ] = field(default=300, name="OPERATOR_RESUME_LIMIT")
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Lowest level that is logged.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Lowest level that is logged."),
     ] = field(default="info", name="OPERATOR_LOG_LEVEL")
     log_format: Annotated[
         Literal["auto", "json", "console"],
@@ -303,7 +331,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=1, description="Fraction of successful requests in the access log."),
     ] = field(default=1.0, name="OPERATOR_LOG_SAMPLE")
     auto_feedback: Annotated[
-        Literal["on", "off"], Meta(description="Record feedback on the engine of each finished reply.")
+        Literal["on", "off"],
+        Meta(description="Record feedback on the engine of each finished reply."),
     ] = field(default="on", name="OPERATOR_AUTO_FEEDBACK")
     console: Annotated[
         Literal["on", "off"], Meta(description="Serve the web console at /console.")
@@ -311,13 +340,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forward_feedback: Annotated[
         Literal["posted", "all"],
         Meta(
-            description="Feedback forwarded to Switch: only what clients post, or all. VX11's Switch"
+            description="Feedback forwarded to Switch: only what clients post, or all."
+            " VX11's Switch"
             " counts its own chats, so `all` counts them twice."
         ),
     ] = field(default="posted", name="OPERATOR_FORWARD_FEEDBACK")
-    event_retention: Annotated[
-        float, Meta(gt=0, le=3650, description="Days to keep events.")
-    ] = field(default=7.0, name="OPERATOR_EVENT_RETENTION")
+    event_retention: Annotated[float, Meta(gt=0, le=3650, description="Days to keep events.")] = (
+        field(default=7.0, name="OPERATOR_EVENT_RETENTION")
+    )
     screenshot_retention: Annotated[
         float, Meta(gt=0, le=3650, description="Days to keep screenshots.")
     ] = field(default=30.0, name="OPERATOR_SCREENSHOT_RETENTION")
@@ -357,7 +387,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = field(default=0, name="OPERATOR_METRICS_PORT")
     otel: Annotated[
-        Literal["on", "off"], Meta(description="Send OpenTelemetry traces; configure them with the OTEL_* variables.")
+        Literal["on", "off"],
+        Meta(description="Send OpenTelemetry traces; configure them with the OTEL_* variables."),
     ] = field(default="off", name="OPERATOR_OTEL")
     event_loop: Annotated[
         Literal["auto", "uvloop", "asyncio"],
@@ -402,9 +433,9 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="Port to listen on; 0 picks a free one.")] = field(
         default=8012, name="BROWSER_PORT"
     )
-    token: Annotated[
-        str, Meta(description="Token of callers; default: OPERATOR_TOKEN.")
-    ] = field(default="", name="BROWSER_TOKEN")
+    token: Annotated[str, Meta(description="Token of callers; default: OPERATOR_TOKEN.")] = field(
+        default="", name="BROWSER_TOKEN"
+    )
     auth: Annotated[
         Literal["token", "off"], Meta(description="Whether callers must bring a token.")
     ] = field(default="token", name="OPERATOR_AUTH")
@@ -412,18 +443,20 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Path of Chromium; default: the one on PATH, then Playwright's.")
     ] = field(default="", name="BROWSER_EXECUTABLE")
     sandbox: Annotated[
-        Literal["auto", "on", "off"], Meta(description="Chromium's sandbox; `auto`: on, except as root.")
+        Literal["auto", "on", "off"],
+        Meta(description="Chromium's sandbox; `auto`: on, except as root."),
     ] = field(default="auto", name="BROWSER_SANDBOX")
     pages: Annotated[int, Meta(ge=1, le=64, description="Pages open concurrently.")] = field(
         default=4, name="BROWSER_PAGES"
     )
-    queue: Annotated[int, Meta(ge=0, le=10_000, description="Requests that may wait for a page.")] = field(
-        default=32, name="BROWSER_QUEUE"
-    )
+    queue: Annotated[
+        int, Meta(ge=0, le=10_000, description="Requests that may wait for a page.")
+    ] = field(default=32, name="BROWSER_QUEUE")
     allow: Annotated[
         str,
         Meta(
-            description="Private hosts, addresses or networks that pages may reach, comma-separated, "
+            description="Private hosts, addresses or networks that pages may reach,"
+            " comma-separated, "
             "on ports 80 and 443; `host:port` allows that port, `host:*` all."
         ),
     ] = field(default="", name="BROWSER_ALLOW")
@@ -449,7 +482,8 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1024, le=64 * 2**20, description="Maximum size of a screenshot.")
     ] = field(default=4 * 2**20, name="BROWSER_SCREENSHOT_BYTES")
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Lowest level that is logged.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Lowest level that is logged."),
     ] = field(default="info", name="OPERATOR_LOG_LEVEL")
     log_format: Annotated[
         Literal["auto", "json", "console"],

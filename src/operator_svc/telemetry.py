@@ -243,6 +243,4 @@ CONNECTIONS_REFUSED = prometheus_client.Counter(
 FEEDBACK = Counter(
     "operator_feedback_total", "Feedback rows by the outcome of forwarding them.", ["outcome"]
 )
-SEARCH_INDEXED = Counter(
-    "operator_search_indexed_total", "Messages added to the search index."
-)
+SEARCH_INDEXED = Counter("operator_search_indexed_total", "Messages added to the search index.")
