@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from tests.clients.node_suite import run_suite
-from tests.project.process import dev_operator
+from tests.project.process import dev_operator, python_path
 
 SDKS = Path(__file__).parent / "sdks"
 TOKEN = "sdk-token"
@@ -91,3 +92,18 @@ def test_langchain_invokes_streams_and_answers_a_tool(url: str, responses: bool)
     assert call["name"] == "standin_tool"
     result = ToolMessage("a cat", tool_call_id=call["id"])
     assert tools.invoke([question, called, result]).text == "[stand-in] You said: a cat"
+
+
+def test_llm_calls_a_tool_and_answers_with_its_result(url: str, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        f"[{{model_id: operator, model_name: operator, api_base: {url}/v1, "
+        "api_key_name: operator, supports_tools: true}]"
+    )
+    tool = "def standin_tool(id: str = '', query: str = ''):\n    return 'a cat'"
+    run = subprocess.run(
+        ["llm", "-m", "operator", "--key", TOKEN, "--functions", tool, "look [[only_tool_call]]"],
+        env={"PATH": python_path(), "LLM_USER_PATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "[stand-in] You said: a cat" in run.stdout

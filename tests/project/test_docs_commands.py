@@ -79,7 +79,9 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         # Nothing in the documents' commands needs a page; they are quicker without Chromium.
         "BROWSER_URL": f"http://127.0.0.1:{free_port()}",
         "PYTHONPATH": str(ROOT / "src"),
+        "LLM_USER_PATH": str(tmp_path),
     }
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "clients" / "sdks" / "node_modules")
     command = [sys.executable, "-m", "operator_svc", "dev"]
     with Process(command, env, tmp_path) as process:
         yield Machine(tmp_path, process.ready(), env)

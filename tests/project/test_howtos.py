@@ -11,6 +11,9 @@ import psycopg
 import pytest
 import yaml
 
+from operator_svc.protocol.completion_body import ChatCompletionBody
+from operator_svc.protocol.openai import ANY_MODEL
+from operator_svc.rest.openai import completions
 from operator_svc.secret_files import SUFFIX
 from operator_svc.settings import SECRET_NAMES, Settings, load
 from tests.fakes.pgbouncer import PgBouncer
@@ -53,7 +56,9 @@ def test_environment_starts_operator(page: str, text: str, tmp_path: Path) -> No
         assert settings.switch_dialect == "openai"
 
 
-@pytest.mark.parametrize("page", ["model-servers.md", "reverse-proxies.md", "kubernetes.md"])
+@pytest.mark.parametrize(
+    "page", ["model-servers.md", "reverse-proxies.md", "kubernetes.md", "chat-apps.md"]
+)
 def test_yaml_can_be_read(page: str) -> None:
     texts = blocks(page, "yaml")
     assert texts
@@ -87,6 +92,26 @@ def test_pgbouncer_knows_the_settings_and_takes_them(postgres_server: PostgresSe
     finally:
         pooler.stop()
     assert set(given) <= known
+
+
+def test_librechat_is_told_routes_and_headers_that_are_there() -> None:
+    (text,) = blocks("chat-apps.md", "yaml")
+    endpoints = {one["name"]: one for one in yaml.safe_load(text)["endpoints"]["custom"]}
+    chats, titles = endpoints["Operator"], endpoints["Operator titles"]
+    assert chats["titleEndpoint"] == titles["name"]
+    called = {(call.method, call.path): call for call in completions.route}
+    for endpoint in (chats, titles):
+        assert endpoint["baseURL"].endswith("/v1")
+        assert endpoint["models"]["default"] == [ANY_MODEL]
+    assert ("GET", "/v1/models") in called, "fetch"
+    asked = called["POST", "/v1/chat/completions"]
+    known = {one.name for one in asked.parameters if one.place == "header"}
+    assert known > set(chats["headers"])
+    assert "headers" not in titles, "a title is no part of the session that they name"
+    assert set(titles["addParams"]) <= set(ChatCompletionBody.__struct_fields__)
+    assert set(chats["headers"].values()) == {
+        "{{LIBRECHAT_BODY_CONVERSATIONID}}", "{{LIBRECHAT_USER_ID}}",
+    }  # fmt: skip
 
 
 def test_every_page_is_in_the_list() -> None:

@@ -50,9 +50,9 @@ async def completion(service: Service, body: dict[str, Any], **kwargs: Any) -> A
     return await service.post(PATH, {"messages": HELLO, **body}, **kwargs)
 
 
-async def chunks(service: Service, **body: Any) -> list[Any]:
+async def chunks(service: Service, headers: Any = None, **body: Any) -> list[Any]:
     """The data of a stream's events."""
-    response = await completion(service, {"stream": True, **body})
+    response = await completion(service, {"stream": True, **body}, headers=headers or {})
     assert response.status == 200
     assert response.content_type == "text/event-stream"
     text = await response.text()

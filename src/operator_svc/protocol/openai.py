@@ -27,6 +27,8 @@ from operator_svc.protocol.tool_calls import ToolCallView
 ANY_MODEL = "operator"
 """The model that leaves the choice to the upstream."""
 SYSTEM = frozenset({"system", "developer"})
+WEBUI_TASK = "### Task:"
+"""The first words of the prompts with which Open WebUI asks for titles, tags and the like."""
 
 
 class Place(NamedTuple):
@@ -50,8 +52,23 @@ def place_of(body: ChatCompletionBody, session: str | None, user: str | None) ->
         try:
             user = msgspec.convert(user, UserId)
         except msgspec.ValidationError as error:
-            raise OperatorError.invalid("X-OpenWebUI-User-Id", str(error)) from None
+            raise OperatorError.invalid("X-Operator-User", str(error)) from None
     return Place(session, user)
+
+
+def is_webui_task(body: ChatCompletionBody) -> bool:
+    """True where Open WebUI asks something about a chat that is no part of it: it names the chat
+    then too, but brings its prompt alone and wants no stream.
+
+    Source: ``routers/tasks.py`` and the prompts of ``config.py`` of Open WebUI 0.6 to 0.11.
+    """
+    content = body.messages[0].content
+    return (
+        not body.stream
+        and len(body.messages) == 1
+        and isinstance(content, str)
+        and content.startswith(WEBUI_TASK)
+    )
 
 
 def chat_of(

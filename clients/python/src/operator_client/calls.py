@@ -578,6 +578,7 @@ class Calls:
         *,
         idempotency_key: str | None = None,
         x_operator_session: str | None = None,
+        x_operator_user: str | None = None,
         x_operator_background: bool | None = None,
     ) -> ChatCompletion:
         """Ask the upstream in OpenAI's protocol.
@@ -589,6 +590,7 @@ class Calls:
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
         ``x_operator_session``: The session that keeps the chat.
+        ``x_operator_user``: The owner of the session, where the token has none.
         ``x_operator_background``: The reply goes on when its caller leaves.
         """
         return await self._connection.call(
@@ -599,6 +601,7 @@ class Calls:
                 headers={
                     "Idempotency-Key": idempotency_key or new_key(),
                     "X-Operator-Session": x_operator_session,
+                    "X-Operator-User": x_operator_user,
                     "X-Operator-Background": x_operator_background,
                 },
                 body=body,
@@ -611,6 +614,7 @@ class Calls:
         *,
         idempotency_key: str | None = None,
         x_operator_session: str | None = None,
+        x_operator_user: str | None = None,
         x_operator_background: bool | None = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """Ask the upstream in OpenAI's protocol.
@@ -622,6 +626,7 @@ class Calls:
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
         ``x_operator_session``: The session that keeps the chat.
+        ``x_operator_user``: The owner of the session, where the token has none.
         ``x_operator_background``: The reply goes on when its caller leaves.
         """
         return self._connection.events(
@@ -631,6 +636,7 @@ class Calls:
                 headers={
                     "Idempotency-Key": idempotency_key or new_key(),
                     "X-Operator-Session": x_operator_session,
+                    "X-Operator-User": x_operator_user,
                     "X-Operator-Background": x_operator_background,
                 },
                 body=streamed(body),

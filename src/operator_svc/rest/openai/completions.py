@@ -31,7 +31,7 @@ from operator_svc.services.chat.running_replies import Accepted
 
 route = RouteTable("openai")
 
-SESSION, BACKGROUND = "X-Operator-Session", "X-Operator-Background"
+SESSION, USER, BACKGROUND = "X-Operator-Session", "X-Operator-User", "X-Operator-Background"
 WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
 
 _MODEL = openai_answers.Model(id=openai.ANY_MODEL, created=1_764_115_200)
@@ -85,6 +85,7 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     parameters=(
         KEY,
         Parameter(SESSION, str, "The session that keeps the chat.", "header"),
+        Parameter(USER, str, "The owner of the session, where the token has none.", "header"),
         Parameter(BACKGROUND, bool, "The reply goes on when its caller leaves.", "header"),
     ),
     body=ChatCompletionBody,
@@ -115,10 +116,12 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     caller = caller_of(request)
     raw = await requests.read_body(request)
     plain, body = await aside(len(raw), lambda: decoding.both(raw, ChatCompletionBody))
+    session, chat = request.headers.get(SESSION), request.headers.get(WEBUI_SESSION)
+    task = not session and bool(chat) and openai.is_webui_task(body)
     place = openai.place_of(
         body,
-        request.headers.get(SESSION) or request.headers.get(WEBUI_SESSION),
-        None if caller.user_id is not None else request.headers.get(WEBUI_USER),
+        None if task else session or chat or None,
+        None if caller.user_id is not None else _user(request),
     )
     await shared.check_model(request, body.model)
     background = _flag(request, BACKGROUND)
@@ -133,7 +136,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         caller,
         msgspec.structs.replace(asked, client_message_id=key, awaited=not goes_on),
         goes_on=goes_on,
-        kept=named or body.store is not False,
+        kept=named or not (task or body.store is False),
     )
     accepted = attended.accepted
     head = ChunkHead(
@@ -149,6 +152,11 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         lambda: CompletionStream(services, request, accepted, head),
         lambda stream: stream.stream() if body.stream else _whole(stream, accepted, body),
     )
+
+
+def _user(request: web.Request) -> str | None:
+    """The user that the headers name, if any."""
+    return request.headers.get(USER) or request.headers.get(WEBUI_USER) or None
 
 
 def _flag(request: web.Request, name: str) -> bool:
