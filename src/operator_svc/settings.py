@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, field
@@ -19,6 +20,7 @@ from operator_svc.settings_checks import (
     body_of,
     headers_of,
     jwks_url,
+    public_url,
     split_url,
     without_secrets,
 )
@@ -51,7 +53,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         default=8011, name="OPERATOR_PORT"
     )
     public_url: Annotated[
-        str, Meta(description="Public base URL of this service, for example behind a proxy.")
+        str,
+        Meta(
+            description="Public base URL of this service, for example behind a proxy. Requests are"
+            " served with its path before theirs, and without it."
+        ),
     ] = field(default="", name="OPERATOR_URL")
     database_url: Annotated[
         str, Meta(description="`sqlite:///path` or `postgresql://user@host/name`.", min_length=1)
@@ -401,6 +407,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_direct_url or self.database_url
 
     @property
+    def path_prefix(self) -> str:
+        """The path of OPERATOR_URL without a slash at its end; empty where it has none."""
+        path = urlsplit(self.public_url).path.rstrip("/")
+        return path if path.startswith("/") else ""
+
+    @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, as a set."""
         return frozenset(
@@ -526,12 +538,13 @@ PEER_URLS = (
 )  # fmt: skip
 """The attributes with the URLs of peers; only the browser service's may be empty."""
 
-MAY_BE_EMPTY = frozenset({"browser_url", "jwks_url"})
+MAY_BE_EMPTY = frozenset({"browser_url", "jwks_url", "public_url"})
 """Attributes with URLs that may be left empty."""
 
 _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
     "jwks_url": jwks_url,
+    "public_url": public_url,
     "switch_headers": headers_of,
     "switch_body": body_of,
 }

@@ -57,6 +57,14 @@ def jwks_url(url: str) -> None:
     raise ValueError("must begin with https://, except for this machine's own")
 
 
+def public_url(url: str) -> None:
+    """Check the address that clients use; raises ValueError. A ``host:port`` will do, as the
+    terminal takes the same variable."""
+    parts = split_url(url if "://" in url else f"http://{url}")
+    if parts.query:
+        raise ValueError("must not have a query (?)")
+
+
 def is_loopback(host: str) -> bool:
     """True for a name or an address of this machine's own."""
     name = host.lower()

@@ -53,7 +53,8 @@ def program(name: str) -> str:
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The host and port of a running Operator."""
-    with dev_operator(tmp_path_factory.mktemp("operator"), TOKEN) as url:
+    address = "https://localhost/chat"
+    with dev_operator(tmp_path_factory.mktemp("operator"), TOKEN, OPERATOR_URL=address) as url:
         yield url.removeprefix("http://")
 
 
@@ -93,10 +94,14 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def nginx(operator: str, certificate: Path, folder: Path) -> Iterator[str]:
-    """nginx with the server of the page, and with the two locations that the pages add to it."""
+def nginx(operator: str, certificate: Path, folder: Path, *, keeps: bool = False) -> Iterator[str]:
+    """nginx with the server of the page, and with the two locations that the pages add to it.
+    ``keeps`` leaves the prefix before the paths, as the page says."""
     port = free_port()
     site, prefixed = blocks("reverse-proxies.md", "nginx")
+    if keeps:
+        assert "proxy_pass http://operator/;" in prefixed
+        prefixed = prefixed.replace("proxy_pass http://operator/;", "proxy_pass http://operator;")
     (signed_in,) = blocks("clients.md", "nginx")
     more = f"{prefixed}\n{signed_in}\nlocation = /signed-in {{ return 204; }}\n"
     site = site.rstrip().removesuffix("}") + more + "}"
@@ -144,11 +149,13 @@ def proxy(
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[False, True], ids=["prefix taken", "prefix kept"])
 def behind_nginx(
-    operator: str, certificate: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    with nginx(operator, certificate, tmp_path_factory.mktemp("proxy")) as url:
+    request: pytest.FixtureRequest, operator: str, certificate: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:  # fmt: skip
+    folder = tmp_path_factory.mktemp("proxy")
+    with nginx(operator, certificate, folder, keeps=request.param) as url:
         yield url
 
 
@@ -181,14 +188,23 @@ async def test_stream_and_websocket_pass_as_they_are_written(proxy: str, certifi
             assert (await event(stream, "reply.cancelled"))["data"]["reply_id"] == reply
 
 
-async def test_console_works_under_a_path_with_tls(behind_nginx: str, browser: Browser) -> None:
+async def test_pages_work_under_a_path_with_tls(behind_nginx: str, browser: Browser) -> None:
     page = await browser.new_page(ignore_https_errors=True)
-    await page.goto(f"{behind_nginx}/chat/console#token={TOKEN}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url.replace("wss", "https", 1)))
+    await page.goto(f"{behind_nginx}/chat/#token={TOKEN}")
     await page.get_by_role("button", name="New session").click()
     await page.get_by_label("Message", exact=True).fill("through nginx")
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.reply .body")).to_contain_text("You said: through nginx")
     await expect(page.locator(".badge")).to_have_text("live")
+    await page.goto(f"{behind_nginx}/chat/docs#getMe")
+    form = page.locator("details[id=getMe] form")
+    await form.get_by_role("button", name="Send").click()
+    await expect(form.get_by_label("Body of the answer")).to_contain_text('"role": "operator"')
+    assert any("/ws/" in address for address in asked)
+    assert [address for address in asked if not address.startswith(f"{behind_nginx}/chat/")] == []
 
 
 async def test_event_source_works_where_the_proxy_brings_the_token(

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.helpers import ETag
 from multidict import CIMultiDict, istr
 
+from operator_svc.context import SERVICES
 from operator_svc.protocol.headers import CORRELATION_ID, REQUEST_ID
 from operator_svc.rest.cors import let_in
 from operator_svc.rest.request_context import CALL, Call
@@ -43,6 +44,11 @@ def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None
     if headers:
         response.headers.update(headers)
     return response
+
+
+def own_path(request: web.Request, path: str) -> str:
+    """``path``, one of ours, as clients reach it: under the path of OPERATOR_URL."""
+    return request.app[SERVICES].settings.path_prefix + path
 
 
 def encoded(body: bytes) -> web.Response:

@@ -75,7 +75,7 @@ async def add_browser_task(request: web.Request) -> web.StreamResponse:
         view = await tasks.wait(caller, task_id, wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if _unfinished(view):
-        headers["Location"] = TASK_PATH + task_id
+        headers["Location"] = responses.own_path(request, TASK_PATH + task_id)
         return responses.json(view, status=202, headers=headers)
     return responses.json(view, headers=headers)
 

@@ -123,7 +123,7 @@ async def _chat(
         result = await services.replies.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if result is None:
-        headers["Location"] = f"/operator/reply/{accepted.reply_id}"
+        headers["Location"] = responses.own_path(request, f"/operator/reply/{accepted.reply_id}")
         pending = ChatPending(
             accepted.session_id, accepted.message_id, accepted.reply_id, accepted.begun_at
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.system import Me
 from operator_svc.rest import responses, web_files
@@ -36,7 +37,11 @@ async def root(request: web.Request) -> web.StreamResponse:
     """Send browsers to the console."""
     if "text/html" not in request.headers.get("Accept", ""):
         raise OperatorError(ErrorCode.NOT_FOUND, "there is nothing at this address")
-    return web.Response(status=302, headers={"Location": "console"})
+    prefix = request.app[SERVICES].settings.path_prefix
+    # Without a prefix that is known, there may be one that the proxy takes away.
+    return web.Response(
+        status=302, headers={"Location": f"{prefix}/console" if prefix else "console"}
+    )
 
 
 @pages("GET", "/console")

@@ -7,6 +7,7 @@ from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc.rest.server.admission import Admission, Limits
 from operator_svc.rest.server.connections import KEEPALIVE, GuardedServer
+from operator_svc.rest.server.path_prefix import without_prefix
 from operator_svc.services.byte_budget import ByteBudget
 from operator_svc.settings import Settings
 
@@ -40,9 +41,10 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> AiohttpServer:
         plain = await super()._make_server()
+        factory, prefix = plain.request_factory, self._settings.path_prefix
         return GuardedServer(
             plain.request_handler,
-            request_factory=plain.request_factory,
+            request_factory=without_prefix(factory, self.app, prefix) if prefix else factory,
             loop=plain._loop,
             settings=self._settings,
             admission=Admission(self._limits, self._budget),
