@@ -8,6 +8,7 @@ from typing import Any
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from tests.rest import open_responses
 from tests.rest.rest_service import Service
 
 PATH = "/v1/responses"
@@ -21,28 +22,14 @@ HEART = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 SLOW = "x [[rate=40]] [[tokens=400]]"
 
-REQUIRED = {
-    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model",
-    "previous_response_id", "instructions", "output", "error", "tools", "tool_choice",
-    "truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty",
-    "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage",
-    "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata",
-    "safety_identifier", "prompt_cache_key",
-}  # fmt: skip
-"""The required fields of ResponseResource, in the schema of Open Responses (2026-04-24)."""
-
 
 def message(role: str, content: Any) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": content}
 
 
 def checked(response: dict[str, Any]) -> dict[str, Any]:
-    """A response that is as both schemas have it."""
-    assert set(response) >= REQUIRED
-    for field in ("top_p", "temperature", "presence_penalty", "frequency_penalty"):
-        assert isinstance(response[field], int | float)
-    for field in ("created_at", "completed_at"):
-        assert isinstance(response[field], int | None)
+    """A response that is as both schemas have it: that of Open Responses, and of OpenAI's SDK."""
+    open_responses.check("response", response)
     Response.model_validate(response, strict=False)
     return response
 
@@ -55,7 +42,7 @@ async def create(service: Service, asked: Any = "hello", **fields: Any) -> dict[
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """The events of a stream, each as the schema has it."""
+    """The events of a stream, each as both schemas have it."""
     events = []
     for block in text.strip().split("\n\n"):
         if block.startswith(":"):
@@ -63,10 +50,9 @@ def events_of(text: str) -> list[dict[str, Any]]:
         name, data = block.split("\n")
         event: dict[str, Any] = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
+        open_responses.check("event", event)
         if event["type"] != "error":
             EVENT.validate_python(event)
-        if "response" in event:
-            checked(event["response"])
         events.append(event)
     numbers = [event["sequence_number"] for event in events]
     assert numbers == sorted(set(numbers))
@@ -76,7 +62,9 @@ def events_of(text: str) -> list[dict[str, Any]]:
 async def streamed(service: Service, asked: Any = "hello", **fields: Any) -> list[dict[str, Any]]:
     answer = await service.post(PATH, {"input": asked, "stream": True, **fields})
     assert (answer.status, answer.content_type) == (200, "text/event-stream")
-    return events_of(await answer.text())
+    events = events_of(await answer.text())
+    open_responses.check_stream(events)
+    return events
 
 
 async def replayed(service: Service, identity: str, query: str = "") -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from openai.types.conversations import Conversation, ConversationItem
 from pydantic import TypeAdapter
 
+from tests.rest import open_responses
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import sdk, sent, stored
 from tests.rest.response_calls import HEART, SLOW, WEATHER, create, message
@@ -37,7 +38,8 @@ async def opened(service: Service, *items: dict[str, Any]) -> str:
 
 
 async def listed(service: Service, path: str, **query: Any) -> list[dict[str, Any]]:
-    """The items of a conversation, oldest first, each as the SDK reads it; of all pages."""
+    """The items of a conversation, oldest first, each as the SDK reads it and as Open Responses
+    has it; of all pages."""
     found: list[dict[str, Any]] = []
     more: dict[str, Any] = {}
     while True:
@@ -46,6 +48,7 @@ async def listed(service: Service, path: str, **query: Any) -> list[dict[str, An
         assert answer.status == 200, page
         for item in page["data"]:
             ITEM.validate_python(item)
+            open_responses.check("item", item)
         found += page["data"]
         if not page["has_more"]:
             return found

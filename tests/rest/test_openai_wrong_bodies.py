@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.rest import open_responses
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import HELLO, PICTURE, says
 from tests.rest.openai_calls import WEATHER as TOOL
@@ -198,6 +199,7 @@ async def told(service: Service, path: str, body: dict[str, Any]) -> tuple[int, 
     assert answer.status >= 400, (body, said)
     assert answer.headers["X-Request-ID"]
     error = said["error"]
+    open_responses.check("error", error)
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     return answer.status, error["param"], error["type"], error["code"]

@@ -1,8 +1,7 @@
-"""OpenAI's Responses in front: with its own SDK, and against the schemas of Open Responses."""
+"""OpenAI's Responses in front, with its own SDK."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import openai
@@ -12,7 +11,6 @@ from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import sdk, sent, stored
 from tests.rest.response_calls import (
-    HEART,
     PATH,
     SLOW,
     WEATHER,
@@ -22,66 +20,6 @@ from tests.rest.response_calls import (
     text_of,
 )
 from tests.rest.rest_service import Service
-
-# The compliance cases of Open Responses.
-
-
-COMPLIANCE: list[tuple[Any, list[str]]] = [
-    ([message("user", "Say hello.")], ["user"]),
-    ([message("system", "You are a pirate."), message("user", "Say hello.")], ["system", "user"]),
-    ([message("user", [{"type": "input_text", "text": "And this?"}, HEART])], ["user"]),
-    (
-        [message("user", "I am Alice."), message("assistant", "Hello!"), message("user", "Who?")],
-        ["user", "assistant", "user"],
-    ),
-]
-"""Inputs (basic, system prompt, image input, multi-turn), and the roles that the engine gets."""
-
-
-async def test_compliance_of_answers(start: Start) -> None:
-    service = await start(switch_dialect="openai")
-    for asked, roles in COMPLIANCE:
-        response = await create(service, asked)
-        assert (response["status"], response["output"][0]["type"]) == ("completed", "message")
-        assert [m["role"] for m in sent(service)["messages"]] == roles
-        items = await service.get(f"{PATH}/{response['id']}/input_items?order=asc")
-        listed = (await items.json())["data"]
-        assert [item["role"] for item in listed] == [item["role"] for item in asked]
-
-
-async def test_compliance_of_a_stream(service: Service) -> None:
-    events = await streamed(service, [message("user", "Count from 1 to 5.")])
-    text = "[stand-in] You said: Count from 1 to 5."
-    assert text_of(events) == text
-    assert [e["type"] for e in events if "delta" not in e] == [
-        "response.created", "response.in_progress", "response.output_item.added",
-        "response.content_part.added", "response.output_text.done", "response.content_part.done",
-        "response.output_item.done", "response.completed",
-    ]  # fmt: skip
-    assert [e["sequence_number"] for e in events[:4]] == [0, 1, 2, 3]
-    assert [e["sequence_number"] - len(text) for e in events[-5:]] == [3, 4, 5, 6, 7]
-    assert events[-1]["response"]["output"][0]["content"][0]["text"] == text
-
-
-async def test_compliance_of_tool_calls_and_their_stream(start: Start) -> None:
-    service = await start(switch_dialect="openai")
-    ask = [message("user", "weather? [[only_tool_call]]")]
-    whole = await create(service, ask, tools=[WEATHER])
-    (call,) = whole["output"]
-    assert (call["type"], call["name"], whole["status"]) == (
-        "function_call", "standin_tool", "completed",
-    )  # fmt: skip
-    json.loads(call["arguments"])
-    events = await streamed(service, ask, tools=[WEATHER])
-    assert [e["type"] for e in events[2:]] == [
-        "response.output_item.added", "response.function_call_arguments.delta",
-        "response.function_call_arguments.done", "response.output_item.done",
-        "response.completed",
-    ]  # fmt: skip
-    assert [e["sequence_number"] for e in events] == [0, 1, 7, 8, 9, 10, 11]
-
-
-# OpenAI's own SDK.
 
 
 async def test_the_sdk_creates_streams_and_retrieves(both: Service) -> None:

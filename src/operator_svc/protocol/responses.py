@@ -51,6 +51,13 @@ DEFAULTS: dict[str, Any] = {
     "previous_response_id": None, "model": ANY_MODEL,
 }  # fmt: skip
 """Values of a response's fields where the request gave none."""
+TOOL_CHOICES: dict[str, dict[str, Json]] = {
+    "function": {},
+    "allowed_tools": {"mode": "auto", "tools": []},
+}
+"""Fields of a choice of tools, by its type, where the request gave none."""
+FORMATS: dict[str, dict[str, Json]] = {"json_schema": {"description": None, "strict": False}}
+"""Fields of a format of the text, by its type, where the request gave none."""
 
 
 class ReplyState(NamedTuple):
@@ -80,6 +87,8 @@ class Asked(NamedTuple):
             code = ErrorCode.named(state.metadata.get("error")) or ErrorCode.SWITCH_ERROR
             failure = ResponseFailure("server_error", code.summary)
         given = _given(self._requested())
+        if isinstance(choice := given.get("tool_choice"), dict):
+            given["tool_choice"] = {**TOOL_CHOICES[choice["type"]], **choice}
         return ResponseView(
             id=response_id(self.reply_id),
             created_at=int(self.created_at.timestamp()),
@@ -94,7 +103,7 @@ class Asked(NamedTuple):
             metadata=self.metadata,
             tools=[_tool(tool) for tool in given.get("tools") or ()],
             reasoning={"effort": None, "summary": None, **(given.get("reasoning") or {})},
-            text={"format": {"type": "text"}, **_given(given.get("text") or {})},
+            text=_text(_given(given.get("text") or {})),
             **{name: given.get(name, default) for name, default in DEFAULTS.items()},
         )
 
@@ -116,6 +125,12 @@ def _seconds(time: datetime | None) -> int | None:
 
 def _tool(tool: dict[str, Json]) -> dict[str, Json]:
     return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+def _text(text: dict[str, Json]) -> dict[str, Json]:
+    """The options of the text, with a format that has all fields of its type."""
+    form = {"type": "text", **_given(text.get("format") or {})}
+    return {**text, "format": {**FORMATS.get(form["type"], {}), **form}}
 
 
 def _usage(metadata: dict[str, Any]) -> ResponseUsage:
