@@ -26,7 +26,7 @@ from tests.rest.response_calls import (
     streamed,
     text_of,
 )
-from tests.rest.rest_service import Service, running
+from tests.rest.rest_service import TOKEN, Service, running
 
 FILE = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"}
 HELLO = message("user", "Say hello.")
@@ -60,7 +60,7 @@ async def input_items(service: Service, response: dict[str, Any]) -> list[dict[s
 
 
 def without_place(response: dict[str, Any]) -> dict[str, Any]:
-    """What two responses to the same input have in common."""
+    """The fields that two responses to the same input have in common."""
     own = ("id", "created_at", "completed_at", "conversation", "output", "usage")
     return {name: value for name, value in response.items() if name not in own}
 
@@ -169,11 +169,8 @@ async def test_errors_have_the_form_of_the_schema_in_answers_and_in_streams(
         assert answer.status >= 400
         open_responses.check("error", (await answer.json())["error"])
     begun = await create(service, SLOW, background=True)
-    answer = service.session.get(
-        f"{service.url}{PATH}/{begun['id']}?stream=true",
-        headers={"X-VX11-Token": "token-of-the-tests"},
-    )
-    async with answer as stream:
+    url, headers = f"{service.url}{PATH}/{begun['id']}?stream=true", {"X-VX11-Token": TOKEN}
+    async with service.session.get(url, headers=headers) as stream:
         await stream.content.readuntil(b"response.in_progress")
         session_id = begun["conversation"]["id"].removeprefix("conv_")
         await service.call("DELETE", f"/operator/session/{session_id}")
