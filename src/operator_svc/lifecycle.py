@@ -134,7 +134,8 @@ async def close(operator: Operator) -> None:
 
 
 async def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. One of several
+    workers is ended at once by SIGINT alone.
 
     ``on_ready`` is called with the address once connections are accepted.
     """
@@ -156,13 +157,22 @@ async def serve(settings: Settings, on_ready: Callable[[str], None] | None = Non
 
 
 def _handle_signals(operator: Operator, stop: asyncio.Event, force_exit: asyncio.Event) -> None:
-    def on_signal() -> None:
-        (force_exit if stop.is_set() else stop).set()
+    # A worker may have SIGTERM twice as one: of who ends all processes of a service, as systemd
+    # does, and of its supervisor.
+    repeatable = {signal.SIGTERM} if operator.core.settings.workers > 1 else set()
+
+    def on_signal(number: signal.Signals) -> None:
+        if not stop.is_set():
+            stop.set()
+        elif number not in repeatable:
+            force_exit.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     loop.add_signal_handler(signal.SIGHUP, operator.services.tokens.reload)
+    # One that came while this process started has waited until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def _tune_interpreter() -> None:

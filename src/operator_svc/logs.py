@@ -40,11 +40,18 @@ LINES_WAIT = 0.02
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
-def configure(level: Level = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
+def configure(
+    level: Level = "info",
+    format: Format = "auto",
+    stream: TextIO | None = None,
+    *,
+    worker: int | None = None,
+) -> None:
     """Send all logging to ``stream`` (default: stdout), from ``level`` up.
 
-    ``auto`` is ``console`` where the stream is a terminal and ``json`` elsewhere. May be called
-    again: the last call counts, also for loggers made before it.
+    ``auto`` is ``console`` where the stream is a terminal and ``json`` elsewhere. ``worker`` is
+    the number of this process among several, for each line. May be called again: the last call
+    counts, also for loggers made before it.
     """
     target = stream if stream is not None else sys.stdout
     if isinstance(target, io.TextIOWrapper):
@@ -55,6 +62,7 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
     render = _json_line if _is_json(format, target) else _console(target)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([] if worker is None else [_of_worker(worker)]),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -70,6 +78,14 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(least, lines, shared, render)
+
+
+def _of_worker(number: int) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = number
+        return event
+
+    return add
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -27,7 +27,8 @@ from operator_svc.settings_checks import (
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
+PORT_MAX = 65535
+Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
 
 TOKEN_NAMES = (
     "OPERATOR_TOKEN",
@@ -52,6 +53,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="Port to listen on; 0 picks a free one.")] = field(
         default=8011, name="OPERATOR_PORT"
     )
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Processes of `serve` that share the port; more than one need PostgreSQL"
+            " and Linux. `--workers` goes before.",
+        ),
+    ] = field(default=1, name="OPERATOR_WORKERS")
     public_url: Annotated[
         str,
         Meta(
@@ -433,6 +443,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 secret = variable.attribute in SECRET_ATTRIBUTES
                 shown = "" if secret else f" (it is {without_secrets(value)!r})"
                 lines.append(f"{variable.name} {error}{shown}")
+        if self.metrics_port + self.workers - 1 > PORT_MAX:
+            lines.append("OPERATOR_METRICS_PORT must leave a port above it for each worker")
         return lines + jwt_problems(self)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -91,6 +92,13 @@ def give_up(error: OperatorError) -> NoReturn:
         said = f"{said}: {cause}"
     click.echo(f"operator-svc: {' '.join(said.split())}", err=True)
     sys.exit(EXIT_TEMPORARY)
+
+
+def end_with_parent() -> None:
+    """Have Linux send this process SIGTERM when its parent has ended, killed outright too."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def end_on_sigterm() -> None:

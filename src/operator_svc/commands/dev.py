@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import importlib.util
 import os
 import secrets
@@ -38,12 +37,12 @@ def command() -> None:
     ./data/token while this runs, so that `operator-svc chat` in the same folder finds it. The
     browser service is started too where Chromium is installed. A module whose address is set
     (SWITCH_URL and so on) is used instead of its stand-in, and any other setting holds as it does
-    for `serve`.
+    for `serve`, but for OPERATOR_WORKERS: this is one process.
     """
     from operator_svc.commands import common
     from operator_svc.settings import Settings
 
-    environ, made = dict(os.environ), ""
+    environ, made = {**os.environ, "OPERATOR_WORKERS": "1"}, ""
     if environ.get("OPERATOR_AUTH") != "off" and not common.token(environ):
         environ["OPERATOR_TOKEN"] = made = secrets.token_urlsafe(24)
     settings = common.load(Settings, environ)
@@ -120,6 +119,7 @@ def _browser_missing(environ: dict[str, str]) -> str:
 @asynccontextmanager
 async def _browser(environ: dict[str, str]) -> AsyncIterator[str]:
     """The browser service as a process of its own; gives its address."""
+    from operator_svc.commands.common import end_with_parent
     from operator_svc.settings import BrowserSettings, load
 
     settings, _ = load(BrowserSettings, environ)
@@ -132,7 +132,7 @@ async def _browser(environ: dict[str, str]) -> AsyncIterator[str]:
         env=environ | {"BROWSER_PORT": str(port)},
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     )
     try:
         yield f"http://127.0.0.1:{port}"
@@ -153,13 +153,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _end_with_parent() -> None:
-    """Have Linux end the browser service also when we are killed outright."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _welcome(url: str, token: str, notes: list[str]) -> str:

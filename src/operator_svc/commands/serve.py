@@ -1,23 +1,54 @@
-"""``operator-svc serve``: the service."""
+"""``operator-svc serve``: the service, in one process or in several behind one port."""
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from operator_svc.settings import Settings
 
 
 @click.command("serve")
-def command() -> None:
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Serve by N processes on the same port, on PostgreSQL only. [OPERATOR_WORKERS, or 1]",
+)
+def command(workers: int | None) -> None:
     """Serve until SIGTERM, then let running replies end.
 
     Migrates the database first unless OPERATOR_MIGRATE=off. Logs the event "ready" with its
-    url when it accepts connections.
+    url when it accepts connections; each worker does.
     """
     from operator_svc.commands import common
     from operator_svc.settings import Settings
 
     common.end_on_sigterm()
-    settings = common.load(Settings)
+    # Its default is the end. It waits until there are tokens to read again.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    given = {} if workers is None else {"OPERATOR_WORKERS": str(workers)}
+    settings = common.load(Settings, {**os.environ, **given})
+    if settings.workers > 1:
+        _serve_by_workers(settings)
 
     from operator_svc import lifecycle
 
     common.run(lifecycle.serve(settings), settings.event_loop)
+
+
+def _serve_by_workers(settings: Settings) -> None:
+    """Supervise the workers and end with their exit code; returns in none of these processes."""
+    from operator_svc.commands import common
+    from operator_svc.commands.supervisor import Supervisor
+    from operator_svc.errors import ConfigurationError
+
+    try:
+        supervisor = Supervisor(settings)
+    except ConfigurationError as error:
+        common.refuse(error)
+    raise SystemExit(supervisor.run())

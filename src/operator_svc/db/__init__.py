@@ -83,6 +83,8 @@ def check_urls(settings: Settings) -> None:
         for name, url in others.items()
         if url and not (dialect == "postgresql" and url.startswith(POSTGRESQL))
     ]
+    if dialect == "sqlite" and settings.workers > 1:
+        problems.append("OPERATOR_WORKERS: SQLite serves one process; several need PostgreSQL")
     if problems:
         raise ConfigurationError(problems)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -25,6 +27,8 @@ BACKLOG = 4096
 ACCEPTS = 32
 """Connections that one turn of uvloop accepts; it takes one a turn from each handle of a socket,
 so that in a rush of new clients a probe would wait for a turn each."""
+LOOK_UP: dict[str, Any] = {"type": socket.SOCK_STREAM, "flags": socket.AI_PASSIVE}
+"""The kind of addresses to look up for a host that is listened on."""
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by name
 """Addresses by which this machine reaches a service that listens on all of its own."""
 SPARE_FILES = 256 + 2 * ACCEPTS + RESERVE
@@ -51,7 +55,7 @@ class Server:
         await self._runner.setup()
         if self._admin is not None:
             await self._admin.start(await _bound(settings.host, settings.metrics_port))
-        port = await _listen(self._runner, settings.host, settings.port)
+        port = await _listen(self._runner, settings)
         host = LOOPBACK.get(settings.host, settings.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -63,9 +67,37 @@ class Server:
             await self._admin.close()
 
 
-async def _listen(runner: Runner, host: str, port: int) -> int:
+def reserve(host: str, port: int) -> list[socket.socket]:
+    """Hold ``port`` (0: a free one) of each address of ``host`` for workers, which listen on it.
+
+    The sockets do not listen, so that the kernel gives them no connection. Raises
+    ConfigurationError where the address cannot be had, also by another service of this user,
+    which SO_REUSEPORT alone would let share the port.
+    """
+    held: list[socket.socket] = []
+    with ExitStack() as stack, _address_wanted(host, port):
+        for family, address in _addresses(socket.getaddrinfo(host or None, port, **LOOK_UP)):
+            with socket.create_server((address[0], port), family=family) as alone:
+                port = alone.getsockname()[1]
+            one = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # As create_server does it: connections of an earlier process are no obstacle.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((address[0], port))
+            # From here on nobody listens here without SO_REUSEPORT.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            held.append(one)
+        stack.pop_all()
+    return held
+
+
+async def _listen(runner: Runner, settings: Settings) -> int:
+    shared = settings.workers > 1
     with ExitStack() as stack:
-        sockets = [stack.enter_context(one) for one in await _bound(host, port)]
+        found = await _bound(settings.host, settings.port, shared=shared)
+        sockets = [stack.enter_context(one) for one in found]
         for bound in sockets:
             for _ in range(ACCEPTS):
                 await web.SockSite(runner, bound.dup(), backlog=BACKLOG).start()
@@ -73,24 +105,37 @@ async def _listen(runner: Runner, host: str, port: int) -> int:
     return taken
 
 
-async def _bound(host: str, port: int) -> list[socket.socket]:
+async def _bound(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """A socket for each address of ``host``; all of the machine's where it is empty.
 
+    ``shared`` lets other processes of this user listen on the same port (SO_REUSEPORT).
     Raises ConfigurationError where the address cannot be had.
     """
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+    with _address_wanted(host, port):
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host or None, port, **LOOK_UP)
         return [
-            socket.create_server(address[:2], family=family, backlog=BACKLOG)
-            for family, _, _, _, address in dict.fromkeys(found)
-            if family != socket.AF_INET6 or socket.has_dualstack_ipv6()
+            socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
+            for family, address in _addresses(found)
         ]
+
+
+@contextmanager
+def _address_wanted(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(
             [f"cannot listen on {host}:{port}: {error.strerror or error}"]
         ) from error
+
+
+def _addresses(found: list[Any]) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    return [
+        (family, address[:2])
+        for family, _, _, _, address in dict.fromkeys(found)
+        if family != socket.AF_INET6 or socket.has_dualstack_ipv6()
+    ]
 
 
 def _room(connections: int) -> int:
