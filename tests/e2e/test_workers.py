@@ -17,7 +17,7 @@ import pytest
 from operator_svc import devpeers
 from operator_svc.errors import EXIT_CONFIGURATION, EXIT_TEMPORARY
 from operator_svc.protocol import headers
-from tests.cluster.processes import TOKEN, Pod, environment
+from tests.cluster.processes import START_SECONDS, TOKEN, Pod, environment
 from tests.fakes.eventually import eventually
 from tests.project.process import free_port
 
@@ -81,7 +81,7 @@ async def pod(postgresql_url: str) -> AsyncIterator[Pod]:
         one = Pod(environment(postgresql_url, peers, OPERATOR_WORKERS="2"))
         stack.push_async_callback(one.end, signal.SIGKILL)
         await one.start()
-        await eventually(lambda: len(workers(one)) == 2)
+        await eventually(lambda: len(workers(one)) == 2, START_SECONDS)
         yield one
 
 
@@ -100,12 +100,12 @@ async def test_a_killed_worker_is_replaced_and_its_clients_come_back(pod: Pod) -
                 return False  # the connection was the killed worker's
 
         await eventually(answered)
-        await eventually(lambda: len(workers(pod)) == 2)
+        await eventually(lambda: len(workers(pod)) == 2, START_SECONDS)
     assert workers(pod)[0] == before[0], "the other one stays"
     assert await answering(pod) == {0, 1}
     # SIGTERM to a worker alone is the way to restart it gently.
     os.kill(before[0], signal.SIGTERM)
-    await eventually(lambda: workers(pod).get(0, before[0]) != before[0])
+    await eventually(lambda: workers(pod).get(0, before[0]) != before[0], START_SECONDS)
     assert await pod.end() == 0
     assert workers(pod) == {}
 
@@ -155,7 +155,7 @@ async def test_each_worker_has_an_admin_port_and_the_main_port_is_held(
         pod = Pod(given)
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
-        await eventually(lambda: len(workers(pod)) == 2)
+        await eventually(lambda: len(workers(pod)) == 2, START_SECONDS)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         for admin in (port, port + 1):
             async with http.get(f"http://127.0.0.1:{admin}/health/ready") as answer:
@@ -187,4 +187,5 @@ async def test_a_worker_that_cannot_start_ends_all_with_its_exit_code(
         given = environment(postgresql_url, OPERATOR_METRICS_PORT=str(port - 1))
         code, lines = await failed(given, "--workers", "2")
     assert code == EXIT_CONFIGURATION
-    assert lines == [f"operator-svc: cannot listen on 127.0.0.1:{port}: Address already in use"]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"operator-svc: cannot listen on 127.0.0.1:{port}: ")
