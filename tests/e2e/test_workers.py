@@ -64,7 +64,7 @@ async def failed(given: Mapping[str, str], *options: str) -> tuple[int, list[str
     """The exit code of a start that fails, and what it said on stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "operator_svc", "serve", *options,
-        env={**os.environ, **given, "OPERATOR_PORT": "0"},
+        env={**os.environ, "OPERATOR_PORT": "0", **given},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -160,11 +160,11 @@ async def test_each_worker_has_an_admin_port_and_the_main_port_is_held(
         for admin in (port, port + 1):
             async with http.get(f"http://127.0.0.1:{admin}/health/ready") as answer:
                 assert answer.status == 200
-        second = Pod({**given, "OPERATOR_METRICS_PORT": "0"})
-        second.url = pod.url
-        with pytest.raises(RuntimeError, match="Address already in use"):
-            await second.start()
-        assert await second.end() == EXIT_CONFIGURATION
+        taken = pod.url.rpartition(":")[2]
+        second = {**given, "OPERATOR_METRICS_PORT": "0", "OPERATOR_PORT": taken}
+        code, lines = await failed(second)
+        assert (code, len(lines)) == (EXIT_CONFIGURATION, 1)
+        assert "Address already in use" in lines[0]
 
 
 async def test_sqlite_is_refused_in_one_line(sqlite_url: str) -> None:
