@@ -14,11 +14,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from operator_client import OperatorClient
 from operator_svc import devpeers
 from operator_svc.errors import EXIT_CONFIGURATION, EXIT_TEMPORARY
 from operator_svc.protocol import headers
 from tests.cluster.processes import START_SECONDS, TOKEN, Pod, environment
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.project.process import free_port
 
 MANY = 40
@@ -108,6 +109,26 @@ async def test_a_killed_worker_is_replaced_and_its_clients_come_back(pod: Pod) -
     await eventually(lambda: workers(pod).get(0, before[0]) != before[0], START_SECONDS)
     assert await pod.end() == 0
     assert workers(pod) == {}
+
+
+async def test_a_client_resumes_on_another_worker_and_has_the_whole_text(pod: Pod) -> None:
+    resumed = asyncio.Event()
+    async with (
+        OperatorClient(pod.url, TOKEN) as client,
+        client.conversation("s", on_reconnect=resumed.set) as conversation,
+    ):
+        reply = await conversation.ask("word " * 60 + "[[rate=20]]")
+        pieces: list[str] = []
+        async for piece in reply:
+            pieces.append(piece)
+            # Whichever has the socket and the reply: each of them drains in turn.
+            if len(pieces) in (5, 25):
+                os.kill(workers(pod)[len(pieces) // 25], signal.SIGTERM)
+        assert reply.status == "complete"
+        await asyncio.wait_for(resumed.wait(), WITHIN)
+        history = await client.get_session("s")
+    assert "".join(pieces) == reply.text == history.messages[1].content
+    assert reply.text.count("word") >= 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
