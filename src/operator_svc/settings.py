@@ -58,8 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=256,
-            description="Processes of `serve` that share the port; more than one need PostgreSQL"
-            " and Linux. `--workers` goes before.",
+            description="Number of processes that share the port; more than 1 requires PostgreSQL"
+            " and Linux. `serve --workers` overrides it.",
         ),
     ] = field(default=1, name="OPERATOR_WORKERS")
     public_url: Annotated[
