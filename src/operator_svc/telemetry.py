@@ -234,6 +234,10 @@ REGISTRY.register(HTTP)
 TOKEN_REQUESTS = Counter(
     "operator_token_requests_total", "Requests by the name of their token.", ["token"]
 )
+JWT_KEYS_AGE = Gauge(
+    "operator_jwt_keys_age_seconds",
+    "Time since the keys of signed tokens were last fetched; 0 without an issuer.",
+)
 # The library's own: the admin port counts its connections on a thread of its own.
 CONNECTIONS_REFUSED = prometheus_client.Counter(
     "operator_connections_refused_total",

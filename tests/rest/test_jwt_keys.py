@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -41,6 +43,34 @@ async def test_keys_that_change_are_fetched_once_for_all_who_wait(
     found = await asyncio.gather(*(me(service, fresh) for _ in range(5)))
     assert [one["user_id"] for one in found] == ["ana"] * 5
     assert issuer.fetches == before + 1
+
+
+async def test_the_age_of_the_keys_is_a_metric(
+    service: Service, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await me(service, token())
+
+    async def age() -> float:
+        text = await (await service.get("/metrics", token=None)).text()
+        found = re.search(r"^operator_jwt_keys_age_seconds (\S+)$", text, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    assert await age() < 60
+    later = monotonic() + 1000
+    monkeypatch.setattr(jwt_keys, "monotonic", lambda: later)
+    issuer.answer = (500, "", {})
+    fetches = issuer.fetches
+    service.operator.services.tokens.reload()  # as SIGHUP does
+    await eventually(lambda: issuer.fetches > fetches)
+    assert 900 < await age() < 1060
+    issuer.answer = None
+
+    async def is_fetched() -> bool:
+        service.operator.services.tokens.reload()
+        return await age() == 0
+
+    await eventually(is_fetched)
 
 
 async def test_forged_kids_do_not_make_it_fetch_again_and_again(

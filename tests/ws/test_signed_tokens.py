@@ -62,6 +62,45 @@ async def test_sockets_and_streams_end_when_their_token_has_expired(
     assert refused["http_status"] == 403
 
 
+@pytest.mark.parametrize("first", ["header", "subprotocol", "frame"])
+async def test_a_newer_token_of_the_same_caller_keeps_the_socket_open(
+    service: Service, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    now = time.time()
+    brief, lasting = token(exp=now + 60), token(exp=now + 7200)
+    if first == "header":
+        socket = await service.ready("s", token=brief)
+    elif first == "subprotocol":
+        socket = await service.open("s", token=None, protocols=subprotocols(brief))
+    else:
+        socket = await service.open("s", token=None)
+        await socket.send({"type": "auth", "token": brief})
+    await socket.until(lambda: socket.of("ready"))
+    left_alone = await service.ready("s", token=brief)
+    known = await service.ready("s", token=brief)
+    assert (await socket.ask(type="auth", token=lasting))["ok"]
+    assert (await known.ask(type="auth", token=lasting))["ok"]  # it has been checked by now
+    assert (await socket.ask(type="auth", token=token(exp=now + 60)))["ok"]  # shortens nothing
+    monkeypatch.setattr(jwt_verifier, "now", lambda: now + 3600)
+    assert await left_alone.closed() == 4501
+    for renewed in (socket, known):
+        assert renewed.code is None
+        assert (await renewed.chat())["reply_id"]
+    monkeypatch.setattr(jwt_verifier, "now", lambda: now + 9999)
+    assert [await socket.closed(), await known.closed()] == [4501] * 2
+
+
+@pytest.mark.parametrize("claims", [{"sub": "bob"}, {"roles": ["operator"]}])
+async def test_a_token_of_another_caller_or_role_is_no_newer_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch, claims: Any
+) -> None:
+    now = time.time()
+    socket = await service.ready("s", token=token())
+    assert (await socket.ask(type="auth", token=token(exp=now + 7200, **claims)))["ok"]
+    monkeypatch.setattr(jwt_verifier, "now", lambda: now + 3600)
+    assert await socket.closed() == 4501
+
+
 async def test_a_wrong_or_expired_token_closes_with_4501(service: Service) -> None:
     for wrong in (token(aud="another"), token(exp=time.time() - 1)):
         late = await service.open("s", token=None)

@@ -67,9 +67,10 @@ class ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Auth(ClientFrame, frozen=True, kw_only=True, tag="auth"):
-    """Brings the token where no header could."""
+    """Brings the token where no header could. Later, a newer signed token (JWT) of the same caller
+    keeps the websocket open for as long as that is valid."""
 
-    token: Annotated[str, Meta(max_length=4096)]
+    token: Annotated[str, Meta(max_length=8192)]
     """The token."""
 
 

@@ -7,7 +7,7 @@ in it, for which that token's caller waits. Only one fetch runs at a time.
 from __future__ import annotations
 
 import asyncio
-import time
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jwt
@@ -121,6 +121,7 @@ class JwtKeys:
         self._trusted: frozenset[Members] = frozenset()
         self._fetching: asyncio.Task[None] | None = None
         self._attempt: float | None = None
+        self._fetched = monotonic()
         self._failed = True
 
     async def find(self, kid: str | None) -> JwtKey | None:
@@ -146,6 +147,10 @@ class JwtKeys:
         """True while the key with these members is in the set."""
         return key in self._trusted
 
+    def age(self) -> float:
+        """Seconds since the set was last fetched; since the start where it never was."""
+        return monotonic() - self._fetched
+
     def refresh(self) -> None:
         """Begin to fetch the set, unless that is under way."""
         if self._fetching is None:
@@ -163,10 +168,10 @@ class JwtKeys:
         """Seconds until an unknown key is looked for again."""
         if self._attempt is None:
             return 0.0
-        return self._attempt + MIN_INTERVAL - time.monotonic()
+        return self._attempt + MIN_INTERVAL - monotonic()
 
     async def _fetch(self) -> None:
-        self._attempt = time.monotonic()
+        self._attempt = monotonic()
         try:
             content = await self._source.fetch()
             keys = await asyncio.to_thread(read_keys, content)
@@ -175,6 +180,7 @@ class JwtKeys:
             log.error("keys of signed tokens not fetched", reason=str(error), keys=len(self._keys))
         else:
             self._failed = False
+            self._fetched = monotonic()
             self._take(keys)
         finally:
             self._fetching = None

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import structlog
 
+from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import JWT_PREFIX, SignedCaller
@@ -36,7 +37,9 @@ def make(settings: Settings, tasks: TaskOwner) -> JwtVerifier:
     if faults := problems(settings):
         raise ConfigurationError(faults)
     source = JwksUrl(settings.jwks_url) if settings.jwks_url else JwksFile(settings.jwks_file)
-    return JwtVerifier(JwtKeys(source, tasks), settings)
+    keys = JwtKeys(source, tasks)
+    telemetry.JWT_KEYS_AGE.set_function(keys.age)
+    return JwtVerifier(keys, settings)
 
 
 def problems(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller
+from operator_svc.models import Caller, SignedCaller
 from operator_svc.protocol.chat import new_chat
 from operator_svc.protocol.frames import (
     Auth,
@@ -43,6 +43,9 @@ class CommandSocket(Protocol):
     """The socket whose commands are done, and answered."""
 
     session_id: str
+
+    def authenticated(self, caller: Caller) -> None:
+        """Take ``caller`` for the one who calls."""
 
     def send(self, frame: ServerFrame) -> None:
         """Send a frame."""
@@ -93,11 +96,27 @@ class Commands:
             self._subscription.join()
 
     def _on_auth(self, frame: Auth) -> None:
-        """A client that is known already may still say so."""
-        if self._services.tokens.find(frame.token) is None:
+        """A client that is known already may still say so, or bring a newer token."""
+        caller = self._services.tokens.find(frame.token)
+        if caller is None:
             self._start(self._verify(frame), frame.id)
-        elif frame.id is not None:
+            return
+        self._renew(caller)
+        if frame.id is not None:
             self._socket.send(Result(id=frame.id, ok=True))
+
+    def _renew(self, caller: Caller) -> None:
+        """Let the socket last as long as a newer signed token of the same caller. A token of
+        another caller, or with other rights, is right too, and changes nothing here."""
+        current = self._caller
+        if not (isinstance(caller, SignedCaller) and isinstance(current, SignedCaller)):
+            return
+        same = all(
+            getattr(caller, field) == getattr(current, field) for field in Caller.__struct_fields__
+        )
+        if same and caller.expires_at >= current.expires_at:
+            self._caller = caller
+            self._socket.authenticated(caller)
 
     def _on_ping(self, frame: ClientPing) -> None:
         self._socket.send(
@@ -137,7 +156,9 @@ class Commands:
 
     async def _verify(self, frame: Auth) -> Any:
         try:
-            if await self._services.tokens.verify(frame.token) is not None:
+            caller = await self._services.tokens.verify(frame.token)
+            if caller is not None:
+                self._renew(caller)
                 return UNSET
         except TokenExpiredError:
             pass

@@ -83,7 +83,7 @@ class Connection:
         )
 
     def authenticated(self, caller: Caller) -> None:
-        """The client has shown who calls."""
+        """Take ``caller`` for the one who calls, until its token ends."""
         self.caller = caller
 
     # What comes in.
