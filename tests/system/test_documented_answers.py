@@ -251,7 +251,7 @@ PROBES: dict[str, Probe] = {
 def table() -> list[tuple[str, str, dict[str, str]]]:
     """The table's rows: the call, the peer, and a cell for each state."""
     rows = []
-    text = DOC.read_text(encoding="utf-8").partition("## What each answers")[2]
+    text = DOC.read_text(encoding="utf-8").partition("## Responses when peers fail")[2]
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if len(cells) == 2 + len(STATES) and cells[0] in PROBES:
