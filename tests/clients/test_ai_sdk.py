@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.project.process import dev_operator, python_path
+from tests.clients.react_page import MODULES, serve_bundle
+from tests.project.process import dev_operator
 
 OpenPage: TypeAlias = Callable[[str], Awaitable[Page]]
 SDKS = Path(__file__).parent / "sdks"
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ai-sdk.md"
 TOKEN = "ai-token"
-HTML = "<!doctype html><meta charset=utf-8><main></main><script type=module src=page.js></script>"
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +38,10 @@ def page_url(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     component = textwrap.dedent(code).replace("https://operator.example", url)
     (folder / "chat.jsx").write_text(component)
     shutil.copy(SDKS / "page.jsx", folder)
-    modules = SDKS / "node_modules"
-    (folder / "node_modules").symlink_to(modules)
-    served = tmp_path_factory.mktemp("page")
-    (served / "index.html").write_text(HTML)
-    bundled = subprocess.run(
-        [modules / ".bin" / "esbuild", "page.jsx", "--bundle", "--format=esm", "--jsx=automatic",
-         "--log-level=warning", '--define:process.env.NODE_ENV="production"',
-         f"--define:token={json.dumps(TOKEN)}", f"--define:operator={json.dumps(url)}",
-         f"--outfile={served / 'page.js'}"],
-        cwd=folder, env={"PATH": python_path()}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (bundled.returncode, bundled.stderr) == (0, "")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    (folder / "node_modules").symlink_to(MODULES)
+    names = {"token": TOKEN, "operator": url, "process.env.NODE_ENV": "production"}
+    with serve_bundle(folder / "page.jsx", tmp_path_factory.mktemp("page"), names) as address:
+        yield address
 
 
 @pytest.fixture
