@@ -36,8 +36,14 @@ WHERE id = :reply_id AND status = 'streaming'
 RETURNING id AS reply_id, session_id, owner, created_at AS begun_at;
 
 -- name: reply_attend(reply_id, attempt)
--- Names the latest call that waits for a reply, unless that is to stop.
-UPDATE operator_message SET attempt = :attempt
+-- Names the call that waits for a reply, unless that is to stop. A first call does not take it from a repeated one
+-- that overtook it: names begin with the attempt's number.
+UPDATE operator_message
+SET
+    attempt = CASE
+        WHEN substr(coalesce(attempt, ''), 1, 4) <= substr(:attempt, 1, 4) THEN :attempt
+        ELSE attempt
+    END
 WHERE id = :reply_id AND status = 'streaming' AND NOT cancel_requested
 RETURNING id;
 

@@ -1,4 +1,4 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, exchanges, max_chars)
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
 -- or NULL for them where others wrote to the session while this waited for its lock: the statement
 -- sees other rows as they were before.
@@ -25,6 +25,8 @@ numbered AS (
 ),
 
 messages AS {{insert_messages}},
+
+renewed AS {{renew_chat_key}},
 
 keyed AS {{insert_chat_key}},
 
@@ -66,7 +68,7 @@ SELECT
     now() AS ts
 FROM numbered;
 
--- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash)
+-- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
 WITH session AS (
     INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count)
@@ -84,6 +86,8 @@ numbered AS MATERIALIZED (
 ),
 
 messages AS {{insert_messages}},
+
+renewed AS {{renew_chat_key}},
 
 keyed AS {{insert_chat_key}},
 
@@ -143,7 +147,7 @@ SELECT
     CAST(epoch AS text) AS epoch, CAST(NULL AS json) AS exchanges, now() AS ts
 FROM numbered;
 
--- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
+-- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- One more reply to a message of a user that is there already.
 WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
@@ -168,6 +172,8 @@ messages AS (
     )
     SELECT reply_id, session_id, 'assistant', '', 'streaming', message_id, :pod_id FROM numbered
 ),
+
+renewed AS {{renew_chat_key}},
 
 keyed AS {{insert_chat_key}},
 

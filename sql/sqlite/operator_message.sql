@@ -1,5 +1,8 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, exchanges, max_chars)
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges.
+/*+ only if :renewed_after */
+{{forget_earlier_key}};
+
 UPDATE operator_session
 SET
     last_seq = last_seq + 2,
@@ -47,8 +50,11 @@ WHERE r.id = last_insert_rowid() AND changes() = 1;
 /*+ only if :key */
 {{insert_key_of_reply}};
 
--- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash)
+-- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
+/*+ only if :renewed_after */
+{{forget_earlier_key}};
+
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
 )
@@ -99,8 +105,11 @@ WHERE
 UPDATE operator_chat_key SET reply_id = last_insert_rowid()
 WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes() = 1;
 
--- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash)
+-- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- One more reply to a message of a user that is there already.
+/*+ only if :renewed_after */
+{{forget_earlier_key}};
+
 UPDATE operator_session
 SET last_seq = last_seq + 1, message_count = message_count + 1, updated_at = now()
 WHERE

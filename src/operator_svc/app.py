@@ -23,7 +23,6 @@ from operator_svc.services.chat.chats import ChatLimits, Chats
 from operator_svc.services.chat.conversation import Conversations
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
-from operator_svc.services.chat.intents import Intents
 from operator_svc.services.chat.models import Models
 from operator_svc.services.chat.prompt import HistoryLimits
 from operator_svc.services.chat.recovery import ReplyRecovery
@@ -191,7 +190,6 @@ def _services(
         chats=chats,
         conversations=Conversations(stores.conversations, chats.quota, hub, core.drain),
         replies=replies,
-        intents=Intents(stores.chat_keys),
         foreground=Foreground(chats, replies, sessions, stores.messages, tasks),
         models=Models(switch, tasks),
         sessions=sessions,

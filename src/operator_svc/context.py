@@ -15,7 +15,6 @@ from operator_svc.services.chat.chats import Chats
 from operator_svc.services.chat.conversation import Conversations
 from operator_svc.services.chat.foreground import Foreground
 from operator_svc.services.chat.history import SessionHistory
-from operator_svc.services.chat.intents import Intents
 from operator_svc.services.chat.models import Models
 from operator_svc.services.chat.replies import Replies
 from operator_svc.services.chat.sessions import Sessions
@@ -44,7 +43,6 @@ class Services:
     chats: Chats
     replies: Replies
     conversations: Conversations
-    intents: Intents
     foreground: Foreground
     models: Models
     sessions: Sessions

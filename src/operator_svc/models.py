@@ -151,7 +151,10 @@ class ReplyChunk(Record, frozen=True):
 
 
 class ChatKey(Record, frozen=True):
-    """An idempotency key, and what it stands for. ``scope`` is the user that it counts for."""
+    """An idempotency key, and what it stands for. ``scope`` is the user that it counts for.
+
+    ``repeated`` says that a call made it which was not the first one of its intent.
+    """
 
     scope: str
     key: str
@@ -160,6 +163,7 @@ class ChatKey(Record, frozen=True):
     message_id: int
     reply_id: int
     created_at: datetime
+    repeated: bool
 
 
 class SearchEntry(Record, frozen=True):

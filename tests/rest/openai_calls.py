@@ -9,9 +9,11 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from tests.rest.rest_service import TOKEN, Service
+from tests.rest.rest_service import TOKEN, Service, running
 
 PATH = "/v1/chat/completions"
+GRACE = 0.4
+"""Seconds after which a caller that left is gone for good, with the fixture ``short_grace``."""
 
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -71,3 +73,13 @@ def sent(service: Service) -> dict[str, Any]:
     """The body of the last chat that the upstream was asked."""
     body: dict[str, Any] = service.switch.recent[-1]
     return body
+
+
+REPEATED = {"x-stainless-retry-count": "1"}
+
+
+@asynccontextmanager
+async def two_processes(url: str) -> AsyncIterator[tuple[Service, Service]]:
+    """Two services on one database and one Switch."""
+    async with running(url) as one, running(url, switch_url=one.switch.url) as other:
+        yield one, other

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from operator_svc.services.chat import foreground
 from tests.fakes.eventually import eventually
+from tests.fakes.faulty_proxy import Fault, FaultyProxy
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import (
+    GRACE,
     PATH,
+    REPEATED,
     completion,
     says,
+    sdk,
     stored,
+    two_processes,
 )
-from tests.rest.rest_service import TOKEN, Service, running
+from tests.rest.rest_service import TOKEN, Service
+
+USUAL_GRACE = foreground.GRACE
+
+
+pytestmark = pytest.mark.usefixtures("short_grace")
 
 
 async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
@@ -111,20 +121,18 @@ async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
     await leave(service, {"stream": True}, **{"X-Operator-Background": "true"})
     retried = {"x-stainless-retry-count": "1"}
     await leave(service, {"stream": True, "seed": 1})
-    await asyncio.sleep(0.5)  # SDKs come back after half a second
     slow = {"messages": [{"role": "user", "content": "x [[rate=20]] [[tokens=400]]"}]}
     async with service.session.post(
         service.url + PATH,
         json={**slow, "stream": True, "seed": 1},
         headers={"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **retried},
     ):
-        await asyncio.sleep(2.0)  # longer than the grace
+        await asyncio.sleep(2 * GRACE)
         statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
         assert statuses == ["streaming", "streaming"]
     assert service.switch.total.calls == 2
 
 
-REPEATED = {"x-stainless-retry-count": "1"}
 NAMED = {"X-Operator-Session": "s-left"}
 
 
@@ -143,23 +151,16 @@ async def begin(service: Service, body: dict[str, Any]) -> None:
         response.close()
 
 
-@asynccontextmanager
-async def two_processes(url: str) -> AsyncIterator[tuple[Service, Service]]:
-    """Two services on one database and one Switch."""
-    async with running(url) as one, running(url, switch_url=one.switch.url) as other:
-        yield one, other
-
-
 async def test_a_repeated_call_takes_a_running_reply_over_on_another_process(
     postgresql_url: str,
 ) -> None:
     async with two_processes(postgresql_url) as (one, other):
-        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=50]]")}
+        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=20]]")}
         await begin(one, body)
         await repeat(other, body)  # which takes longer than the grace
         (reply,) = [m for m in await stored(one, "s-left") if m["role"] != "user"]
         assert reply["status"] == "complete"
-        assert len(reply["content"].split()) == 50
+        assert len(reply["content"].split()) == 20
         assert one.switch.total.calls == 1
 
 
@@ -171,7 +172,7 @@ async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last
         await begin(one, body)
         headers = {"X-VX11-Token": TOKEN, **NAMED, **REPEATED}
         async with other.session.post(other.url + PATH, json=body, headers=headers) as answer:
-            await asyncio.sleep(2.0)  # longer than the grace of the first
+            await asyncio.sleep(2 * GRACE)
             assert (await stored(one, "s-left"))[-1]["status"] == "streaming"
             answer.close()
 
@@ -180,6 +181,23 @@ async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last
 
         await eventually(cancelled)
         assert one.switch.total.calls == 1
+
+
+async def test_an_sdk_whose_second_attempt_is_lost_comes_back_within_the_grace(
+    service: Service,
+) -> None:
+    came: list[tuple[str, float]] = []
+
+    def choose(request: web.Request) -> Fault:
+        attempt = request.headers["x-stainless-retry-count"]
+        came.append((attempt, asyncio.get_running_loop().time()))
+        return Fault("none" if attempt == "2" else "refuse", service.url)
+
+    async with FaultyProxy(choose) as proxy, sdk(service, base_url=f"{proxy.url}/v1") as client:
+        asked = {"model": "operator", "messages": says("x")}
+        await asyncio.gather(*(client.chat.completions.create(**asked) for _ in range(4)))
+    away = min(at for attempt, at in came if attempt == "2") - came[0][1]
+    assert away < USUAL_GRACE
 
 
 async def test_a_repeated_call_that_comes_after_the_grace_has_a_whole_reply(both: Service) -> None:

@@ -14,6 +14,7 @@ from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.closed_sets import MessageStatus
 from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
+from operator_svc.protocol.intents import Renewal
 from operator_svc.protocol.sessions import Metadata
 from operator_svc.protocol.tool_calls import ToolCallView
 
@@ -118,7 +119,8 @@ class ChatBody(msgspec.Struct, frozen=True):
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
     """A chat, from whichever transport. ``history`` is None where Operator's own is to be used;
     ``regenerate`` is the id of the message that is to be answered once more. A caller who leaves
-    stops a chat that is ``awaited``, so one that comes back has it tried anew."""
+    stops a chat that is ``awaited``, so one that comes back has it tried anew. ``renewal`` is
+    there where ``client_message_id`` is the key of an intent, which no client has chosen."""
 
     message: str
     session_id: str | None = None
@@ -127,6 +129,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata = {}
     provider_hint: str | None = None
     client_message_id: str | None = None
+    renewal: Renewal | None = None
     history: list[Turn] | None = None
     regenerate: int | None = None
     source: str = "api"

@@ -69,10 +69,11 @@ class UiMessage(msgspec.Struct, frozen=True):
     """The reply's state, where it is not complete."""
 
 
-def chat_of(body: UiChatBody, newest_reply: int | None) -> Chat:
+def chat_of(body: UiChatBody, newest_reply: int | None, key: str | None = None) -> Chat:
     """The chat of a body; ``newest_reply`` is the session's, for a regenerate that names none.
 
-    A message's id is its idempotency key. Raises OperatorError(validation_error).
+    A message's id is its idempotency key; ``key``, the header's, is that of what has no id.
+    Raises OperatorError(validation_error).
     """
     if body.trigger == "regenerate-message":
         named = body.messageId if body.messageId is not None else newest_reply
@@ -80,7 +81,13 @@ def chat_of(body: UiChatBody, newest_reply: int | None) -> Chat:
             regenerate = msgspec.convert(named, RowId, strict=False)
         except msgspec.ValidationError:
             raise OperatorError.invalid("messageId", "it names no message of Operator") from None
-        return Chat(message="", session_id=body.id, regenerate=regenerate, source="ai-sdk")
+        return Chat(
+            message="",
+            session_id=body.id,
+            client_message_id=key,
+            regenerate=regenerate,
+            source="ai-sdk",
+        )
     message = body.messages[-1] if body.messages else None
     if message is None or message.role != "user":
         raise OperatorError.invalid("messages", "the last one must have the role user")
@@ -88,7 +95,8 @@ def chat_of(body: UiChatBody, newest_reply: int | None) -> Chat:
     text = "".join(part.text for part in message.parts if part.type == "text")
     try:
         msgspec.convert(text, Text)
-        key = msgspec.convert(message.id, KeyText) if message.id else None
+        if message.id:
+            key = msgspec.convert(message.id, KeyText)
     except msgspec.ValidationError as error:
         raise OperatorError.invalid(field, str(error)) from None
     return Chat(message=text, session_id=body.id, client_message_id=key, source="ai-sdk")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -26,7 +26,7 @@ from operator_svc.protocol.frames import (
 from operator_svc.protocol.ids import Epoch, Seq
 from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
-from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.rest.server.connections import connection_of
 from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.send_queue import SendQueue
@@ -65,7 +65,7 @@ class EventStream:
         self._services = services
         self._request = request
         self._transport = transport
-        self._connection = cast(HttpConnection, request.protocol)
+        self._connection = connection_of(request)
         self._probed = False
         self._response = web.StreamResponse(headers={**HEADERS, **self.more_headers})
         self._chunked = request.version >= HttpVersion11

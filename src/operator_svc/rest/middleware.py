@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from time import perf_counter
-from typing import cast
 
 import structlog
 from aiohttp import hdrs, web
@@ -25,7 +24,7 @@ from operator_svc.rest.problems import problem
 from operator_svc.rest.request_context import CALL, Call, request_id_of
 from operator_svc.rest.routing import Auth, Handler, Operation, Router
 from operator_svc.rest.server.admission import full
-from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.rest.server.connections import connection_of
 from operator_svc.services import access
 from operator_svc.services.auth import WrongTokenError
 
@@ -94,7 +93,7 @@ class RequestPipeline:
         if origin is not None:
             cors.check_origin(origin, _host(request), self._origins, own=self._own_pages)
             call.origin = origin
-        if not route.quiet and _connection(request).in_reserve:
+        if not route.quiet and connection_of(request).in_reserve:
             telemetry.CONNECTIONS_REFUSED.labels("full").inc()
             raise full()
         if cors.is_preflight(request):
@@ -117,7 +116,7 @@ class RequestPipeline:
     async def _authenticate(self, request: web.Request, call: Call) -> None:
         authenticator = self._authenticator
         token = headers.token_of(request.headers)
-        caller = call.caller = await authenticator.identify(token, _connection(request).address)
+        caller = call.caller = await authenticator.identify(token, connection_of(request).address)
         if authenticator.rate.rate:
             call.tell_rate("requests", authenticator.rate, caller.name)
         authenticator.count(caller)
@@ -190,7 +189,7 @@ class RequestPipeline:
 
         One whose request has not come whole by now would have to be read on and on.
         """
-        connection = _connection(request)
+        connection = connection_of(request)
         if not request.content.is_eof():
             connection.ending = True
         if connection.ending or connection.in_reserve or self._drain.draining:
@@ -203,7 +202,7 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
-        call = request[CALL] = Call(request_id_of(request.headers))
+        call = request[CALL] = Call(request_id_of(request.headers), begun)
         route = pipeline.route(request)
         if route.quiet and hdrs.ORIGIN not in request.headers:
             return await _probe(pipeline, request, handler, call, route, begun)
@@ -279,10 +278,6 @@ def _host(request: web.Request) -> str:
     """The host that was asked for; empty where the client names none, which HTTP/1.0 allows.
     aiohttp would look up this machine's name then, and the event loop would wait for it."""
     return request.host if hdrs.HOST in request.headers else ""
-
-
-def _connection(request: web.Request) -> HttpConnection:
-    return cast(HttpConnection, request.protocol)
 
 
 def _unsent() -> web.Response:

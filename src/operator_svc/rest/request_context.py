@@ -29,12 +29,14 @@ Rate: TypeAlias = tuple[str, RateLimit, str]
 
 
 class Call:
-    """One request. ``origin`` is set where it is an allowed one."""
+    """One request, which came at the moment ``begun`` of perf_counter. ``origin`` is set where it
+    is an allowed one."""
 
-    __slots__ = ("caller", "origin", "rates", "request_id")
+    __slots__ = ("begun", "caller", "origin", "rates", "request_id")
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, begun: float) -> None:
         self.request_id = request_id
+        self.begun = begun
         self.caller: Caller | None = None
         self.origin: str | None = None
         self.rates: list[Rate] | None = None

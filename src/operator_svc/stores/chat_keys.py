@@ -22,12 +22,6 @@ class ChatKeyStore:
         """The chat that ``key`` stands for within ``scope``, or None."""
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)
 
-    async def last(self, scope: str, above: str, below: str) -> ChatKey | None:
-        """The last key of ``scope`` between two others, or None."""
-        return await self._db.fetch_one(
-            "chat_key_last", ChatKey, scope=scope, above=above, below=below
-        )
-
 
 async def release_key(db: Database, scope: str, key: str) -> bool:
     """Delete a key whose session is being deleted; False where it is another one's."""

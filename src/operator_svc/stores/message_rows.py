@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from operator_svc.models import Json, Record
+from operator_svc.protocol.intents import Renewal
 
 
 class Exchange(Record, frozen=True):
@@ -74,6 +75,7 @@ class Key(msgspec.Struct, frozen=True):
     scope: str
     key: str
     body_hash: bytes
+    renewal: Renewal | None = None
 
 
 class TokenUsage(msgspec.Struct, frozen=True):

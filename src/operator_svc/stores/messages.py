@@ -13,6 +13,7 @@ from operator_svc.db import ConstraintViolation, Database
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json, Message, ReplyStatus
 from operator_svc.protocol import events
+from operator_svc.protocol.intents import Renewal
 from operator_svc.stores.chat_keys import release_key
 from operator_svc.stores.epochs import with_epoch
 from operator_svc.stores.message_reads import MessageReads
@@ -162,26 +163,25 @@ class MessageStore(MessageReads):
         return started and with_epoch(self._db, started)
 
     async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
-        try:
-            started = await write_one(
-                self._db,
-                query,
-                Started,
-                **params,
-                scope=key.scope if key else None,
-                key=key.key if key else None,
-                body_hash=key.body_hash if key else None,
-            )
-        except ConstraintViolation as violation:
-            if violation.kind != "unique" or key is None:
-                raise
-            if not violation.constraint.startswith("operator_chat_key"):
-                raise
-            if not await release_key(self._db, key.scope, key.key):
-                raise KeyTakenError from violation
-        else:
-            return started and with_epoch(self._db, started)
-        return await self._begin(query, key, **params)
+        params |= columns_of(Renewal, key and key.renewal)
+        params["scope"] = key and key.scope
+        params["key"] = key and key.key
+        params["body_hash"] = key and key.body_hash
+        renewed = key is None or key.renewal is None
+        while True:
+            try:
+                started = await write_one(self._db, query, Started, **params)
+                return started and with_epoch(self._db, started)
+            except ConstraintViolation as violation:
+                if key is None or not violation.constraint.startswith("operator_chat_key"):
+                    raise
+                if violation.kind != "unique":
+                    raise
+                if await release_key(self._db, key.scope, key.key):
+                    continue
+                if renewed:
+                    raise KeyTakenError from violation
+                renewed = True  # the chat that it may be taken from was stored just now
 
     async def finish(
         self,
@@ -266,7 +266,8 @@ class MessageStore(MessageReads):
         return await write_one(self._db, "reply_request_cancel", Streaming, reply_id=reply_id)
 
     async def attend(self, reply_id: int, attempt: str) -> bool:
-        """Name the latest call that waits for a reply; False where that has ended or is to."""
+        """Name a call that waits for a reply, which has it unless a call of a later attempt has;
+        False where the reply has ended or is to."""
         params = {"reply_id": reply_id, "attempt": attempt}
         return await write_one(self._db, "reply_attend", RecordId, **params) is not None
 

@@ -854,15 +854,25 @@ class Calls:
         )
 
     def send_ui_message(
-        self, body: UiChatBody | Mapping[str, Any]
+        self, body: UiChatBody | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ServerSentEvent]:
         """Ask, from the AI SDK.
 
         The last message is kept, and the history is the session's own. Leaving does not stop
         the reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start. Fields
         may also be given in the query; where both have one, the body wins.
+
+        ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
+        same key is made once.
         """
-        return self._connection.events(Call("POST", "/ai/chat", body=body, again=False))
+        return self._connection.events(
+            Call(
+                "POST",
+                "/ai/chat",
+                headers={"Idempotency-Key": idempotency_key or new_key()},
+                body=body,
+            )
+        )
 
     def resume_ui_stream(self, session_id: str) -> AsyncIterator[ServerSentEvent]:
         """Show the reply that is being written, from its start."""

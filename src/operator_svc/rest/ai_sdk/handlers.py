@@ -17,6 +17,7 @@ from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
     EVENTS,
     JSON,
+    KEY,
     REPLY_FAILS,
     REPLY_WITHHELD,
     Answer,
@@ -42,6 +43,7 @@ _NOTHING = Answer(meaning="Nothing is being written.")
 @route(
     "POST",
     "/ai/chat",
+    parameters=(KEY,),
     body=UiChatBody,
     example=UiChatBody(
         id="s-1",
@@ -66,7 +68,8 @@ async def send_ui_message(request: web.Request) -> web.StreamResponse:
     newest = None
     if body.trigger == "regenerate-message" and body.messageId is None:
         newest = await _newest_reply(request, caller, body.id)
-    asked = ui_messages.chat_of(body, newest.id if newest is not None else None)
+    key = requests.idempotency_key(request)
+    asked = ui_messages.chat_of(body, newest.id if newest is not None else None, key)
     accepted = await services.chats.start(caller, asked)
     return await _stream(request, accepted)
 

@@ -129,13 +129,13 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     asked = await aside(
         len(raw), lambda: openai.chat_of(body, plain, place, sends_fields=sends_fields)
     )
-    key = await shared.intent_key(request, caller, place.user_id, place.session_id, raw)
     named = place.session_id is not None
-    goes_on = named and (body.background or background)
+    goes_on = named and bool(body.background or background)
+    chat, attempt = shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
     attended = await services.foreground.start(
         caller,
-        msgspec.structs.replace(asked, client_message_id=key, awaited=not goes_on),
-        goes_on=goes_on,
+        chat,
+        attempt,
         kept=named or not (task or body.store is False),
     )
     accepted = attended.accepted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -122,12 +121,11 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     await shared.check_model(request, body.model)
     session_id = await session_to_continue(services, caller, body)
     chat = await _chat(services, caller, plain, body, session_id, len(raw))
-    key = await shared.intent_key(request, caller, None, session_id, raw)
-    goes_on = bool(body.background)
+    chat, attempt = shared.keyed(request, chat, session_id, raw, goes_on=bool(body.background))
     attended = await services.foreground.start(
         caller,
-        msgspec.structs.replace(chat, client_message_id=key, awaited=not goes_on),
-        goes_on=goes_on,
+        chat,
+        attempt,
         kept=session_id is not None or body.store is not False,
     )
     accepted = attended.accepted

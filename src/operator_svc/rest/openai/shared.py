@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TypeVar
 
+import msgspec
 from aiohttp import web
 
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol import openai, openai_answers
+from operator_svc.protocol.chat import Chat
+from operator_svc.protocol.intents import Attempt, intent_key, renewal_of
 from operator_svc.rest import requests
 from operator_svc.rest.reply_answer import ReplyAnswer
+from operator_svc.rest.request_context import CALL, caller_of
+from operator_svc.rest.server.connections import connection_of
 from operator_svc.services.chat.foreground import Attended
 
 A = TypeVar("A", bound=ReplyAnswer)
 
 ATTEMPT = "x-stainless-retry-count"
 """The number of attempts that an SDK of OpenAI's has made before this one."""
+COUNT = re.compile("[0-9]{1,4}")
 
 
 async def known_models(request: web.Request) -> dict[str, openai_answers.Model]:
@@ -43,21 +51,31 @@ def no_model(name: str) -> OperatorError:
     )
 
 
-async def intent_key(
-    request: web.Request, caller: Caller, user_id: str | None, session_id: str | None, raw: bytes
-) -> str:
-    """The idempotency key of a call: the one that it brings, else that of its intent.
+def keyed(
+    request: web.Request, chat: Chat, session_id: str | None, raw: bytes, *, goes_on: bool
+) -> tuple[Chat, int]:
+    """The chat with its idempotency key, the one that it brings, else that of its intent; and the
+    number of this attempt to have it.
 
-    Raises OperatorError: invalid_parameter, forbidden, database_unavailable.
+    Raises OperatorError(invalid_parameter).
     """
-    return requests.idempotency_key(request) or await request.app[SERVICES].intents.key(
-        caller,
-        user_id,
-        request.path,
-        session_id or "",
-        raw,
-        repeated=request.headers.get(ATTEMPT, "0") not in ("", "0"),
+    counted = request.headers.get(ATTEMPT, "")
+    number = int(counted) if COUNT.fullmatch(counted) else 0
+    renewal = None
+    if (key := requests.idempotency_key(request)) is None:
+        key = intent_key(caller_of(request), request.path, session_id or "", raw)
+        age = perf_counter() - request[CALL].begun
+        renewal = renewal_of(Attempt(number, age, _left(request)))
+    chat = msgspec.structs.replace(
+        chat, client_message_id=key, renewal=renewal, awaited=not goes_on
     )
+    return chat, number
+
+
+def _left(request: web.Request) -> bool:
+    """True where the caller sends no more; most of those are gone."""
+    transport = request.transport
+    return transport is None or transport.is_closing() or connection_of(request).half_closed
 
 
 async def answer(

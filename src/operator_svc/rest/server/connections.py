@@ -292,3 +292,8 @@ class GuardedServer(AiohttpServer):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self._sweeper.cancel()
         await super().shutdown(timeout)
+
+
+def connection_of(request: web.Request) -> HttpConnection:
+    """The connection that a request came by."""
+    return cast(HttpConnection, request.protocol)

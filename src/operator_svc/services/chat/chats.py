@@ -88,7 +88,7 @@ class Chats:
         user_id = acting_user(caller, chat.user_id)
         key = None
         if chat.client_message_id is not None:
-            key = Key(user_id, chat.client_message_id, chat.body_hash())
+            key = Key(user_id, chat.client_message_id, chat.body_hash(), chat.renewal)
         self.quota.begin(caller, chat.session_id)
         try:
             accepted = await self._accept(_Request(caller, chat, caller.user_id, user_id, key))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from typing import NamedTuple
 
 import structlog
@@ -21,20 +20,38 @@ from operator_svc.stores.messages import MessageStore
 
 log = structlog.get_logger(__name__)
 
-GRACE = 1.5
-"""Seconds in which a repeated call may take the reply over: SDKs come back after half a second."""
+GRACE = 3.0
+"""Seconds in which a repeated call may take the reply over. OpenAI's SDKs come back after half a
+second, and after another second where that call is lost, too; the rest is the way."""
+RANK, MOST_ATTEMPTS = 4, 9999
+"""Digits of an attempt's number, with which its name begins."""
 FIRST = ""
 """The attempt that has begun the reply, which is not stored."""
 
 
 class Attended(NamedTuple):
-    """A reply that a caller waits for, and the name of this attempt to get it. It ``goes_on`` when
-    its caller leaves; one that is not ``kept`` is deleted with its session when the call ends."""
+    """A reply that a caller waits for, and the name of this attempt to get it. It is deleted with
+    its session when the call ends, unless it is ``kept``."""
 
     accepted: Accepted
     attempt: str
     goes_on: bool
     kept: bool
+
+
+class _Callers:
+    """The callers of this process that wait for one reply: their number, and the attempt that has
+    the reply among them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.attempt = FIRST
+
+    def add(self, attempt: str) -> None:
+        """One more; a first attempt does not take the reply from one after it."""
+        self.count += 1
+        if attempt[:RANK] >= self.attempt[:RANK]:
+            self.attempt = attempt
 
 
 class Foreground:
@@ -51,54 +68,58 @@ class Foreground:
         sessions: Sessions,
         messages: MessageStore,
         tasks: TaskOwner,
-        grace: float = GRACE,
     ) -> None:
         self._chats = chats
         self._replies = replies
         self._sessions = sessions
         self._messages = messages
         self._tasks = tasks
-        self._grace = grace
-        self._callers: Counter[int] = Counter()
+        self._callers: dict[int, _Callers] = {}
 
     async def start(
-        self, caller: Caller, chat: Chat, *, goes_on: bool = False, kept: bool = True
+        self, caller: Caller, chat: Chat, attempt: int = 0, *, kept: bool = True
     ) -> Attended:
-        """Start a chat, which is awaited unless it ``goes_on``, or take over the reply that its
-        key stands for, on whichever process.
+        """Start a chat, or take over the reply that its key stands for, on whichever process.
 
-        Raises as ``Chats.start`` and ``Replies.wait``.
+        ``attempt`` is the number of attempts before this one: one that was overtaken by a later
+        one waits for the reply as well, but does not stop it. Raises as ``Chats.start`` and
+        ``Replies.wait``.
         """
+        name = f"{min(attempt, MOST_ATTEMPTS):0{RANK}d}-{uuid.uuid4().hex}"
         for _ in range(START_ATTEMPTS):
             accepted = await self._chats.start(caller, chat)
-            if accepted.started is not None:
-                return Attended(accepted, FIRST, goes_on, kept)
-            attempt = uuid.uuid4().hex
-            if await self._messages.attend(accepted.reply_id, attempt):
+            if accepted.started is not None and not attempt:
+                name = FIRST
+                break
+            attended = await self._messages.attend(accepted.reply_id, name)
+            if attended or accepted.started is not None:
                 break
             result = await self._replies.wait(accepted)
-            if result is None or result.status is not ReplyStatus.CANCELLED or goes_on:
+            if result is None or result.status is not ReplyStatus.CANCELLED or not chat.awaited:
                 break
-        return Attended(accepted, attempt, goes_on, kept)
+        return Attended(accepted, name, not chat.awaited, kept)
 
     def attend(self, attended: Attended) -> None:
         """A caller waits for the reply; ``release`` follows."""
-        self._callers[attended.accepted.reply_id] += 1
+        callers = self._callers.setdefault(attended.accepted.reply_id, _Callers())
+        callers.add(attended.attempt)
 
     async def release(self, caller: Caller, attended: Attended, *, early: bool) -> None:
         """A caller waits no more; ``early`` where the reply has not ended."""
         reply_id = attended.accepted.reply_id
-        self._callers[reply_id] -= 1
-        if self._callers[reply_id]:
+        callers = self._callers[reply_id]
+        callers.count -= 1
+        if callers.count:
             return
         del self._callers[reply_id]
         if not early:
             await self._forget(caller, attended)
         elif not attended.goes_on:
-            self._tasks.start(self._leave(caller, attended), f"leave-{reply_id}")
+            last = attended._replace(attempt=callers.attempt)
+            self._tasks.start(self._leave(caller, last), f"leave-{reply_id}")
 
     async def _leave(self, caller: Caller, attended: Attended) -> None:
-        await asyncio.sleep(self._grace)
+        await asyncio.sleep(GRACE)
         reply_id = attended.accepted.reply_id
         if reply_id in self._callers:
             return

@@ -17,7 +17,7 @@ def message_metadata(chat: Chat) -> dict[str, Any]:
     metadata = dict(chat.metadata)
     if chat.engine != NO_ENGINE_FIELDS:
         metadata[ENGINE_FIELDS] = chat.engine.kept()
-    if chat.client_message_id is not None:
+    if chat.client_message_id is not None and chat.renewal is None:
         metadata["client_message_id"] = chat.client_message_id
     return metadata
 

@@ -1,0 +1,1 @@
+ALTER TABLE operator_chat_key DROP COLUMN repeated;
