@@ -131,10 +131,10 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     )
     named = place.session_id is not None
     goes_on = named and bool(body.background or background)
-    chat, attempt = shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
+    asked, attempt = shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
     attended = await services.foreground.start(
         caller,
-        chat,
+        asked,
         attempt,
         kept=named or not (task or body.store is False),
     )
