@@ -67,7 +67,6 @@ class EventStream:
         self._transport = transport
         self._connection = connection_of(request)
         self._probed = False
-        self._response = web.StreamResponse(headers={**HEADERS, **self.more_headers})
         self._chunked = request.version >= HttpVersion11
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -84,18 +83,19 @@ class EventStream:
     async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
         leaves or is sent away."""
-        writer = await self._response.prepare(self._request)
+        response = web.StreamResponse(headers={**HEADERS, **self.more_headers})
+        writer = await response.prepare(self._request)
         assert writer is not None
-        await self._response.write(self.encode(first))  # brings the head with it
+        await response.write(self.encode(first))  # brings the head with it
         self._drain = writer.drain
         working = self._services.tasks.start(self._work(work), "event-stream")
         try:
             await asyncio.wait((working, self._left), return_when=asyncio.FIRST_COMPLETED)
-            await self._finish()
+            await self._finish(response)
         finally:
             working.cancel()
             self.send_queue.close()
-        return self._response
+        return response
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -109,13 +109,13 @@ class EventStream:
         """The data of the last event of a stream that fails."""
         return encode(ErrorFrame(error=str(error.code), detail=error.detail))
 
-    async def _finish(self) -> None:
+    async def _finish(self, response: web.StreamResponse) -> None:
         """End the answer after what waits; a client that does not read is cut off."""
         try:
             async with asyncio.timeout(CLOSE_GRACE):
                 await self.send_queue.flushed()
                 self.send_queue.close()
-                await self._response.write_eof()
+                await response.write_eof()
         except (TimeoutError, ConnectionError):
             self._transport.abort()
 

@@ -49,6 +49,8 @@ class ReplyAnswer(EventStream):
         """The error of a call that is left before its answer: by the client, or sent away."""
         self._news = asyncio.Event()
         self._answer: ChatAnswer | None = None
+        self._waiting: asyncio.Timeout | None = None
+        """The context of a call that waits for the end alone, which ends when it leaves."""
         self._text = _ReplyText(self, begin)
 
     # The protocol.
@@ -105,9 +107,29 @@ class ReplyAnswer(EventStream):
 
         Raises OperatorError where that is not known, and ConnectionError when the client is gone.
         """
-        following = self._services.tasks.start(self._follow(), "reply-answer")
-        await self._until(following)
-        return self._end(following)
+        if self._left.done():
+            raise self._left_by
+        self._waiting = waiting = asyncio.timeout(None)
+        try:
+            async with waiting:
+                result = await self._services.replies.follow(self.accepted, EndSink())
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise self._left_by from None
+        except OperatorError:
+            self.ended = True
+            raise
+        finally:
+            self._waiting = None
+        self.ended = True
+        return result
+
+    def _leave(self) -> None:
+        """See EventStream._leave."""
+        if self._waiting is not None and not self._left.done():
+            self._waiting.reschedule(0.0)
+        super()._leave()
 
     async def _follow(self) -> ReplyResult | OperatorError:
         try:

@@ -6,9 +6,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Protocol
 
 import structlog
+from prometheus_client import Gauge
 
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
@@ -33,6 +35,11 @@ ANONYMOUS_SHARE, ANONYMOUS_LEAST = 10, 8
 """Part of the places, and number at least, for those that have not authenticated yet."""
 CLOSE_GRACE = 2.0
 """Seconds that a client has to answer a close, before its connection is cut."""
+
+
+@cache
+def _gauge(transport_name: str) -> Gauge:
+    return telemetry.SOCKETS.labels(transport_name)
 
 
 class LiveClient(Protocol):
@@ -111,7 +118,7 @@ class ClientRegistry:
         self._empty.clear()
         if client.must_poll:
             self._polled.add(client)
-        telemetry.SOCKETS.labels(client.transport_name).inc()
+        _gauge(client.transport_name).inc()
 
     def admit(self, client: LiveClient) -> bool:
         """Give a client that has authenticated a place; False where all are taken."""
@@ -164,7 +171,7 @@ class ClientRegistry:
         self._places.discard(client)
         if not self._slot_of:
             self._empty.set()
-        telemetry.SOCKETS.labels(client.transport_name).dec()
+        _gauge(client.transport_name).dec()
         session_id = self._session_of.pop(client, None)
         if session_id is not None:
             self._of_session[session_id] -= 1
