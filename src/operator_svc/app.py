@@ -183,6 +183,7 @@ def _services(
     return Services(
         settings=settings,
         database=core.database,
+        bus=core.bus,
         tasks=tasks,
         drain=core.drain,
         tokens=tokens,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from operator_svc.background import TaskOwner
+from operator_svc.bus import Bus
 from operator_svc.db import Database
 from operator_svc.services.auth import Authenticator, Tokens
 from operator_svc.services.browser.tasks import BrowserTasks
@@ -36,6 +37,7 @@ class Services:
 
     settings: Settings
     database: Database
+    bus: Bus
     tasks: TaskOwner
     drain: DrainState
     tokens: Tokens

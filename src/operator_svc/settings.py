@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, field
 
 from operator_svc.errors import ConfigurationError, NoTokenError
+from operator_svc.nats_settings import nats_credentials, nats_servers, tls_context
 from operator_svc.secret_files import SUFFIX, read_secret_files
 from operator_svc.settings_checks import (
     body_of,
@@ -86,6 +87,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " while it is up to date; empty: none."
         ),
     ] = field(default="", name="OPERATOR_DATABASE_READ_URL")
+    bus_url: Annotated[
+        str,
+        Meta(
+            description="NATS servers for notifications between processes, nats:// or tls://,"
+            " comma-separated; requires PostgreSQL. Empty: PostgreSQL's NOTIFY."
+        ),
+    ] = field(default="", name="OPERATOR_BUS_URL")
+    bus_credentials: Annotated[
+        str, Meta(description="Content of a credentials file for the NATS servers.")
+    ] = field(default="", name="OPERATOR_BUS_CREDENTIALS")
+    bus_ca: Annotated[
+        str, Meta(description="CA file for the NATS servers' certificates; empty: the system's.")
+    ] = field(default="", name="OPERATOR_BUS_CA")
     db_pool_size: Annotated[
         int,
         Meta(
@@ -445,7 +459,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 lines.append(f"{variable.name} {error}{shown}")
         if self.metrics_port + self.workers - 1 > PORT_MAX:
             lines.append("OPERATOR_METRICS_PORT must leave a port above it for each worker")
-        return lines + jwt_problems(self)
+        return lines + jwt_problems(self) + bus_problems(self)
 
 
 class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -525,7 +539,9 @@ class Variable(NamedTuple):
     meaning: str
 
 
-SECRET_ATTRIBUTES = frozenset({"token", "browser_token", "switch_api_key", "switch_headers"})
+SECRET_ATTRIBUTES = frozenset(
+    {"token", "browser_token", "switch_api_key", "switch_headers", "bus_url", "bus_credentials"}
+)
 SECRET_NAMES = (
     *TOKEN_NAMES,
     "BROWSER_TOKEN",
@@ -534,6 +550,8 @@ SECRET_NAMES = (
     "OPERATOR_DATABASE_URL",
     "OPERATOR_DATABASE_DIRECT_URL",
     "OPERATOR_DATABASE_READ_URL",
+    "OPERATOR_BUS_URL",
+    "OPERATOR_BUS_CREDENTIALS",
 )
 """Variables that may hold a secret; each can be read from the file that ``NAME_FILE`` names."""
 
@@ -550,8 +568,10 @@ PEER_URLS = (
 )  # fmt: skip
 """The attributes with the URLs of peers; only the browser service's may be empty."""
 
-MAY_BE_EMPTY = frozenset({"browser_url", "jwks_url", "public_url"})
-"""Attributes with URLs that may be left empty."""
+MAY_BE_EMPTY = frozenset(
+    {"browser_url", "jwks_url", "public_url", "bus_url", "bus_credentials", "bus_ca"}
+)
+"""Attributes with a check that may be left empty."""
 
 _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
@@ -559,6 +579,9 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "public_url": public_url,
     "switch_headers": headers_of,
     "switch_body": body_of,
+    "bus_url": nats_servers,
+    "bus_credentials": nats_credentials,
+    "bus_ca": tls_context,
 }
 
 S = TypeVar("S", Settings, BrowserSettings)
@@ -581,6 +604,19 @@ def jwt_problems(settings: Settings) -> list[str]:
         for name, value in named.items()
         if value
     ]
+
+
+def bus_problems(settings: Settings) -> list[str]:
+    """A line for each setting of NATS that does not go with the others."""
+    if not settings.bus_url:
+        named = {
+            "OPERATOR_BUS_CREDENTIALS": settings.bus_credentials,
+            "OPERATOR_BUS_CA": settings.bus_ca,
+        }
+        return [f"{name} needs OPERATOR_BUS_URL" for name, value in named.items() if value]
+    if settings.database_url.startswith("sqlite:"):
+        return ["OPERATOR_BUS_URL needs PostgreSQL: an SQLite file serves one process"]
+    return []
 
 
 def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
@@ -671,7 +707,9 @@ def masked(struct: Settings | BrowserSettings) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for variable in variables(type(struct)):
         value = getattr(struct, variable.attribute)
-        if variable.attribute in SECRET_ATTRIBUTES:
+        if variable.attribute == "bus_url" and value:
+            value = ",".join(server.url for server in nats_servers(value))
+        elif variable.attribute in SECRET_ATTRIBUTES:
             value = "***" if value else ""
         elif isinstance(value, str) and "://" in value and variable.attribute != "allowed_origins":
             value = without_secrets(value)

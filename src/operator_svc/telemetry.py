@@ -156,6 +156,11 @@ SLOW_CONSUMER_DISCONNECTS = Counter(
 )
 RESUMES = Counter("operator_resumes_total", "Resumes by outcome.", ["outcome"])
 BUS_NOTIFIES = Counter("operator_bus_notifies_total", "Notifications sent to other pods.")
+BUS_CONNECTED = Gauge(
+    "operator_bus_connected",
+    "1 while this process is connected to NATS, 0 while it does without; not kept without one.",
+    ["bus"],
+)
 BUS_DELAY_SECONDS = Histogram(
     "operator_bus_delay_seconds",
     "Delay between a notification of another pod and the delivery of its events here.",

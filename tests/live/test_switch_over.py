@@ -160,7 +160,7 @@ async def test_a_chat_that_was_lost_while_it_waited_shows_nothing_in_the_place_o
     await reader.until(lambda: reader.texts.get(begun.reply_id) == "its own ")
     before = datetime.now(UTC) - timedelta(minutes=1)
     lost = ReplyStream("s", begun.reply_id, before, local=True)
-    pod.core.hub.show_reply(lost)
+    pod.core.hub.begin_reply(lost)
     lost.append("text", "what was lost")
     event = LiveEvent("s", 8, "message.created", before, {"message_id": 5, "content": "lost"})
     pod.core.hub.publish("s", event, epoch=str(uuid.uuid4()))

@@ -19,6 +19,7 @@ import prometheus_client
 import pytest
 from aiohttp import web
 from aiosql.query_loader import QueryLoader
+from nats.aio.client import Client
 from packaging.requirements import Requirement
 from yoyo import read_migrations  # type: ignore[import-untyped]
 from yoyo.backends.core.sqlite3 import SQLiteBackend  # type: ignore[import-untyped]
@@ -126,6 +127,7 @@ USES = (
     ),
     Use("aiosql", "QueryDatum", _datum, "parameters query_name sql"),
     Use("aiosql", "utils", lambda _: import_module("aiosql.utils"), "SQLParseException"),
+    Use("nats-py", "Client", lambda _: Client(), "_connect_command _server_info"),
     Use("python", "Enum", lambda _: enum.StrEnum("Some", "A"), "_value2member_map_"),
 )
 

@@ -10,6 +10,7 @@ import structlog
 
 from operator_svc import db, telemetry
 from operator_svc.background import TaskOwner
+from operator_svc.bus.base import Bus
 from operator_svc.bus.listeners import NotificationListener
 from operator_svc.errors import OperatorError
 from operator_svc.models import Backend
@@ -29,7 +30,7 @@ CHECK_INTERVAL = 10.0
 """Seconds between checks that the connection still lives."""
 
 
-class PostgresqlBus:
+class PostgresqlBus(Bus):
     """Notifies the pods that share a database.
 
     A payload is the sender's id and then session ids; what does not fit goes into another one.

@@ -198,7 +198,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """This process, as it says itself: ``status`` is ok, or draining when it is about to stop."""
+    """This process, as it says itself: ``status`` is ok, degraded while NATS is away (other
+    processes' news come later), or draining when it is about to stop."""
 
     status: HealthStatus
     """The state of this process."""

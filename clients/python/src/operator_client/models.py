@@ -809,8 +809,8 @@ class FunctionTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """This process, as it says itself: ``status`` is ok, or draining when it is about to
-    stop.
+    """This process, as it says itself: ``status`` is ok, degraded while NATS is away (other
+    processes' news come later), or draining when it is about to stop.
     """
 
     status: HealthStatus
@@ -824,7 +824,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 HealthStatus: TypeAlias = str
-"""One of ``draining``, ``ok``; a newer Operator may have more."""
+"""One of ``degraded``, ``draining``, ``ok``; a newer Operator may have more."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

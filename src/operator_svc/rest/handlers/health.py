@@ -77,14 +77,16 @@ route = RouteTable("machines", auth="open", quiet=True)
 async def get_health(request: web.Request) -> web.StreamResponse:
     """Health of this process."""
     # It asks nobody: the gateway waits for it in its own health.
-    draining = request.app[SERVICES].drain.draining
-    return responses.encoded(_health(draining, int(time.monotonic() - _begun)))
+    services = request.app[SERVICES]
+    status = (
+        "draining" if services.drain.draining else "degraded" if services.bus.degraded else "ok"
+    )
+    return responses.encoded(_health(status, int(time.monotonic() - _begun)))
 
 
 @functools.lru_cache(maxsize=2)
-def _health(draining: bool, uptime: int) -> bytes:
+def _health(status: str, uptime: int) -> bytes:
     """The answer's bytes, the same for a second."""
-    status = "draining" if draining else "ok"
     return msgspec.json.encode(Health(status=status, uptime_seconds=uptime))
 
 

@@ -78,7 +78,7 @@ class ReplyWriter:
         """Begin to write a reply that is stored as begun; its metadata have ``kept``, too."""
         running = RunningReply(session_id, started, asker, kept)
         self.running.add(running)
-        self._hub.show_reply(running.stream)
+        self._hub.begin_reply(running.stream)
         telemetry.REPLIES_RUNNING.inc()
         name = f"reply-{running.reply_id}"
         running.run_as(self._tasks.start(self._write(running, prompt), name))
@@ -124,6 +124,7 @@ class ReplyWriter:
         finally:
             running.resolve(None)
             self.running.remove(running)
+            self._hub.end_reply(running.stream)
             telemetry.REPLIES_RUNNING.dec()
 
     async def _read_until_stopped(self, running: RunningReply, prompt: Prompt) -> ReplyOutcome:

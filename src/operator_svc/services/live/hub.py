@@ -94,11 +94,17 @@ class SessionHub:
                 session_id, LiveEvent(session_id, stored.seq, event, stored.ts, stored.data)
             )
 
-    def show_reply(self, reply: ReplyStream) -> None:
-        """Show a reply that this process is going to write, where clients know of it already."""
+    def begin_reply(self, reply: ReplyStream) -> None:
+        """Show a reply that this process is going to write, where clients know of it already, and
+        hear what other pods do to its session, until ``end_reply``."""
+        self._bus.subscribe(reply.session_id)
         feed = self._feeds.get(reply.session_id)
         if feed is not None:
             feed.adopt(reply)
+
+    def end_reply(self, reply: ReplyStream) -> None:
+        """This process does not write the reply any more."""
+        self._bus.unsubscribe(reply.session_id)
 
     def session_created(self, session_id: str, epoch: str) -> None:
         """This process has created the session. Call it before its first event is published."""
@@ -168,6 +174,7 @@ class SessionHub:
         feed = self._feeds.get(session_id)
         if feed is None or feed.over:
             feed = self._feeds[session_id] = Feed(session_id, self._local)
+            self._bus.subscribe(session_id)
             self._loads[feed] = self._tasks.start(self._load(feed), "load")
         feed.retain()
         try:
@@ -184,6 +191,7 @@ class SessionHub:
     def release(self, feed: Feed) -> None:
         """Give a feed back; without users it is dropped."""
         if feed.release():
+            self._bus.unsubscribe(feed.session_id)
             self._loads.pop(feed, None)
             if self._feeds.get(feed.session_id) is feed:
                 del self._feeds[feed.session_id]

@@ -1,0 +1,173 @@
+"""News between processes by NATS, and without it."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from prometheus_client import REGISTRY
+
+from operator_svc.rest.server.listener import Server
+from operator_svc.services import maintenance
+from tests.bus.conftest import NatsPods
+from tests.fakes.eventually import eventually
+from tests.fakes.nats_server import Frame, NatsRelay, NatsServer
+from tests.fakes.pods import ANYBODY, Reader, chat, watch
+
+
+def connected() -> float | None:
+    """The gauge of the pod that changed it last."""
+    return REGISTRY.get_sample_value("operator_bus_connected", {"bus": "nats"})
+
+
+async def talk(pods: NatsPods, session_id: str) -> Reader:
+    """Chat on the first pod; a reader of the second one that has seen the end."""
+    reader = await watch(pods.all[1], session_id)
+    accepted = await chat(pods.all[0], session_id=session_id)
+    pods.switch.say("some ", "text", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+    assert reader.texts[accepted.reply_id] == "some text"
+    assert reader.seqs == [1, 2, 3, 4]
+    return reader
+
+
+@pytest.fixture
+def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that no message tells is found out."""
+    monkeypatch.setattr(maintenance, "POLL_INTERVAL", 3600.0)
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_news_come_by_nats_alone_while_it_is_there(nats_pods: NatsPods) -> None:
+    for _ in range(2):
+        await nats_pods.start()
+    await talk(nats_pods, "s")
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_a_cancel_on_another_pod_stops_the_reply_by_nats(nats_pods: NatsPods) -> None:
+    one, two = await nats_pods.start(), await nats_pods.start()
+    accepted = await chat(one, session_id="s")
+    nats_pods.switch.say("begun")
+    await eventually(lambda: accepted.running and not accepted.running.stream.empty)
+    view = await two.services.replies.cancel(ANYBODY, accepted.reply_id)
+    assert view.status == "cancelled"
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_a_session_that_another_pod_deletes_ends_for_its_clients_by_nats(
+    nats_pods: NatsPods,
+) -> None:
+    one, two = await nats_pods.start(), await nats_pods.start()
+    reader = await talk(nats_pods, "s")
+    await one.services.sessions.delete(ANYBODY, "s")
+    await reader.until(lambda: reader.gone_at)
+    assert reader.subscription is not None
+    reader.subscription.close()
+    assert not two.core.hub.watched
+
+
+async def test_cut_connections_come_back(nats_pods: NatsPods, relay: NatsRelay) -> None:
+    one, two = await nats_pods.start(), await nats_pods.start()
+    seen = relay.accepted
+    relay.cut()
+    await talk(nats_pods, "cut")
+    await eventually(lambda: relay.accepted >= seen + 2)
+    await eventually(lambda: not (one.core.bus.degraded or two.core.bus.degraded))
+    await talk(nats_pods, "again")
+
+
+@pytest.mark.parametrize(("end", "begin"), [("stop", "start"), ("pause", "resume")])
+async def test_a_server_that_goes_is_done_without_and_comes_back(
+    nats_pods: NatsPods, nats_server: NatsServer, end: str, begin: str
+) -> None:
+    one, two = await nats_pods.start(), await nats_pods.start()
+    getattr(nats_server, end)()
+    try:
+        await talk(nats_pods, "unnoticed")
+        await eventually(lambda: one.core.bus.degraded and two.core.bus.degraded)
+        assert connected() == 0
+        await talk(nats_pods, "without")
+    finally:
+        getattr(nats_server, begin)()
+    await eventually(lambda: not (one.core.bus.degraded or two.core.bus.degraded))
+    assert connected() == 1
+    await talk(nats_pods, "again")
+
+
+async def test_health_is_degraded_without_a_server_and_the_pod_is_ready(
+    nats_pods: NatsPods, nats_server: NatsServer
+) -> None:
+    pod = await nats_pods.start(port=0)
+    server = Server(pod.application(), pod.core.settings)
+    url = await server.start()
+    async with aiohttp.ClientSession() as http:
+
+        async def told(path: str) -> str:
+            async with http.get(url + path) as answer:
+                assert answer.status == 200
+                status: str = (await answer.json())["status"]
+                return status
+
+        assert await told("/health") == "ok"
+        nats_server.stop()
+        try:
+            await eventually(lambda: pod.core.bus.degraded)
+            assert (await told("/health"), await told("/health/ready")) == ("degraded", "ready")
+        finally:
+            nats_server.start()
+    await server.close()
+
+
+async def test_a_server_that_is_not_there_at_the_start_is_found_later(
+    nats_pods: NatsPods, nats_server: NatsServer
+) -> None:
+    nats_server.stop()
+    try:
+        for _ in range(2):
+            pod = await super(NatsPods, nats_pods).start(bus_url=nats_pods.bus_url)
+            assert pod.core.bus.degraded
+        await talk(nats_pods, "without")
+    finally:
+        nats_server.start()
+    await eventually(lambda: not any(pod.core.bus.degraded for pod in nats_pods.all))
+    await talk(nats_pods, "with")
+
+
+async def test_of_several_servers_one_that_is_there_is_used(
+    nats_pods: NatsPods, nats_server: NatsServer
+) -> None:
+    other = NatsServer()
+    other.stop()
+    both = f"{other.url},nats://unknown.invalid,{nats_server.url}"
+    for _ in range(2):
+        await nats_pods.start(bus_url=both)
+    await talk(nats_pods, "s")
+    other.remove()
+
+
+@pytest.mark.parametrize("fault", ["lost", "doubled", "reordered", "torn"])
+async def test_messages_that_are_not_as_they_were_sent_break_no_promise(
+    nats_pods: NatsPods, relay: NatsRelay, fault: str
+) -> None:
+    kept: list[Frame] = []
+
+    def change(frame: Frame) -> list[Frame]:
+        if fault == "lost":
+            return []
+        if fault == "doubled":
+            return [frame, frame]
+        if fault == "torn":
+            head = frame.partition(b"\r\n")[0].rsplit(b" ", 1)[0]
+            return [head + b" 3\r\n\x93\xa1x\r\n"]
+        kept.append(frame)
+        if len(kept) < 3:
+            return []
+        late = list(reversed(kept))
+        kept.clear()
+        return late
+
+    for _ in range(2):
+        await nats_pods.start()
+    relay.change = change
+    for n in range(2):
+        await talk(nats_pods, f"s{n}")
