@@ -15,6 +15,7 @@ from operator_svc.settings import (
     load,
     variables,
 )
+from tests.unit.test_bus_settings import SEED, credentials
 
 
 @pytest.fixture
@@ -30,14 +31,25 @@ def refused(environ: dict[str, str]) -> str:
     return "\n".join(caught.value.problems)
 
 
+VALUES = {
+    "SWITCH_HEADERS": '{"a": "b"}',
+    "OPERATOR_BUS_URL": "nats://operator:pw@host",
+    "OPERATOR_BUS_CREDENTIALS": credentials(SEED).rstrip(),
+    **{n: "postgresql://operator:pw@host/db" for n in SECRET_NAMES if "DATABASE" in n},
+}
+BESIDE = {"OPERATOR_DATABASE_URL": "postgresql://host/db", "OPERATOR_BUS_URL": "nats://host"}
+"""Settings that a secret of NATS needs."""
+
+
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_each_secret_is_read_from_its_file(name: str, tmp_path: Path) -> None:
-    url = "_URL" in name
-    value = "postgresql://operator:pw@host/db" if url else '{"a": "b"}'
-    value = value if url or name == "SWITCH_HEADERS" else "s3cret"
+    value = VALUES.get(name, "s3cret")
     file = tmp_path / "file"
     file.write_text(value + "\n")
-    settings, warnings = load(Settings, {f"{name}_FILE": str(file), "OPERATOR_AUTH": "off"})
+    environ = {key: beside for key, beside in BESIDE.items() if key != name}
+    settings, warnings = load(
+        Settings, {**environ, f"{name}_FILE": str(file), "OPERATOR_AUTH": "off"}
+    )
     assert value in [getattr(settings, v.attribute) for v in variables(Settings)]
     assert warnings == []
 
