@@ -55,7 +55,7 @@ class ErrorCode(enum.StrEnum):
         "method_not_allowed",
         _Kind(405, "This method is not allowed here", False),
     )
-    CONFLICT = "conflict", _Kind(409, "The state does not allow this", False)
+    CONFLICT = "conflict", _Kind(409, "The request conflicts with the current state", False)
     PAYLOAD_TOO_LARGE = "payload_too_large", _Kind(413, "The body is too large", False)
     UNSUPPORTED_MEDIA_TYPE = (
         "unsupported_media_type",
@@ -63,14 +63,14 @@ class ErrorCode(enum.StrEnum):
     )
     VALIDATION_ERROR = "validation_error", _Kind(422, "A field is not valid", False)
     RATE_LIMITED = "rate_limited", _Kind(429, "Too many requests", True)
-    INTERNAL_ERROR = "internal_error", _Kind(500, "Something went wrong in Operator", True)
-    SWITCH_ERROR = "switch_error", _Kind(502, "Switch gave no usable answer", True)
+    INTERNAL_ERROR = "internal_error", _Kind(500, "Operator had an internal error", True)
+    SWITCH_ERROR = "switch_error", _Kind(502, "Switch returned no usable response", True)
     NO_ANSWER = "no_answer", _Kind(502, "The engine ended its reply without text", True)
     CONTENT_FILTERED = "content_filtered", _Kind(502, "A filter withheld the reply", False)
     REPLY_TOO_LARGE = "reply_too_large", _Kind(502, "The reply is too large", False)
-    PEER_ERROR = "peer_error", _Kind(502, "A peer gave no usable answer", True)
+    PEER_ERROR = "peer_error", _Kind(502, "A peer returned no usable response", True)
     SWITCH_UNAVAILABLE = "switch_unavailable", _Kind(503, "Switch cannot be reached", True)
-    SWITCH_BUSY = "switch_busy", _Kind(503, "Switch has too many calls", True)
+    SWITCH_BUSY = "switch_busy", _Kind(503, "Switch has too many requests", True)
     REPLY_INTERRUPTED = "reply_interrupted", _Kind(503, "The reply was interrupted", True)
     BROWSER_UNAVAILABLE = (
         "browser_unavailable",
@@ -79,13 +79,13 @@ class ErrorCode(enum.StrEnum):
     PEER_UNAVAILABLE = "peer_unavailable", _Kind(503, "A peer cannot be reached", True)
     AUTH_UNAVAILABLE = (
         "auth_unavailable",
-        _Kind(503, "The keys of signed tokens cannot be had", True),
+        _Kind(503, "The keys of signed tokens are unavailable", True),
     )
     DATABASE_UNAVAILABLE = (
         "database_unavailable",
         _Kind(503, "The database cannot be reached", True),
     )
-    DRAINING = "draining", _Kind(503, "This process is about to stop", True)
+    DRAINING = "draining", _Kind(503, "This process is stopping", True)
     SWITCH_TIMEOUT = "switch_timeout", _Kind(504, "Switch did not answer in time", True)
     PEER_TIMEOUT = "peer_timeout", _Kind(504, "A peer did not answer in time", True)
 

@@ -100,7 +100,7 @@ async def drain(operator: Operator) -> None:
         async with asyncio.timeout(deadline):
             await core.running.wait_empty()
     except TimeoutError:
-        log.warning("replies interrupted by the end", replies=len(core.running))
+        log.warning("replies interrupted by shutdown", replies=len(core.running))
         operator.reply_writer.interrupt_all()
         await core.running.wait_empty()
     await pages
@@ -117,7 +117,7 @@ async def close(operator: Operator) -> None:
         async with asyncio.timeout(within):
             await core.running.wait_empty()
     except TimeoutError:
-        log.error("replies not stored at the end", replies=len(core.running))
+        log.error("replies not stored at shutdown", replies=len(core.running))
     await services.browser_tasks.aclose(within)
     await operator.feedback_outbox.close(within)
     await core.tasks.aclose()

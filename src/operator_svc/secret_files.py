@@ -43,11 +43,11 @@ def _content(path: str) -> str:
     if len(content) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
     if b"\0" in content:
-        raise ValueError("it is no text")
+        raise ValueError("it is not text")
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise ValueError("it is no text in UTF-8") from None
+        raise ValueError("it is not UTF-8 text") from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ValueError("it is empty")

@@ -31,12 +31,12 @@ _SECRET_NAME = re.compile("key|token|sig|secret|pass|pwd|auth|code", re.IGNORECA
 def split_url(url: str) -> SplitResult:
     """The parts of a peer's address; raises ValueError, with words for its user."""
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError("must not have spaces in it")
+        raise ValueError("must not contain spaces")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
+        raise ValueError(f"is not a URL: {error}") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
     if not parts.hostname or not _HOST.fullmatch(parts.hostname):
@@ -81,9 +81,9 @@ def headers_of(text: str) -> dict[str, str]:
     headers = _object(text)
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"has {name!r}, which is no name of a header")
+            raise ValueError(f"has {name!r}, which is not a valid header name")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"must have a text of one line for {name}")
+            raise ValueError(f"needs a one-line Latin-1 string for {name}")
         if name.lower() in OWN_HEADERS:
             raise ValueError(f"must not have {name}, which Operator sets itself")
     return headers

@@ -64,17 +64,17 @@ async def test_another_service_is_named_as_such(status: str) -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         code, out, err = await call(url, "hi")
     assert (code, out) == (1, "")
-    assert err == f"operator-svc: what answers at {url} is not Operator (no_operator)\n"
+    assert err == f"operator-svc: the server at {url} is not Operator (no_operator)\n"
 
 
 MISTAKES: list[tuple[list[str], bytes, str, str]] = [
     (["hi"], b"", "", "wants a token: set OPERATOR_TOKEN (or "),
     (["hi"], b"", "wrong", "does not know the token of OPERATOR_TOKEN"),
     (["hi", "--token-file", "/nowhere"], b"", "", "/nowhere cannot be read as a token: "),
-    (["hi", "--url", "http://h:99999"], b"", TOKEN, "--url: http://host:port is wanted, "),
-    (["hi", "--url", "ftp://h"], b"", TOKEN, "--url: http://host:port is wanted, "),
-    (["hi", "--session", "bad id"], b"", TOKEN, "'bad id' cannot be a session's id: "),
-    (["hi", "-c"], b"", TOKEN, "no session was talked in at "),
+    (["hi", "--url", "http://h:99999"], b"", TOKEN, "--url must be http://host:port, "),
+    (["hi", "--url", "ftp://h"], b"", TOKEN, "--url must be http://host:port, "),
+    (["hi", "--session", "bad id"], b"", TOKEN, "'bad id' is not a valid session id: "),
+    (["hi", "-c"], b"", TOKEN, "no session at "),
     ([], b"a\xff", TOKEN, "standard input is not UTF-8: byte 1 is 0xff"),
     ([os.fsdecode(b"a\xff")], b"", TOKEN, "the message is not UTF-8"),
 ]

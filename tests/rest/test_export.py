@@ -72,6 +72,6 @@ async def test_an_export_that_waits_too_long_is_cut_and_is_no_error_of_ours(
     Busy(monkeypatch, range(1, 10_000))
     with capture_logs() as logs, pytest.raises(ClientError):
         await chatted.get(PATH)
-    broken = [line for line in logs if line["event"] == "an answer broke off"]
+    broken = [line for line in logs if line["event"] == "response interrupted"]
     assert [(x["log_level"], x["error"]) for x in broken] == [("warning", "database_unavailable")]
     assert [line for line in logs if line["log_level"] == "error"] == []

@@ -135,7 +135,7 @@ async def test_setting_that_switch_accepts_and_ignores_is_a_failure(
     switch.lies = True
     error = await failure(local, row)
     assert error.code is ErrorCode.SWITCH_ERROR
-    assert "mode and default_model did not become so" in error.detail
+    assert "did not set mode and default_model" in error.detail
     assert not (await stored(local, row)).applied
 
 

@@ -83,8 +83,8 @@ def test_an_empty_variable_or_path_counts_as_not_set(secret: Path) -> None:
         (None, "No such file or directory"),
         (b"", "it is empty"),
         (b"\n", "it is empty"),
-        (b"\xff\xfe", "it is no text in UTF-8"),
-        (b"a\0b", "it is no text"),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"a\0b", "it is not text"),
         (b"x" * 65537, "it has more than 65,536 bytes"),
     ],
 )

@@ -127,7 +127,7 @@ async def test_a_failed_reply_is_shown_and_a_failed_resume_closes_with_4006(
 ) -> None:
     socket = await service.ready()
     ids = await socket.chat()
-    error = OperatorError(ErrorCode.SWITCH_ERROR, "Switch gave no usable answer")
+    error = OperatorError(ErrorCode.SWITCH_ERROR, "Switch returned no usable response")
     (await service.switch.next()).say("half of ", error)
     await socket.ended()
     event = socket.events("reply.failed")[0]["data"]

@@ -33,7 +33,7 @@ def main() -> None:
         settings, warnings = load(BrowserSettings, os.environ)
         logs.configure(settings.log_level, settings.log_format)
         for warning in warnings:
-            log.warning("setting", problem=warning)
+            log.warning("settings warning", problem=warning)
         asyncio.run(serve(settings))
     except ConfigurationError as error:
         for problem in error.problems:

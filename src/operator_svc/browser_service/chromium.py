@@ -63,7 +63,7 @@ def find_executable(settings: BrowserSettings, path: str | None = None) -> Path 
         found = shutil.which(settings.executable, path=path)
         if found is None:
             raise ConfigurationError(
-                [f"BROWSER_EXECUTABLE: {settings.executable!r} is no program; {HOW_TO_GET}"]
+                [f"BROWSER_EXECUTABLE: {settings.executable!r} is not an executable; {HOW_TO_GET}"]
             )
         return Path(found)
     return next((Path(p) for name in NAMES if (p := shutil.which(name, path=path))), None)

@@ -66,7 +66,7 @@ class ChromiumSupervisor:
                 raise OperatorError(
                     ErrorCode.BROWSER_UNAVAILABLE, "Chromium does not start", retry_after=10
                 ) from None
-        raise OperatorError(ErrorCode.DRAINING, "the browser service is about to stop")
+        raise OperatorError(ErrorCode.DRAINING, "the browser service is stopping")
 
     async def aclose(self) -> None:
         """End Chromium without a successor."""

@@ -85,7 +85,7 @@ async def _authenticated(request: web.Request, handler: Handler) -> web.StreamRe
             raise OperatorError(ErrorCode.AUTH_REQUIRED, f"send a token in {headers.TOKEN}")
         given = token.encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, settings.token.encode()):
-            raise OperatorError(ErrorCode.FORBIDDEN, "the token is not the right one")
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is wrong")
     return await handler(request)
 
 

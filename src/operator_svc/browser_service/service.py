@@ -171,4 +171,4 @@ def _refuse_scheme(request: NavigateRequest) -> Visit:
 
 
 def _draining() -> OperatorError:
-    return OperatorError(ErrorCode.DRAINING, "the browser service is about to stop", retry_after=1)
+    return OperatorError(ErrorCode.DRAINING, "the browser service is stopping", retry_after=1)

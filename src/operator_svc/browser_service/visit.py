@@ -37,7 +37,7 @@ class StopReason(enum.Enum):
     """Reasons to stop a visit before its end."""
 
     GONE = "the client went away"
-    DRAINING = "the service is about to stop"
+    DRAINING = "the service is stopping"
     DIED = "Chromium died under the page"
     CRASHED = "the page crashed"
     MEMORY = "the page used too much memory"
@@ -140,7 +140,7 @@ class PageVisit:
                 return await task
             except PlaywrightError as error:
                 # The steps handle a page's own errors: the page itself, or Chromium, is gone.
-                log.info("page gone", reason=error.message[:200])
+                log.info("page closed unexpectedly", reason=error.message[:200])
                 self.stop(StopReason.CLOSED)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -84,7 +84,7 @@ def _run(message: str | None, options: _Options) -> int:
     if message is None and not sys.stdin.isatty():
         message = read_message()
     if message is None and options.as_json:
-        raise CommandError("--json wants a message, as an argument or on standard input", 2)
+        raise CommandError("--json needs a message, as an argument or on standard input", 2)
     with Background() as background:
         link = ServiceLink(background, url, token)
         turns = Turns(link, plain=options.plain or not sys.stdout.isatty())

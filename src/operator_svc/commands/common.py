@@ -41,7 +41,7 @@ def load(
         refuse(error)
     logs.configure(loaded.log_level, loaded.log_format, stream)
     for warning in warnings:
-        log.warning("setting", problem=warning)
+        log.warning("settings warning", problem=warning)
     return loaded
 
 

@@ -38,4 +38,4 @@ def command(rollback: int | None) -> None:
     for name in done:
         click.echo(f"{verb} {name}")
     if not done:
-        click.echo("nothing to do: the schema is where it should be")
+        click.echo("nothing to do: the schema is up to date")

@@ -89,7 +89,9 @@ class Supervisor:
         The exit code: 0, or the first of a worker that failed. Ends by SystemExit in each worker.
         """
         if not self._settings.metrics_port:
-            log.warning("setting", problem="OPERATOR_METRICS_PORT is 0: /metrics is any worker's")
+            log.warning(
+                "settings warning", problem="OPERATOR_METRICS_PORT is 0: /metrics is any worker's"
+            )
         # Workers share what stands in memory now for as long as no collection writes to it.
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)

@@ -79,7 +79,7 @@ def check_urls(settings: Settings) -> None:
         "OPERATOR_DATABASE_READ_URL": settings.database_read_url,
     }
     problems = [
-        f"{name}: postgresql://… is wanted, and for OPERATOR_DATABASE_URL too"
+        f"{name} must be postgresql://…, and so must OPERATOR_DATABASE_URL"
         for name, url in others.items()
         if url and not (dialect == "postgresql" and url.startswith(POSTGRESQL))
     ]

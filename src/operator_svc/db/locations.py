@@ -28,10 +28,10 @@ def locate(url: str) -> Location:
     if url.startswith(POSTGRESQL):
         return Location("postgresql", Path(), f"postgresql{url[len(parts.scheme) :]}")
     if parts.scheme != "sqlite":
-        raise ConfigurationError([f"{URL_SETTING}: sqlite:///path or postgresql://… is wanted"])
+        raise ConfigurationError([f"{URL_SETTING} must be sqlite:///path or postgresql://…"])
     if parts.netloc or parts.query or parts.fragment or len(parts.path) < 2:
         raise ConfigurationError(
-            [f"{URL_SETTING}: SQLite wants sqlite:///relative/path or sqlite:////absolute/path"]
+            [f"{URL_SETTING} must be sqlite:///relative/path or sqlite:////absolute/path"]
         )
     path = Path(unquote(parts.path[1:]))
     if str(path) == ":memory:":

@@ -123,7 +123,7 @@ class PostgresqlReplica:
     def _rest(self, reason: str, told: str) -> PassedOver:
         """Leave the standby alone for a while; the reason to raise."""
         if not self._resting:
-            log.warning("the standby is passed over", reason=reason, error=told)
+            log.warning("the standby is skipped", reason=reason, error=told)
         self._resting = True
         self._rests_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
         for one in self._pool.take_idle():

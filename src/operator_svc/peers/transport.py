@@ -206,7 +206,7 @@ class Transport:
         seconds = retry_after(response.headers.get("Retry-After", ""))
         if status == 429:
             return PeerWorksError(
-                self.failures.busy, f"{self.name} has too many calls", retry_after=seconds
+                self.failures.busy, f"{self.name} has too many requests", retry_after=seconds
             )
         if status == 408:  # the call took too long to arrive: its sender may repeat it
             return PeerWorksError(self.failures.error, detail, retry_after=seconds)
@@ -249,9 +249,11 @@ class Transport:
         """
         size = len(raw) if isinstance(raw, bytes) else 0
         said = scrubbed(said, self._secrets)
-        log.warning("peer wrong", peer=self.name, call=call, reason=detail, said=said, bytes=size)
+        log.warning(
+            "peer response invalid", peer=self.name, call=call, reason=detail, said=said, bytes=size
+        )
         if raw:
-            log.debug("peer wrong", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
+            log.debug("peer response invalid", peer=self.name, call=call, raw=repr(raw)[:MAX_CHARS])
         return PeerWorksError(self.failures.error, f"{self.name}: {detail}")
 
 

@@ -224,7 +224,7 @@ def _last_of_user(messages: list[Turn]) -> tuple[str, list[Turn]]:
                     f"it must have 1 to {MAX_MESSAGE_CHARS} characters",
                 )
             return text, messages[:index]
-    raise OperatorError.invalid("messages", "none of them has the role user")
+    raise OperatorError.invalid("messages", "no message has the role user")
 
 
 class ChatAnswer(msgspec.Struct, frozen=True):

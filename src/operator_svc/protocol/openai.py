@@ -85,7 +85,7 @@ def chat_of(
         decoding.check(_unsendable(body, messages))
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
     if last is None:
-        raise OperatorError.invalid("messages", "none of them has the role user")
+        raise OperatorError.invalid("messages", "no message has the role user")
     content = messages[last].get("content")
     question = text_of(content)
     parts = content if isinstance(content, list) and not _is_text(content) else None

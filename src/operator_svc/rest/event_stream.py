@@ -250,7 +250,7 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     try:
         if not clients.admit(stream) or not clients.join(stream, session_id):
             raise OperatorError(
-                ErrorCode.RATE_LIMITED, "too many streams are open here", retry_after=RETRY
+                ErrorCode.RATE_LIMITED, "this process has too many open streams", retry_after=RETRY
             )
         return await _show(services, stream, session_id, after, epoch)
     finally:

@@ -139,9 +139,9 @@ class RequestPipeline:
             return _unsent()
         if request.writer.output_size > 0:
             if isinstance(error, OperatorError):  # a failure that has a code is no fault of ours
-                log.warning("an answer broke off", error=str(error.code))
+                log.warning("response interrupted", error=str(error.code))
             else:
-                log.error("an answer broke off", exc_info=error)
+                log.error("response interrupted", exc_info=error)
             if request.transport is not None:  # no client may take the half for the whole
                 request.transport.abort()
             return _unsent()

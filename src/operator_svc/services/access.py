@@ -59,9 +59,7 @@ def check_host(host: str, allowed: Collection[str]) -> None:
         name = host
     if name in allowed or is_loopback(name):
         return
-    raise OperatorError(
-        ErrorCode.FORBIDDEN, "without tokens this host is not served (OPERATOR_ALLOWED_HOSTS)"
-    )
+    raise OperatorError(ErrorCode.FORBIDDEN, "this host is not in OPERATOR_ALLOWED_HOSTS")
 
 
 class HasMessages(Protocol):
@@ -112,7 +110,7 @@ async def rated_reply(
     if message is None or session_id not in (None, message.session_id):
         raise _no_message()
     if message.role != "assistant":
-        raise OperatorError.invalid("message_id", "this message is no reply")
+        raise OperatorError.invalid("message_id", "this message is not a reply")
     if message.status == ReplyStatus.STREAMING:
         raise OperatorError(ErrorCode.CONFLICT, "this reply is still being written")
     return message

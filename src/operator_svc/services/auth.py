@@ -273,7 +273,7 @@ def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return "it is not JSON"
     if not line.token.isascii() or not line.token.isprintable() or " " in line.token:
-        return "the token must be ASCII without spaces: it travels in a header"
+        return "the token must be ASCII without spaces, because it is sent in a header"
     if line.user_id is not None and (fault := text_problem(line.user_id)):
         return f"user_id {fault}"
     digest = _digest(line.token)

@@ -36,6 +36,6 @@ class ByteBudget:
             telemetry.BYTES_REFUSED.inc()
             raise OperatorError(
                 ErrorCode.RATE_LIMITED,
-                "too much waits to be read by clients of this process",
+                "the clients of this process have too much unread data",
                 retry_after=RETRY_AFTER,
             )

@@ -23,6 +23,4 @@ class DrainState:
     def refuse_new(self) -> None:
         """Raises OperatorError(draining) where nothing new is taken."""
         if self._draining:
-            raise OperatorError(
-                ErrorCode.DRAINING, "this process is about to stop", retry_after=1.0
-            )
+            raise OperatorError(ErrorCode.DRAINING, "this process is stopping", retry_after=1.0)

@@ -20,7 +20,7 @@ async def purge_events(store: EventStore, days: float) -> None:
     """
     while steps := await store.purge(days, PURGE_PAGE):
         if steps[0].held_up:
-            log.warning("partition of events held up by a lock", partition=steps[0].day)
+            log.warning("partition of events blocked by a lock", partition=steps[0].day)
             return
         if steps[0].day is not None:
             log.info("partition of events made or dropped", partition=steps[0].day)

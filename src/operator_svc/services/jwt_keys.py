@@ -138,7 +138,7 @@ class JwtKeys:
         if key is None and self._failed:
             raise OperatorError(
                 ErrorCode.AUTH_UNAVAILABLE,
-                "the keys of signed tokens cannot be had now",
+                "the keys of signed tokens are unavailable",
                 retry_after=max(1.0, self._due_in()),
             )
         return key

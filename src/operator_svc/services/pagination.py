@@ -85,4 +85,6 @@ def _id(digits: str) -> int:
 
 
 def _invalid() -> OperatorError:
-    return OperatorError(ErrorCode.INVALID_PARAMETER, "cursor: it is not one of ours")
+    return OperatorError(
+        ErrorCode.INVALID_PARAMETER, "cursor: it is not one that Operator returned"
+    )

@@ -47,7 +47,7 @@ async def until_stored(
                 raise
             if time.monotonic() + pause > deadline:
                 raise
-            log.warning("write repeated", what=what, error=str(error.code), seconds=pause)
+            log.warning("write retried", what=what, error=str(error.code), seconds=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
     return None

@@ -204,9 +204,9 @@ class Commands:
         except OperatorError as error:
             self._socket.refuse(error, frame_id)
         except Exception:
-            log.exception("a command of a socket failed", session_id=self._socket.session_id)
+            log.exception("websocket command failed", session_id=self._socket.session_id)
             internal = OperatorError(
-                ErrorCode.INTERNAL_ERROR, "something went wrong; the cause is in the log"
+                ErrorCode.INTERNAL_ERROR, "internal error; the log has the cause"
             )
             self._socket.refuse(internal, frame_id)
         finally:

@@ -71,7 +71,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     )
     handshake = await _read_handshake(request, services)
     if not ws.can_prepare(request):
-        raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is a websocket's")
+        raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is for websockets")
     services.drain.refuse_new()
     await _check_owner(services, handshake)
     await ws.prepare(request)
@@ -160,7 +160,7 @@ def _place(request: web.Request) -> tuple[int | None, str | None]:
         )
     except msgspec.ValidationError:
         raise OperatorError(
-            ErrorCode.INVALID_PARAMETER, "after: it must be a number of an event"
+            ErrorCode.INVALID_PARAMETER, "after: it must be the number of an event"
         ) from None
     return place.after, epoch
 

@@ -58,7 +58,7 @@ def no_operator(url: str, status: int) -> ClientError:
     """The error of an answer that Operator does not give. A proxy's 502, 503 or 504 may pass."""
     return ClientError(
         "no_operator",
-        f"what answers at {url} is not Operator",
+        f"the server at {url} is not Operator",
         retryable=status in RETRYABLE or status == 502,
         status=status,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "/multi": "write a message of several lines; Esc and then Enter sends it",
-    "/regenerate": "have the last message answered once more",
+    "/regenerate": "request another reply to the last message",
     "/history [n]": "the last messages of this session (20)",
     "/sessions [words]": "the newest sessions, or those in which the words were said",
     "/session [id]": 'which session this is; with an id, change to it; "new" makes one',
@@ -64,7 +64,7 @@ class TerminalChat:
             except EOFError:
                 return
             except KeyboardInterrupt:
-                click.echo("  (Ctrl-D or /quit to leave)")
+                click.echo("  (Ctrl-D or /quit to exit)")
                 continue
             if line in ("/quit", "/exit"):
                 return
@@ -92,7 +92,7 @@ class TerminalChat:
             elif word in self._commands:
                 self._commands[word](rest.strip())
             else:
-                click.echo(f"{printable(word)} is no command; /help lists them")
+                click.echo(f"{printable(word)} is not a command; /help lists them")
         except ClientError as error:
             CommandError(str(error)).show()
         except CommandError as failure:
@@ -107,7 +107,7 @@ class TerminalChat:
             click.echo(f"{name:<18} {meaning}")
 
     def _cancel(self, _: str) -> None:
-        click.echo("nothing is being written; while it is, press Ctrl-C")
+        click.echo("no reply is running; Ctrl-C stops one that is")
 
     def _multi(self) -> None:
         click.echo("(Esc and then Enter sends it, Ctrl-C drops it)")
@@ -136,7 +136,7 @@ class TerminalChat:
             count = f"{one.message_count:>5} message{'s' if one.message_count != 1 else ''}"
             click.echo(f"{mark} {when}  {count:<15}  {one.session_id}")
         if not page.sessions:
-            click.echo("no session has these words" if words else "there are no sessions yet")
+            click.echo("no session contains these words" if words else "there are no sessions yet")
 
     def _session(self, rest: str) -> None:
         if rest:

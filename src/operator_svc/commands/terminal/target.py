@@ -35,7 +35,7 @@ def address(given: str | None) -> str:
     except ValueError:
         valid = None
     if not valid or any(character.isspace() for character in url):
-        raise CommandError(f"{source}: http://host:port is wanted, and it is {text!r}", 2)
+        raise CommandError(f"{source} must be http://host:port, not {text!r}", 2)
     return url.rstrip("/")
 
 
@@ -94,7 +94,7 @@ def checked_session_id(session_id: str) -> str:
     """``session_id`` itself. Raises CommandError for one that Operator would not take."""
     if not is_session_id(session_id):
         raise CommandError(
-            f"{session_id!r} cannot be a session's id: 1 to 64 letters, digits and . _ : -", 2
+            f"{session_id!r} is not a valid session id: 1 to 64 letters, digits and . _ : -", 2
         )
     return session_id
 
@@ -110,7 +110,7 @@ class LastSessions:
         """The session that was last talked in. Raises CommandError where there is none."""
         session_id = self._read().get(url)
         if not isinstance(session_id, str) or not is_session_id(session_id):
-            raise CommandError(f"no session was talked in at {url} from here yet", 2)
+            raise CommandError(f"no session at {url} was used on this machine yet", 2)
         return session_id
 
     def keep(self, url: str, session_id: str) -> None:

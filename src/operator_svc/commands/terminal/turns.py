@@ -47,7 +47,7 @@ class Turns:
             # An answer that is still being written elsewhere cannot be asked for once more.
             last = next((one.id for one in reversed(self.history(2)) if one.role == "user"), None)
         if last is None:
-            raise CommandError("there is no message to answer once more")
+            raise CommandError("there is no message to request another reply to")
         self._turn(self._link.conversation.regenerate(last))
 
     def ask_as_json(self, message: str) -> Reply:

@@ -69,7 +69,7 @@ async def get_asyncapi(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/docs",
-    answers={200: Answer(meaning="A page.", content={"text/html": str})},
+    answers={200: Answer(meaning="The page.", content={"text/html": str})},
 )
 async def get_docs(request: web.Request) -> web.StreamResponse:
     """A page that shows both documents, with a form to try each call."""

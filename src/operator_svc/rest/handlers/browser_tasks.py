@@ -48,7 +48,7 @@ route = RouteTable("browser")
     rules=schema_rules.BROWSER_TASK,
     answers={
         200: json(examples.TASK, "The task, ended.", "Preference-Applied"),
-        202: json(examples.TASK, "It has not ended yet.", "Location", "Preference-Applied"),
+        202: json(examples.TASK, "The task has not ended yet.", "Location", "Preference-Applied"),
     },
     errors=(
         ErrorCode.SESSION_NOT_FOUND,
@@ -116,7 +116,7 @@ async def cancel_browser_task(request: web.Request) -> web.StreamResponse:
         limit(50, 200),
         CURSOR,
     ),
-    answers={200: json(examples.TASKS, "A page of them.")},
+    answers={200: json(examples.TASKS, "A page of tasks.")},
 )
 async def list_browser_tasks(request: web.Request) -> web.StreamResponse:
     """Browser tasks, newest first."""
@@ -127,10 +127,14 @@ async def list_browser_tasks(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/browser/task/{task_id}/screenshot",
-    parameters=(Parameter("If-None-Match", str, "The `ETag` that one has.", "header"),),
+    parameters=(
+        Parameter(
+            "If-None-Match", str, "The `ETag` of the screenshot that the client has.", "header"
+        ),
+    ),
     answers={
-        200: Answer(meaning="The picture.", content={PNG: bytes}, headers=("ETag",)),
-        304: Answer(meaning="It is the one that the caller has.", headers=("ETag",)),
+        200: Answer(meaning="The screenshot.", content={PNG: bytes}, headers=("ETag",)),
+        304: Answer(meaning="The client has this screenshot already.", headers=("ETag",)),
     },
 )
 async def get_screenshot(request: web.Request) -> web.StreamResponse:

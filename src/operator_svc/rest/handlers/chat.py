@@ -140,7 +140,7 @@ def _tell_rate(call: Call, quota: ChatQuota, key: str) -> None:
 @route(
     "OPTIONS",
     "/operator/chat",
-    answers={204: Answer(meaning="It is.", headers=("Allow",))},
+    answers={204: Answer(meaning="The path exists.", headers=("Allow",))},
 )
 async def get_chat_methods(request: web.Request) -> web.StreamResponse:
     """Look whether one is connected, and the token is right.

@@ -40,7 +40,7 @@ class Readiness:
     async def check(self) -> None:
         """Raise OperatorError: draining, database_unavailable."""
         if self._services.drain.draining:
-            raise OperatorError(ErrorCode.DRAINING, "this process is about to stop")
+            raise OperatorError(ErrorCode.DRAINING, "this process is stopping")
         async with self._looking:
             if time.monotonic() - self._looked >= READY_SECONDS:
                 self._problem = await self._look()
@@ -72,7 +72,7 @@ route = RouteTable("machines", auth="open", quiet=True)
 @route(
     "GET",
     "/health",
-    answers={200: json(examples.HEALTH, "It does.")},
+    answers={200: json(examples.HEALTH, "The process responds.")},
 )
 async def get_health(request: web.Request) -> web.StreamResponse:
     """Health of this process."""
@@ -93,7 +93,7 @@ def _health(status: str, uptime: int) -> bytes:
 @route(
     "GET",
     "/health/live",
-    answers={200: json(examples.PROBE, "It is.")},
+    answers={200: json(examples.PROBE, "The event loop runs.")},
 )
 async def get_liveness(request: web.Request) -> web.StreamResponse:
     """Liveness."""
@@ -104,7 +104,7 @@ async def get_liveness(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/health/ready",
-    answers={200: json(examples.PROBE, "It can.")},
+    answers={200: json(examples.PROBE, "The process is ready.")},
     errors=(ErrorCode.DRAINING, ErrorCode.DATABASE_UNAVAILABLE),
 )
 async def get_readiness(request: web.Request) -> web.StreamResponse:
@@ -116,7 +116,7 @@ async def get_readiness(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/metrics",
-    answers={200: Answer(meaning="Its text format.", content={"text/plain": str})},
+    answers={200: Answer(meaning="Prometheus' text format.", content={"text/plain": str})},
 )
 async def get_metrics(request: web.Request) -> web.StreamResponse:
     """Metrics for Prometheus."""

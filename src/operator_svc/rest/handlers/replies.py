@@ -16,7 +16,7 @@ route = RouteTable("replies")
 @route(
     "GET",
     "/operator/reply/{reply_id}",
-    answers={200: json(examples.REPLY, "Its text so far.")},
+    answers={200: json(examples.REPLY, "The reply, with its text so far.")},
 )
 async def get_reply(request: web.Request) -> web.StreamResponse:
     """A reply as it stands."""

@@ -68,7 +68,7 @@ async def get_session(request: web.Request) -> web.StreamResponse:
         limit(50, 200),
         CURSOR,
     ),
-    answers={200: json(examples.SESSIONS, "A page of them.")},
+    answers={200: json(examples.SESSIONS, "A page of sessions.")},
 )
 async def list_sessions(request: web.Request) -> web.StreamResponse:
     """Sessions, newest first."""
@@ -83,7 +83,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
 @route(
     "DELETE",
     "/operator/session/{session_id}",
-    answers={204: Answer(meaning="It is gone.")},
+    answers={204: Answer(meaning="The session is deleted.")},
 )
 async def delete_session(request: web.Request) -> web.StreamResponse:
     """Delete a session and all that belongs to it."""
@@ -142,12 +142,18 @@ async def _write(request: web.Request, response: web.StreamResponse, piece: byte
     parameters=(
         Parameter("after", Seq, "Only events after this number.", default=0),
         limit(100, 1000),
-        Parameter("epoch", Epoch, "The one that `after` belongs to."),
-        Parameter("Last-Event-ID", str, "Where a stream broke off.", "header"),
+        Parameter("epoch", Epoch, "The epoch of the session in which `after` is a number."),
+        Parameter(
+            "Last-Event-ID",
+            str,
+            "The `id` of the last event received, sent by an `EventSource`.",
+            "header",
+        ),
     ),
     answers={
         200: Answer(
-            meaning="A page of them, or the stream.", content={JSON: examples.EVENTS, EVENTS: None}
+            meaning="A page of events, or the stream.",
+            content={JSON: examples.EVENTS, EVENTS: None},
         )
     },
     errors=(ErrorCode.DRAINING,),

@@ -63,7 +63,7 @@ async def add_adjustment(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/switch/adjustment/{adjustment_id}/apply",
-    answers={200: json(examples.ADJUSTMENT, "It is applied.")},
+    answers={200: json(examples.ADJUSTMENT, "The applied adjustment.")},
     errors=CHANGE_FAILS,
 )
 async def apply_adjustment(request: web.Request) -> web.StreamResponse:
@@ -77,7 +77,7 @@ async def apply_adjustment(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/switch/adjustment/{adjustment_id}/revert",
-    answers={200: json(examples.ADJUSTMENT, "It is reverted.")},
+    answers={200: json(examples.ADJUSTMENT, "The reverted adjustment.")},
     errors=CHANGE_FAILS,
 )
 async def revert_adjustment(request: web.Request) -> web.StreamResponse:
@@ -98,7 +98,7 @@ async def revert_adjustment(request: web.Request) -> web.StreamResponse:
         limit(50, 200),
         CURSOR,
     ),
-    answers={200: json(examples.ADJUSTMENTS, "A page of them.")},
+    answers={200: json(examples.ADJUSTMENTS, "A page of adjustments.")},
 )
 async def list_adjustments(request: web.Request) -> web.StreamResponse:
     """Adjustments of Switch, newest first."""
@@ -118,7 +118,7 @@ async def list_adjustments(request: web.Request) -> web.StreamResponse:
         session_id="desk",
         message_id=12,
     ),
-    answers={200: json(examples.FEEDBACK, "It is kept, and forwarded to Switch later.")},
+    answers={200: json(examples.FEEDBACK, "The feedback is stored; Switch may receive it later.")},
     errors=(
         ErrorCode.FORBIDDEN,
         ErrorCode.SESSION_NOT_FOUND,
@@ -140,7 +140,9 @@ async def add_feedback(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/switch/engines",
-    parameters=(Parameter("window", Window, "Seconds of feedback that count.", default=WINDOW),),
+    parameters=(
+        Parameter("window", Window, "Age in seconds up to which feedback counts.", default=WINDOW),
+    ),
     answers={200: json(examples.ENGINES, "The ranking.")},
 )
 async def list_engines(request: web.Request) -> web.StreamResponse:

@@ -18,7 +18,7 @@ route = RouteTable("system")
 @route(
     "GET",
     "/operator/vx11/overview",
-    answers={200: json(examples.OVERVIEW, "What is known.", "Age")},
+    answers={200: json(examples.OVERVIEW, "The state of each module.", "Age")},
 )
 async def get_overview(request: web.Request) -> web.StreamResponse:
     """All modules of VX11."""
@@ -28,7 +28,7 @@ async def get_overview(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/shub/dashboard",
-    answers={200: json(examples.DASHBOARD, "What is known.", "Age")},
+    answers={200: json(examples.DASHBOARD, "The state of Shub.", "Age")},
 )
 async def get_dashboard(request: web.Request) -> web.StreamResponse:
     """The dashboard of Shub."""
@@ -38,7 +38,9 @@ async def get_dashboard(request: web.Request) -> web.StreamResponse:
 @route(
     "GET",
     "/operator/resources",
-    answers={200: json(examples.RESOURCES, "What is known.", "Age")},
+    answers={
+        200: json(examples.RESOURCES, "Tools and models, as far as a peer named them.", "Age")
+    },
 )
 async def get_resources(request: web.Request) -> web.StreamResponse:
     """Tools and models."""

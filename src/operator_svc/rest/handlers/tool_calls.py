@@ -42,7 +42,7 @@ async def add_tool_call(request: web.Request) -> web.StreamResponse:
     "GET",
     "/operator/message/{message_id}/tool-calls",
     parameters=(limit(50, 200), CURSOR),
-    answers={200: json(examples.TOOL_CALLS, "A page of them.")},
+    answers={200: json(examples.TOOL_CALLS, "A page of tool calls.")},
 )
 async def list_tool_calls(request: web.Request) -> web.StreamResponse:
     """The tool calls of a message, oldest first."""

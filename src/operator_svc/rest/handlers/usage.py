@@ -26,7 +26,7 @@ route = RouteTable("system")
     parameters=(
         Parameter("from", date, "The first day, in UTC; 30 days up to the last one if not given."),
         Parameter("to", date, "The last day, in UTC; today if not given."),
-        Parameter("by", Dimension, "What is counted apart.", default="day"),
+        Parameter("by", Dimension, "The dimension of the counts.", default="day"),
         Parameter(
             "limit",
             Annotated[int, Meta(ge=1, le=MOST_KEYS)],
@@ -36,7 +36,7 @@ route = RouteTable("system")
         # A cursor holds a name, of up to 200 characters.
         Parameter("cursor", Annotated[str, Meta(min_length=1, max_length=1100)], CURSOR.meaning),
     ),
-    answers={200: json(examples.USAGE, "A page of it.")},
+    answers={200: json(examples.USAGE, "A page of counts.")},
 )
 async def usage(request: web.Request) -> web.StreamResponse:
     """Tokens that replies used.

@@ -33,7 +33,7 @@ _SAID = [InputItem(type="message", role="user", content="What is running?")]
     "/v1/conversations",
     body=protocol.ConversationBody,
     example=protocol.ConversationBody(items=_SAID, metadata={"topic": "modules"}),
-    answers={200: json(_CONVERSATION, "It is made.")},
+    answers={200: json(_CONVERSATION, "The new conversation.")},
     errors=(ErrorCode.DRAINING,),
 )
 async def create_conversation(request: web.Request) -> web.StreamResponse:
@@ -74,7 +74,7 @@ async def update_conversation(request: web.Request) -> web.StreamResponse:
 @route(
     "DELETE",
     "/v1/conversations/{conversation_id}",
-    answers={200: json(protocol.ConversationDeleted(id="conv_s-1"), "It is deleted.")},
+    answers={200: json(protocol.ConversationDeleted(id="conv_s-1"), "The deletion is confirmed.")},
 )
 async def delete_conversation(request: web.Request) -> web.StreamResponse:
     """Delete a conversation with all that belongs to it."""
@@ -112,7 +112,7 @@ async def create_conversation_items(request: web.Request) -> web.StreamResponse:
     "GET",
     "/v1/conversations/{conversation_id}/items",
     parameters=(AFTER, LIMIT, ORDER),
-    answers={200: json(EXAMPLE_ITEMS, "A page of them.")},
+    answers={200: json(EXAMPLE_ITEMS, "A page of items.")},
 )
 async def list_conversation_items(request: web.Request) -> web.StreamResponse:
     """List the items of a conversation: messages, and calls of tools with their results."""

@@ -182,7 +182,7 @@ async def _whole(services: Services, stream: ResponseStream) -> web.StreamRespon
     "GET",
     "/v1/responses/{response_id}",
     parameters=(
-        Parameter("stream", bool, "True for its events.", default=False),
+        Parameter("stream", bool, "True for its events as a stream.", default=False),
         Parameter(
             "starting_after",
             Annotated[int, Meta(ge=0)],
@@ -276,7 +276,7 @@ async def _response(services: Services, view: ReplyView, asked: Asked) -> Respon
 @route(
     "DELETE",
     "/v1/responses/{response_id}",
-    answers={200: json(ResponseDeleted(id="resp_42"), "It is deleted.")},
+    answers={200: json(ResponseDeleted(id="resp_42"), "The deletion is confirmed.")},
     errors=(ErrorCode.CONFLICT,),
 )
 async def delete_response(request: web.Request) -> web.StreamResponse:

@@ -162,7 +162,7 @@ class TaskRunner:
             outcome = await self._visit(running)
             await self._settle(running, outcome)
         except Exception:
-            log.exception("browser task failed by a fault of this service")
+            log.exception("browser task failed inside Operator")
             await self._end(running, outcomes.failed(task, str(ErrorCode.INTERNAL_ERROR)))
         finally:
             if self._running.get(task.task_id) is running:

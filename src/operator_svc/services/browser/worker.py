@@ -96,7 +96,7 @@ class BrowserWorker:
                     running.stop("released")
                 await self.runner.idle()
         except TimeoutError:
-            log.error("browser tasks not given back", tasks=len(self.runner))
+            log.error("browser tasks not released", tasks=len(self.runner))
         await self.abandon()
         for task_id in list(self._waiters):
             self.notify(task_id)

@@ -34,15 +34,15 @@ CANCEL_WAIT = 5.0
 """Seconds that a cancel waits for the reply's end before it answers with what there is."""
 
 FAILURE_DETAILS = {
-    ErrorCode.SWITCH_ERROR: "Switch gave no usable answer; your message is kept",
-    ErrorCode.NO_ANSWER: "the engine ended its reply without text; your message is kept",
-    ErrorCode.CONTENT_FILTERED: "a filter withheld the reply; your message is kept",
+    ErrorCode.SWITCH_ERROR: "Switch returned no usable response; your message is stored",
+    ErrorCode.NO_ANSWER: "the engine ended its reply without text; your message is stored",
+    ErrorCode.CONTENT_FILTERED: "a filter withheld the reply; your message is stored",
     ErrorCode.REPLY_TOO_LARGE: "the reply is too large; its beginning is kept in the history",
-    ErrorCode.SWITCH_UNAVAILABLE: "Switch cannot be reached; your message is kept",
-    ErrorCode.SWITCH_BUSY: "Switch has too many calls; your message is kept",
-    ErrorCode.SWITCH_TIMEOUT: "Switch did not answer in time; your message is kept",
+    ErrorCode.SWITCH_UNAVAILABLE: "Switch cannot be reached; your message is stored",
+    ErrorCode.SWITCH_BUSY: "Switch has too many requests; your message is stored",
+    ErrorCode.SWITCH_TIMEOUT: "Switch did not answer in time; your message is stored",
     ErrorCode.REPLY_INTERRUPTED: "the reply was interrupted; what there is of it is kept",
-    ErrorCode.INTERNAL_ERROR: "the reply failed inside Operator; your message is kept",
+    ErrorCode.INTERNAL_ERROR: "the reply failed inside Operator; your message is stored",
 }
 
 
@@ -176,7 +176,7 @@ class Replies:
 
 
 def _contended() -> OperatorError:
-    return OperatorError(ErrorCode.CONFLICT, "too many write to this session just now")
+    return OperatorError(ErrorCode.CONFLICT, "too many concurrent writes to this session")
 
 
 def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:

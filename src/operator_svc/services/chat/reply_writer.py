@@ -193,7 +193,7 @@ class ReplyWriter:
             try:
                 await self.apply_remote_changes()
             except Exception as error:  # the next poll asks again
-                log.warning("own replies not read", exc_info=error)
+                log.warning("running replies not read", exc_info=error)
 
     async def apply_remote_changes(self) -> None:
         """Stop the replies that another pod asked to stop, ended or deleted.

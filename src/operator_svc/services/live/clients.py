@@ -201,7 +201,7 @@ class ClientRegistry:
             async with asyncio.timeout(2 * CLOSE_GRACE + 1):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("clients do not leave", clients=len(self._slot_of))
+            log.warning("clients still connected", clients=len(self._slot_of))
 
     async def _run_heartbeat(self) -> None:
         loop = asyncio.get_running_loop()

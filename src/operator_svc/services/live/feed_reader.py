@@ -74,7 +74,9 @@ class FeedReader:
             if not feed.accepts(news.epoch):
                 feed.delete()
             elif news.last_seq is not None and news.last_seq < shown[news.session_id]:
-                log.warning("a log stands behind what was shown", session_id=feed.session_id)
+                log.warning(
+                    "event log ends before what clients have seen", session_id=feed.session_id
+                )
                 feed.invalidate()
             elif news.epoch is not None:
                 behind[news.session_id] = feed.last_seq

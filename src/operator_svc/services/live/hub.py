@@ -236,7 +236,7 @@ class SessionHub:
         try:
             await self._read(feeds)
         except OperatorError as error:
-            log.warning("news not read", error=str(error.code))
+            log.warning("new events not read", error=str(error.code))
             self._dirty.update(session_ids)
             self._notified_at = notified_at | self._notified_at
             await asyncio.sleep(RETRY_AFTER)

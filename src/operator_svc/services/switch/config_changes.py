@@ -58,7 +58,7 @@ def plan(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
     after, before = _texts(adjustment.after_config), _texts(adjustment.before_config)
     if not after:
         raise OperatorError(
-            ErrorCode.CONFLICT, f"this change has none of {', '.join(APPLICABLE)} to be applied"
+            ErrorCode.CONFLICT, f"this change has none of {', '.join(APPLICABLE)} to apply"
         )
     if applying:
         return after
@@ -66,11 +66,11 @@ def plan(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
     changed = [key for key in after if key != PRELOAD_MODEL or key in before]
     if not changed:
         raise OperatorError(
-            ErrorCode.CONFLICT, "no model was loaded before, and Switch has no unload"
+            ErrorCode.CONFLICT, "no model was loaded before, and Switch cannot unload"
         )
     if unknown := [key for key in changed if key not in before]:
         raise OperatorError(
-            ErrorCode.CONFLICT, f"it is not known what {' and '.join(unknown)} was before"
+            ErrorCode.CONFLICT, f"the previous value of {' and '.join(unknown)} is unknown"
         )
     return {key: before[key] for key in changed}
 
@@ -120,7 +120,7 @@ def _confirm(wanted: Mapping[str, str], found: Mapping[str, Json]) -> None:
     if missed := _different(wanted, found):
         raise OperatorError(
             ErrorCode.SWITCH_ERROR,
-            f"Switch took the change, but its {' and '.join(missed)} did not become so",
+            f"Switch accepted the change, but did not set {' and '.join(missed)}",
         )
 
 

@@ -123,7 +123,7 @@ class OverviewReader:
                 )
                 # The real gateway has no client for some modules.
                 return GATEWAY, found | await self._ask_each(self._modules.keys() - found.keys())
-            log.warning("the gateway knows none of the modules", names=len(answer.value.modules))
+            log.warning("the gateway names no known module", names=len(answer.value.modules))
         return "direct", await self._ask_each(self._modules.keys())
 
     async def _ask_each(self, names: Collection[str]) -> dict[str, ModuleView]:
