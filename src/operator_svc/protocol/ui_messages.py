@@ -80,7 +80,7 @@ def chat_of(body: UiChatBody, newest_reply: int | None, key: str | None = None) 
         try:
             regenerate = msgspec.convert(named, RowId, strict=False)
         except msgspec.ValidationError:
-            raise OperatorError.invalid("messageId", "it names no message of Operator") from None
+            raise OperatorError.invalid("messageId", "it is not the id of a message") from None
         return Chat(
             message="",
             session_id=body.id,
