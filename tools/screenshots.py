@@ -1,17 +1,19 @@
-"""Writes docs/images/*.png: the console as a newcomer meets it, in a real Chromium.
+"""Writes docs/images/*.png: the console and the terminal as a newcomer meets them.
 
 The service is the real one (``operator-svc dev``, with SQLite in a folder of its own). The model
 behind it is a small server here that speaks OpenAI's protocol, so that the pictures are the same
-each time but for dates.
+each time but for dates. Chromium shows the console, and draws the screen of a terminal (tmux).
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -20,7 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    Locator,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
 
 from operator_svc.browser_service.chromium import find_executable
 from operator_svc.settings import BrowserSettings, load
@@ -50,6 +62,13 @@ LONG = " ".join(
     f"Step {number}: read the line, keep what it says, and go on to the one after it."
     for number in range(1, 60)
 )
+
+
+COLUMNS, LINES = 92, 30
+"""Size of the terminal."""
+TERMINAL = f"""<body style="margin:0"><pre style="display:inline-block;width:{COLUMNS}ch;margin:0;
+padding:16px 20px;color:{{foreground}};background:{{background}};
+font:14px/1.35 'DejaVu Sans Mono',monospace">{{code}}</pre>"""
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
@@ -139,13 +158,14 @@ async def written(page: Page, words: int) -> None:
     await expect(page.locator(".streaming")).to_have_text(re.compile(rf"(\S+\s+){{{words}}}"))
 
 
-async def picture(page: Page, name: str) -> None:
+async def picture(page: Page | Locator, folder: Path, name: str) -> None:
     """Write one of the pictures."""
-    await page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
-    sys.stdout.write(f"docs/images/{name}.png\n")
+    path = folder / f"{name}.png"
+    await page.screenshot(path=path, animations="disabled")
+    sys.stdout.write(f"{path}\n")
 
 
-async def newcomer(browser: Browser, url: str) -> None:
+async def newcomer(browser: Browser, url: str, folder: Path = IMAGES) -> None:
     """Chat, cut the connection, see it resume, open a second tab, stop a reply."""
     page = await signed_in(browser, url, viewport=WIDE, color_scheme="light")
     await page.get_by_role("button", name="New session").click()
@@ -153,19 +173,19 @@ async def newcomer(browser: Browser, url: str) -> None:
     await page.get_by_role("button", name="Regenerate").wait_for()
     await ask(page, "Now every step of it, please.")
     await written(page, 30)
-    await picture(page, "console-live")
+    await picture(page, folder, "console-live")
     await page.get_by_role("button", name="Cut connection").click()
     await expect(page.locator(".badge")).to_have_text(re.compile("from seq"))
-    await picture(page, "console-resuming")
+    await picture(page, folder, "console-resuming")
     await expect(page.locator(".badge")).to_have_text("live")
-    await two_tabs(browser, page)
+    await two_tabs(browser, page, folder)
     await page.get_by_role("button", name="Stop").click()
     await page.get_by_text("cancelled", exact=True).wait_for()
-    await picture(page, "console-stopped")
+    await picture(page, folder, "console-stopped")
     await page.close()
 
 
-async def two_tabs(browser: Browser, first: Page) -> None:
+async def two_tabs(browser: Browser, first: Page, folder: Path) -> None:
     """Both tabs of one session, taken at once and put side by side."""
     half: ViewportSize = {"width": WIDE["width"] // 2 - 4, "height": WIDE["height"]}
     second = await browser.new_page(viewport=half, color_scheme="light")
@@ -182,22 +202,22 @@ async def two_tabs(browser: Browser, first: Page) -> None:
     await second.close()
     both = await browser.new_page(viewport=WIDE)
     await both.set_content(f"<body style='margin:0;display:flex;gap:8px;background:#888'>{images}")
-    await picture(both, "console-two-tabs")
+    await picture(both, folder, "console-two-tabs")
     await both.close()
 
 
-async def themes(browser: Browser, url: str) -> None:
+async def themes(browser: Browser, url: str, folder: Path = IMAGES) -> None:
     """The console in the dark and on a phone, and the page of the documents."""
     dark = await signed_in(browser, url, viewport=WIDE, color_scheme="dark")
     await dark.locator(".list li a").first.click()
     await dark.get_by_role("button", name="Regenerate").first.wait_for()
     await dark.locator(".messages").evaluate("list => list.scrollTop = 0")
-    await picture(dark, "console-dark")
+    await picture(dark, folder, "console-dark")
     phone = await signed_in(browser, url, viewport=PHONE, color_scheme="light")
     await phone.locator(".list li a").first.click()
     await phone.get_by_role("button", name="Regenerate").first.wait_for()
     await phone.locator(".messages").evaluate("list => list.scrollTop = 0")
-    await picture(phone, "console-phone")
+    await picture(phone, folder, "console-phone")
     docs = await browser.new_page(viewport=WIDE, color_scheme="light")
     await docs.goto(f"{url}/docs#getMe")
     await docs.get_by_label("Token").fill(TOKEN)
@@ -205,11 +225,60 @@ async def themes(browser: Browser, url: str) -> None:
     await form.get_by_role("button", name="Send").click()
     await form.get_by_label("Body of the answer").wait_for()
     await form.scroll_into_view_if_needed()
-    await picture(docs, "docs-page")
+    await picture(docs, folder, "docs-page")
+
+
+async def terminal(browser: Browser, url: str) -> None:
+    """``operator-svc chat`` with a reply in Markdown, as tmux shows it."""
+    env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OPERATOR_TOKEN": TOKEN}
+    with tempfile.TemporaryDirectory() as folder:
+        env |= {"HOME": folder, "LANG": "C.UTF-8", "TERM": "xterm-256color"}
+
+        async def tmux(*command: str) -> str:
+            process = await asyncio.create_subprocess_exec(
+                "tmux", "-S", f"{folder}/tmux", "-f", "/dev/null", *command, env=env, cwd=folder,
+                stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            said, _ = await process.communicate()
+            return said.decode()
+
+        async def until(words: str) -> None:
+            for _ in range(300):
+                if re.search(words, await tmux("capture-pane", "-p")):
+                    return
+                await asyncio.sleep(PAUSE)
+            raise SystemExit(f"the terminal does not show {words!r}")
+
+        size = ("-x", str(COLUMNS), "-y", str(LINES))
+        chat = f"operator-svc chat --url {url} --session journal"
+        await tmux("new-session", "-d", *size, chat)
+        try:
+            await until(r"session journal\s*\n>")
+            await tmux("send-keys", "-l", QUESTION)
+            await tmux("send-keys", "Enter")
+            await until(r"jq can filter it\.\s*\n>")
+            screen = await tmux("capture-pane", "-p", "-e", "-N")
+        finally:
+            await tmux("kill-server")
+    await draw(browser, screen, IMAGES)
+
+
+async def draw(browser: Browser, screen: str, folder: Path) -> None:
+    """Write the picture of a terminal's screen, given with its escape sequences of colours."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(screen.rstrip()), end="")
+    page = await browser.new_page(viewport=WIDE)
+    await page.set_content(
+        console.export_html(theme=MONOKAI, inline_styles=True, code_format=TERMINAL)
+    )
+    await picture(page.locator("pre"), folder, "terminal-chat")
+    await page.close()
 
 
 async def main() -> None:
     """Write all pictures."""
+    if shutil.which("tmux") is None:
+        raise SystemExit("tmux is missing; on Debian: apt-get install tmux")
     IMAGES.mkdir(exist_ok=True)
     settings, _ = load(BrowserSettings, {"BROWSER_TOKEN": TOKEN})
     executable = find_executable(settings, os.environ["PATH"])
@@ -219,6 +288,7 @@ async def main() -> None:
         )
         await newcomer(browser, url)
         await themes(browser, url)
+        await terminal(browser, url)
         await browser.close()
 
 

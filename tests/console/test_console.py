@@ -100,6 +100,8 @@ async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, ur
     await expect(page.locator(".message.reply")).to_have_count(2)
     await page.get_by_text("answer 1 of 2").wait_for()
     await page.get_by_text("answer 2 of 2").wait_for()
+    await page.get_by_role("button", name="Stop").click()  # its Operator ends once it has
+    await expect(page.get_by_text("cancelled", exact=True)).to_have_count(2)
 
 
 async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_message(

@@ -84,8 +84,12 @@ async def test_a_talk_goes_on_until_its_user_leaves(pod: Pod) -> None:
     await terminal.say("what is **bold**?", "You said: what is")
     terminal.type("slow " * 40 + "[[rate=5]]\r")
     await terminal.until("You said: slow")
+    terminal.type("typed ahead")
     terminal.type("\x03")
     await terminal.until("(cancelled)")
+    # What is shown in a region that is redrawn moves it: nothing that is typed may be.
+    assert "^C" not in terminal.all
+    assert "typed ahead" not in terminal.all
     await terminal.until(PROMPT)
     terminal.type("/history 3\r")
     await terminal.until("assistant (cancelled):")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, Self
 
 from markdown_it import MarkdownIt
@@ -92,16 +94,19 @@ class MarkdownView:
         self._printed = ""
         self._looked = 0.0
         self._spinner = Spinner("dots")
+        self._silence = contextlib.ExitStack()
         self._live = Live(
             get_renderable=self._region, console=console, transient=True, refresh_per_second=REFRESH
         )
 
     def __enter__(self) -> Self:
+        self._silence.enter_context(without_echo())
         self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        with self._silence:
+            self._live.stop()
 
     async def follow(self, reply: Reply) -> None:
         """See ReplyPrinter."""
@@ -144,6 +149,22 @@ class MarkdownView:
             self._spinner.text = state
             parts.append(self._spinner if state != "back" else "back")
         return Group(*parts)
+
+
+@contextlib.contextmanager
+def without_echo() -> Iterator[None]:
+    """Let the terminal not show what is typed: a ``^C`` or a line break in a region that is redrawn
+    would move it by a line, and leave its first line behind. What is typed waits for the prompt."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def markdown(text: str) -> RenderableType:

@@ -32,6 +32,14 @@ export function sessionView({ client, base }, id, refreshList) {
   /** @type {Map<number, {message: Message, element: HTMLElement}>} */
   const shown = new Map();
   let known = 0;
+  let following = true;
+
+  const follow = () => {
+    if (following) list.scrollTop = list.scrollHeight;
+  };
+  list.addEventListener("scroll", () => (following = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR));
+  const resizes = new ResizeObserver(follow);
+  resizes.observe(list);
 
   /** @param {() => Promise<unknown>} act */
   const attempt = async (act) => {
@@ -89,9 +97,8 @@ export function sessionView({ client, base }, id, refreshList) {
     if (badge.textContent !== label) badge.textContent = label;
     badge.title = `by ${state.transport}`;
     older.hidden = state.nextBefore === null;
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
     showMessages(state.messages);
-    if (atEnd) list.scrollTop = list.scrollHeight;
+    follow();
     if (known === 0 && state.messages.length > 0) refreshList();
     known = state.messages.length;
   };
@@ -172,6 +179,7 @@ export function sessionView({ client, base }, id, refreshList) {
     ],
     focus: () => composer.focus(),
     close: () => {
+      resizes.disconnect();
       unsubscribe();
       unlisten();
       void session.close();
