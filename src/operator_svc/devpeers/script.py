@@ -34,6 +34,8 @@ _DIRECTIVE = re.compile(r"\[\[(\w+)(?:=([\d.]+))?\]\]")
 _WORD = re.compile(r"\s*\S+|\s+$")
 THOUGHT = "I am a stand-in and think"
 TOOL = "standin_tool"
+LONG = "a long reply"
+"""Words of a message that is answered for 20 seconds: for people, who know no directives."""
 HALVES = (" \\ud83d", "\\ude00 ", "\\ud83d", "!", "\\ude00")
 """Halves of a character outside the first plane, in two tokens and astray."""
 FINISH_REASONS = {
@@ -51,8 +53,8 @@ FILLER = ("the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog",
 class Script(msgspec.Struct, frozen=True):
     """Behaviour of one chat.
 
-    Set by ``POST /standin/mode``, by ``metadata.standin`` of the call and by directives in the
-    message, such as ``[[cut]]`` or ``[[rate=20]]``; the last one wins.
+    Set by ``POST /standin/mode``, by ``metadata.standin`` of the call, by a message that asks for
+    a long reply and by its directives, such as ``[[cut]]`` or ``[[rate=20]]``; the last one wins.
     """
 
     mode: ChatMode = "ok"
@@ -75,6 +77,8 @@ class Script(msgspec.Struct, frozen=True):
         wanted = metadata.get("standin") if isinstance(metadata, dict) else None
         if isinstance(wanted, dict):
             changes.update(wanted)
+        if LONG in message:
+            changes.update(tokens=300, rate=15)
         if "[[" in message:
             for name, value in _DIRECTIVE.findall(message):
                 if name in MODES:

@@ -7,6 +7,8 @@ import { bodyOf, messageElement, numberReplies } from "./message.js";
 
 /** Pixels from the end within which new text keeps the end in view. */
 const NEAR = 80;
+/** What a newcomer may ask: there is time to cut the connection, to open a second tab and to stop it. */
+const SUGGESTED = "Write a long reply, please.";
 
 const CONNECTIONS = {
   connecting: ["warn", "connecting"],
@@ -29,6 +31,8 @@ export function sessionView({ client, base }, id, refreshList) {
   const older = h("button.small", { type: "button", hidden: true, onclick: () => void session.loadOlder() }, "Older messages");
   const list = h("div.messages", { role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
   const problems = h("div");
+  const suggest = h("button", { type: "button", onclick: () => attempt(() => session.ask(SUGGESTED)) }, SUGGESTED);
+  const empty = h("p.empty", { hidden: true }, "Nothing was said here yet. Write a message, or try ", suggest);
   /** @type {Map<number, {message: Message, element: HTMLElement}>} */
   const shown = new Map();
   let known = 0;
@@ -97,6 +101,7 @@ export function sessionView({ client, base }, id, refreshList) {
     if (badge.textContent !== label) badge.textContent = label;
     badge.title = `by ${state.transport}`;
     older.hidden = state.nextBefore === null;
+    empty.hidden = state.connection !== "live" || state.messages.length > 0;
     showMessages(state.messages);
     follow();
     if (known === 0 && state.messages.length > 0) refreshList();
@@ -173,6 +178,7 @@ export function sessionView({ client, base }, id, refreshList) {
         ),
       ),
       list,
+      empty,
       problems,
       composer.element,
       log.element,
