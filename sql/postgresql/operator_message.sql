@@ -48,12 +48,16 @@ SELECT
                 (
                     SELECT
                         json_agg(
-                            json_build_object('question', e.question, 'answer', e.answer, 'role', e.role)
+                            json_build_object(
+                                'question', e.question, 'answer', e.answer, 'role', e.role,
+                                'asked', e.asked, 'replied', e.replied
+                            )
                             ORDER BY e.id DESC
                         )
                     FROM (
                         SELECT
-                            u.id, u.role, left(u.content, :max_chars + 1) AS question,
+                            u.id, u.role, {{sent_in_exchange}},
+                            left(u.content, :max_chars + 1) AS question,
                             left(a.content, :max_chars + 1) AS answer
                         FROM operator_message AS u
                         LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
@@ -286,9 +290,10 @@ WHERE m.status = 'streaming' AND m.session_id = ANY(CAST(:session_ids AS text[])
 
 -- name: exchanges(session_id, before, page, max_chars)
 -- Messages older than one, newest first, with the best reply to each that has one.
-SELECT e.question, e.answer, e.role FROM (
+SELECT e.question, e.answer, e.role, e.asked, e.replied FROM (
     SELECT
-        u.id, u.role, left(u.content, :max_chars + 1) AS question,
+        u.id, u.role, {{sent_in_exchange}},
+        left(u.content, :max_chars + 1) AS question,
         left(a.content, :max_chars + 1) AS answer
     FROM operator_message AS u
     LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'

@@ -25,10 +25,13 @@ RETURNING
     (
         SELECT
             json_group_array(
-                json_object('question', e.question, 'answer', e.answer, 'role', e.role)
+                json_object(
+                    'question', e.question, 'answer', e.answer, 'role', e.role,
+                    'asked', json(e.asked), 'replied', json(e.replied)
+                )
             )
         FROM (
-            SELECT w.question, w.answer, w.role FROM {{said}} AS w
+            SELECT w.question, w.answer, w.role, w.asked, w.replied FROM {{said}} AS w
             WHERE w.answer IS NOT NULL OR w.is_item
             ORDER BY w.id DESC
             LIMIT :exchanges
@@ -208,7 +211,7 @@ WHERE
 
 -- name: exchanges(session_id, before, page, max_chars)
 -- Messages older than one, newest first, with the best reply to each that has one.
-SELECT w.question, w.answer, w.role FROM {{said}} AS w
+SELECT w.question, w.answer, w.role, w.asked, w.replied FROM {{said}} AS w
 WHERE w.id < :before AND (w.answer IS NOT NULL OR w.is_item)
 ORDER BY w.id DESC
 LIMIT :page;

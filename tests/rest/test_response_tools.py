@@ -42,7 +42,7 @@ async def test_results_of_tools_follow_their_calls(database_url: str) -> None:
             "user", "assistant", "assistant",
         ]  # fmt: skip
         await create(service, "and now?", previous_response_id=second["id"])
-        assert roles(service) == ["user", "assistant", "user"]
+        assert roles(service) == ["user", "assistant", "tool", "assistant", "user"]
         again = await service.get(f"{PATH}/{second['id']}")
         assert await again.json() == second
         assert second["metadata"] == {"a": "b"}

@@ -1,8 +1,8 @@
--- The text that answers the user's message u: the newest complete reply, else the newest with text,
+-- The text and the metadata of what answers the user's message u: the newest complete reply, else the newest with text,
 -- else the assistant's message after it (of an adopted session).
 (
     (
-        SELECT r.content FROM operator_message AS r
+        SELECT r.content, r.metadata FROM operator_message AS r
         WHERE
             r.reply_to = u.id
             AND r.status IN ('complete', 'cancelled', 'interrupted')
@@ -12,8 +12,8 @@
     )
     UNION ALL
     (
-        SELECT n.content FROM (
-            SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+        SELECT n.content, n.metadata FROM (
+            SELECT m.role, m.reply_to, m.status, m.content, m.metadata FROM operator_message AS m
             WHERE
                 m.session_id = u.session_id AND m.id > u.id
                 AND m.role IN ('user', 'assistant')

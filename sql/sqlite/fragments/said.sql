@@ -1,13 +1,25 @@
 -- Messages of a session that a prompt's history may have: each with its answer, where it has one (the
 -- newest complete reply, else the newest with text, else the assistant's message after it), and
--- whether it is an item of a conversation, which needs none.
+-- whether it is an item of a conversation, which needs none; and the messages and parts that both keep
+-- for the engine. One without text has parts, such as a picture.
 (
     SELECT
         u.id, u.role, substr(u.content, 1, :max_chars + 1) AS question,
-        CASE WHEN u.role = 'user' THEN
-            coalesce(
+        substr(a.content, 1, :max_chars + 1) AS answer,
+        json_extract(u.metadata, '$.openai.item') IS TRUE AS is_item,
+        json_remove(
+            u.metadata -> '$.openai', '$.parameters', '$.response', '$.messages', '$.instructions'
+        ) AS asked,
+        json_remove(
+            a.metadata -> '$.openai', '$.parameters', '$.response', '$.messages', '$.instructions'
+        ) AS replied
+    FROM operator_message AS u
+    LEFT JOIN operator_message AS a
+        ON
+            u.role = 'user'
+            AND a.id = coalesce(
                 (
-                    SELECT substr(r.content, 1, :max_chars + 1) FROM operator_message AS r
+                    SELECT r.id FROM operator_message AS r
                     WHERE
                         r.reply_to = u.id
                         AND r.status IN ('complete', 'cancelled', 'interrupted')
@@ -16,8 +28,9 @@
                     LIMIT 1
                 ),
                 (
-                    SELECT substr(n.content, 1, :max_chars + 1) FROM (
-                        SELECT m.role, m.reply_to, m.status, m.content FROM operator_message AS m
+                    SELECT n.id FROM (
+                        SELECT m.id, m.role, m.reply_to, m.status, m.content
+                        FROM operator_message AS m
                         WHERE
                             m.session_id = u.session_id AND m.id > u.id
                             AND m.role IN ('user', 'assistant')
@@ -29,10 +42,11 @@
                         AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
                 )
             )
-        END AS answer,
-        json_extract(u.metadata, '$.openai.item') IS TRUE AS is_item
-    FROM operator_message AS u
     WHERE
         u.session_id = :session_id AND u.role IN ('user', 'system')
-        AND trim(u.content, ' ' || char(9, 10, 13)) <> ''
+        AND (
+            trim(u.content, ' ' || char(9, 10, 13)) <> ''
+            OR json_extract(u.metadata, '$.openai.content') IS NOT NULL
+            OR json_extract(u.metadata, '$.openai.input') IS NOT NULL
+        )
 )

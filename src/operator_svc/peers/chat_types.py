@@ -8,7 +8,7 @@ import msgspec
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
-from operator_svc.protocol.chat import NO_ENGINE_FIELDS, EngineFields
+from operator_svc.protocol.engine_fields import NO_ENGINE_FIELDS, EngineFields
 from operator_svc.protocol.text import loads, storable, storable_json
 
 MAX_LABEL = 200
@@ -16,12 +16,13 @@ MAX_LABEL = 200
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to an upstream. ``history`` is oldest first, ``{"role", "content"}`` each."""
+    """One question to an upstream. ``history`` is oldest first, ``{"role", "content"}`` each; a
+    turn that was more than text has ``messages`` of chat completions, too."""
 
     message: str
     session_id: str
     user_id: str
-    history: list[dict[str, str]] = []
+    history: list[dict[str, Any]] = []
     context_summary: str | None = None
     provider_hint: str | None = None
     metadata: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from operator_svc.peers.chat_types import (
 )
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.tool_call_pieces import ToolCallPieces
+from operator_svc.protocol.openai import text_of
 from operator_svc.protocol.text import loads, storable_json
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -265,15 +267,20 @@ def _messages(prompt: Prompt) -> list[dict[str, Json]]:
         ]
     message = {"role": "user", "content": prompt.engine.content or prompt.message}
     asked = [*(prompt.engine.before or ()), *(prompt.engine.input or [message])]
-    turns = [{"role": t["role"], "content": t["content"]} for t in prompt.history]
+    turns = [turn for turn in prompt.history if turn["role"] in ROLES]
     system = [prompt.engine.instructions, prompt.context_summary]
     messages = []
-    for message in [*(turn for turn in turns if turn["role"] in ROLES), *asked]:
+    for message in [*chain.from_iterable(map(_sent, turns)), *asked]:
         if ROLES.get(message["role"]) == "system":
-            system.append(message["content"])
+            system.append(text_of(message["content"]))
         else:
             messages.append(message)
     # Many templates take one system message, and only as the first one.
     if text := "\n\n".join(filter(None, system)):
         messages.insert(0, {"role": "system", "content": text})
     return messages
+
+
+def _sent(turn: dict[str, Json]) -> list[dict[str, Json]]:
+    """The messages that a turn of the history is."""
+    return turn.get("messages") or [{"role": turn["role"], "content": turn["content"]}]

@@ -32,7 +32,7 @@ from operator_svc.peers.chat_types import (
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.protocol.chat import ENGINE_FIELDS
+from operator_svc.protocol.engine_fields import ENGINE_FIELDS
 from operator_svc.protocol.openai import SYSTEM
 from operator_svc.protocol.text import storable, storable_json
 
@@ -73,7 +73,8 @@ class Vx11Dialect:
         system, brought = _brought(prompt)
         if summary := "\n\n".join(filter(None, system)):
             metadata["context_summary"] = summary
-        if history := [*prompt.history, *brought]:
+        told = [{"role": turn["role"], "content": turn["content"]} for turn in prompt.history]
+        if history := [*told, *brought]:
             metadata["history"] = history
         if prompt.engine.parameters:
             metadata[ENGINE_FIELDS] = prompt.engine.parameters

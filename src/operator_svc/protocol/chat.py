@@ -10,9 +10,15 @@ import msgspec
 from msgspec import Meta
 
 from operator_svc.errors import OperatorError
-from operator_svc.models import MAX_MESSAGE_CHARS, Json
+from operator_svc.models import MAX_MESSAGE_CHARS
 from operator_svc.protocol import decoding
 from operator_svc.protocol.closed_sets import MessageStatus
+from operator_svc.protocol.engine_fields import (
+    ENGINE_FIELDS,
+    MAX_METADATA_BYTES,
+    NO_ENGINE_FIELDS,
+    EngineFields,
+)
 from operator_svc.protocol.ids import KeyText, RowId, SessionId, UserId
 from operator_svc.protocol.intents import Renewal
 from operator_svc.protocol.sessions import Metadata
@@ -20,8 +26,6 @@ from operator_svc.protocol.tool_calls import ToolCallView
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
 Hint = Annotated[str, Meta(max_length=200)]
-MAX_METADATA_BYTES = 64 * 1024
-"""Largest ``metadata`` of a chat, as JSON: it stands in the history and in each event."""
 Summary = Annotated[str, Meta(max_length=100_000)]
 
 
@@ -32,64 +36,6 @@ class Turn(msgspec.Struct, frozen=True):
     """The speaker."""
     content: str
     """The text."""
-
-
-class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The fields of OpenAI's protocols that travel to the engine, as its chat completions have
-    them.
-
-    ``content`` are the message's parts, where it has more than text. ``messages`` is the whole
-    conversation, where the client brings it: it takes the place of the history and the message.
-    ``input`` follows the history and takes the place of the message alone; ``before`` are the
-    messages in between, up to the tool calls that it answers. ``instructions`` are the system
-    message before all. ``response`` are the fields of a response as they came, from
-    which its ``parameters`` are made.
-    """
-
-    parameters: dict[str, Json] = {}
-    content: list[Json] | None = None
-    messages: list[dict[str, Json]] | None = None
-    before: list[dict[str, Json]] | None = None
-    input: list[dict[str, Json]] | None = None
-    instructions: str | None = None
-    max_tokens: int | None = None
-    response: dict[str, Json] | None = None
-
-    def after(self, said: str) -> EngineFields:
-        """The same, where the user has ``said`` something before the message."""
-        if self.input is not None:
-            before = [{"role": "user", "content": said}]
-            return msgspec.structs.replace(self, input=[*before, *self.input])
-        if self.content is not None:
-            parts = [{"type": "text", "text": said}, *self.content]
-            return msgspec.structs.replace(self, content=parts)
-        return self
-
-    def kept(self) -> dict[str, Json]:
-        """The fields as the message's metadata keep them: the largest are left out, and named in
-        ``left_out``, until the rest has at most ``MAX_METADATA_BYTES``."""
-        fields: dict[str, Json] = msgspec.to_builtins(self)
-        if self.response is not None:
-            fields.pop("parameters", None)
-        left_out = []
-        for name in (
-            "messages",
-            "before",
-            "content",
-            "input",
-            "parameters",
-            "response",
-            "instructions",
-        ):
-            if name in fields and len(msgspec.json.encode(fields)) > MAX_METADATA_BYTES:
-                del fields[name]
-                left_out.append(name)
-        return {**fields, "left_out": left_out} if left_out else fields
-
-
-NO_ENGINE_FIELDS = EngineFields()
-ENGINE_FIELDS = "openai"
-"""The field of a message's metadata that keeps its ``EngineFields``, for further replies to it."""
 
 
 class ChatBody(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ import msgspec
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
-from operator_svc.protocol.chat import Chat, EngineFields, Turn, checked_metadata
+from operator_svc.protocol.chat import Chat, Turn, checked_metadata
 from operator_svc.protocol.completion_body import STAYS, ChatCompletionBody, faults_of
+from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.ids import UserId, is_session_id
 from operator_svc.protocol.openai_answers import (
@@ -102,20 +103,26 @@ def chat_of(
     engine = EngineFields(parameters=parameters, content=parts)
     history = None
     if brought or place.session_id is None:
-        history = [Turn(m["role"], text_of(m.get("content"))) for m in messages[:last]]
-        if sends_fields:
-            engine = msgspec.structs.replace(engine, content=None, messages=messages)
+        history = turns_of(messages[:last])
+        if messages != [{"role": "user", "content": question}]:
+            engine = msgspec.structs.replace(engine, messages=messages)
+    else:
+        engine = msgspec.structs.replace(engine, instructions="\n\n".join(system) or None)
     return Chat(
         message=question,
         session_id=place.session_id,
         user_id=place.user_id,
-        context_summary="\n\n".join(system) or None if history is None else None,
         metadata=checked_metadata(_own_metadata(body.metadata)),
         provider_hint=chosen,
         history=history,
         source="openai",
         engine=engine,
     )
+
+
+def turns_of(messages: Iterable[dict[str, Json]]) -> list[Turn]:
+    """Messages of chat completions as a history of text."""
+    return [Turn(message["role"], text_of(message.get("content"))) for message in messages]
 
 
 def text_of(content: str | list[dict[str, Json]] | None) -> str:

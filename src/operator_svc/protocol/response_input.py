@@ -11,7 +11,8 @@ from typing import NamedTuple
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
-from operator_svc.protocol.chat import Chat, EngineFields, checked_metadata
+from operator_svc.protocol.chat import Chat, checked_metadata
+from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.openai import ANY_MODEL, text_of
 from operator_svc.protocol.response_body import InputItem, InputPart, ResponseBody, ToolChoice
@@ -131,8 +132,10 @@ def _check_plain(body: ResponseBody, messages: list[dict[str, Json]]) -> None:
         raise OperatorError.invalid("input", "the upstream of this service takes text only")
 
 
-def messages_of(asked: str | Sequence[InputItem], field: str = "input") -> list[dict[str, Json]]:
-    """Items, which are the body's ``field``, as messages of chat completions.
+def messages_of(
+    asked: str | Sequence[InputItem | dict[str, Json]], field: str = "input"
+) -> list[dict[str, Json]]:
+    """Items, which are the body's ``field``, as messages of chat completions; some are already.
 
     Raises OperatorError(validation_error).
     """
@@ -140,6 +143,9 @@ def messages_of(asked: str | Sequence[InputItem], field: str = "input") -> list[
         return [{"role": "user", "content": asked}]
     messages: list[dict[str, Json]] = []
     for index, item in enumerate(asked):
+        if isinstance(item, dict):
+            messages.append(item)
+            continue
         match item.type:
             case "message":
                 messages.append(_message(item, f"{field}[{index}]"))

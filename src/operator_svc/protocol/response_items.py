@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from operator_svc.models import Json
-from operator_svc.protocol.chat import EngineFields
-from operator_svc.protocol.openai import text_of, tool_calls_of
+from operator_svc.protocol.engine_fields import EngineFields
+from operator_svc.protocol.openai import tool_calls_of
 from operator_svc.protocol.tool_calls import ToolCallView
 
 
@@ -15,11 +15,28 @@ def items_of(
 ) -> Iterator[dict[str, Json]]:
     """The items that a stored message of ``role`` stands for, each with an id of its own. The
     last one of that role has the stored message's."""
+    for place, message, own in _asked(content, engine, role):
+        identity = f"msg_{message_id}" if own else f"msg_{message_id}_{place}"
+        yield from _items(message, identity)
+
+
+def named_message(content: str, engine: EngineFields, role: str) -> dict[str, Json]:
+    """The message of chat completions that the item with a stored message's own id stands for."""
+    for _, message, own in _asked(content, engine, role):
+        if own:
+            return {"role": role, "content": message.get("content")}
+    return {"role": role, "content": content}
+
+
+def _asked(
+    content: str, engine: EngineFields, role: str
+) -> Iterator[tuple[int, dict[str, Json], bool]]:
+    """The messages that a stored one of ``role`` stands for, each with its place, and True for the
+    last one of that role."""
     asked = engine.input or [{"role": role, "content": engine.content or content}]
     last = max((i for i, m in enumerate(asked) if m.get("role") == role), default=None)
     for place, message in enumerate(asked):
-        identity = f"msg_{message_id}" if place == last else f"msg_{message_id}_{place}"
-        yield from _items(message, identity)
+        yield place, message, place == last
 
 
 def _items(message: dict[str, Json], identity: str) -> Iterator[dict[str, Json]]:
@@ -30,12 +47,12 @@ def _items(message: dict[str, Json], identity: str) -> Iterator[dict[str, Json]]
             "type": "function_call_output",
             "id": f"fco{identity[3:]}",
             "call_id": message.get("tool_call_id"),
-            "output": text_of(content),
+            "output": list(_item_parts(content)) if isinstance(content, list) else content,
             **done,
         }
         return
     if content is not None:
-        parts = list(_item_parts(content, "output_text" if role == "assistant" else "input_text"))
+        parts = list(_item_parts(content, output=role == "assistant"))
         yield {"type": "message", "id": identity, "role": role, "content": parts, **done}
     for index, call in enumerate(message.get("tool_calls") or ()):
         function = call.get("function", {})
@@ -49,7 +66,8 @@ def _items(message: dict[str, Json], identity: str) -> Iterator[dict[str, Json]]
         }
 
 
-def _item_parts(content: str | list[Json], kind: str) -> Iterator[dict[str, Json]]:
+def _item_parts(content: str | list[Json], *, output: bool = False) -> Iterator[dict[str, Json]]:
+    """The parts of an item; those that this protocol has no name for are as they came."""
     text: list[Json] = [{"type": "text", "text": content}]
     for part in text if isinstance(content, str) else content:
         match part.get("type"):
@@ -59,10 +77,12 @@ def _item_parts(content: str | list[Json], kind: str) -> Iterator[dict[str, Json
                        "detail": url.get("detail", "auto")}  # fmt: skip
             case "file":
                 yield {"type": "input_file", **part["file"]}
-            case _ if kind == "output_text":
-                yield text_part(part.get("text", ""))
+            case "text" if output:
+                yield text_part(part["text"])
+            case "text":
+                yield {"type": "input_text", "text": part["text"]}
             case _:
-                yield {"type": kind, "text": part.get("text", "")}
+                yield part
 
 
 def output_of(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from operator_svc.errors import ErrorCode
 from operator_svc.models import Json, ReplyStatus
 from operator_svc.protocol import ids
-from operator_svc.protocol.chat import EngineFields
+from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.openai import ANY_MODEL, usage_of
 from operator_svc.protocol.response_items import output_of
 from operator_svc.protocol.response_view import (

@@ -69,14 +69,15 @@ class UiMessage(msgspec.Struct, frozen=True):
     """The reply's state, where it is not complete."""
 
 
-def chat_of(body: UiChatBody, newest_reply: int | None, key: str | None = None) -> Chat:
-    """The chat of a body; ``newest_reply`` is the session's, for a regenerate that names none.
+def chat_of(body: UiChatBody, answered: int | None, key: str | None = None) -> Chat:
+    """The chat of a body; ``answered`` is the session's last message that has a reply, for a
+    regenerate that names none.
 
     A message's id is its idempotency key; ``key``, the header's, is that of what has no id.
     Raises OperatorError(validation_error).
     """
     if body.trigger == "regenerate-message":
-        named = body.messageId if body.messageId is not None else newest_reply
+        named = body.messageId if body.messageId is not None else answered
         try:
             regenerate = msgspec.convert(named, RowId, strict=False)
         except msgspec.ValidationError:

@@ -14,11 +14,14 @@ class Exchange(Record, frozen=True):
     """A user's message, and the reply to it that counts: the newest complete one, else the
     newest that has text. In an adopted session, and among a conversation's items, it is the
     assistant's message after it. ``answer`` is None for an item that has none, of the ``role``
-    user or system."""
+    user or system. ``asked`` and ``replied`` are what the message and the reply keep for the engine
+    beside the text, as far as a history sends it again."""
 
     question: str
     answer: str | None
     role: str = "user"
+    asked: Json = None
+    replied: Json = None
 
 
 class Started(Record, frozen=True):

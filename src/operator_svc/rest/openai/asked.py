@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from operator_svc.context import Services
 from operator_svc.models import Caller
-from operator_svc.protocol.chat import NO_ENGINE_FIELDS, ReplyView
+from operator_svc.protocol.chat import ReplyView
+from operator_svc.protocol.engine_fields import NO_ENGINE_FIELDS
 from operator_svc.protocol.responses import Asked
 from operator_svc.services.chat.message_metadata import (
     clients_metadata,

@@ -7,7 +7,7 @@ from aiohttp import web
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.protocol import conversation as protocol
-from operator_svc.protocol.chat import EngineFields
+from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.response_body import InputItem
 from operator_svc.protocol.response_items import items_of
 from operator_svc.protocol.response_view import ResponseItems

@@ -3,8 +3,6 @@ tools whose results it brings."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from operator_svc.context import Services
@@ -16,8 +14,9 @@ from operator_svc.protocol.chat import ReplyView
 from operator_svc.protocol.openai import tool_calls_of
 from operator_svc.protocol.response_body import InputItem, ResponseBody
 from operator_svc.protocol.response_input import Answered, open_results
-from operator_svc.protocol.response_items import call_item
+from operator_svc.protocol.response_items import call_item, named_message
 from operator_svc.rest.openai.asked import asked_of
+from operator_svc.services.chat.message_metadata import kept_engine
 
 NEWEST = 4
 """Messages of a conversation that are looked at for its last reply."""
@@ -25,35 +24,43 @@ NEWEST = 4
 
 async def named_items(
     services: Services, caller: Caller, asked: str | list[InputItem]
-) -> str | list[InputItem]:
-    """The input with the items that it refers to by their ids.
+) -> str | list[InputItem | dict[str, Json]]:
+    """The input with the items that it refers to by their ids; a message among those is one of
+    chat completions already.
 
     Raises OperatorError(validation_error) for an id that names none.
     """
-    if isinstance(asked, str) or all(item.type != "item_reference" for item in asked):
+    if isinstance(asked, str):
         return asked
-    items = []
+    items: list[InputItem | dict[str, Json]] = []
     for index, item in enumerate(asked):
-        if item.type == "item_reference":
-            found = await _named(services, caller, item.id or "")
-            if found is None:
-                raise OperatorError.invalid(f"input[{index}].id", "there is no such item")
-            item = msgspec.convert(found, InputItem)
-        items.append(item)
+        if item.type != "item_reference":
+            items.append(item)
+            continue
+        found = await _named(services, caller, item.id or "")
+        if found is None:
+            raise OperatorError.invalid(f"input[{index}].id", "there is no such item")
+        items.append(found)
     return items
 
 
-async def _named(services: Services, caller: Caller, identity: str) -> dict[str, Any] | None:
+async def _named(
+    services: Services, caller: Caller, identity: str
+) -> InputItem | dict[str, Json] | None:
     kind, _, number = identity.partition("_")
     row_id = ids.row_id(number)
     if row_id is None:
         return None
     try:
         if kind == "fc":
-            return call_item(await services.tool_calls.get(caller, row_id))
+            called = await services.tool_calls.get(caller, row_id)
+            return msgspec.convert(call_item(called), InputItem)
         if kind == "msg":
-            role, content = await services.history.text(caller, row_id)
-            return {"role": role, "content": content} if role != Role.TOOL else None
+            row = await services.history.stored(caller, row_id)
+            if row.role == Role.ASSISTANT:
+                return {"role": row.role, "content": row.content}
+            if row.role != Role.TOOL:
+                return named_message(row.content, kept_engine(row.metadata), row.role)
     except OperatorError as error:
         if error.code.status != 404:
             raise

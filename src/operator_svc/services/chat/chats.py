@@ -196,7 +196,7 @@ class Chats:
             raise _no_message()
         if request.chat.session_id not in (None, message.session_id):
             raise _no_message()
-        history = await self._history_before(request.chat, message)
+        history = await self._history_before(as_before(request.chat, message), message)
         started = await self._messages.regenerate(
             session_id=message.session_id,
             viewer=request.viewer,
@@ -224,7 +224,7 @@ class Chats:
             if not is_unanswered(reply.status, awaited=request.chat.awaited):
                 running = self._writer.running.get(reply.id, reply.created_at)
                 return Accepted(reply.session_id, message.id, reply.id, reply.created_at, running)
-            history = await self._history_before(request.chat, message)
+            history = await self._history_before(as_before(request.chat, message), message)
             started = await self._messages.retry(
                 session_id=known.session_id,
                 message_id=known.message_id,

@@ -172,12 +172,12 @@ class SessionHistory:
             metadata=row.metadata or {},
         )
 
-    async def text(self, caller: Caller, message_id: int) -> tuple[str, str]:
-        """Role and text of a message or reply; raises OperatorError(message_not_found)."""
+    async def stored(self, caller: Caller, message_id: int) -> Message:
+        """A message or reply as it is stored; raises OperatorError(message_not_found)."""
         row = await self._messages.get(message_id, caller.user_id)
         if row is None:
             raise OperatorError(ErrorCode.MESSAGE_NOT_FOUND, "there is no such message")
-        return row.role, row.content
+        return row
 
     async def message(self, caller: Caller, message_id: int) -> MessageView:
         """A message that is no reply; raises OperatorError(message_not_found)."""

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 
 from operator_svc.models import Json, Message
-from operator_svc.protocol.chat import ENGINE_FIELDS, NO_ENGINE_FIELDS, Chat, EngineFields
+from operator_svc.protocol.chat import Chat
+from operator_svc.protocol.engine_fields import ENGINE_FIELDS, NO_ENGINE_FIELDS, EngineFields
+from operator_svc.protocol.openai import turns_of
 from operator_svc.protocol.response_input import parameters_of
+from operator_svc.stores.message_rows import Exchange
 
 
 def message_metadata(chat: Chat) -> dict[str, Any]:
@@ -31,7 +34,12 @@ def as_before(chat: Chat, message: Message) -> Chat:
     """``chat`` with what its message brought for the engine, where it brings nothing itself."""
     if chat.engine != NO_ENGINE_FIELDS:
         return chat
-    return msgspec.structs.replace(chat, engine=kept_engine(message.metadata))
+    engine = kept_engine(message.metadata)
+    history = chat.history
+    if history is None and engine.messages is not None:
+        last = max(i for i, said in enumerate(engine.messages) if said.get("role") == "user")
+        history = turns_of(engine.messages[:last])
+    return msgspec.structs.replace(chat, engine=engine, history=history)
 
 
 def kept_engine(metadata: Mapping[str, Any] | None) -> EngineFields:
@@ -46,6 +54,19 @@ def kept_engine(metadata: Mapping[str, Any] | None) -> EngineFields:
     if engine.response is None:
         return engine
     return msgspec.structs.replace(engine, parameters=parameters_of(engine.response))
+
+
+def sent_messages(exchange: Exchange) -> list[dict[str, Json]] | None:
+    """The messages of chat completions that the engine was sent for an exchange before its answer;
+    None where they were its text alone, or are not kept."""
+    for kept in (exchange.replied, exchange.asked):
+        if not kept or not {"before", "input"}.isdisjoint(kept.get("left_out", ())):
+            continue
+        engine = kept_engine({ENGINE_FIELDS: kept})
+        if engine.before or engine.input or engine.content:
+            question = {"role": "user", "content": engine.content or exchange.question}
+            return [*(engine.before or ()), *(engine.input or [question])]
+    return None
 
 
 def reply_metadata(chat: Chat) -> dict[str, Any]:

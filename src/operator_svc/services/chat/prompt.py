@@ -10,20 +10,25 @@ put before the user's message that follows it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from operator_svc.models import Json
 from operator_svc.peers.chat_types import Prompt
 from operator_svc.peers.think_tags import without_thought
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.chat import Turn as ClientTurn
+from operator_svc.protocol.engine_fields import said_before
+from operator_svc.protocol.openai import text_of
+from operator_svc.services.chat.message_metadata import sent_messages
 from operator_svc.stores.message_rows import Exchange
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
-PromptTurn: TypeAlias = dict[str, str]
-"""A message of the history as an upstream takes it: its ``role`` and ``content``."""
+PromptTurn: TypeAlias = dict[str, Any]
+"""A message of the history: its ``role``, and the text of it as ``content``. It has ``messages`` of
+chat completions where it was more than text, for an upstream that takes them."""
 
 
 class HistoryLimits(NamedTuple):
@@ -61,7 +66,7 @@ def build_prompt(
 
 
 def said_together(prompt: Prompt) -> Prompt:
-    """The prompt, with the user's text that the history ends with put before the question."""
+    """The prompt, with what the user said at the end of the history put before the question."""
     if not prompt.history or prompt.history[-1]["role"] != "user":
         return prompt
     *history, last = prompt.history
@@ -69,8 +74,15 @@ def said_together(prompt: Prompt) -> Prompt:
         prompt,
         message=_joined(last["content"], prompt.message),
         history=history,
-        engine=prompt.engine.after(last["content"]),
+        engine=prompt.engine.after(content_of(last), prompt.message),
     )
+
+
+def content_of(turn: PromptTurn) -> str | list[Json]:
+    """The content of the user's message that ``turn`` is."""
+    messages = turn.get("messages")
+    content: str | list[Json] = messages[0]["content"] if messages else turn["content"]
+    return content
 
 
 def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[PromptTurn]:
@@ -105,17 +117,17 @@ def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> l
     room = limits.chars
     for exchange in newest_first:
         question, answer = exchange.question, exchange.answer or ""
-        room -= len(question) + len(answer)
+        asked = _turn("user", question, sent_messages(exchange))
+        room -= _chars(asked) + len(answer)
         if room < 0 or len(turns) >= 2 * limits.exchanges:
             break
         said = without_thought(answer) if limits.think_tags else answer
         if said:
-            turns += [_turn("assistant", said), _turn("user", question)]
+            turns += [_turn("assistant", said), asked]
         elif exchange.role in SYSTEM_ROLES:
             system.append(question)
         elif exchange.answer is None:
-            following = turns.pop()["content"] if turns else ""
-            turns.append(_turn("user", _joined(question, following)))
+            turns.append(_before(asked, turns.pop()) if turns else asked)
     if system:
         turns.append(_turn("system", _joined(*reversed(system))))
     turns.reverse()
@@ -126,5 +138,30 @@ def _joined(*texts: str) -> str:
     return "\n\n".join(filter(None, texts))
 
 
-def _turn(role: str, content: str) -> PromptTurn:
-    return {"role": role, "content": content}
+def _turn(role: str, content: str, messages: list[dict[str, Json]] | None = None) -> PromptTurn:
+    turn: PromptTurn = {"role": role, "content": content}
+    return {**turn, "messages": messages} if messages else turn
+
+
+def _chars(turn: PromptTurn) -> int:
+    """The characters of a turn: those of its texts, and of the arguments of calls."""
+    if "messages" not in turn:
+        return len(turn["content"])
+    return sum(
+        len(text_of(message.get("content")))
+        + sum(len(call["function"]["arguments"]) for call in message.get("tool_calls") or ())
+        for message in turn["messages"]
+    )
+
+
+def _before(said: PromptTurn, turn: PromptTurn) -> PromptTurn:
+    """A turn of the user with what the user has ``said`` before it."""
+    content = _joined(said["content"], turn["content"])
+    if "messages" not in said and "messages" not in turn:
+        return _turn("user", content)
+    first = {"role": "user", "content": content_of(said)}
+    messages = turn.get("messages") or [{"role": "user", "content": turn["content"]}]
+    if messages[0]["role"] != "user":
+        return _turn("user", content, [first, *messages])
+    both = said_before(first["content"], messages[0]["content"])
+    return _turn("user", content, [{**first, "content": both}, *messages[1:]])
