@@ -1,4 +1,4 @@
-"""What the engine gets of a chat: in its first call, in later turns, and where it is repeated."""
+"""Messages and fields that the engine gets: in the first call, in later turns, when repeated."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def ask(service: Service, content: Any, **fields: Any) -> None:
 
 
 async def regenerate(service: Service, place: int) -> dict[str, Any]:
-    """What the engine is sent for one more reply to a message of the user."""
+    """Ask for one more reply to a message of the user; the body that the engine was sent."""
     asked = [said for said in await stored(service, "s") if said["role"] == "user"]
     await service.chat(session_id="s", metadata={"regenerate": asked[place]["id"]})
     return sent(service)
