@@ -16,7 +16,10 @@ from operator_svc.secret_files import SUFFIX
 from operator_svc.settings import SECRET_NAMES, TOKEN_NAMES, BrowserSettings, Settings, variables
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
+PLACES = ("*.md", "docs/**/*.md", "deploy/**/*.md", "clients/*/*.md")
+DOCUMENTS = sorted(path for place in PLACES for path in ROOT.glob(place))
+LINE = 120
+"""Columns of a line of prose."""
 
 document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS]
@@ -51,11 +54,59 @@ def test_settings_exist(path: Path) -> None:
     assert named <= known
 
 
+def without_code(text: str) -> str:
+    """``text`` without its fenced and its indented blocks."""
+    text = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def dead_links(path: Path) -> list[str]:
+    """The links of a page to a file or a heading that is not there."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if "://" not in link and (
+            not target.exists()
+            or (anchor and target.suffix == ".md" and anchor not in anchors(target))
+        ):
+            dead.append(link)
+    return dead
+
+
+def long_lines(text: str) -> list[str]:
+    """The lines of prose with more than LINE columns; tables and the targets of links are none."""
+    lines = without_code(text).splitlines()
+    prose = [line for line in lines if not line.lstrip().startswith("|")]
+    return [line for line in prose if len(re.sub(r"\]\([^)]*\)", "]", line)) > LINE]
+
+
 @document
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+    assert dead_links(path) == []
+
+
+@document
+def test_lines_of_prose_fit_the_width(path: Path) -> None:
+    assert long_lines(path.read_text()) == []
+
+
+def test_a_dead_link_and_a_long_line_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    long = "word " * 25
+    page.write_text(
+        f"# A heading, and `more`\n\n[a](#a-heading-and-more) [b](#other) [c](none.md)\n\n{long}\n"
+        f"| {long} |\n\n    {long}\n\n```sh\n# Not a heading {long}\n```\n"
+        f"[d](https://{'x' * 120})\n"
+    )
+    assert dead_links(page) == ["#other", "none.md"]
+    assert long_lines(page.read_text()) == [long]
 
 
 def test_the_layout_names_files_and_folders_that_are_there() -> None:
