@@ -101,11 +101,11 @@ def test_a_dead_link_and_a_long_line_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     long = "word " * 25
     page.write_text(
-        f"# A heading, and `more`\n\n[a](#a-heading-and-more) [b](#other) [c](none.md)\n\n{long}\n"
+        f"# A heading, and `more`\n\n[a](#a-heading-and-more) [b](#other) [c](none.txt)\n\n{long}\n"
         f"| {long} |\n\n    {long}\n\n```sh\n# Not a heading {long}\n```\n"
         f"[d](https://{'x' * 120})\n"
     )
-    assert dead_links(page) == ["#other", "none.md"]
+    assert dead_links(page) == ["#other", "none.txt"]
     assert long_lines(page.read_text()) == [long]
 
 
