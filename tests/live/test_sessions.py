@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from operator_svc.app import Operator
 from operator_svc.db.contract import unavailable
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Session
 from tests.fakes.eventually import eventually
-from tests.fakes.pods import ANYBODY, Pods, all_until, chat, watch
+from tests.fakes.pods import ANYBODY, Pods, all_until, chat, say, watch
 
 
 async def test_clients_are_shown_what_is_stored(pods: Pods) -> None:
@@ -86,6 +87,38 @@ async def test_resume_replays_what_is_kept_and_else_resyncs(pods: Pods) -> None:
     assert near.types()[-2:] == ["resumed", "reply.snapshot"]
     pods.switch.say("more", None)
     await near.until(lambda: accepted.reply_id in near.endings)
+
+
+async def test_resync_in_the_midst_of_a_reply_that_this_pod_has_not_heard_of_is_continued(
+    shared: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply begins after the session of the snapshot was read and before its messages are, and
+    the notification of it is late."""
+    one, two = await shared.start(), await shared.start()
+    await say(shared, one, "before")
+    keeper = await watch(two, "s", after=0)
+    await keeper.until(lambda: keeper.seq == 4)
+    sessions, hub = two.services.sessions, two.core.hub
+    find = sessions.find
+
+    async def find_early(session_id: str) -> Session | None:
+        session = await find(session_id)
+        monkeypatch.undo()
+        monkeypatch.setattr(hub, "refresh", lambda _: None)
+        accepted = await chat(one, session_id="s")
+        shared.switch.say("some text")
+        await eventually(lambda: accepted.running is not None and accepted.running.stream.stored_end == len("some text"))
+        return session
+
+    monkeypatch.setattr(sessions, "find", find_early)
+    reader = await watch(two, "s", after=4, epoch="another epoch")
+    assert reader.types()[0] == "resync"
+    monkeypatch.undo()
+    hub.poll()
+    await keeper.until(lambda: keeper.texts.get(4) == "some text")
+    assert reader.types().count("delta") == 1
+    shared.switch.say(" and more", None)
+    await all_until((keeper, reader), lambda one: one.texts.get(4) == "some text and more")
 
 
 async def test_resume_while_events_come_shows_each_of_them_once(shared: Pods) -> None:

@@ -69,7 +69,9 @@ class SessionHistory:
         return view_of(History, session, messages=views, next_before=next_before)
 
     async def snapshot(self, session_id: str, limit: int, size: int) -> SessionSnapshot | None:
-        """See SnapshotSource: where a session stands, with its newest messages."""
+        """See SnapshotSource: where a session stands, with its newest messages. The text of a
+        reply that is being written comes by its deltas, from the first one where the reply has
+        begun since the session was read: here it would be in their way."""
         session = await self._sessions.find(session_id)
         if session is None:
             return None
@@ -82,6 +84,10 @@ class SessionHistory:
                 limit=limit,
                 size=size,
             )
+        views = [
+            msgspec.structs.replace(view, content="") if view.status == "streaming" else view
+            for view in views
+        ]
         fitting = _fitting_as_json(views, size)
         if len(fitting) < len(views):
             next_before = fitting[0].id if fitting else views[-1].id + 1
