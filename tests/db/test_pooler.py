@@ -243,6 +243,37 @@ async def test_a_process_that_stands_still_in_a_transaction_keeps_nobody_waiting
         pooler.stop()
 
 
+async def test_lost_answers_to_commits_hold_no_sessions_of_the_pooler(
+    open_things: Any,
+    postgres_server: PostgresServer,
+    empty_postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Callers hear of a write that it may be stored; a read is tried again."""
+    monkeypatch.setattr(postgresql_limits, "END_SECONDS", 0.5)
+    async with Relay(postgres_server.folder) as relay:
+        pooler = PgBouncer(relay.folder, "transaction", size=2)
+        try:
+            database: Database = await open_things(
+                through(pooler, empty_postgresql_url),
+                database_direct_url=empty_postgresql_url,
+                db_pool_size=2,
+                db_timeout=30.0,
+            )
+            await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(2)])
+            relay.lose_answers(lambda data: b"COMMIT" in data and relay.lost < 2, cut=False)
+            await asyncio.gather(
+                *[unavailable(database.write("thing_name", Nothing, name=name)) for name in "ab"]
+            )
+            found = await database.fetch("thing_names", Name)
+            assert {row.name for row in found} == {"a", "b"}
+            relay.lose_answers(lambda data: b"COMMIT" in data and relay.lost < 3, cut=False)
+            assert len(await database.fetch("thing_names", Name)) == 2
+            assert relay.lost == 3
+        finally:
+            pooler.stop()
+
+
 PREPARED = b"1\x00\x00\x00\x04"
 """The begin of an answer to a statement that is to be prepared (ParseComplete)."""
 

@@ -107,7 +107,12 @@ async def test_resync_in_the_midst_of_a_reply_that_this_pod_has_not_heard_of_is_
         monkeypatch.setattr(hub, "refresh", lambda _: None)
         accepted = await chat(one, session_id="s")
         shared.switch.say("some text")
-        await eventually(lambda: accepted.running is not None and accepted.running.stream.stored_end == len("some text"))
+        await eventually(
+            lambda: (
+                accepted.running is not None
+                and accepted.running.stream.stored_end == len("some text")
+            )
+        )
         return session
 
     monkeypatch.setattr(sessions, "find", find_early)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import structlog
 
-from operator_svc.db.postgresql_limits import begin, cut_if_late
+from operator_svc.db.postgresql_limits import begin, cut_if_late, end
 from operator_svc.db.records import json_text, json_value
 from operator_svc.errors import ConfigurationError
 
@@ -92,7 +92,7 @@ class Connector:
             await _set_codecs(connection)
             if await connection.fetchval(READ_ONLY) != "off":
                 raise asyncpg.TargetServerAttributeNotMatched("the server takes no writes")
-            await connection.execute("COMMIT")
+            await end(connection, "COMMIT")
         else:
             await connection.execute("SET default_transaction_isolation = 'read committed'")
             await _set_codecs(connection)

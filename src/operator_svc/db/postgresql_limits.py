@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
@@ -19,6 +19,9 @@ IDLE_SECONDS = 3.0
 """Longest pause of a process within a transaction: one that stands still, or whose answer is lost,
 keeps its locks, and a session of the pooler, from all others. They are to go on within 5 s, and a
 process on a busy machine may well pause for a second or two."""
+END_SECONDS = 3.0
+"""Longest wait for the answer to the end of a transaction. The server has then ended it and bounds
+nothing more: a lost answer would hold a session of the pooler for as long as a call may take."""
 STATEMENT_SHARE = 0.9
 """Part of the time of a call after which the server ends a statement. So it is over before the
 process gives up, which costs the pooler and the process their connections."""
@@ -60,6 +63,15 @@ async def cut_if_late(
         await asyncio.wait([task])
         raise
     return task.result()
+
+
+async def end(connection: asyncpg.Connection, how: Literal["COMMIT", "ROLLBACK"]) -> None:
+    """End a transaction. Raises what asyncpg raises, and ConnectionError, with the connection cut,
+    where no answer comes."""
+    try:
+        await cut_if_late(connection.execute(how), END_SECONDS, connection)
+    except TimeoutError as error:
+        raise ConnectionError(f"no answer to {how}") from error
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

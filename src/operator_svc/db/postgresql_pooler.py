@@ -14,7 +14,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 
 from operator_svc.db.postgresql_connect import Connector
 from operator_svc.db.postgresql_errors import REFUSED, AnotherServerError, refused
-from operator_svc.db.postgresql_limits import begin, cut_if_late
+from operator_svc.db.postgresql_limits import begin, cut_if_late, end
 from operator_svc.errors import ConfigurationError
 
 _ON_TIMELINE = (
@@ -145,11 +145,11 @@ async def _in_transaction(
         raise AnotherServerError from error
     try:
         rows: list[Any] = await connection.fetch(sql, *args)
-        await connection.execute("COMMIT")
+        await end(connection, "COMMIT")
     except asyncpg.PostgresError:
         if not connection.is_closed() and connection.is_in_transaction():
             try:
-                await connection.execute("ROLLBACK")
+                await end(connection, "ROLLBACK")
             except Exception:  # the error of the statement is the one to tell
                 connection.terminate()
         raise
