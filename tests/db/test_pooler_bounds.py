@@ -1,4 +1,4 @@
-"""How long a process that hears nothing, or stands still, keeps what others need of a pooler."""
+"""Bounds for a process that stands still or hears nothing, of what it keeps from others."""
 
 from __future__ import annotations
 
