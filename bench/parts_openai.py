@@ -35,14 +35,15 @@ def completion(process: Process, session_id: str, *, stream: bool, message: str)
 
 
 def completions(process: Process) -> Callable[[int], bytes]:
-    """Makes the completions of each client, in sessions of ten, as ``chats`` does."""
+    """Makes the completions of each client, in sessions of ten, as ``chats`` does; each asks
+    something else, since the same once more would take the key of its intent over."""
     run = next(_run)
     counts: dict[int, int] = {}
 
     def make(client: int) -> bytes:
         number = counts[client] = counts.get(client, 0) + 1
         session = f"v{run}-{client}-{number // CHATS_A_SESSION}"
-        return completion(process, session, stream=False, message=MESSAGE)
+        return completion(process, session, stream=False, message=f"{MESSAGE} {number}")
 
     return make
 

@@ -6,6 +6,7 @@ import time
 
 import msgspec
 from aiohttp import web
+from multidict import istr
 
 from operator_svc.background import aside
 from operator_svc.context import SERVICES
@@ -31,8 +32,9 @@ from operator_svc.services.chat.running_replies import Accepted
 
 route = RouteTable("openai")
 
-SESSION, USER, BACKGROUND = "X-Operator-Session", "X-Operator-User", "X-Operator-Background"
-WEBUI_SESSION, WEBUI_USER = "X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id"
+SESSION, USER = istr("X-Operator-Session"), istr("X-Operator-User")
+BACKGROUND = istr("X-Operator-Background")
+WEBUI_SESSION, WEBUI_USER = istr("X-OpenWebUI-Chat-Id"), istr("X-OpenWebUI-User-Id")
 
 _MODEL = openai_answers.Model(id=openai.ANY_MODEL, created=1_764_115_200)
 _COMPLETION = openai_answers.ChatCompletion(

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 from aiohttp import web
+from multidict import istr
 
 from operator_svc.context import SERVICES, Services
 from operator_svc.errors import ErrorCode, OperatorError
@@ -24,7 +25,7 @@ from operator_svc.services.chat.foreground import Attended
 
 A = TypeVar("A", bound=ReplyAnswer)
 
-ATTEMPT = "x-stainless-retry-count"
+ATTEMPT = istr("x-stainless-retry-count")
 """The number of attempts that an SDK of OpenAI's has made before this one."""
 COUNT = re.compile("[0-9]{1,4}")
 

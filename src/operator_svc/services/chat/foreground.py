@@ -85,12 +85,13 @@ class Foreground:
         one waits for the reply as well, but does not stop it. Raises as ``Chats.start`` and
         ``Replies.wait``.
         """
-        name = f"{min(attempt, MOST_ATTEMPTS):0{RANK}d}-{uuid.uuid4().hex}"
+        name = FIRST
         for _ in range(START_ATTEMPTS):
             accepted = await self._chats.start(caller, chat)
             if accepted.started is not None and not attempt:
                 name = FIRST
                 break
+            name = name or f"{min(attempt, MOST_ATTEMPTS):0{RANK}d}-{uuid.uuid4().hex}"
             attended = await self._messages.attend(accepted.reply_id, name)
             if attended or accepted.started is not None:
                 break
