@@ -74,6 +74,7 @@ async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, ur
     await expect(page.locator(".message.reply")).to_have_count(2)
     await page.get_by_text("answer 1 of 2").wait_for()
     await page.get_by_text("answer 2 of 2").wait_for()
+    await expect(page.locator(".list li")).to_contain_text("3 messages")
     await page.get_by_role("button", name="Stop").click()  # its Operator ends once it has
     await expect(page.get_by_text("cancelled", exact=True)).to_have_count(2)
 
@@ -135,6 +136,9 @@ async def test_older_sessions_are_a_click_away(
     await expect(sessions).to_have_count(50)
     await page.get_by_role("button", name="Older sessions").click()
     await expect(sessions).to_have_count(52)
+    await page.get_by_role("button", name="New session").click()
+    await ask(page, "one more")
+    await expect(sessions).to_have_count(53)
 
 
 async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url: str) -> None:

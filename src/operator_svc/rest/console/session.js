@@ -104,7 +104,7 @@ export function sessionView({ client, base }, id, refreshList) {
     empty.hidden = state.connection !== "live" || state.messages.length > 0;
     showMessages(state.messages);
     follow();
-    if (known === 0 && state.messages.length > 0) refreshList();
+    if (known !== state.messages.length) refreshList();
     known = state.messages.length;
   };
 

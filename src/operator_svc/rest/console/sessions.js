@@ -5,6 +5,9 @@ import { sessionView } from "./session.js";
 
 /** Milliseconds after the last key before a search is sent. */
 const SEARCH_PAUSE = 250;
+/** Sessions of a page; a list that is read again keeps those that it showed and a new one, as many as one call gives. */
+const PAGE = 50;
+const MOST = 200;
 
 /**
  * The list of sessions, and beside it the one that is open.
@@ -65,7 +68,7 @@ function sessionList({ client, me }) {
       const page = await client.sessions({
         q: search.value.trim() || undefined,
         userId: user.value.trim() || (needsUser ? "local" : undefined),
-        limit: 50,
+        limit: append ? PAGE : Math.min(Math.max(items.children.length + 1, PAGE), MOST),
         cursor: append && cursor !== null ? cursor : undefined,
       });
       if (turn !== asked) return;
