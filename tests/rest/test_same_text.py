@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from operator_svc.protocol.response_events import TEXT_AT
 from tests.fakes.client_view import ClientView
 from tests.fakes.eventually import eventually
 from tests.rest.openai_calls import PATH, says, stored
@@ -64,6 +65,12 @@ def deltas(events: Iterable[Any]) -> str:
     )
 
 
+def contents(chunks: Iterable[Any]) -> str:
+    """The text of a completion's chunks."""
+    said = (choice["delta"].get("content") for chunk in chunks for choice in chunk["choices"])
+    return "".join(piece or "" for piece in said)
+
+
 def ends(events: Iterable[Any]) -> set[int]:
     """The places at which a response's text was cut."""
     return {event["sequence_number"] for event in events if "delta" in event}
@@ -86,10 +93,18 @@ async def test_all_transports_add_up_to_the_history_on_each_process(postgresql_u
         )
         chunks = await asking
         again = await replayed(other, f"resp_{reply_id}")
+        later = [
+            (place, await replayed(other, f"resp_{reply_id}", f"&starting_after={place}"))
+            for place in sorted(ends(live[0]))[::4]
+        ]
+        repeated = {**named, "x-stainless-retry-count": "1"}
+        chunks_again = await data_of(other, "POST", PATH, json=BODY, headers=repeated)
         text = (await stored(one, SESSION))[-1]["content"]
     assert len(text.split()) >= 30
-    said = (choice["delta"].get("content") for chunk in chunks for choice in chunk["choices"])
-    assert "".join(piece or "" for piece in said) == text
+    assert [contents(shown) for shown in (chunks, chunks_again)] == [text] * 2
     assert views == [text, text]
     assert [deltas(shown) for shown in (*parts, *live, again)] == [text] * 5
     assert ends(live[0]) == ends(live[1]) == ends(again)
+    for place, rest in later:
+        assert deltas(rest) == text[place - TEXT_AT :], "a client may come back with any place"
+        assert ends(rest) == {end for end in ends(again) if end > place}

@@ -15,10 +15,13 @@ from operator_svc.models import Json
 from operator_svc.protocol.faults import Fault
 
 MAX_MESSAGES = 1000
+MAX_TOOLS = 128
 Count = Annotated[int, Meta(ge=1, lt=2**31)]
 Kind = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
+Stops = Annotated[list[str], Meta(max_length=4)]
 CompletionRole = Annotated[
     Literal["system", "developer", "user", "assistant", "tool"], Meta(title="CompletionRole")
 ]
@@ -162,7 +165,7 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     """False for a session that ends with the call."""
     background: bool | None = None
     """True for a reply that goes on when the client goes away."""
-    tools: list[CompletionTool] | None = None
+    tools: Annotated[list[CompletionTool], Meta(max_length=MAX_TOOLS)] | None = None
     """Tools that the model may call."""
     tool_choice: CompletionToolChoice | ChosenTool | None = None
     """The tools that it must call."""
@@ -182,7 +185,7 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens of the reply."""
     max_completion_tokens: Count | None = None
     """The most tokens of the reply, with those of reasoning."""
-    stop: str | list[str] | None = None
+    stop: str | Stops | None = None
     """Texts at which the reply ends."""
     seed: int | None = None
     """A number for which the reply is to be the same each time."""
@@ -190,7 +193,7 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     """True where the likeliness of tokens is asked for."""
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     """The most likely tokens that are told at each place."""
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Bias] | None = None
     """The likeliness that is added to tokens."""
     reasoning_effort: str | None = None
     """The effort that reasoning may take."""
@@ -226,8 +229,22 @@ def faults_of(body: ChatCompletionBody) -> Iterator[Fault]:
     form = body.response_format
     if form is not None and form.type == "json_schema" and form.json_schema is None:
         yield "response_format.json_schema", MISSING
+    yield from _parameter_faults(body)
+
+
+def _parameter_faults(body: ChatCompletionBody) -> Iterator[Fault]:
     if body.n not in (None, 1):
         yield "n", "there is one choice only"
+    if body.seed is not None and not -(2**63) <= body.seed < 2**63:
+        yield "seed", "it must have at most 64 bits"
+    if body.top_logprobs and not body.logprobs:
+        yield "top_logprobs", "it needs logprobs to be true"
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        yield "max_tokens", "max_completion_tokens says the same"
+    if not body.tools and body.tool_choice not in (None, "none", "auto"):
+        yield "tool_choice", "it needs tools"
+    if body.stream_options is not None and not body.stream:
+        yield "stream_options", "they need stream to be true"
 
 
 def _message_faults(message: MessageParam, field: str) -> Iterator[Fault]:

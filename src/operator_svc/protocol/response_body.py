@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from operator_svc.models import Json
+from operator_svc.protocol.completion_body import MAX_TOOLS
 
 MAX_ITEMS = 1000
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -176,7 +177,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     """Further fields to answer; none has an effect."""
     metadata: Pairs | None = None
     """Metadata of the message."""
-    tools: list[FunctionTool] | None = None
+    tools: Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
     """Functions that the model may call."""
     tool_choice: ToolChoiceName | ToolChoice | None = None
     """The functions that it must call."""

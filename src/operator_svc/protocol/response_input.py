@@ -97,6 +97,8 @@ def _faults(body: ResponseBody) -> Iterator[Fault]:
     choice, form = body.tool_choice, body.text.format if body.text else None
     if isinstance(choice, ToolChoice) and choice.type == "function" and choice.name is None:
         yield "tool_choice.name", "it is missing"
+    if not body.tools and choice not in (None, "none", "auto"):
+        yield "tool_choice", "it needs tools"
     if form is not None and form.type == "json_schema":
         for name in ("name", "schema"):
             if getattr(form, name) is None:

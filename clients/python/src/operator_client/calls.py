@@ -279,7 +279,7 @@ class Calls:
         ``after``: Only events after this number.
         ``limit``: Records of a page; 100 if not given. It also ends at 4 MiB of stored
         content.
-        ``epoch``: The one that ``after`` belongs to.
+        ``epoch``: The epoch of the session in which ``after`` is a number.
         """
         return await self._connection.call(
             EventList,
@@ -307,7 +307,7 @@ class Calls:
         ``after``: Only events after this number.
         ``limit``: Records of a page; 100 if not given. It also ends at 4 MiB of stored
         content.
-        ``epoch``: The one that ``after`` belongs to.
+        ``epoch``: The epoch of the session in which ``after`` is a number.
         """
         return self._connection.events(
             Call(
@@ -504,7 +504,7 @@ class Calls:
     async def list_engines(self, *, window: int | None = None) -> EngineRanking:
         """Engines, best first.
 
-        ``window``: Seconds of feedback that count.
+        ``window``: Age in seconds up to which feedback counts.
         """
         return await self._connection.call(
             EngineRanking, Call("GET", "/operator/switch/engines", query={"window": window})
@@ -545,7 +545,7 @@ class Calls:
 
         ``from_``: The first day, in UTC; 30 days up to the last one if not given.
         ``to``: The last day, in UTC; today if not given.
-        ``by``: What is counted apart.
+        ``by``: The dimension of the counts.
         ``limit``: Keys of a page; 1000 if not given.
         ``cursor``: ``next_cursor`` of the page before.
         """
