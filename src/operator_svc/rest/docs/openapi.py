@@ -146,7 +146,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
-        "name": parameter.name,
+        "name": str(parameter.name),  # a header's may be an istr, which JSON knows nothing of
         "in": parameter.place,
         "description": parameter.meaning,
         "schema": schema_of(parameter.kind),
