@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import chunks, completion, says, sent, stored
+from tests.rest.response_calls import message, streamed
 from tests.rest.rest_service import Service
 
 CHAT = "5ff0c9a2-7d0b-4b7e-9a4e-0c8c3f6b1d11"
@@ -98,6 +99,35 @@ async def test_temporary_chats_of_open_webui_have_a_session_too(service: Service
     headers = {**OF_WEBUI, "X-OpenWebUI-Chat-Id": "local:Zk3_x-9QyTt0AAAB"}
     assert (await completion(service, {}, headers=headers)).status == 200
     assert len(await stored(service, "local:Zk3_x-9QyTt0AAAB")) == 2
+
+
+async def test_open_webui_streams_responses_with_what_it_has_of_earlier_ones(start: Start) -> None:
+    """Its connections may be of the type Responses: it makes items of its own messages then."""
+    service = await start(switch_dialect="openai")
+    call = {"type": "function_call", "call_id": "call_1", "id": "fc_1", "name": "look"}
+    events = await streamed(
+        service,
+        [
+            message("user", [{"type": "input_text", "text": "look"}]),
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            message("assistant", [{"type": "output_text", "text": "I look."}]),
+            {**call, "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "call_1",
+             "output": [{"type": "input_text", "text": "a cat"}]},
+            message("assistant", [{"type": "output_text", "text": "A cat."}]),
+            message("user", [{"type": "input_text", "text": "and?"}]),
+        ],
+        model="operator",
+        instructions="Be kind.",
+        reasoning={"summary": "auto"},
+        tools=[{"type": "function", "name": "look", "parameters": {"type": "object"}}],
+    )  # fmt: skip
+    assert events[-1]["response"]["status"] == "completed"
+    messages = sent(service)["messages"]
+    assert [m["role"] for m in messages] == [
+        "system", "user", "assistant", "tool", "assistant", "user",
+    ]  # fmt: skip
+    assert messages[3]["content"] == "a cat"
 
 
 async def test_librechat_streams_a_conversation_and_asks_its_title_apart(start: Start) -> None:
