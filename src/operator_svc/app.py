@@ -276,7 +276,7 @@ def _maintenance(
 
 
 def _retention(core: Core, deletion: SessionDeletion) -> list[Callable[[], Awaitable[None]]]:
-    """The purges of what is kept for a limited time, where its time is limited."""
+    """The purges of rows with a limited retention."""
     settings, purge = core.settings, core.stores.retention.purge
     days: dict[Kind, float] = {
         "chat_keys": settings.key_retention,

@@ -49,8 +49,8 @@ def split_url(url: str) -> SplitResult:
 
 
 def jwks_url(url: str) -> None:
-    """Check the address of a key set; raises ValueError. Keys that come in clear from elsewhere
-    are anybody's who can write on the way."""
+    """Check the URL of a key set; raises ValueError. Over plain HTTP, anybody on the way could
+    replace the keys."""
     parts = split_url(url)
     if parts.scheme == "https" or is_loopback(parts.hostname or ""):
         return

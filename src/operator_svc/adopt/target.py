@@ -122,7 +122,7 @@ class AdoptionStore:
         self._highest[table] = max([highest, *(row[0] for row in rows)])
 
     async def new_ids(self, table: str, how_many: int) -> list[int]:
-        """Ids that nobody has or had, growing."""
+        """Increasing ids that were never used."""
         if how_many and not self._sqlite and not self._dry:
             rows = await self._tx.fetch(
                 "SELECT nextval(pg_get_serial_sequence(:table, 'id'))"

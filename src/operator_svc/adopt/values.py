@@ -37,7 +37,7 @@ class Fixes:
         self._reasons: set[str] = set()
 
     def note(self, reason: str) -> None:
-        """It is mended for this reason too."""
+        """Add a reason for which the row was mended."""
         self._reasons.add(reason)
 
     def take(self) -> set[str]:

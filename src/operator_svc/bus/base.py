@@ -7,7 +7,7 @@ from operator_svc.models import Backend
 
 
 class Bus:
-    """Notifies the other pods, and hears them. As it stands here there are no others."""
+    """Notifies the other pods and receives their notifications. This base class has no others."""
 
     shared = False
     """True where other pods may use the same database."""

@@ -6,4 +6,4 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 NotificationListener: TypeAlias = Callable[[Collection[str] | None], None]
-"""Called with the sessions of which another pod has news; None where it may be any."""
+"""Called with the sessions in which another pod has new events; None if it may be any."""

@@ -6,4 +6,4 @@ from operator_svc.bus.base import Bus
 
 
 class LocalBus(Bus):
-    """Tells nobody: a process's own writes are shown as they are made."""
+    """Notifies nobody, because the only process shows its own writes itself."""

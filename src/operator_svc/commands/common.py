@@ -57,7 +57,7 @@ def token(environ: Mapping[str, str]) -> str:
 
 
 def refuse(error: ConfigurationError) -> NoReturn:
-    """Say what is wrong with the settings, a line each, and end with exit code 2."""
+    """Print each fault in the settings on a line, and exit with code 2."""
     for problem in error.problems:
         click.echo(f"operator-svc: {problem}", err=True)
     sys.exit(EXIT_CONFIGURATION)

@@ -24,7 +24,7 @@ RETRY_AFTER = 1.0
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """The record of a write whose rows nobody reads."""
+    """The record of a write without rows to read."""
 
 
 class AsJson(msgspec.Struct, frozen=True):

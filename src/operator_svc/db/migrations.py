@@ -44,7 +44,7 @@ async def at_head(database: Database, folder: Path | None = None) -> bool:
 
 
 def migrate(url: str, folder: Path | None = None) -> list[str]:
-    """Apply what is missing, in this process; the ids applied.
+    """Apply pending migrations in this process; returns their ids.
 
     Waits for another process that is migrating. Raises ConfigurationError where a migration
     fails, the database is newer than the code, or another process has the SQLite file, and

@@ -18,8 +18,8 @@ from operator_svc.telemetry import DB_POOL_WAIT_SECONDS
 C = TypeVar("C")
 
 FRESH_SECONDS = 15.0
-"""A connection that nobody used for longer is in doubt: firewalls forget silent ones, and a
-machine that vanished said nothing."""
+"""Seconds after which an idle connection is checked before use: firewalls drop silent connections,
+and a vanished machine sends nothing."""
 
 
 class Pool(Generic[C]):

@@ -34,8 +34,8 @@ UNKNOWN_HISTORY = (
     asyncpg.UndefinedFunctionError,
     asyncpg.FeatureNotSupportedError,
 )
-"""The server does not tell. A lost commit is noticed then only where a log stands behind what was
-shown."""
+"""The server does not reveal its timeline. A lost commit is then detected only if the event log
+ends before what clients have seen."""
 
 ATTEMPTS = 8
 """Attempts of a statement that the server undoes for a reason that passes: deadlocks,

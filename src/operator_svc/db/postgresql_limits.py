@@ -1,4 +1,4 @@
-"""Limits of what is done by way of a pooler, which many processes share.
+"""Limits of statements through a pooler, which many processes share.
 
 What a process does not end in time the server ends, or the process cuts its connection, instead of
 asking for a cancellation, as the driver does by itself: PgBouncer 1.18 dies of such a request at

@@ -1,4 +1,4 @@
-"""The files of an open SQLite database: whether what is written to them is still found there."""
+"""Checks that the files of an open SQLite database still exist and can be written."""
 
 from __future__ import annotations
 

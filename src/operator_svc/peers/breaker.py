@@ -74,7 +74,7 @@ class Breaker:
         return self._generation
 
     def succeeded(self, permit: int) -> None:
-        """Record that the peer works: the call succeeded, or was refused in good order."""
+        """Record that the peer works: the call succeeded, or was refused properly."""
         if permit == self._generation:
             self._failures = 0
             if self._state == "half_open":

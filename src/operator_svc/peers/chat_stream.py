@@ -1,4 +1,4 @@
-"""One chat call: sent once, read as it comes, bounded in time, closed at once when left."""
+"""One chat call: sent once, read incrementally, limited in time, closed at once when cancelled."""
 
 from __future__ import annotations
 

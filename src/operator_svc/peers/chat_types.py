@@ -115,7 +115,7 @@ class CutError(AnswerError):
 
 
 class ReportedError(AnswerError):
-    """Raised for a failure that the upstream reports in good order.
+    """Raised for a failure that the upstream reports properly.
 
     ``busy`` where it says that there were too many calls.
     """
@@ -126,7 +126,7 @@ class ReportedError(AnswerError):
 
 
 class NoAnswerError(AnswerError):
-    """Raised for an answer that ends in good order, with neither text nor a tool call."""
+    """Raised for a response that ends properly, with neither text nor a tool call."""
 
 
 class AnswerTooLargeError(AnswerError):

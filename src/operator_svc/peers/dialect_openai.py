@@ -200,7 +200,7 @@ class OpenAiReader(AnswerReader):
         return texts
 
     def _take_other(self, data: bytes, parts: list[Part]) -> None:
-        """An event that is no plain chunk."""
+        """An event other than a plain chunk."""
         if not (data := data.strip()):
             return  # a keep-alive
         if data == SENTINEL:

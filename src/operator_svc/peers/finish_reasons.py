@@ -28,7 +28,7 @@ _NAMES = {name: known for known, names in KNOWN.items() for name in names}
 
 
 def finish_reason(value: Json) -> str | None:
-    """The finish reason under its common name; an unknown one as it came; None without one."""
+    """The finish reason under its common name; an unknown one unchanged; None without one."""
     name = label_or_none(value)
     if name is None or name.lower() in ABSENT:
         return None

@@ -104,7 +104,7 @@ class ToolCallPieces:
 
 
 def _begins(piece: _OpenCall, call: _OpenCall, *, indexed: bool) -> bool:
-    """True where ``piece``, whose id is not known, is no more of ``call``."""
+    """True if ``piece``, without a known id, does not continue ``call``."""
     if not piece.name or not call.name:
         return False
     if piece.id and call.id:

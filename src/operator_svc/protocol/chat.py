@@ -63,10 +63,10 @@ class ChatBody(msgspec.Struct, frozen=True):
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat, from whichever transport. ``history`` is None where Operator's own is to be used;
-    ``regenerate`` is the id of the message that is to be answered once more. A caller who leaves
-    stops a chat that is ``awaited``, so one that comes back has it tried anew. ``renewal`` is
-    there where ``client_message_id`` is the key of an intent, which no client has chosen."""
+    """A chat from any transport. ``history`` is None to use Operator's own; ``regenerate`` is the
+    id of the message that gets another reply. Leaving cancels a chat that is ``awaited``, and a
+    retry starts it again. ``renewal`` is set if ``client_message_id`` is the key of an intent,
+    which no client has chosen."""
 
     message: str
     session_id: str | None = None
@@ -83,7 +83,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     awaited: bool = False
 
     def body_hash(self) -> bytes:
-        """SHA-256 of what is asked, whichever transport and session it came by."""
+        """SHA-256 of the request, independent of its transport and session."""
         asked: tuple[Any, ...] = (
             self.message,
             self.context_summary,
@@ -217,7 +217,7 @@ class ChatPending(msgspec.Struct, frozen=True):
 
 
 class ReplyView(msgspec.Struct, frozen=True):
-    """A reply as it stands. ``end`` is its length in code points."""
+    """A reply in its current state. ``end`` is its length in code points."""
 
     reply_id: int
     """The reply's id."""

@@ -40,7 +40,7 @@ class ImageUrl(msgspec.Struct, frozen=True):
 
 
 class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a message's content; of which types there are, the upstream decides."""
+    """A part of a message's content; the upstream decides which types it accepts."""
 
     type: Kind
     """The kind of part; each has a field of its own."""
@@ -118,7 +118,7 @@ class CompletionFunction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionTool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model may call; of which types there are, the upstream decides."""
+    """A tool that the model may call; the upstream decides which types it accepts."""
 
     type: Kind
     """The kind of tool."""
@@ -164,13 +164,13 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     store: bool | None = None
     """False for a session that ends with the call."""
     background: bool | None = None
-    """True for a reply that goes on when the client goes away."""
+    """True for a reply that continues if the client disconnects."""
     tools: Annotated[list[CompletionTool], Meta(max_length=MAX_TOOLS)] | None = None
     """Tools that the model may call."""
     tool_choice: CompletionToolChoice | ChosenTool | None = None
     """The tools that it must call."""
     parallel_tool_calls: bool | None = None
-    """False where one call at a time is wanted."""
+    """False to permit only one tool call at a time."""
     response_format: ResponseFormat | None = None
     """The form of the text."""
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -192,7 +192,7 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool | None = None
     """True where the likeliness of tokens is asked for."""
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     logit_bias: dict[str, Bias] | None = None
     """The likeliness that is added to tokens."""
     reasoning_effort: str | None = None

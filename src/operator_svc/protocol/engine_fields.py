@@ -9,7 +9,7 @@ import msgspec
 from operator_svc.models import Json
 
 MAX_METADATA_BYTES = 64 * 1024
-"""Largest ``metadata`` of a chat, as JSON: it stands in the history and in each event."""
+"""Maximum size of a chat's ``metadata`` as JSON: the history and each event repeat it."""
 
 
 class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):

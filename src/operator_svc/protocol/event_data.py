@@ -63,7 +63,8 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """A message, or a reply, is gone. In the log this also stands where it was told of before."""
+    """A message or a reply was deleted. The log shows this event also in place of earlier events
+    about it."""
 
     message_id: int
     """The message's id."""

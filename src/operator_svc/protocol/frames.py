@@ -22,8 +22,8 @@ FrameId = int | Annotated[str, Meta(max_length=200)]
 SUBPROTOCOL = "operator.v1"
 TOKEN_SUBPROTOCOL = "token."  # noqa: S105 - a prefix, not a token
 MAX_FRAME = 512 * 1024
-"""Bytes of a frame that a client may send, and of one that it gets unless a reply's whole text
-stands in it (docs/websocket.md)."""
+"""Maximum bytes of a frame from a client, and of one to a client unless it has the whole text of a
+reply (docs/websocket.md)."""
 PIECE_CHARS = 80_000
 """Code points of a text that one frame shows: as JSON six bytes each at most, so that they fit."""
 

@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
 
 
 def intent_key(caller: Caller, *asked: bytes | str) -> str:
-    """The key of a call for what is ``asked``, the same for all that ask the same."""
+    """The key of a call, which is equal for equal requests (``asked``)."""
     digest = hashlib.sha256(caller.name.encode())
     for part in asked:
         data = part.encode() if isinstance(part, str) else part

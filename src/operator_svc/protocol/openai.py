@@ -58,8 +58,8 @@ def place_of(body: ChatCompletionBody, session: str | None, user: str | None) ->
 
 
 def is_webui_task(body: ChatCompletionBody) -> bool:
-    """True where Open WebUI asks something about a chat that is no part of it: it names the chat
-    then too, but brings its prompt alone and wants no stream.
+    """True for a call of Open WebUI about a chat (a title, tags): it names the chat, but has only
+    its own prompt and does not stream.
 
     Source: ``routers/tasks.py`` and the prompts of ``config.py`` of Open WebUI 0.6 to 0.11.
     """

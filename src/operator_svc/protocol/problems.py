@@ -1,4 +1,6 @@
-"""Problem details (RFC 9457) with our error codes: the body and headers of every failed call.
+"""Problem details (RFC 9457). ``error`` is the code; ``request_id`` is also in the log;
+``status_code`` and ``message`` repeat fields for older clients. The failure of a reply has its ids,
+and that of a record has the record's fields.
 
 The body also has ``error``, ``status_code`` and ``message``, which VX11's older clients read.
 """

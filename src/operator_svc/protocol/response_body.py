@@ -162,7 +162,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     instructions: Annotated[str, Meta(max_length=100_000)] | None = None
     """A system message for this call alone."""
     previous_response_id: str | None = None
-    """The response whose session goes on."""
+    """The response whose session is continued."""
     conversation: str | ConversationId | None = None
     """The conversation that the response belongs to."""
     stream: bool | None = None
@@ -170,7 +170,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     stream_options: dict[str, Json] | None = None
     """Options of the stream."""
     background: bool | None = None
-    """True for an answer at once, and a reply that goes on without its caller."""
+    """True to respond at once and write the reply in the background."""
     store: bool | None = None
     """False for a response that is deleted with its end."""
     include: list[str] | None = None
@@ -182,7 +182,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoiceName | ToolChoice | None = None
     """The functions that it must call."""
     parallel_tool_calls: bool | None = None
-    """False where one call at a time is wanted."""
+    """False to permit only one tool call at a time."""
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     """The most calls of functions."""
     max_output_tokens: Annotated[int, Meta(ge=1, lt=2**31)] | None = None
@@ -196,7 +196,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     """The penalty of tokens by how often they were there before."""
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     reasoning: ReasoningOptions | None = None
     """Options of the model's reasoning."""
     text: TextOptions | None = None

@@ -13,8 +13,8 @@ from operator_svc.protocol.tool_calls import ToolCallView
 def items_of(
     message_id: int, content: str, engine: EngineFields, role: str = "user"
 ) -> Iterator[dict[str, Json]]:
-    """The items that a stored message of ``role`` stands for, each with an id of its own. The
-    last one of that role has the stored message's."""
+    """The items of a stored message of ``role``, each with an id of its own. The last one of that
+    role has the stored message's."""
     for place, message, own in _asked(content, engine, role):
         identity = f"msg_{message_id}" if own else f"msg_{message_id}_{place}"
         yield from _items(message, identity)
@@ -31,8 +31,8 @@ def named_message(content: str, engine: EngineFields, role: str) -> dict[str, Js
 def _asked(
     content: str, engine: EngineFields, role: str
 ) -> Iterator[tuple[int, dict[str, Json], bool]]:
-    """The messages that a stored one of ``role`` stands for, each with its place, and True for the
-    last one of that role."""
+    """The messages of a stored one of ``role``, each with its place, and True for the last one of
+    that role."""
     asked = engine.input or [{"role": role, "content": engine.content or content}]
     last = max((i for i, m in enumerate(asked) if m.get("role") == role), default=None)
     for place, message in enumerate(asked):

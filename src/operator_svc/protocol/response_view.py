@@ -127,7 +127,7 @@ class ResponseView(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float
     """The penalty of tokens by how often they were there before."""
     top_logprobs: int
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     reasoning: dict[str, Json]
     """Options of the model's reasoning."""
     text: dict[str, Json]

@@ -16,9 +16,9 @@ Metadata = dict[str, Any]
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """A message as the history shows it. The text of a reply that is being written is what is
-    stored of it by now; a failed reply has its code in ``metadata.error``. Where it has more tool
-    calls than fit, ``tool_calls_next`` is the ``cursor`` of the next ones in its own list."""
+    """A message in the history. The text of a running reply is the part stored so far; a failed
+    reply has its code in ``metadata.error``. If it has more tool calls than fit,
+    ``tool_calls_next`` is the ``cursor`` of the next ones in its own list."""
 
     id: int
     """The message's id."""

@@ -16,7 +16,7 @@ from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
 from operator_svc.protocol.views import view_of
 
 MAX_CONFIG_BYTES = 32 * 1024
-"""Largest ``before_config`` and ``after_config``, as JSON: both stand in each event."""
+"""Maximum size of ``before_config`` and of ``after_config`` as JSON: each event repeats both."""
 MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 """Modes that Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
@@ -59,7 +59,7 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
     error_message: ErrorText | None = None
     """The reason of a failure."""
     error_msg: ErrorText | None = None
-    """The same as ``error_message``, which wins; the published UI's name for it."""
+    """The published UI's name for ``error_message``, which takes precedence."""
     session_id: SessionId | None = None
     """The session that it is about."""
     message_id: RowId | None = None
@@ -131,22 +131,22 @@ class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
     """The reason of a failure."""
     forwarded_at: datetime | None
-    """The time at which Switch was told."""
+    """The time at which Switch received it."""
     created_at: datetime
     """The time at which it was stored."""
 
 
 class FeedbackAnswer(FeedbackFact, frozen=True, kw_only=True):
-    """Feedback that is kept. ``engine`` is the one that wrote the reply, whichever was named;
-    ``forwarded_at`` is null until Switch is told, which it is once for each reply."""
+    """Stored feedback. ``engine`` is the one that wrote the reply, whatever the body named;
+    ``forwarded_at`` is null until Switch receives it, at most once per reply."""
 
     status: Literal["recorded"] = "recorded"
     """Always ``recorded``."""
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine by its feedback. Latencies are of successes only; null where there are
-    none. ``score`` is from 0 to 1, the formula stands in docs/system.md."""
+    """An engine and its feedback. Latencies are of successes only; null without any. ``score`` is
+    from 0 to 1 (formula in docs/system.md)."""
 
     engine: str
     """The engine's name."""

@@ -119,7 +119,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     active_sessions: int | None
     """Sessions that are open."""
     projects: list[Any] | None
-    """The projects, as Shub tells them."""
+    """The projects, as Shub reports them."""
     resources: ShubResources
     """Resources that Shub uses."""
     parts: ShubParts
@@ -170,7 +170,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None
     """The state, in the source's own word."""
     compatibility: Any
-    """The platforms that it runs on, as the source tells them."""
+    """The platforms that it runs on, as the source reports them."""
     active: bool | None
     """True where Switch uses it now."""
     warm: bool | None

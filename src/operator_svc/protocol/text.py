@@ -1,4 +1,4 @@
-"""Text that can be stored and sent: what PostgreSQL and JSON refuse is mended or refused.
+"""Text that can be stored and sent: what PostgreSQL or JSON cannot hold is replaced or refused.
 
 Switch's text is mended (NUL and lone surrogate halves become U+FFFD, halves that were cut apart
 are joined); a client's text is refused instead, so that it learns of its fault.
@@ -57,9 +57,8 @@ def storable_json(value: Json) -> Json:
 
 
 def loads(data: bytes) -> Json:
-    """JSON of a peer, read as widely as can be: what is no UTF-8 is replaced, and surrogate
-    halves pass, so the result is not storable yet. Raises ValueError where it is no JSON.
-    """
+    """JSON of a peer, decoded leniently: invalid UTF-8 is replaced, and surrogate halves pass, so
+    the result may not be storable. Raises ValueError for text that is not JSON."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):

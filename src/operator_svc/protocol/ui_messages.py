@@ -53,7 +53,7 @@ class UiChatBody(msgspec.Struct, frozen=True, kw_only=True):
     trigger: UiTrigger = "submit-message"
     """The reason of the call."""
     messageId: str | None = None  # noqa: N815 - the protocol's name
-    """The message to answer once more."""
+    """The message that gets another reply."""
 
 
 class UiMessage(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 
 
 class EventStream:
-    """An answer that goes on: the sink of its send queue, and a LiveClient."""
+    """A streamed response: the sink of its send queue, and a LiveClient."""
 
     transport_name: ClassVar[str] = "event_stream"
     must_poll: ClassVar[bool] = True  # aiohttp does not tell a handler that its client left
@@ -284,8 +284,8 @@ async def _show(
 
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
-    """The event after which to go on, and its epoch. A browser that comes back by itself sends
-    the header."""
+    """The event after which to resume, and its epoch. A browser that reconnects by itself sends the
+    header."""
     epoch = requests.parameter(request, "epoch", Epoch) or None
     last = request.headers.get("Last-Event-ID")
     if last:

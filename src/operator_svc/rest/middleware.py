@@ -122,8 +122,8 @@ class RequestPipeline:
         authenticator.count(caller)
 
     def check_answer(self, request: web.Request, call: Call, response: web.StreamResponse) -> None:
-        """Refuse an answer whose caller's token was taken away meanwhile, and a large one for which
-        there is no room; the latter only to a request that can be made again without harm.
+        """Refuse a response whose caller's token was revoked meanwhile, and a large one beyond the
+        budget; the latter only for a request that can be repeated safely.
 
         Raises OperatorError: forbidden, rate_limited.
         """
@@ -287,6 +287,6 @@ def _unsent() -> web.Response:
 
 
 def _left(request: web.Request) -> bool:
-    """True where the client is gone, so that there is nobody to answer."""
+    """True if the client has disconnected."""
     transport = request.transport
     return transport is None or transport.is_closing()

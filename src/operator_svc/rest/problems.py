@@ -46,8 +46,8 @@ def problem(error: BaseException, request_id: str, path: str = "") -> web.Respon
 def failure(
     sent: Mapping[str, str], status: int, error: BaseException | None, message: str | None
 ) -> web.Response:
-    """The answer to what is no request (400), or to a failure that nobody mapped; it is logged.
-    ``sent`` are the headers that were read, if any."""
+    """The response to malformed HTTP (400) or to an unexpected failure; it is logged. ``sent`` are
+    the headers received so far."""
     request_id = request_id_of(sent)
     shown: BaseException = error or RuntimeError(message or "no cause is known")
     if status < 500:

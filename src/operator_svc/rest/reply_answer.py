@@ -35,7 +35,7 @@ class ReplyAnswer(EventStream):
     """
 
     stored_only: ClassVar[bool] = False
-    """True where text is shown once it is stored: for a protocol that cannot take it back."""
+    """True to send text only once it is stored, for a protocol that cannot replace it."""
 
     def __init__(
         self, services: Services, request: web.Request, accepted: Accepted, *, begin: int = 0

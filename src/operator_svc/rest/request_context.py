@@ -56,8 +56,8 @@ def new_request_id() -> str:
 
 
 def request_id_of(sent: Mapping[str, str]) -> str:
-    """The id that a client sent, under either name, where it can stand in a header and a log;
-    else a new one."""
+    """The id that a client sent, under either name, if it is safe in a header and a log; otherwise
+    a new one."""
     for name in (_REQUEST_ID, _CORRELATION_ID):
         brought = sent.get(name)
         if brought is not None and is_request_id(brought):

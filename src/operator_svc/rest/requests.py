@@ -83,7 +83,7 @@ def compressed() -> OperatorError:
 async def body(
     request: web.Request, struct: type[S], prepare: Callable[[Any, Query], Any] | None = None
 ) -> S:
-    """The body as ``struct``. Fields that it lacks may stand in the query, as text.
+    """The body as ``struct``. Fields that it lacks are read from the query, as text.
 
     ``prepare`` turns the body's JSON value into the fields, where it is not an object of them.
     Raises OperatorError, also of ``protocol.decoding``.
@@ -168,7 +168,7 @@ def _path_id(request: web.Request, name: str, valid: Callable[[str], object]) ->
 
 
 def row_id(request: web.Request, name: str) -> int:
-    """A row's id in the path; raises OperatorError(its ``NOT_FOUND``) where it can be none."""
+    """A row's id in the path; raises OperatorError(its ``NOT_FOUND``) if it is malformed."""
     value = ids.row_id(request.match_info[name])
     if value is None:
         raise _not_found(name)

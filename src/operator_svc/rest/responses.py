@@ -25,7 +25,7 @@ _SERVER = istr("Server")
 NO_SCRIPTS = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of answers that are data, should a browser show one as a page."""
 SERVER = "operator"
-"""The header Server of every answer: versions are nobody's business."""
+"""The header Server of every response, which reveals no versions."""
 _JSON = CIMultiDict(
     {
         "Content-Type": "application/json",
@@ -52,7 +52,7 @@ def own_path(request: web.Request, path: str) -> str:
 
 
 def encoded(body: bytes) -> web.Response:
-    """A JSON answer whose bytes are there already."""
+    """A JSON response with encoded bytes."""
     return web.Response(body=body, headers=_JSON)
 
 
@@ -99,7 +99,7 @@ def _etag(body: bytes) -> str:
 
 
 def cached(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
-    """An answer that may be kept and is asked for anew each time, by its ETag."""
+    """A response that clients may cache and revalidate each time, by its ETag."""
     etag = _etag(body)
     headers = {**headers, "ETag": f'"{etag}"', "Cache-Control": "no-cache"}
     known = request.if_none_match or ()

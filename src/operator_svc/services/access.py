@@ -121,5 +121,5 @@ def _no_message() -> OperatorError:
 
 
 def no_session() -> OperatorError:
-    """The failure of a record whose session is not there, or not for its caller."""
+    """The failure of a record whose session does not exist, or is not visible to the caller."""
     return OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")

@@ -125,7 +125,7 @@ class Tokens:
         return None if self.signed is None else await self.signed.verify(token, _digest(token))
 
     def is_current(self, caller: Caller) -> bool:
-        """True while the token by which ``caller`` was found stands, and is unchanged."""
+        """True while the token of ``caller`` exists unchanged."""
         if isinstance(caller, SignedCaller):
             return self.signed is not None and self.signed.is_current(caller)
         return not self.required or id(caller) in self._current
@@ -137,7 +137,7 @@ class Tokens:
             self._on_reload(self)
 
     def check_current(self, caller: Caller) -> None:
-        """Raise OperatorError(forbidden) where the token of ``caller`` stands no more."""
+        """Raise OperatorError(forbidden) if the token of ``caller`` is gone or changed."""
         if not self.is_current(caller):
             raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid")
 
@@ -162,7 +162,7 @@ class Tokens:
 
 
 class WrongTokenError(OperatorError):
-    """A token that nobody has. The answer waits ``delay`` seconds, where there were many."""
+    """An unknown token. The response waits ``delay`` seconds after many of them."""
 
     def __init__(self, delay: float, detail: str) -> None:
         super().__init__(ErrorCode.FORBIDDEN, detail)
@@ -265,7 +265,7 @@ def _lines(path: str) -> list[bytes]:
 
 
 def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:
-    """Add the token of a line; what is wrong with it, if anything. Never quotes the line."""
+    """Add the token of a line; returns its fault, if any, without quoting the line."""
     try:
         line = msgspec.json.decode(raw, type=_Line)
     except msgspec.ValidationError as error:

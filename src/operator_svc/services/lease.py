@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 RENEWALS_A_TTL = 3
 """Renewals of a lease within its time to live, at least."""
 LEASE_CONNECTIONS = 2
-"""Connections of its own: one renews the lease, one looks for pods that have died."""
+"""Dedicated connections: one renews the lease, one looks for dead pods."""
 LEASE_SECONDS = 2.0
 """Longest wait for the database in both; then they are tried again."""
 RENEWAL_MAX = 1.0

@@ -16,7 +16,7 @@ def id_cursor(row_id: int) -> str:
 
 
 def parse_id_cursor(cursor: str | None, first: int) -> int:
-    """The id that a cursor stands for; ``first`` where there is none.
+    """The id in a cursor; ``first`` without one.
 
     Raises OperatorError(invalid_parameter).
     """
@@ -32,7 +32,7 @@ def time_cursor(moment: datetime, row_id: int) -> str:
 
 
 def parse_time_cursor(cursor: str | None, first: tuple[datetime, int]) -> tuple[datetime, int]:
-    """The time and the id that a cursor stands for; ``first`` where there is none.
+    """The time and the id in a cursor; ``first`` without one.
 
     Raises OperatorError(invalid_parameter).
     """
@@ -54,7 +54,7 @@ def text_cursor(text: str) -> str:
 
 
 def parse_text_cursor(cursor: str | None, first: str) -> str:
-    """The text that a cursor stands for; ``first`` where there is none.
+    """The text in a cursor; ``first`` without one.
 
     Raises OperatorError(invalid_parameter).
     """

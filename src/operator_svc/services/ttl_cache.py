@@ -61,7 +61,7 @@ class TtlCache(Generic[T]):
         self._kept = self._kept_at = self._asking = None
 
     async def _run(self) -> T | Exception:
-        """Ask; a failure is an answer here, for it is nobody's but theirs who wait."""
+        """Call the source; a failure is a result here, because only its waiters may see it."""
         answer: T | Exception
         try:
             answer = await self._ask()

@@ -23,7 +23,7 @@ SHOWN_DAYS = 30
 
 
 class UsageReports:
-    """Counts the usage of replies by day, and tells callers what they may know of it."""
+    """Counts the usage of replies by day, and shows callers the part that they may see."""
 
     def __init__(self, store: UsageStore) -> None:
         self._store = store

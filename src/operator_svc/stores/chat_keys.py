@@ -7,19 +7,19 @@ from operator_svc.models import ChatKey, Record
 
 
 class ReleasedKey(Record, frozen=True):
-    """A key that stands for nothing any more, and the session that it was of."""
+    """A key whose reply is gone, and its former session."""
 
     session_id: str
 
 
 class ChatKeyStore:
-    """Reads keys; they are written with the chat that they stand for."""
+    """Reads keys, which are written with their chat."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def get(self, scope: str, key: str) -> ChatKey | None:
-        """The chat that ``key`` stands for within ``scope``, or None."""
+        """The chat of ``key`` within ``scope``, or None."""
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)
 
 

@@ -13,7 +13,7 @@ from operator_svc.stores.writes import RecordId, write_one
 
 
 class NewMessage(msgspec.Struct, frozen=True):
-    """A message that nobody is to answer."""
+    """A message without a reply."""
 
     role: str
     content: str

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class KeyTakenError(Exception):
-    """The idempotency key of a chat stands for another chat already; nothing was stored."""
+    """The idempotency key of a chat belongs to another chat already; nothing was stored."""
 
 
 class MessageStore(MessageReads):

@@ -25,7 +25,7 @@ class ReadSource:
         self._standby = standby
 
     def needs_primary(self, reason: str) -> None:
-        """Raise PassedOver on a standby: what was read says that only the primary can go on."""
+        """Raise PassedOver on a standby, because only the primary can serve the read."""
         if self._standby:
             raise PassedOver(reason)
 

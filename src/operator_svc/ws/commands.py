@@ -192,7 +192,8 @@ class Commands:
         self._services.tasks.start(self._run(command, frame_id, vital), "command")
 
     async def _run(self, command: Awaitable[Any], frame_id: FrameId | None, vital: bool) -> None:
-        """Do a command and answer it. One whose socket leaves goes on: its chat is stored."""
+        """Execute a command and send its result. It continues if its socket closes, because its
+        chat is stored."""
         failed = True
         try:
             data = await command

@@ -16,8 +16,8 @@ _FRAMES: dict[str, type[ClientFrame]] = {
 
 
 class InvalidFrameError(Exception):
-    """A message that is no frame, or a frame that cannot be done. ``id`` is the frame's, where
-    it has one; ``unreadable`` says that it is not even known what was meant."""
+    """A message that is not a frame, or a frame that cannot be executed. ``id`` is the frame's, if
+    it has one; ``unreadable`` is True for a message that could not be parsed."""
 
     def __init__(self, error: OperatorError, id: FrameId | None, *, unreadable: bool) -> None:
         super().__init__(str(error))

@@ -318,7 +318,7 @@ class Calls:
         )
 
     async def get_reply(self, reply_id: int) -> ReplyView:
-        """A reply as it stands."""
+        """Get a reply in its current state."""
         return await self._connection.call(
             ReplyView, Call("GET", f"/operator/reply/{segment(reply_id)}")
         )
@@ -348,7 +348,7 @@ class Calls:
         )
 
     async def get_browser_task(self, task_id: str) -> BrowserTaskView:
-        """A browser task as it stands."""
+        """Get a browser task in its current state."""
         return await self._connection.call(
             BrowserTaskView, Call("GET", f"/operator/browser/task/{segment(task_id)}")
         )
@@ -691,7 +691,7 @@ class Calls:
     async def get_response(
         self, response_id: str, *, starting_after: int | None = None
     ) -> ResponseView:
-        """Get a response as it stands, or stream it, whichever process writes it.
+        """Get a response in its current state, or stream it, whichever process writes it.
 
         Any response can be streamed again, as often as wanted; leaving does not stop it.
 
@@ -709,7 +709,7 @@ class Calls:
     def get_response_stream(
         self, response_id: str, *, starting_after: int | None = None
     ) -> AsyncIterator[ServerSentEvent]:
-        """Get a response as it stands, or stream it, whichever process writes it.
+        """Get a response in its current state, or stream it, whichever process writes it.
 
         Any response can be streamed again, as often as wanted; leaving does not stop it.
 
@@ -724,9 +724,7 @@ class Calls:
         )
 
     async def delete_response(self, response_id: str) -> ResponseDeleted:
-        """Delete a response, which stops, and its input where there is no other response to
-        that.
-        """
+        """Stop and delete a response, and its input if no other response answers it."""
         return await self._connection.call(
             ResponseDeleted, Call("DELETE", f"/v1/responses/{segment(response_id)}")
         )
@@ -798,7 +796,7 @@ class Calls:
     async def create_conversation_items(
         self, conversation_id: str, body: NewItems | Mapping[str, Any]
     ) -> ResponseItems:
-        """Add messages to a conversation, which nobody answers until a response is asked for.
+        """Add messages to a conversation, without requesting a reply.
 
         Fields may also be given in the query; where both have one, the body wins.
         """

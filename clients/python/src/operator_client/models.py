@@ -324,8 +324,8 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A summary of what was said elsewhere, for the engine."""
     metadata: dict[str, Any] | None = None
     """``provider_hint`` in it counts where the field of that name is not given;
-    ``regenerate`` is the id of a message that is to be answered once more, instead of a
-    new one. At most 64 KiB as JSON.
+    ``regenerate`` is the id of a message that gets another reply, instead of a new one.
+    At most 64 KiB as JSON.
     """
     provider_hint: str | None = None
     """The engine to prefer."""
@@ -370,13 +370,13 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True, omit_default
     store: bool | None = None
     """False for a session that ends with the call."""
     background: bool | None = None
-    """True for a reply that goes on when the client goes away."""
+    """True for a reply that continues if the client disconnects."""
     tools: list[CompletionTool] | None = None
     """Tools that the model may call."""
     tool_choice: CompletionToolChoice | ChosenTool | None = None
     """The tools that it must call."""
     parallel_tool_calls: bool | None = None
-    """False where one call at a time is wanted."""
+    """False to permit only one tool call at a time."""
     response_format: ResponseFormat | None = None
     """The form of the text."""
     temperature: float | None = None
@@ -398,7 +398,7 @@ class ChatCompletionBody(msgspec.Struct, frozen=True, kw_only=True, omit_default
     logprobs: bool | None = None
     """True where the likeliness of tokens is asked for."""
     top_logprobs: int | None = None
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     logit_bias: dict[str, float] | None = None
     """The likeliness that is added to tokens."""
     reasoning_effort: str | None = None
@@ -500,7 +500,7 @@ class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True, omit_de
 
 
 class CompletionTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool that the model may call; of which types there are, the upstream decides."""
+    """A tool that the model may call; the upstream decides which types it accepts."""
 
     type: str
     """The kind of tool."""
@@ -513,7 +513,7 @@ CompletionToolChoice: TypeAlias = str
 
 
 class ContentPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A part of a message's content; of which types there are, the upstream decides."""
+    """A part of a message's content; the upstream decides which types it accepts."""
 
     type: str
     """The kind of part; each has a field of its own."""
@@ -599,7 +599,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     active_sessions: int | None
     """Sessions that are open."""
     projects: list[Any] | None
-    """The projects, as Shub tells them."""
+    """The projects, as Shub reports them."""
     resources: ShubResources
     """Resources that Shub uses."""
     parts: ShubParts
@@ -641,8 +641,8 @@ class EngineRanking(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An engine by its feedback. Latencies are of successes only; null where there are
-    none. ``score`` is from 0 to 1, the formula stands in docs/system.md.
+    """An engine and its feedback. Latencies are of successes only; null without any.
+    ``score`` is from 0 to 1 (formula in docs/system.md).
     """
 
     engine: str
@@ -716,9 +716,8 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Feedback that is kept. ``engine`` is the one that wrote the reply, whichever was
-    named; ``forwarded_at`` is null until Switch is told, which it is once for each
-    reply.
+    """Stored feedback. ``engine`` is the one that wrote the reply, whatever the body named;
+    ``forwarded_at`` is null until Switch receives it, at most once per reply.
     """
 
     id: int
@@ -738,7 +737,7 @@ class FeedbackAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     error_message: str | None
     """The reason of a failure."""
     forwarded_at: datetime | None
-    """The time at which Switch was told."""
+    """The time at which Switch received it."""
     created_at: datetime
     """The time at which it was stored."""
     status: str = "recorded"
@@ -763,7 +762,7 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     error_message: str | None = None
     """The reason of a failure."""
     error_msg: str | None = None
-    """The same as ``error_message``, which wins; the published UI's name for it."""
+    """The published UI's name for ``error_message``, which takes precedence."""
     session_id: str | None = None
     """The session that it is about."""
     message_id: int | None = None
@@ -790,7 +789,7 @@ class FeedbackFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     error_message: str | None
     """The reason of a failure."""
     forwarded_at: datetime | None
-    """The time at which Switch was told."""
+    """The time at which Switch received it."""
     created_at: datetime
     """The time at which it was stored."""
 
@@ -977,7 +976,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str | None
     """The state, in the source's own word."""
     compatibility: Any
-    """The platforms that it runs on, as the source tells them."""
+    """The platforms that it runs on, as the source reports them."""
     active: bool | None
     """True where Switch uses it now."""
     warm: bool | None
@@ -1015,8 +1014,8 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class MessageDeleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message, or a reply, is gone. In the log this also stands where it was told of
-    before.
+    """A message or a reply was deleted. The log shows this event also in place of earlier
+    events about it.
     """
 
     message_id: int
@@ -1055,10 +1054,9 @@ newer Operator may have more.
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message as the history shows it. The text of a reply that is being written is what
-    is stored of it by now; a failed reply has its code in ``metadata.error``. Where it
-    has more tool calls than fit, ``tool_calls_next`` is the ``cursor`` of the next ones
-    in its own list.
+    """A message in the history. The text of a running reply is the part stored so far; a
+    failed reply has its code in ``metadata.error``. If it has more tool calls than fit,
+    ``tool_calls_next`` is the ``cursor`` of the next ones in its own list.
     """
 
     id: int
@@ -1239,7 +1237,7 @@ class ReplyStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ReplyView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A reply as it stands. ``end`` is its length in code points."""
+    """A reply in its current state. ``end`` is its length in code points."""
 
     reply_id: int
     """The reply's id."""
@@ -1290,7 +1288,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     instructions: str | None = None
     """A system message for this call alone."""
     previous_response_id: str | None = None
-    """The response whose session goes on."""
+    """The response whose session is continued."""
     conversation: str | ConversationId | None = None
     """The conversation that the response belongs to."""
     stream: bool | None = None
@@ -1298,7 +1296,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     stream_options: dict[str, Any] | None = None
     """Options of the stream."""
     background: bool | None = None
-    """True for an answer at once, and a reply that goes on without its caller."""
+    """True to respond at once and write the reply in the background."""
     store: bool | None = None
     """False for a response that is deleted with its end."""
     include: list[str] | None = None
@@ -1310,7 +1308,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     tool_choice: ToolChoiceName | ToolChoice | None = None
     """The functions that it must call."""
     parallel_tool_calls: bool | None = None
-    """False where one call at a time is wanted."""
+    """False to permit only one tool call at a time."""
     max_tool_calls: int | None = None
     """The most calls of functions."""
     max_output_tokens: int | None = None
@@ -1324,7 +1322,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     frequency_penalty: float | None = None
     """The penalty of tokens by how often they were there before."""
     top_logprobs: int | None = None
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     reasoning: ReasoningOptions | None = None
     """Options of the model's reasoning."""
     text: TextOptions | None = None
@@ -1466,7 +1464,7 @@ class ResponseView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     frequency_penalty: float
     """The penalty of tokens by how often they were there before."""
     top_logprobs: int
-    """The most likely tokens that are told at each place."""
+    """The number of most likely tokens to return at each position."""
     reasoning: dict[str, Any]
     """Options of the model's reasoning."""
     text: dict[str, Any]
@@ -1836,7 +1834,7 @@ class UiChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trigger: UiTrigger = "submit-message"
     """The reason of the call."""
     message_id: str | None = msgspec.field(default=None, name="messageId")
-    """The message to answer once more."""
+    """The message that gets another reply."""
 
 
 class UiMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

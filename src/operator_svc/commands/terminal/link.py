@@ -57,7 +57,7 @@ async def _cancel_others() -> None:
 
 
 class ServiceLink:
-    """The client and the session that is talked in; ``state`` says in words what is amiss."""
+    """The client and its current session; ``state`` describes a problem of the connection."""
 
     def __init__(self, background: Background, url: str, token: Token) -> None:
         self.run = background.run
@@ -92,7 +92,7 @@ class ServiceLink:
         self.run(self._open(session_id))
 
     def reopen(self) -> None:
-        """Connect anew where the server has ended the connection for good."""
+        """Reconnect after the server has closed the connection for good."""
         if self.conversation.failed:
             self.open(self.conversation.session_id)
 

@@ -118,7 +118,7 @@ class MarkdownView:
                 self._looked = time.monotonic()
 
     def finish(self, text: str) -> None:
-        """See ReplyPrinter. A text that a database which lost commits changed is shown anew."""
+        """See ReplyPrinter. A text changed by a loss of commits is printed again."""
         self._live.stop()
         text = printable(text)
         if not text.startswith(self._printed):

@@ -25,7 +25,7 @@ class Token(NamedTuple):
 
 
 def address(given: str | None) -> str:
-    """The address of the service; ``host:port`` will do. Raises CommandError for what is none."""
+    """The URL of the service; ``host:port`` is accepted. Raises CommandError for an invalid one."""
     text = given or os.environ.get("OPERATOR_URL") or DEFAULT_URL
     source = "--url" if given else "OPERATOR_URL"
     url = text if "://" in text else f"http://{text}"

@@ -12,8 +12,8 @@ _SHOWN |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
 
 class CommandError(Exception):
-    """The end of a command, said in one line. ``status`` is its exit code: 2 for what the caller
-    must mend. ``code`` is Operator's error code, or one of the command's own, for ``--json``."""
+    """The failure of a command, in one line. ``status`` is its exit code: 2 for faults of the
+    caller. ``code`` is Operator's error code, or one of the command's own, for ``--json``."""
 
     def __init__(self, message: str, status: int = 1, *, code: str = "invalid") -> None:
         super().__init__(message)

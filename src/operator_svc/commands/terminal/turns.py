@@ -41,7 +41,7 @@ class Turns:
         return self._turn(self._link.conversation.ask(message))
 
     def regenerate(self) -> None:
-        """Have the last message answered once more. Raises as ``ask``."""
+        """Request another reply to the last message. Raises as ``ask``."""
         last = self._last
         if last is None:
             # An answer that is still being written elsewhere cannot be asked for once more.

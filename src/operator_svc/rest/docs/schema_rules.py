@@ -40,7 +40,7 @@ CHAT: Rules = {
     "properties": {
         "metadata": {
             "description": "`provider_hint` in it counts where the field of that name is not "
-            "given; `regenerate` is the id of a message that is to be answered once more, "
+            "given; `regenerate` is the id of a message that gets another reply, "
             "instead of a new one. At most 64 KiB as JSON.",
         },
     },

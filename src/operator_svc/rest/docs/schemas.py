@@ -86,8 +86,8 @@ def schema_of(kind: Any) -> dict[str, Any]:
 
 
 def _tidy(value: Any) -> Any:
-    """Say what JSON Schema lets one leave out and generators do not know: the items of an array,
-    the members of an object. A default of null is left out, since it is no value of the type.
+    """Add what JSON Schema makes optional and generators need: the items of an array, the members
+    of an object. Omit a default of null, which is not a value of the type.
 
     Docstrings become text; and ``$``, which means the very end in JSON Schema, stands alone for it.
     """

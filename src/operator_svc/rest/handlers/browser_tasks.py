@@ -90,7 +90,7 @@ def _unfinished(view: BrowserTaskView) -> bool:
     answers={200: json(examples.TASK, "The task.")},
 )
 async def get_browser_task(request: web.Request) -> web.StreamResponse:
-    """A browser task as it stands."""
+    """Get a browser task in its current state."""
     tasks, task_id = request.app[SERVICES].browser_tasks, requests.task_id(request)
     return responses.json(await tasks.get(caller_of(request), task_id))
 

@@ -29,7 +29,7 @@ READY_TIMEOUT = 2.0
 
 
 class Readiness:
-    """Readiness: the database is there and has all migrations. Looked at once a second at most."""
+    """Readiness: the database responds and has all migrations; checked at most once a second."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

@@ -1,4 +1,4 @@
-"""Replies: reading one as it stands, and stopping it."""
+"""Replies: reading and stopping one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ route = RouteTable("replies")
     answers={200: json(examples.REPLY, "The reply, with its text so far.")},
 )
 async def get_reply(request: web.Request) -> web.StreamResponse:
-    """A reply as it stands."""
+    """Get a reply in its current state."""
     reply_id = requests.row_id(request, "reply_id")
     return responses.json(await request.app[SERVICES].replies.get(caller_of(request), reply_id))
 

@@ -1,4 +1,4 @@
-"""The system as it is now. These calls always answer, with what is known."""
+"""The state of the system. These calls always succeed, with what is known."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ async def delete_conversation(request: web.Request) -> web.StreamResponse:
     errors=(ErrorCode.DRAINING,),
 )
 async def create_conversation_items(request: web.Request) -> web.StreamResponse:
-    """Add messages to a conversation, which nobody answers until a response is asked for."""
+    """Add messages to a conversation, without requesting a reply."""
     services, caller = request.app[SERVICES], caller_of(request)
     session_id = _session_id(request)
     body = await requests.body(request, protocol.NewItems)

@@ -133,7 +133,7 @@ async def _newest_first(
 
 
 async def _row(services: Services, caller: Caller, identity: str) -> int | None:
-    """The stored message that an item belongs to, by the item's id; None where it can be none."""
+    """The stored message of an item, by the item's id; None for a malformed id."""
     kind, _, rest = identity.partition("_")
     number = ids.row_id(rest.partition("_")[0])
     if number is None or kind != "fc" or "_" in rest:

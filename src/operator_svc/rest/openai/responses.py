@@ -198,7 +198,7 @@ async def _whole(services: Services, stream: ResponseStream) -> web.StreamRespon
     errors=(ErrorCode.DRAINING,),
 )
 async def get_response(request: web.Request) -> web.StreamResponse:
-    """Get a response as it stands, or stream it, whichever process writes it.
+    """Get a response in its current state, or stream it, whichever process writes it.
 
     Any response can be streamed again, as often as wanted; leaving does not stop it.
     """
@@ -280,7 +280,7 @@ async def _response(services: Services, view: ReplyView, asked: Asked) -> Respon
     errors=(ErrorCode.CONFLICT,),
 )
 async def delete_response(request: web.Request) -> web.StreamResponse:
-    """Delete a response, which stops, and its input where there is no other response to that."""
+    """Stop and delete a response, and its input if no other response answers it."""
     services = request.app[SERVICES]
     await services.replies.delete(caller_of(request), _reply_id(request))
     return responses.json(ResponseDeleted(id=request.match_info["response_id"]))

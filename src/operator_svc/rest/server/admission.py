@@ -1,4 +1,4 @@
-"""Admission of connections: how many there are, and who gives way where places run out.
+"""Admission of connections: their number, and which one is closed when places run out.
 
 First those that only their client could move on: it is idle, sends its request slowly, or takes
 nothing of its answer. Then those of an address that holds more than its share, for an address that
@@ -23,7 +23,7 @@ brings in several turns of the event loop, since a probe is read in the turn aft
 FEW = 8
 """Connections that an address keeps however many others want some: those of a browser."""
 _RECHECK = 0.1
-"""Seconds between two searches for a connection that gives way, where the last found none."""
+"""Seconds between two searches for a connection to close, after one without a result."""
 
 
 class Limits(NamedTuple):
@@ -39,7 +39,7 @@ class Held(Protocol):
     address: str
 
     def stalled_since(self, now: float) -> float | None:
-        """The time since which only its client could go on; None while it is served."""
+        """The time since which the connection waits for its client; None while it is served."""
 
     def cut(self, reason: str) -> None:
         """Close it at once."""

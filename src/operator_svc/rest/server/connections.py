@@ -260,7 +260,7 @@ class HttpConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no request, or to a failure that nobody mapped."""
+        """The response to malformed HTTP, or to an unexpected failure."""
         if request.writer.output_size > 0 or self.transport is None:
             if self.transport is not None:
                 self.transport.abort()

@@ -21,8 +21,8 @@ class FrameReader(Protocol):
 
 
 class MaskedFrames:
-    """Hands masked frames on to ``reader``, which does not look for the mask, and breaks off at
-    one that has none."""
+    """Passes masked frames to ``reader``, which does not check the mask, and stops at an unmasked
+    one."""
 
     def __init__(self, reader: FrameReader) -> None:
         self._reader = reader

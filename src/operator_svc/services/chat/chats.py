@@ -49,7 +49,7 @@ class ChatLimits(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """A chat of a caller who may ask for it. ``user_id`` owns what is new."""
+    """A permitted chat. ``user_id`` owns a new session."""
 
     caller: Caller
     chat: Chat
@@ -79,7 +79,7 @@ class Chats:
         self.quota = ChatQuota(limits.per_minute, limits.replies_per_token)
 
     async def start(self, caller: Caller, chat: Chat) -> Accepted:
-        """Store a message and begin its reply, or find the one that its key stands for.
+        """Store a message and begin its reply, or find the reply of its idempotency key.
 
         Raises OperatorError: draining, rate_limited, forbidden, conflict, message_not_found,
         session_not_found, database_unavailable.
@@ -209,7 +209,7 @@ class Chats:
         return self._begin_again(request, message, started, history)
 
     async def _repeat(self, request: _Request, key: Key) -> Accepted:
-        """The reply that a known key stands for; one without a usable end is tried anew."""
+        """The reply of a known key; one without a usable end is started again."""
         for _ in range(START_ATTEMPTS):
             known = await self._keys.get(key.scope, key.key)
             if known is None:  # deleted with its session a moment ago

@@ -79,7 +79,7 @@ class Foreground:
     async def start(
         self, caller: Caller, chat: Chat, attempt: int = 0, *, kept: bool = True
     ) -> Attended:
-        """Start a chat, or take over the reply that its key stands for, on whichever process.
+        """Start a chat, or take over the reply of its key from any process.
 
         ``attempt`` is the number of attempts before this one: one that was overtaken by a later
         one waits for the reply as well, but does not stop it. Raises as ``Chats.start`` and
@@ -133,7 +133,7 @@ class Foreground:
             log.info("reply not cancelled", reply_id=reply_id, error=str(error.code))
 
     async def _forget(self, caller: Caller, attended: Attended) -> None:
-        """Delete the session of a call that is not kept, if nobody else has by now."""
+        """Delete the session of a call that is not stored, unless somebody else uses it by now."""
         if attended.kept:
             return
         try:

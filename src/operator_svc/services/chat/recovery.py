@@ -39,7 +39,7 @@ class ReplyRecovery:
         self._suspects: set[int] = set()
 
     async def sweep(self) -> None:
-        """End what is abandoned; only while the lease allows to judge other pods.
+        """End abandoned replies, while this process's own lease is valid.
 
         A reply of this pod without a task comes from a start whose answer was lost. It counts
         only when it is seen twice, since a reply is stored a moment before its task begins.

@@ -115,7 +115,7 @@ class Replies:
         return await self._history.tool_calls_of(accepted.reply_id)
 
     async def get(self, caller: Caller, reply_id: int) -> ReplyView:
-        """A reply as it stands, with the text of this very moment where this pod writes it.
+        """A reply in its current state, with its latest text if this pod writes it.
 
         Raises OperatorError(reply_not_found).
         """

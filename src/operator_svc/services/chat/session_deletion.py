@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class SessionDeletion:
-    """Deletes sessions for everybody at once, and the rows of large ones by and by.
+    """Deletes sessions for everybody at once, and the rows of large ones in pieces.
 
     Any number of pods may do so at once: each piece is one write, which another pod passes over
     while it lasts, and a pod that dies leaves the rest to the others.

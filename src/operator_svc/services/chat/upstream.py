@@ -55,7 +55,7 @@ class ReplyOutcome(NamedTuple):
 
 
 class UpstreamReader:
-    """Shows what Switch sends as it comes, and gives the reply's outcome."""
+    """Shows Switch's response while it arrives, and returns the reply's outcome."""
 
     def __init__(self, switch: ChatPeer, tool_calls: ToolCallRecorder) -> None:
         self._switch = switch

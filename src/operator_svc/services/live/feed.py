@@ -40,7 +40,7 @@ class Feed:
 
     @property
     def loaded(self) -> bool:
-        """True once it is known where the session stands."""
+        """True once the session's last event is known."""
         return self.last_seq >= 0
 
     @property
@@ -122,7 +122,7 @@ class Feed:
             reply.detach()
 
     def show_reply(self, reply_id: int, begun_at: datetime) -> None:
-        """Show a reply's text as it comes, and first what there is of it."""
+        """Show the text of a reply so far, and then live."""
         if reply_id in self.replies:
             return
         reply = self._local.stream_of(reply_id, begun_at)

@@ -125,14 +125,14 @@ class SessionHub:
             feed.delete()
 
     def invalidate_all(self) -> None:
-        """The database has lost commits, or may have: clients come back and begin anew."""
+        """Handle a possible loss of commits: clients reconnect and get a resync."""
         for feed in list(self._feeds.values()):
             feed.invalidate()
 
     # Between pods.
 
     def notify_pods(self, session_id: str) -> None:
-        """Have the other pods read what is new in a session, with the next notification."""
+        """Notify the other pods of new events in a session, with the next tick."""
         self._bus.notify(session_id)
 
     async def flush_notifications(self) -> None:
@@ -154,7 +154,7 @@ class SessionHub:
             self.refresh(None)
 
     def refresh(self, session_ids: Collection[str] | None) -> None:
-        """Read what is new in these sessions (None: in all watched ones)."""
+        """Read new events of these sessions (None: of all watched ones)."""
         if session_ids is None:
             self._dirty.update(self._feeds)
         else:
@@ -198,7 +198,7 @@ class SessionHub:
                 self._missed.discard(feed.session_id)
 
     async def catch_up(self, feed: Feed) -> None:
-        """Read now what is new in one session. Raises OperatorError(database_unavailable)."""
+        """Read new events of one session now. Raises OperatorError(database_unavailable)."""
         if feed.loaded and not feed.over:
             await self._read({feed.session_id: feed})
 

@@ -36,7 +36,7 @@ class SessionSnapshot(NamedTuple):
 
 
 class SnapshotSource(Protocol):
-    """Reads the state from which a client starts anew."""
+    """Reads the state for a client's resync."""
 
     async def snapshot(self, session_id: str, limit: int, size: int) -> SessionSnapshot | None:
         """The session with up to ``limit`` messages, of which as many as have ``size`` bytes as

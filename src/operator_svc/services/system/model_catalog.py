@@ -58,7 +58,7 @@ class SwitchPeer(Protocol):
 
 
 class _Merged:
-    """Things by name. The first source that gives a field wins."""
+    """Entries by name. The first source that gives a field takes precedence."""
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         self._fields = fields
