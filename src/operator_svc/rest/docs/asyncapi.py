@@ -83,8 +83,16 @@ def _channel(messages: dict[str, Any]) -> dict[str, Any]:
     query = {
         "type": "object",
         "properties": {
-            "after": {"type": "integer", "minimum": 0},
-            "epoch": {"type": "string", "maxLength": 64},
+            "after": {
+                "description": "The `seq` after which the session's events are sent.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "epoch": {
+                "description": "The `epoch` that it belongs to.",
+                "type": "string",
+                "maxLength": 64,
+            },
         },
     }
     return {

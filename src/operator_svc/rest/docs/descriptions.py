@@ -35,7 +35,11 @@ STREAMED = {
     "type": "object",
     "properties": {
         "id": {"type": "string", "description": "The `seq` of a durable event."},
-        "data": {"type": "string", "contentMediaType": "application/json"},
+        "data": {
+            "description": "A frame, as JSON.",
+            "type": "string",
+            "contentMediaType": "application/json",
+        },
     },
     "required": ["data"],
 }

@@ -35,6 +35,9 @@ def schemas_of(
             properties[name] = {"description": text} | properties[name]
         info = type_info(struct)
         assert isinstance(info, StructType)
+        if info.tag_field is not None:
+            tag = properties[info.tag_field]
+            properties[info.tag_field] = {"description": "The kind of frame."} | tag
         for field in info.fields:
             _say_time(properties[field.encode_name], field.type)
     schemas: dict[str, Any] = _tidy(components)
