@@ -191,7 +191,9 @@ def _services(
         chats=chats,
         conversations=Conversations(stores.conversations, chats.quota, hub, core.drain),
         replies=replies,
-        foreground=Foreground(chats, replies, sessions, stores.messages, tasks),
+        foreground=Foreground(
+            chats, replies, sessions, stores.messages, tasks, core.settings.disconnect_grace
+        ),
         models=Models(switch, tasks),
         sessions=sessions,
         history=history,

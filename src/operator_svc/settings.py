@@ -275,6 +275,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Annotated[
         float, Meta(ge=0.1, le=600, description="Interval of websocket pings.")
     ] = field(default=25.0, name="OPERATOR_HEARTBEAT")
+    disconnect_grace: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description=(
+                "Time after which a call under /v1 whose client disconnected is cancelled,"
+                " unless a retry takes it over."
+            ),
+        ),
+    ] = field(default=3.0, name="OPERATOR_DISCONNECT_GRACE")
     auth_timeout: Annotated[
         Seconds, Meta(description="Maximum time for a websocket to authenticate.")
     ] = field(default=10.0, name="OPERATOR_AUTH_TIMEOUT")

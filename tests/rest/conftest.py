@@ -6,21 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from operator_svc.services.chat import foreground
 from tests.fakes.browsing import Browsing, browsing_at
 from tests.fakes.running_service import service_fixtures
-from tests.rest.openai_calls import GRACE
 from tests.rest.rest_service import Service, running
 
 Start = Callable[..., Awaitable[Service]]
 
 service, both, start = service_fixtures(running)
-
-
-@pytest.fixture
-def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers that leave are gone for good after a moment, so that a test need not wait."""
-    monkeypatch.setattr(foreground, "GRACE", GRACE)
 
 
 @pytest.fixture

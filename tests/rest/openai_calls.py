@@ -12,8 +12,6 @@ from openai import AsyncOpenAI
 from tests.rest.rest_service import TOKEN, Service, running
 
 PATH = "/v1/chat/completions"
-GRACE = 0.4
-"""Seconds after which a caller that left is gone for good, with the fixture ``short_grace``."""
 
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -16,6 +16,8 @@ from tests.fakes.running_service import RunningService
 
 TOKEN = "token-of-the-tests"
 QUICK = Script(rate=0)
+GRACE = 0.4
+"""Seconds after which a call under ``/v1`` whose caller has left is cancelled."""
 PRIVATE = [
     ("POST", "/operator/chat"),
     ("GET", "/operator/sessions"),
@@ -79,6 +81,7 @@ async def running(database_url: str, **settings: Any) -> AsyncIterator[Service]:
             "switch_first_byte_timeout": 5.0,
             "switch_idle_timeout": 5.0,
             "chat_rate": 0,
+            "disconnect_grace": GRACE,
         }
         configured = Settings(**{**defaults, **settings})
         operator = await lifecycle.start(configured)

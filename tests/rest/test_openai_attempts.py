@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from operator_svc.services.chat import foreground
+from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
 from tests.fakes.faulty_proxy import Fault, FaultyProxy
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import (
-    GRACE,
     PATH,
     REPEATED,
     completion,
@@ -23,12 +22,9 @@ from tests.rest.openai_calls import (
     stored,
     two_processes,
 )
-from tests.rest.rest_service import TOKEN, Service
+from tests.rest.rest_service import GRACE, TOKEN, Service
 
-USUAL_GRACE = foreground.GRACE
-
-
-pytestmark = pytest.mark.usefixtures("short_grace")
+USUAL_GRACE = Settings().disconnect_grace
 
 
 async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:

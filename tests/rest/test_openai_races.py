@@ -12,11 +12,9 @@ import pytest
 
 from operator_svc.protocol.intents import SOON
 from tests.fakes.eventually import WITHIN, eventually
-from tests.rest.openai_calls import GRACE, PATH, REPEATED, completion, says, stored, two_processes
+from tests.rest.openai_calls import PATH, REPEATED, completion, says, stored, two_processes
 from tests.rest.raw_client import RawConnection, raw
-from tests.rest.rest_service import TOKEN, Service, running
-
-pytestmark = pytest.mark.usefixtures("short_grace")
+from tests.rest.rest_service import GRACE, TOKEN, Service, running
 
 
 @asynccontextmanager

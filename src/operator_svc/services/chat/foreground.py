@@ -20,9 +20,6 @@ from operator_svc.stores.messages import MessageStore
 
 log = structlog.get_logger(__name__)
 
-GRACE = 3.0
-"""Seconds in which a repeated call may take the reply over. OpenAI's SDKs come back after half a
-second, and after another second where that call is lost, too; the rest is the way."""
 RANK, MOST_ATTEMPTS = 4, 9999
 """Digits of an attempt's number, with which its name begins."""
 FIRST = ""
@@ -55,7 +52,8 @@ class _Callers:
 
 
 class Foreground:
-    """Starts chats for callers who wait, and cancels a reply a moment after the last one has gone.
+    """Starts chats for callers who wait, and cancels a reply ``grace`` seconds after the last one
+    has gone, in which a repeated call may take it over.
 
     Callers of one process are counted. Those of others are known by the attempt that is stored:
     the latest one has the reply, and the earlier ones leave it alone.
@@ -68,12 +66,14 @@ class Foreground:
         sessions: Sessions,
         messages: MessageStore,
         tasks: TaskOwner,
+        grace: float,
     ) -> None:
         self._chats = chats
         self._replies = replies
         self._sessions = sessions
         self._messages = messages
         self._tasks = tasks
+        self._grace = grace
         self._callers: dict[int, _Callers] = {}
 
     async def start(
@@ -120,7 +120,7 @@ class Foreground:
             self._tasks.start(self._leave(caller, last), f"leave-{reply_id}")
 
     async def _leave(self, caller: Caller, attended: Attended) -> None:
-        await asyncio.sleep(GRACE)
+        await asyncio.sleep(self._grace)
         reply_id = attended.accepted.reply_id
         if reply_id in self._callers:
             return
