@@ -47,6 +47,7 @@ PARTS: dict[str, Part] = {
     "log-cost-sqlite": partial(parts_chat.log_cost, engine="sqlite"),
     "log-cost-postgresql": partial(parts_chat.log_cost, engine="postgresql"),
     "pods": parts_pods.pods,
+    "pods-nats": partial(parts_pods.pods, nats=True),
     "pooler": parts_pooler.pooler,
     "idle": parts_pods.idle,
     "resume": parts_recovery.resume,

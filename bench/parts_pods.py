@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 
 from bench import processes, sockets
 from bench.context import Bench
@@ -13,6 +15,7 @@ from bench.parts_stream import RATE
 from bench.processes import CLIENT_CORE, SERVER_CORE, Process, running
 from bench.results import Figure, percentile
 from bench.sockets import Socket
+from tests.fakes.nats_server import NatsServer
 
 PODS = 3
 REPLIES = 100
@@ -64,57 +67,88 @@ class _Readers:
             self.ready += 1
 
 
-async def pods(bench: Bench) -> None:
+@contextlib.contextmanager
+def _running_pods(bench: Bench, *, nats: bool) -> Iterator[list[Process]]:
+    with contextlib.ExitStack() as stack:
+        environment = {}
+        if nats:
+            server = NatsServer()
+            stack.callback(server.remove)
+            environment["OPERATOR_BUS_URL"] = server.url
+        some = some_pods(bench, PODS, **environment)
+        stack.enter_context(running(*some))
+        yield some
+
+
+async def pods(bench: Bench, *, nats: bool = False) -> None:
     """100 replies on three processes, each read on another pod than the one that writes it."""
-    part = "pods"
+    part = "pods-nats" if nats else "pods"
     tokens = 150 if bench.quick else 400
     await bench.tell_switch(mode="ok", rate=RATE)
-    running_pods = some_pods(bench, PODS)
-    with running(*running_pods):
+    with _running_pods(bench, nats=nats) as some:
         readers, writers = _Readers(), _Readers()
         reading = [
-            await sockets.connect(running_pods[(n + 1) % PODS], f"p-{n}", readers.see)
+            await sockets.connect(some[(n + 1) % PODS], f"p-{n}", readers.see)
             for n in range(REPLIES)
         ]
         writing = [
-            await sockets.connect(running_pods[n % PODS], f"p-{n}", writers.see)
-            for n in range(REPLIES)
+            await sockets.connect(some[n % PODS], f"p-{n}", writers.see) for n in range(REPLIES)
         ]
         while readers.ready + writers.ready < 2 * REPLIES:
             await asyncio.sleep(0.05)
-        before = [await metrics(pod) for pod in running_pods]
-        begun = time.monotonic()
+        before, log, begun = [await metrics(pod) for pod in some], _wal(bench), time.monotonic()
         script = {"rate": RATE, "tokens": tokens, "stamp": True}
         for number, socket in enumerate(writing):
             socket.send({"type": "chat", "message": "Go on.", "metadata": {"standin": script}})
             if number % 10 == 9:
                 await asyncio.sleep(0.1)
         await asyncio.wait_for(readers.done.wait(), tokens / RATE * 5 + 60)
-        took = time.monotonic() - begun
-        after = [await metrics(pod) for pod in running_pods]
+        took, log = time.monotonic() - begun, _wal(bench) - log
+        after = [await metrics(pod) for pod in some]
         for socket in (*reading, *writing):
             socket.close()
-        await asyncio.sleep(2.0)  # the last news of the sockets' end is said
-        quiet = [await metrics(pod) for pod in running_pods]
-        await asyncio.sleep(IDLE_SECONDS)
-        still = [await metrics(pod) for pod in running_pods]
-    notified = [_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(before, after)]
-    idle = sum(_grown(a, b, "operator_bus_notifies_total") for a, b in _pairs(quiet, still))
-    per_tick = [count / (took / TICK) for count in notified]
+        bench.add(
+            Figure(part=part, name="a delta on another pod, 99th percentile, after Switch's write",
+                   value=percentile(readers.late, 0.99) * 1000, unit="ms", target=300),
+            Figure(part=part, name="the same, median",
+                   value=percentile(readers.late, 0.5) * 1000, unit="ms"),
+            Figure(part=part, name="the same on the writer's own pod, 99th percentile",
+                   value=percentile(writers.late, 0.99) * 1000, unit="ms"),
+            Figure(part=part, name=f"WAL of a reply of {tokens} pieces, at {RATE} a second",
+                   value=log / REPLIES / 1024, unit="KiB"),
+            Figure(part=part, name="tokens seen by readers on other pods",
+                   value=len(readers.late), unit=""),
+        )  # fmt: skip
+        if not nats:
+            await _count_notifications(bench, some, before, after, took / TICK)
+
+
+async def _count_notifications(
+    bench: Bench,
+    some: list[Process],
+    before: list[dict[str, float]],
+    after: list[dict[str, float]],
+    ticks: float,
+) -> None:
+    """Notifications while there were news, and while nothing happens."""
+    await asyncio.sleep(2.0)  # the last news of the sockets' end is said
+    quiet = [await metrics(pod) for pod in some]
+    await asyncio.sleep(IDLE_SECONDS)
+    still = [await metrics(pod) for pod in some]
+    name = "operator_bus_notifies_total"
     bench.add(
-        Figure(part=part, name="a delta on another pod, 99th percentile, after Switch's write",
-               value=percentile(readers.late, 0.99) * 1000, unit="ms", target=300),
-        Figure(part=part, name="the same, median", value=percentile(readers.late, 0.5) * 1000,
-               unit="ms"),
-        Figure(part=part, name="the same on the writer's own pod, 99th percentile",
-               value=percentile(writers.late, 0.99) * 1000, unit="ms"),
-        Figure(part=part, name="notifications of a pod in a tick, the most of three pods",
-               value=max(per_tick), unit="", target=1.0),
-        Figure(part=part, name=f"notifications while nothing happens ({IDLE_SECONDS:g} s)",
-               value=idle, unit="", target=0),
-        Figure(part=part, name="tokens seen by readers on other pods", value=len(readers.late),
-               unit=""),
+        Figure(part="pods", name="notifications of a pod in a tick, the most of three pods",
+               value=max(_grown(a, b, name) / ticks for a, b in _pairs(before, after)), unit="",
+               target=1.0),
+        Figure(part="pods", name=f"notifications while nothing happens ({IDLE_SECONDS:g} s)",
+               value=sum(_grown(a, b, name) for a, b in _pairs(quiet, still)), unit="", target=0),
     )  # fmt: skip
+
+
+def _wal(bench: Bench) -> int:
+    """Bytes of log that the database server has written."""
+    ((size,),) = bench.postgres.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+    return int(size)
 
 
 def _pairs(

@@ -52,7 +52,7 @@ def _load(folder: Path, dialect: Dialect) -> dict[str, Query]:
     return queries | {name: _without(queries[name]) for name in CHANGED}
 
 
-async def _nothing(_: object) -> None:
+async def _nothing(*_: object) -> None:
     """Neither stored nor renewed."""
 
 

@@ -66,14 +66,21 @@ async def start(settings: Settings, *, switch: ChatPeer | None = None) -> Operat
 async def _begin(operator: Operator) -> None:
     core, services = operator.core, operator.services
     await core.database.check_history()
-    await core.bus.open(core.hub.on_notification, operator.reply_writer.on_notification)
+    await core.bus.open(
+        core.hub.on_notification,
+        operator.reply_writer.on_notification,
+        on_piece=core.hub.on_piece,
+    )
     await operator.maintenance.begin()
     if services.tokens.signed is not None:
         core.tasks.start(services.tokens.signed.keep_fresh(), "jwt-keys")
         expiring = forever(services.tokens.end_expired, EXPIRY_INTERVAL, "token-expiry")
         core.tasks.start(expiring, "token-expiry")
     core.hub.start()
-    operator.reply_writer.start(core.settings.tick)
+    settings = core.settings
+    operator.reply_writer.start(
+        settings.tick, lambda: settings.text_interval(bus_degraded=core.bus.degraded)
+    )
     services.browser_tasks.start()
     operator.maintenance.start(core.tasks)
     interval = HISTORY_INTERVAL if core.bus.shared else LONE_HISTORY_INTERVAL

@@ -40,6 +40,9 @@ TOKEN_NAMES = (
 )
 """Variables that may hold the token; the first one set wins (the modules of VX11 share it)."""
 
+NATS_CHECKPOINT = 1.0
+"""Seconds between checkpoints where NATS shows text to other processes."""
+
 DEFAULT_ORIGINS = (
     "http://localhost:8011,http://localhost:8020,http://127.0.0.1:8011,http://127.0.0.1:8020"
 )
@@ -258,8 +261,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     tick: Annotated[
         float,
-        Meta(ge=0.01, le=5, description="Interval at which the text of running replies is stored."),
+        Meta(
+            ge=0.01,
+            le=5,
+            description="Interval of notifications by PostgreSQL, and of OPERATOR_CHECKPOINT where"
+            " that is 0 without NATS.",
+        ),
     ] = field(default=0.1, name="OPERATOR_TICK")
+    checkpoint: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="Interval at which the text of running replies is stored; 0: 1 with NATS,"
+            " OPERATOR_TICK without it.",
+        ),
+    ] = field(default=0.0, name="OPERATOR_CHECKPOINT")
     lease_ttl: Annotated[
         float,
         Meta(
@@ -446,6 +463,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The path of OPERATOR_URL without a slash at its end; empty where it has none."""
         path = urlsplit(self.public_url).path.rstrip("/")
         return path if path.startswith("/") else ""
+
+    def text_interval(self, *, bus_degraded: bool) -> float:
+        """Seconds between two times that text is stored. While NATS is away other processes see
+        nothing of it before."""
+        if self.bus_url and bus_degraded:
+            return self.tick
+        return self.checkpoint or (NATS_CHECKPOINT if self.bus_url else self.tick)
 
     @property
     def origins(self) -> frozenset[str]:

@@ -161,6 +161,10 @@ BUS_CONNECTED = Gauge(
     "1 while this process is connected to NATS, 0 while it does without; not kept without one.",
     ["bus"],
 )
+BUS_GAPS = Counter(
+    "operator_bus_gaps_total",
+    "Looks into the database for text of a reply of another process that NATS did not bring.",
+)
 BUS_DELAY_SECONDS = Histogram(
     "operator_bus_delay_seconds",
     "Delay between a notification of another pod and the delivery of its events here.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 from prometheus_client import REGISTRY
@@ -167,7 +169,16 @@ async def test_messages_that_are_not_as_they_were_sent_break_no_promise(
         return late
 
     for _ in range(2):
-        await nats_pods.start()
+        await nats_pods.start(checkpoint=0.05)
     relay.change = change
     for n in range(2):
         await talk(nats_pods, f"s{n}")
+    reader = await watch(nats_pods.all[1], "s")
+    accepted = await chat(nats_pods.all[0], session_id="s")
+    for n in range(20):
+        nats_pods.switch.say(f"{n} ")
+        await asyncio.sleep(0)  # a turn of the loop, so that each is a piece of its own
+    whole = "".join(f"{n} " for n in range(20))
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == whole)
+    nats_pods.switch.say(None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)

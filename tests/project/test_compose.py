@@ -87,6 +87,17 @@ def test_postgresql_is_the_database_of_its_profile(services: dict[str, Any]) -> 
     assert server["networks"] == ["database"]
 
 
+def test_nats_is_the_bus_of_its_profile(services: dict[str, Any]) -> None:
+    given = commands()["nats"]
+    settings, warnings = load(Settings, environment(services["operator"], given))
+    assert warnings == []
+    url, server = urlsplit(settings.bus_url), services["nats"]
+    assert url.hostname == "nats"
+    assert server["command"][-1] == str(url.port)
+    assert server["networks"] == ["bus"]
+    assert "bus" in services["operator"]["networks"]
+
+
 def test_ollama_has_the_model_that_operator_asks_for(services: dict[str, Any]) -> None:
     given = commands()["ollama"]
     settings, warnings = load(Settings, environment(services["operator"], given))
@@ -130,7 +141,7 @@ def test_the_drain_fits_into_the_grace_period(services: dict[str, Any]) -> None:
 def test_images_are_targets_of_the_dockerfile(services: dict[str, Any]) -> None:
     targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     built = {name: one["build"] for name, one in services.items() if "build" in one}
-    assert built.keys() == services.keys() - {"postgresql", "ollama", "ollama-model"}
+    assert built.keys() == services.keys() - {"postgresql", "nats", "ollama", "ollama-model"}
     for build in built.values():
         assert (FILE.parent / build["context"]).resolve() == ROOT
         assert build["target"] in targets

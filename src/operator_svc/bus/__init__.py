@@ -1,13 +1,13 @@
-"""Notifications between pods: which sessions have news.
+"""Notifications between pods: which sessions have news, and with NATS the text of replies.
 
-Only ids travel. What is new is read from the database by those who want to know, so a
-notification that is lost costs time and nothing else.
+The database is the truth: what is new is read there by those who want to know, so whatever is lost
+on the way costs time and nothing else.
 """
 
 from __future__ import annotations
 
 from operator_svc.bus.base import Bus
-from operator_svc.bus.listeners import NotificationListener
+from operator_svc.bus.listeners import NotificationListener, ReplyPiece
 from operator_svc.bus.local import LocalBus
 from operator_svc.bus.postgresql import PostgresqlBus
 from operator_svc.db import Database
@@ -27,4 +27,4 @@ def make_bus(settings: Settings, database: Database) -> Bus:
     return NatsBus(settings, bus)
 
 
-__all__ = ["Bus", "LocalBus", "NotificationListener", "PostgresqlBus", "make_bus"]
+__all__ = ["Bus", "LocalBus", "NotificationListener", "PostgresqlBus", "ReplyPiece", "make_bus"]

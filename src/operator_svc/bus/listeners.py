@@ -1,9 +1,32 @@
-"""Listeners to the notifications of other pods."""
+"""Listeners to what other pods tell."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TypeAlias
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
 
 NotificationListener: TypeAlias = Callable[[Collection[str] | None], None]
 """Called with the sessions in which another pod has new events; None if it may be any."""
+
+
+class ReplyPiece(msgspec.Struct, frozen=True, array_like=True, tag="piece"):
+    """A piece of a running reply's text, from a code point on. An empty one says that the text is
+    stored up to there. ``begun_at`` tells the reply from another one that was given its id."""
+
+    session_id: str
+    reply_id: int
+    begun_at: datetime
+    offset: Annotated[int, Meta(ge=0)]
+    content: str
+
+
+PieceListener: TypeAlias = Callable[[ReplyPiece], None]
+"""Called with each piece of another pod's replies that comes, in whatever order they come."""
+
+
+def ignore_piece(_: ReplyPiece) -> None:
+    """Do nothing with a piece."""

@@ -1,4 +1,4 @@
-"""The bus over NATS: each session's news at once, on the subject of its hash."""
+"""The bus over NATS: news and text of each session at once, on the subject of its hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.bus.base import Bus
-from operator_svc.bus.listeners import NotificationListener
+from operator_svc.bus.listeners import (
+    NotificationListener,
+    PieceListener,
+    ReplyPiece,
+    ignore_piece,
+)
 from operator_svc.bus.nats_connection import NatsConnection
 from operator_svc.models import Backend
 from operator_svc.settings import Settings
@@ -29,7 +34,7 @@ class NewsMessage(msgspec.Struct, frozen=True, array_like=True, tag="news"):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(NewsMessage).decode
+_decode = msgspec.msgpack.Decoder(NewsMessage | ReplyPiece).decode
 
 
 def subject_of(session_id: str) -> str:
@@ -41,14 +46,16 @@ class NatsBus(Bus):
     """Sends by NATS while it is there, and else by ``fallback``, which is always listened to.
 
     A process that alone has lost NATS hears others by the polls of ``SessionHub``. Whoever may
-    write to these subjects can make others read, and nothing else.
+    write to these subjects can make others read, and show text until a reply ends.
     """
 
     shared = True
+    carries_text = True
 
     def __init__(self, settings: Settings, fallback: Bus) -> None:
         self._fallback = fallback
         self._listeners: tuple[NotificationListener, ...] = ()
+        self._on_piece: PieceListener = ignore_piece
         self._connection = NatsConnection(settings, self._on_message, self._on_open)
 
     @property
@@ -61,9 +68,11 @@ class NatsBus(Bus):
         """See Bus.degraded."""
         return not self._connection.is_open
 
-    async def open(self, *listeners: NotificationListener) -> None:
+    async def open(
+        self, *listeners: NotificationListener, on_piece: PieceListener = ignore_piece
+    ) -> None:
         """See Bus.open."""
-        self._listeners = listeners
+        self._listeners, self._on_piece = listeners, on_piece
         await self._fallback.open(*listeners)
         self._connection.start()
 
@@ -82,6 +91,10 @@ class NatsBus(Bus):
         else:
             self._fallback.notify(session_id)
 
+    def send_piece(self, piece: ReplyPiece) -> bool:
+        """See Bus.send_piece."""
+        return self._connection.send(subject_of(piece.session_id), _encode(piece))
+
     async def flush(self) -> None:
         """See Bus.flush."""
         await self._fallback.flush()
@@ -93,12 +106,15 @@ class NatsBus(Bus):
 
     def _on_message(self, data: bytes) -> None:
         try:
-            news = _decode(data)
+            message = _decode(data)
         except msgspec.DecodeError as error:  # of another version, or of a stranger
             log.debug("a message that is none of ours", error=str(error))
             return
+        if isinstance(message, ReplyPiece):
+            self._on_piece(message)
+            return
         for listener in self._listeners:
-            listener((news.session_id,))
+            listener((message.session_id,))
 
     def _on_open(self) -> None:
         for listener in self._listeners:

@@ -11,7 +11,7 @@ import structlog
 from operator_svc import db, telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.bus.base import Bus
-from operator_svc.bus.listeners import NotificationListener
+from operator_svc.bus.listeners import NotificationListener, PieceListener, ignore_piece
 from operator_svc.errors import OperatorError
 from operator_svc.models import Backend
 from operator_svc.settings import Settings
@@ -51,7 +51,9 @@ class PostgresqlBus(Bus):
         """See Bus.backend."""
         return self._listener.backend
 
-    async def open(self, *listeners: NotificationListener) -> None:
+    async def open(
+        self, *listeners: NotificationListener, on_piece: PieceListener = ignore_piece
+    ) -> None:
         """See Bus.open."""
         self._listeners = listeners
         await self._listener.open()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 import structlog
 
@@ -31,6 +32,23 @@ from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.message_rows import Started
 
 log = structlog.get_logger(__name__)
+
+
+class Checkpoints:
+    """Tells each ``tick`` seconds if text is to be stored, which is every ``seconds()``."""
+
+    def __init__(self, tick: float, seconds: Callable[[], float]) -> None:
+        self._tick = tick
+        self._seconds = seconds
+        self._last = 0.0
+
+    def is_due(self) -> bool:
+        """True at the tick that is nearest to the time."""
+        now = time.monotonic()
+        if now - self._last + self._tick / 2 < self._seconds() > self._tick:
+            return False
+        self._last = now
+        return True
 
 
 class ReplyWriter:
@@ -59,9 +77,11 @@ class ReplyWriter:
         """The owner of replies that begin now."""
         return self._lease.pod_id
 
-    def start(self, tick: float) -> None:
-        """Begin to store text every ``tick`` seconds. To be called in the running loop."""
-        self._tasks.start(forever(self._tick, tick, "tick"), "tick")
+    def start(self, tick: float, checkpoint: Callable[[], float]) -> None:
+        """Begin to notify every ``tick`` seconds, and to store text every ``checkpoint()`` ones.
+        To be called in the running loop."""
+        step = partial(self._tick, Checkpoints(tick, checkpoint))
+        self._tasks.start(forever(step, tick, "tick"), "tick")
         if self._lease.shared:
             self._tasks.start(self._watch_others(), "remote-changes")
 
@@ -159,17 +179,20 @@ class ReplyWriter:
 
     # Every tick.
 
-    async def _tick(self) -> None:
+    async def _tick(self, checkpoints: Checkpoints) -> None:
+        due = checkpoints.is_due()
         try:
-            await self.store_texts()
+            await self.store_texts(
+                running for running in self.running if due or running.stream.watched_as_stored
+            )
         finally:
             await self._hub.flush_notifications()
 
-    async def store_texts(self) -> None:
-        """Store the new text of all replies, and abandon those that this pod does not own."""
-        stored, refused = await self._storage.store_texts(self.running)
+    async def store_texts(self, replies: Iterable[RunningReply]) -> None:
+        """Store the new text of these replies, and abandon those that this pod does not own."""
+        stored, refused = await self._storage.store_texts(replies)
         for running in stored:
-            self._hub.notify_pods(running.session_id)
+            self._hub.text_stored(running.stream)
         for running in refused:
             if running in self.running and running.stop is None:
                 log.warning("reply ended by another pod", reply_id=running.reply_id)

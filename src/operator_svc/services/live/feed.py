@@ -8,14 +8,19 @@ been read.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from operator_svc.bus import ReplyPiece
 from operator_svc.protocol import events as names
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream
 from operator_svc.services.live.send_queue import SendQueue
+
+EARLY_PIECES = 256
+"""Pieces kept of replies whose first event has not come yet."""
 
 Listener: TypeAlias = Callable[[LiveEvent | None], None]
 """Called with each event before clients are shown it, and with None when the feed is over."""
@@ -37,6 +42,7 @@ class Feed:
         self.invalid = False
         self._local = local
         self._waiting: dict[int, LiveEvent] = {}
+        self._early: deque[ReplyPiece] = deque(maxlen=EARLY_PIECES)
 
     @property
     def loaded(self) -> bool:
@@ -132,6 +138,27 @@ class Feed:
         reply.attach(self.subscribers)
         if not reply.empty:
             reply.send_snapshots(self.subscribers)
+        early = [piece for piece in self._early if piece.reply_id == reply_id]
+        self._early.clear()
+        for piece in early:
+            self.take(piece)
+
+    def take(self, piece: ReplyPiece) -> bool:
+        """Show a piece of a reply that another pod writes. False where text before it is missing,
+        and is worth being looked for: when that is noticed, and whenever more is stored."""
+        reply = self.replies.get(piece.reply_id)
+        if reply is None:
+            self._early.append(piece)
+            return True
+        if reply.local or reply.begun_at != piece.begun_at:
+            return True
+        had_gap = reply.has_gap
+        reply.take(piece.offset, piece.content)
+        if reply.has_gap:
+            return had_gap and bool(piece.content)
+        if not piece.content:
+            reply.mark_stored(max(piece.offset, reply.stored_end))
+        return True
 
     def adopt(self, reply: ReplyStream) -> None:
         """Show a reply that this process begins to write, where a client came between its commit

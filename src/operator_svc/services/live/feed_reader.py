@@ -119,12 +119,13 @@ class FeedReader:
         }
         if not remote:
             return
-        ends = {reply_id: feed.replies[reply_id].ends["text"] for reply_id, feed in remote.items()}
+        ends = {reply_id: feed.replies[reply_id].stored_end for reply_id, feed in remote.items()}
         for chunk in await self._chunks.after(ends):
             # While it was read, the reply may have ended, or this process begun to write it.
             reply = remote[chunk.reply_id].replies.get(chunk.reply_id)
-            if reply is not None and not reply.local and reply.ends["text"] == chunk.offset:
-                reply.append("text", chunk.content)
+            if reply is not None and not reply.local and reply.stored_end == chunk.offset:
+                reply.take(chunk.offset, chunk.content)
+                reply.mark_stored(chunk.offset + len(chunk.content))
 
 
 def _last_seqs(feeds: Iterable[Feed]) -> dict[str, int]:

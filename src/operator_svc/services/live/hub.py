@@ -12,8 +12,9 @@ import structlog
 
 from operator_svc import telemetry
 from operator_svc.background import TaskOwner
-from operator_svc.bus import Bus
+from operator_svc.bus import Bus, ReplyPiece
 from operator_svc.errors import OperatorError
+from operator_svc.protocol.frames import Delta
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.feed_reader import FeedReader
@@ -98,6 +99,8 @@ class SessionHub:
         """Show a reply that this process is going to write, where clients know of it already, and
         hear what other pods do to its session, until ``end_reply``."""
         self._bus.subscribe(reply.session_id)
+        if self._bus.carries_text:
+            reply.add_watcher(_TextSender(self._bus, reply))
         feed = self._feeds.get(reply.session_id)
         if feed is not None:
             feed.adopt(reply)
@@ -105,6 +108,11 @@ class SessionHub:
     def end_reply(self, reply: ReplyStream) -> None:
         """This process does not write the reply any more."""
         self._bus.unsubscribe(reply.session_id)
+
+    def text_stored(self, reply: ReplyStream) -> None:
+        """More of a reply that this process writes is stored: the other pods may need it."""
+        if not self._bus.send_piece(_piece(reply, reply.stored_end, "")):
+            self.notify_pods(reply.session_id)
 
     def session_created(self, session_id: str, epoch: str) -> None:
         """This process has created the session. Call it before its first event is published."""
@@ -146,6 +154,13 @@ class SessionHub:
             if session_id in self._feeds:
                 self._notified_at.setdefault(session_id, now)
         self.refresh(session_ids)
+
+    def on_piece(self, piece: ReplyPiece) -> None:
+        """Show a piece of a reply that another pod writes."""
+        feed = self._feeds.get(piece.session_id)
+        if feed is not None and not feed.over and not feed.take(piece):
+            telemetry.BUS_GAPS.inc()
+            self.refresh((piece.session_id,))
 
     def poll(self) -> None:
         """Look for news whose notification was lost."""
@@ -254,3 +269,20 @@ class SessionHub:
             telemetry.MISSED_NOTIFICATIONS.inc()
         if not complete:
             self.refresh(changed)
+
+
+class _TextSender:
+    """Sends the other pods the text of a reply as it comes."""
+
+    def __init__(self, bus: Bus, reply: ReplyStream) -> None:
+        self._bus = bus
+        self._reply = reply
+
+    def delta(self, delta: Delta, data: bytes) -> None:
+        """See Reader.delta; reasoning is shown by the process alone that writes the reply."""
+        if delta.kind == "text":
+            self._bus.send_piece(_piece(self._reply, delta.offset, delta.content))
+
+
+def _piece(reply: ReplyStream, offset: int, content: str) -> ReplyPiece:
+    return ReplyPiece(reply.session_id, reply.reply_id, reply.begun_at, offset, content)

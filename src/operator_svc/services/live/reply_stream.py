@@ -10,6 +10,8 @@ from operator_svc.protocol.frames import PIECE_CHARS, Delta, Snapshot, encode
 from operator_svc.services.live.send_queue import SendQueue
 
 Kind = Literal["text", "reasoning"]
+EARLY_PIECES = 512
+"""Pieces kept of a reply whose text before them is missing; more are read from the database."""
 
 
 class LocalReplies(Protocol):
@@ -31,7 +33,8 @@ class ReplyStream:
     """A reply's text so far. Each piece is encoded once and sent to all readers at once.
 
     Readers are the subscribers of the session's feed, and ``watchers``, who asked for this reply
-    alone. ``local`` says that this process writes it; otherwise the text is read from the database.
+    alone. ``local`` says that this process writes it; otherwise the text comes by the bus, or is
+    read from the database.
     ``begun_at`` tells it from one of its id that a switch-over has lost.
     """
 
@@ -44,6 +47,7 @@ class ReplyStream:
         self._parts: dict[Kind, list[str]] = {"text": [], "reasoning": []}
         self.stored_end = 0
         """The code point up to which the text is stored."""
+        self._early: dict[int, str] = {}
         self._watchers: set[Reader] = set()
         self._stored_watchers: set[Callable[[], None]] = set()
         self._subscribers: Collection[SendQueue] = ()
@@ -52,6 +56,16 @@ class ReplyStream:
     def empty(self) -> bool:
         """True as long as nothing of it was written."""
         return not (self.ends["text"] or self.ends["reasoning"])
+
+    @property
+    def has_gap(self) -> bool:
+        """True while pieces wait for others before them."""
+        return bool(self._early)
+
+    @property
+    def watched_as_stored(self) -> bool:
+        """True while somebody is shown no more of it than is stored."""
+        return bool(self._stored_watchers)
 
     def attach(self, subscribers: Collection[SendQueue]) -> None:
         """Show the text to these as well; the collection may change later on."""
@@ -83,6 +97,17 @@ class ReplyStream:
         for wake in list(self._stored_watchers):
             wake()
 
+    def take(self, offset: int, content: str) -> None:
+        """Add a piece of the text that another process has written; pieces may come late, again and
+        in any order. An empty one says that there is text up to there."""
+        fits = offset <= self.ends["text"] or len(self._early) < EARLY_PIECES
+        if fits and len(content) >= len(self._early.get(offset, "")):
+            self._early[offset] = content
+        while self._early and (first := min(self._early)) <= (end := self.ends["text"]):
+            new = self._early.pop(first)[end - first :]
+            if new:
+                self.append("text", new)
+
     def append(self, kind: Kind, content: str) -> None:
         """Add a piece, and send it to all readers; a long one in several frames."""
         for start in range(0, len(content), PIECE_CHARS):
@@ -92,8 +117,6 @@ class ReplyStream:
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self._parts[kind].append(content)
-        if kind == "text" and not self.local:
-            self.mark_stored(end)
         readers: list[Reader] = [*self._watchers, *self._subscribers]
         if not readers:
             return

@@ -1,0 +1,172 @@
+"""The text of replies on other processes: by NATS as it comes, and stored at checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from operator_svc.app import Operator
+from operator_svc.services.live.reply_stream import EARLY_PIECES, ReplyStream
+from operator_svc.settings import NATS_CHECKPOINT, Settings
+from tests.bus.conftest import NatsPods
+from tests.fakes.eventually import eventually
+from tests.fakes.nats_server import Frame, NatsRelay, NatsServer
+from tests.fakes.pods import ANYBODY, Pods, chat, watch
+
+NEVER = 60.0
+"""Seconds between checkpoints of which no test sees one."""
+
+
+async def stored_text(pod: Operator, reply_id: int) -> str:
+    """The text of a running reply as the database has it."""
+    return "".join(chunk.content for chunk in await pod.core.stores.chunks.after({reply_id: 0}))
+
+
+async def test_text_that_is_not_stored_yet_is_shown_by_another_pod(nats_pods: NatsPods) -> None:
+    one = await nats_pods.start(checkpoint=NEVER)
+    two = await nats_pods.start(checkpoint=NEVER)
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    for piece in ("Guten ", "Mor", "gen 😀"):
+        nats_pods.switch.say(piece)
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "Guten Morgen 😀")
+    await asyncio.sleep(0.1)  # five ticks, with none of which it is stored
+    assert await stored_text(one, accepted.reply_id) == ""
+    nats_pods.switch.say("!", None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+    assert reader.texts[accepted.reply_id] == "Guten Morgen 😀!"
+
+
+async def test_who_comes_in_the_midst_of_a_reply_is_shown_all_of_it(nats_pods: NatsPods) -> None:
+    one, two = await nats_pods.start(checkpoint=0.2), await nats_pods.start()
+    accepted = await chat(one, session_id="s")
+    nats_pods.switch.say("one ")
+    await eventually(lambda: accepted.running and accepted.running.stream.stored_end == 4)
+    nats_pods.switch.say("two ")
+    late = await watch(two, "s")
+    nats_pods.switch.say("three")
+    await late.until(lambda: late.texts.get(accepted.reply_id) == "one two three")
+    nats_pods.switch.say(None)
+    await late.until(lambda: accepted.reply_id in late.endings)
+
+
+async def test_a_last_piece_that_was_lost_comes_with_the_next_checkpoint(
+    nats_pods: NatsPods, relay: NatsRelay
+) -> None:
+    one, two = await nats_pods.start(checkpoint=0.1), await nats_pods.start()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+    nats_pods.switch.say("some ")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "some ")
+    lost: list[Frame] = []
+
+    def lose(frame: Frame) -> list[Frame]:
+        if b"text" in frame:
+            lost.append(frame)
+            return []
+        return [frame]
+
+    relay.change = lose
+    nats_pods.switch.say("text")
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "some text")
+    assert lost
+    nats_pods.switch.say(None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+
+
+async def test_without_nats_text_is_stored_with_each_tick(
+    nats_pods: NatsPods, nats_server: NatsServer
+) -> None:
+    one, two = await nats_pods.start(checkpoint=NEVER), await nats_pods.start(checkpoint=NEVER)
+    reader = await watch(two, "s")
+    nats_server.stop()
+    try:
+        await eventually(lambda: one.core.bus.degraded)
+        accepted = await chat(one, session_id="s")
+        nats_pods.switch.say("hello")
+        await reader.until(lambda: reader.texts.get(accepted.reply_id) == "hello")
+        assert await stored_text(one, accepted.reply_id) == "hello"
+        nats_pods.switch.say(None)
+        await reader.until(lambda: accepted.reply_id in reader.endings)
+    finally:
+        nats_server.start()
+
+
+async def test_a_kill_loses_no_text_that_a_checkpoint_has_stored(pods: Pods) -> None:
+    one = await pods.start(checkpoint=0.1)
+    accepted = await chat(one, session_id="s")
+    pods.switch.say("kept ")
+    await eventually(lambda: accepted.running and accepted.running.stream.stored_end == 5)
+    pods.switch.say("maybe not")
+    await eventually(lambda: accepted.running and accepted.running.stream.ends["text"] == 14)
+    await pods.kill(one)
+    other = await pods.start()
+
+    async def ended() -> str | None:
+        view = await other.services.history.reply(ANYBODY, accepted.reply_id)
+        return view.content if view.status == "interrupted" else None
+
+    assert await eventually(ended) in ("kept ", "kept maybe not")
+
+
+async def test_checkpoints_are_rarer_than_ticks(pods: Pods) -> None:
+    one = await pods.start(checkpoint=NEVER)
+    accepted = await chat(one, session_id="s")
+    pods.switch.say("not stored before its end")
+    await eventually(lambda: accepted.running and not accepted.running.stream.empty)
+    await asyncio.sleep(0.1)  # five ticks, with none of which it is stored
+    assert await stored_text(one, accepted.reply_id) == ""
+    pods.switch.say(None)
+    outcome = await one.services.replies.wait(accepted)
+    assert outcome is not None
+    assert outcome.content == "not stored before its end"
+
+
+@pytest.mark.parametrize(
+    ("given", "degraded", "seconds"),
+    [
+        ({}, False, 0.1),
+        ({"tick": 0.5}, False, 0.5),
+        ({"checkpoint": 2.0}, False, 2.0),
+        ({"bus_url": "nats://n"}, False, NATS_CHECKPOINT),
+        ({"bus_url": "nats://n", "checkpoint": 3.0}, False, 3.0),
+        ({"bus_url": "nats://n", "checkpoint": 3.0}, True, 0.1),
+    ],
+)
+def test_the_interval_of_checkpoints(
+    given: dict[str, str | float], degraded: bool, seconds: float
+) -> None:
+    settings = Settings(**given)  # type: ignore[arg-type]
+    assert settings.text_interval(bus_degraded=degraded) == seconds
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pieces_in_any_order_and_number_make_the_text(seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    text = "".join(chr(97 + n % 26) for n in range(300))
+    cuts = sorted({0, 300, *(dice.randrange(300) for _ in range(40))})
+    pieces = [(a, text[a:b]) for a, b in itertools.pairwise(cuts)]
+    pieces += dice.choices(pieces, k=20)
+    pieces += [(a, text[a : a + dice.randrange(50)]) for a in range(0, 300, 40)]
+    pieces += [(a, "") for a in dice.choices(cuts, k=5)]
+    dice.shuffle(pieces)
+    stream = ReplyStream("s", 1, datetime.now(UTC), local=False)
+    for offset, content in pieces:
+        stream.take(offset, content)
+    assert (stream.text(), stream.has_gap) == (text, False)
+
+
+def test_pieces_that_wait_are_bounded_and_the_text_before_them_is_not_refused() -> None:
+    stream = ReplyStream("s", 1, datetime.now(UTC), local=False)
+    for n in range(2 * EARLY_PIECES):
+        stream.take(1000 + 2 * n, "x")
+    assert stream.empty
+    stream.take(0, "a" * 1000)
+    assert stream.text() == "a" * 1000 + "x"
+    assert stream.has_gap
+    stream.take(1000, "x" * 4 * EARLY_PIECES)
+    assert (len(stream.text()), stream.has_gap) == (1000 + 4 * EARLY_PIECES, False)
