@@ -12,6 +12,7 @@ import pytest
 
 import operator_svc
 from operator_svc.cli import COMMANDS
+from operator_svc.errors import ErrorCode
 from operator_svc.secret_files import SUFFIX
 from operator_svc.settings import SECRET_NAMES, TOKEN_NAMES, BrowserSettings, Settings, variables
 
@@ -145,6 +146,18 @@ def test_every_promise_has_its_test() -> None:
     assert len(rows) == promises.count("\n| ") - 2 * promises.count("\n| --- ")
     for file, name in rows:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+def test_troubleshooting_names_log_events_and_errors_that_are_there() -> None:
+    text = (ROOT / "docs" / "howto" / "troubleshooting.md").read_text()
+    table = text.partition("## The log says")[2].partition("## ")[0]
+    events = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`[^|]+)", table, re.MULTILINE)))
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    assert len(events) > 8
+    assert [event for event in events if f'"{event}"' not in sources] == []
+    codes = re.findall(r"^\| (?:\d{3} )?`((?!operator_)[a-z_]+)`", text, re.MULTILINE)
+    assert len(codes) > 12
+    assert set(codes) <= set(ErrorCode)
 
 
 def test_contributing_names_every_folder_of_tests() -> None:
