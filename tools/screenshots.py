@@ -174,9 +174,14 @@ async def newcomer(browser: Browser, url: str, folder: Path = IMAGES) -> None:
     await ask(page, "Now every step of it, please.")
     await written(page, 30)
     await picture(page, folder, "console-live")
-    await page.get_by_role("button", name="Cut connection").click()
+    cut = page.get_by_role("button", name="Cut connection")
+    # It would be back before its picture is taken: its pause does not end until it is cut again.
+    await page.evaluate("window.timeout = setTimeout; setTimeout = () => 0")
+    await cut.click()
     await expect(page.locator(".badge")).to_have_text(re.compile("from seq"))
     await picture(page, folder, "console-resuming")
+    await page.evaluate("setTimeout = window.timeout")
+    await cut.click()
     await expect(page.locator(".badge")).to_have_text("live")
     await two_tabs(browser, page, folder)
     await page.get_by_role("button", name="Stop").click()
@@ -249,9 +254,8 @@ async def terminal(browser: Browser, url: str) -> None:
                 await asyncio.sleep(PAUSE)
             raise SystemExit(f"the terminal does not show {words!r}")
 
-        size = ("-x", str(COLUMNS), "-y", str(LINES))
         chat = f"operator-svc chat --url {url} --session journal"
-        await tmux("new-session", "-d", *size, chat)
+        await tmux("new-session", "-d", "-x", str(COLUMNS), "-y", str(LINES), chat)
         try:
             await until(r"session journal\s*\n>")
             await tmux("send-keys", "-l", QUESTION)

@@ -14,7 +14,7 @@ from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
 from tests.console.console_page import HOSTILE, ask, new_session, signed_in
 
 CUTS = 10
-SLOW = "[[tokens=2000]] [[rate=40]] slow"
+SLOW = "[[tokens=5000]] [[rate=40]] slow"
 
 
 async def test_token_leaves_the_address_and_stays_out_of_the_history(

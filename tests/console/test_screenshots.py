@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 async def test_a_newcomer_chats_cuts_resumes_opens_a_second_tab_and_stops(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screenshots, "PAUSE", 0.03)
+    monkeypatch.setattr(screenshots, "PAUSE", 0.05)
     async with screenshots.model() as upstream, screenshots.operator(upstream) as url:
         await screenshots.newcomer(browser, url, tmp_path)
     written = {path.stem for path in tmp_path.glob("*.png")}
