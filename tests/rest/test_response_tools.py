@@ -65,6 +65,24 @@ async def test_a_message_may_come_with_the_results_and_lead_to_more_calls(start:
     ]  # fmt: skip
 
 
+async def test_results_of_tools_that_an_sdk_sends_again_are_one_response(database_url: str) -> None:
+    async with running(database_url, switch_dialect="openai") as service:
+        first = await create(service, ASKED, **TOOLS)
+        for named in (
+            {"conversation": first["conversation"]["id"]},
+            {"previous_response_id": first["id"]},
+        ):
+            body = {"input": outputs(first), **named, **TOOLS}
+            calls = service.switch.total.calls
+            answers = [
+                await service.post(PATH, body, headers={"x-stainless-retry-count": str(count)})
+                for count in range(3)
+            ]
+            assert [answer.status for answer in answers] == [200] * 3
+            assert len({(await answer.json())["id"] for answer in answers}) == 1
+            assert service.switch.total.calls == calls + 1
+
+
 async def test_results_without_their_calls_are_400(start: Start) -> None:
     service = await start(switch_dialect="openai")
     first = await create(service, "x [[two_tool_calls]]", **TOOLS)

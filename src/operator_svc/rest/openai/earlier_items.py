@@ -19,7 +19,7 @@ from operator_svc.rest.openai.asked import asked_of
 from operator_svc.services.chat.message_metadata import kept_engine
 
 NEWEST = 4
-"""Messages of a conversation that are looked at for its last reply."""
+"""Messages of a conversation that are looked at for its last replies."""
 
 
 async def named_items(
@@ -79,12 +79,13 @@ async def answered_response(
     results = open_results(messages)
     if not results:
         return None
-    view = await _response_before(services, caller, body, session_id)
-    if view is None or view.message_id is None:
+    for view in await _responses_before(services, caller, body, session_id):
+        shown = tool_calls_of(await services.history.tool_calls_of(view.reply_id), indexed=False)
+        known = {call["id"] for call in shown}
+        if view.message_id is not None and not known.isdisjoint(results):
+            break
+    else:
         raise OperatorError.invalid("input", f"there is no tool call {results[0]} before it")
-    calls = await services.history.tool_calls_of(view.reply_id)
-    shown = tool_calls_of(calls, indexed=False)
-    known = {call["id"] for call in shown}
     for identity in results:
         if identity not in known:
             raise OperatorError.invalid("input", f"there is no tool call {identity} before it")
@@ -101,16 +102,17 @@ async def answered_response(
     return Answered(view.message_id, before)
 
 
-async def _response_before(
+async def _responses_before(
     services: Services, caller: Caller, body: ResponseBody, session_id: str | None
-) -> ReplyView | None:
-    """The response that the body continues: the one that it names, or the conversation's last."""
+) -> list[ReplyView]:
+    """The response that the body names; else the last ones of the conversation, newest first: where
+    the body is repeated, its own response is the last one by then."""
     if body.previous_response_id is not None:
         reply_id = protocol.reply_of(body.previous_response_id)
         assert reply_id is not None, "it was found before"
-        return await services.history.reply(caller, reply_id)
+        return [await services.history.reply(caller, reply_id)]
     if session_id is None:
-        return None
+        return []
     page = await services.history.page(caller, session_id, limit=NEWEST, before=None)
     replies = [m.id for m in page.messages if m.role == Role.ASSISTANT and m.reply_to]
-    return await services.history.reply(caller, replies[-1]) if replies else None
+    return [await services.history.reply(caller, reply_id) for reply_id in reversed(replies)]
