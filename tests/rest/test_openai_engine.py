@@ -146,3 +146,27 @@ async def test_messages_of_an_earlier_input_are_sent_again(engine: Service) -> N
     said = message("assistant", "a heart")
     await create(engine, [named, said, message("user", "once more")])
     assert messages(engine)[0] == sent_first[1]
+
+
+async def test_files_of_the_ai_sdk_are_sent_and_shown_again(engine: Service) -> None:
+    picture = {"type": "file", "mediaType": "image/png", "url": PICTURE["image_url"]["url"]}
+    paper: dict[str, Any] = {
+        "type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,AAAA",
+        "filename": "paper.pdf",
+    }  # fmt: skip
+    data = {"type": "data-mood", "data": {"mood": "curious"}}
+    for number, parts in enumerate(([TEXT, data, picture], [paper])):
+        asked = {"role": "user", "id": f"m-{number}", "parts": parts}
+        answer = await engine.post("/ai/chat", {"id": "s", "messages": [asked]})
+        assert answer.status == 200, await answer.text()
+    file = {"type": "file", "file": {"file_data": paper["url"], "filename": "paper.pdf"}}
+    first, _, second = told(engine)
+    assert (first, second) == (("user", [TEXT, PICTURE]), ("user", [file]))
+    whole = sent(engine)
+    assert (
+        await engine.post("/ai/chat", {"id": "s", "trigger": "regenerate-message"})
+    ).status == 200
+    assert sent(engine) == whole
+    shown = await (await engine.get("/ai/chat/s/messages")).json()
+    assert shown[0]["parts"] == [{**TEXT, "state": "done"}, picture]
+    assert shown[2]["parts"] == [paper]

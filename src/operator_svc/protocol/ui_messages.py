@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json, ReplyStatus
 from operator_svc.protocol.chat import Chat, Text
+from operator_svc.protocol.engine_fields import ENGINE_FIELDS, NO_ENGINE_FIELDS, EngineFields
 from operator_svc.protocol.ids import KeyText, RowId, SessionId
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
@@ -24,12 +25,18 @@ UiTrigger = Annotated[Literal["submit-message", "regenerate-message"], Meta(titl
 
 
 class UiPart(msgspec.Struct, frozen=True):
-    """A part of a message; only parts of text are read."""
+    """A part of a message; those of text and files are read."""
 
     type: str
     """The kind of part."""
     text: str = ""
     """The text of a part of text."""
+    url: str = ""
+    """The address of a file, or its content as a ``data:`` URL."""
+    mediaType: str = ""  # noqa: N815 - the protocol's name
+    """The type of a file."""
+    filename: str | None = None
+    """The name of a file."""
 
 
 class UiMessageParam(msgspec.Struct, frozen=True):
@@ -69,9 +76,11 @@ class UiMessage(msgspec.Struct, frozen=True):
     """The reply's state, where it is not complete."""
 
 
-def chat_of(body: UiChatBody, answered: int | None, key: str | None = None) -> Chat:
+def chat_of(
+    body: UiChatBody, answered: int | None, key: str | None = None, *, sends_fields: bool = False
+) -> Chat:
     """The chat of a body; ``answered`` is the session's last message that has a reply, for a
-    regenerate that names none.
+    regenerate that names none. ``sends_fields`` is True where the upstream takes files.
 
     A message's id is its idempotency key; ``key``, the header's, is that of what has no id.
     Raises OperatorError(validation_error).
@@ -94,13 +103,54 @@ def chat_of(body: UiChatBody, answered: int | None, key: str | None = None) -> C
         raise OperatorError.invalid("messages", "the last one must have the role user")
     field = f"messages[{len(body.messages) - 1}]"
     text = "".join(part.text for part in message.parts if part.type == "text")
+    parts = [
+        _sent(part)
+        for part in message.parts
+        if part.type == "file" or (part.type == "text" and part.text)
+    ]
+    files = sends_fields and any(part.type == "file" for part in message.parts)
     try:
-        msgspec.convert(text, Text)
+        if text or not files:
+            msgspec.convert(text, Text)
         if message.id:
             key = msgspec.convert(message.id, KeyText)
     except msgspec.ValidationError as error:
         raise OperatorError.invalid(field, str(error)) from None
-    return Chat(message=text, session_id=body.id, client_message_id=key, source="ai-sdk")
+    return Chat(
+        message=text,
+        session_id=body.id,
+        client_message_id=key,
+        source="ai-sdk",
+        engine=EngineFields(content=parts) if files else NO_ENGINE_FIELDS,
+    )
+
+
+def _sent(part: UiPart) -> dict[str, Json]:
+    """A part of text or a file as chat completions have it."""
+    if part.type != "file":
+        return {"type": "text", "text": part.text}
+    if part.mediaType.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": part.url}}
+    named = {} if part.filename is None else {"filename": part.filename}
+    return {"type": "file", "file": {"file_data": part.url, **named}}
+
+
+def _files(view: MessageView) -> Iterator[dict[str, Json]]:
+    """The files of a stored message as parts."""
+    kept = view.metadata.get(ENGINE_FIELDS)
+    content = kept.get("content") if isinstance(kept, dict) else None
+    for part in content if isinstance(content, list) else ():
+        shown: dict[str, Json] = {"type": "file"}
+        match part:
+            case {"type": "image_url", "image_url": {"url": str(url)}}:
+                kind = "image/*"
+            case {"type": "file", "file": {"file_data": str(url), **more}}:
+                kind = "application/octet-stream"
+                shown |= {name: more[name] for name in ("filename",) if name in more}
+            case _:
+                continue
+        head = url[5:].partition(";")[0] if url.startswith("data:") else ""
+        yield {**shown, "mediaType": head or kind, "url": url}
 
 
 def messages_of(views: Iterable[MessageView]) -> Iterator[UiMessage]:
@@ -115,6 +165,7 @@ def messages_of(views: Iterable[MessageView]) -> Iterator[UiMessage]:
             parts.append({"type": "reasoning", "text": reasoning, "state": "done"})
         if view.content:
             parts.append({"type": "text", "text": view.content, "state": "done"})
+        parts += _files(view)
         parts += [tool_part(call) for call in view.tool_calls]
         status = {} if view.status == ReplyStatus.COMPLETE else {"status": view.status}
         yield UiMessage(str(view.id), view.role, parts, status or UNSET)

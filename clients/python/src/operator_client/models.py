@@ -1862,12 +1862,18 @@ class UiMessageParam(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class UiPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A part of a message; only parts of text are read."""
+    """A part of a message; those of text and files are read."""
 
     type: str
     """The kind of part."""
     text: str = ""
     """The text of a part of text."""
+    url: str = ""
+    """The address of a file, or its content as a ``data:`` URL."""
+    media_type: str = msgspec.field(default="", name="mediaType")
+    """The type of a file."""
+    filename: str | None = None
+    """The name of a file."""
 
 
 UiRole: TypeAlias = str

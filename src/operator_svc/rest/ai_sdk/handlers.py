@@ -69,7 +69,12 @@ async def send_ui_message(request: web.Request) -> web.StreamResponse:
     if body.trigger == "regenerate-message" and body.messageId is None:
         newest = await _newest_reply(request, caller, body.id)
     key = requests.idempotency_key(request)
-    asked = ui_messages.chat_of(body, newest.reply_to if newest is not None else None, key)
+    asked = ui_messages.chat_of(
+        body,
+        newest.reply_to if newest is not None else None,
+        key,
+        sends_fields=services.settings.switch_dialect == "openai",
+    )
     accepted = await services.chats.start(caller, asked)
     return await _stream(request, accepted)
 
