@@ -13,8 +13,8 @@ from tests.rest.response_calls import HEART, WEATHER, create, message
 from tests.rest.rest_service import Service, running
 
 NAMED = {"X-Operator-Session": "s"}
-TEXT = {"type": "text", "text": "what is this?"}
-PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+TEXT: dict[str, Any] = {"type": "text", "text": "what is this?"}
+PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 FILM = {"type": "video_url", "video_url": {"url": "https://films.example/1"}, "fps": 2}
 

@@ -102,13 +102,9 @@ def chat_of(
     if message is None or message.role != "user":
         raise OperatorError.invalid("messages", "the last one must have the role user")
     field = f"messages[{len(body.messages) - 1}]"
-    text = "".join(part.text for part in message.parts if part.type == "text")
-    parts = [
-        _sent(part)
-        for part in message.parts
-        if part.type == "file" or (part.type == "text" and part.text)
-    ]
-    files = sends_fields and any(part.type == "file" for part in message.parts)
+    shown = [p for p in message.parts if p.type == "file" or (p.type == "text" and p.text)]
+    text = "".join(part.text for part in shown if part.type == "text")
+    files = sends_fields and any(part.type == "file" for part in shown)
     try:
         if text or not files:
             msgspec.convert(text, Text)
@@ -121,7 +117,7 @@ def chat_of(
         session_id=body.id,
         client_message_id=key,
         source="ai-sdk",
-        engine=EngineFields(content=parts) if files else NO_ENGINE_FIELDS,
+        engine=EngineFields(content=[*map(_sent, shown)]) if files else NO_ENGINE_FIELDS,
     )
 
 
