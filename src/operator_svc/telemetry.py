@@ -104,6 +104,10 @@ TIME_TO_FIRST_TOKEN_SECONDS = Histogram(
     "Time from the call to the upstream to the first token of its reply.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+READS_COALESCED = Gauge(
+    "operator_upstream_reads_coalesced",
+    "1 while the event loop is busy and all upstream streams are read together, every 40 ms.",
+)
 SWITCH_SECONDS = Histogram(
     "operator_switch_seconds",
     "Time that the upstream took for a whole reply.",

@@ -15,7 +15,7 @@ from operator_svc import tracing
 from operator_svc.background import LARGE
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers import chat_stream
+from operator_svc.peers import answer_body
 from operator_svc.peers.answer_reader import AnswerReader
 from operator_svc.peers.chat_types import Part
 from operator_svc.peers.switch import Switch, Text, ToolCallPart
@@ -148,7 +148,7 @@ async def test_ten_megabytes_are_read_and_more_than_the_bound_is_not(
     with pytest.raises(OperatorError) as caught:
         await ask(switch, "hello")
     assert caught.value.code == ErrorCode.REPLY_TOO_LARGE
-    monkeypatch.setattr(chat_stream, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(answer_body, "MAX_ANSWER_BYTES", 1000)
     standin.script = Script(mode="json", tokens=1000)
     with pytest.raises(OperatorError) as caught:
         await ask(switch, "hello")

@@ -94,7 +94,7 @@ async def test_garbage_is_an_error_of_switch(garbage: bytes) -> None:
 async def test_an_answer_that_never_ends_is_bounded_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("operator_svc.peers.chat_stream.MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("operator_svc.peers.answer_body.MAX_ANSWER_BYTES", 100_000)
     sent = 0
 
     async def behaviour(client: Connection) -> None:
@@ -167,7 +167,7 @@ data: {"model": "m", "choices": [{"delta": {}, "finish_reason": "stop"}]}
 async def test_reply_that_has_ended_needs_no_more(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("operator_svc.peers.chat_stream.END_GRACE", 0.3)
+    monkeypatch.setattr("operator_svc.peers.answer_body.END_GRACE", 0.3)
 
     async def behaviour(client: Connection) -> None:
         await client.request()

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Protocol
 
-import aiohttp
 import msgspec
 
 from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.answer_reader import MAX_EVENT_BYTES, AnswerReader
+from operator_svc.peers.answer_body import AnswerBody
+from operator_svc.peers.answer_reader import AnswerReader
 from operator_svc.peers.base import Peer, PeerRefusedError
 from operator_svc.peers.chat_types import (
     AnswerError,
@@ -27,13 +27,9 @@ from operator_svc.peers.chat_types import (
 )
 from operator_svc.peers.failures import PeerWorksError
 from operator_svc.peers.peer_errors import mask
+from operator_svc.peers.read_coalescer import ReadCoalescer
 from operator_svc.protocol.sse import EventTooLargeError
 
-MAX_ANSWER_BYTES = MAX_EVENT_BYTES
-"""Largest JSON answer, and largest event. Well above what 200,000 characters can need (twelve
-bytes each when escaped, sent twice), so that an overlong reply is still kept up to its limit."""
-END_GRACE = 2.0
-"""Seconds for what may follow a reply's end, such as its usage; then the reply ends without it."""
 SEND_HEADERS = {"Accept": "text/event-stream, application/json;q=0.5"}
 EVENT_STREAM = "text/event-stream"
 BOM = b"\xef\xbb\xbf"
@@ -71,100 +67,10 @@ class Dialect(Protocol):
         """A reader for one answer."""
 
 
-class _Expired(aiohttp.ClientError):
-    """Put into the answer's stream by its timer, to end the read that waits."""
-
-
-class _Answer:
-    """The body of an answer, bounded in silence and in time.
-
-    One timer for the whole answer: a read only notes when it began to wait, and the timer,
-    when it fires, sees whether that was long ago. Nothing is counted while the caller is busy
-    with what it has (``_waiting_since`` is 0 then).
-    """
-
-    def __init__(
-        self, peer: Peer, call: str, response: aiohttp.ClientResponse, idle: float, deadline: float
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._peer = peer
-        self._call = call
-        self._response: aiohttp.ClientResponse | None = response
-        self._content = response.content
-        self._idle = idle
-        self._deadline = deadline
-        self._ended = False
-        self._limit = ""
-        self._waiting_since = self._loop.time()
-        self._timer = self._loop.call_at(min(self._waiting_since + idle, deadline), self._look)
-        self.content_type = response.content_type
-
-    async def read(self) -> bytes:
-        """The next bytes, none at the end; raises OperatorError for a cut and for a timeout."""
-        self._waiting_since = self._loop.time()
-        try:
-            chunk = await self._content.readany()
-        except aiohttp.ClientError as error:
-            if self._ended:
-                return b""
-            if self._limit:
-                raise self._peer.timed_out(self._call, self._limit) from None
-            raise self._peer.failure(self._call, error) from error
-        self._waiting_since = 0.0
-        return chunk
-
-    async def rest(self, head: bytes) -> bytes:
-        """All of a body that begins with ``head``; raises AnswerTooLargeError."""
-        body = bytearray(head)
-        while len(body) <= MAX_ANSWER_BYTES and (chunk := await self.read()):
-            body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise AnswerTooLargeError(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
-        return bytes(body)
-
-    def expect_end(self) -> None:
-        """The reply has ended: what follows may take ``END_GRACE``, and may be cut."""
-        if not self._ended:
-            self._ended = True
-            self._deadline = min(self._deadline, self._loop.time() + END_GRACE)
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._look)
-
-    def finish(self) -> None:
-        """Keep the connection for the next call, if the rest of the answer comes soon."""
-        self._timer.cancel()
-        if self._response is not None:
-            self._peer.linger(self._response)
-            self._response = None
-
-    def close(self) -> None:
-        """Close the connection, unless the answer is finished, without waiting for its rest."""
-        self._timer.cancel()
-        response, self._response = self._response, None
-        if response is not None:
-            connection = response.connection
-            if connection is not None and connection.transport is not None:
-                connection.transport.abort()
-            response.close()
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        since = self._waiting_since
-        if now >= self._deadline:
-            self._limit = "total"
-        elif since and now >= since + self._idle:
-            self._limit = "idle"
-        if self._limit:
-            self._content.set_exception(_Expired())
-            return
-        again = since + self._idle if since else now + self._idle / 8
-        self._timer = self._loop.call_at(min(again, self._deadline), self._look)
-
-
 async def stream(
-    peer: Peer, dialect: Dialect, prompt: Prompt, timeouts: Timeouts
+    peer: Peer, dialect: Dialect, prompt: Prompt, timeouts: Timeouts, coalescer: ReadCoalescer
 ) -> AsyncGenerator[list[Part], None]:
-    """The answer's parts, a list for each read; the last list ends with Done.
+    """The answer's parts, a list for each read as ``coalescer`` has it; the last ends with Done.
 
     Raises ChatError with the peer's codes. Leaving early (``aclose``, cancellation) closes
     the connection at once, so that the peer can see it.
@@ -173,7 +79,7 @@ async def stream(
     started = loop.time()
     engine = dialect.engine(prompt)
     reader = dialect.reader()
-    answer: _Answer | None = None
+    answer: AnswerBody | None = None
     try:
         permit = peer.breaker.acquire()
     except OperatorError as error:
@@ -191,6 +97,7 @@ async def stream(
                     break
                 if parts:
                     yield parts
+                    answer.read_with(coalescer)
                 if reader.ended:
                     answer.expect_end()
                 chunk = await answer.read()
@@ -224,7 +131,7 @@ async def stream(
 
 async def _ask(
     peer: Peer, dialect: Dialect, prompt: Prompt, timeouts: Timeouts, reader: AnswerReader
-) -> _Answer:
+) -> AnswerBody:
     """Send the prompt, again where the dialect can do without what was refused."""
     call = f"POST {dialect.path}"
     deadline = asyncio.get_running_loop().time() + timeouts.total
@@ -241,10 +148,10 @@ async def _ask(
                         raise
     except TimeoutError:
         raise peer.timed_out(call, "first byte") from None
-    return _Answer(peer, call, response, timeouts.idle, deadline)
+    return AnswerBody(peer, call, response, timeouts.idle, deadline)
 
 
-async def _begin(answer: _Answer) -> tuple[bytes, bool]:
+async def _begin(answer: AnswerBody) -> tuple[bytes, bool]:
     """The answer's first bytes, and True where they begin an event stream.
 
     Proxies and small servers send streams as ``text/plain`` or as JSON, and documents as

@@ -16,6 +16,7 @@ from operator_svc.peers.chat_stream import Dialect
 from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCallPart
 from operator_svc.peers.dialect_openai import OpenAiDialect
 from operator_svc.peers.dialect_vx11 import Vx11Dialect
+from operator_svc.peers.read_coalescer import ReadCoalescer
 from operator_svc.peers.upstream import upstream_of
 from operator_svc.settings import Settings
 from operator_svc.settings_checks import body_of
@@ -133,6 +134,7 @@ class Switch:
         self.calls = calls
         self._dialect = dialect
         self._timeouts = timeouts
+        self._coalescer = ReadCoalescer()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -147,7 +149,9 @@ class Switch:
         Raises ChatError: switch_error, switch_unavailable, switch_busy, switch_timeout,
         no_answer, content_filtered, and reply_too_large beyond what is read at once.
         """
-        return chat_stream.stream(self.chats, self._dialect, prompt, self._timeouts)
+        return chat_stream.stream(
+            self.chats, self._dialect, prompt, self._timeouts, self._coalescer
+        )
 
     async def record_result(
         self, engine: str, success: bool, latency_ms: float | None, tokens: int | None

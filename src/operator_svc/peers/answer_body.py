@@ -1,0 +1,147 @@
+"""The body of a chat's answer: bounded in silence and in time, and read with others when busy."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from operator_svc.peers.answer_reader import MAX_EVENT_BYTES
+from operator_svc.peers.base import Peer
+from operator_svc.peers.chat_types import AnswerTooLargeError
+from operator_svc.peers.read_coalescer import ReadCoalescer
+
+MAX_ANSWER_BYTES = MAX_EVENT_BYTES
+"""Largest JSON answer, and largest event. Well above what 200,000 characters can need (twelve
+bytes each when escaped, sent twice), so that an overlong reply is still kept up to its limit."""
+END_GRACE = 2.0
+"""Seconds for what may follow a reply's end, such as its usage; then the reply ends without it."""
+
+
+class _Expired(aiohttp.ClientError):
+    """Put into the answer's stream by its timer, to end the read that waits."""
+
+
+class AnswerBody:
+    """The body of an answer, bounded in silence and in time.
+
+    One timer for the whole answer: a read only notes when it began to wait, and the timer,
+    when it fires, sees whether that was long ago. Nothing is counted while the caller is busy
+    with what it has (``_waiting_since`` is 0 then).
+    """
+
+    def __init__(
+        self, peer: Peer, call: str, response: aiohttp.ClientResponse, idle: float, deadline: float
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._peer = peer
+        self._call = call
+        self._response: aiohttp.ClientResponse | None = response
+        self._content = response.content
+        self._coalescer: ReadCoalescer | None = None
+        self._transport: asyncio.Transport | None = None
+        self._idle = idle
+        self._deadline = deadline
+        self._ended = False
+        self._limit = ""
+        self._waiting_since = self._loop.time()
+        self._timer = self._loop.call_at(min(self._waiting_since + idle, deadline), self._look)
+        self.content_type = response.content_type
+
+    async def read(self) -> bytes:
+        """The next bytes, none at the end; raises OperatorError for a cut and for a timeout."""
+        self._waiting_since = self._loop.time()
+        if self._coalescer is not None and self._coalescer.busy:
+            self.hold()  # aiohttp resumes reading whenever it hands something out
+        try:
+            chunk = await self._content.readany()
+        except aiohttp.ClientError as error:
+            if self._ended:
+                return b""
+            if self._limit:
+                raise self._peer.timed_out(self._call, self._limit) from None
+            raise self._peer.failure(self._call, error) from error
+        self._waiting_since = 0.0
+        return chunk
+
+    async def rest(self, head: bytes) -> bytes:
+        """All of a body that begins with ``head``; raises AnswerTooLargeError."""
+        body = bytearray(head)
+        while len(body) <= MAX_ANSWER_BYTES and (chunk := await self.read()):
+            body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AnswerTooLargeError(f"its answer has more than {MAX_ANSWER_BYTES} bytes")
+        return bytes(body)
+
+    def expect_end(self) -> None:
+        """The reply has ended: what follows may take ``END_GRACE``, and may be cut."""
+        if not self._ended:
+            self._ended = True
+            self._deadline = min(self._deadline, self._loop.time() + END_GRACE)
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def finish(self) -> None:
+        """Keep the connection for the next call, if the rest of the answer comes soon."""
+        self._timer.cancel()
+        self._leave()
+        if self._response is not None:
+            self._peer.linger(self._response)
+            self._response = None
+
+    def close(self) -> None:
+        """Close the connection, unless the answer is finished, without waiting for its rest."""
+        self._timer.cancel()
+        self._leave()
+        response, self._response = self._response, None
+        if response is not None:
+            connection = response.connection
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+            response.close()
+
+    # Together with others.
+
+    def read_with(self, coalescer: ReadCoalescer) -> None:
+        """Have ``coalescer`` say when to read what follows; a second call changes nothing."""
+        if self._transport is not None or self._response is None:
+            return
+        connection = self._response.connection
+        if connection is None or connection.transport is None:
+            return  # all of it is here already
+        self._transport = connection.transport
+        self._coalescer = coalescer
+        coalescer.enter(self)
+
+    def hold(self) -> None:
+        """See HeldReader.hold."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """See HeldReader.release."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def pull(self) -> None:
+        """See HeldReader.pull. Nothing is read while the caller is busy with what it has."""
+        if self._waiting_since:
+            self.release()
+
+    def _leave(self) -> None:
+        coalescer, self._coalescer = self._coalescer, None
+        if coalescer is not None:
+            coalescer.leave(self)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        since = self._waiting_since
+        if now >= self._deadline:
+            self._limit = "total"
+        elif since and now >= since + self._idle:
+            self._limit = "idle"
+        if self._limit:
+            self._content.set_exception(_Expired())
+            return
+        again = since + self._idle if since else now + self._idle / 8
+        self._timer = self._loop.call_at(min(again, self._deadline), self._look)

@@ -1,0 +1,131 @@
+"""Answers that a busy process reads together: the same parts, in fewer reads."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from operator_svc.devpeers import Script, SwitchStandin
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.peers import read_coalescer
+from operator_svc.peers.read_coalescer import GROUPS, ReadCoalescer
+from operator_svc.peers.switch import Switch
+from tests.fakes.chats import ask, prompt, switch_at
+from tests.fakes.eventually import eventually
+from tests.fakes.raw import STREAM_HEAD, Connection, raw_server
+from tests.peers.conftest import FAST
+from tests.peers.wire import DONE, TOKENS
+
+
+class Answer:
+    """An answer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def hold(self) -> None:
+        self.told.append("hold")
+
+    def release(self) -> None:
+        self.told.append("release")
+
+    def pull(self) -> None:
+        self.told.append("pull")
+
+
+class Clock:
+    """The time that the event loop works: all of it, or none."""
+
+    def __init__(self) -> None:
+        self.working = True
+        self._before = 0.0
+
+    def __call__(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self.working:
+            self._before = now
+        return self._before
+
+
+async def test_answers_are_held_while_the_loop_is_busy_and_released_when_it_is_not() -> None:
+    clock = Clock()
+    coalescer = ReadCoalescer(clock)
+    answers = [Answer() for _ in range(3 * GROUPS)]
+    for answer in answers:
+        coalescer.enter(answer)
+    assert not coalescer.busy
+    await eventually(lambda: all("pull" in answer.told for answer in answers))
+    assert {answer.told[0] for answer in answers} == {"hold"}
+    late = Answer()
+    coalescer.enter(late)
+    assert late.told == ["hold"]
+    coalescer.leave(late)
+    assert late.told[-1] == "release"
+    clock.working = False
+    await eventually(lambda: not coalescer.busy)
+    assert {answer.told[-1] for answer in answers} == {"release"}
+    for answer in answers:
+        coalescer.leave(answer)
+    known = [len(answer.told) for answer in answers]
+    clock.working = True
+    coalescer.enter(late)
+    await eventually(lambda: coalescer.busy)
+    assert [len(answer.told) for answer in answers] == known
+    coalescer.leave(late)
+    await eventually(lambda: not coalescer.busy)
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process counts as busy, whatever it does."""
+    monkeypatch.setattr(read_coalescer, "BUSY", -1.0)
+    monkeypatch.setattr(read_coalescer, "CALM", -1.0)
+
+
+@pytest.mark.usefixtures("busy")
+async def test_streams_of_a_busy_process_lose_nothing_in_fewer_reads(
+    standin: SwitchStandin, switch: Switch
+) -> None:
+    standin.script = Script(rate=200, tokens=100)
+    answers = await asyncio.gather(*[ask(switch, f"number {n}") for n in range(20)])
+    standin.script = Script(rate=FAST, tokens=100)
+    expected = [(await ask(switch, f"number {n}")).text for n in range(20)]
+    assert [answer.text for answer in answers] == expected
+    assert sum(len(answer.reads) for answer in answers) < 20 * 100 / 4
+
+
+@pytest.mark.usefixtures("busy")
+async def test_a_busy_process_ends_what_is_silent_cut_or_left(standin: SwitchStandin) -> None:
+    ended = asyncio.Event()
+
+    async def behaviour(client: Connection) -> None:
+        asked = await client.request()
+        await client.send(STREAM_HEAD)
+        await client.chunk(TOKENS)
+        if b"cut" in asked:
+            client.close()
+        elif b"whole" in asked:
+            await asyncio.sleep(3 * read_coalescer.INTERVAL)
+            await client.chunk(DONE)
+            await client.end()
+        else:
+            await client.until_gone()
+            ended.set()
+
+    async with (
+        raw_server(behaviour) as server,
+        switch_at(server.url, switch_idle_timeout=0.5) as switch,
+    ):
+        assert (await ask(switch, "whole")).text == "Señor 😀 ok"
+        with pytest.raises(OperatorError) as caught:
+            await ask(switch, "cut")
+        assert caught.value.code == ErrorCode.SWITCH_ERROR
+        with pytest.raises(OperatorError) as caught:
+            await ask(switch, "silent")
+        assert caught.value.code == ErrorCode.SWITCH_TIMEOUT
+        ended.clear()
+        async with aclosing(switch.chat(prompt("left"))) as parts:
+            await anext(parts)
+        await ended.wait()
