@@ -132,10 +132,12 @@ async def test_a_stream_of_a_call_has_its_events_in_order(start: Start) -> None:
     ]  # fmt: skip
 
 
+BARE = [{"type": "function", "name": "bare"}]
 SHAPES: list[dict[str, Any]] = [
-    {"tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "a"}]}},
-    {"tool_choice": {"type": "allowed_tools", "mode": "required"}},
-    {"tool_choice": "none", "tools": [{"type": "function", "name": "bare"}]},
+    {"tools": BARE, "tool_choice": {"type": "allowed_tools", "tools": BARE}},
+    {"tools": BARE, "tool_choice": {"type": "allowed_tools", "mode": "required"}},
+    {"tools": BARE, "tool_choice": {"type": "function", "name": "bare"}},
+    {"tools": BARE, "tool_choice": "none"},
     {"text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}},
     {"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "strict": None}}},
     {"text": {"format": {"type": "json_object"}, "verbosity": "low"}},
