@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard, get_args, get_origin
+from typing import NamedTuple, TypeGuard
 
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from operator_svc import telemetry
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.settings import BrowserSettings, Settings, variables
+from operator_svc.settings_checks import allowed_values
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
 
@@ -27,28 +28,10 @@ def settings_table(struct: type[Settings] | type[BrowserSettings]) -> str:
     for variable in variables(struct):
         default = "" if variable.default == "" else f"`{variable.default}`"
         rows.append(
-            f"| `{variable.name}` | {default.replace(',', ', ')} | {values(variable.type)} "
+            f"| `{variable.name}` | {default.replace(',', ', ')} | {allowed_values(variable.type)} "
             f"| {variable.meaning} |"
         )
     return "\n".join(rows)
-
-
-def values(kind: Any) -> str:
-    """The values that a setting may have, in a few words."""
-    bounds: dict[str, Any] = {}
-    while getattr(kind, "__metadata__", None) is not None:
-        for meta in kind.__metadata__:
-            bounds |= {
-                name: getattr(meta, name)
-                for name in ("ge", "gt", "le")
-                if getattr(meta, name) is not None
-            }
-        kind = kind.__origin__
-    if get_origin(kind) is not None:
-        return ", ".join(f"`{choice}`" for choice in get_args(kind))
-    name = {int: "integer", float: "number", str: "text"}[kind]
-    low = f"{bounds['ge']:,}" if "ge" in bounds else f"over {bounds.get('gt', 0):,}"
-    return f"{name}, {low} to {bounds['le']:,}" if bounds else name
 
 
 class Family(NamedTuple):

@@ -18,6 +18,7 @@ from operator_svc.errors import ConfigurationError, NoTokenError
 from operator_svc.nats_settings import nats_credentials, nats_servers, tls_context
 from operator_svc.secret_files import SUFFIX, read_secret_files
 from operator_svc.settings_checks import (
+    allowed_values,
     body_of,
     headers_of,
     jwks_url,
@@ -683,9 +684,10 @@ def load(struct: type[S], environ: Mapping[str, str]) -> tuple[S, list[str]]:
             continue
         try:
             values[variable.attribute] = msgspec.convert(raw, variable.type, strict=False)
-        except msgspec.ValidationError as error:
+        except msgspec.ValidationError:
             shown = "" if variable.attribute in SECRET_ATTRIBUTES else f" (it is {raw!r})"
-            problems.append(f"{name}: {error}{shown}")
+            allowed = allowed_values(variable.type)
+            problems.append(f"{name} is not valid{shown}; allowed: {allowed}")
     token = first_token(environ)
     if struct is Settings:
         values["token"] = token

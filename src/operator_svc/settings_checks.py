@@ -1,4 +1,4 @@
-"""Checks of settings whose type does not say all: addresses of peers, and JSON in a variable.
+"""Checks of settings that types cannot express: URLs of peers, and JSON in a variable.
 
 ``check-config`` and ``serve`` refuse the same values, because both read settings here.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from typing import Any, get_args, get_origin
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -122,3 +122,23 @@ def _object(text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("must be a JSON object") from None
+
+
+def allowed_values(kind: Any) -> str:
+    """The values that a setting of this type accepts, in a few words."""
+    bounds: dict[str, Any] = {}
+    while getattr(kind, "__metadata__", None) is not None:
+        for meta in kind.__metadata__:
+            bounds |= {
+                name: getattr(meta, name)
+                for name in ("ge", "gt", "le", "min_length")
+                if getattr(meta, name) is not None
+            }
+        kind = kind.__origin__
+    if get_origin(kind) is not None:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    name = {int: "integer", float: "number", str: "text"}[kind]
+    if "min_length" in bounds:
+        return f"{name}, not empty"
+    low = f"{bounds['ge']:,}" if "ge" in bounds else f"over {bounds.get('gt', 0):,}"
+    return f"{name}, {low} to {bounds['le']:,}" if bounds else name
