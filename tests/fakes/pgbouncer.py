@@ -85,7 +85,7 @@ class PgBouncer:
         return (self.folder / "log").read_text(errors="replace")
 
     def _end(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGQUIT)  # SIGTERM waits for clients since 1.23
         self._process.wait(10)
 
     def _wait(self) -> None:
