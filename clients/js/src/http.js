@@ -9,6 +9,8 @@ import { OperatorError, errorOf } from "./errors.js";
 /** Calls Operator over HTTP, with the token in a header and failures as OperatorError. */
 export class Http {
   #fetch;
+  /** @type {Set<(token: string) => void>} */
+  #tokenListeners = new Set();
 
   /**
    * @param {string | URL} url Operator's address, with its path prefix if it has one.
@@ -19,6 +21,25 @@ export class Http {
     if (!this.base.pathname.endsWith("/")) this.base.pathname += "/";
     this.token = options.token;
     this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
+  }
+
+  /**
+   * Replaces the token of all that is sent from now on.
+   * @param {string} token
+   */
+  setToken(token) {
+    this.token = token;
+    for (const listener of this.#tokenListeners) listener(token);
+  }
+
+  /**
+   * Calls `listener` with each new token; the return value ends that.
+   * @param {(token: string) => void} listener
+   * @returns {() => void}
+   */
+  onToken(listener) {
+    this.#tokenListeners.add(listener);
+    return () => this.#tokenListeners.delete(listener);
   }
 
   /**

@@ -54,6 +54,15 @@ export class OperatorClient {
   }
 
   /**
+   * Replaces the token: for calls from now on, and of open sessions, which a signed token (JWT)
+   * keeps open for as long as it is valid.
+   * @param {string} token Of the same caller as the one before.
+   */
+  setToken(token) {
+    this.#http.setToken(token);
+  }
+
+  /**
    * Watches a session, which need not exist yet; without an id a new one.
    * @param {string} [sessionId]
    */

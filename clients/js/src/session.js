@@ -66,6 +66,9 @@ export class Session {
   /** @type {SessionState} */
   #state;
   #running;
+  /** @type {string | undefined} The token that the connection was opened with, or got since. */
+  #token;
+  #offToken;
 
   /**
    * @param {Http} http
@@ -94,6 +97,8 @@ export class Session {
     this.#wake = null;
     this.#silence = undefined;
     this.#state = this.#picture("connecting", null);
+    this.#token = undefined;
+    this.#offToken = http.onToken(() => this.#renewToken());
     this.#running = this.#run();
   }
 
@@ -363,6 +368,7 @@ export class Session {
     const WebSocket = this.#WebSocket;
     const plain = WebSocket === null || WebSocket === undefined;
     if (this.#state.connection === "offline") this.#show("resuming");
+    this.#token = this.#http.token;
     this.#connection =
       plain || this.#failures >= WEBSOCKET_TRIES
         ? openEventStream(this.#http, this.sessionId, position, handlers)
@@ -400,8 +406,17 @@ export class Session {
     this.#pause = PAUSE_MIN;
     this.#heartbeat = frame.heartbeat_s * 1000;
     if (this.#model.epoch === null) this.#model.epoch = frame.epoch;
+    this.#renewToken();
     for (const { frame: command } of this.#commands.values()) this.#connection?.send?.(command);
     if (frame.seq === this.#model.seq) this.#show("live");
+  }
+
+  /** Sends a token that is newer than the connection's; an event stream ends with its own, and comes back. */
+  #renewToken() {
+    const token = this.#http.token;
+    if (!this.#ready || token === this.#token) return;
+    this.#token = token;
+    this.#connection?.send?.({ type: "auth", token });
   }
 
   /** @param {any} frame */
@@ -462,6 +477,7 @@ export class Session {
   #end(cause, shown) {
     if (this.#ended) return;
     this.#ended = true;
+    this.#offToken();
     clearTimeout(this.#silence);
     for (const command of this.#commands.values()) command.reject(cause);
     this.#commands.clear();

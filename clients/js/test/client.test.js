@@ -354,6 +354,20 @@ test("websocket: a reply with the id of a lost one is another reply", async () =
   await session.close();
 });
 
+test("websocket: a new token counts for calls and for open sessions", async (t) => {
+  const client = clientOf("websocket");
+  const session = client.session();
+  t.after(() => session.close());
+  await until(session, (state) => state.connection === "live");
+  assert.equal((await (await session.ask("still here")).done()).status, "complete");
+  client.setToken("wrong");
+  const { error } = await until(session, (state) => state.connection === "closed");
+  assert.equal(error?.status, 4501);
+  await assert.rejects(client.call("GET", "/operator/me"), { status: 403 });
+  client.setToken(token);
+  assert.equal((await client.call("GET", "/operator/me")).role, "operator");
+});
+
 test("HTTP: a wrong field is an OperatorError that names it", async () => {
   await assert.rejects(clientOf("event-stream").chat(""), (error) => {
     assert.ok(error instanceof OperatorError);
