@@ -27,13 +27,22 @@ class NatsServer:
 
     def __init__(self, config: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="operator-nats-"))
-        self._config = self.folder / "nats.conf"
-        self._config.write_text(config)
+        self._config: tuple[str, ...] = ()
+        if config:
+            file = self.folder / "nats.conf"
+            file.write_text(config)
+            self._config = ("--config", str(file))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def address(self) -> str:
@@ -50,7 +59,7 @@ class NatsServer:
         binary = Path(sys.executable).parent / "nats-server"
         self._process = subprocess.Popen(
             [*self._PREFIX, binary, "--addr", "127.0.0.1", "--port", str(self.port),
-             "--config", self._config, "--log", self.folder / "log"],
+             *self._config, "--log", self.folder / "log"],
         )  # fmt: skip
         block_until(self._accepts)
 

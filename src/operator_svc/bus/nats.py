@@ -19,7 +19,7 @@ from operator_svc.bus.nats_connection import NatsConnection
 from operator_svc.models import Backend
 from operator_svc.settings import Settings
 
-SUBJECTS = 2**16
+SUBJECTS = 2**20
 """Subjects of all sessions: so many that a process hears little of others' sessions, and a fixed
 number, so that the servers' tables of who wants what are bounded."""
 PREFIX = "operator.session."
