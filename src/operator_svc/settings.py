@@ -122,9 +122,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1024, le=64 * 2**20, description="Maximum size of a request body.")
     ] = field(default=2**20, name="OPERATOR_MAX_BODY")
 
-    auth: Annotated[
-        Literal["token", "off"], Meta(description="Whether callers must bring a token.")
-    ] = field(default="token", name="OPERATOR_AUTH")
+    auth: Annotated[Literal["token", "off"], Meta(description="Require a token from callers.")] = (
+        field(default="token", name="OPERATOR_AUTH")
+    )
     token: Annotated[
         str, Meta(description="Token of callers (role `operator`); sent to VX11's modules, too.")
     ] = field(default="", name="OPERATOR_TOKEN")
@@ -510,9 +510,9 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, Meta(description="Token of callers; default: OPERATOR_TOKEN.")] = field(
         default="", name="BROWSER_TOKEN"
     )
-    auth: Annotated[
-        Literal["token", "off"], Meta(description="Whether callers must bring a token.")
-    ] = field(default="token", name="OPERATOR_AUTH")
+    auth: Annotated[Literal["token", "off"], Meta(description="Require a token from callers.")] = (
+        field(default="token", name="OPERATOR_AUTH")
+    )
     executable: Annotated[
         str, Meta(description="Path of Chromium; default: the one on PATH, then Playwright's.")
     ] = field(default="", name="BROWSER_EXECUTABLE")
