@@ -273,6 +273,15 @@ async def test_an_upstream_of_text_takes_no_tools_and_no_pictures(
     assert (await told(service, path, body))[:2] == (400, param)
 
 
+@pytest.mark.parametrize(
+    "header", ["X-Operator-Background", "X-Operator-Session", "X-Operator-User", "Idempotency-Key"]
+)
+async def test_a_wrong_header_is_told_by_its_name(service: Service, header: str) -> None:
+    body = {"messages": HELLO}
+    answer = await service.post("/v1/chat/completions", body, headers={header: "ñ" * 300})
+    assert (answer.status, (await answer.json())["error"]["param"]) == (400, header)
+
+
 async def test_what_is_no_object_of_json_is_400(service: Service) -> None:
     headers = {"Content-Type": "application/json"}
     for path in TABLES:

@@ -128,7 +128,7 @@ def wrong(name: str, reason: str) -> OperatorError:
     return OperatorError(
         ErrorCode.INVALID_PARAMETER,
         f"{name}: {reason}",
-        errors=[{"field": name, "reason": reason}],
+        errors=[{"field": str(name), "reason": reason}],  # an istr cannot be encoded
     )
 
 
