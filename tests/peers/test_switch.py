@@ -26,7 +26,7 @@ from tests.peers.conftest import DIALECTS, FAST
 
 
 async def test_a_stream_comes_token_by_token(standin: SwitchStandin, switch: Switch) -> None:
-    standin.script = Script(rate=50, tokens=10)
+    standin.script = Script(rate=12, tokens=10)
     answer = await ask(switch, "hello")
     assert answer.text == "[stand-in] You said: hello the quick brown fox jumps over"
     assert len(answer.reads) >= 8, "the tokens did not come as they were sent"
