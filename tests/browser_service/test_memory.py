@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from operator_svc.browser_service.chromium import UNUSED_DATA
 from operator_svc.browser_service.navigation_guard import STORAGE_QUOTA
 from operator_svc.settings import BrowserSettings
 from tests.browser_service.processes import family
+from tests.fakes.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -170,14 +173,17 @@ async def test_kernel_limits_each_process_of_chromium(
     await navigate(site.page("<p>x"))
     opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT, timeout_ms=3000))
     await asyncio.sleep(1)  # the page is open, and its renderer is at work
-    groups = [chromium.group for chromium in service.pool.running]
-    members = [pid for group in process_memory.group_members(groups).values() for pid in group]
-    limits = {
-        line.split()[3]
-        for pid in members
-        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
-        if line.startswith("Max data size")
-    }
     assert any("--type=renderer" in line for line in family(os.getpid()).values())
-    assert limits == {str(BUDGET + UNUSED_DATA)}
+    groups = [chromium.group for chromium in service.pool.running]
+
+    def limits() -> set[str]:
+        found = set()
+        for pid in chain.from_iterable(process_memory.group_members(groups).values()):
+            with suppress(OSError):  # it has ended
+                lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+                found |= {line.split()[3] for line in lines if line.startswith("Max data size")}
+        return found
+
+    # A process that has just begun is limited at the next look at it.
+    await eventually(lambda: limits() == {str(BUDGET + UNUSED_DATA)})
     await opened

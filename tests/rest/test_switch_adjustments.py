@@ -184,7 +184,7 @@ async def test_an_adjustment_in_the_wrong_state_is_409_and_an_unknown_one_404(
     assert problem["error"] == "conflict"
     await answer(await service.post(f"{ADJUST}/{row['id']}/apply"), 200)
     problem = await answer(await service.post(f"{ADJUST}/{row['id']}/revert"), 409)
-    assert "no unload" in problem["detail"]
+    assert "cannot unload" in problem["detail"]
     for wrong in ("999", "0", "x", "1.5", "9" * 30):
         for act in ("apply", "revert"):
             problem = await answer(await service.post(f"{ADJUST}/{wrong}/{act}"), 404)
