@@ -18,7 +18,7 @@ async def test_task_of_a_dead_pod_is_taken_over_once(
 ) -> None:
     first = await make_pod("pod-1")
     task_id = await first.add("https://hold.test/", "s1")
-    await first.until(task_id, "running")
+    await eventually(lambda: browser.seen)
     await first.kill()
     others = [await make_pod(f"pod-{n}") for n in (2, 3)]
     await asyncio.gather(*(pod.tasks.reclaimer.sweep() for pod in others))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from operator_svc.stores.sessions import SessionStore
 from tests.fakes.eventually import eventually
 from tests.rest.rest_service import Service, running
 
@@ -171,11 +172,16 @@ async def test_a_deleted_session_is_gone_with_all_of_it(both: Service) -> None:
     assert again["reply_id"] != answer["reply_id"]
 
 
+async def no_piece(_: SessionStore) -> bool:
+    """Nothing is deleted yet."""
+    return False
+
+
 async def test_the_id_of_a_large_session_is_refused_until_its_rows_are_gone(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
-    monkeypatch.setattr("operator_svc.lifecycle.DELETION_INTERVAL", 3600)
+    monkeypatch.setattr(SessionStore, "delete_piece", no_piece)
     async with running(database_url) as service:
         answer = await service.chat("hi", session_id="s", client_message_id="key")
         assert (await service.call("DELETE", "/operator/session/s")).status == 204
@@ -189,6 +195,7 @@ async def test_the_id_of_a_large_session_is_refused_until_its_rows_are_gone(
         assert int(refused.headers["Retry-After"]) > 0
         other = await service.chat("hi", session_id="t", client_message_id="key")
         assert other["reply_id"] != answer["reply_id"]
+        monkeypatch.undo()
         await service.operator.session_deletion.run()
         again = await service.chat("hi", session_id="s")
         history = await page(service, "/operator/session/s")

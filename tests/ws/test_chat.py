@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from operator_svc.stores.sessions import SessionStore
 from tests.ws.ws_service import Service, think
 
 
@@ -47,13 +48,17 @@ async def test_all_sockets_of_a_session_see_the_same(both: Service) -> None:
 
 @pytest.fixture
 def slow_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have services that start from now on delete the rows of each session later, if ever."""
+    """Have services keep the rows of deleted sessions, until it is undone."""
     monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 0)
-    monkeypatch.setattr("operator_svc.lifecycle.DELETION_INTERVAL", 3600)
+    monkeypatch.setattr(SessionStore, "delete_piece", no_piece)
+
+
+async def no_piece(_: SessionStore) -> bool:
+    return False
 
 
 async def test_a_chat_in_a_session_that_is_being_deleted_may_be_sent_again(
-    slow_deletion: None, both: Service
+    slow_deletion: None, both: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await both.ready()
     await first.chat("gone")
@@ -68,6 +73,7 @@ async def test_a_chat_in_a_session_that_is_being_deleted_may_be_sent_again(
     assert refused["error"]["error"] == "conflict"
     assert refused["error"]["retryable"]
     assert refused["error"]["retry_after"] > 0
+    monkeypatch.undo()
     await deletion.run()
     ids = await socket.chat("new", client_message_id="k")
     (await both.switch.next()).say("kept", None)
