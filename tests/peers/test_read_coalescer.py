@@ -96,6 +96,21 @@ async def test_streams_of_a_busy_process_lose_nothing_in_fewer_reads(
     assert sum(len(answer.reads) for answer in answers) < 20 * 100 / 4
 
 
+async def test_an_answer_that_has_come_whole_holds_no_connection_of_another_call(
+    standin: SwitchStandin, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin.script = Script(rate=200, tokens=20)
+    async with aclosing(switch.chat(prompt("first"))) as parts:
+        await anext(parts)
+        await anext(parts)
+        await asyncio.sleep(0.5)  # the rest comes, and nobody takes it
+        monkeypatch.setattr(read_coalescer, "BUSY", -1.0)
+        monkeypatch.setattr(read_coalescer, "CALM", -1.0)
+        await asyncio.sleep(2 * read_coalescer.INTERVAL)  # a look or more
+        async with asyncio.timeout(8):
+            assert (await ask(switch, "second")).text
+
+
 @pytest.mark.usefixtures("busy")
 async def test_a_busy_process_ends_what_is_silent_cut_or_left(standin: SwitchStandin) -> None:
     ended = asyncio.Event()

@@ -114,9 +114,10 @@ class AnswerBody:
         coalescer.enter(self)
 
     def hold(self) -> None:
-        """See HeldReader.hold."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        """See HeldReader.hold. After the answer's end the connection may be another call's."""
+        if self._transport is None or self._content.is_eof() or self._transport.is_closing():
+            return
+        self._transport.pause_reading()
 
     def release(self) -> None:
         """See HeldReader.release."""
