@@ -105,7 +105,7 @@ clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(READY) machine  ## search for lost events for minutes, while processes and the database are killed
+chaos: $(READY) machine  ## search for lost events for minutes, while processes, the database and NATS are killed
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(PYTEST) --timeout=0 $(ARGS) tests/cluster/test_history.py
 
 sdks: $(READY)  ## 2,000 calls and 100 cut streams of OpenAI's SDK, behind a proxy that fails and processes that are killed

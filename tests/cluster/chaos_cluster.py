@@ -11,17 +11,26 @@ from operator_svc import devpeers
 from tests.cluster.clocks import FakeClock
 from tests.cluster.conftest import Cluster
 from tests.cluster.databases import Databases, Way
+from tests.cluster.nats_faults import NatsFaults
 from tests.cluster.processes import TOKEN, Pod
 
 PODS = 3
 
 
 class ChaosCluster(Cluster):
-    """A cluster whose processes have their own ways to the databases and their own clocks."""
+    """A cluster whose processes have their own ways to the databases and to NATS, if they use it,
+    and their own clocks."""
 
-    def __init__(self, databases: Databases, peers: devpeers.DevPeers, folder: Path) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        nats: NatsFaults | None,
+        peers: devpeers.DevPeers,
+        folder: Path,
+    ) -> None:
         super().__init__(databases, databases.url, peers)
         self.databases = databases
+        self.nats = nats
         self.clocks: list[tuple[Pod, FakeClock]] = []
         self._folder = folder
 
@@ -36,6 +45,7 @@ class ChaosCluster(Cluster):
             OPERATOR_MIGRATE="off",
             **clock.environment,
             **await self.databases.environment(),
+            **(await self.nats.environment() if self.nats is not None else {}),
         )
         self.clocks.append((pod, clock))
 
@@ -47,7 +57,8 @@ async def chaos_cluster(way: Way, folder: Path) -> AsyncIterator[ChaosCluster]:
         peers = await stack.enter_async_context(await devpeers.start(TOKEN))
         made = await asyncio.to_thread(Databases, way)
         databases = await stack.enter_async_context(made)
-        cluster = ChaosCluster(databases, peers, folder)
+        nats = await stack.enter_async_context(NatsFaults()) if way == "nats" else None
+        cluster = ChaosCluster(databases, nats, peers, folder)
         stack.push_async_callback(cluster.aclose)
         await cluster.start()
         yield cluster

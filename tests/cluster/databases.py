@@ -14,7 +14,7 @@ from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
 
-Way = Literal["direct", "pooled"]
+Way = Literal["direct", "pooled", "nats"]
 WAYS: tuple[Way, ...] = get_args(Way)
 OPTIONS = ("fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_wal_size=256MB",
            "wal_keep_size=64MB")  # fmt: skip
@@ -53,9 +53,9 @@ class LostCommits:
 class Databases:
     """Two servers, one of which takes writes.
 
-    With the way ``direct`` each process names both servers. With ``pooled`` it goes through
-    PgBouncer in transaction mode and past it, by addresses that follow the primary. Either way
-    each connection passes through a relay over TCP that is the process's own.
+    With the way ``pooled`` each process goes through PgBouncer in transaction mode and past it, by
+    addresses that follow the primary; with the others it names both servers. Either way each
+    connection passes through a relay over TCP that is the process's own.
     """
 
     def __init__(self, way: Way) -> None:

@@ -83,7 +83,7 @@ class Nemesis:
 
     async def run(self, seconds: float) -> None:
         """Break something every second or two, each thing as often as the others."""
-        kinds = [
+        kinds: list[Callable[[], Awaitable[Mend | None]]] = [
             self.kill_process, self.restart_process, self.stop_process, self.isolate_process,
             self.skew_clock, self.cut_connections, self.cut_notifications, self.lose_answers,
             self.swallow_answers, self.crash_database, self.switch_over, self.fail_over,
@@ -91,6 +91,8 @@ class Nemesis:
         ]  # fmt: skip
         if self._databases.pooler is not None:
             kinds.append(self.restart_pooler)
+        if self._cluster.nats is not None:
+            kinds += self._cluster.nats.acts
         if ACTS:
             kinds = [kind for kind in kinds if kind.__name__ in ACTS]
         loop = asyncio.get_running_loop()

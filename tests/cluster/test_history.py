@@ -13,6 +13,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ from tests.cluster.checks import (
 from tests.cluster.clients import Chat, Reader, begin_and_leave, cancel, chat_until_answered
 from tests.cluster.databases import WAYS, Way
 from tests.cluster.nemesis import RECOVERY_MAX, Nemesis
+from tests.cluster.processes import Pod
 from tests.fakes.eventually import eventually
 
 KEPT = "CHAOS_SECONDS" in os.environ
 """True for runs that are started by hand: their counts are kept."""
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 PATIENCE = min(1.0, SECONDS / 120)
 """Short runs shorten what takes long."""
 SESSIONS = 6
@@ -105,7 +107,7 @@ class Run:
             await chat_until_answered(self.cluster, chat, self.nemesis.hurry)
 
     async def _settle(self) -> None:
-        """Wait until nothing is being written any more."""
+        """Wait until nothing is being written any more, and all have NATS again."""
 
         async def settled() -> bool:
             rows = await self.cluster.execute(
@@ -115,6 +117,14 @@ class Run:
             return True
 
         await eventually(settled, SETTLE_SECONDS, every=0.3)
+        if self.cluster.nats is not None:
+            await self.cluster.nats.mended()
+            for pod in self.cluster.pods:
+                await eventually(partial(self._healthy, pod), SETTLE_SECONDS, every=0.3)
+
+    async def _healthy(self, pod: Pod) -> bool:
+        async with self.cluster.http.get(f"{pod.url}/health") as answer:
+            return bool((await answer.json())["status"] == "ok")
 
     async def _judge(self) -> None:
         """Compare all that anybody was told with what is stored."""
@@ -186,6 +196,7 @@ class Run:
             "connections": sum(reader.connections for reader in readers),
             "events": sum(len(reader.view.events) for reader in readers),
             "resyncs": sum(reader.view.resyncs for reader in readers),
+            **({"nats": self.cluster.nats.counts()} if self.cluster.nats is not None else {}),
             "errors": dict(Counter(entry["event"] for entry in self._errors())),
             "violations": self.violations,
         }
@@ -200,7 +211,7 @@ def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: str(value)[-1500:] for key, value in entry.items()}
 
 
-@pytest.mark.parametrize("way", WAYS if KEPT else WAYS[:1])
+@pytest.mark.parametrize("way", WAYS if KEPT else ("direct", "nats"))
 async def test_nothing_is_lost_doubled_or_reordered(way: Way, tmp_path: Path) -> None:
     async with chaos_cluster(way, tmp_path) as cluster:
         run = Run(cluster)

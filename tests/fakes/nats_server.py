@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -70,10 +70,10 @@ class NatsServer:
             return False
         return True
 
-    def stop(self) -> None:
-        """Kill it."""
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it by a signal."""
+        self._signal(number)
         assert self._process is not None
-        self._process.kill()
         self._process.wait()
 
     def pause(self) -> None:
@@ -86,7 +86,7 @@ class NatsServer:
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
-        os.kill(self._process.pid, number)
+        self._process.send_signal(number)
 
     def remove(self) -> None:
         """End it for good."""
@@ -95,8 +95,11 @@ class NatsServer:
 
 
 class NatsRelay:
-    """Carries bytes between clients and a server, and each frame of the server as ``change`` says:
-    it gets a frame and gives those that the client receives."""
+    """Carries bytes between clients and a server, and each message of the server as ``change``
+    says: it gets a frame and gives those that the client receives.
+
+    ``delay`` is the time, in seconds, that all bytes take each way.
+    """
 
     def __init__(self, server: NatsServer) -> None:
         self._server = server
@@ -104,9 +107,14 @@ class NatsRelay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.change: Callable[[Frame], Iterable[Frame]] = lambda frame: (frame,)
+        self.delay = 0.0
+        self._thawed = asyncio.Event()
+        self._thawed.set()
         self.url = ""
         self.accepted = 0
         """Connections that came."""
+        self.carried = 0
+        """Messages that the server sent."""
 
     async def __aenter__(self) -> NatsRelay:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -124,6 +132,14 @@ class NatsRelay:
         """End all connections."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Carry nothing any more, and close nothing."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Carry on where it stopped."""
+        self._thawed.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -147,19 +163,47 @@ class NatsRelay:
             writer.transport.abort()
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lane = _Lane(writer)
         while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
+            await self._carry(lane, data)
         raise ConnectionResetError
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lane = _Lane(writer)
         while True:
             frame = await reader.readuntil(b"\r\n")
             if frame.startswith(b"MSG "):
+                self.carried += 1
                 size = int(frame.split()[-1])
                 frame += await reader.readexactly(size + 2)
-                for changed in self.change(frame):
-                    writer.write(changed)
+                await self._carry(lane, *self.change(frame))
             else:
-                writer.write(frame)
-            await writer.drain()
+                await self._carry(lane, frame)
+
+    async def _carry(self, lane: _Lane, *frames: Frame) -> None:
+        await self._thawed.wait()
+        for frame in frames:
+            lane.write(frame, self.delay)
+        await lane.writer.drain()
+
+
+class _Lane:
+    """Writes what comes one way of a connection, in its order, each after a delay."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self._waiting: deque[bytes] = deque()
+
+    def write(self, data: bytes, delay: float) -> None:
+        if not (delay or self._waiting):
+            self._write(data)
+            return
+        self._waiting.append(data)
+        asyncio.get_running_loop().call_later(delay, self._write_next)
+
+    def _write_next(self) -> None:
+        self._write(self._waiting.popleft())
+
+    def _write(self, data: bytes) -> None:
+        if not self.writer.is_closing():
+            self.writer.write(data)

@@ -127,7 +127,12 @@ USES = (
     ),
     Use("aiosql", "QueryDatum", _datum, "parameters query_name sql"),
     Use("aiosql", "utils", lambda _: import_module("aiosql.utils"), "SQLParseException"),
-    Use("nats-py", "Client", lambda _: Client(), "_connect_command _server_info"),
+    Use(
+        "nats-py",
+        "Client",
+        lambda _: Client(),
+        "_close _connect_command _pending _pending_data_size _server_info",
+    ),
     Use("python", "Enum", lambda _: enum.StrEnum("Some", "A"), "_value2member_map_"),
 )
 

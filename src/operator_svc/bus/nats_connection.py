@@ -152,6 +152,7 @@ class NatsConnection:
                 await self._update_subscriptions(client)
                 await self._send(client)
             await self._send(client)
+            await _flush(client)
         finally:
             self._client = None
             self._up.set(0)
@@ -232,7 +233,8 @@ class NatsConnection:
 
 
 class _Client(Client):
-    """The library's client, which tells nothing in clear to a server that should use TLS."""
+    """The library's client, which tells nothing in clear to a server that should use TLS, and ends
+    whole when its connection is lost."""
 
     def __init__(self, server: NatsServer) -> None:
         super().__init__()
@@ -243,6 +245,12 @@ class _Client(Client):
             raise nats.errors.Error("the server does not use TLS")
         return super()._connect_command()
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # The library would try to write it, fail, and leave the tasks of its subscriptions behind.
+        self._pending.clear()
+        self._pending_data_size = 0
+        await super()._close(status, do_cbs)
+
 
 def _signer(seed: bytes) -> Callable[[str], bytes]:
     """The function that signs the nonce of a server with the key of this seed."""
@@ -250,6 +258,13 @@ def _signer(seed: bytes) -> Callable[[str], bytes]:
 
     key = Ed25519PrivateKey.from_private_bytes(seed)
     return lambda nonce: base64.b64encode(key.sign(nonce.encode()))
+
+
+async def _flush(client: Client) -> None:
+    """Wait until the server has what was sent, if it still answers."""
+    if client.is_connected:
+        async with asyncio.timeout(CHECK_INTERVAL):
+            await client.flush()
 
 
 async def _close(client: Client) -> None:
