@@ -163,31 +163,31 @@ class NatsRelay:
             writer.transport.abort()
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lane = _Lane(writer)
+        delayed = _DelayedWriter(writer)
         while data := await reader.read(CHUNK):
-            await self._carry(lane, data)
+            await self._carry(delayed, data)
         raise ConnectionResetError
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lane = _Lane(writer)
+        delayed = _DelayedWriter(writer)
         while True:
             frame = await reader.readuntil(b"\r\n")
             if frame.startswith(b"MSG "):
                 self.carried += 1
                 size = int(frame.split()[-1])
                 frame += await reader.readexactly(size + 2)
-                await self._carry(lane, *self.change(frame))
+                await self._carry(delayed, *self.change(frame))
             else:
-                await self._carry(lane, frame)
+                await self._carry(delayed, frame)
 
-    async def _carry(self, lane: _Lane, *frames: Frame) -> None:
+    async def _carry(self, delayed: _DelayedWriter, *frames: Frame) -> None:
         await self._thawed.wait()
         for frame in frames:
-            lane.write(frame, self.delay)
-        await lane.writer.drain()
+            delayed.write(frame, self.delay)
+        await delayed.writer.drain()
 
 
-class _Lane:
+class _DelayedWriter:
     """Writes what comes one way of a connection, in its order, each after a delay."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
