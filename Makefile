@@ -87,11 +87,11 @@ manifests: $(READY) machine  ## kubernetes-validate: what the kustomize overlays
 	@$(BIN)/python tools/manifests.py
 
 docs: $(READY)  ## write the tables of docs/, and what the client in Python has of the documents
-	@$(BIN)/python tools/docs_tables.py
+	@$(BIN)/python -m tools.docs_tables
 	@$(BIN)/python -m tools.python_client
 
 docs-check: $(READY)
-	@$(BIN)/python tools/docs_tables.py --check
+	@$(BIN)/python -m tools.docs_tables --check
 	@$(BIN)/python -m tools.python_client --check
 
 screenshots: $(READY) machine  ## write docs/images: the console of a running Operator, in a real Chromium

@@ -10,13 +10,17 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from bench import (
     parts_browser,
+    parts_burst,
     parts_chat,
+    parts_held,
     parts_history,
+    parts_litellm,
     parts_nats,
     parts_openai,
     parts_pods,
@@ -26,19 +30,28 @@ from bench import (
     parts_retention,
     parts_search,
     parts_stream,
+    parts_workers,
 )
 from bench.context import Bench, Part
 from bench.processes import CLIENT_CORE, pin
 from bench.results import machine, write
 
+STREAMS: dict[str, Any] = {
+    "stream-50": {"count": 50, "rate": 50.0, "cpu_goal": 1.0, "late_goal": 5},
+    "stream-500": {"count": 500, "rate": 50.0, "cpu_goal": 0.7, "late_goal": 50},
+    "stream-500-fast": {"count": 500, "rate": 100.0, "cpu_goal": 0.5, "late_goal": 50},
+}
 PARTS: dict[str, Part] = {
     "chat-sqlite": partial(parts_chat.chat, engine="sqlite"),
     "chat-postgresql": partial(parts_chat.chat, engine="postgresql"),
     "latency": parts_chat.latency,
     "health": parts_chat.health,
-    "stream-50": partial(parts_stream.streams, count=50),
-    "stream-500": partial(parts_stream.streams, count=500),
-    "lateness": parts_stream.lateness,
+    "streamed-chat-sqlite": partial(parts_burst.streamed_chat, engine="sqlite"),
+    "streamed-chat-postgresql": partial(parts_burst.streamed_chat, engine="postgresql"),
+    "decoding": parts_burst.decoding,
+    **{part: partial(parts_stream.streams, part=part, **how) for part, how in STREAMS.items()},
+    "held": parts_held.held,
+    "workers": parts_workers.workers,
     "openai": parts_openai.openai,
     "first-token": parts_stream.first_token,
     "fan-out": parts_stream.fan_out,
@@ -62,13 +75,14 @@ PARTS: dict[str, Part] = {
     "overviews": parts_records.overviews,
 }
 LONG: dict[str, Part] = {
+    "litellm": parts_litellm.litellm,
     "memory-long": parts_history.memory_long,
     "retention": parts_retention.retention,
     "event-days": parts_retention.event_days,
     "search-sqlite": partial(parts_search.search, engine="sqlite"),
     "search-postgresql": partial(parts_search.search, engine="postgresql"),
 }
-"""Parts that are run only when they are named."""
+"""Parts that run only when they are named: long ones, and one that installs a package."""
 
 
 def main() -> int:
@@ -96,7 +110,7 @@ def main() -> int:
                 traceback.print_exc()
                 failed.append(name)
             bench.note(f"({time.monotonic() - begun:.0f} s)")
-        path = write(arguments.json, bench.figures, arguments.quick)
+        path = write(arguments.json, about, bench.figures, arguments.quick)
     missed = [figure for figure in bench.figures if figure.met is False]
     targets = sum(figure.met is not None for figure in bench.figures)
     print(f"\n{len(bench.figures)} figures in {path}; {len(missed)} of {targets} targets missed")

@@ -8,12 +8,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from bench import http
-from bench.processes import CLIENT_CORE, Process, cpu_seconds, pin, standin
+from bench.processes import CLIENT_CORE, Process, family_cpu_seconds, pin, standin
 from bench.results import Figure
 from operator_svc.db.migrations import migrate
 from tests.fakes.postgres import PostgresServer
@@ -88,7 +88,12 @@ class Bench:
         """CPU seconds of PostgreSQL and all its backends; 0 where it does not run."""
         if self._postgres is None:
             return 0.0
-        return sum(cpu_seconds(pid) for pid in _family(self._postgres.pid))
+        return family_cpu_seconds(self._postgres.pid)
+
+    def database_log(self) -> int:
+        """Bytes of log that PostgreSQL has written."""
+        ((size,),) = self.postgres.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        return int(size)
 
     # Switch.
 
@@ -125,10 +130,3 @@ def fsync_ms(folder: Path, times: int = 50) -> float:
             os.fdatasync(file.fileno())
             took.append(time.perf_counter() - begun)
     return sorted(took)[times // 2] * 1000
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))

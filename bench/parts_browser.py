@@ -37,9 +37,9 @@ async def browser(bench: Bench) -> None:
     part = "browser"
     bench.add(
         Figure(part=part, name="a page by the service, of Playwright's own time",
-               value=found["ratio"], unit="times", target=GOAL_RATIO),
+               value=found["ratio"], unit="", target=GOAL_RATIO),
         Figure(part=part, name=f"memory after {more} pages, of that before",
-               value=found["memory_mib"]["service"]["ratio"], unit="times", target=GOAL_MEMORY),
+               value=found["memory_mib"]["service"]["ratio"], unit="", target=GOAL_MEMORY),
         Figure(part=part, name="a page by the service, median",
                value=found["service_ms"]["median"], unit="ms"),
     )  # fmt: skip

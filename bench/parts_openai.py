@@ -15,7 +15,7 @@ from bench.context import Bench
 from bench.http import Load, request
 from bench.parts_chat import CHATS_A_SESSION, CLIENTS, MESSAGE, chats, interleave
 from bench.parts_stream import RATE
-from bench.processes import Process, running
+from bench.processes import TOKEN, Process, running
 from bench.results import median_figure
 
 STREAMS = 50
@@ -28,7 +28,7 @@ def completion(process: Process, session_id: str, *, stream: bool, message: str)
     """The bytes of a request for a chat completion in a session."""
     messages = [{"role": "user", "content": message}]
     body = {"model": "operator", "messages": messages, "stream": stream}
-    headers = f"X-Operator-Session: {session_id}\r\n"
+    headers = f"Authorization: Bearer {TOKEN}\r\nX-Operator-Session: {session_id}\r\n"
     return request(
         process, "POST", "/v1/chat/completions", msgspec.json.encode(body), headers=headers
     )
@@ -124,15 +124,15 @@ async def openai(bench: Bench) -> None:
                 costs[index].append(await stream(operator, kinds[index], tokens))
     bench.add(
         median_figure(
-            part, "CPU of a chat completion, of the same chat's as /operator/chat",
+            part, "CPU time of a completion of `/v1`, relative to one of `/operator/chat`",
             [a.cpu_ms / b.cpu_ms for a, b in zip(ours, own, strict=True)], "", 1.10,
         ),
         median_figure(
-            part, "CPU of a streamed token, of the same one's as /operator/chat",
+            part, "CPU time of a token streamed by `/v1`, relative to the same",
             [a / b for a, b in zip(*costs, strict=True)], "", 1.05,
         ),
-        median_figure(part, "CPU of a chat completion", [r.cpu_ms for r in ours], "ms"),
-        median_figure(part, "CPU of a chat", [r.cpu_ms for r in own], "ms"),
-        median_figure(part, f"CPU of 1000 tokens at {STREAMS} streams, /v1", costs[0], "ms"),
-        median_figure(part, "the same, /operator/chat", costs[1], "ms"),
+        median_figure(part, "CPU time of a completion of `/v1`", [r.cpu_ms for r in ours], "ms"),
+        median_figure(part, "the same, `/operator/chat`", [r.cpu_ms for r in own], "ms"),
+        median_figure(part, f"CPU time of a token of {STREAMS} streams, `/v1`", costs[0], "µs"),
+        median_figure(part, "the same, streamed by `/operator/chat`", costs[1], "µs"),
     )  # fmt: skip

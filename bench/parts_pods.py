@@ -96,14 +96,18 @@ async def pods(bench: Bench, *, nats: bool = False) -> None:
         ]
         while readers.ready + writers.ready < 2 * REPLIES:
             await asyncio.sleep(0.05)
-        before, log, begun = [await metrics(pod) for pod in some], _wal(bench), time.monotonic()
+        before, log, begun = (
+            [await metrics(pod) for pod in some],
+            bench.database_log(),
+            time.monotonic(),
+        )
         script = {"rate": RATE, "tokens": tokens, "stamp": True}
         for number, socket in enumerate(writing):
             socket.send({"type": "chat", "message": "Go on.", "metadata": {"standin": script}})
             if number % 10 == 9:
                 await asyncio.sleep(0.1)
         await asyncio.wait_for(readers.done.wait(), tokens / RATE * 5 + 60)
-        took, log = time.monotonic() - begun, _wal(bench) - log
+        took, log = time.monotonic() - begun, bench.database_log() - log
         after = [await metrics(pod) for pod in some]
         for socket in (*reading, *writing):
             socket.close()
@@ -138,17 +142,11 @@ async def _count_notifications(
     name = "operator_bus_notifies_total"
     bench.add(
         Figure(part="pods", name="notifications of a pod in a tick, the most of three pods",
-               value=max(_grown(a, b, name) / ticks for a, b in _pairs(before, after)), unit="",
+               value=max(grown(a, b, name) / ticks for a, b in _pairs(before, after)), unit="",
                target=1.0),
         Figure(part="pods", name=f"notifications while nothing happens ({IDLE_SECONDS:g} s)",
-               value=sum(_grown(a, b, name) for a, b in _pairs(quiet, still)), unit="", target=0),
+               value=sum(grown(a, b, name) for a, b in _pairs(quiet, still)), unit="", target=0),
     )  # fmt: skip
-
-
-def _wal(bench: Bench) -> int:
-    """Bytes of log that the database server has written."""
-    ((size,),) = bench.postgres.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-    return int(size)
 
 
 def _pairs(
@@ -157,7 +155,7 @@ def _pairs(
     return list(zip(before, after, strict=True))
 
 
-def _grown(before: dict[str, float], after: dict[str, float], name: str) -> float:
+def grown(before: dict[str, float], after: dict[str, float], name: str) -> float:
     return after.get(name, 0.0) - before.get(name, 0.0)
 
 
@@ -206,5 +204,5 @@ async def _queries(pod: Process, seconds: float) -> dict[str, float]:
     return {
         name.removeprefix(prefix).removesuffix('"}'): rate
         for name in after
-        if name.startswith(prefix) and (rate := _grown(before, after, name) / took) > 0
+        if name.startswith(prefix) and (rate := grown(before, after, name) / took) > 0
     }

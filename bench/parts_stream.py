@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench import processes, sockets
@@ -30,6 +29,7 @@ class Frames:
         self.ends = 0
         self.wanted_ends = 0
         self.stamped = False
+        """True where each word of a reply is the time at which it was sent."""
         self.late: list[float] = []
         self.ready = 0
         self.done = asyncio.Event()
@@ -55,10 +55,14 @@ class Frames:
 class Streamed(NamedTuple):
     """One server, streaming for a while."""
 
-    tokens: int
     cpu_us_a_token: float
-    late: list[float]
+    late_ms: float
+    """99th percentile, from Switch's write to the client's read."""
+    median_late_ms: float
     cores: float
+    others_cores: float
+    """Cores used by the clients and the stand-in for Switch, which share one."""
+    seconds: float
 
 
 async def _open(
@@ -81,29 +85,44 @@ async def _open(
     return opened
 
 
-def _chat(tokens: int, *, stamp: bool) -> dict[str, object]:
-    script = {"rate": RATE, "tokens": tokens, "stamp": stamp}
+def _chat(tokens: int, rate: float = RATE, *, stamp: bool) -> dict[str, object]:
+    script = {"rate": rate, "tokens": tokens, "stamp": stamp}
     return {"type": "chat", "message": MESSAGE, "metadata": {"standin": script}}
 
 
-async def stream(process: Process, count: int, tokens: int, *, stamp: bool = False) -> Streamed:
+async def stream(
+    bench: Bench, process: Process, count: int, tokens: int, rate: float = RATE
+) -> Streamed:
     """So many sockets, each with a reply of its own; begun within a second, read to the end."""
     counter = Frames()
-    counter.stamped = stamp
+    counter.stamped = True
     counter.wanted_ends = count
     opened = await _open(process, counter, count)
-    frame = _chat(tokens, stamp=stamp)
-    cpu, begun = process.cpu(), time.perf_counter()
+    frame = _chat(tokens, rate, stamp=True)
+    used, others, begun = process.cpu(), _others_cpu(bench), time.perf_counter()
     for number, socket in enumerate(opened):
         socket.send(frame)
         if number % 10 == 9:
             await asyncio.sleep(10 / count)
-    await asyncio.wait_for(counter.done.wait(), tokens / RATE * 4 + 30)
-    used, took = process.cpu() - cpu, time.perf_counter() - begun
+    await asyncio.wait_for(counter.done.wait(), tokens / rate * 4 + 30)
+    took = time.perf_counter() - begun
+    used, others = process.cpu() - used, _others_cpu(bench) - others
     for socket in opened:
         socket.close()
     await asyncio.sleep(0.2)
-    return Streamed(count * tokens, used / (count * tokens) * 1e6, counter.late, used / took)
+    assert len(counter.late) == count * tokens, "each token was received once"
+    return Streamed(
+        used / len(counter.late) * 1e6,
+        percentile(counter.late, 0.99) * 1000,
+        statistics.median(counter.late) * 1000,
+        used / took,
+        others / took,
+        took,
+    )
+
+
+def _others_cpu(bench: Bench) -> float:
+    return time.process_time() + bench.switch.cpu()
 
 
 async def _servers(bench: Bench) -> tuple[Process, Process]:
@@ -112,65 +131,45 @@ async def _servers(bench: Bench) -> tuple[Process, Process]:
     return operator, processes.reference(bench.switch, "relay")
 
 
-async def streams(bench: Bench, count: int) -> None:
-    """CPU of a token: Operator, which also stores it, and the bare relay."""
-    part = f"stream-{count}"
-    tokens = 100 if bench.quick else 200
+async def streams(
+    bench: Bench, part: str, count: int, rate: float, cpu_goal: float, late_goal: float
+) -> None:
+    """CPU time of a token, and its delay: Operator, which also stores it, and the bare relay."""
+    tokens = round(rate * (2 if bench.quick else 4))
     operator, relay = await _servers(bench)
     ours: list[Streamed] = []
     bare: list[Streamed] = []
     with running(operator, relay):
-        await stream(operator, 10, 20)
-        await stream(relay, 10, 20)
-        for number in bench.rounds(4 if count > 100 else 5):
-            for which, process in _turns(number, (ours, operator), (bare, relay)):
-                which.append(await stream(process, count, tokens))
+        await stream(bench, operator, 10, 20)
+        await stream(bench, relay, 10, 20)
+        for number in bench.rounds(5):
+            both = (ours, operator), (bare, relay)
+            for measured, process in both if number % 2 else both[::-1]:
+                measured.append(await stream(bench, process, count, tokens, rate))
+    each = f"{count} sockets, a token every {1000 / rate:g} ms"
     ratios = [a.cpu_us_a_token / b.cpu_us_a_token for a, b in zip(ours, bare, strict=True)]
     bench.add(
         median_figure(
-            part, f"CPU of a token at {count} sockets, of the bare relay's", ratios, "", 1.15
-        ),
-        median_figure(part, "CPU of 1000 tokens, Operator", [s.cpu_us_a_token for s in ours], "ms"),
-        median_figure(
-            part, "CPU of 1000 tokens, bare relay", [s.cpu_us_a_token for s in bare], "ms"
-        ),
-        median_figure(part, "share of the core, Operator", [s.cores for s in ours], ""),
-        median_figure(part, "share of the core, bare relay", [s.cores for s in bare], ""),
-    )
-
-
-def _turns(
-    number: int, *pairs: tuple[list[Streamed], Process]
-) -> Sequence[tuple[list[Streamed], Process]]:
-    return pairs if number % 2 else pairs[::-1]
-
-
-async def lateness(bench: Bench) -> None:
-    """400 sockets: how long a token takes from Switch's write to the client's read."""
-    part, count = "lateness", 400
-    tokens = 100 if bench.quick else 200
-    operator, relay = await _servers(bench)
-    ours: list[Streamed] = []
-    bare: list[Streamed] = []
-    with running(operator, relay):
-        for number in bench.rounds(4):
-            for which, process in _turns(number, (ours, operator), (bare, relay)):
-                which.append(await stream(process, count, tokens, stamp=True))
-    bench.add(
-        median_figure(
-            part, "a token of 400 sockets, 99th percentile, late by",
-            [percentile(s.late, 0.99) * 1000 for s in ours], "ms", 50,
+            part, f"CPU time of a token, relative to the bare relay: {each}", ratios, "", cpu_goal
         ),
         median_figure(
-            part, "the same, bare relay", [percentile(s.late, 0.99) * 1000 for s in bare], "ms"
+            part, "delay of a token, 99th percentile, Operator", [s.late_ms for s in ours], "ms",
+            late_goal,
         ),
         median_figure(
-            part, "median, Operator", [statistics.median(s.late) * 1000 for s in ours], "ms"
-        ),
-        median_figure(
-            part, "median, bare relay", [statistics.median(s.late) * 1000 for s in bare], "ms"
+            part, "delay of a token, 99th percentile, bare relay", [s.late_ms for s in bare], "ms"
         ),
     )  # fmt: skip
+    for name, measured in (("Operator", ours), ("bare relay", bare)):
+        bench.add(
+            median_figure(part, f"delay of a token, median, {name}",
+                          [s.median_late_ms for s in measured], "ms"),
+            median_figure(part, f"CPU time of a token, {name}",
+                          [s.cpu_us_a_token for s in measured], "µs"),
+            median_figure(part, f"cores used by {name}", [s.cores for s in measured], ""),
+        )  # fmt: skip
+    bench.add(median_figure(part, "cores used by clients and Switch, which share one",
+                            [s.others_cores for s in (*ours, *bare)], ""))  # fmt: skip
 
 
 async def first_token(bench: Bench) -> None:
@@ -186,7 +185,7 @@ async def first_token(bench: Bench) -> None:
     del ours[:3], bare[:3]
     more = [(a - b) * 1000 for a, b in zip(ours, bare, strict=True)]
     bench.add(
-        Figure(part=part, name="first token, later than the bare relay's (medians)",
+        Figure(part=part, name="first token, later than the bare relay's (of the medians)",
                value=(statistics.median(ours) - statistics.median(bare)) * 1000,
                unit="ms", target=1.0),
         median_figure(part, "the same, by pairs", more, "ms"),
@@ -219,19 +218,19 @@ async def fan_out(bench: Bench) -> None:
         for _ in bench.rounds(4):
             ours.append(await _fan_out(operator, count, tokens, "/ws"))
             room.append(await _fan_out(relay, count, tokens, "/room"))
-            bare.append((await stream(relay, 200, 50)).cpu_us_a_token)
+            bare.append((await stream(bench, relay, 200, 50)).cpu_us_a_token)
     bench.add(
         median_figure(
-            part, "CPU of a frame at 500 readers, of what the relay takes for one",
+            part, "CPU time of a frame, one session with 500 readers, relative to the bare relay",
             [a / b for a, b in zip(ours, bare, strict=True)], "", 0.5,
         ),
         median_figure(
-            part, "the same, of a bare relay that sends to all itself",
+            part, "the same, relative to a bare relay that sends to all",
             [a / b for a, b in zip(ours, room, strict=True)], "",
         ),
-        median_figure(part, "CPU of 1000 frames, Operator", ours, "ms"),
-        median_figure(part, "CPU of 1000 frames, relay that sends to all", room, "ms"),
-        median_figure(part, "CPU of 1000 frames, relay with a reply each", bare, "ms"),
+        median_figure(part, "CPU time of a frame, Operator", ours, "µs"),
+        median_figure(part, "CPU time of a frame, bare relay that sends to all", room, "µs"),
+        median_figure(part, "CPU time of a frame, bare relay with a reply each", bare, "µs"),
     )  # fmt: skip
 
 

@@ -2,7 +2,11 @@
 
 ``relay`` passes chats and streams on and keeps nothing; ``sqlite`` and ``postgresql`` also make
 the two transactions of a chat, and nothing else: no validation of what comes, no limits, no
-log, no metrics, no resuming, and nobody who looks after a reply whose client leaves.
+log, no metrics, no resuming, and nobody who looks after a reply whose client leaves. Frames that
+one read of a stream makes leave in one write, since uvloop joins the writes of a turn.
+
+``/operator/chat`` asks for JSON, ``/streamed/chat`` for a stream that it answers with JSON, and
+``/bare/chat`` stores two rows in a table without constraints and indexes.
 
     python -m bench.reference relay http://127.0.0.1:8002
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -47,6 +52,13 @@ class Part(msgspec.Struct):
     content: str = ""
 
 
+class ChatPart(Part):
+    """The same with what the last event of a chat tells."""
+
+    provider: str = ""
+    latency_ms: float = 0.0
+
+
 class DeltaFrame(msgspec.Struct, tag_field="type", tag="delta"):
     """The same frame that Operator sends."""
 
@@ -58,7 +70,7 @@ class DeltaFrame(msgspec.Struct, tag_field="type", tag="delta"):
 
 
 class Store(Protocol):
-    """The two transactions of a chat."""
+    """The two transactions of a chat, and a bare insert."""
 
     async def start(self, session_id: str, message: str) -> ChatRows: ...
 
@@ -66,10 +78,13 @@ class Store(Protocol):
         self, stored: ChatRows, reply: str, provider: str, latency_ms: float
     ) -> None: ...
 
+    async def insert(self, session_id: str, role: str, content: str) -> None: ...
+
 
 _decode_body = msgspec.json.Decoder(Body).decode
 _decode_answer = msgspec.json.Decoder(SwitchAnswer).decode
 _decode_part = msgspec.json.Decoder(Part).decode
+_decode_chat_part = msgspec.json.Decoder(ChatPart).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -89,6 +104,9 @@ class ReferenceServer:
         app.cleanup_ctx.append(self._client)
         app.router.add_get("/health", self._health)
         app.router.add_post("/operator/chat", self._chat)
+        if self._store is not None:
+            app.router.add_post("/streamed/chat", partial(self._streamed_chat, self._store))
+            app.router.add_post("/bare/chat", partial(self._bare_chat, self._store))
         app.router.add_get("/ws/{session_id}", self._websocket)
         app.router.add_get("/room/{session_id}", self._in_room)
         return app
@@ -131,8 +149,32 @@ class ReferenceServer:
             await self._store.finish(
                 stored, answer.reply, answer.provider or "", answer.latency_ms or 0.0
             )
-        said = {"session_id": body.session_id, "response": answer.reply, "reply": answer.reply}
-        return web.Response(body=_encode(said), content_type="application/json")
+        return _answer(body, answer.reply)
+
+    async def _streamed_chat(self, store: Store, request: web.Request) -> web.Response:
+        body = _decode_body(await request.read())
+        stored = await store.start(body.session_id, body.message)
+        texts, last, rest = [], ChatPart("done"), b""
+        async with self._call(body.message, body.metadata, stream=True) as response:
+            async for chunk in response.content.iter_any():
+                *events, rest = (rest + chunk).split(b"\n\n")
+                for event in events:
+                    part = _decode_chat_part(event[6:])
+                    if part.type == "token":
+                        texts.append(part.content)
+                    else:
+                        last = part
+        reply = "".join(texts)
+        await store.finish(stored, reply, last.provider, last.latency_ms)
+        return _answer(body, reply)
+
+    async def _bare_chat(self, store: Store, request: web.Request) -> web.Response:
+        body = _decode_body(await request.read())
+        await store.insert(body.session_id, "user", body.message)
+        async with self._call(body.message, body.metadata, stream=False) as response:
+            answer = _decode_answer(await response.read())
+        await store.insert(body.session_id, "assistant", answer.reply)
+        return _answer(body, answer.reply)
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(compress=False)
@@ -174,6 +216,11 @@ class ReferenceServer:
         last = b'{"type":"event","event":"reply.completed"}'
         for ws in list(readers):
             await ws.send_frame(last, WSMsgType.TEXT)
+
+
+def _answer(body: Body, reply: str) -> web.Response:
+    said = {"session_id": body.session_id, "response": reply, "reply": reply}
+    return web.Response(body=_encode(said), content_type="application/json")
 
 
 async def serve(kind: str, switch_url: str, database: str) -> None:

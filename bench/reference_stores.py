@@ -2,7 +2,7 @@
 
 They write the rows that Operator writes, into the same tables: at the start the session, the
 user's message, the reply and their events; at the end the reply's text, its event and the
-feedback on its engine.
+feedback on its engine. ``insert`` is what a chat that keeps no more than its texts would do.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class ChatRows(msgspec.Struct):
     reply_id: int
 
 
+_BARE_TABLE = "CREATE TABLE IF NOT EXISTS bare (id {}, session_id text, role text, content text)"
+_BARE_INSERT = "INSERT INTO bare (session_id, role, content) VALUES ({})"
+
 Work = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
 
 
@@ -54,6 +57,11 @@ class SqliteStore:
         """Store a reply's end."""
         await self._do(lambda db: _finish(db, stored, reply, provider, latency_ms))
 
+    async def insert(self, session_id: str, role: str, content: str) -> None:
+        """Store a row of the table without constraints."""
+        row = (session_id, role, content)
+        await self._do(lambda db: db.execute(_BARE_INSERT.format("?, ?, ?"), row))
+
     def _do(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.put((work, future))
@@ -63,6 +71,7 @@ class SqliteStore:
         db = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {pragma}")
+        db.execute(_BARE_TABLE.format("integer PRIMARY KEY"))
         while True:
             group = [self._queue.get()]
             with contextlib.suppress(queue.Empty):
@@ -209,7 +218,9 @@ class PostgresqlStore:
     @classmethod
     async def open(cls, dsn: str) -> PostgresqlStore:
         """Open the pool."""
-        return cls(await asyncpg.create_pool(dsn, min_size=POOL, max_size=POOL, reset=_no_reset))
+        pool = await asyncpg.create_pool(dsn, min_size=POOL, max_size=POOL, reset=_no_reset)
+        await pool.execute(_BARE_TABLE.format("bigserial PRIMARY KEY"))
+        return cls(pool)
 
     async def start(self, session_id: str, message: str) -> ChatRows:
         """Store a message and the reply to be written."""
@@ -227,6 +238,10 @@ class PostgresqlStore:
             provider,
             round(latency_ms),
         )
+
+    async def insert(self, session_id: str, role: str, content: str) -> None:
+        """Store a row of the table without constraints."""
+        await self._pool.execute(_BARE_INSERT.format("$1, $2, $3"), session_id, role, content)
 
 
 async def _no_reset(_: Any) -> None:

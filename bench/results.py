@@ -39,14 +39,15 @@ class Figure(msgspec.Struct, kw_only=True):
 
     def line(self) -> str:
         """The figure as it is printed."""
-        spread = f"  [{_short(self.spread[0])} .. {_short(self.spread[1])}]" if self.spread else ""
+        spread = f"  [{short(self.spread[0])} .. {short(self.spread[1])}]" if self.spread else ""
         sign = "<=" if self.best == "low" else ">="
-        target = f"  {sign} {_short(self.target)}" if self.target is not None else ""
+        target = f"  {sign} {short(self.target)}" if self.target is not None else ""
         mark = {None: "  ", True: "ok", False: "MISSED"}[self.met]
-        return f"  {mark:6} {self.name:62} {_short(self.value):>9} {self.unit}{target}{spread}"
+        return f"  {mark:6} {self.name:62} {short(self.value):>9} {self.unit}{target}{spread}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number as people read it: three digits, or all that stand before the point."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -112,7 +113,8 @@ def _versions() -> dict[str, str]:
 
 
 def append(kind: str, row: Mapping[str, Any]) -> Path:
-    """Add what a run counted to those of its kind, a JSON object a line, with the machine."""
+    """Add what a run counted to those of its kind, a JSON object a line, with the machine as it
+    is now where the row has none."""
     path = RESULTS / f"{kind}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -120,13 +122,16 @@ def append(kind: str, row: Mapping[str, Any]) -> Path:
     return path
 
 
-def write(path: Path | None, figures: Sequence[Figure], quick: bool) -> Path:
+def write(
+    path: Path | None, about: Mapping[str, Any], figures: Sequence[Figure], quick: bool
+) -> Path:
     """Add the figures of a run to the results: to those of full rounds, which are committed, to
-    those of quick ones, which are not, or write them to ``path`` alone."""
+    those of quick ones, which are not, or write them to ``path`` alone. ``about`` is the machine
+    as it was before the run."""
     rows = [msgspec.structs.asdict(figure) | {"met": figure.met} for figure in figures]
-    row = {"quick": quick, "pinned": PINNED, "figures": rows}
+    row = {"machine": about, "quick": quick, "pinned": PINNED, "figures": rows}
     if path is None:
         return append("bench-quick" if quick else "bench", row)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode({"machine": machine(), **row}) + b"\n")
+    path.write_bytes(msgspec.json.encode(row) + b"\n")
     return path

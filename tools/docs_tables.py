@@ -1,6 +1,6 @@
-"""Writes the tables of settings and metrics into docs/operations.md, from the code itself.
+"""Writes tables into the pages: settings and metrics from the code, figures from results.
 
-``make docs`` runs it; ``--check`` only says whether the file is as it would be written.
+``make docs`` runs it; ``--check`` only says whether the pages are as they would be written.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from operator_svc import telemetry
 from operator_svc.browser_service.metrics import Metrics
 from operator_svc.settings import BrowserSettings, Settings, variables
 from operator_svc.settings_checks import allowed_values
+from tools import figure_tables
 
-FILE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FILE = DOCS / "operations.md"
 
 
 def settings_table(struct: type[Settings] | type[BrowserSettings]) -> str:
@@ -108,18 +110,21 @@ def written(text: str) -> str:
 
 
 def main() -> int:
-    """Write the file, or check it; returns the exit code."""
+    """Write the pages, or check them; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     check: bool = parser.parse_args().check
-    text = FILE.read_text(encoding="utf-8")
-    wanted = written(text)
-    if text == wanted:
-        return 0
-    if check:
-        sys.stderr.write(f"docs/{FILE.name} is not up to date: run make docs\n")
+    old = []
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        wanted = figure_tables.written(written(text) if page == FILE else text)
+        if text != wanted:
+            old.append(f"docs/{page.relative_to(DOCS)}")
+            if not check:
+                page.write_text(wanted, encoding="utf-8")
+    if check and old:
+        sys.stderr.write(f"{', '.join(old)}: not up to date: run make docs\n")
         return 1
-    FILE.write_text(wanted, encoding="utf-8")
     return 0
 
 

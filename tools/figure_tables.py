@@ -1,0 +1,163 @@
+"""Tables of figures for the pages, from the committed results of the benchmarks.
+
+A page names between its markers what a table shows, and ``make docs`` writes it::
+
+    <!-- figures: chat-sqlite latency -->
+    <!-- /figures -->
+
+Of each part of ``make bench``, the figures are those of its newest run of full rounds.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from bench.results import RESULTS, Figure, short
+
+MARKERS = re.compile(
+    r"(<!-- (figures|runs|deaths|attack)(?:: (.+?))? -->\n).*?(<!-- /\2 -->)", re.S
+)
+HEADS = {
+    "figures": "| figure | measured | lowest to highest | goal | |\n" + "| --- " * 5 + "|",
+    "runs": "| run (UTC) | load at its start | machine | versions |\n" + "| --- " * 4 + "|",
+    "deaths": "| run (UTC) | load | what | result |\n" + "| --- " * 4 + "|",
+    "attack": "| | SQLite | PostgreSQL |\n" + "| --- " * 3 + "|",
+}
+
+
+class Run(msgspec.Struct):
+    """One run of the benchmarks: the machine with its load, and the figures."""
+
+    machine: dict[str, Any]
+    quick: bool
+    figures: list[Figure]
+
+    @property
+    def name(self) -> str:
+        """The time at which it began."""
+        return _time(self.machine)
+
+
+def rows_of(kind: str) -> list[dict[str, Any]]:
+    """All results of a kind, the oldest first."""
+    lines = (RESULTS / f"{kind}.jsonl").read_bytes().splitlines()
+    return [msgspec.json.decode(line) for line in lines]
+
+
+@functools.cache
+def newest() -> dict[str, Run]:
+    """The newest run of full rounds that has figures of a part, by part."""
+    runs = [msgspec.convert(row, Run) for row in rows_of("bench")]
+    return {figure.part: run for run in runs if not run.quick for figure in run.figures}
+
+
+def value(part: str, name: str) -> float:
+    """The newest value of a figure; KeyError where none was measured."""
+    for figure in newest()[part].figures:
+        if (figure.part, figure.name) == (part, name):
+            return figure.value
+    raise KeyError(f"{part}: {name}")
+
+
+def _time(machine: dict[str, Any]) -> str:
+    return str(machine["time"])[:16].replace("T", " ")
+
+
+def _quantity(number: float, unit: str) -> str:
+    return f"{short(number)} {unit}".strip().replace(" /s", "/s")
+
+
+def _figure_row(figure: Figure) -> str:
+    spread = " to ".join(short(end) for end in figure.spread) if figure.spread else ""
+    sign = "≤" if figure.best == "low" else "≥"
+    goal = f"{sign} {_quantity(figure.target, figure.unit)}" if figure.target is not None else ""
+    met = {None: "", True: "met", False: "**missed**"}[figure.met]
+    measured = _quantity(figure.value, figure.unit)
+    return f"| {figure.name} | {measured} | {spread} | {goal} | {met} |"
+
+
+def figures(parts: Iterable[str]) -> Iterable[str]:
+    """The figures of some parts, each below the run in which they were measured."""
+    for part in parts:
+        run = newest().get(part)
+        when = f"{run.name}, load {run.machine['load_average']:.1f}" if run else "not measured"
+        yield f"| **`{part}`**: {when} | | | | |"
+        for figure in run.figures if run else ():
+            if figure.part == part:
+                yield _figure_row(figure)
+
+
+def runs(_: Iterable[str]) -> Iterable[str]:
+    """The runs whose figures the pages show."""
+    for name, run in sorted({run.name: run for run in newest().values()}.items()):
+        about = run.machine
+        versions = {"Python": about["python"], **about["libraries"]}
+        yield (
+            f"| {name} | {about['load_average']:.1f} | {about['cores']} cores, {about['cpu']}, "
+            f"Linux {about['kernel'].partition('-')[0]} | "
+            f"{', '.join(f'{library} {number}' for library, number in versions.items())} |"
+        )
+
+
+def deaths(_: Iterable[str]) -> Iterable[str]:
+    """Processes that were killed, and connections for notifications that were cut."""
+    for row in rows_of("deaths"):
+        load = " to ".join(f"{end:.0f}" for end in row.get("load_during", ()))
+        load = load or f"{row['machine']['load_average']:.0f}"
+        if "deaths" in row:
+            seconds = row["seconds"]
+            late = sum(second > 3.0 for second in seconds)
+            what = f"{row['deaths']} processes killed with SIGKILL: `interrupted` after"
+            said = f"median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s; "
+            said += f"{late or 'none'} after more than 3 s"
+        else:
+            what = f"{row['cuts']} cuts of the connection for notifications: lost leases"
+            said = f"{row['leases_lost']:.0f}"
+        note = f" ({row['note']})" if "note" in row else ""
+        yield f"| {_time(row['machine'])} | {load} | {what}{note} | {said} |"
+
+
+def attack(_: Iterable[str]) -> Iterable[str]:
+    """Service of a pod under attack to an honest client, in the newest run on each engine."""
+    both = {row["engine"]: row for row in rows_of("attack") if row["seconds"] >= 600}
+    pods = both["sqlite"], both["postgresql"]
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "run (UTC)": lambda row: _time(row["machine"]),
+        "most memory in use": lambda row: f"{row['peak_mib']} of {row['limit_mib']} MiB",
+        "chats: failed, of all": lambda row: f"{sum(row['failures'].values())} of {row['chats']:,}",
+        "chats: median, 99th percentile": lambda row: (
+            f"{row['chat_p50_ms']:.0f} ms, {row['chat_p99_ms']:.0f} ms"
+        ),
+        "probes of the admin port: 99th percentile, slowest": lambda row: (
+            f"{row['probe_p99_ms']:.0f} ms, {row['probe_max_ms']:.0f} ms (of {row['probes']:,})"
+        ),
+        "probes of the main port: 99th percentile, slowest": lambda row: (
+            f"{row['main_probe_p99_ms']:.0f} ms, {row['main_probe_max_ms']:.0f} ms"
+        ),
+    }
+    for name, say in lines.items():
+        yield f"| {name} | {say(pods[0])} | {say(pods[1])} |"
+
+
+_WRITERS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
+    "figures": figures,
+    "runs": runs,
+    "deaths": deaths,
+    "attack": attack,
+}
+
+
+def written(text: str) -> str:
+    """``text`` with each table between its markers as the results have it."""
+
+    def table(found: re.Match[str]) -> str:
+        begin, kind, asked, end = found.groups()
+        return "\n".join([begin + HEADS[kind], *_WRITERS[kind]((asked or "").split()), end])
+
+    return MARKERS.sub(table, text)
