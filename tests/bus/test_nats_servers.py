@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 
 from operator_svc.bus.nats_connection import NatsConnection
 from operator_svc.settings import Settings
+from tests.fakes.certificates import self_signed
 from tests.fakes.eventually import eventually
 from tests.fakes.nats_server import NatsServer
 
@@ -135,14 +135,7 @@ async def test_who_brings_the_credentials_is_let_in() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of 127.0.0.1 that is its own authority, with key.pem beside it."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem"
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 async def test_a_server_with_tls_must_be_known(certificate: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -112,13 +113,17 @@ class RawServer:
             writer.close()
 
     @asynccontextmanager
-    async def running(self, sock: socket.socket | None = None) -> AsyncIterator[RawServer]:
-        """Listen, on ``sock`` where one is given."""
+    async def running(
+        self, sock: socket.socket | None = None, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[RawServer]:
+        """Listen, on ``sock`` where one is given, and by ``tls`` where that is."""
         if sock is None:
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         else:
-            server = await asyncio.start_server(self._serve, sock=sock)
+            server = await asyncio.start_server(self._serve, sock=sock, ssl=tls)
         self.url = address_of(server.sockets[0])
+        if tls is not None:
+            self.url = self.url.replace("http:", "https:")
         try:
             yield self
         finally:

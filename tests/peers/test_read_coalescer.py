@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
 
+import msgspec
 import pytest
+import uvloop
 
 from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import read_coalescer
+from operator_svc.peers.chat_types import Text
 from operator_svc.peers.read_coalescer import GROUPS, ReadCoalescer
 from operator_svc.peers.switch import Switch
+from tests.fakes.certificates import self_signed
 from tests.fakes.chats import ask, prompt, switch_at
 from tests.fakes.eventually import eventually
-from tests.fakes.raw import STREAM_HEAD, Connection, raw_server
+from tests.fakes.raw import STREAM_HEAD, Connection, RawServer, raw_server
 from tests.peers.conftest import FAST
 from tests.peers.wire import DONE, TOKENS
 
@@ -94,6 +101,42 @@ async def test_streams_of_a_busy_process_lose_nothing_in_fewer_reads(
     expected = [(await ask(switch, f"number {n}")).text for n in range(20)]
     assert [answer.text for answer in answers] == expected
     assert sum(len(answer.reads) for answer in answers) < 20 * 100 / 4
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_stream_by_tls_comes_whole_in_fewer_reads(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    # As SSL_CERT_FILE has it, which counts when aiohttp is imported.
+    known = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", known)
+    words = [f"word{n} " for n in range(100)]
+
+    async def behaviour(client: Connection) -> None:
+        while True:
+            await client.request()
+            await client.send(STREAM_HEAD)
+            for word in words:
+                await client.chunk(b"data: %s\n\n" % msgspec.json.encode(Text(word)))
+                await asyncio.sleep(0.2 / len(words))
+            await client.chunk(DONE)
+            await client.end()
+
+    async def ask_twice() -> None:
+        async with RawServer(behaviour).running(tls=server_side) as server:
+            async with switch_at(server.url) as switch:
+                answers = [await ask(switch, "first"), await ask(switch, "second")]
+            assert server.connections == 1
+        for answer in answers:
+            assert answer.text == "".join(words)
+            assert len(answer.reads) < len(words) / 4
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(ask_twice())
 
 
 async def test_an_answer_that_has_come_whole_holds_no_connection_of_another_call(
