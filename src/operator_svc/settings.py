@@ -329,8 +329,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sockets_per_session: Annotated[
         Count, Meta(description="Open sockets per session and process.")
     ] = field(default=1000, name="OPERATOR_SOCKETS_PER_SESSION")
-    sockets: Annotated[Count, Meta(description="Open sockets per process.")] = field(
-        default=10_000, name="OPERATOR_SOCKETS"
+    sockets: Annotated[Count, Meta(description="Open sockets and event streams per process.")] = (
+        field(default=10_000, name="OPERATOR_SOCKETS")
     )
     connections: Annotated[Count, Meta(description="Open TCP connections per process.")] = field(
         default=20_000, name="OPERATOR_CONNECTIONS"

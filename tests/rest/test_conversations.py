@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from openai.types.conversations import Conversation, ConversationItem
 from pydantic import TypeAdapter
 
+from operator_svc.db import AsJson
 from tests.rest import open_responses
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import sdk, sent, stored
@@ -197,6 +199,26 @@ async def test_a_page_of_items_ends_at_four_mebibytes(service: Service) -> None:
         assert (len(page["data"]), page["has_more"]) == (5, True)
         assert len(msgspec.json.encode(page)) <= PAGE_BYTES + 1000
     assert len(await listed(service, path)) == 6
+
+
+async def test_items_of_many_messages_with_large_calls_take_little_memory(service: Service) -> None:
+    path, texts = await opened(service), [message("user", "hello")] * 20
+    added = await (await service.post(f"{path}/items", {"items": texts})).json()
+    ids = [int(item["id"].removeprefix("msg_")) for item in added["data"]]
+    async with service.operator.core.database.transaction() as tx:
+        await tx.executemany(
+            "INSERT INTO operator_tool_call (message_id, tool_name, status, result, created_at)"
+            " VALUES (:id, 't', 'ok', :large, '2026-01-01T00:00:00.000000Z')",
+            [{"id": n, "large": AsJson("x" * 2**20)} for n in ids for _ in range(3)],
+        )
+    tracemalloc.start()
+    try:
+        answer = await service.get(f"{path}/items?limit=1&order=asc")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [item["id"] for item in (await answer.json())["data"]] == [f"msg_{ids[0]}"]
+    assert most < 30 * 2**20
 
 
 async def test_a_conversation_is_its_owners_alone(start: Start, tmp_path: Path) -> None:

@@ -72,6 +72,45 @@ async def test_calls_that_wait_end_with_their_token_and_others_wait_on(tokens: T
     assert {answer.status for answer in await asyncio.gather(*calls.values())} == {403}
 
 
+STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/operator/chat", {"message": ASKED, "stream": True}),
+    "completion": ("/v1/chat/completions", {"messages": MESSAGES, "stream": True}),
+    "response": ("/v1/responses", {"input": ASKED, "stream": True}),
+    "AI SDK": (
+        "/ai/chat",
+        {
+            "id": "ui",
+            "trigger": "submit-message",
+            "messages": [{"role": "user", "parts": [{"type": "text", "text": ASKED}]}],
+        },
+    ),
+}
+"""The same as streams."""
+
+
+async def test_a_call_whose_token_goes_while_its_chat_is_stored_waits_for_nothing(
+    tokens: Tokens,
+) -> None:
+    service = tokens.service
+    database = service.operator.core.database
+    waiting = {f"{name} whole": call for name, call in WAITING.items()} | STREAMS
+    async with database.transaction() as tx:
+        if database.dialect == "postgresql":
+            await tx.execute("LOCK TABLE operator_session, operator_browser_task IN EXCLUSIVE MODE")
+        calls = {
+            name: asyncio.ensure_future(service.post(path, body, token="of-ana"))
+            for name, (path, body) in waiting.items()
+        }
+
+        async def let_in() -> bool:
+            return await requests_of_ana(service) >= len(waiting)
+
+        await eventually(let_in)
+        tokens.keep(BOB)
+    answers = {name: (await call).status for name, call in calls.items()}
+    assert answers == dict.fromkeys(waiting, 403)
+
+
 async def requests_of_ana(service: Service) -> float:
     """Requests of ana's that were let in."""
     metrics = await (await service.get("/metrics")).text()

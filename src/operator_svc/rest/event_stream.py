@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, web
 
 from operator_svc import __version__
 from operator_svc.context import SERVICES, Services
-from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.errors import OperatorError
 from operator_svc.protocol import sse
 from operator_svc.protocol.frames import (
     CloseCode,
@@ -28,15 +28,11 @@ from operator_svc.rest import requests
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.server.connections import connection_of
 from operator_svc.services.chat.running_replies import Accepted
-from operator_svc.services.live.clients import CLOSE_GRACE
+from operator_svc.services.live.clients import CLOSE_GRACE, too_many_streams
 from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.services.live.subscriptions import Subscription
 
 log = structlog.get_logger(__name__)
-
-RETRY = 5.0
-"""Seconds after which one may come back who found too many streams."""
-
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -59,6 +55,8 @@ class EventStream:
     """Headers of a stream in another protocol."""
 
     def __init__(self, services: Services, request: web.Request) -> None:
+        """Raises OperatorError(forbidden) where the token was taken away since it was looked up:
+        once the stream is registered, that is told."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
@@ -71,6 +69,7 @@ class EventStream:
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.caller = caller_of(request)
+        services.tokens.check_current(self.caller)
         self._subscription: Subscription | None = None
         self.send_queue = SendQueue(
             self, services.tasks, services.settings.outbox_bytes, services.byte_budget
@@ -99,11 +98,13 @@ class EventStream:
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()
+            try:
+                await work()
+            except OperatorError as error:
+                self.send_queue.frame(self.failure(error))
+            await self.send_queue.wait_drained()
         except ConnectionError:
             self._leave()
-        except OperatorError as error:
-            self.send_queue.frame(self.failure(error))
 
     def failure(self, error: OperatorError) -> bytes:
         """The data of the last event of a stream that fails."""
@@ -222,15 +223,11 @@ async def stream_chat(
     the end after its last event. A client that leaves does not stop the reply.
     """
     stream = EventStream(services, request)
-    services.clients.enter(stream)
-    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
-    try:
+    with services.clients.streaming(stream, promised=True):
         return await stream.run(
             encode(Result(id=None, ok=True, data=accepted.result())),
             lambda: services.replies.stream(accepted, stream.send_queue),
         )
-    finally:
-        services.clients.leave(stream)
 
 
 async def watch_session(request: web.Request) -> web.StreamResponse:
@@ -246,15 +243,10 @@ async def watch_session(request: web.Request) -> web.StreamResponse:
     clients = services.clients
     services.drain.refuse_new()
     stream = EventStream(services, request)
-    clients.enter(stream)
-    try:
-        if not clients.admit(stream) or not clients.join(stream, session_id):
-            raise OperatorError(
-                ErrorCode.RATE_LIMITED, "this process has too many open streams", retry_after=RETRY
-            )
+    with clients.streaming(stream):
+        if not clients.join(stream, session_id):
+            raise too_many_streams()
         return await _show(services, stream, session_id, after, epoch)
-    finally:
-        clients.leave(stream)
 
 
 async def _show(

@@ -23,6 +23,8 @@ Following: TypeAlias = asyncio.Task[ReplyResult | OperatorError]
 SILENCE = 15.0
 """Seconds without a piece after which something is sent, so that no proxy takes the stream for
 dead."""
+SHORT = 256
+"""Code points of a piece whose events fit into any send queue, so that it need not wait."""
 
 
 class ReplyAnswer(EventStream):
@@ -175,7 +177,7 @@ class ReplyAnswer(EventStream):
         result = self._end(following)
         await self._text.finish(result.content)
         for data in await self.ending(result):
-            self.send_queue.frame(data)
+            await self.send_queue.send(data)
 
     def _end(self, following: Following) -> ReplyResult:
         """The reply's end, which has come; raises OperatorError where it is not known."""
@@ -192,9 +194,17 @@ class ReplyAnswer(EventStream):
         return self._begun and self.send_queue.idle
 
     def show(self, kind: Kind, content: str) -> None:
-        """Send a piece of the reply."""
+        """Send a short piece of the reply."""
         for data in self.piece(kind, content):
             self.send_queue.frame(data)
+
+    async def show_long(self, kind: Kind, content: str) -> None:
+        """Send a piece of any length, whose events may be far longer, at the client's pace.
+
+        Raises ConnectionError when the client is gone.
+        """
+        for data in self.piece(kind, content):
+            await self.send_queue.send(data)
 
     def wake(self) -> None:
         """There is something that was not sent yet."""
@@ -232,6 +242,8 @@ class _ReplyText(EndSink):
     def __init__(self, answer: ReplyAnswer, begin: int) -> None:
         self._answer = answer
         self._stream: ReplyStream | None = None
+        self._sending = False
+        """True while a piece is sent at the client's pace, and no other may overtake it."""
         self._sent: dict[Kind, int] = {"reasoning": 0, "text": begin}
 
     def attach(self, stream: ReplyStream) -> None:
@@ -251,8 +263,11 @@ class _ReplyText(EndSink):
 
     def delta(self, delta: Delta, data: bytes) -> None:
         """See Reader.delta."""
-        if self._sent[delta.kind] == delta.offset and self._answer.ready():
-            self._send(delta.kind, delta.content)
+        content = delta.content
+        follows = self._sent[delta.kind] == delta.offset and not self._sending
+        if follows and len(content) <= SHORT and self._answer.ready():
+            self._sent[delta.kind] += len(content)
+            self._answer.show(delta.kind, content)
         else:
             self._answer.wake()
 
@@ -268,14 +283,17 @@ class _ReplyText(EndSink):
             content = self._stream.text_from(sent, kind)
             if self._answer.stored_only and kind == "text":
                 content = content[: max(0, self._stream.stored_end - sent)]
-            self._send(kind, content)
+            await self._send(kind, content)
 
     async def finish(self, text: str) -> None:
         """Send the rest of a reply that has ended. Raises as ``catch_up``."""
         await self.catch_up()
-        self._send("text", text[self._sent["text"] :])
+        await self._send("text", text[self._sent["text"] :])
 
-    def _send(self, kind: Kind, content: str) -> None:
-        if content:
-            self._sent[kind] += len(content)
-            self._answer.show(kind, content)
+    async def _send(self, kind: Kind, content: str) -> None:
+        self._sent[kind] += len(content)
+        self._sending = True
+        try:
+            await self._answer.show_long(kind, content)
+        finally:
+            self._sending = False

@@ -76,7 +76,7 @@ async def send_ui_message(request: web.Request) -> web.StreamResponse:
         sends_fields=services.settings.switch_dialect == "openai",
     )
     accepted = await services.chats.start(caller, asked)
-    return await _stream(request, accepted)
+    return await _stream(request, accepted, promised=True)
 
 
 @route(
@@ -92,7 +92,7 @@ async def resume_ui_stream(request: web.Request) -> web.StreamResponse:
     if running is None:
         return web.Response(status=204)
     request.app[SERVICES].drain.refuse_new()
-    return await _stream(request, running)
+    return await _stream(request, running, promised=False)
 
 
 @route(
@@ -154,12 +154,10 @@ async def _running(request: web.Request, caller: Caller) -> Accepted | None:
     return Accepted(session_id, view.reply_to, view.id, view.timestamp, running)
 
 
-async def _stream(request: web.Request, accepted: Accepted) -> web.StreamResponse:
+async def _stream(
+    request: web.Request, accepted: Accepted, *, promised: bool
+) -> web.StreamResponse:
     services = request.app[SERVICES]
     stream = UiMessageStream(services, request, accepted)
-    services.clients.enter(stream)
-    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
-    try:
+    with services.clients.streaming(stream, promised=promised):
         return await stream.stream()
-    finally:
-        services.clients.leave(stream)

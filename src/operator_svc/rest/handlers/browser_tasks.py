@@ -65,13 +65,14 @@ async def add_browser_task(request: web.Request) -> web.StreamResponse:
     body = await requests.body(request, BrowserTaskBody)
     source = "web" if request[CALL].origin is not None else "api"
     caller = caller_of(request)
-    tasks = request.app[SERVICES].browser_tasks
+    services = request.app[SERVICES]
+    tasks = services.browser_tasks
     preference = requests.preference(request)
     wait = DEFAULT_WAIT if body.wait is None else body.wait
     if preference.wait is not None:
         wait = min(preference.wait, MAX_WAIT)
     task_id = await tasks.add(caller, task_of(body, source=source))
-    async with request.app[SERVICES].clients.calling(caller):
+    async with services.clients.calling(caller, services.tokens):
         view = await tasks.wait(caller, task_id, wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if _unfinished(view):

@@ -119,7 +119,7 @@ async def _chat(
     _tell_rate(call, chats.quota, chats.quota.key(caller, asked.session_id))
     if requests.wants_events(request, body.stream):
         return await event_stream.stream_chat(request, services, accepted)
-    async with services.clients.calling(caller):
+    async with services.clients.calling(caller, services.tokens):
         result = await services.replies.wait(accepted, preference.wait)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     if result is None:

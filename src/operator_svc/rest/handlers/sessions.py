@@ -116,7 +116,7 @@ async def export_session(request: web.Request) -> web.StreamResponse:
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.jsonl"'
     if request.method == "HEAD":
         return response
-    async with services.clients.calling(caller):
+    async with services.clients.calling(caller, services.tokens):
         async for piece in pieces_of(services.history, session):
             if not response.prepared:  # what fails before the first piece is an ordinary error
                 await response.prepare(request)

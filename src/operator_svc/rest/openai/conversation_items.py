@@ -16,11 +16,9 @@ from operator_svc.protocol.response_view import ResponseItems
 from operator_svc.protocol.responses import STATUSES, item_status
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.rest import requests
+from operator_svc.services.chat.history import READ_AT_ONCE
 from operator_svc.services.chat.message_metadata import kept_engine, kept_of_reply
 from operator_svc.stores.pages import PAGE_BYTES
-
-READ_AT_ONCE = 50
-"""Messages that are read at once for a page of items."""
 
 Item = dict[str, Any]
 
@@ -103,21 +101,14 @@ async def _items(
     services: Services, caller: Caller, session_id: str, order: str, begin: int | None
 ) -> AsyncIterator[Item]:
     """The items of a session in an order, from a message on."""
-    read = _oldest_first if order == "asc" else _newest_first
-    async for view in read(services, caller, session_id, begin):
+    if order == "asc":
+        views = services.history.oldest_first(caller, session_id, 0 if begin is None else begin - 1)
+    else:
+        views = _newest_first(services, caller, session_id, begin)
+    async for view in views:
         items = items_of_message(view)
         for item in items if order == "asc" else reversed(items):
             yield item
-
-
-async def _oldest_first(
-    services: Services, caller: Caller, session_id: str, begin: int | None
-) -> AsyncIterator[MessageView]:
-    place: int | None = 0 if begin is None else begin - 1
-    while place is not None:
-        views, place = await services.history.after(caller, session_id, place, limit=READ_AT_ONCE)
-        for view in views:
-            yield view
 
 
 async def _newest_first(

@@ -215,7 +215,8 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     )
     after = -1 if query["starting_after"] is None else query["starting_after"]
     stream = ResponseStream(services, request, accepted, asked, after)
-    return await shared.show(services, stream, ResponseStream.stream)
+    with services.clients.streaming(stream):
+        return await stream.stream()
 
 
 @route(

@@ -92,20 +92,9 @@ async def answer(
     try:
         stream = begin()
         try:
-            return await show(services, stream, work)
+            with services.clients.streaming(stream, promised=True):
+                return await work(stream)
         finally:
             early = not stream.ended
     finally:
         await services.foreground.release(caller, attended, early=early)
-
-
-async def show(
-    services: Services, stream: A, work: Callable[[A], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer with what ``work`` makes of a stream, which counts as a client meanwhile."""
-    services.clients.enter(stream)
-    services.clients.admit(stream)  # the chat is accepted, so it is answered in any case
-    try:
-        return await work(stream)
-    finally:
-        services.clients.leave(stream)

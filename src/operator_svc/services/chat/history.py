@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 TOOL_CALLS_READ = 1000
 """Tool calls read at once for the messages of a page."""
+READ_AT_ONCE = 50
+"""Messages read at once where all of a session are asked for."""
 READERS = 8
 """Pages of messages that are read at once: each holds what it has read so far until its end."""
 
@@ -93,21 +95,26 @@ class SessionHistory:
             next_before = fitting[0].id if fitting else views[-1].id + 1
         return SessionSnapshot(session.last_seq, session.epoch, SessionState(fitting, next_before))
 
-    async def after(
-        self, caller: Caller, session_id: str, message_id: int, *, limit: int
-    ) -> tuple[list[MessageView], int | None]:
-        """Messages of a session after one, oldest first, with their tool calls, and where to go
-        on; None at the end."""
+    async def oldest_first(
+        self, caller: Caller, session_id: str, after: int
+    ) -> AsyncIterator[MessageView]:
+        """The messages of a session after one, each with as many of its tool calls as a page holds.
+
+        Calls that do not fit beside their messages are read as each is asked for: those of many
+        together have no bound. Raises OperatorError(session_not_found).
+        """
         session = await self._sessions.get(caller, session_id)
-        views, whole, after = await self.page_after(
-            session, message_id, limit=limit, size=PAGE_BYTES
-        )
-        if not whole:
-            views = [
-                msgspec.structs.replace(view, tool_calls=await self.tool_calls_of(view.id))
-                for view in views
-            ]
-        return views, after
+        place: int | None = after
+        while place is not None:
+            views, whole, place = await self.page_after(
+                session, place, limit=READ_AT_ONCE, size=PAGE_BYTES
+            )
+            for view in views:
+                if whole:
+                    yield view
+                else:
+                    calls = await self.tool_calls_of(view.id)
+                    yield msgspec.structs.replace(view, tool_calls=calls)
 
     async def _of_session(self, session: Session, read: Callable[[ReadSource], Awaitable[T]]) -> T:
         async with self._reading:
@@ -196,7 +203,8 @@ class SessionHistory:
     async def tool_calls_of(self, message_id: int) -> list[ToolCallView]:
         """The tool calls of one message, as many as a page holds."""
         source = self._sources.primary
-        page = await source.tool_calls.of_messages([message_id], limit=TOOL_CALLS_READ)
+        async with self._reading:
+            page = await source.tool_calls.of_messages([message_id], limit=TOOL_CALLS_READ)
         return [tool_call_view(call) for call in page.rows]
 
     async def events(self, caller: Caller, session_id: str, *, after: int, limit: int) -> EventList:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import Protocol
 
@@ -35,6 +35,8 @@ ANONYMOUS_SHARE, ANONYMOUS_LEAST = 10, 8
 """Part of the places, and number at least, for those that have not authenticated yet."""
 CLOSE_GRACE = 2.0
 """Seconds that a client has to answer a close, before its connection is cut."""
+RETRY = 5.0
+"""Seconds after which one may come back who found too many streams."""
 
 
 @cache
@@ -128,14 +130,27 @@ class ClientRegistry:
         self._places.add(client)
         return True
 
+    @contextmanager
+    def streaming(self, client: LiveClient, *, promised: bool = False) -> Iterator[None]:
+        """The context of an event stream. One that was ``promised``, since its chat is stored, is
+        sent in any case. Raises OperatorError(rate_limited) where all places are taken."""
+        self.enter(client)
+        try:
+            if not self.admit(client) and not promised:
+                raise too_many_streams()
+            yield
+        finally:
+            self.leave(client)
+
     @asynccontextmanager
-    async def calling(self, caller: Caller) -> AsyncIterator[None]:
+    async def calling(self, caller: Caller, tokens: Tokens) -> AsyncIterator[None]:
         """The context of a call that may take long and is no live client. Raises
         OperatorError(forbidden) in it once the caller's token was taken away or changed."""
         try:
             async with asyncio.timeout(None) as limit:
                 self._calls[limit] = caller
                 try:
+                    tokens.check_current(caller)  # it may have been taken away before
                     yield
                 finally:
                     del self._calls[limit]
@@ -214,3 +229,10 @@ class ClientRegistry:
                 client.poll_closed()
             for client in list(self._slots[self._hand]):
                 client.heartbeat()
+
+
+def too_many_streams() -> OperatorError:
+    """The failure of an event stream for which there is no place."""
+    return OperatorError(
+        ErrorCode.RATE_LIMITED, "this process has too many open streams", retry_after=RETRY
+    )
