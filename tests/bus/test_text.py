@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import tracemalloc
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from operator_svc.app import Operator
+from operator_svc.bus import ReplyPiece
+from operator_svc.models import MAX_REPLY_CHARS
+from operator_svc.protocol.frames import PIECE_CHARS
+from operator_svc.services.chat.running_replies import RunningReplies
+from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.reply_stream import EARLY_PIECES, ReplyStream
 from operator_svc.settings import NATS_CHECKPOINT, Settings
 from tests.bus.conftest import NatsPods
@@ -160,6 +167,23 @@ def test_pieces_in_any_order_and_number_make_the_text(seed: int) -> None:
     assert (stream.text(), stream.has_gap) == (text, False)
 
 
+def test_text_that_waits_is_bounded_whatever_comes() -> None:
+    begun_at = datetime.now(UTC)
+    stream = ReplyStream("s", 1, begun_at, local=False)
+    feed = Feed("s", RunningReplies())
+    tracemalloc.start()
+    try:
+        for n in range(EARLY_PIECES):
+            stream.take(1 + n, "x" * PIECE_CHARS)
+            feed.take(ReplyPiece("s", 1, begun_at, 1 + n, "x" * PIECE_CHARS))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * (MAX_REPLY_CHARS + 2 * PIECE_CHARS)
+    stream.take(0, "x" * PIECE_CHARS)
+    assert stream.text().startswith("x" * PIECE_CHARS)
+
+
 def test_pieces_that_wait_are_bounded_and_the_text_before_them_is_not_refused() -> None:
     stream = ReplyStream("s", 1, datetime.now(UTC), local=False)
     for n in range(2 * EARLY_PIECES):
@@ -170,3 +194,37 @@ def test_pieces_that_wait_are_bounded_and_the_text_before_them_is_not_refused() 
     assert stream.has_gap
     stream.take(1000, "x" * 4 * EARLY_PIECES)
     assert (len(stream.text()), stream.has_gap) == (1000 + 4 * EARLY_PIECES, False)
+
+
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+STRANGE = {
+    "nothing": b"",
+    "a reply longer than any": msgspec.msgpack.encode(["piece", "s", 1, BEGUN, 2**62, "x"]),
+    "a piece longer than any": msgspec.msgpack.encode(["piece", "s", 1, BEGUN, 0, "x" * 900_000]),
+    "half a character": b"\x92\xa4news\xa3\xed\xa0\x80",
+    "no UTF-8": b"\x92\xa4news\xa2\xff\xfe",
+    "a deep one": b"\x93\xa4news\xa1s" + b"\x91" * 100_000,
+    "a list of 4 billion": b"\xdd\xff\xff\xff\xff",
+    "another session's": msgspec.msgpack.encode(["news", "\0"]),
+}
+"""Messages of strangers."""
+
+
+async def test_messages_of_strangers_are_passed_over(nats_pods: NatsPods, relay: NatsRelay) -> None:
+    one, two = await nats_pods.start(), await nats_pods.start()
+    reader = await watch(two, "s")
+    accepted = await chat(one, session_id="s")
+
+    def beside(frame: Frame) -> list[Frame]:
+        head = frame.partition(b"\r\n")[0].rsplit(b" ", 1)[0]
+        others = [b"%b %d\r\n%b\r\n" % (head, len(m), m) for m in STRANGE.values()]
+        return [*others, frame, *others]
+
+    relay.change = beside
+    for word in ("some ", "text"):
+        nats_pods.switch.say(word)
+        await asyncio.sleep(0)  # so that each is a piece of its own
+    await reader.until(lambda: reader.texts.get(accepted.reply_id) == "some text")
+    nats_pods.switch.say(None)
+    await reader.until(lambda: accepted.reply_id in reader.endings)
+    assert not two.core.bus.degraded

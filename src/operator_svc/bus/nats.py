@@ -26,6 +26,9 @@ PREFIX = "operator.session."
 
 log = structlog.get_logger(__name__)
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""Failures of a message that is none."""
+
 
 class NewsMessage(msgspec.Struct, frozen=True, array_like=True, tag="news"):
     """A session has news."""
@@ -107,7 +110,7 @@ class NatsBus(Bus):
     def _on_message(self, data: bytes) -> None:
         try:
             message = _decode(data)
-        except msgspec.DecodeError as error:  # of another version, or of a stranger
+        except UNREADABLE as error:  # of another version, or of a stranger
             log.debug("a message that is none of ours", error=str(error))
             return
         if isinstance(message, ReplyPiece):

@@ -199,10 +199,7 @@ class ReplyAnswer(EventStream):
             self.send_queue.frame(data)
 
     async def show_long(self, kind: Kind, content: str) -> None:
-        """Send a piece of any length, whose events may be far longer, at the client's pace.
-
-        Raises ConnectionError when the client is gone.
-        """
+        """Send a piece of any length at the client's pace; raises ConnectionError if it is gone."""
         for data in self.piece(kind, content):
             await self.send_queue.send(data)
 
@@ -291,6 +288,8 @@ class _ReplyText(EndSink):
         await self._send("text", text[self._sent["text"] :])
 
     async def _send(self, kind: Kind, content: str) -> None:
+        if not content:
+            return
         self._sent[kind] += len(content)
         self._sending = True
         try:

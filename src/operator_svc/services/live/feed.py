@@ -14,13 +14,15 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from operator_svc.bus import ReplyPiece
+from operator_svc.models import MAX_REPLY_CHARS
 from operator_svc.protocol import events as names
 from operator_svc.services.live.events import LiveEvent
-from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream
+from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream, chars_of
 from operator_svc.services.live.send_queue import SendQueue
 
 EARLY_PIECES = 256
-"""Pieces kept of replies whose first event has not come yet."""
+"""Pieces kept of replies whose first event has not come yet, and no more text than a reply may
+have."""
 
 Listener: TypeAlias = Callable[[LiveEvent | None], None]
 """Called with each event before clients are shown it, and with None when the feed is over."""
@@ -149,6 +151,8 @@ class Feed:
         reply = self.replies.get(piece.reply_id)
         if reply is None:
             self._early.append(piece)
+            while chars_of(early.content for early in self._early) > MAX_REPLY_CHARS:
+                self._early.popleft()
             return True
         if reply.local or reply.begun_at != piece.begun_at:
             return True

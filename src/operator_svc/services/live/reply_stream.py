@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Literal, Protocol
 
+from operator_svc.models import MAX_REPLY_CHARS
 from operator_svc.protocol.frames import PIECE_CHARS, Delta, Snapshot, encode
 from operator_svc.services.live.send_queue import SendQueue
 
 Kind = Literal["text", "reasoning"]
 EARLY_PIECES = 512
-"""Pieces kept of a reply whose text before them is missing; more are read from the database."""
+"""Pieces kept of a reply whose text before them is missing, and no more text than a reply may have;
+the rest is read from the database."""
 
 
 class LocalReplies(Protocol):
@@ -100,7 +102,9 @@ class ReplyStream:
     def take(self, offset: int, content: str) -> None:
         """Add a piece of the text that another process has written; pieces may come late, again and
         in any order. An empty one says that there is text up to there."""
-        fits = offset <= self.ends["text"] or len(self._early) < EARLY_PIECES
+        fits = offset <= self.ends["text"] or (
+            len(self._early) < EARLY_PIECES and chars_of(self._early.values()) <= MAX_REPLY_CHARS
+        )
         if fits and len(content) >= len(self._early.get(offset, "")):
             self._early[offset] = content
         while self._early and (first := min(self._early)) <= (end := self.ends["text"]):
@@ -169,3 +173,8 @@ class ReplyStream:
                     encoded = encode(frame)
                     for send_queue in list(send_queues):
                         send_queue.frame(encoded)
+
+
+def chars_of(pieces: Iterable[str]) -> int:
+    """The code points of all pieces together."""
+    return sum(map(len, pieces))
