@@ -246,6 +246,7 @@ async def test_what_cannot_be_reached_at_first_is_an_error() -> None:
         with pytest.raises(ClientError) as caught:
             await anext(aiter(client.watch("s")))
     assert caught.value.code == "unreachable"
+    assert caught.value.detail.endswith("reached at http://127.0.0.1:1: Connection refused")
 
 
 REPLIES = 1000

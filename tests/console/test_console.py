@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from playwright.async_api import Browser, expect
 
 from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
 from tests.console.console_page import HOSTILE, ask, new_session, signed_in
+from tests.project.process import dev_operator
 
 CUTS = 10
 SLOW = "[[tokens=5000]] [[rate=40]] slow"
@@ -91,13 +93,45 @@ async def test_an_empty_session_suggests_a_message_whose_reply_can_be_stopped(
     await expect(page.get_by_text("Nothing was said here yet.")).to_be_hidden()
 
 
+async def test_frames_are_filtered_and_texts_copied_on_a_page_without_tls(
+    browser: Browser, url: str
+) -> None:
+    page = await signed_in(browser, url)
+    await page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    await expect(page.get_by_text("No sessions yet.")).to_be_visible()
+    await new_session(page)
+    await ask(page, "hello")
+    await page.get_by_role("button", name="Regenerate").wait_for()
+    await page.get_by_role("button", name="Frames").click()
+    await page.get_by_label("Filter frames").fill("reply.completed")
+    await expect(page.locator(".frames li")).to_have_count(1)
+    await page.get_by_role("button", name="Copy as curl").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    box = page.get_by_label("Message", exact=True)
+    await box.focus()
+    await page.keyboard.press("Control+v")
+    await expect(box).to_have_value(re.compile(r"^curl -sN 'http.+/events'"))
+
+
+async def test_refused_message_stays_in_the_composer(browser: Browser, tmp_path: Path) -> None:
+    with dev_operator(tmp_path, TOKEN, OPERATOR_CHAT_RATE="1", BROWSER_URL="") as url:
+        page = await signed_in(browser, url)
+        await new_session(page)
+        await ask(page, "the first")
+        await page.get_by_role("button", name="Regenerate").wait_for()
+        await ask(page, "the second")
+        await page.get_by_role("alert").wait_for()
+        await expect(page.get_by_label("Message", exact=True)).to_have_value("the second")
+        await expect(page.locator(".message.user")).to_have_count(1)
+
+
 async def test_failed_reply_says_why_and_is_tried_again_without_doubling_the_message(
     browser: Browser, url: str
 ) -> None:
     page = await signed_in(browser, url)
     await new_session(page)
     await ask(page, "[[error]] fails")
-    await page.get_by_text("The reply failed: switch_error.").wait_for()
+    await page.get_by_text(re.compile(r"The reply failed: Switch.+ \(switch_error\)\.")).wait_for()
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator(".message.reply")).to_have_count(2)
     await expect(page.locator(".message.user")).to_have_count(1)
@@ -159,26 +193,46 @@ async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url:
     await expect(sessions).to_have_count(1)
 
 
-async def test_system_shows_modules_and_engines(browser: Browser, url: str) -> None:
+async def test_system_shows_modules_engines_and_adjustments(
+    browser: Browser, url: str, calls: ClientSession
+) -> None:
     page = await signed_in(browser, url)
     await page.get_by_role("link", name="System").click()
     await page.get_by_role("heading", name="tentaculo_link").wait_for()
-    await page.get_by_text("No feedback in this window.").wait_for()
-    await page.get_by_text("None counted.").wait_for()
+    await page.get_by_text("No replies were rated yet.").wait_for()
+    await page.get_by_text("No tokens were counted yet.").wait_for()
     await page.get_by_role("link", name="Sessions").click()
     await new_session(page)
     await ask(page, "count this")
     await page.get_by_role("button", name="Regenerate").wait_for()
     await page.get_by_role("link", name="System").click()
     await page.get_by_role("group", name="Model, Replies").get_by_role("cell").first.wait_for()
+    body = {"after_config": {"mode": "ECO"}, "reason": HOSTILE}
+    async with calls.post("/operator/switch/adjustment", json=body) as answer:
+        assert answer.status == 201
+    await page.get_by_role("button", name="Apply").click()
+    await page.get_by_role("button", name="Revert").click()
+    await page.get_by_role("cell", name="reverted").wait_for()
 
 
-async def test_browser_task_shows_its_states_and_screenshot(browser: Browser, url: str) -> None:
-    page = await signed_in(browser, url)
-    await page.get_by_role("link", name="Browser tasks").click()
-    await page.get_by_label("Address").fill(f"{url}/docs")
-    await page.get_by_role("button", name="Open").click()
-    await page.get_by_text("blocked").first.wait_for(timeout=60_000)
+async def test_browser_task_shows_its_states_and_screenshot(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with dev_operator(tmp_path, TOKEN, BROWSER_ALLOW="127.0.0.1:*") as url:
+        page = await signed_in(browser, url)
+        await page.get_by_role("link", name="Browser tasks").click()
+        await page.get_by_text("No tasks yet.").wait_for()
+        await page.get_by_label("Address").fill("http://192.168.0.1/")
+        await page.get_by_role("button", name="Open").click()
+        await page.get_by_text("blocked").first.wait_for(timeout=60_000)
+        # A page that makes a call without a token, which Chromium complains of.
+        await page.get_by_label("Address").fill(f"{url}/console")
+        await page.get_by_role("button", name="Open").click()
+        picture = page.get_by_alt_text(f"Screenshot of {url}/console")
+        await picture.wait_for(timeout=60_000)
+        assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        await page.get_by_text("Console (1)").click()
+        await expect(page.locator("pre")).to_contain_text("401")
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=("wide", "phone"))

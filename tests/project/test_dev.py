@@ -36,7 +36,7 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         url = process.line("Operator listens on").split()[-1]
         token = process.line("token:").split()[-1]
         assert len(token) > 20
-        process.line("SWITCH_URL is a stand-in")
+        process.line("stand-ins answer for SWITCH_URL")
         curl = process.line("curl ").strip()
         assert token in curl
         file = tmp_path / "data" / "token"
@@ -65,7 +65,7 @@ def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:
         SWITCH_URL="http://127.0.0.1:1",
     )
     with Process([*COMMAND, "dev"], env, tmp_path) as process:
-        process.line("HERMES_URL is a stand-in")
+        process.line("stand-ins answer for HERMES_URL, ")
         curl = process.line("curl ").strip()
         assert not any("SWITCH_URL" in line for line in process.output)
         said = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True).stdout

@@ -80,6 +80,9 @@ async def test_a_failure_of_switch_is_its_error_and_keeps_the_message(
     user, reply = history["messages"]
     assert user["content"] == f"please [[{mode}]]"
     assert (reply["status"], reply["metadata"]["error"]) == ("failed", error)
+    why = {"500": "Switch answered with HTTP status 500"}.get(mode, reply["metadata"]["detail"])
+    assert reply["metadata"]["detail"] == why
+    assert error != "switch_error" or shown["detail"] == f"{why}; your message is stored"
     assert (shown["message_id"], shown["reply_id"]) == (user["id"], reply["id"])
     await both.chat("the next one works", session_id="failing")
 

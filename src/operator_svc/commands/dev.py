@@ -29,7 +29,7 @@ BROWSER_END = 10.0
 """Seconds that the browser service may take to end before it is killed."""
 
 
-@click.command("dev")
+@click.command("dev", short_help="Try Operator on this machine, with stand-ins for its peers.")
 def command() -> None:
     """Serve on SQLite in ./data, with stand-ins for VX11's modules; Ctrl-C ends all of it.
 
@@ -57,7 +57,8 @@ async def _dev(environ: dict[str, str], token: str, made: str) -> None:
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(await devpeers.start(token))
         environ = {"OPERATOR_ALLOWED_ORIGINS": DEV_ORIGINS} | peers.environment | environ
-        notes = [f"{name} is a stand-in" for name in peers.environment if name not in os.environ]
+        replaced = [name for name in peers.environment if name not in os.environ]
+        notes = [f"stand-ins answer for {', '.join(replaced)}"] if replaced else []
         if "BROWSER_URL" not in environ:
             environ["BROWSER_URL"] = ""
             if missing := _browser_missing(environ):
@@ -165,8 +166,8 @@ def _welcome(url: str, token: str, notes: list[str]) -> str:
         f"Operator listens on {url}",
         f"  console: {url}/console{f'#token={quote(token)}' if token else ''}",
         f"  in a terminal: {_command()} chat{'' if url == DEFAULT_URL else f' --url {url}'}",
-        f"  documents: {url}/docs",
-        f"  token: {token or 'none wanted (OPERATOR_AUTH=off)'}",
+        f"  API reference: {url}/docs",
+        f"  token: {token or 'not needed (OPERATOR_AUTH=off)'}",
         *(f"  {note}" for note in notes),
         "",
         "A chat, and the same streamed:",

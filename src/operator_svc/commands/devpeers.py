@@ -7,7 +7,7 @@ import os
 import click
 
 
-@click.command("devpeers")
+@click.command("devpeers", short_help="Run the stand-ins of `dev` alone.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--switch-port", default=8002, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--hermes-port", default=8003, show_default=True, help="Port; 0 takes a free one.")

@@ -8,7 +8,7 @@ import sys
 import click
 
 
-@click.command("migrate")
+@click.command("migrate", short_help="Update the database schema, or roll it back.")
 @click.option("--rollback", type=click.IntRange(min=1), help="Take the newest N migrations back.")
 def command(rollback: int | None) -> None:
     """Bring the database to the newest schema, or take migrations back.

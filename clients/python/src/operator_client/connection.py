@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 import msgspec
 
-from operator_client.errors import ClientError, no_operator, refusal
+from operator_client.errors import ClientError, no_operator, reason, refusal
 from operator_client.event_stream import ServerSentEvent, events_of, lines_of
 
 T = TypeVar("T")
@@ -82,9 +82,9 @@ class ClientConnection:
             token = await token
         return {TOKEN_HEADER: token} if token else {}
 
-    def unreachable(self, *, retryable: bool = False) -> ClientError:
+    def unreachable(self, error: Exception, *, retryable: bool = False) -> ClientError:
         """The error of a service that does not answer."""
-        detail = f"Operator cannot be reached at {self._shown}"
+        detail = f"Operator cannot be reached at {self._shown}: {reason(error)}"
         return ClientError("unreachable", detail, retryable=retryable)
 
     async def call(self, kind: type[T], call: Call, *, tries: int = TRIES) -> T:
@@ -161,7 +161,7 @@ class ClientConnection:
                     raise refusal(answer.status, answer.headers, content, self._shown)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.unreachable(retryable=True) from error
+            raise self.unreachable(error, retryable=True) from error
 
 
 def jitter(pause: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +55,20 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, url: str) -
         status=status,
         retry_after=float(pause) if pause.isdecimal() else None,
     )
+
+
+def reason(error: Exception) -> str:
+    """A few words for a connection that failed, without the addresses that were tried."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed ({cause.reason or type(cause).__name__})"
+    if isinstance(cause, TimeoutError):
+        return "no response in time"
+    if isinstance(cause, socket.gaierror):
+        return str(cause.strerror)
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return "the connection broke off"
 
 
 def no_operator(url: str, status: int) -> ClientError:

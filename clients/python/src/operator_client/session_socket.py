@@ -86,7 +86,7 @@ class SessionSocket:
                 continue
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if not known:
-                    raise self._connection.unreachable() from error
+                    raise self._connection.unreachable(error) from error
                 self._heed(error)
             finally:
                 self._socket = None

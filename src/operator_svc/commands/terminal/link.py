@@ -136,6 +136,12 @@ class ServiceLink:
             refused = isinstance(error, ClientError) and error.code
             if refused == "auth_required" or (refused == "forbidden" and self._token.value):
                 raise CommandError(token_problem(self._token, self.url), 2, code=refused) from error
+            if isinstance(error, ClientError) and refused == "unreachable":
+                said = f"{error.detail}; start it, or name another one with --url or OPERATOR_URL"
+                raise CommandError(said, code=refused) from error
+            if refused == "not_found":
+                said = f"{self.url} is not Operator's address: check its path"
+                raise CommandError(said, code=refused) from error
             raise
         self._client = client
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 HELP = {
     "/multi": "write a message of several lines; Esc and then Enter sends it",
     "/regenerate": "request another reply to the last message",
-    "/history [n]": "the last messages of this session (20)",
-    "/sessions [words]": "the newest sessions, or those in which the words were said",
-    "/session [id]": 'which session this is; with an id, change to it; "new" makes one',
-    "/cancel": "stop the reply that is being written (Ctrl-C does so too)",
-    "/help": "this",
-    "/quit": "leave (Ctrl-D does so too)",
+    "/history [n]": "show the last messages of this session (20)",
+    "/sessions [words]": "list the newest sessions, or those with these words",
+    "/session [id]": 'show the session, or switch to another ("new": a new one)',
+    "/cancel": "stop the running reply, as Ctrl-C does",
+    "/help": "list the commands",
+    "/quit": "exit, as Ctrl-D does",
 }
 LISTED = 20
 """Messages and sessions that are listed."""

@@ -35,7 +35,7 @@ def address(given: str | None) -> str:
     except ValueError:
         valid = None
     if not valid or any(character.isspace() for character in url):
-        raise CommandError(f"{source} must be http://host:port, not {text!r}", 2)
+        raise CommandError(f"{source} must be host:port or http://host:port, not {text!r}", 2)
     return url.rstrip("/")
 
 
@@ -87,7 +87,7 @@ def token_problem(token: Token, url: str) -> str:
     if token.value:
         return f"{url} does not know the token of {token.source}"
     names = ", ".join(TOKEN_NAMES[1:])
-    return f"{url} wants a token: set OPERATOR_TOKEN (or {names}), or name a file by --token-file"
+    return f"{url} needs a token: set OPERATOR_TOKEN (or {names}), or name a file with --token-file"
 
 
 def checked_session_id(session_id: str) -> str:

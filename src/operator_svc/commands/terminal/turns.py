@@ -12,6 +12,7 @@ import click
 from operator_client import ClientError, Reply
 from operator_svc.commands.terminal.target import LastSessions
 from operator_svc.commands.terminal.text import CommandError, check_utf8, printable, write_out
+from operator_svc.errors import ErrorCode
 
 if TYPE_CHECKING:
     from operator_client.models import MessageView
@@ -98,7 +99,7 @@ class Turns:
                 said = self._stop(reply)
             view.finish(reply.text)
         if reply.status in ("failed", "interrupted"):
-            CommandError(f"the reply {reply.status}: {reply.error}").show()
+            CommandError(f"the reply {_ending(reply)}").show()
         if said:
             click.echo(said, err=True)
         return reply
@@ -120,6 +121,15 @@ class Turns:
         from rich.console import Console
 
         return MarkdownView(Console(), lambda: self._link.state)
+
+
+def _ending(reply: Reply) -> str:
+    """Words for a reply that did not come whole, with the reason as far as it is known."""
+    if reply.status == "interrupted":
+        return "was interrupted; /regenerate requests another one"
+    kind = ErrorCode.named(reply.error)
+    reason = reply.metadata.get("detail") or (kind.summary if kind else "")
+    return f"failed: {reason} ({reply.error})" if reason else f"failed: {reply.error}"
 
 
 def write_json(**members: object) -> None:

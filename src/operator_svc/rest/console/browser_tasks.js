@@ -29,6 +29,7 @@ export function browserTasksView({ client, me }, path) {
       const { tasks } = await client.browserTasks({ limit: 25, user_id: user });
       if (closed) return;
       rows.replaceChildren(...tasks.map(row));
+      if (tasks.length === 0) rows.append(h("tr", {}, h("td.muted", { colspan: "4" }, "No tasks yet.")));
       if (tasks.some((/** @type {any} */ task) => RUNNING.has(task.status))) timer = setTimeout(() => void load(), POLL);
       if (open !== "") await show(open);
     } catch (error) {

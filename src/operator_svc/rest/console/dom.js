@@ -32,10 +32,29 @@ export function announce(text) {
  * @param {HTMLElement} button Says that it has been done.
  */
 export async function copy(text, button) {
-  await navigator.clipboard.writeText(text);
   const before = button.textContent;
-  button.textContent = "Copied";
+  button.textContent = (await copied(text)) ? "Copied" : "Not permitted";
   setTimeout(() => (button.textContent = before), 1500);
+}
+
+/**
+ * Puts a text into the clipboard; pages without TLS, but for those of this machine, have no `navigator.clipboard`.
+ * @param {string} text
+ */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = /** @type {HTMLTextAreaElement} */ (h("textarea.visually-hidden", { value: text }));
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    focused?.focus();
+    return done;
+  }
 }
 
 /**
@@ -45,7 +64,7 @@ export async function copy(text, button) {
 export function when(timestamp) {
   if (!timestamp) return h("span", {}, "–");
   const date = new Date(timestamp);
-  return h("time", { datetime: timestamp, title: timestamp }, date.toLocaleString());
+  return h("time", { datetime: timestamp, title: timestamp }, date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
 }
 
 /**

@@ -2,6 +2,8 @@ import { copy, h } from "./dom.js";
 
 /** Frames that are kept; older ones go. */
 const MOST = 500;
+/** Pixels from the end within which a new frame keeps the end in view. */
+const NEAR = 40;
 
 /**
  * The raw frames of a session, newest last, with a filter.
@@ -11,7 +13,7 @@ const MOST = 500;
 export function frameLog(sessionId, base) {
   const lines = h("ol", { "aria-label": "Frames" });
   const filter = /** @type {HTMLInputElement} */ (
-    h("input", { type: "search", "aria-label": "Filter frames", placeholder: "Filter, such as reply.completed" })
+    h("input", { type: "search", "aria-label": "Filter frames", placeholder: "Filter" })
   );
   const path = encodeURIComponent(sessionId);
   const curl = `curl -sN '${base}operator/session/${path}/events' -H "X-VX11-Token: $OPERATOR_TOKEN" -H 'Accept: text/event-stream'`;
@@ -26,7 +28,10 @@ export function frameLog(sessionId, base) {
   const kept = [];
 
   const matches = (/** @type {string} */ text) => text.includes(filter.value);
-  const redraw = () => lines.replaceChildren(...kept.filter(matches).map((text) => h("li", {}, text)));
+  const redraw = () => {
+    lines.replaceChildren(...kept.filter(matches).map((text) => h("li", {}, text)));
+    element.scrollTop = element.scrollHeight;
+  };
   filter.addEventListener("input", redraw);
 
   return {
@@ -37,7 +42,9 @@ export function frameLog(sessionId, base) {
       kept.push(text);
       if (kept.length > MOST) kept.shift();
       if (element.hidden || !matches(text)) return;
+      const following = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
       lines.append(h("li", {}, text));
+      if (following) element.scrollTop = element.scrollHeight;
       if (lines.children.length > MOST) lines.firstElementChild?.remove();
     },
     /** @param {Event} event */

@@ -35,7 +35,7 @@ function takeToken() {
 function signIn(problem) {
   const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true });
   const form = h(
-    "form.page",
+    "form.page.narrow",
     {
       onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
@@ -47,7 +47,7 @@ function signIn(problem) {
     problem === undefined ? null : failure(problem),
     h("label", {}, "Token", input),
     h("div.row", {}, h("button.primary", { type: "submit" }, "Sign in")),
-    h("p.muted", {}, "The token is one of OPERATOR_TOKEN or OPERATOR_TOKENS_FILE. It stays in this tab."),
+    h("p.muted", {}, "Any token that this Operator accepts. `make run` prints an address that contains one. It stays in this tab."),
   );
   main.replaceChildren(form);
   input.focus();

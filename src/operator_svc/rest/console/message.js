@@ -24,7 +24,7 @@ export function messageElement(message, actions) {
     `div.body${streaming ? ".streaming" : ""}`,
     {},
     ...bodyOf(message),
-    failed ? h("p.error", {}, message.status === "interrupted" ? "The reply was interrupted." : `The reply failed: ${message.error ?? "unknown"}.`) : null,
+    failed ? h("p.error", {}, failureOf(message)) : null,
   );
   return h(
     `article.message.${mine ? "user" : "reply"}`,
@@ -45,6 +45,17 @@ export function messageElement(message, actions) {
       streaming ? null : copyButton(message.content),
     ),
   );
+}
+
+/**
+ * The reason that a reply did not come whole; replies of old services have its code alone.
+ * @param {Message} message
+ */
+function failureOf(message) {
+  if (message.status === "interrupted") return "The reply was interrupted.";
+  const code = message.error ?? "unknown";
+  const detail = message.metadata["detail"];
+  return `The reply failed: ${typeof detail === "string" ? `${detail} (${code})` : code}.`;
 }
 
 /**

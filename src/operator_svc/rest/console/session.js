@@ -50,8 +50,10 @@ export function sessionView({ client, base }, id, refreshList) {
     problems.replaceChildren();
     try {
       await act();
+      return true;
     } catch (error) {
       problems.replaceChildren(failure(error));
+      return false;
     }
   };
 
@@ -164,14 +166,14 @@ export function sessionView({ client, base }, id, refreshList) {
       h(
         "div.bar",
         {},
-        h("a", { href: "#/sessions", "aria-label": "All sessions" }, "‹"),
+        h("a.back.button.small", { href: "#/sessions", "aria-label": "All sessions" }, "‹"),
         h("h2", {}, id),
         badge,
         h(
           "div.row",
           {},
           h("button.small", { type: "button", onclick: () => session.reconnect(), title: "Cuts the connection to show that nothing is lost" }, "Cut connection"),
-          h("a", { href: location.href, target: "_blank", rel: "opener" }, "Second tab"),
+          h("a.button.small", { href: location.href, target: "_blank", rel: "opener" }, "Second tab"),
           h("button.small", { type: "button", "aria-expanded": "false", onclick: log.toggle }, "Frames"),
           h("button.small", { type: "button", onclick: save }, "Export"),
           h("button.small.danger", { type: "button", onclick: remove }, "Delete"),
@@ -193,28 +195,28 @@ export function sessionView({ client, base }, id, refreshList) {
   };
 }
 
-/** @param {(text: string) => Promise<void>} send */
+/** @param {(text: string) => Promise<boolean>} send Tells if the text was sent. */
 function composerElement(send) {
   const input = /** @type {HTMLTextAreaElement} */ (
     h("textarea", { name: "message", rows: "2", "aria-label": "Message", placeholder: "Message (Enter sends, Shift+Enter breaks the line)", maxlength: "32000" })
   );
-  const submit = () => {
+  const submit = async () => {
     const text = input.value;
     if (text.trim() === "") return;
     input.value = "";
-    void send(text);
+    if (!(await send(text)) && input.value === "") input.value = text;
   };
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    submit();
+    void submit();
   });
   const element = h(
     "form.composer",
     {
       onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
-        submit();
+        void submit();
       },
     },
     input,

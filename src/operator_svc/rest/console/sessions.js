@@ -77,7 +77,8 @@ function sessionList({ client, me }) {
       else items.replaceChildren(...rows);
       cursor = page.next_cursor;
       more.hidden = cursor === null;
-      status.replaceChildren(items.children.length === 0 ? "No sessions." : "");
+      const wanted = search.value.trim() !== "" || (user.value.trim() !== "" && me.user_id === null);
+      status.replaceChildren(items.children.length > 0 ? "" : wanted ? "No session matches." : "No sessions yet.");
       mark(current);
     } catch (error) {
       if (turn === asked) status.replaceChildren(failure(error));
@@ -93,7 +94,7 @@ function sessionList({ client, me }) {
         "a",
         { href: `#/sessions/${encodeURIComponent(session.session_id)}` },
         h("span", {}, session.session_id),
-        h("span.muted", {}, `${session.message_count} messages, `, when(session.updated_at)),
+        h("span.muted", {}, session.message_count === 1 ? "1 message, " : `${session.message_count} messages, `, when(session.updated_at)),
       ),
     );
 
@@ -126,8 +127,9 @@ function sessionList({ client, me }) {
         h("div.row", {}, search),
         me.user_id === null ? h("div.row", {}, user) : null,
       ),
+      status,
       items,
-      h("div.row", {}, more, status),
+      h("div.row", {}, more),
     ),
     mark,
     refresh: () => void load(),

@@ -92,7 +92,12 @@ function moduleFacts(module) {
 /** @param {any} view */
 function overview(view) {
   return [
-    h("p", {}, `${view.healthy_modules} of ${view.total_modules} modules are well. `, h("span.muted", {}, `Told by ${view.source === "direct" ? "the modules themselves" : "the gateway"}.`)),
+    h(
+      "p",
+      {},
+      `${view.healthy_modules} of ${view.total_modules} modules of VX11 are healthy. `,
+      h("span.muted", {}, `Source: ${view.source === "direct" ? "the modules themselves" : "the gateway"}. Chats need only switch, the model server.`),
+    ),
     h(
       "div.grid",
       {},
@@ -106,13 +111,14 @@ const HALF_SPEED_MS = 5000;
 
 /** @param {any} view */
 function engines(view) {
-  if (view.engines.length === 0) return [h("p.muted", {}, "No feedback in this window.")];
+  if (view.engines.length === 0) return [h("p.muted", {}, "No replies were rated yet.")];
   return [
     barChart(view.engines.map((/** @type {any} */ engine) => ({ label: engine.engine, value: engine.score }))),
     table(
-      ["Engine", "Score", "= Certainty", "× Speed", "Calls", "Success rate", "p50 ms", "p95 ms", "Tokens"],
+      ["Engine", "Score", "Success ≥", "Speed", "Calls", "Success rate", "p50 ms", "p95 ms", "Tokens"],
       view.engines.map((/** @type {any} */ e) => [e.engine, number(e.score), ...scoreParts(e), e.calls, number(e.success_rate), number(e.latency_p50_ms), number(e.latency_p95_ms), e.tokens]),
     ),
+    h("p.muted", {}, "Score = success × speed: the lower bound of the success rate (Wilson, 95 %), and 1 at no latency, 0.5 at 5 s."),
     view.recommend ? h("p", {}, `Recommended: ${view.recommend.reason} `, h("code", {}, JSON.stringify(view.recommend.after_config))) : null,
     view.recommend_error ? h("p.muted", {}, `Nothing can be recommended: ${view.recommend_error.detail}`) : null,
   ];
@@ -130,7 +136,7 @@ function scoreParts(engine) {
 
 /** @param {any} view */
 function usage(view) {
-  if (view.usage.length === 0) return [h("p.muted", {}, "None counted.")];
+  if (view.usage.length === 0) return [h("p.muted", {}, "No tokens were counted yet.")];
   return [
     barChart(view.usage.map((/** @type {any} */ u) => ({ label: u.key || "unknown", value: u.total_tokens }))),
     table(
@@ -159,9 +165,23 @@ function facts(view) {
   return [
     table(
       ["Field", "Value"],
-      Object.entries(view).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
+      Object.entries(view).map(([name, value]) => [name, factText(value)]),
     ),
   ];
+}
+
+/**
+ * @param {unknown} value
+ * @returns {string}
+ */
+function factText(value) {
+  if (value === null || value === undefined) return "–";
+  if (Array.isArray(value)) return value.map(factText).join(", ") || "–";
+  if (typeof value !== "object") return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+  return Object.entries(value)
+    .filter(([, part]) => part !== null)
+    .map(([name, part]) => `${name}: ${typeof part === "object" ? `(${factText(part)})` : factText(part)}`)
+    .join(", ");
 }
 
 /**

@@ -187,9 +187,12 @@ def _failure(accepted: Accepted, result: ReplyResult) -> OperatorError:
     retry_after = None
     if code.status == 503:
         retry_after = result.metadata.get("retry_after", RETRY_AFTER)
+    detail = FAILURE_DETAILS.get(code, code.summary)
+    if code is ErrorCode.SWITCH_ERROR and "detail" in result.metadata:
+        detail = f"{result.metadata['detail']}; your message is stored"
     return OperatorError(
         code,
-        FAILURE_DETAILS.get(code, code.summary),
+        detail,
         retry_after=retry_after,
         extra=accepted.ids(),
     )

@@ -164,7 +164,11 @@ def _complete(done: Done, elapsed_s: float) -> dict[str, Json]:
 
 def _failed(error: OperatorError) -> dict[str, Json]:
     """The metadata of a reply that failed; who answered, or was asked for, as far as known."""
-    metadata: dict[str, Json] = {"status": "failed", "error": str(error.code)}
+    metadata: dict[str, Json] = {
+        "status": "failed",
+        "error": str(error.code),
+        "detail": error.detail,
+    }
     if error.retry_after is not None and error.code.status == 503:
         metadata["retry_after"] = error.retry_after
     if isinstance(error, ChatError):

@@ -131,8 +131,8 @@ def score(successes: int, calls: int, p50_ms: float | None, p95_ms: float | None
         return 0.0
     rate, z2 = successes / calls, Z * Z
     spread = Z * math.sqrt(rate * (1 - rate) / calls + z2 / (4 * calls * calls))
-    sure = (rate + z2 / (2 * calls) - spread) / (1 + z2 / calls)
-    quick = 0.5
+    success = (rate + z2 / (2 * calls) - spread) / (1 + z2 / calls)
+    speed = 0.5
     if p50_ms is not None and p95_ms is not None:
-        quick = HALF_SPEED_MS / (HALF_SPEED_MS + (p50_ms + p95_ms) / 2)
-    return round(sure * quick, 4)
+        speed = HALF_SPEED_MS / (HALF_SPEED_MS + (p50_ms + p95_ms) / 2)
+    return round(success * speed, 4)
