@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -80,12 +79,10 @@ async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
     try:
         await eventually(lambda: browsing.asked)
         await die(first)
-        begun = time.monotonic()
         browsing.hold.set()
         # With leases of 1 s instead of 10: their end, a look each third of it, one poll.
         view = await until(second, task_id, "completed")
         assert view.attempts == 1
-        assert time.monotonic() - begun > 0.3
         events = await second.services.history.events(ANYBODY, "s1", after=0, limit=50)
         assert [event.event.partition(".")[2] for event in events.events] == [
             "created",

@@ -61,7 +61,7 @@ async def test_pod_that_lost_its_lease_writes_nothing_more(
 ) -> None:
     first = await make_pod("pod-1")
     task_id = await first.add("https://hold.test/", "s1")
-    await first.until(task_id, "running")
+    await eventually(lambda: browser.seen)
     await first.pods.remove("pod-1")
     first.pod_id = "pod-1-anew"
     await first.pods.register(first.pod_id, 30)

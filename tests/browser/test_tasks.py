@@ -54,7 +54,7 @@ async def test_running_task_is_cancelled_within_a_second_on_any_pod(
     pod = await make_pod()
     other = pod if where == "here" else await make_pod("pod-2", pages=0)
     task_id = await pod.add("https://hold.test/", "s1")
-    await pod.until(task_id, "running")
+    await eventually(lambda: browser.seen)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     cancelled = asyncio.ensure_future(other.tasks.cancel(Caller(), task_id))
@@ -90,7 +90,7 @@ async def test_running_task_stops_when_its_session_is_deleted(
     pod: Pod, browser: FakeBrowser
 ) -> None:
     task_id = await pod.add("https://hold.test/", "s1")
-    await pod.until(task_id, "running")
+    await eventually(lambda: browser.seen)
     waiting = asyncio.ensure_future(pod.tasks.wait(Caller(), task_id, 10))
     await asyncio.sleep(0)  # it waits now
     await pod.sessions.delete("s1", None)
@@ -157,7 +157,7 @@ async def test_drain_queues_running_tasks_again_uncounted(
 ) -> None:
     first = await make_pod("pod-1")
     ids = [await first.add(f"https://hold.test/{n}", "s1") for n in range(6)]
-    await first.until(ids[3], "running")
+    await eventually(lambda: len(browser.seen) == 4)
     waiting = asyncio.ensure_future(first.tasks.wait(Caller(), ids[0], 20))
     await first.tasks.drain(0.05)
     view = await waiting  # whoever waits is told how it stands
@@ -179,7 +179,7 @@ async def test_running_tasks_may_end_while_draining(
 ) -> None:
     pod = await make_pod()
     ids = [await pod.add(f"https://hold.test/{n}") for n in range(5)]
-    await pod.until(ids[3], "running")
+    await eventually(lambda: len(browser.seen) == 4)
     waiting = [asyncio.ensure_future(pod.tasks.wait(Caller(), i, 20)) for i in ids[3:]]
     await asyncio.sleep(0)  # they wait now
     draining = asyncio.ensure_future(pod.tasks.drain(10))

@@ -42,7 +42,7 @@ class Replicated(Pods):
         pair.second.catch_up()
 
     async def start(self, **settings: Any) -> Operator:
-        read = {"database_read_url": self.pair.second.url(self.database), "lease_ttl": 30.0}
+        read = {"database_read_url": self.pair.second.url(self.database)}
         pod = await super().start(**(read | settings))
         await self.caught_up()
         return pod

@@ -15,8 +15,8 @@ from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import Chat
 from operator_svc.services.chat import reply_storage
 from operator_svc.services.chat.running_replies import Accepted
-from tests.fakes.eventually import eventually
-from tests.fakes.pods import ANYBODY, Pods, Reader, all_until, chat, watch
+from tests.fakes.eventually import WITHIN, eventually
+from tests.fakes.pods import ANYBODY, BRIEF_LEASE, Pods, Reader, all_until, chat, watch
 
 
 async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
@@ -26,7 +26,7 @@ async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
     )
     shared.switch.say("once", None)
     outcomes = [
-        await pod.services.replies.wait(accepted, 5)
+        await pod.services.replies.wait(accepted, WITHIN)
         for pod, accepted in zip((one, two, one, two), starts, strict=True)
     ]
     assert [o and o.content for o in outcomes] == ["once"] * 4
@@ -62,9 +62,11 @@ async def test_a_key_whose_reply_failed_begins_another_reply(pods: Pods) -> None
     assert history.messages[1].metadata["error"] == "switch_error"
 
 
-async def shown_on_another(shared: Pods, text: str) -> tuple[Operator, Operator, Reader, Accepted]:
+async def shown_on_another(
+    shared: Pods, text: str, **settings: Any
+) -> tuple[Operator, Operator, Reader, Accepted]:
     """Two pods, and a reply of the first that a reader of the second was shown ``text`` of."""
-    one, two = await shared.start(), await shared.start()
+    one, two = await shared.start(**settings), await shared.start(**settings)
     reader = await watch(two, "s")
     accepted = await chat(one, session_id="s")
     shared.switch.say(text)
@@ -93,7 +95,7 @@ async def test_a_cancel_before_the_first_token_ends_an_empty_reply(pods: Pods) -
 
 
 async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
-    one, two, three = [await shared.start() for _ in range(3)]
+    one, two, three = [await shared.start(lease_ttl=BRIEF_LEASE) for _ in range(3)]
     readers = [await watch(two, "s"), await watch(three, "s")]
     accepted = await chat(one, session_id="s")
     shared.switch.say("kept ", "text")
@@ -112,7 +114,7 @@ async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
 
 
 async def test_a_pod_that_lost_its_lease_writes_nothing_more(shared: Pods) -> None:
-    one, two, reader, accepted = await shown_on_another(shared, "before")
+    one, two, reader, accepted = await shown_on_another(shared, "before", lease_ttl=BRIEF_LEASE)
     lost = REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
     async with two.core.database.transaction() as tx:
         await tx.execute(
@@ -121,11 +123,11 @@ async def test_a_pod_that_lost_its_lease_writes_nothing_more(shared: Pods) -> No
         )
     await reader.until(lambda: bool(reader.endings))
     shared.switch.say("after", None)
-    outcome = await one.services.replies.wait(accepted, 3)
+    outcome = await one.services.replies.wait(accepted, WITHIN)
     assert outcome is not None
     assert (outcome.status, outcome.content) == (ReplyStatus.INTERRUPTED, "before")
     assert len(one.core.running) == 0
-    assert REGISTRY.get_sample_value("operator_leases_lost_total") == lost + 1
+    assert (REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0) >= lost + 1
     fresh = await chat(one, session_id="s")
     assert fresh.running is not None
 
@@ -163,7 +165,7 @@ async def test_deleting_a_session_ends_its_reply_and_its_clients_on_all_pods(
         assert reader.events[-1]["event"] == "session.deleted"
     await here.until(lambda: shared.switch.closed == 1)
     with pytest.raises(OperatorError) as gone:
-        await one.services.replies.wait(accepted, 2)
+        await one.services.replies.wait(accepted, WITHIN)
     assert gone.value.code is ErrorCode.SESSION_NOT_FOUND
 
 
@@ -227,7 +229,7 @@ async def test_an_end_that_cannot_be_stored_fails_who_waits_and_is_stored_later(
     accepted = await chat(pod, session_id="s")
     pods.switch.say("all of it", None)
     with pytest.raises(OperatorError) as failed:
-        await pod.services.replies.wait(accepted, 5)
+        await pod.services.replies.wait(accepted, WITHIN)
     assert failed.value.code is ErrorCode.DATABASE_UNAVAILABLE
     assert not reader.endings
     away = False

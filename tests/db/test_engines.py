@@ -171,7 +171,7 @@ async def test_a_cancelled_caller_does_not_cancel_its_write(things: Database) ->
 async def test_a_read_that_takes_too_long_is_ended(
     open_things: Any, empty_database_url: str
 ) -> None:
-    things = await open_things(empty_database_url, db_timeout=0.3, db_pool_size=1)
+    things = await open_things(empty_database_url, db_timeout=1.0, db_pool_size=1)
     started = asyncio.get_running_loop().time()
     with pytest.raises(OperatorError) as caught:
         await things.fetch("wait_long", Count)

@@ -73,6 +73,16 @@ async def test_a_write_that_lost_its_connection_is_not_tried_again(
     await pg_things.write("thing_name", Nothing, name="a")
 
 
+def waiting(url: str) -> int:
+    """The number of backends that wait for a lock."""
+    with beside(url) as connection:
+        (row,) = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(row[0])
+
+
 def terminate_waiting(url: str) -> int:
     """End the backends that wait for a lock; their number."""
     with beside(url) as connection:
@@ -88,7 +98,7 @@ async def test_a_write_that_takes_too_long_is_ended_on_the_server_too(
 ) -> None:
     with locked(empty_postgresql_url):
         await unavailable(pg_things.write("thing_name", Nothing, name="late"))
-        await asyncio.sleep(0.3)  # the server ends it, before the lock is given back
+        await eventually(lambda: not waiting(empty_postgresql_url))
     await asyncio.sleep(0.1)  # time in which it would be done
     assert await pg_things.fetch("thing_names", Name) == []
 
@@ -98,7 +108,7 @@ async def test_a_write_whose_caller_gave_up_is_done(
 ) -> None:
     with locked(empty_postgresql_url):
         writing = asyncio.create_task(pg_things.write("thing_name", Nothing, name="a"))
-        await asyncio.sleep(0.1)  # the server has it
+        await eventually(lambda: waiting(empty_postgresql_url))
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing

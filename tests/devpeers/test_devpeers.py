@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -230,20 +231,9 @@ async def test_it_counts_calls_by_message_and_sees_who_leaves(
 
     await eventually(aborted)
     seen = await stats()
-    assert seen["by_message"]["one"] == {
-        "calls": 2,
-        "running": 0,
-        "max_running": 1,
-        "finished": 2,
-        "aborted": 0,
-    }
-    assert seen["chats"] == {
-        "calls": 3,
-        "running": 0,
-        "max_running": 1,
-        "finished": 2,
-        "aborted": 1,
-    }
+    one, every = seen["by_message"]["one"], seen["chats"]
+    assert one == {"calls": 2, "running": 0, "max_running": 1, "finished": 2, "aborted": 0}
+    assert every == {"calls": 3, "running": 0, "max_running": 1, "finished": 2, "aborted": 1}
     async with http.get(f"{peers.switch.url}/standin/recent") as response:
         assert [call["messages"][0]["content"] for call in await response.json()][:2] == ["one"] * 2
 
@@ -252,17 +242,23 @@ async def test_every_mode_can_be_asked_for_and_leaves_nothing_running(
     peers: DevPeers, http: aiohttp.ClientSession
 ) -> None:
     url = f"{peers.switch.url}/switch/chat"
-    for mode in MODES:
+
+    async def read(body: dict[str, Any]) -> None:
+        async with http.post(url, json=body, headers=STREAM, allow_redirects=False) as response:
+            assert response.headers["X-Stand-In"] == "switch"
+            await response.read()
+
+    async def ask(mode: str) -> None:
+        calls = peers.switch.total.calls
         told = chat("x", metadata={"standin": {"mode": mode, "size": 1000}})
-        try:
-            async with asyncio.timeout(0.15):
-                async with http.post(
-                    url, json=told, headers=STREAM, allow_redirects=False
-                ) as response:
-                    assert response.headers["X-Stand-In"] == "switch"
-                    await response.read()
-        except (TimeoutError, aiohttp.ClientError):
-            pass  # the modes that stall, go on for ever or cut
+        asking = asyncio.create_task(read(told))
+        await eventually(lambda: peers.switch.total.calls > calls)
+        # The modes that stall, go on for ever or cut.
+        with suppress(TimeoutError, aiohttp.ClientError):
+            await asyncio.wait_for(asking, 0.15)
+
+    for mode in MODES:
+        await ask(mode)
     await eventually(lambda: not peers.switch.total.running)
     assert peers.switch.total.calls == len(MODES)
 

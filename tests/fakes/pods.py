@@ -26,6 +26,10 @@ ANYBODY = Caller("tests")
 
 BLOCKED_SECONDS = 60.0
 """Seconds that a reader may be blocked: longer than any test."""
+LEASE_TTL = 30.0
+"""Seconds of a lease; no pause of a busy machine is as long."""
+BRIEF_LEASE = 2.0
+"""Seconds of a lease that a test waits for the end of."""
 
 
 class Reader(ClientView):
@@ -75,7 +79,8 @@ class Pods:
         self.all: list[Operator] = []
 
     async def start(self, **settings: Any) -> Operator:
-        quick: dict[str, Any] = {"lease_ttl": 1.0, "tick": 0.02, "chat_rate": 0, "auth": "off"}
+        quick: dict[str, Any] = {"tick": 0.02, "chat_rate": 0, "auth": "off"}
+        quick["lease_ttl"] = LEASE_TTL
         operator = await lifecycle.start(
             Settings(database_url=self.url, **(quick | settings)), switch=self.switch
         )

@@ -20,9 +20,6 @@ from tests.fakes.pods import Pods, Reader, chat, epoch_of, say, watch
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
 
-LEASE_TTL = 30.0
-"""Longer than any switch-over takes here: a reply that ends for a lost lease is another subject."""
-
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
@@ -60,7 +57,7 @@ def is_cut(reader: Reader) -> bool:
 
 async def kept_and_lost(switched: Pods, pair: Pair) -> tuple[Operator, str | None]:
     """A pod whose second reply the standby does not get, and the epoch of its session."""
-    pod = await switched.start(lease_ttl=LEASE_TTL)
+    pod = await switched.start()
     await say(switched, pod, "kept")
     epoch = await epoch_of(pod)
     await asyncio.to_thread(pair.lose_from_now)
@@ -105,7 +102,7 @@ async def test_a_client_that_was_ahead_resyncs_when_the_log_has_grown_again(
 async def test_a_client_that_was_there_before_its_session_resyncs_too(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start(lease_ttl=LEASE_TTL)
+    pod = await switched.start()
     early = await watch(pod, "s", after=0)
     assert early.epoch is None
     await say(switched, pod, "kept")
@@ -119,7 +116,7 @@ async def test_a_client_that_was_there_before_its_session_resyncs_too(
 
 
 async def test_a_session_that_was_lost_is_told_as_no_deletion(switched: Pods, pair: Pair) -> None:
-    pod = await switched.start(lease_ttl=LEASE_TTL)
+    pod = await switched.start()
     await asyncio.to_thread(pair.lose_from_now)
     await say(switched, pod, "lost")
     epoch = await epoch_of(pod)
@@ -192,7 +189,7 @@ async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
         pooler = PgBouncer(relay.folder, "transaction")
         pods = Pods(pooler.url(pair.database))
         try:
-            pod = await pods.start(database_direct_url=pair.url, lease_ttl=LEASE_TTL)
+            pod = await pods.start(database_direct_url=pair.url)
             await say(pods, pod, "kept")
             epoch = await epoch_of(pod)
             reader = await watch(pod, "s", after=0, epoch=epoch)
@@ -211,7 +208,7 @@ async def test_a_switch_over_behind_a_pooler_is_noticed(pair: Pair) -> None:
 async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
     switched: Pods, pair: Pair
 ) -> None:
-    one, two = await switched.start(lease_ttl=LEASE_TTL), await switched.start(lease_ttl=LEASE_TTL)
+    one, two = await switched.start(), await switched.start()
     await say(switched, one, "before")
     epoch = await epoch_of(one)
     reader = await watch(two, "s", after=0, epoch=epoch)
@@ -229,7 +226,7 @@ async def test_pods_and_clients_go_on_after_a_switch_over_without_a_loss(
 async def test_a_lost_reply_is_interrupted_and_leaves_the_next_one_of_its_id_alone(
     switched: Pods, pair: Pair
 ) -> None:
-    pod = await switched.start(lease_ttl=LEASE_TTL)
+    pod = await switched.start()
     await say(switched, pod, "kept")
     await asyncio.to_thread(pair.lose_from_now)
     lost = await chat(pod, session_id="s")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import time
 
 import pytest
-from aiohttp import ClientSession, TraceConfig
+from aiohttp import BaseConnector, ClientSession, TraceConfig
 
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.peers.switch import Switch
 from tests.fakes.chats import ask, switch_at
+from tests.fakes.eventually import eventually
 from tests.fakes.raw import (
     STREAM_HEAD,
     Connection,
@@ -21,6 +24,19 @@ from tests.fakes.raw import (
     raw_server,
 )
 from tests.peers.wire import DONE, OK, TOKENS, fails
+
+
+def _connector(switch: Switch) -> BaseConnector:
+    session = switch.chats._session
+    assert session is not None
+    assert session.connector is not None
+    return session.connector
+
+
+def connected(switch: Switch) -> int:
+    """The number of connections that nobody uses and that are open."""
+    idle = itertools.chain.from_iterable(_connector(switch)._conns.values())
+    return sum(protocol.is_connected() for protocol, _ in idle)
 
 
 async def answer(client: Connection) -> None:
@@ -59,7 +75,7 @@ async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for _ in range(5):
             await ask(switch, "hello")
-            await asyncio.sleep(0.02)  # the end of the stream arrives
+            await eventually(lambda: not _connector(switch)._acquired)
         assert server.connections == 1
         assert len(server.requests) == 5
 
@@ -72,7 +88,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for _ in range(3):
             assert (await ask(switch, "hello")).text == "fine"
-            await asyncio.sleep(0.02)  # the end of the connection arrives
+            await eventually(lambda: not connected(switch))
         assert server.connections == 3
         assert len(server.requests) == 3
 

@@ -136,8 +136,8 @@ async def test_endless_comments_are_no_silence_but_end_in_time() -> None:
         error, _ = await fails(
             server.url,
             ErrorCode.SWITCH_TIMEOUT,
-            switch_idle_timeout=0.2,
-            switch_total_timeout=0.6,
+            switch_idle_timeout=0.6,
+            switch_total_timeout=1.2,
         )
         assert "total" in error.detail
 
@@ -167,7 +167,8 @@ data: {"model": "m", "choices": [{"delta": {}, "finish_reason": "stop"}]}
 async def test_reply_that_has_ended_needs_no_more(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("operator_svc.peers.answer_body.END_GRACE", 0.3)
+    grace = {"silence": 0.3, "usage": 1.0}.get(how, WITHIN)
+    monkeypatch.setattr("operator_svc.peers.answer_body.END_GRACE", grace)
 
     async def behaviour(client: Connection) -> None:
         await client.request()

@@ -77,7 +77,10 @@ REPEATED = {"x-stainless-retry-count": "1"}
 
 
 @asynccontextmanager
-async def two_processes(url: str) -> AsyncIterator[tuple[Service, Service]]:
+async def two_processes(url: str, **settings: Any) -> AsyncIterator[tuple[Service, Service]]:
     """Two services on one database and one Switch."""
-    async with running(url) as one, running(url, switch_url=one.switch.url) as other:
+    async with (
+        running(url, **settings) as one,
+        running(url, switch_url=one.switch.url, **settings) as other,
+    ):
         yield one, other

@@ -217,6 +217,7 @@ async def test_a_cancelled_task_stops_and_leaves_the_queue(
         for n in range(5)
     ]
     await until_running(service, ids[2])
+    await eventually(lambda: len(browsing.asked) == 3)
     listed = await (await service.get("/operator/browser/tasks?status=pending")).json()
     assert [(task["task_id"], task["position"]) for task in listed["tasks"]] == [
         (ids[4], 2),
@@ -231,7 +232,7 @@ async def test_a_cancelled_task_stops_and_leaves_the_queue(
         assert response.status == 200
         task = await response.json()
         assert (task["status"], task["result"], task["position"]) == ("cancelled", None, None)
-    assert browsing.left == ["https://hold.test/0"]
+    assert await eventually(lambda: browsing.left) == ["https://hold.test/0"]
     events = await (await service.get("/operator/session/s1/events")).json()
     names = [event["event"] for event in events["events"]]
     assert names.count("browser_task.cancelled") == 2
@@ -257,7 +258,7 @@ async def test_a_task_is_stored_though_the_browser_is_away(start: Any) -> None:
 
 async def test_a_deleted_session_takes_its_tasks_along(service: Any, browsing: Browsing) -> None:
     running = await add(service, "https://hold.test/", session_id="s1", wait=0)
-    await until_running(service, running["task_id"])
+    await eventually(lambda: browsing.asked)
     assert (await service.call("DELETE", "/operator/session/s1")).status == 204
     assert (await service.get(f"{PATH}/{running['task_id']}")).status == 404
     await eventually(lambda: browsing.left)
@@ -283,9 +284,9 @@ async def test_a_task_left_by_a_restart_is_run(sqlite_url: str, browsing: Browsi
         settings = {"browser_url": browsing.url, "browser_token": BROWSER_TOKEN}
         service = await stack.enter_async_context(running(sqlite_url, **settings))
         task_id = (await add(service, "https://hold.test/", wait=0))["task_id"]
-        await until_running(service, task_id)
+        await eventually(lambda: browsing.asked)
         await stack.aclose()
-        assert browsing.left == ["https://hold.test/"]
+        assert await eventually(lambda: browsing.left) == ["https://hold.test/"]
         browsing.hold.set()
         service = await stack.enter_async_context(running(sqlite_url, **settings))
 

@@ -103,7 +103,7 @@ async def test_an_unreachable_switch_is_503(start: Start) -> None:
 async def test_prefer_wait_answers_pending_in_time(both: Service) -> None:
     response = await both.post(
         "/operator/chat",
-        {"message": "slowly [[delay=1.5]]", "session_id": "w"},
+        {"message": "slowly [[stall_first]]", "session_id": "w"},
         headers={"Prefer": "wait=1"},
     )
     body = await response.json()
@@ -112,8 +112,9 @@ async def test_prefer_wait_answers_pending_in_time(both: Service) -> None:
     assert body["session_id"] == "w"
     assert response.headers["Preference-Applied"] == "wait=1"
     assert response.headers["Location"] == f"/operator/reply/{body['reply_id']}"
+    assert (await both.post(f"/operator/reply/{body['reply_id']}/cancel")).status == 200
     reply = await ended(both, body["reply_id"])
-    assert (reply["status"], reply["message_id"]) == ("complete", body["message_id"])
+    assert (reply["status"], reply["message_id"]) == ("cancelled", body["message_id"])
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", 'foo=bar, respond-async; x="y"'])

@@ -114,7 +114,7 @@ async def test_a_connection_beyond_the_limit_is_429(start: Start) -> None:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         held.append(RawConnection(reader, writer))
         held[-1].send(request)
-        await asyncio.sleep(0.02)  # one after the other
+        await eventually(lambda: service.switch.total.calls == len(held))
     async with raw(service) as refused:
         status, headers, shown = await refused.answer()
         assert (status, json.loads(shown)["error"]) == (429, "rate_limited")
@@ -197,7 +197,7 @@ async def test_half_a_head_behind_a_whole_request_is_cut_off(
 
 
 async def test_an_idle_connection_is_kept_beyond_the_header_timeout(start: Start) -> None:
-    service = await start(header_timeout=0.2)
+    service = await start(header_timeout=0.4)
     async with raw(service) as kept:
         for request in (get("/health"), post(b'{"message": "hi"}'), get("/health")):
             assert await kept.status(request) == 200

@@ -99,5 +99,5 @@ async def test_a_stream_goes_on_for_a_half_closed_client_and_ends_for_one_that_l
             b"X-VX11-Token: " + TOKEN.encode() + b"\r\n\r\n"
         )
         await client.reader.readuntil(b"\r\n\r\n")
-        assert len(service.operator.services.clients) == 1
+        await eventually(lambda: len(service.operator.services.clients) == 1)
     await eventually(lambda: len(service.operator.services.clients) == 0)

@@ -80,7 +80,7 @@ async def test_a_client_that_reads_nothing_is_cut(start: Start, unread: Any) -> 
 
 
 async def test_a_client_that_reads_slowly_is_not_cut(start: Start, unread: Any) -> None:
-    service = await start(write_timeout=0.6)
+    service = await start(write_timeout=2.0)
     (client,) = await unread(service, 1)
     for _ in range(30):
         assert await client.read(65536)
@@ -154,13 +154,17 @@ async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> Non
 
 
 async def served(stack: AsyncExitStack, service: Service, count: int) -> list[RawConnection]:
-    """Connections that are being served for some seconds."""
-    clients = []
-    for _ in range(count):
-        clients.append(await stack.enter_async_context(raw(service)))
-        clients[-1].send(SLOW)
-        await asyncio.sleep(0.01)  # one after the other
-    return clients
+    """Connections that are being served for some seconds, one after the other."""
+    return [await served_one(stack, service) for _ in range(count)]
+
+
+async def served_one(stack: AsyncExitStack, service: Service, host: str = "") -> RawConnection:
+    """A connection, from the address ``host``, whose chat Switch has."""
+    client = await stack.enter_async_context(raw(service, host or None))
+    calls = service.switch.total.calls
+    client.send(SLOW)
+    await eventually(lambda: service.switch.total.calls > calls)
+    return client
 
 
 @pytest.mark.measures_time
@@ -193,10 +197,7 @@ async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) ->
         clients = await served(stack, service, 10)
         async with raw(service) as same:
             assert await same.status(DOCUMENT) == 429
-        others = [await stack.enter_async_context(raw(service, "127.0.0.2")) for _ in range(5)]
-        for other in others:
-            other.send(SLOW)
-            await asyncio.sleep(0.02)  # one after the other
+        others = [await served_one(stack, service, "127.0.0.2") for _ in range(5)]
         async with raw(service, "127.0.0.2") as other:
             assert await other.status(DOCUMENT) == 429
         # The newest five of the first address lost their places, nobody else did.
@@ -283,7 +284,7 @@ def test_clients_that_are_cut_while_a_refused_body_is_dropped_are_no_fault(
             for client in refused:
                 os.write(client.writer.get_extra_info("socket").fileno(), b"1\r\n \r\n")
             for client in refused:
-                assert await client.closed() < 1
+                assert await client.closed() < SOON
 
     uvloop.run(cut_within_a_body())
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
+from collections.abc import Awaitable, Callable
 
 from operator_svc import __version__
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN
+from operator_svc.services.maintenance import LAG_INTERVAL
 from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.rest_service import TOKEN, Service
@@ -29,12 +31,23 @@ async def test_build_info_names_version_and_python(service: Service) -> None:
 
 
 async def test_a_blocked_event_loop_is_measured(service: Service) -> None:
-    await asyncio.sleep(0.3)  # the first looks
-    looks, late = await value(service, f"{LAG}_count"), await value(service, f"{LAG}_sum")
+    async def looks() -> float:
+        return await value(service, f"{LAG}_count")
+
+    first = await looks()
+    begun = time.monotonic()
+    await eventually(lambda: _is_more(looks, first))
+    late = await value(service, f"{LAG}_sum")
     time.sleep(0.6)  # blocks the loop
-    await asyncio.sleep(0.3)  # the next look
+    before = await looks()
+    await eventually(lambda: _is_more(looks, before))
     assert await value(service, f"{LAG}_sum") >= late + 0.3
-    assert looks + 1 <= await value(service, f"{LAG}_count") <= looks + 4
+    count = await looks() - first
+    assert count <= (time.monotonic() - begun) / LAG_INTERVAL + 1
+
+
+async def _is_more(read: Callable[[], Awaitable[float]], than: float) -> bool:
+    return await read() > than
 
 
 async def test_a_breaker_shows_its_state(service: Service) -> None:
@@ -73,12 +86,9 @@ async def test_a_chat_moves_its_metrics(service: Service) -> None:
     await service.chat("the first one")
     before = await series(service)
     begun = time.monotonic()
-    asked = asyncio.ensure_future(service.chat("slowly [[delay=0.4]]"))
-
-    async def runs() -> bool:
-        return await value(service, "operator_replies_running") == 1
-
-    await eventually(runs)
+    asked = asyncio.ensure_future(service.chat("slowly [[delay=1]]"))
+    await eventually(lambda: service.switch.total.running)
+    assert await value(service, "operator_replies_running") == 1
     told = await asked
     took = time.monotonic() - begun
     assert await value(service, "operator_replies_running") == 0
@@ -89,7 +99,7 @@ async def test_a_chat_moves_its_metrics(service: Service) -> None:
     assert sum(used) == told["metadata"]["tokens_used"] > 0
     for name in ("operator_switch_seconds", "operator_time_to_first_token_seconds"):
         assert moved[f"{name}_count"] == 1
-        assert 0.4 <= moved[f"{name}_sum"] < took
+        assert 1 <= moved[f"{name}_sum"] < took
     # Operator's own share is what is left without Switch's.
     assert moved["operator_chat_overhead_seconds_count"] == 1
     own = moved["operator_chat_overhead_seconds_sum"]
@@ -144,7 +154,7 @@ async def test_waits_for_a_database_connection_are_measured(start: Start) -> Non
     before = await series(service)
     await asyncio.gather(*(service.get("/operator/session/s") for _ in range(20)))
     moved = await grown(service, before)
-    assert moved["operator_db_pool_wait_seconds_count"] >= 10
+    assert moved["operator_db_pool_wait_seconds_count"] >= 1
     assert moved["operator_db_pool_wait_seconds_sum"] > 0
 
 

@@ -25,6 +25,8 @@ from tests.rest.openai_calls import (
 from tests.rest.rest_service import GRACE, TOKEN, Service
 
 USUAL_GRACE = Settings().disconnect_grace
+AWAY = 1.5
+"""Seconds of the grace where a caller comes back, which a busy machine may make late."""
 
 
 async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> None:
@@ -60,7 +62,7 @@ async def test_a_caller_whose_token_is_taken_away_is_told(
     path = tmp_path / "tokens.jsonl"
     path.write_text('{"name": "sdk", "token": "of-sdk"}')
     service = await start(tokens_file=str(path))
-    body = {"stream": stream, "messages": says("x [[delay=5]]")}
+    body = {"stream": stream, "messages": says("x [[stall_first]]")}
     waiting = asyncio.create_task(completion(service, body, token="of-sdk"))
     await eventually(lambda: service.switch.total.running == 1)
     path.write_text("")
@@ -70,7 +72,7 @@ async def test_a_caller_whose_token_is_taken_away_is_told(
 
 
 async def test_a_session_that_is_not_to_be_stored_may_be_gone_already(service: Service) -> None:
-    body = {"store": False, "messages": says("x [[delay=1]]")}
+    body = {"store": False, "messages": says("x [[stall_first]]")}
     waiting = asyncio.create_task(completion(service, body))
     await eventually(lambda: service.switch.total.running == 1)
     (session,) = (await (await service.get("/operator/sessions")).json())["sessions"]
@@ -112,8 +114,9 @@ async def test_a_caller_that_leaves_cancels_the_reply(service: Service, stream: 
 
 
 async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
-    service: Service,
+    start: Start,
 ) -> None:
+    service = await start(disconnect_grace=AWAY)
     await leave(service, {"stream": True}, **{"X-Operator-Background": "true"})
     retried = {"x-stainless-retry-count": "1"}
     await leave(service, {"stream": True, "seed": 1})
@@ -123,7 +126,7 @@ async def test_a_background_reply_goes_on_and_a_repeated_call_takes_one_over(
         json={**slow, "stream": True, "seed": 1},
         headers={"X-VX11-Token": TOKEN, "X-Operator-Session": "s-left", **retried},
     ):
-        await asyncio.sleep(2 * GRACE)
+        await asyncio.sleep(AWAY + GRACE)
         statuses = [m["status"] for m in await stored(service, "s-left") if m["role"] != "user"]
         assert statuses == ["streaming", "streaming"]
     assert service.switch.total.calls == 2
@@ -150,25 +153,25 @@ async def begin(service: Service, body: dict[str, Any]) -> None:
 async def test_a_repeated_call_takes_a_running_reply_over_on_another_process(
     postgresql_url: str,
 ) -> None:
-    async with two_processes(postgresql_url) as (one, other):
-        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=20]]")}
+    async with two_processes(postgresql_url, disconnect_grace=AWAY) as (one, other):
+        body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=40]]")}
         await begin(one, body)
         await repeat(other, body)  # which takes longer than the grace
         (reply,) = [m for m in await stored(one, "s-left") if m["role"] != "user"]
         assert reply["status"] == "complete"
-        assert len(reply["content"].split()) == 20
+        assert len(reply["content"].split()) == 40
         assert one.switch.total.calls == 1
 
 
 async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last(
     postgresql_url: str,
 ) -> None:
-    async with two_processes(postgresql_url) as (one, other):
+    async with two_processes(postgresql_url, disconnect_grace=AWAY) as (one, other):
         body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=400]]")}
         await begin(one, body)
         headers = {"X-VX11-Token": TOKEN, **NAMED, **REPEATED}
         async with other.session.post(other.url + PATH, json=body, headers=headers) as answer:
-            await asyncio.sleep(2 * GRACE)
+            await asyncio.sleep(AWAY + GRACE)
             assert (await stored(one, "s-left"))[-1]["status"] == "streaming"
             answer.close()
 
@@ -179,6 +182,7 @@ async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last
         assert one.switch.total.calls == 1
 
 
+@pytest.mark.measures_time
 async def test_an_sdk_whose_second_attempt_is_lost_comes_back_within_the_grace(
     service: Service,
 ) -> None:
@@ -212,9 +216,10 @@ async def test_a_repeated_call_that_comes_after_the_grace_has_a_whole_reply(both
 
 
 async def test_a_call_that_is_not_stored_is_taken_over_and_leaves_nothing_behind(
-    service: Service,
+    start: Start,
 ) -> None:
-    body = {"store": False, "stream": True, "messages": says("x [[rate=20]] [[tokens=20]]")}
+    service = await start(disconnect_grace=AWAY)
+    body = {"store": False, "stream": True, "messages": says("x [[rate=20]] [[tokens=40]]")}
     headers = {"X-VX11-Token": TOKEN}
     async with service.session.post(service.url + PATH, json=body, headers=headers) as answer:
         await answer.content.readany()

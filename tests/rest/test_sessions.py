@@ -205,7 +205,7 @@ async def test_the_id_of_a_large_session_is_refused_until_its_rows_are_gone(
 async def test_sessions_in_which_nothing_happens_are_deleted_and_their_clients_sent_away(
     database_url: str,
 ) -> None:
-    async with running(database_url, message_retention=0.2 / 86400) as service:
+    async with running(database_url) as service:
         await service.chat("hi", session_id="s")
         deletion = service.operator.session_deletion
         await deletion.expire(1)
@@ -246,12 +246,11 @@ async def test_the_history_shows_a_reply_that_is_being_written(both: Service) ->
     )
     reply_id = (await response.json())["reply_id"]
     lengths: list[int] = []
-    while len(lengths) < 3:
+    while len(lengths) < 3 or lengths[0] == lengths[-1]:
         await asyncio.sleep(0.15)  # more than a tick
         reply = (await page(both, "/operator/session/s"))["messages"][-1]
         assert reply["status"] == "streaming"
         if reply["content"]:
             lengths.append(len(reply["content"]))
     assert lengths == sorted(lengths)
-    assert lengths[0] < lengths[-1]
     await both.post(f"/operator/reply/{reply_id}/cancel")

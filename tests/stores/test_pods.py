@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +13,8 @@ from operator_svc.models import Backend
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
 
-SILENCE = 0.3
-SETTLED = 0.2
+SILENCE = 20.0
+SETTLED = 0.0
 
 
 class Session:
@@ -50,6 +49,14 @@ async def dead(pods: PodStore, judge: str = "judge", settled: float = SETTLED) -
     return await pods.remove_dead(judge, silence=SILENCE, settled=settled)
 
 
+async def fall_silent(database: Database) -> None:
+    """Have the last renewal of all pods be longer ago than a pod that lives may be silent."""
+    async with database.transaction() as tx:
+        await tx.execute(
+            f"UPDATE operator_pod SET renewed_at = renewed_at - interval '{SILENCE + 1} s'"
+        )
+
+
 async def registered(pods: PodStore, sessions: list[Session], name: str) -> tuple[Session, Session]:
     """The sessions of the judge and of one that it may find dead, by ``name``."""
     mine, theirs = sessions
@@ -71,56 +78,56 @@ async def gone(session: Session, beside: Session) -> None:
 
 
 async def test_a_silent_pod_whose_session_has_ended_is_dead(
-    pods: PodStore, sessions: list[Session]
+    pods: PodStore, sessions: list[Session], postgresql_database: Database
 ) -> None:
     mine, theirs = await registered(pods, sessions, "victim")
     await gone(theirs, mine)
     assert await dead(pods) == [], "it has renewed a moment ago"
-    await asyncio.sleep(SILENCE + 0.05)
+    await fall_silent(postgresql_database)
     assert await dead(pods) == ["victim"]
     assert await dead(pods) == []
     assert not await pods.renew("victim", 30, theirs.backend), "it is fenced"
 
 
 async def test_a_silent_pod_whose_session_lives_is_left_to_its_lease(
-    pods: PodStore, sessions: list[Session]
+    pods: PodStore, sessions: list[Session], postgresql_database: Database
 ) -> None:
     await registered(pods, sessions, "frozen")
     await pods.register("without", 30)
-    await asyncio.sleep(SILENCE + 0.1)
+    await fall_silent(postgresql_database)
     assert await dead(pods) == []
 
 
 async def test_a_pod_that_lost_its_session_and_renews_is_left_alone(
-    pods: PodStore, sessions: list[Session]
+    pods: PodStore, sessions: list[Session], postgresql_database: Database
 ) -> None:
     mine, theirs = await registered(pods, sessions, "cut")
     await gone(theirs, mine)
-    for _ in range(6):
+    for _ in range(3):
+        await fall_silent(postgresql_database)
         assert await pods.renew("cut", 30, theirs.backend)
         assert await dead(pods) == []
-        await asyncio.sleep(SILENCE / 3)
 
 
 async def test_a_session_id_that_was_given_again_is_no_life(
-    pods: PodStore, sessions: list[Session]
+    pods: PodStore, sessions: list[Session], postgresql_database: Database
 ) -> None:
     mine, theirs = sessions
     began = mine.backend.started_at
     await pods.register("judge", 30, mine.backend)
     await pods.register("earlier", 30, Backend(theirs.backend.pid, began))
-    await asyncio.sleep(SILENCE + 0.1)
+    await fall_silent(postgresql_database)
     assert await dead(pods) == ["earlier"]
 
 
 async def test_only_a_pod_whose_own_session_has_lasted_finds_others_dead(
-    pods: PodStore, sessions: list[Session]
+    pods: PodStore, sessions: list[Session], postgresql_database: Database
 ) -> None:
     mine, theirs = await registered(pods, sessions, "victim")
     await pods.register("without", 30)
     await gone(theirs, mine)
-    await asyncio.sleep(SILENCE + 0.1)
-    assert await dead(pods, settled=60) == [], "all sessions are new when a server has restarted"
+    await fall_silent(postgresql_database)
+    assert await dead(pods, settled=3600) == [], "all sessions are new when a server has restarted"
     assert await dead(pods, "without") == []
     assert await dead(pods, "unknown") == []
     assert await dead(pods) == ["victim"]

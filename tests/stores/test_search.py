@@ -17,6 +17,8 @@ from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import NEWEST
 from tests.stores.conversations import Stores
 
+LONG_AGO = "'2026-01-01T00:00:00.000000Z'"
+
 
 class Conversations(Stores):
     """Sessions with messages in them, and the search over them."""
@@ -214,10 +216,11 @@ async def test_a_claim_takes_one_message_however_long_it_is(talk: Conversations)
 
 async def test_what_a_dead_pod_claimed_is_indexed_by_another(talk: Conversations) -> None:
     await talk.say("s", "left behind")
-    assert await talk.index.claim(0.3, messages=10, size=10**6)
+    assert await talk.index.claim(30, messages=10, size=10**6)
     await talk.indexer.run()
     assert await talk.found("left") == []
-    await asyncio.sleep(0.35)  # longer than the claim
+    async with talk.database.transaction() as tx:
+        await tx.execute(f"UPDATE operator_search_queue SET claimed_until = {LONG_AGO}")
     await talk.indexer.run()
     assert await talk.found("left") == ["s"]
 

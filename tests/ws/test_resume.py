@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from operator_svc.services.live import subscriptions
+from tests.fakes.client_view import ClientView
 from tests.ws.conftest import Start
 from tests.ws.ws_service import Service, Socket, think
 
@@ -105,11 +106,9 @@ async def test_resume_replays_events_that_the_socket_has_had(both: Service) -> N
 async def test_two_resumes_at_once_run_one_after_the_other(service: Service) -> None:
     await service.said(3)
     socket = await service.ready()
+    socket.view = ClientView(lambda _: None)  # the second replay begins right behind the first
     for number in range(2):
         await socket.send({"type": "resume", "after": 0, "id": number})
-    socket.view.expect_replay(0)
-    await socket.until(lambda: socket.of("resumed"))
-    socket.view.expect_replay(0)
     await socket.until(lambda: len(socket.of("result")) == 2)
     assert [f["seq"] for f in socket.events()] == [*range(1, 11), *range(1, 11)]
 

@@ -34,10 +34,7 @@ async def test_pieces_for_a_slow_reader_are_merged(service: Service) -> None:
     quick = await service.ready()
     ids = await quick.chat()
     speaker = await service.switch.next()
-    for _ in range(110):
-        speaker.say(PIECE)
-        await asyncio.sleep(0)
-    await quick.until(lambda: len(quick.of("delta")) == 110)
+    await speak(speaker, quick, 110)
     assert metric("operator_queued_bytes") > 0
     speaker.say("end", None)
     await quick.ended()
