@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
@@ -16,11 +16,15 @@ from operator_svc.db.history import KnownHistory
 from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
 from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
+from operator_svc.db.postgresql_overdue import ANSWERED, CHECK_SECONDS, OverdueCalls
 from operator_svc.db.postgresql_pooler import Address
 
 log = structlog.get_logger(__name__)
 
 _PROOF_SECONDS = 1.0
+OPEN_SECONDS = 3.0
+"""Time after which a connection whose opening is not answered is opened anew: what was lost on its
+way does not come, and the rest of the call's time remains for a server that is slow."""
 _APPLICATION = "operator-svc"
 
 HISTORY = """
@@ -54,6 +58,7 @@ class Connections:
         self._pool: Pool[asyncpg.Connection] = Pool(
             self._connect, lambda one: not one.is_closed(), size, self._prove
         )
+        self._overdue = None if address.pooled else OverdueCalls(self._idle_sessions)
         self._retiring = TaskOwner("postgresql")
         self._reachable = True
         self.history = KnownHistory()
@@ -61,20 +66,44 @@ class Connections:
 
     async def _connect(self, deadline: float) -> asyncpg.Connection:
         try:
-            connection = await self._connector.open(_until(deadline))
-            try:
-                told = await self._fetch(connection, HISTORY, (), _until(deadline), None)
-                self._note_server(told)
-            except UNKNOWN_HISTORY as error:
-                log.debug("the server does not tell its history", error=repr(error))
-            except BaseException:
-                connection.terminate()
-                raise
+            connection = await self._open(deadline)
         except Exception as error:
             self._note_reachable(error)
             raise refused(error) from error
         self._note_reachable(None)
         return connection
+
+    async def _open(self, deadline: float) -> asyncpg.Connection:
+        """A connection to a server whose history is noted. One that is not answered is given up
+        early, and another tried."""
+        early = asyncio.get_running_loop().time() + OPEN_SECONDS
+        if early < deadline:
+            with suppress(TimeoutError):
+                return await self._open_once(early)
+        return await self._open_once(deadline)
+
+    async def _open_once(self, deadline: float) -> asyncpg.Connection:
+        connection = await self._connector.open(_until(deadline))
+        try:
+            told = await self._fetch(connection, HISTORY, (), _until(deadline), None)
+            self._note_server(told)
+        except UNKNOWN_HISTORY as error:
+            log.debug("the server does not tell its history", error=repr(error))
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _idle_sessions(self, pids: list[int]) -> set[int]:
+        """Those of some sessions of this service that the server has nothing to do for. They are
+        asked for on a connection of its own: all others may be waiting for what does not come."""
+        connection = await self._connector.open(CHECK_SECONDS)
+        try:
+            args = (pids, _APPLICATION)
+            rows = await self._fetch(connection, ANSWERED, args, CHECK_SECONDS, None)
+        finally:
+            connection.terminate()
+        return {row[0] for row in rows}
 
     def _note_server(self, rows: list[Any]) -> None:
         self.history.note_server(rows[0][0])
@@ -117,9 +146,7 @@ class Connections:
         while True:
             connection = await self._pool.acquire(deadline)
             try:
-                rows = await self._fetch(
-                    connection, sql, args, _until(deadline), self.history.timeline
-                )
+                rows = await self._call(connection, sql, args, deadline)
             except BaseException as error:
                 lost = self._after_failure(connection, error)
                 if not isinstance(error, Exception):
@@ -134,6 +161,18 @@ class Connections:
                 continue
             self._pool.release(connection)
             return rows
+
+    async def _call(
+        self, connection: asyncpg.Connection, sql: str, args: list[Any], deadline: float
+    ) -> list[Any]:
+        timeline = self.history.timeline
+        if self._overdue is None:
+            return await self._fetch(connection, sql, args, _until(deadline), timeline)
+        self._overdue.begin(connection)
+        try:
+            return await self._fetch(connection, sql, args, _until(deadline), timeline)
+        finally:
+            self._overdue.end(connection)
 
     def _after_failure(self, connection: asyncpg.Connection, error: BaseException) -> bool:
         """Give the connection back, or away; whether it was lost."""
@@ -194,6 +233,8 @@ class Connections:
     async def aclose(self) -> None:
         """Give out no more, wait for those that are out, and close all."""
         idle = await self._pool.drain(self._seconds)
+        if self._overdue is not None:
+            await self._overdue.aclose()
         await asyncio.gather(*[retire(connection) for connection in idle])
         await self._retiring.aclose()
 
