@@ -30,6 +30,7 @@ from bench import (
     parts_retention,
     parts_search,
     parts_stream,
+    parts_swarm,
     parts_workers,
 )
 from bench.context import Bench, Part
@@ -77,6 +78,7 @@ PARTS: dict[str, Part] = {
 LONG: dict[str, Part] = {
     "litellm": parts_litellm.litellm,
     "memory-long": parts_history.memory_long,
+    "swarm": parts_swarm.swarm,
     "retention": parts_retention.retention,
     "event-days": parts_retention.event_days,
     "search-sqlite": partial(parts_search.search, engine="sqlite"),

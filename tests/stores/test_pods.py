@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from operator_svc.db import Database
+from operator_svc.db.queries import load, resource_folder
 from operator_svc.models import Backend
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
@@ -131,3 +132,18 @@ async def test_only_a_pod_whose_own_session_has_lasted_finds_others_dead(
     assert await dead(pods, "without") == []
     assert await dead(pods, "unknown") == []
     assert await dead(pods) == ["victim"]
+
+
+@pytest.mark.parametrize(("silence", "read"), [(60.0, False), (0.0, True)])
+async def test_the_servers_sessions_are_read_only_where_a_pod_is_silent(
+    pods: PodStore, sessions: list[Session], *, silence: float, read: bool
+) -> None:
+    mine, _ = await registered(pods, sessions, "other")
+    (statement,) = load(resource_folder("sql"), "postgresql")["pods_remove_dead"].statements
+    mine._connection.execute(f"PREPARE look AS {statement.sql}".encode())
+    plan = mine._connection.execute(
+        f"EXPLAIN ANALYZE EXECUTE look ('judge', {silence}, {SETTLED})".encode()
+    )
+    scans = [line for (line,) in plan.fetchall() if "pg_stat_get_activity" in line]
+    assert scans
+    assert any("never executed" not in line for line in scans) == read
