@@ -102,7 +102,7 @@ class Cluster:
 
 
 class Cost(NamedTuple):
-    """CPU times, queries and notifications of a process in a second, and the delay of its clients."""
+    """CPU times, queries and notifications of a process in a second, and its clients' delay."""
 
     cpu: float
     queries: float
