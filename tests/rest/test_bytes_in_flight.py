@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from operator_svc.db import AsJson
 from tests.fakes.eventually import eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import Unread
@@ -116,3 +117,25 @@ async def test_large_requests_beyond_the_budget_are_429_and_others_are_answered(
         answer = await service.chat("go on", session_id="s")
         assert answer["metadata"]["status"] == "ok"
     assert (await service.get(path)).status == 200
+
+
+async def test_streams_of_large_responses_beyond_the_budget_end_with_that_error(
+    start: Start,
+) -> None:
+    service = await start(bytes_in_flight=5_000_000)
+    await service.chat("hi", session_id="s")
+    async with service.operator.core.database.transaction() as tx:
+        await tx.executemany(
+            "INSERT INTO operator_tool_call (message_id, tool_name, status, arguments, created_at)"
+            " VALUES (2, 't', 'ok', :large, '2026-01-01T00:00:00.000000Z')",
+            [{"large": AsJson("x" * 250_000)}] * 14,
+        )
+    path = "/v1/responses/resp_2?stream=true"
+
+    async with readers(service) as unread:
+        unread.ask(path)
+        await eventually(lambda: unread.held > 3_500_000)
+        refused = await (await service.get(path)).text()
+        assert "event: response.completed" not in refused
+        assert '"code":"rate_limit_exceeded"' in refused.rstrip().splitlines()[-1]
+    assert "event: response.completed" in await (await service.get(path)).text()

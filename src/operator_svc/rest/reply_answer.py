@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from aiohttp import web
+import msgspec
+from aiohttp import hdrs, web
 
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.chat import ChatAnswer
-from operator_svc.protocol.frames import CloseCode, Delta
+from operator_svc.protocol.frames import CloseCode
 from operator_svc.rest.event_stream import EventStream
+from operator_svc.rest.reply_text import ReplyText
 from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
-from operator_svc.services.live.reply_stream import Kind, ReplyStream
+from operator_svc.services.live.reply_stream import Kind
 
 Following: TypeAlias = asyncio.Task[ReplyResult | OperatorError]
 """A task that ends with the reply, or with the reason why its end is not known."""
@@ -23,8 +25,18 @@ Following: TypeAlias = asyncio.Task[ReplyResult | OperatorError]
 SILENCE = 15.0
 """Seconds without a piece after which something is sent, so that no proxy takes the stream for
 dead."""
-SHORT = 256
-"""Code points of a piece whose events fit into any send queue, so that it need not wait."""
+
+
+class Ending(NamedTuple):
+    """The last events of a stream, and the bytes of what they are made of meanwhile."""
+
+    events: Iterable[bytes]
+    size: int
+
+    @classmethod
+    def of(cls, whole: msgspec.Struct, events: Iterable[bytes]) -> Ending:
+        """Events that are made of ``whole``."""
+        return cls(events, len(msgspec.json.encode(whole)))
 
 
 class ReplyAnswer(EventStream):
@@ -53,7 +65,7 @@ class ReplyAnswer(EventStream):
         self._answer: ChatAnswer | None = None
         self._waiting: asyncio.Timeout | None = None
         """The context of a call that waits for the end alone, which ends when it leaves."""
-        self._text = _ReplyText(self, begin)
+        self._text = ReplyText(self, begin)
 
     # The protocol.
 
@@ -69,11 +81,11 @@ class ReplyAnswer(EventStream):
         """The data of the events that end a reply which ended well."""
         raise NotImplementedError
 
-    async def ending(self, result: ReplyResult) -> Iterable[bytes]:
+    async def ending(self, result: ReplyResult) -> Ending:
         """The data of the events that end the stream. Raises OperatorError where the last one is
         its ``failure``."""
         answer = self._answer or await self._services.replies.answer(self.accepted, result)
-        return self.closing(answer)
+        return Ending.of(answer, self.closing(answer))
 
     def keep_alive(self, silent: int) -> None:
         """Say that the stream lives, ``silent`` times ``SILENCE`` after its last piece."""
@@ -175,9 +187,14 @@ class ReplyAnswer(EventStream):
                 silent += 1
                 self.keep_alive(silent)
         result = self._end(following)
-        await self._text.finish(result.content)
-        for data in await self.ending(result):
-            await self.send_queue.send(data)
+        budget = self._services.byte_budget
+        refusable = self._request.method == hdrs.METH_GET  # it can be repeated safely
+        with budget.holding(len(result.content), refusable=refusable):
+            await self._text.finish(result.content)
+        ending = await self.ending(result)
+        with budget.holding(ending.size, refusable=refusable):
+            for data in ending.events:
+                await self.send_queue.send(data)
 
     def _end(self, following: Following) -> ReplyResult:
         """The reply's end, which has come; raises OperatorError where it is not known."""
@@ -229,70 +246,3 @@ class ReplyAnswer(EventStream):
         if self._begun and not self.ended:
             self.send_queue.frame(self.failure(error))
         super().close(code)
-
-
-class _ReplyText(EndSink):
-    """The place of one client in a reply's text."""
-
-    wants_text = True
-
-    def __init__(self, answer: ReplyAnswer, begin: int) -> None:
-        self._answer = answer
-        self._stream: ReplyStream | None = None
-        self._sending = False
-        """True while a piece is sent at the client's pace, and no other may overtake it."""
-        self._sent: dict[Kind, int] = {"reasoning": 0, "text": begin}
-
-    def attach(self, stream: ReplyStream) -> None:
-        """See ReplySink.attach."""
-        self._stream = stream
-        if self._answer.stored_only:
-            stream.watch_stored(self._answer.wake)
-        else:
-            stream.add_watcher(self)
-        if not stream.empty:
-            self._answer.wake()
-
-    def detach(self, stream: ReplyStream) -> None:
-        """See ReplySink.detach."""
-        stream.unwatch_stored(self._answer.wake)
-        stream.remove_watcher(self)
-
-    def delta(self, delta: Delta, data: bytes) -> None:
-        """See Reader.delta."""
-        content = delta.content
-        follows = self._sent[delta.kind] == delta.offset and not self._sending
-        if follows and len(content) <= SHORT and self._answer.ready():
-            self._sent[delta.kind] += len(content)
-            self._answer.show(delta.kind, content)
-        else:
-            self._answer.wake()
-
-    async def catch_up(self) -> None:
-        """Send what has come meanwhile, once the client has taken what came before.
-
-        Raises ConnectionError when the client is gone.
-        """
-        await self._answer.send_queue.wait_drained()
-        if self._stream is None:
-            return
-        for kind, sent in self._sent.items():
-            content = self._stream.text_from(sent, kind)
-            if self._answer.stored_only and kind == "text":
-                content = content[: max(0, self._stream.stored_end - sent)]
-            await self._send(kind, content)
-
-    async def finish(self, text: str) -> None:
-        """Send the rest of a reply that has ended. Raises as ``catch_up``."""
-        await self.catch_up()
-        await self._send("text", text[self._sent["text"] :])
-
-    async def _send(self, kind: Kind, content: str) -> None:
-        if not content:
-            return
-        self._sent[kind] += len(content)
-        self._sending = True
-        try:
-            await self._answer.show_long(kind, content)
-        finally:
-            self._sending = False

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 
 RETRY_AFTER = 2.0
 """Seconds after which what was refused may be asked for again."""
+SMALL = 64 * 1024
+"""Bytes that are sent whatever else is held."""
 
 
 class ByteBudget:
@@ -24,6 +29,18 @@ class ByteBudget:
     def add(self, size: int) -> None:
         """Count ``size`` bytes more, or less where it is negative."""
         self.held += size
+
+    @contextmanager
+    def holding(self, size: int, *, refusable: bool) -> Iterator[None]:
+        """The context in which ``size`` bytes are held for a client. Raises as ``check`` where they
+        are many, and may be refused."""
+        if refusable and size > SMALL:
+            self.check(size)
+        self.add(size)
+        try:
+            yield
+        finally:
+            self.add(-size)
 
     @property
     def exhausted(self) -> bool:

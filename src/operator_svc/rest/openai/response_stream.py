@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -22,7 +22,7 @@ from operator_svc.protocol.response_items import message_id, message_item, text_
 from operator_svc.protocol.response_view import ResponseView
 from operator_svc.protocol.responses import Asked, ReplyState, item_status
 from operator_svc.rest.openai import errors
-from operator_svc.rest.reply_answer import Following, ReplyAnswer
+from operator_svc.rest.reply_answer import Ending, Following, ReplyAnswer
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
 from operator_svc.services.live.reply_stream import Kind
 
@@ -79,9 +79,10 @@ class ResponseStream(ReplyAnswer):
             yield from self._open_message()
             yield from self._deltas(content, ended=False)
 
-    async def ending(self, result: ReplyResult) -> Iterable[bytes]:
+    async def ending(self, result: ReplyResult) -> Ending:
         """See ReplyAnswer.ending: however the reply ended, the response says so."""
-        return self._ending(await self.ended_response(result), result.content)
+        response = await self.ended_response(result)
+        return Ending.of(response, self._ending(response, result.content))
 
     async def ended_response(self, result: ReplyResult) -> ResponseView:
         """The response of a reply that has ended."""
