@@ -21,6 +21,7 @@ from tests.fakes.postgres import PostgresServer
 from tests.project.howtos import HOWTOS, blocks
 from tools.manifests import render
 
+ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = [
     (page.stem, text) for page in sorted(HOWTOS.glob("*.md")) for text in blocks(page.name, "env")
 ]
@@ -128,3 +129,13 @@ def test_overlay_of_kubernetes_renders_with_its_own_host(tmp_path: Path) -> None
     assert items["Ingress", "operator"]["spec"]["rules"][0]["host"] == "operator.example.com"
     (container,) = items["Deployment", "operator"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example/operator-svc:0.1.0"
+
+
+def test_commands_of_pip_take_what_is_ours_from_the_checkout() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/README.md")]
+    code = [file.read_text() for file in (*pages, *(ROOT / "src").rglob("*.py"))]
+    commands = re.findall(r"pip install ([^\n\"`]+)", "\n".join(code))
+    ours = [line for line in commands if re.search(r"(^|\s)'?\.|operator", line)]
+    assert len(ours) > 4
+    # The service needs the client, which stands beside it and in no registry.
+    assert [line for line in ours if "./clients/python" not in line] == []

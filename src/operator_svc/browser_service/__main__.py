@@ -50,7 +50,7 @@ async def serve(settings: BrowserSettings) -> None:
         if error.name != "playwright":
             raise
         raise ConfigurationError(
-            ["Playwright is missing: pip install 'operator-svc[browser]'"]
+            ["Playwright is missing: pip install ./clients/python '.[browser]'"]
         ) from error
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

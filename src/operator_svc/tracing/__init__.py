@@ -45,7 +45,7 @@ def start(exporter: SpanExporter | None = None) -> None:
         from operator_svc.tracing.otel import OtelTracer
     except ImportError as error:
         raise ConfigurationError(
-            ["OPERATOR_OTEL=on needs OpenTelemetry: pip install 'operator-svc[otel]'"]
+            ["OPERATOR_OTEL=on needs OpenTelemetry: pip install ./clients/python '.[otel]'"]
         ) from error
     _tracer = OtelTracer(exporter)
 
