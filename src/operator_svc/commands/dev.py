@@ -110,7 +110,9 @@ def _browser_missing(environ: dict[str, str]) -> str:
     try:
         from operator_svc.browser_service.chromium import HOW_TO_GET, find_executable
     except ModuleNotFoundError:
-        return "no browser service: Playwright is missing (pip install ./clients/python '.[browser]')"
+        return (
+            "no browser service: Playwright is missing; pip install ./clients/python '.[browser]'"
+        )
     settings, _ = load(BrowserSettings, environ)
     if find_executable(settings, environ.get("PATH")) is None:
         return f"no browser service: Chromium is missing; {HOW_TO_GET}"
