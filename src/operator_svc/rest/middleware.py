@@ -214,7 +214,10 @@ def middleware_of(pipeline: RequestPipeline) -> Middleware:
                 await pipeline.enter(request, call, route)
                 if cors.is_preflight(request):
                     handler = cors.options
-                response = await _traced(request, handler, call, route)
+                if tracing.is_on():
+                    response = await _traced(request, handler, call, route)
+                else:
+                    response = await handler(request)
                 pipeline.check_answer(request, call, response)
             except Exception as error:
                 if isinstance(error, WrongTokenError) and error.delay:

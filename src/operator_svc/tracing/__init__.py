@@ -58,6 +58,11 @@ def stop() -> None:
         tracer.close()
 
 
+def is_on() -> bool:
+    """True while spans are recorded."""
+    return _tracer is not None
+
+
 def span(
     name: str,
     kind: Kind = "internal",

@@ -150,7 +150,9 @@ def _decoded(subprotocol: str) -> str:
 
 def _place(request: web.Request) -> tuple[int | None, str | None]:
     """The place from which the client resumes: ``?after=&epoch=``."""
-    query = request.query
+    if not request.rel_url.query_string:
+        return None, None  # nothing is parsed that would stay as long as the socket
+    query = request.rel_url.query
     epoch = query.get("epoch") or None
     if "after" not in query:
         return None, epoch

@@ -31,6 +31,22 @@ Listener: TypeAlias = Callable[[LiveEvent | None], None]
 class Feed:
     """The events and running replies of one session, for its clients on this process."""
 
+    __slots__ = (
+        "_early",
+        "_local",
+        "_refs",
+        "_waiting",
+        "deleted",
+        "epoch",
+        "invalid",
+        "last_seq",
+        "listeners",
+        "replies",
+        "session_id",
+        "subscribers",
+        "user_id",
+    )
+
     def __init__(self, session_id: str, local: LocalReplies) -> None:
         self.session_id = session_id
         self.subscribers: set[SendQueue] = set()
@@ -44,7 +60,7 @@ class Feed:
         self.invalid = False
         self._local = local
         self._waiting: dict[int, LiveEvent] = {}
-        self._early: deque[ReplyPiece] = deque(maxlen=EARLY_PIECES)
+        self._early: deque[ReplyPiece] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -140,8 +156,8 @@ class Feed:
         reply.attach(self.subscribers)
         if not reply.empty:
             reply.send_snapshots(self.subscribers)
-        early = [piece for piece in self._early if piece.reply_id == reply_id]
-        self._early.clear()
+        early = [piece for piece in self._early or () if piece.reply_id == reply_id]
+        self._early = None
         for piece in early:
             self.take(piece)
 
@@ -150,6 +166,8 @@ class Feed:
         and is worth being looked for: when that is noticed, and whenever more is stored."""
         reply = self.replies.get(piece.reply_id)
         if reply is None:
+            if self._early is None:
+                self._early = deque(maxlen=EARLY_PIECES)
             self._early.append(piece)
             while chars_of(early.content for early in self._early) > MAX_REPLY_CHARS:
                 self._early.popleft()

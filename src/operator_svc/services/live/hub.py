@@ -225,6 +225,7 @@ class SessionHub:
             await self._reader.load(feed)
         except OperatorError as error:
             return error
+        self._loads.pop(feed, None)
         if feed.session_id in self._missed or feed.has_gap:
             # News came while it was read, which may have missed them.
             self._missed.discard(feed.session_id)

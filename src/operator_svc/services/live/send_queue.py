@@ -92,7 +92,8 @@ class SendQueue:
         self._tasks = tasks
         self._limit = limit
         self.budget = budget
-        self._queue: deque[_QueuedFrame] = deque()
+        self._queue: deque[_QueuedFrame] | None = None
+        """None until something waits, which most clients never need: an empty deque has 600 B."""
         self._growing: dict[tuple[int, str], _QueuedFrame] = {}
         self._bytes = 0
         self._flusher: asyncio.Task[None] | None = None
@@ -188,12 +189,14 @@ class SendQueue:
         """Drop what waits; nothing is sent any more."""
         self.closed = True
         self._count(-self._bytes)
-        self._queue.clear()
+        self._queue = None
         self._growing.clear()
         if self._flusher is not None:
             self._flusher.cancel()
 
     def _enqueue(self, entry: _QueuedFrame) -> None:
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(entry)
         self._count(entry.size)
         if self._flusher is None:

@@ -46,6 +46,8 @@ class SnapshotSource(Protocol):
 class Subscription:
     """A client's view of one session. ``close`` gives it back."""
 
+    __slots__ = ("_catching_up", "_closed", "_source", "feed", "send_queue")
+
     def __init__(self, source: Subscriptions, feed: Feed, send_queue: SendQueue) -> None:
         self._source = source
         self._closed = False
