@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
+import tracemalloc
+from pathlib import Path
 
 from prometheus_client import REGISTRY
 
+import operator_svc
 from tests.fakes.scripted_switch import ScriptedCall
 from tests.ws.conftest import Start
 from tests.ws.ws_service import LazyClient, Service, Socket
@@ -196,3 +200,26 @@ async def test_resume_is_refused_while_the_budget_is_used_up(start: Start) -> No
     budget.add(-100_000)
     back = await service.ready(query="?after=0")
     await back.until(lambda: back.of("resumed"))
+
+
+async def idle_bytes(service: Service, name: str, count: int) -> int:
+    """The bytes that so many more sockets, of a session each, hold in the service's own code."""
+
+    def held() -> int:
+        gc.collect()
+        traces = tracemalloc.take_snapshot().filter_traces([ours])
+        return sum(trace.size for trace in traces.statistics("filename"))
+
+    ours = tracemalloc.Filter(True, str(Path(operator_svc.__file__).parent / "*"))
+    before = held()
+    await asyncio.gather(*[service.ready(f"{name}-{n}") for n in range(count)])
+    return held() - before
+
+
+async def test_idle_sockets_hold_little(service: Service) -> None:
+    tracemalloc.start()
+    try:
+        await idle_bytes(service, "first", 10)
+        assert await idle_bytes(service, "more", 50) < 50 * 6 * 1024  # 4 KiB, and some to spare
+    finally:
+        tracemalloc.stop()
