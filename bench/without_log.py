@@ -21,6 +21,8 @@ from operator_svc.services.lease import Lease
 CHANGED = ("chat_start", "chat_start_new", "reply_finish")
 _LEFT_OUT = ("INSERT INTO operator_event", "DELETE FROM operator_reply_chunk")
 _CTE = re.compile(r",\s+(?:events|chunks) AS \(\n.*?\n\)(?=,|\n)", re.DOTALL)
+_COUNTED = re.compile(r"changes\(\) / \d")
+"""Replies, counted by their events."""
 
 
 def _without(query: Query) -> Query:
@@ -41,7 +43,7 @@ def _without(query: Query) -> Query:
 def _without_parts(sql: str) -> str:
     """``sql`` without its parts for the log and the chunks; PostgreSQL must still be able to
     tell the type of each parameter."""
-    left = _CTE.sub("", sql)
+    left = _COUNTED.sub("changes()", _CTE.sub("", sql))
     lost = set(re.findall(r"\$\d+", sql)) - set(re.findall(r"\$\d+", left))
     types = "".join(f", CAST({number} AS text)" for number in sorted(lost))
     return left.replace("WITH ", f"WITH lost AS (SELECT 1{types}), ", 1) if lost else left

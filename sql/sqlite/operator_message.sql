@@ -1,27 +1,41 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges.
+/*+ set by :session_id sharing :pod_id, :exchanges, :max_chars */
 /*+ only if :renewed_after */
 {{forget_earlier_key}};
 
-UPDATE operator_session
+UPDATE operator_session AS s
 SET
-    last_seq = last_seq + 2,
-    message_count = message_count + 2,
+    last_seq = s.last_seq + 2,
+    message_count = s.message_count + 2,
     updated_at = now(),
     active_at = {{activity_time}}
+FROM given
 WHERE {{session_of_viewer}};
 
-{{insert_question}};
-
 INSERT INTO operator_message (
-    session_id, role, content, status, reply_to, owner, created_at
+    session_id, role, content, status, metadata, created_at, finished_at
 )
-SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
-WHERE changes() = 1
-RETURNING
-    reply_to AS message_id, id AS reply_id,
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
-    (SELECT s.epoch FROM operator_session AS s WHERE s.session_id = :session_id) AS epoch,
+SELECT s.session_id, 'user', :content, 'complete', :metadata, now(), now()
+FROM given
+CROSS JOIN operator_session AS s
+WHERE {{session_of_viewer}};
+
+{{insert_replies}};
+
+INSERT INTO operator_event (session_id, seq, event, ts, message_id)
+SELECT
+    s.session_id, s.last_seq - e.back, e.event, now(),
+    CASE e.back WHEN 1 THEN r.reply_to ELSE r.id END
+FROM operator_message AS r
+CROSS JOIN operator_session AS s ON r.session_id = s.session_id
+CROSS JOIN (
+    SELECT 1 AS back, 'message.created' AS event UNION ALL SELECT 0, 'reply.started'
+) AS e
+WHERE r.id > last_insert_rowid() - changes() AND r.id <= last_insert_rowid();
+
+SELECT
+    r.session_id, r.reply_to AS message_id, r.id AS reply_id, s.last_seq, s.epoch,
     (
         SELECT
             json_group_array(
@@ -37,58 +51,69 @@ RETURNING
             LIMIT :exchanges
         ) AS e
     ) AS exchanges,
-    created_at AS ts;
-
-INSERT INTO operator_event (session_id, seq, event, ts, message_id)
-SELECT
-    s.session_id, s.last_seq - e.back, e.event, now(),
-    CASE e.back WHEN 1 THEN r.reply_to ELSE r.id END
-FROM operator_message AS r
-INNER JOIN operator_session AS s ON r.session_id = s.session_id
-INNER JOIN (
-    SELECT 1 AS back, 'message.created' AS event UNION ALL SELECT 0, 'reply.started'
-) AS e
-WHERE r.id = last_insert_rowid() AND changes() = 1;
+    now() AS ts
+FROM given
+CROSS JOIN operator_session AS s
+CROSS JOIN operator_message AS r
+WHERE
+    s.session_id = :session_id AND r.session_id = s.session_id
+    AND r.id > last_insert_rowid() - changes() / 2 AND r.id <= last_insert_rowid();
 
 /*+ only if :key */
-{{insert_key_of_reply}};
+{{insert_key_of_reply}} - changes() / 2;
 
 -- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
+/*+ set by :session_id sharing :pod_id */
 /*+ only if :renewed_after */
 {{forget_earlier_key}};
 
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
 )
-VALUES (:session_id, :epoch, :user_id, :source, 3, 2, now(), now(), now())
+SELECT :session_id, :epoch, :user_id, :source, 3, 2, now(), now(), now()
+FROM given
+WHERE :session_id IS NOT NULL
 ON CONFLICT (session_id) DO NOTHING;
 
-{{insert_question}};
-
 INSERT INTO operator_message (
-    session_id, role, content, status, reply_to, owner, created_at
+    session_id, role, content, status, metadata, created_at, finished_at
 )
-SELECT :session_id, 'assistant', '', 'streaming', last_insert_rowid(), :pod_id, now()
-WHERE changes() = 1
-RETURNING
-    reply_to AS message_id, id AS reply_id, 3 AS last_seq, :epoch AS epoch, NULL AS exchanges, created_at AS ts;
+SELECT s.session_id, 'user', :content, 'complete', :metadata, now(), now()
+FROM given
+CROSS JOIN operator_session AS s
+WHERE s.session_id = :session_id AND s.epoch = :epoch;
+
+{{insert_replies}};
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id, data)
 SELECT
     r.session_id, e.seq, e.event, now(),
     CASE e.seq WHEN 2 THEN r.reply_to WHEN 3 THEN r.id END,
     CASE e.seq WHEN 1 THEN :created END
-FROM operator_message AS r
-INNER JOIN (
+FROM given
+CROSS JOIN operator_message AS r
+CROSS JOIN (
     SELECT 1 AS seq, 'session.created' AS event
     UNION ALL SELECT 2, 'message.created'
     UNION ALL SELECT 3, 'reply.started'
 ) AS e
-WHERE r.id = last_insert_rowid() AND changes() = 1;
+WHERE
+    r.session_id = :session_id
+    AND r.id > last_insert_rowid() - changes() AND r.id <= last_insert_rowid();
+
+SELECT
+    r.session_id, r.reply_to AS message_id, r.id AS reply_id, s.last_seq, s.epoch,
+    NULL AS exchanges, now() AS ts
+FROM given
+CROSS JOIN operator_session AS s
+CROSS JOIN operator_message AS r
+WHERE
+    s.session_id = :session_id AND r.session_id = s.session_id
+    AND r.id > last_insert_rowid() - changes() / 3 AND r.id <= last_insert_rowid();
 
 /*+ only if :key */
-{{insert_key_of_reply}};
+{{insert_key_of_reply}} - changes() / 3;
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
@@ -111,6 +136,8 @@ WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes(
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- One more reply to a message of a user that is there already.
 /*+ only if :renewed_after */
+WITH given AS (SELECT 1)
+
 {{forget_earlier_key}};
 
 UPDATE operator_session
@@ -127,24 +154,27 @@ WHERE
 {{insert_reply_started}};
 
 /*+ only if :key */
-{{insert_key_of_reply}};
+WITH given AS (SELECT 1)
+
+{{insert_key_of_reply}} - changes();
 
 -- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked, token, user_id, model, prompt_tokens, completion_tokens, total_tokens)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback, usage.
-UPDATE operator_message
-SET
-    status = :status, content = :content, metadata = :metadata, owner = NULL, finished_at = now()
-WHERE
-    id = :reply_id AND session_id = :session_id AND created_at = :begun_at AND owner = :pod_id
-    AND status = 'streaming';
-
-UPDATE operator_session SET last_seq = last_seq + 1, updated_at = now()
-WHERE session_id = :session_id AND changes() = 1
-RETURNING last_seq, updated_at AS ts;
+-- The message itself comes last: until then its owner tells that all this is to be written.
+/*+ set by :session_id sharing :pod_id */
+UPDATE operator_session AS s
+SET last_seq = s.last_seq + 1, updated_at = now()
+FROM given
+CROSS JOIN operator_message AS m
+WHERE {{owned_reply}} AND s.session_id = m.session_id
+RETURNING session_id, last_seq, updated_at AS ts;
 
 INSERT INTO operator_event (session_id, seq, event, ts, message_id)
-SELECT session_id, last_seq, :event, now(), :reply_id FROM operator_session
-WHERE session_id = :session_id AND changes() = 1;
+SELECT s.session_id, s.last_seq, :event, now(), m.id
+FROM given
+CROSS JOIN operator_message AS m
+CROSS JOIN operator_session AS s
+WHERE {{owned_reply}} AND s.session_id = m.session_id;
 
 /*+ only if :engine */
 INSERT INTO operator_switch_feedback (
@@ -152,9 +182,11 @@ INSERT INTO operator_switch_feedback (
     posted, not_before, created_at, given_up_at
 )
 SELECT
-    :session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
+    m.session_id, m.id, :engine, :success, :latency_ms, :tokens_used, :error_message,
     0, now(), now(), CASE WHEN NOT :forward THEN now() END
-WHERE changes() = 1;
+FROM given
+CROSS JOIN operator_message AS m
+WHERE {{owned_reply}} AND :engine IS NOT NULL;
 
 /*+ only if :token */
 INSERT INTO operator_usage_change (
@@ -163,13 +195,24 @@ INSERT INTO operator_usage_change (
 SELECT
     substr(now(), 1, 10), :token, :user_id, :model, :prompt_tokens, :completion_tokens,
     :total_tokens
-WHERE changes() = 1;
+FROM given
+CROSS JOIN operator_message AS m
+WHERE {{owned_reply}} AND :token IS NOT NULL;
+
+UPDATE operator_message AS m
+SET
+    status = :status, content = :content, metadata = :metadata, owner = NULL, finished_at = now()
+FROM given
+WHERE {{owned_reply}};
 
 /*+ only if :chunked */
 DELETE FROM operator_reply_chunk
-WHERE
-    reply_id = :reply_id
-    AND (SELECT m.status FROM operator_message AS m WHERE m.id = :reply_id) <> 'streaming';
+WHERE reply_id IN (
+    SELECT m.id
+    FROM given
+    CROSS JOIN operator_message AS m
+    WHERE m.id = :reply_id AND m.status <> 'streaming' AND :chunked IS NOT NULL
+);
 
 -- name: reply_interrupt(session_id, reply_id, owner, metadata)
 -- Ends an abandoned reply with the text that was stored of it.

@@ -16,6 +16,7 @@ from operator_svc.db.queries import (
     replace_now,
     resource_folder,
 )
+from operator_svc.db.query_sets import statement_for
 from operator_svc.db.sql_tokens import QueryError
 
 
@@ -147,5 +148,7 @@ async def test_sqlite_understands_every_statement(sqlite_database: Database) -> 
     async with sqlite_database.transaction() as transaction:
         for query in load(resource_folder("sql"), "sqlite").values():
             for statement in query.statements:
-                given = dict.fromkeys(query.params, "")
-                await transaction.fetch(f"EXPLAIN {statement.sql}", **given)
+                sql = (
+                    statement_for(statement.sql, 1, query.set_of) if query.set_of else statement.sql
+                )
+                await transaction.fetch(f"EXPLAIN {sql}", **dict.fromkeys(query.params, ""))

@@ -12,10 +12,13 @@ A shared query may name a fragment of which each dialect has its own. A fragment
 ``octet_length(column)``, of a text or of ``CAST(column AS text)``, is written in SQLite's older way
 where its own is missing (before 3.43).
 
-``/*+ page of :bytes */`` before a query bounds the bytes of a page (``query_pages.py``).
+``/*+ page of :bytes */`` before a query bounds the bytes of a page (``query_pages.py``), and
+``/*+ set by :name */`` before one for SQLite has it run for several writes at once
+(``query_sets.py``).
 
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.
+In a set it is left out where ``:name`` is NULL for all.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import operator_svc
 from operator_svc.db.contract import Dialect
 from operator_svc.db.query_fragments import Fragments
 from operator_svc.db.query_pages import limit_bytes
+from operator_svc.db.query_sets import SetOf, check_given, take_hint
 from operator_svc.db.sql_tokens import TOKEN, QueryError
 
 _OCTETS = re.compile(r"octet_length\((CAST\([\w.]+ AS text\)|[\w.]+(?: ->> '\w+')?)\)")
@@ -55,6 +59,7 @@ class Query(NamedTuple):
     name: str
     params: frozenset[str]
     statements: tuple[Statement, ...]
+    set_of: SetOf | None = None
 
 
 class _Source(NamedTuple):
@@ -62,6 +67,7 @@ class _Source(NamedTuple):
     declared: frozenset[str] | None
     sql: str
     file: Path
+    set_of: SetOf | None
 
 
 class _Collect:
@@ -140,7 +146,8 @@ def _parse(file: Path, fragments: Fragments) -> Iterator[_Source]:
         text = fragments.expand(text)
         for datum in loader.load_query_data_from_sql(text, [], file):
             declared = None if datum.parameters is None else frozenset(datum.parameters)
-            yield _Source(datum.query_name, declared, limit_bytes(datum.sql), file)
+            sql, set_of = take_hint(limit_bytes(datum.sql))
+            yield _Source(datum.query_name, declared, sql, file, set_of)
     except (QueryError, SQLParseException) as error:
         raise QueryError(f"{file}: {error}") from error
 
@@ -176,6 +183,9 @@ def _query(source: _Source, dialect: Dialect) -> Query:
         sql = _OCTETS.sub(r"length(CAST(\1 AS BLOB))", sql)
     try:
         statements = tuple(_split(sql, dialect))
+        if source.set_of is not None:
+            for statement in statements:
+                check_given(statement.sql, statement.params, source.set_of)
     except QueryError as error:
         raise QueryError(f"{source.file}: {source.name}: {error}") from error
     if not statements:
@@ -184,7 +194,7 @@ def _query(source: _Source, dialect: Dialect) -> Query:
         raise QueryError(
             f"{source.file}: {source.name} must be one statement, without hints, for PostgreSQL"
         )
-    return Query(source.name, _params(source), statements)
+    return Query(source.name, _params(source), statements, source.set_of)
 
 
 def _hinted(hint: str) -> str:

@@ -1,8 +1,9 @@
 """SQLite: one writer that groups what waits, and readers beside it.
 
 All writes go through one connection and its thread. While a group is being committed, new
-writes queue; then all of them become the next group: one BEGIN IMMEDIATE, each write in its
-SAVEPOINT, one COMMIT (so one fsync for all), and only then are they answered.
+writes queue; then all of them become the next group: one BEGIN IMMEDIATE, those of a kind as one
+set, one COMMIT (so one fsync for all), and only then are they answered. Where one of them fails,
+the group is run again, each write by itself in its SAVEPOINT.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from operator_svc.db.sqlite_files import DatabaseFiles
 from operator_svc.db.sqlite_groups import (
     Failure,
     SqliteConnection,
-    Write,
     applied_migrations,
     commit_group,
     deliver,
     serves_from,
     translated,
 )
-from operator_svc.db.sqlite_plans import SqlitePlan
+from operator_svc.db.sqlite_plans import Call, SqlitePlan
+from operator_svc.db.sqlite_sets import Write
 from operator_svc.errors import ConfigurationError
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -98,7 +99,7 @@ class SqliteDatabase:
 
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.fetch."""
-        return await self._observed(query, record, params, self._on_reader)
+        return await self._observed(query, record, params, lambda call: self._on_reader(call.run))
 
     async def fetch_one(self, query: str, record: type[R], /, **params: Any) -> R | None:
         """See Database.fetch_one."""
@@ -110,15 +111,14 @@ class SqliteDatabase:
         query: str,
         record: type[R],
         params: dict[str, Any],
-        submit: Callable[[Callable[[SqliteConnection], list[R]]], Awaitable[list[R]]],
+        submit: Callable[[Call[R]], Awaitable[list[R]]],
     ) -> list[R]:
         plan = plan_of(self._plans, query, params)
-        read = reader(record, "sqlite")
-        bound = sqlite_params(params)
+        call = Call(plan, reader(record, "sqlite"), sqlite_params(params))
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="sqlite"):
-                return await submit(lambda raw: plan.run(raw, read, bound))
+                return await submit(call)
         finally:
             plan.observe(perf_counter() - started)
 
@@ -143,14 +143,18 @@ class SqliteDatabase:
 
     async def write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
         """See Database.write."""
-        return await self._observed(query, record, params, self._enqueue)
+        return await self._observed(
+            query, record, params, lambda call: self._enqueue(call.run, call)
+        )
 
-    def _enqueue(self, run: Callable[[SqliteConnection], T]) -> asyncio.Future[T]:
+    def _enqueue(
+        self, run: Callable[[SqliteConnection], T], call: Call[Any] | None = None
+    ) -> asyncio.Future[T]:
         if self._writer is None:
             raise unavailable("the database is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.append(Write(run, future))
+        self._queue.append(Write(run, future, call))
         if self._grouping is None:
             self._grouping = loop.create_task(self._write_groups(), name="sqlite:writer")
         return future

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from operator_svc.db.contract import ConstraintViolation, Violation, unavailable, utc_text
+from operator_svc.db.sqlite_sets import Write, run_group
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process",
@@ -59,13 +59,6 @@ class SqliteConnection(sqlite3.Connection):
             self._moment = dt.datetime.now(dt.UTC)
         moment = self._moment + dt.timedelta(seconds=seconds) if seconds else self._moment
         return utc_text(moment)
-
-
-class Write(NamedTuple):
-    """A write that waits for the writer's thread, and the future of the one who waits for it."""
-
-    run: Callable[[SqliteConnection], Any]
-    future: asyncio.Future[Any]
 
 
 class Failure(NamedTuple):
@@ -121,7 +114,7 @@ def commit_group(raw: SqliteConnection, group: Sequence[Write]) -> list[Any]:
     if failure is not None:
         return [failure] * len(group)
     try:
-        outcomes = [write.run(raw) for write in group]
+        outcomes = run_group(raw, group)
     except Exception as error:  # it goes to the caller of that write
         if raw.in_transaction:
             raw.execute("ROLLBACK")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from operator_svc.db.queries import Query, replace_now
+from operator_svc.db.queries import Query, Statement, replace_now
+from operator_svc.db.query_sets import params_for, size_for, statement_for
 from operator_svc.db.records import RowReader
 from operator_svc.db.sqlite_groups import SqliteConnection
 from operator_svc.telemetry import query_observer
@@ -24,31 +26,96 @@ class SqlitePlan:
         self.name = query.name
         self.params = query.params
         self.observe = query_observer(query.name)
-        self._statements = tuple(
-            statement._replace(sql=replace_now(statement.sql, f":{_MOMENT}"))
-            for statement in query.statements
-        )
+        self.set_of = query.set_of
+        self.shared = tuple(sorted(query.set_of.shared)) if query.set_of else ()
+        self._query = query
+        self._statements = _with_moment(query.statements)
         self._timed = self._statements != query.statements
+        self._for_sets: dict[int, tuple[Statement, ...]] = {}
         self._checked: set[type] = set()
 
     def run(self, raw: SqliteConnection, read: RowReader[R], params: dict[str, Any]) -> list[R]:
         """Run all statements, on the connection's thread; the rows of the last one that has
         columns. Raises what sqlite3 raises, and TypeError for a record of other columns."""
+        if self.set_of is not None:
+            return self.run_set(raw, read, [params])[0]
+        columns, rows = self._run(raw, self._statements, params, [params])
+        return self._records(read, columns, rows)
+
+    def run_set(
+        self, raw: SqliteConnection, read: RowReader[R], writes: Sequence[dict[str, Any]]
+    ) -> list[list[R]]:
+        """As ``run``, for several writes with the parameters of each; the rows of each."""
+        assert self.set_of is not None
+        size, key = size_for(len(writes)), self.set_of.key
+        params = params_for(writes, size, self.set_of)
+        columns, rows = self._run(raw, self._of_size(size), params, writes)
+        records = self._records(read, columns[1:], [row[1:] for row in rows])
+        found = {row[0]: [record] for row, record in zip(rows, records, strict=True)}
+        return [found.get(write[key], []) for write in writes]
+
+    def _of_size(self, size: int) -> tuple[Statement, ...]:
+        if size not in self._for_sets and self.set_of is not None:
+            self._for_sets[size] = _with_moment(
+                one._replace(sql=statement_for(one.sql, size, self.set_of))
+                for one in self._query.statements
+            )
+        return self._for_sets[size]
+
+    def _run(
+        self,
+        raw: SqliteConnection,
+        statements: Sequence[Statement],
+        params: dict[str, Any],
+        writes: Sequence[dict[str, Any]],
+    ) -> tuple[tuple[str, ...], list[Any]]:
         if self._timed:
             params[_MOMENT] = raw.moment()
         else:
             raw.begin_unit()
         rows: list[Any] = []
-        columns: tuple[Any, ...] = ()
-        for sql, _, only_if in self._statements:
-            if only_if is not None and params[only_if] is None:
+        described: Any = ()
+        for sql, _, only_if in statements:
+            if only_if is not None and all(write[only_if] is None for write in writes):
                 continue
             cursor = raw.execute(sql, params)
             if cursor.description is not None:
-                columns, rows = cursor.description, cursor.fetchall()
+                described, rows = cursor.description, cursor.fetchall()
+        return tuple(column[0] for column in described), rows
+
+    def _records(self, read: RowReader[R], columns: tuple[str, ...], rows: list[Any]) -> list[R]:
         if not read.columns:
             return []
         if read.record not in self._checked:
-            read.check(self.name, tuple(column[0] for column in columns), rows[0] if rows else None)
+            read.check(self.name, columns, rows[0] if rows else None)
             self._checked.add(read.record)
         return read.read(rows)
+
+
+def _with_moment(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    return tuple(one._replace(sql=replace_now(one.sql, f":{_MOMENT}")) for one in statements)
+
+
+class Call(NamedTuple, Generic[R]):
+    """A query that is to be run, with its parameters."""
+
+    plan: SqlitePlan
+    read: RowReader[R]
+    params: dict[str, Any]
+
+    def run(self, raw: SqliteConnection) -> list[R]:
+        """Run it alone, on the connection's thread."""
+        return self.plan.run(raw, self.read, self.params)
+
+    @property
+    def kind(self) -> Hashable:
+        """What the calls of a set have in common; None where the query allows no sets."""
+        plan, read, params = self
+        if plan.set_of is None:
+            return None
+        return plan.name, read.record, *(params[name] for name in plan.shared)
+
+    @property
+    def key(self) -> Any:
+        """What no two calls of a set have in common."""
+        return self.plan.set_of and self.params[self.plan.set_of.key]
