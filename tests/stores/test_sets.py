@@ -49,7 +49,7 @@ ROWS = (
     "SELECT m.session_id, c.content FROM operator_reply_chunk AS c"
     " JOIN operator_message AS m ON m.id = c.reply_id WHERE m.session_id LIKE :those ORDER BY 1",
 )
-"""What a chat writes and whom it is about, without times and ids."""
+"""The rows that a chat writes, without times and ids, and whom they are about."""
 
 
 class Scripts:
@@ -128,7 +128,7 @@ async def rows_of(database: Database, prefix: str) -> list[list[str]]:
 
 
 async def outcome(write: Write) -> str:
-    """What a caller is told, without times and ids."""
+    """The answer to a caller, without times and ids."""
     try:
         answer = await write()
     except (KeyTakenError, OperatorError) as error:

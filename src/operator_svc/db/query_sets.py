@@ -24,7 +24,7 @@ _GIVEN = re.compile(r"\bgiven\b")
 
 
 class SetOf(NamedTuple):
-    """How the writes of a query become a set."""
+    """The rule by which writes of a query become a set."""
 
     key: str
     shared: frozenset[str]

@@ -43,7 +43,7 @@ from operator_svc.db.sqlite_groups import (
     serves_from,
     translated,
 )
-from operator_svc.db.sqlite_plans import Call, SqlitePlan
+from operator_svc.db.sqlite_plans import QueryCall, SqlitePlan
 from operator_svc.db.sqlite_sets import Write
 from operator_svc.errors import ConfigurationError
 
@@ -111,10 +111,10 @@ class SqliteDatabase:
         query: str,
         record: type[R],
         params: dict[str, Any],
-        submit: Callable[[Call[R]], Awaitable[list[R]]],
+        submit: Callable[[QueryCall[R]], Awaitable[list[R]]],
     ) -> list[R]:
         plan = plan_of(self._plans, query, params)
-        call = Call(plan, reader(record, "sqlite"), sqlite_params(params))
+        call = QueryCall(plan, reader(record, "sqlite"), sqlite_params(params))
         started = perf_counter()
         try:
             with tracing.span(plan.name, "client", db__system__name="sqlite"):
@@ -148,7 +148,7 @@ class SqliteDatabase:
         )
 
     def _enqueue(
-        self, run: Callable[[SqliteConnection], T], call: Call[Any] | None = None
+        self, run: Callable[[SqliteConnection], T], call: QueryCall[Any] | None = None
     ) -> asyncio.Future[T]:
         if self._writer is None:
             raise unavailable("the database is closed")

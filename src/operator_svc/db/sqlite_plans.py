@@ -96,7 +96,7 @@ def _with_moment(statements: Iterable[Statement]) -> tuple[Statement, ...]:
     return tuple(one._replace(sql=replace_now(one.sql, f":{_MOMENT}")) for one in statements)
 
 
-class Call(NamedTuple, Generic[R]):
+class QueryCall(NamedTuple, Generic[R]):
     """A query that is to be run, with its parameters."""
 
     plan: SqlitePlan
@@ -109,7 +109,7 @@ class Call(NamedTuple, Generic[R]):
 
     @property
     def kind(self) -> Hashable:
-        """What the calls of a set have in common; None where the query allows no sets."""
+        """The mark that the calls of a set have in common; None where the query allows no sets."""
         plan, read, params = self
         if plan.set_of is None:
             return None
@@ -117,5 +117,5 @@ class Call(NamedTuple, Generic[R]):
 
     @property
     def key(self) -> Any:
-        """What no two calls of a set have in common."""
+        """The parameter that no two calls of a set have in common."""
         return self.plan.set_of and self.params[self.plan.set_of.key]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from operator_svc.db.query_sets import LARGEST
 
 if TYPE_CHECKING:
     from operator_svc.db.sqlite_groups import SqliteConnection
-    from operator_svc.db.sqlite_plans import Call
+    from operator_svc.db.sqlite_plans import QueryCall
 
 
 class Write(NamedTuple):
@@ -19,7 +19,7 @@ class Write(NamedTuple):
 
     run: Callable[[SqliteConnection], Any]
     future: asyncio.Future[Any]
-    call: Call[Any] | None = None
+    call: QueryCall[Any] | None = None
 
 
 class _Set(NamedTuple):
