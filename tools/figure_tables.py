@@ -10,63 +10,26 @@ Of each part of ``make bench``, the figures are those of its newest run of full 
 
 from __future__ import annotations
 
-import functools
 import re
 import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
-from bench.results import RESULTS, Figure, short
+from bench.results import Figure, short
+from tools.results import newest, rows_of, time_of
+from tools.scaling_tables import PEOPLE, inputs, model
 
 MARKERS = re.compile(
-    r"(<!-- (figures|runs|deaths|attack)(?:: (.+?))? -->\n).*?(<!-- /\2 -->)", re.S
+    r"(<!-- (figures|runs|deaths|attack|inputs|model)(?:: (.+?))? -->\n).*?(<!-- /\2 -->)", re.S
 )
 HEADS = {
     "figures": "| figure | measured | lowest to highest | goal | |\n" + "| --- " * 5 + "|",
     "runs": "| run (UTC) | load at its start | machine | versions |\n" + "| --- " * 4 + "|",
     "deaths": "| run (UTC) | load | what | result |\n" + "| --- " * 4 + "|",
     "attack": "| | SQLite | PostgreSQL |\n" + "| --- " * 3 + "|",
+    "inputs": "| input | measured | run (UTC) | command |\n" + "| --- " * 4 + "|",
+    "model": f"| people online | {' | '.join(PEOPLE)} |\n" + "| --- " * 4 + "|",
 }
-
-
-class Run(msgspec.Struct):
-    """One run of the benchmarks: the machine with its load, and the figures."""
-
-    machine: dict[str, Any]
-    quick: bool
-    figures: list[Figure]
-
-    @property
-    def name(self) -> str:
-        """The time at which it began."""
-        return _time(self.machine)
-
-
-def rows_of(kind: str) -> list[dict[str, Any]]:
-    """All results of a kind, the oldest first."""
-    lines = (RESULTS / f"{kind}.jsonl").read_bytes().splitlines()
-    return [msgspec.json.decode(line) for line in lines]
-
-
-@functools.cache
-def newest() -> dict[str, Run]:
-    """The newest run of full rounds that has figures of a part, by part."""
-    runs = [msgspec.convert(row, Run) for row in rows_of("bench")]
-    return {figure.part: run for run in runs if not run.quick for figure in run.figures}
-
-
-def value(part: str, name: str) -> float:
-    """The newest value of a figure; KeyError where none was measured."""
-    for figure in newest()[part].figures:
-        if (figure.part, figure.name) == (part, name):
-            return figure.value
-    raise KeyError(f"{part}: {name}")
-
-
-def _time(machine: dict[str, Any]) -> str:
-    return str(machine["time"])[:16].replace("T", " ")
 
 
 def _quantity(number: float, unit: str) -> str:
@@ -120,7 +83,7 @@ def deaths(_: Iterable[str]) -> Iterable[str]:
             what = f"{row['cuts']} cuts of the connection for notifications: lost leases"
             said = f"{row['leases_lost']:.0f}"
         note = f" ({row['note']})" if "note" in row else ""
-        yield f"| {_time(row['machine'])} | {load} | {what}{note} | {said} |"
+        yield f"| {time_of(row['machine'])} | {load} | {what}{note} | {said} |"
 
 
 def attack(_: Iterable[str]) -> Iterable[str]:
@@ -128,7 +91,7 @@ def attack(_: Iterable[str]) -> Iterable[str]:
     both = {row["engine"]: row for row in rows_of("attack") if row["seconds"] >= 600}
     pods = both["sqlite"], both["postgresql"]
     lines: dict[str, Callable[[dict[str, Any]], str]] = {
-        "run (UTC)": lambda row: _time(row["machine"]),
+        "run (UTC)": lambda row: time_of(row["machine"]),
         "most memory in use": lambda row: f"{row['peak_mib']} of {row['limit_mib']} MiB",
         "chats: failed, of all": lambda row: f"{sum(row['failures'].values())} of {row['chats']:,}",
         "chats: median, 99th percentile": lambda row: (
@@ -150,6 +113,8 @@ _WRITERS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
     "runs": runs,
     "deaths": deaths,
     "attack": attack,
+    "inputs": lambda _: inputs(),
+    "model": lambda _: model(),
 }
 
 

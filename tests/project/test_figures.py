@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tools import figure_tables
+from tools import results as committed
 
 PERFORMANCE = Path(__file__).parents[2] / "docs" / "performance.md"
 MACHINE = {
@@ -25,10 +26,10 @@ def row(day: int, part: str, value: float, *, quick: bool = False, **more: objec
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(figure_tables, "RESULTS", tmp_path)
-    figure_tables.newest.cache_clear()
+    monkeypatch.setattr(committed, "RESULTS", tmp_path)
+    committed.newest.cache_clear()
     yield tmp_path / "bench.jsonl"
-    figure_tables.newest.cache_clear()
+    committed.newest.cache_clear()
 
 
 def test_a_table_has_the_newest_full_run_of_each_part(results: Path) -> None:
