@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tools import figure_tables
+from tools import figure_tables, scaling_tables
 from tools import results as committed
 
-PERFORMANCE = Path(__file__).parents[2] / "docs" / "performance.md"
+DOCS = Path(__file__).parents[2] / "docs"
 MACHINE = {
     "cpu": "Abacus", "cores": 2, "kernel": "6.1-x", "python": "3.11.7", "libraries": {"uvloop": "1"}
 }  # fmt: skip
@@ -73,9 +73,30 @@ def test_the_runs_are_those_whose_figures_are_shown(results: Path) -> None:
     ]
 
 
-def test_no_figure_of_the_page_on_performance_is_typed() -> None:
-    prose = figure_tables.MARKERS.sub("", PERFORMANCE.read_text())
+def test_the_model_of_scaling_follows_from_its_inputs() -> None:
+    cost = {
+        "chat": 0.99, "chat_database": 1.2, "token": 41.0, "start": 55.0, "socket": 21.5,
+        "queries": 12.0, "unheard": 4.0, "heard": 14.0, "server": 1.1, "log": 70.0,
+        "log_nats": 27.0,
+    }  # fmt: skip
+    assert cost.keys() == scaling_tables.INPUTS.keys()
+
+    needs = scaling_tables.needs(1_000_000, cost)
+
+    assert list(needs.values()) == [
+        "3,300", "27,000", "1,300,000", "63 cores", "130", "21 GiB", "6.8 GiB", "4 cores", "1,500",
+        "230 MiB/s", "88 MiB/s", "1.5 cores", "13,000", "0.13 cores",
+    ]  # fmt: skip
+    few = scaling_tables.needs(10_000, cost)
+    least = "processes (one core each, half loaded; 10,000 sockets at most)"
+    assert few[least] == "2"
+
+
+@pytest.mark.parametrize("name", ["performance", "scaling"])
+def test_no_figure_of_a_page_is_typed(name: str) -> None:
+    prose = figure_tables.MARKERS.sub("", (DOCS / f"{name}.md").read_text())
     assert re.findall(r"^\|.*", prose, re.MULTILINE) == []
-    # The units of what is measured; "50 ms" is a limit of a search.
-    quantities = re.findall(r"\d[\d.,]* (?:ms|µs|[KMG]iB|%|times)", prose)
-    assert set(quantities) <= {"50 ms", "100 ms"}
+    # Limits of a search, and settings, are no measurements.
+    settings = {"50 ms", "100 ms", "1 s", "0.1 s"}
+    quantities = re.findall(r"\d[\d.,]* (?:m?s|µs|[KMG]iB|%|times)\b", prose)
+    assert set(quantities) <= settings
