@@ -24,7 +24,7 @@ SOCKETS = 500
 
 
 async def profile_chat(bench: Bench) -> None:
-    """Where the event loop's CPU time of a chat goes, on SQLite."""
+    """CPU time of the event loop for a chat on SQLite, by package."""
     await bench.tell_switch(mode="json")
     async with _profiled(bench) as (operator, file):
         load = Load(operator, CLIENTS, chats(operator))
@@ -37,7 +37,7 @@ async def profile_chat(bench: Bench) -> None:
 
 
 async def profile_token(bench: Bench) -> None:
-    """Where the event loop's CPU time of a token goes, at 500 sockets."""
+    """CPU time of the event loop for a token at 500 sockets, by package."""
     await bench.tell_switch(mode="ok", rate=RATE)
     async with _profiled(bench) as (operator, file):
         await stream(bench, operator, 10, 20)
