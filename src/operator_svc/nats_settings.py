@@ -68,13 +68,18 @@ def nats_credentials(text: str) -> NatsCredentials:
     return NatsCredentials(jwt, _key_of(seed))
 
 
-def tls_context(ca: str) -> ssl.SSLContext:
+def tls_context(ca: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
     """The context that proves servers by their certificates, with the authorities of the file
-    ``ca``, or the system's where it is empty. Raises ValueError, with words for its user."""
+    ``ca``, or the system's where it is empty, and proves this client by ``certificate``, if there
+    is one, whose key may be in the same file. Raises ValueError, with words for its user."""
     try:
-        return ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=ca or None)
+        if certificate:
+            # Without a password the library would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(certificate, key or None, password="")
     except OSError as error:
         raise ValueError(f"cannot be used: {error.strerror or error}") from None
+    return context
 
 
 def _key_of(seed: str) -> bytes:

@@ -104,6 +104,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bus_ca: Annotated[
         str, Meta(description="CA file for the NATS servers' certificates; empty: the system's.")
     ] = field(default="", name="OPERATOR_BUS_CA")
+    bus_cert: Annotated[
+        str, Meta(description="File with the certificate that proves Operator to the NATS servers.")
+    ] = field(default="", name="OPERATOR_BUS_CERT")
+    bus_key: Annotated[
+        str,
+        Meta(description="File with that certificate's key; empty: it is in the same file."),
+    ] = field(default="", name="OPERATOR_BUS_KEY")
     db_pool_size: Annotated[
         int,
         Meta(
@@ -648,8 +655,16 @@ def bus_problems(settings: Settings) -> list[str]:
         named = {
             "OPERATOR_BUS_CREDENTIALS": settings.bus_credentials,
             "OPERATOR_BUS_CA": settings.bus_ca,
+            "OPERATOR_BUS_CERT": settings.bus_cert,
+            "OPERATOR_BUS_KEY": settings.bus_key,
         }
         return [f"{name} needs OPERATOR_BUS_URL" for name, value in named.items() if value]
+    if settings.bus_key and not settings.bus_cert:
+        return ["OPERATOR_BUS_KEY needs OPERATOR_BUS_CERT"]
+    try:
+        tls_context("", settings.bus_cert, settings.bus_key)
+    except ValueError as error:
+        return [f"OPERATOR_BUS_CERT with OPERATOR_BUS_KEY {error}"]
     if settings.database_url.startswith("sqlite:"):
         return ["OPERATOR_BUS_URL needs PostgreSQL: an SQLite file serves one process"]
     return []

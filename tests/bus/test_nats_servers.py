@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from structlog.testing import capture_logs
 
 from operator_svc.bus.nats_connection import NatsConnection
+from operator_svc.nats_settings import tls_context
 from operator_svc.settings import Settings
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventually import eventually
@@ -145,6 +152,27 @@ async def test_a_server_with_tls_must_be_known(certificate: Path) -> None:
             url = f"{scheme}://hush@{server.address}"
             assert await is_let_in(bus_url=url, bus_ca=str(certificate))
             assert not await is_let_in(bus_url=url)
+
+
+async def test_who_brings_a_certificate_that_the_server_knows_is_let_in(certificate: Path) -> None:
+    key = certificate.with_name("key.pem")
+    both = certificate.with_name("both.pem")
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    files = f"cert_file: '{certificate}', key_file: '{key}', ca_file: '{certificate}'"
+    with running(f"tls {{{files}, verify: true}}") as server:
+        url, ca = f"tls://{server.address}", str(certificate)
+        assert await is_let_in(bus_url=url, bus_ca=ca, bus_cert=ca, bus_key=str(key))
+        assert await is_let_in(bus_url=url, bus_ca=ca, bus_cert=str(both))
+        assert not await is_let_in(bus_url=url, bus_ca=ca)
+
+
+def test_an_encrypted_key_is_refused_and_no_password_asked_for(certificate: Path) -> None:
+    key = load_pem_private_key(certificate.with_name("key.pem").read_bytes(), None)
+    password = BestAvailableEncryption(b"hush")
+    encrypted = certificate.with_name("encrypted.pem")
+    encrypted.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, password))
+    with pytest.raises(ValueError, match="cannot be used"):
+        tls_context("", str(certificate), str(encrypted))
 
 
 async def test_a_server_without_tls_is_told_no_secret_that_is_for_tls() -> None:

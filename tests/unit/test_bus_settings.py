@@ -35,8 +35,12 @@ def test_servers_are_read_with_their_secrets() -> None:
         ({**URL, "OPERATOR_BUS_URL": "nats://a:0"}, "nothing behind"),
         ({**URL, "OPERATOR_BUS_CREDENTIALS": "hush"}, "the seed of its key"),
         ({**URL, "OPERATOR_BUS_CA": "/no/such/file"}, "OPERATOR_BUS_CA cannot be used: No such"),
+        ({**URL, "OPERATOR_BUS_CERT": "/no/such/file"}, "OPERATOR_BUS_KEY cannot be used: No such"),
+        ({**URL, "OPERATOR_BUS_CERT": "/dev/null"}, "OPERATOR_BUS_KEY cannot be used"),
+        ({**URL, "OPERATOR_BUS_KEY": "/dev/null"}, "needs OPERATOR_BUS_CERT"),
         ({**POSTGRESQL, "OPERATOR_BUS_CREDENTIALS": "hush"}, "CREDENTIALS"),
         ({**POSTGRESQL, "OPERATOR_BUS_CA": "/dev/null"}, "OPERATOR_BUS_CA"),
+        ({**POSTGRESQL, "OPERATOR_BUS_CERT": "/dev/null"}, "OPERATOR_BUS_CERT"),
         ({"OPERATOR_TOKEN": "t", "OPERATOR_BUS_URL": "nats://a"}, "needs PostgreSQL"),
     ],
 )

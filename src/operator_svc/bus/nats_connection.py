@@ -59,7 +59,7 @@ class NatsConnection:
         self._credentials = (
             nats_credentials(settings.bus_credentials) if settings.bus_credentials else None
         )
-        self._tls = tls_context(settings.bus_ca)
+        self._tls_files = (settings.bus_ca, settings.bus_cert, settings.bus_key)
         self._on_message = on_message
         self._on_open = on_open
         self._client: Client | None = None
@@ -219,7 +219,7 @@ class NatsConnection:
             "max_outstanding_pings": PINGS,
             "flush_timeout": CHECK_INTERVAL,
             "no_echo": True,
-            "tls": self._tls,
+            "tls": tls_context(*self._tls_files),  # anew: certificates are renewed
             "user": server.user,
             "password": server.password,
             "token": server.token,
