@@ -123,17 +123,16 @@ async def test_many_replies_of_a_dead_process_end_once_each_and_some_at_once(
         assert len(await messages.streaming(["s", "t"])) == MANY + FEW, "its lease is held"
         async with core.database.transaction() as tx:
             await tx.execute("DELETE FROM operator_pod WHERE pod_id = 'other'")
-        at_once, most, refused = 0, 0, False
+        at_once, most, locked = 0, 0, True
         interrupt = messages.interrupt
 
         async def counted(reply: Streaming, metadata: Any) -> Any:
-            nonlocal at_once, most, refused
+            nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
             try:
-                if reply.session_id == "t" and not refused:
-                    refused = True
-                    raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it is away")
+                if reply.session_id == "t" and locked:
+                    raise OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "it is locked")
                 return await interrupt(reply, metadata)
             finally:
                 at_once -= 1
@@ -142,6 +141,9 @@ async def test_many_replies_of_a_dead_process_end_once_each_and_some_at_once(
         with pytest.raises(OperatorError):
             await recovery.take_over()
         assert at_once == 0, "none goes on after the error was told"
+        left = {reply.session_id for reply in await messages.streaming(["s", "t"])}
+        assert left == {"t"}, "those that cannot be ended keep no others waiting"
+        locked = False
         await asyncio.gather(recovery.take_over(), recovery.take_over())
         assert 1 < most <= 2 * recovery_module.AT_ONCE
         assert await messages.streaming(["s", "t"]) == []

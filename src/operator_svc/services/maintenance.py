@@ -91,8 +91,15 @@ class Maintenance:
             poll()
 
     async def _run(self, jobs: Sequence[Job]) -> None:
+        """Run all jobs, those after a failed one too; raises the first failure."""
+        failures = []
         for job in jobs:
-            await job()
+            try:
+                await job()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 async def measure_loop_lag() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import structlog
 
 from operator_svc import telemetry
-from operator_svc.errors import ErrorCode
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import ReplyStatus
 from operator_svc.services.chat.running_replies import RunningReplies
 from operator_svc.services.lease import PodIdentity
@@ -18,6 +18,9 @@ from operator_svc.stores.messages import MessageStore
 
 AT_ONCE = 8
 """Replies that are ended at once: a process may leave thousands, and a write waits for the disk."""
+MOST_FAILURES = 64
+"""Replies that cannot be ended, after which it is the database that cannot: a session may be locked
+by somebody for long, and keeps nobody else's reply waiting."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,17 +68,22 @@ class ReplyRecovery:
         await self._interrupt_all(reply for reply in left if reply.owner != pod_id)
 
     async def _interrupt_all(self, replies: Iterable[Streaming]) -> None:
+        """End all of them, also where some cannot be ended now; raises the first failure."""
         left = iter(replies)
+        failures: list[OperatorError] = []
 
         async def work() -> None:
             for reply in left:
-                await self._interrupt(reply)
+                try:
+                    await self._interrupt(reply)
+                except OperatorError as error:
+                    failures.append(error)
+                    if len(failures) >= MOST_FAILURES:
+                        return
 
-        for ended in await asyncio.gather(
-            *(work() for _ in range(AT_ONCE)), return_exceptions=True
-        ):
-            if ended is not None:
-                raise ended
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        if failures:
+            raise failures[0]
 
     async def _interrupt(self, reply: Streaming) -> None:
         metadata = {
