@@ -61,7 +61,7 @@ async def test_endless_page_times_out_with_partial_content(navigate: Any, site: 
         await site.hold.wait()
         return response
 
-    answer = await navigate(site.on(endless), timeout_ms=2500)
+    answer = await navigate(site.on(endless), timeout_ms=5000)
     assert (answer["status"], answer["http_status"]) == ("timeout", 200)
     assert (answer["title"], answer["text"]) == ("endless", "the beginning")
     assert answer["screenshot"] is not None

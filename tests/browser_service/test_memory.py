@@ -171,9 +171,12 @@ async def test_kernel_limits_each_process_of_chromium(
     navigate: Any, site: Any, service: Any
 ) -> None:
     await navigate(site.page("<p>x"))
-    opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT, timeout_ms=3000))
-    await asyncio.sleep(1)  # the page is open, and its renderer is at work
-    assert any("--type=renderer" in line for line in family(os.getpid()).values())
+    opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT))
+
+    def renders() -> bool:
+        return any("--type=renderer" in line for line in family(os.getpid()).values())
+
+    await eventually(renders)
     groups = [chromium.group for chromium in service.pool.running]
 
     def limits() -> set[str]:
@@ -186,4 +189,6 @@ async def test_kernel_limits_each_process_of_chromium(
 
     # A process that has just begun is limited at the next look at it.
     await eventually(lambda: limits() == {str(BUDGET + UNUSED_DATA)})
-    await opened
+    assert renders()
+    opened.cancel()
+    await asyncio.gather(opened, return_exceptions=True)

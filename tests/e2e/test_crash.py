@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sqlite3
 from contextlib import closing
@@ -18,8 +17,23 @@ from operator_svc.settings import Settings
 from tests.cluster.processes import TOKEN, Pod, environment
 from tests.fakes.eventually import eventually
 
+STORED = "SELECT sum(length(content)) FROM operator_reply_chunk GROUP BY reply_id"
 MANY = 10_000
 """Messages, and events, of a session that is deleted: twenty pieces."""
+SLOW_DELETION = {
+    "sqlite": (
+        "CREATE TRIGGER slow BEFORE DELETE ON operator_message WHEN old.id % 250 = 0"
+        " BEGIN SELECT length(hex(randomblob(10000000))); END",
+        "DROP TRIGGER slow",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;"
+        " CREATE TRIGGER slow BEFORE DELETE ON operator_message EXECUTE FUNCTION slow()",
+        "DROP FUNCTION slow CASCADE",
+    ),
+}
+"""Statements after which each piece of a deletion takes long, and those that take it back."""
 AT = "'2026-01-01T00:00:00.000000Z'"
 SESSIONS = (
     "INSERT INTO operator_session (session_id, epoch, user_id, source, last_seq, message_count,"
@@ -52,12 +66,19 @@ async def test_kill_in_mid_stream(sqlite_url: str) -> None:
         for n in range(5):
             async with http.post(
                 f"{pod.url}/operator/chat",
-                json={"message": f"{'many words ' * 50} [[rate=20]]", "session_id": f"cut{n}"},
+                json={"message": f"{'many words ' * 200} [[rate=20]]", "session_id": f"cut{n}"},
                 headers={"Prefer": "respond-async"},
             ) as answer:
                 assert answer.status == 202
                 acknowledged[f"cut{n}"] = (await answer.json())["reply_id"]
-        await asyncio.sleep(1.0)  # some of each reply is stored
+
+        async def some_is_stored() -> bool:
+            path = sqlite_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path)) as beside:
+                stored = beside.execute(STORED).fetchall()
+            return len(stored) == 5 and all(characters > 10 for (characters,) in stored)
+
+        await eventually(some_is_stored)
         await pod.end(signal.SIGKILL)
         await pod.start()
         for session_id, reply_id in acknowledged.items():
@@ -89,6 +110,16 @@ async def fill(url: str, sessions: dict[str, int]) -> None:
     await database.aclose()
 
 
+def execute(url: str, statements: str) -> None:
+    """Change the schema beside the processes."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as beside:
+            beside.execute(statements)
+    else:
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute(statements.encode())
+
+
 def rows_of(url: str, session_id: str) -> int:
     """Its messages, events and row, as they are stored."""
     query = " UNION ALL ".join(
@@ -107,11 +138,14 @@ def rows_of(url: str, session_id: str) -> int:
 
 async def delete_and_kill(http: aiohttp.ClientSession, victim: Pod, url: str) -> None:
     """Delete the session ``large``, and kill its process in the midst of that."""
+    slow, quick = SLOW_DELETION[url.partition(":")[0]]
+    execute(url, slow)
     async with http.delete(f"{victim.url}/operator/session/large") as answer:
         assert answer.status == 204
     await eventually(lambda: rows_of(url, "large") <= 2 * MANY - 1000, every=0.01)
     await victim.end(signal.SIGKILL)
     assert 2 < rows_of(url, "large") < 2 * MANY
+    execute(url, quick)
 
 
 async def test_the_deletion_of_a_large_session_is_finished_after_a_kill(database_url: str) -> None:

@@ -27,7 +27,7 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         await devpeers.start(TOKEN) as peers,
         aiohttp.ClientSession(headers={"X-VX11-Token": TOKEN}) as http,
     ):
-        slow = {"OPERATOR_DRAIN_TIMEOUT": "60", "OPERATOR_LEASE_TTL": "1"}
+        slow = {"OPERATOR_DRAIN_TIMEOUT": "60", "OPERATOR_LEASE_TTL": "3"}
         pod = Pod(environment(database_url, peers, **slow))
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
