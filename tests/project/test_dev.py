@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,37 @@ def test_dev_is_a_whole_system_and_leaves_nothing_behind(tmp_path: Path, last: i
         assert _with_mark(mark) == []
     assert (tmp_path / "data" / "operator.db").exists()
     assert not (tmp_path / "data" / "token").exists()
+
+
+LEADER = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGHUP, lambda *_: None)  # make keeps waiting for its command
+os.open(os.ttyname(0), os.O_RDWR)  # the terminal is that of the session from now on
+subprocess.run(sys.argv[1:])
+"""
+
+
+def test_dev_ends_with_its_terminal_though_another_process_leads_the_session(
+    tmp_path: Path,
+) -> None:
+    env = environment(OPERATOR_PORT="0", BROWSER_URL="", OPERATOR_AUTH="off")
+    env["TEST_MARK"] = mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    ours, theirs = pty.openpty()
+    leader = subprocess.Popen(
+        [sys.executable, "-c", LEADER, *COMMAND, "dev"],
+        cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        shown = b""
+        while b"Ctrl-C ends all of it" not in shown:
+            shown += os.read(ours, 65536)
+        os.close(ours)
+        block_until(lambda: _with_mark(mark) == [], every=0.1)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
 
 
 def test_dev_uses_a_peer_that_is_set(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ async def test_a_reload_takes_new_tokens_and_drops_old_ones(start: Start, tmp_pa
     with capture_logs() as logs:
         assert not service.operator.services.tokens.reload()
     assert logs[0]["problems"] == [
-        "OPERATOR_TOKENS_FILE, line 1: Expected `str`, got `int` - at `$.token`"
+        f"OPERATOR_TOKENS_FILE: {path}, line 1: token must be text of 1 to 4,096 characters"
     ]
     assert (await status("new-token"), await status(TOKEN)) == (200, 200)
 

@@ -10,7 +10,8 @@ import pytest
 
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Caller
-from operator_svc.services.auth import ANONYMOUS, MAX_TOKENS, Tokens, problems
+from operator_svc.services.auth import ANONYMOUS, Tokens, problems
+from operator_svc.services.token_file import MAX_TOKENS
 from operator_svc.settings import Settings, load
 
 
@@ -73,19 +74,28 @@ def test_any_token_with_auth_off_is_anonymous() -> None:
     [
         ("{", "it is not JSON"),
         ("\udcff", "it is not JSON"),
-        ("[]", "Expected `object`, got `array`"),
-        ("{}", "Object missing required field `name`"),
-        ('{"name": "x"}', "Object missing required field `token`"),
-        ('{"name": "x y", "token": "t"}', "matching regex"),
-        ('{"name": "x\\n", "token": "t"}', "matching regex"),
-        ('{"name": "x", "token": ""}', "length >= 1"),
+        ("[]", "must be a JSON object with the fields name, token,"),
+        ('{"name": "x", "token": 7}', "token must be text"),
+        ('{"name": "x", "token": "t", "role": "first-token"}', "role must be client or operator"),
+        ('{"name": "x", "token": "t", "first-token": 1}', "a field that is none of name"),
+        ("{}", "the field name is missing"),
+        ('{"name": "x"}', "the field token is missing"),
+        ('{"name": "x y", "token": "t"}', "name must be 1 to 64 letters, digits, dots"),
+        ('{"name": "x\\n", "token": "t"}', "name must be 1 to 64 letters, digits, dots"),
+        ('{"name": "x", "token": ""}', "token must be text of 1 to 4,096 characters"),
         ('{"name": "x", "token": "two words"}', "ASCII without spaces"),
         ('{"name": "x", "token": "tökn"}', "ASCII without spaces"),
         ('{"name": "x", "token": "t\\u0007"}', "ASCII without spaces"),
-        ('{"name": "x", "token": "t", "role": "root"}', "Invalid enum value 'root'"),
-        ('{"name": "x", "token": "t", "user_id": ""}', "length >= 1"),
+        ('{"name": "x", "token": "t", "role": "root"}', "role must be client or operator"),
+        (
+            '{"name": "x", "token": "t", "user_id": ""}',
+            "user_id must be text of 1 to 128",
+        ),
         ('{"name": "x", "token": "t", "user_id": "a\\u0000"}', "U+0000"),
-        ('{"name": "x", "token": "t", "user": "typo"}', "unknown field `user`"),
+        (
+            '{"name": "x", "token": "t", "user": "typo"}',
+            "a field that is none of name, token",
+        ),
         ('{"name": "default", "token": "t"}', "the name default stands twice"),
         ('{"name": "first", "token": "t"}', "the name first stands twice"),
         ('{"name": "x", "token": "first-token"}', "x has the same token as first"),
@@ -98,7 +108,7 @@ def test_a_faulty_line_is_named_and_not_quoted(tmp_path: Path, line: str, fault:
     path.write_bytes((first + line).encode("utf-8", "surrogateescape"))
     configured = Settings(token="the-main-token", tokens_file=str(path))
     (found,) = problems(configured)
-    assert found.startswith("OPERATOR_TOKENS_FILE, line 2: ")
+    assert found.startswith(f"OPERATOR_TOKENS_FILE: {path}, line 2: ")
     assert fault in found
     assert "first-token" not in found
     assert "main-token" not in found

@@ -6,11 +6,12 @@ import asyncio
 import importlib.util
 import os
 import secrets
+import select
 import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,6 +28,8 @@ DEV_ORIGINS = "http://localhost,http://localhost:*,http://127.0.0.1,http://127.0
 """Origins of the development servers of user interfaces, at whatever port they listen."""
 BROWSER_END = 10.0
 """Seconds that the browser service may take to end before it is killed."""
+TERMINAL_INTERVAL = 1.0
+"""Seconds between two looks for whether the terminal is still there."""
 
 
 @click.command("dev", short_help="Try Operator on this machine, with stand-ins for its peers.")
@@ -51,10 +54,14 @@ def command() -> None:
 
 async def _dev(environ: dict[str, str], token: str, made: str) -> None:
     from operator_svc import devpeers
+    from operator_svc.background import TaskOwner
     from operator_svc.lifecycle import serve
     from operator_svc.settings import Settings, load
 
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup(1) ignores it
     async with AsyncExitStack() as stack:
+        terminal = stack.enter_context(_terminal() if hangs_up else nullcontext())
+        tasks = await stack.enter_async_context(TaskOwner("dev"))
         peers = await stack.enter_async_context(await devpeers.start(token))
         environ = {"OPERATOR_ALLOWED_ORIGINS": DEV_ORIGINS} | peers.environment | environ
         replaced = [name for name in peers.environment if name not in os.environ]
@@ -74,11 +81,43 @@ async def _dev(environ: dict[str, str], token: str, made: str) -> None:
             # Not before: another one may serve from this folder, and its token stays.
             stack.enter_context(_token_file(made))
             # A terminal that was closed leaves nobody who could end it.
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, signal.raise_signal, signal.SIGTERM)
+            if hangs_up:
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGHUP, signal.raise_signal, signal.SIGTERM)
+            if terminal is not None:
+                tasks.start(_end_with_terminal(terminal), "terminal")
             click.echo(_welcome(url, settings.token, notes))
 
         await serve(settings, ready)
+
+
+@contextmanager
+def _terminal() -> Iterator[int | None]:
+    """The terminal of this process, opened only to see when it is closed; None without one."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        yield None
+        return
+    try:
+        yield terminal
+    finally:
+        os.close(terminal)
+
+
+async def _end_with_terminal(terminal: int) -> None:
+    """End this process once its terminal is closed.
+
+    The kernel sends SIGHUP to the leader of the session alone. A leader such as make, which waits
+    for this process, does not pass it on.
+    """
+    looks = select.poll()
+    looks.register(terminal, 0)  # a hang-up is always reported, and nothing is read
+    while True:
+        if looks.poll(0):
+            signal.raise_signal(signal.SIGTERM)
+            return
+        await asyncio.sleep(TERMINAL_INTERVAL)
 
 
 @contextmanager

@@ -1,35 +1,28 @@
 """The tokens that callers bring: the one of the settings, those of a file that can be reloaded, and
 signed ones (JWTs) of an issuer.
 
-The file has one JSON object a line, ``{"name", "token", "role"?, "user_id"?}``. Tokens are kept
-as SHA-256 digests and looked up in the same time whichever of them is brought, or none.
+Tokens are kept as SHA-256 digests and looked up in the same time whichever of them is brought, or
+none.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
-import msgspec
 import structlog
-from msgspec import Meta
 
 from operator_svc import telemetry
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.models import Caller, SignedCaller
 from operator_svc.protocol import headers
-from operator_svc.protocol.text import problem as text_problem
 from operator_svc.services.rate_limit import RateLimit
+from operator_svc.services.token_file import SETTING, digest_of, read_tokens
 from operator_svc.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SETTING = "OPERATOR_TOKENS_FILE"
-DEFAULT_NAME = "default"
-"""The name of ``OPERATOR_TOKEN``."""
 ANONYMOUS = Caller("anonymous", "operator")
 """Every caller, where auth is off."""
 WRONG_TOKENS = 20
@@ -38,17 +31,6 @@ WRONG_TOKEN_DELAY = 1.0
 """Seconds that the answer to each further one waits."""
 EXPIRY_INTERVAL = 1.0
 """Seconds between two looks for signed tokens that have expired."""
-MAX_TOKENS = 1000
-"""Tokens of one process; each request compares with all of them."""
-
-
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One token of the file. A ``client`` may chat; an ``operator`` may also adjust Switch."""
-
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
-    token: Annotated[str, Meta(min_length=1, max_length=4096)]
-    role: Literal["client", "operator"] = "client"
-    user_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
 class TokenExpiredError(Exception):
@@ -108,7 +90,7 @@ class Tokens:
         off, ``ANONYMOUS``."""
         if not self.required:
             return ANONYMOUS
-        digest = _digest(token)
+        digest = digest_of(token)
         found = None
         for known, caller in self._known:
             if hmac.compare_digest(known, digest):
@@ -122,7 +104,7 @@ class Tokens:
 
         Raises TokenExpiredError, OperatorError(auth_unavailable).
         """
-        return None if self.signed is None else await self.signed.verify(token, _digest(token))
+        return None if self.signed is None else await self.signed.verify(token, digest_of(token))
 
     def is_current(self, caller: Caller) -> bool:
         """True while the token of ``caller`` exists unchanged."""
@@ -147,7 +129,7 @@ class Tokens:
         if self.signed is not None:
             self.signed.refresh()
         try:
-            read = _read(self._settings)
+            read = read_tokens(self._settings)
         except ConfigurationError as error:
             log.error("tokens not reloaded", problems=error.problems)
             return False
@@ -223,64 +205,11 @@ def problems(settings: Settings) -> list[str]:
     return []
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
 def _read_at_start(settings: Settings) -> list[tuple[bytes, Caller]]:
-    known = _read(settings)
+    known = read_tokens(settings)
     others = settings.auth == "off" or settings.jwks_url or settings.jwks_file
     if settings.tokens_file and not known and not others:
         raise ConfigurationError(
             [f"{SETTING}: {settings.tokens_file} has no token, nor is another set"]
         )
     return known
-
-
-def _read(settings: Settings) -> list[tuple[bytes, Caller]]:
-    known: list[tuple[bytes, Caller]] = []
-    if settings.token:
-        known.append((_digest(settings.token), Caller(DEFAULT_NAME, "operator")))
-    if not settings.tokens_file:
-        return known
-    faults: list[str] = []
-    for number, raw in enumerate(_lines(settings.tokens_file), 1):
-        if not raw.strip():
-            continue
-        fault = _take(raw, known)
-        if fault is not None:
-            faults.append(f"{SETTING}, line {number}: {fault}")
-    if len(known) > MAX_TOKENS:
-        faults.append(f"{SETTING}: more than {MAX_TOKENS} tokens")
-    if faults:
-        raise ConfigurationError(faults)
-    return known
-
-
-def _lines(path: str) -> list[bytes]:
-    try:
-        return Path(path).read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigurationError([f"{SETTING}: {path} cannot be read: {error.strerror}"]) from None
-
-
-def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:
-    """Add the token of a line; returns its fault, if any, without quoting the line."""
-    try:
-        line = msgspec.json.decode(raw, type=_Line)
-    except msgspec.ValidationError as error:
-        return str(error)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return "it is not JSON"
-    if not line.token.isascii() or not line.token.isprintable() or " " in line.token:
-        return "the token must be ASCII without spaces, because it is sent in a header"
-    if line.user_id is not None and (fault := text_problem(line.user_id)):
-        return f"user_id {fault}"
-    digest = _digest(line.token)
-    for other, caller in known:
-        if caller.name == line.name:
-            return f"the name {line.name} stands twice"
-        if hmac.compare_digest(other, digest):
-            return f"{line.name} has the same token as {caller.name}"
-    known.append((digest, Caller(line.name, line.role, line.user_id)))
-    return None
