@@ -132,10 +132,14 @@ def costs(part: str, servers: dict[str, list[Round]]) -> Iterator[Figure]:
 
 
 async def _log_of_chats(bench: Bench, process: Process) -> float:
-    """KiB of PostgreSQL's log that a chat writes, not the first one of its session."""
+    """KiB of PostgreSQL's log that a chat writes, not the first one of its session.
+
+    After a checkpoint, so that the log has each page that they change once as a whole.
+    """
     load = Load(process, CLIENTS, chats(process, a_session=1_000_000))
     await load.connect()
     await load.run_count(CLIENTS)
+    bench.postgres.execute("CHECKPOINT")
     before = bench.database_log()
     await load.run_count(count := CLIENTS * 50)
     load.close()

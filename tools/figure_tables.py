@@ -20,10 +20,12 @@ from tools.results import newest, rows_of, time_of
 from tools.scaling_tables import PEOPLE, inputs, model
 
 MARKERS = re.compile(
-    r"(<!-- (figures|runs|deaths|attack|inputs|model)(?:: (.+?))? -->\n).*?(<!-- /\2 -->)", re.S
+    r"(<!-- (figures|goals|runs|deaths|attack|inputs|model)(?:: (.+?))? -->\n).*?(<!-- /\2 -->)",
+    re.S,
 )
 HEADS = {
     "figures": "| figure | measured | lowest to highest | goal | |\n" + "| --- " * 5 + "|",
+    "goals": "| part | figure | measured | goal | |\n" + "| --- " * 5 + "|",
     "runs": "| run (UTC) | load at its start | machine | versions |\n" + "| --- " * 4 + "|",
     "deaths": "| run (UTC) | load | what | result |\n" + "| --- " * 4 + "|",
     "attack": "| | SQLite | PostgreSQL |\n" + "| --- " * 3 + "|",
@@ -36,13 +38,18 @@ def _quantity(number: float, unit: str) -> str:
     return f"{short(number)} {unit}".strip().replace(" /s", "/s")
 
 
+def _goal(figure: Figure) -> str:
+    """The columns of its goal and of what came of it."""
+    if figure.target is None:
+        return "| | |"
+    sign = "≤" if figure.best == "low" else "≥"
+    met = "met" if figure.met else "**missed**"
+    return f"| {sign} {_quantity(figure.target, figure.unit)} | {met} |"
+
+
 def _figure_row(figure: Figure) -> str:
     spread = " to ".join(short(end) for end in figure.spread) if figure.spread else ""
-    sign = "≤" if figure.best == "low" else "≥"
-    goal = f"{sign} {_quantity(figure.target, figure.unit)}" if figure.target is not None else ""
-    met = {None: "", True: "met", False: "**missed**"}[figure.met]
-    measured = _quantity(figure.value, figure.unit)
-    return f"| {figure.name} | {measured} | {spread} | {goal} | {met} |"
+    return f"| {figure.name} | {_quantity(figure.value, figure.unit)} | {spread} {_goal(figure)}"
 
 
 def figures(parts: Iterable[str]) -> Iterable[str]:
@@ -54,6 +61,15 @@ def figures(parts: Iterable[str]) -> Iterable[str]:
         for figure in run.figures if run else ():
             if figure.part == part:
                 yield _figure_row(figure)
+
+
+def goals(parts: Iterable[str]) -> Iterable[str]:
+    """The figures of some parts that have a goal."""
+    for part in parts:
+        for figure in newest()[part].figures if part in newest() else ():
+            if figure.part == part and figure.target is not None:
+                measured = _quantity(figure.value, figure.unit)
+                yield f"| `{part}` | {figure.name} | {measured} {_goal(figure)}"
 
 
 def runs(_: Iterable[str]) -> Iterable[str]:
@@ -110,6 +126,7 @@ def attack(_: Iterable[str]) -> Iterable[str]:
 
 _WRITERS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
     "figures": figures,
+    "goals": goals,
     "runs": runs,
     "deaths": deaths,
     "attack": attack,

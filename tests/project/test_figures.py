@@ -63,6 +63,16 @@ def test_a_table_has_the_newest_full_run_of_each_part(results: Path) -> None:
     assert figure_tables.written(written) == written
 
 
+def test_the_goals_are_the_figures_that_have_one(results: Path) -> None:
+    results.write_bytes(
+        b"\n".join([row(1, "chats", 9.0), row(2, "memory", 3.0, target=2.5, best="high")])
+    )
+
+    written = figure_tables.written("<!-- goals: chats memory other -->\n<!-- /goals -->")
+
+    assert written.splitlines()[3:-1] == ["| `memory` | cost of a chat | 3 ms | ≥ 2.5 ms | met |"]
+
+
 def test_the_runs_are_those_whose_figures_are_shown(results: Path) -> None:
     results.write_bytes(b"\n".join([row(1, "chats", 9.0), row(2, "chats", 8.0)]))
 
