@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.__main__ import LONG, PARTS
 from tools import figure_tables, scaling_tables
 from tools import results as committed
 
@@ -100,6 +101,21 @@ def test_the_model_of_scaling_follows_from_its_inputs() -> None:
     few = scaling_tables.needs(10_000, cost)
     least = "processes (one core each, half loaded; 10,000 sockets at most)"
     assert few[least] == "2"
+
+
+def test_the_page_on_performance_shows_every_part_of_the_bench() -> None:
+    marks = figure_tables.MARKERS.finditer((DOCS / "performance.md").read_text())
+    asked = [
+        (kind, set((parts or "").split())) for _, kind, parts, _ in map(re.Match.groups, marks)
+    ]
+    shown = set().union(*(parts for kind, parts in asked if kind == "figures"))
+    parts = set(PARTS | LONG)
+    by_engine = {f"{part}-{engine}" for part in parts for engine in ("sqlite", "postgresql")}
+    assert shown <= parts | by_engine
+    assert parts - shown == {part for part in parts if f"{part}-sqlite" in shown}
+    for kind, named in asked:
+        if kind == "goals":
+            assert named <= shown
 
 
 @pytest.mark.parametrize("name", ["performance", "scaling"])
