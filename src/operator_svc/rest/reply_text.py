@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from operator_svc.protocol.frames import Delta
 from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.live.reply_stream import Kind, ReplyStream
 
@@ -33,22 +32,21 @@ class ReplyText(EndSink):
         if self._answer.stored_only:
             stream.watch_stored(self._answer.wake)
         else:
-            stream.add_watcher(self)
+            stream.add_reader(self)
         if not stream.empty:
             self._answer.wake()
 
     def detach(self, stream: ReplyStream) -> None:
         """See ReplySink.detach."""
         stream.unwatch_stored(self._answer.wake)
-        stream.remove_watcher(self)
+        stream.remove_reader(self)
 
-    def delta(self, delta: Delta, data: bytes) -> None:
-        """See Reader.delta."""
-        content = delta.content
-        follows = self._sent[delta.kind] == delta.offset and not self._sending
+    def piece(self, kind: Kind, offset: int, content: str) -> None:
+        """See TextReader.piece."""
+        follows = self._sent[kind] == offset and not self._sending
         if follows and len(content) <= SHORT and self._answer.ready():
-            self._sent[delta.kind] += len(content)
-            self._answer.show(delta.kind, content)
+            self._sent[kind] += len(content)
+            self._answer.show(kind, content)
         else:
             self._answer.wake()
 

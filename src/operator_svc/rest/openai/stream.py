@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +20,8 @@ from operator_svc.services.live.reply_stream import Kind
 
 DONE = b"[DONE]"
 FIELDS: dict[Kind, str] = {"reasoning": "reasoning_content", "text": "content"}
+EMPTY = b'""'
+_encode = msgspec.json.Encoder().encode
 
 
 class ChunkHead(NamedTuple):
@@ -50,7 +52,12 @@ class ChunkHead(NamedTuple):
             ]
         if self.include_usage:
             body["usage"] = usage
-        return msgspec.json.encode(body)
+        return _encode(body)
+
+    def around(self, kind: Kind) -> tuple[bytes, bytes]:
+        """The data of a chunk before and after the JSON of its text."""
+        before, _, after = self.chunk({FIELDS[kind]: ""}).rpartition(EMPTY)
+        return before, after
 
 
 class CompletionStream(ReplyAnswer):
@@ -61,14 +68,18 @@ class CompletionStream(ReplyAnswer):
     ) -> None:
         super().__init__(services, request, accepted)
         self._head = head
+        self._around: dict[Kind, tuple[bytes, bytes]] = {}
 
     def opening(self) -> bytes:
         """See ReplyAnswer.opening."""
         return self._head.chunk({"role": "assistant", "content": ""})
 
-    def piece(self, kind: Kind, content: str) -> Iterator[bytes]:
-        """See ReplyAnswer.piece."""
-        yield self._head.chunk({FIELDS[kind]: content})
+    def piece(self, kind: Kind, content: str) -> Iterable[bytes]:
+        """See ReplyAnswer.piece. A chunk differs from the one before by its text alone."""
+        if kind not in self._around:
+            self._around[kind] = self._head.around(kind)
+        before, after = self._around[kind]
+        return (before + _encode(content) + after,)
 
     def closing(self, answer: ChatAnswer) -> Iterator[bytes]:
         """See ReplyAnswer.closing."""
@@ -89,4 +100,4 @@ class CompletionStream(ReplyAnswer):
 
     def failure(self, error: OperatorError) -> bytes:
         """See EventStream.failure."""
-        return msgspec.json.encode(errors.body_of(error))
+        return _encode(errors.body_of(error))

@@ -14,11 +14,10 @@ from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.bus import Bus, ReplyPiece
 from operator_svc.errors import OperatorError
-from operator_svc.protocol.frames import Delta
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.feed_reader import FeedReader
-from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream
+from operator_svc.services.live.reply_stream import Kind, LocalReplies, ReplyStream
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +99,7 @@ class SessionHub:
         hear what other pods do to its session, until ``end_reply``."""
         self._bus.subscribe(reply.session_id)
         if self._bus.carries_text:
-            reply.add_watcher(_TextSender(self._bus, reply))
+            reply.add_reader(_TextSender(self._bus, reply))
         feed = self._feeds.get(reply.session_id)
         if feed is not None:
             feed.adopt(reply)
@@ -279,10 +278,10 @@ class _TextSender:
         self._bus = bus
         self._reply = reply
 
-    def delta(self, delta: Delta, data: bytes) -> None:
-        """See Reader.delta; reasoning is shown by the process alone that writes the reply."""
-        if delta.kind == "text":
-            self._bus.send_piece(_piece(self._reply, delta.offset, delta.content))
+    def piece(self, kind: Kind, offset: int, content: str) -> None:
+        """See TextReader.piece; reasoning is shown by the process alone that writes the reply."""
+        if kind == "text":
+            self._bus.send_piece(_piece(self._reply, offset, content))
 
 
 def _piece(reply: ReplyStream, offset: int, content: str) -> ReplyPiece:

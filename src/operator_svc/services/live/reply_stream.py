@@ -24,20 +24,21 @@ class LocalReplies(Protocol):
         nobody any more."""
 
 
-class Reader(Protocol):
-    """Receives the pieces of a reply as they come."""
+class TextReader(Protocol):
+    """Receives the pieces of a reply as they come, and makes of them what it needs."""
 
-    def delta(self, delta: Delta, data: bytes) -> None:
-        """A piece; ``data`` is its frame."""
+    def piece(self, kind: Kind, offset: int, content: str) -> None:
+        """A piece, and the code points before it."""
 
 
 class ReplyStream:
-    """A reply's text so far. Each piece is encoded once and sent to all readers at once.
+    """A reply's text so far. Each piece is shown to all clients at once, as one frame, which is
+    encoded once and only if somebody takes it.
 
-    Readers are the subscribers of the session's feed, and ``watchers``, who asked for this reply
-    alone. ``local`` says that this process writes it; otherwise the text comes by the bus, or is
-    read from the database.
-    ``begun_at`` tells it from one of its id that a switch-over has lost.
+    Clients are the subscribers of the session's feed, and ``watchers``, who asked for this reply
+    alone; ``readers`` take the text and no frames. ``local`` says that this process writes it;
+    otherwise the text comes by the bus, or is read from the database. ``begun_at`` tells it from
+    one of its id that a switch-over has lost.
     """
 
     def __init__(self, session_id: str, reply_id: int, begun_at: datetime, *, local: bool) -> None:
@@ -50,7 +51,8 @@ class ReplyStream:
         self.stored_end = 0
         """The code point up to which the text is stored."""
         self._early: dict[int, str] = {}
-        self._watchers: set[Reader] = set()
+        self._watchers: set[SendQueue] = set()
+        self._readers: set[TextReader] = set()
         self._stored_watchers: set[Callable[[], None]] = set()
         self._subscribers: Collection[SendQueue] = ()
 
@@ -77,13 +79,21 @@ class ReplyStream:
         """Show the text to watchers only."""
         self._subscribers = ()
 
-    def add_watcher(self, reader: Reader) -> None:
-        """Send a reader each new piece from now on."""
-        self._watchers.add(reader)
+    def add_watcher(self, send_queue: SendQueue) -> None:
+        """Send a client the frame of each new piece from now on."""
+        self._watchers.add(send_queue)
 
-    def remove_watcher(self, reader: Reader) -> None:
-        """Send a reader no more."""
-        self._watchers.discard(reader)
+    def remove_watcher(self, send_queue: SendQueue) -> None:
+        """Send a client no more."""
+        self._watchers.discard(send_queue)
+
+    def add_reader(self, reader: TextReader) -> None:
+        """Give a reader each new piece from now on."""
+        self._readers.add(reader)
+
+    def remove_reader(self, reader: TextReader) -> None:
+        """Give a reader no more."""
+        self._readers.discard(reader)
 
     def watch_stored(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever more of the text is stored, until ``unwatch_stored``."""
@@ -113,7 +123,7 @@ class ReplyStream:
                 self.append("text", new)
 
     def append(self, kind: Kind, content: str) -> None:
-        """Add a piece, and send it to all readers; a long one in several frames."""
+        """Add a piece, and show it; a long one as several pieces."""
         for start in range(0, len(content), PIECE_CHARS):
             self._append(kind, content[start : start + PIECE_CHARS])
 
@@ -121,13 +131,15 @@ class ReplyStream:
         offset = self.ends[kind]
         self.ends[kind] = end = offset + len(content)
         self._parts[kind].append(content)
-        readers: list[Reader] = [*self._watchers, *self._subscribers]
-        if not readers:
+        for reader in list(self._readers):
+            reader.piece(kind, offset, content)
+        send_queues = [*self._watchers, *self._subscribers]
+        if not send_queues:
             return
         delta = Delta(reply_id=self.reply_id, offset=offset, end=end, content=content, kind=kind)
         data = encode(delta)
-        for reader in readers:
-            reader.delta(delta, data)
+        for send_queue in send_queues:
+            send_queue.delta(delta, data)
 
     def text(self, kind: Kind = "text") -> str:
         """The text so far."""
