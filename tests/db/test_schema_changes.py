@@ -19,9 +19,11 @@ from operator_svc.services.search_indexer import SearchIndexer
 from operator_svc.services.switch.feedback_counter import FeedbackCounter
 from operator_svc.settings import Settings
 from operator_svc.stores.feedback_hours import FeedbackHourStore
+from operator_svc.stores.message_rows import Key
 from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
 from tests.fakes.eventually import block_until
+from tests.stores.conversations import Stores
 
 FIRST = 2
 """Migrations of the version before: its processes write by their tables."""
@@ -239,4 +241,41 @@ async def test_the_version_before_searches_after_the_way_back(database_url: str)
     database = await opened(database_url)
     async with database.transaction() as tx:
         assert await tx.fetch(OLD_SEARCH[dialect]) == [("old-7",)]
+    await database.aclose()
+
+
+async def _keyed_chats(database: Database, *names: str) -> None:
+    for name in names:
+        await Stores(database).new(name, key=Key("ana", name, b"hash"))
+
+
+async def _keys(database: Database) -> set[str]:
+    async with database.transaction() as tx:
+        return {key for (key,) in await tx.fetch("SELECT key FROM operator_chat_key")}
+
+
+async def _delete_of_each(database: Database, session: str, message: str, reply: str) -> None:
+    """Delete a session, the message of another one, and the reply of a third."""
+    row = "DELETE FROM operator_message WHERE session_id = :name AND role = :role"
+    async with database.transaction() as tx:
+        await tx.execute("DELETE FROM operator_session WHERE session_id = :name", name=session)
+        await tx.execute(row, name=message, role="user")
+        await tx.execute(row, name=reply, role="assistant")
+
+
+async def test_keys_go_with_their_replies_before_and_after_the_change(database_url: str) -> None:
+    database = await opened(database_url)
+    await _keyed_chats(database, *"abcdefg")
+    await database.aclose()
+    known = migration_ids(locate(database_url).dialect)
+    rollback(database_url, len(known) - known.index("0019.repeated_calls") - 1)
+    database = await opened(database_url)
+    await _delete_of_each(database, "a", "b", "c")
+    assert await _keys(database) == set("defg")
+    await database.aclose()
+    migrate(database_url)
+    database = await opened(database_url)
+    assert await _keys(database) == set("defg")
+    await _delete_of_each(database, "d", "e", "f")
+    assert await _keys(database) == {"g"}
     await database.aclose()
