@@ -127,10 +127,12 @@ async def test_foreign_keys_and_session_ids_have_indexes(database: Database) -> 
                     indexed.append((table, first[0][0]))
                 pk = await tx.fetch("SELECT name FROM pragma_table_info(:t) WHERE pk = 1", t=table)
                 indexed += [(table, row[0]) for row in pk]
-    sessions = [(t, "session_id") for t in TABLES if "session_id" in expected(t)]
+    # Keys go with their replies, and nobody looks for those of a session.
+    by_session = [table for table in TABLES if table != "operator_chat_key"]
+    sessions = [(t, "session_id") for t in by_session if "session_id" in expected(t)]
     missing = {tuple(k) for k in [*keys, *sessions]} - {tuple(i) for i in indexed}
     assert missing == set()
-    assert len(keys) >= 12
+    assert len(keys) >= 10
 
 
 PLANS = {
