@@ -121,3 +121,14 @@ async def test_items_are_referred_to_by_their_ids(start: Start) -> None:
         answer = await service.post(PATH, {"input": wrong})
         error = (await answer.json())["error"]
         assert (answer.status, error["param"]) == (400, "input[0].id"), identity
+
+
+async def test_named_items_have_no_more_bytes_than_a_body_that_brings_them(both: Service) -> None:
+    large = {"items": [message("assistant", "x" * 200_000)]}
+    made = await (await both.post("/v1/conversations", large)).json()
+    (item,) = (await (await both.get(f"/v1/conversations/{made['id']}/items")).json())["data"]
+    named = {"type": "item_reference", "id": item["id"]}
+    for count, status in ((5, 200), (6, 413), (900, 413)):
+        answer = await both.post(PATH, {"input": [named] * count + [message("user", "hello")]})
+        assert answer.status == status, await answer.text()
+    assert (await answer.json())["error"]["code"] == "payload_too_large"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from operator_svc.context import Services
-from operator_svc.errors import OperatorError
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Json, Role
 from operator_svc.protocol import ids
 from operator_svc.protocol import responses as protocol
@@ -28,10 +28,12 @@ async def named_items(
     """The input with the items that it refers to by their ids; a message among those is one of
     chat completions already.
 
-    Raises OperatorError(validation_error) for an id that names none.
+    Raises OperatorError: validation_error for an id that names none, and payload_too_large where
+    they have more bytes together than a body may have that brings them itself.
     """
     if isinstance(asked, str):
         return asked
+    room = services.settings.max_body
     items: list[InputItem | dict[str, Json]] = []
     for index, item in enumerate(asked):
         if item.type != "item_reference":
@@ -40,6 +42,12 @@ async def named_items(
         found = await _named(services, caller, item.id or "")
         if found is None:
             raise OperatorError.invalid(f"input[{index}].id", "there is no such item")
+        room -= len(msgspec.json.encode(found))
+        if room < 0:
+            raise OperatorError(
+                ErrorCode.PAYLOAD_TOO_LARGE,
+                f"the items that the input names have more than {services.settings.max_body} bytes",
+            )
         items.append(found)
     return items
 
