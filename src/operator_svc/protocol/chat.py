@@ -189,7 +189,7 @@ class ChatAnswer(msgspec.Struct, frozen=True):
     tool_calls: list[ToolCallView]
     """The tool calls of the reply."""
     metadata: Metadata
-    """Facts about it, by name."""
+    """`provider`, `finish_reason`, `usage` and, of a failure, `error` and `detail`."""
 
 
 class InterfaceChatAnswer(ChatAnswer, frozen=True, kw_only=True):
@@ -232,7 +232,7 @@ class ReplyView(msgspec.Struct, frozen=True):
     end: int
     """The code points of the text."""
     metadata: Metadata
-    """Facts about it, by name."""
+    """`provider`, `finish_reason`, `usage` and, of a failure, `error` and `detail`."""
     created_at: datetime
     """The time at which it began."""
     finished_at: datetime | None

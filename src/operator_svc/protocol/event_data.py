@@ -57,7 +57,7 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["complete"]
     """Always ``complete``."""
     metadata: Metadata
-    """Facts about it, by name."""
+    """The metadata that the client sent, and its `client_message_id`."""
     timestamp: datetime
     """The time at which it was stored."""
 
@@ -96,7 +96,7 @@ class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     """The code points of the text."""
     metadata: Metadata
-    """Facts about it, by name."""
+    """`provider`, `finish_reason`, `usage` and, of a failure, `error` and `detail`."""
     error: str | UnsetType = UNSET
     """The error's code, where it failed."""
 

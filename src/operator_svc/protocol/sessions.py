@@ -31,7 +31,8 @@ class MessageView(msgspec.Struct, frozen=True):
     timestamp: datetime
     """The time at which it was stored."""
     metadata: Metadata
-    """Facts about it, by name."""
+    """A user's message: the metadata that the client sent. A reply: `provider`, `finish_reason`,
+    `usage` and, of a failure, `error` and `detail`."""
     tool_calls: list[ToolCallView]
     """The tool calls of the message."""
     reply_to: int | None = None
@@ -61,7 +62,7 @@ class SessionView(SessionFacts, frozen=True):
     """A session in the list of sessions."""
 
     metadata: Metadata
-    """Facts about it, by name."""
+    """Metadata of the session, such as that of its conversation below `/v1`."""
 
 
 class SessionList(msgspec.Struct, frozen=True):

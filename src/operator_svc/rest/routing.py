@@ -253,6 +253,8 @@ KEY = Parameter(
     "The same as `client_message_id`, which wins: a call with the same key is made once.",
     "header",
 )
-CURSOR = Parameter("cursor", ids.Cursor, "`next_cursor` of the page before.")
-OF_SESSION = Parameter("session_id", ids.SessionId, "Only those of this session.")
-OF_USER = Parameter("user_id", ids.UserId, "Only those of this user.")
+CURSOR = Parameter(
+    "cursor", ids.Cursor, "The place where the page begins: `next_cursor` of the page before."
+)
+OF_SESSION = Parameter("session_id", ids.SessionId, "Only records of this session.")
+OF_USER = Parameter("user_id", ids.UserId, "Only records of this user.")

@@ -90,8 +90,7 @@ class Calls:
 
         Both are kept in the session. Give ``message``, or ``messages`` whose last one by the
         user is the message. A client that disconnects loses nothing: the reply goes on and
-        is in the history. Fields may also be given in the query; where both have one, the
-        body wins.
+        is in the history. Fields may also be given in the query; the body takes precedence.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -120,8 +119,7 @@ class Calls:
 
         Both are kept in the session. Give ``message``, or ``messages`` whose last one by the
         user is the message. A client that disconnects loses nothing: the reply goes on and
-        is in the history. Fields may also be given in the query; where both have one, the
-        body wins.
+        is in the history. Fields may also be given in the query; the body takes precedence.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -161,7 +159,7 @@ class Calls:
         """Send a message and get the reply, as VX11's newer interface does.
 
         The same call; its answer also tells who answered, and whether the reply is not
-        whole. Fields may also be given in the query; where both have one, the body wins.
+        whole. Fields may also be given in the query; the body takes precedence.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -189,7 +187,7 @@ class Calls:
         """Send a message and get the reply, as VX11's newer interface does.
 
         The same call; its answer also tells who answered, and whether the reply is not
-        whole. Fields may also be given in the query; where both have one, the body wins.
+        whole. Fields may also be given in the query; the body takes precedence.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -208,7 +206,7 @@ class Calls:
     async def get_session(
         self, session_id: str, *, limit: int | None = None, before: int | None = None
     ) -> History:
-        """The history of a session.
+        """Get the history of a session.
 
         ``limit``: Records of a page; 200 if not given. It also ends at 4 MiB of stored
         content.
@@ -235,14 +233,14 @@ class Calls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> SessionList:
-        """Sessions, newest first.
+        """List sessions, newest first.
 
-        ``user_id``: Only those of this user.
-        ``q``: Only those where a message has all these words; the last may be the beginning
-        of one.
+        ``user_id``: Only records of this user.
+        ``q``: Only sessions with a message that has all these words; the last may be a
+        beginning.
         ``limit``: Records of a page; 50 if not given. It also ends at 4 MiB of stored
         content.
-        ``cursor``: ``next_cursor`` of the page before.
+        ``cursor``: The place where the page begins: ``next_cursor`` of the page before.
         """
         return await self._connection.call(
             SessionList,
@@ -254,7 +252,7 @@ class Calls:
         )
 
     def export_session(self, session_id: str) -> AsyncIterator[Any]:
-        """The whole session, as JSON Lines.
+        """Export a whole session, as JSON Lines.
 
         The first line is the session (``"type": "session"``), then each message.
         """
@@ -270,11 +268,11 @@ class Calls:
         limit: int | None = None,
         epoch: str | None = None,
     ) -> EventList:
-        """The events of a session.
+        """Get the events of a session.
 
-        With ``Accept: text/event-stream`` it goes on live, as the websocket does
-        (/asyncapi.json): ``Last-Event-ID`` or ``after``, with ``epoch``, say where to
-        resume.
+        With ``Accept: text/event-stream`` the response continues live, like the websocket
+        (/asyncapi.json). ``Last-Event-ID`` or ``after``, with ``epoch``, set the place to
+        resume from.
 
         ``after``: Only events after this number.
         ``limit``: Records of a page; 100 if not given. It also ends at 4 MiB of stored
@@ -298,11 +296,11 @@ class Calls:
         limit: int | None = None,
         epoch: str | None = None,
     ) -> AsyncIterator[ServerSentEvent]:
-        """The events of a session.
+        """Get the events of a session.
 
-        With ``Accept: text/event-stream`` it goes on live, as the websocket does
-        (/asyncapi.json): ``Last-Event-ID`` or ``after``, with ``epoch``, say where to
-        resume.
+        With ``Accept: text/event-stream`` the response continues live, like the websocket
+        (/asyncapi.json). ``Last-Event-ID`` or ``after``, with ``epoch``, set the place to
+        resume from.
 
         ``after``: Only events after this number.
         ``limit``: Records of a page; 100 if not given. It also ends at 4 MiB of stored
@@ -332,10 +330,10 @@ class Calls:
     async def add_browser_task(
         self, body: BrowserTaskBody | Mapping[str, Any], *, prefer: str | None = None
     ) -> BrowserTaskView:
-        """Have a page opened.
+        """Open a page in the browser.
 
-        It is stored at once, and opened when its turn comes. ``Prefer`` takes the place of
-        ``wait``. Fields may also be given in the query; where both have one, the body wins.
+        The task is stored at once, and runs when its turn comes. ``Prefer`` overrides
+        ``wait``. Fields may also be given in the query; the body takes precedence.
 
         ``prefer``: ``wait=N`` answers after N seconds at the latest, ``respond-async`` at
         once (RFC 7240).
@@ -368,14 +366,14 @@ class Calls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> BrowserTaskList:
-        """Browser tasks, newest first.
+        """List browser tasks, newest first.
 
-        ``session_id``: Only those of this session.
-        ``user_id``: Only those of this user.
-        ``status``: Only those in this state.
+        ``session_id``: Only records of this session.
+        ``user_id``: Only records of this user.
+        ``status``: Only tasks in this state.
         ``limit``: Records of a page; 50 if not given. It also ends at 4 MiB of stored
         content.
-        ``cursor``: ``next_cursor`` of the page before.
+        ``cursor``: The place where the page begins: ``next_cursor`` of the page before.
         """
         return await self._connection.call(
             BrowserTaskList,
@@ -393,9 +391,9 @@ class Calls:
         )
 
     async def get_screenshot(self, task_id: str) -> bytes:
-        """The screenshot of a page.
+        """Get the screenshot of a page.
 
-        A task that has none, or none yet, is a 404.
+        404 if the task has no screenshot, or none yet.
         """
         return await self._connection.content(
             Call("GET", f"/operator/browser/task/{segment(task_id)}/screenshot")
@@ -405,7 +403,7 @@ class Calls:
         """Record a tool call, or the end of one.
 
         With ``tool_call_id`` a pending call is finished. Fields may also be given in the
-        query; where both have one, the body wins.
+        query; the body takes precedence.
         """
         return await self._connection.call(
             ToolCallView, Call("POST", "/operator/tool/call", body=body, again=False)
@@ -414,11 +412,11 @@ class Calls:
     async def list_tool_calls(
         self, message_id: int, *, limit: int | None = None, cursor: str | None = None
     ) -> ToolCallList:
-        """The tool calls of a message, oldest first.
+        """List the tool calls of a message, oldest first.
 
         ``limit``: Records of a page; 50 if not given. It also ends at 4 MiB of stored
         content.
-        ``cursor``: ``next_cursor`` of the page before.
+        ``cursor``: The place where the page begins: ``next_cursor`` of the page before.
         """
         return await self._connection.call(
             ToolCallList,
@@ -433,7 +431,7 @@ class Calls:
         """Record an adjustment of Switch.
 
         Nothing is done to Switch before it is applied. Fields may also be given in the
-        query; where both have one, the body wins.
+        query; the body takes precedence.
         """
         return await self._connection.call(
             AdjustmentAnswer, Call("POST", "/operator/switch/adjustment", body=body, again=False)
@@ -449,7 +447,7 @@ class Calls:
         )
 
     async def revert_adjustment(self, adjustment_id: int) -> AdjustmentAnswer:
-        """Put back the configuration from before an adjustment."""
+        """Revert an adjustment: restore the configuration from before it."""
         return await self._connection.call(
             AdjustmentAnswer,
             Call(
@@ -466,14 +464,14 @@ class Calls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> AdjustmentList:
-        """Adjustments of Switch, newest first.
+        """List adjustments of Switch, newest first.
 
-        ``session_id``: Only those of this session.
-        ``user_id``: Only those of this user.
-        ``applied``: Only those that are applied, or are not.
+        ``session_id``: Only records of this session.
+        ``user_id``: Only records of this user.
+        ``applied``: Only adjustments that are applied (``true``) or are not (``false``).
         ``limit``: Records of a page; 50 if not given. It also ends at 4 MiB of stored
         content.
-        ``cursor``: ``next_cursor`` of the page before.
+        ``cursor``: The place where the page begins: ``next_cursor`` of the page before.
         """
         return await self._connection.call(
             AdjustmentList,
@@ -494,15 +492,15 @@ class Calls:
         """Give feedback on the engine of a reply.
 
         A second one replaces the first. Without ``message_id`` it counts for ``engine``, and
-        needs the role operator. Fields may also be given in the query; where both have one,
-        the body wins.
+        needs the role operator. Fields may also be given in the query; the body takes
+        precedence.
         """
         return await self._connection.call(
             FeedbackAnswer, Call("POST", "/operator/switch/feedback", body=body, again=False)
         )
 
     async def list_engines(self, *, window: int | None = None) -> EngineRanking:
-        """Engines, best first.
+        """List engines, best first.
 
         ``window``: Age in seconds up to which feedback counts.
         """
@@ -513,22 +511,22 @@ class Calls:
     async def get_overview(
         self,
     ) -> Overview:
-        """All modules of VX11."""
+        """Get the state of all modules of VX11."""
         return await self._connection.call(Overview, Call("GET", "/operator/vx11/overview"))
 
     async def get_dashboard(
         self,
     ) -> Dashboard:
-        """The dashboard of Shub."""
+        """Get the dashboard of Shub."""
         return await self._connection.call(Dashboard, Call("GET", "/operator/shub/dashboard"))
 
     async def get_resources(
         self,
     ) -> Resources:
-        """Tools and models."""
+        """List tools and models."""
         return await self._connection.call(Resources, Call("GET", "/operator/resources"))
 
-    async def usage(
+    async def get_usage(
         self,
         *,
         from_: str | None = None,
@@ -537,17 +535,17 @@ class Calls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> UsageList:
-        """Tokens that replies used.
+        """Sum the tokens that replies used.
 
-        As the upstream counted them, of replies that have ended: for the role operator of
-        all, for a token of a user of that user, for any other of that token. Ordered by
-        ``key``.
+        The upstream's own counts, of replies that have ended. The role operator sees all of
+        them, a token bound to a user those of that user, and any other token its own.
+        Ordered by ``key``.
 
         ``from_``: The first day, in UTC; 30 days up to the last one if not given.
         ``to``: The last day, in UTC; today if not given.
         ``by``: The dimension of the counts.
         ``limit``: Keys of a page; 1000 if not given.
-        ``cursor``: ``next_cursor`` of the page before.
+        ``cursor``: The place where the page begins: ``next_cursor`` of the page before.
         """
         return await self._connection.call(
             UsageList,
@@ -581,11 +579,11 @@ class Calls:
         x_operator_user: str | None = None,
         x_operator_background: bool | None = None,
     ) -> ChatCompletion:
-        """Ask the upstream in OpenAI's protocol.
+        """Create a chat completion.
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields may also be given in the query; where both have one, the body wins.
+        the reply. Fields may also be given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -617,11 +615,11 @@ class Calls:
         x_operator_user: str | None = None,
         x_operator_background: bool | None = None,
     ) -> AsyncIterator[ServerSentEvent]:
-        """Ask the upstream in OpenAI's protocol.
+        """Create a chat completion.
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields may also be given in the query; where both have one, the body wins.
+        the reply. Fields may also be given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -646,12 +644,12 @@ class Calls:
     async def create_response(
         self, body: ResponseBody | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> ResponseView:
-        """Ask for a response.
+        """Create a response.
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
         unless ``background`` is true: then the call answers at once. Fields may also be
-        given in the query; where both have one, the body wins.
+        given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -669,12 +667,12 @@ class Calls:
     def create_response_stream(
         self, body: ResponseBody | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ServerSentEvent]:
-        """Ask for a response.
+        """Create a response.
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
         unless ``background`` is true: then the call answers at once. Fields may also be
-        given in the query; where both have one, the body wins.
+        given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -693,7 +691,7 @@ class Calls:
     ) -> ResponseView:
         """Get a response in its current state, or stream it, whichever process writes it.
 
-        Any response can be streamed again, as often as wanted; leaving does not stop it.
+        A response can be streamed any number of times; disconnecting does not stop it.
 
         ``starting_after``: The ``sequence_number`` after which the events begin.
         """
@@ -711,7 +709,7 @@ class Calls:
     ) -> AsyncIterator[ServerSentEvent]:
         """Get a response in its current state, or stream it, whichever process writes it.
 
-        Any response can be streamed again, as often as wanted; leaving does not stop it.
+        A response can be streamed any number of times; disconnecting does not stop it.
 
         ``starting_after``: The ``sequence_number`` after which the events begin.
         """
@@ -761,9 +759,9 @@ class Calls:
     async def create_conversation(
         self, body: ConversationBody | Mapping[str, Any]
     ) -> ConversationView:
-        """Make a conversation, which is a session; with messages where ````items```` has any.
+        """Create a conversation, which is a session, with the messages in ````items````.
 
-        Fields may also be given in the query; where both have one, the body wins.
+        Fields may also be given in the query; the body takes precedence.
         """
         return await self._connection.call(
             ConversationView, Call("POST", "/v1/conversations", body=body, again=False)
@@ -780,7 +778,7 @@ class Calls:
     ) -> ConversationView:
         """Replace the metadata of a conversation.
 
-        Fields may also be given in the query; where both have one, the body wins.
+        Fields may also be given in the query; the body takes precedence.
         """
         return await self._connection.call(
             ConversationView,
@@ -798,7 +796,7 @@ class Calls:
     ) -> ResponseItems:
         """Add messages to a conversation, without requesting a reply.
 
-        Fields may also be given in the query; where both have one, the body wins.
+        Fields may also be given in the query; the body takes precedence.
         """
         return await self._connection.call(
             ResponseItems,
@@ -854,11 +852,11 @@ class Calls:
     def send_ui_message(
         self, body: UiChatBody | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ServerSentEvent]:
-        """Ask, from the AI SDK.
+        """Send a message, from the AI SDK.
 
         The last message is kept, and the history is the session's own. Leaving does not stop
         the reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start. Fields
-        may also be given in the query; where both have one, the body wins.
+        may also be given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -898,45 +896,45 @@ class Calls:
     async def get_health(
         self,
     ) -> Health:
-        """Health of this process."""
+        """Get the health of this process."""
         return await self._connection.call(Health, Call("GET", "/health"))
 
     async def get_liveness(
         self,
     ) -> Probe:
-        """Liveness."""
+        """Check that the process is alive."""
         return await self._connection.call(Probe, Call("GET", "/health/live"))
 
     async def get_readiness(
         self,
     ) -> Probe:
-        """Readiness."""
+        """Check that the process can serve."""
         return await self._connection.call(Probe, Call("GET", "/health/ready"))
 
     async def get_metrics(
         self,
     ) -> str:
-        """Metrics for Prometheus."""
+        """Get the metrics, for Prometheus."""
         return (await self._connection.content(Call("GET", "/metrics"))).decode()
 
     async def get_openapi(
         self,
     ) -> dict[str, Any]:
-        """The OpenAPI document, which is this one."""
+        """Get the OpenAPI document, which is this one."""
         return await self._connection.call(dict[str, Any], Call("GET", "/openapi.json"))
 
     async def get_asyncapi(
         self,
     ) -> dict[str, Any]:
-        """The AsyncAPI document, which describes the websocket."""
+        """Get the AsyncAPI document, which describes the websocket."""
         return await self._connection.call(dict[str, Any], Call("GET", "/asyncapi.json"))
 
     async def get_docs(
         self,
     ) -> str:
-        """A page that shows both documents, with a form to try each call."""
+        """Show both documents as a page, with a form to try each call."""
         return (await self._connection.content(Call("GET", "/docs"))).decode()
 
     async def get_error_kind(self, code: str) -> ErrorKind:
-        """The meaning of an error."""
+        """Explain an error code."""
         return await self._connection.call(ErrorKind, Call("GET", f"/errors/{segment(code)}"))

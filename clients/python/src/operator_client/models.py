@@ -304,7 +304,9 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_calls: list[ToolCallView]
     """The tool calls of the reply."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """``provider``, ``finish_reason``, ``usage`` and, of a failure, ``error`` and
+    ``detail``.
+    """
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -952,7 +954,9 @@ class InterfaceChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     tool_calls: list[ToolCallView]
     """The tool calls of the reply."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """``provider``, ``finish_reason``, ``usage`` and, of a failure, ``error`` and
+    ``detail``.
+    """
     degraded: bool
     """True where the reply is not whole."""
     provider_used: str | None
@@ -1008,7 +1012,7 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     status: str
     """Always ``complete``."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """The metadata that the client sent, and its ``client_message_id``."""
     timestamp: datetime
     """The time at which it was stored."""
 
@@ -1070,7 +1074,9 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     timestamp: datetime
     """The time at which it was stored."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """A user's message: the metadata that the client sent. A reply: ``provider``,
+    ``finish_reason``, ``usage`` and, of a failure, ``error`` and ``detail``.
+    """
     tool_calls: list[ToolCallView]
     """The tool calls of the message."""
     reply_to: int | None = None
@@ -1214,7 +1220,9 @@ class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     length: int
     """The code points of the text."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """``provider``, ``finish_reason``, ``usage`` and, of a failure, ``error`` and
+    ``detail``.
+    """
     error: str | None = None
     """The error's code, where it failed."""
 
@@ -1252,7 +1260,9 @@ class ReplyView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int
     """The code points of the text."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """``provider``, ``finish_reason``, ``usage`` and, of a failure, ``error`` and
+    ``detail``.
+    """
     created_at: datetime
     """The time at which it began."""
     finished_at: datetime | None
@@ -1550,7 +1560,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     message_count: int
     """Messages and replies that it has."""
     metadata: dict[str, Any]
-    """Facts about it, by name."""
+    """Metadata of the session, such as that of its conversation below ``/v1``."""
 
 
 class ShubJobs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -57,7 +57,7 @@ _NOTHING = Answer(meaning="Nothing is being written.")
     errors=(*REPLY_FAILS, *REPLY_WITHHELD, ErrorCode.MESSAGE_NOT_FOUND),
 )
 async def send_ui_message(request: web.Request) -> web.StreamResponse:
-    """Ask, from the AI SDK.
+    """Send a message, from the AI SDK.
 
     The last message is kept, and the history is the session's own. Leaving does not stop the
     reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start.

@@ -19,16 +19,16 @@ TAGS = {
     "machines": "Health, metrics and the published documents; they need no token.",
 }
 PATH_IDS: dict[str, tuple[Any, str]] = {
-    "session_id": (ids.SessionId, "A session."),
-    "reply_id": (ids.RowId, "A reply, which is a message."),
-    "message_id": (ids.RowId, "A message."),
-    "adjustment_id": (ids.RowId, "An adjustment of Switch."),
-    "task_id": (str, "A browser task; opaque."),
-    "model": (str, "A model's name."),
-    "response_id": (str, "A response: `resp_` and the id of its reply."),
-    "conversation_id": (str, "A conversation: `conv_` and the id of its session."),
-    "item_id": (str, "An item of a conversation."),
-    "code": (str, "An error's code."),
+    "session_id": (ids.SessionId, "The id of a session."),
+    "reply_id": (ids.RowId, "The id of a reply, which is a message."),
+    "message_id": (ids.RowId, "The id of a message."),
+    "adjustment_id": (ids.RowId, "The id of an adjustment of Switch."),
+    "task_id": (str, "The id of a browser task."),
+    "model": (str, "The name of a model."),
+    "response_id": (str, "The id of a response: `resp_` and the id of its reply."),
+    "conversation_id": (str, "The id of a conversation: `conv_` and the id of its session."),
+    "item_id": (str, "The id of an item of a conversation."),
+    "code": (str, "An error code."),
 }
 STREAMED = {
     "description": "Each event; its data is a frame of /asyncapi.json.",
@@ -58,5 +58,5 @@ HEADERS = {
     "x-vercel-ai-ui-message-stream": "The version of the AI SDK's stream.",
     "WWW-Authenticate": "The way to send the token.",
 }
-FROM_QUERY = "Fields may also be given in the query; where both have one, the body wins."
+FROM_QUERY = "Fields may also be given in the query; the body takes precedence."
 """Said of every call that takes a body."""

@@ -52,7 +52,7 @@ files = RouteTable(None, auth="open")
     answers={200: Answer(meaning="OpenAPI 3.1.", content={JSON: dict})},
 )
 async def get_openapi(request: web.Request) -> web.StreamResponse:
-    """The OpenAPI document, which is this one."""
+    """Get the OpenAPI document, which is this one."""
     return responses.cached(request, request.app[DOCUMENTS].openapi, {"Content-Type": JSON})
 
 
@@ -62,7 +62,7 @@ async def get_openapi(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="AsyncAPI 3.", content={JSON: dict})},
 )
 async def get_asyncapi(request: web.Request) -> web.StreamResponse:
-    """The AsyncAPI document, which describes the websocket."""
+    """Get the AsyncAPI document, which describes the websocket."""
     return responses.cached(request, request.app[DOCUMENTS].asyncapi, {"Content-Type": JSON})
 
 
@@ -72,7 +72,7 @@ async def get_asyncapi(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="The page.", content={"text/html": str})},
 )
 async def get_docs(request: web.Request) -> web.StreamResponse:
-    """A page that shows both documents, with a form to try each call."""
+    """Show both documents as a page, with a form to try each call."""
     return web_files.answer(request, _files(), "index.html")
 
 
@@ -89,7 +89,7 @@ async def get_docs_file(request: web.Request) -> web.StreamResponse:
     errors=(ErrorCode.NOT_FOUND,),
 )
 async def get_error_kind(request: web.Request) -> web.StreamResponse:
-    """The meaning of an error."""
+    """Explain an error code."""
     code = ErrorCode.named(request.match_info["code"])
     if code is None:
         raise OperatorError(ErrorCode.NOT_FOUND, "there is no such error")

@@ -58,9 +58,9 @@ route = RouteTable("browser")
     ),
 )
 async def add_browser_task(request: web.Request) -> web.StreamResponse:
-    """Have a page opened.
+    """Open a page in the browser.
 
-    It is stored at once, and opened when its turn comes. ``Prefer`` takes the place of ``wait``.
+    The task is stored at once, and runs when its turn comes. ``Prefer`` overrides ``wait``.
     """
     body = await requests.body(request, BrowserTaskBody)
     source = "web" if request[CALL].origin is not None else "api"
@@ -99,7 +99,7 @@ async def get_browser_task(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/browser/task/{task_id}/cancel",
-    answers={200: json(examples.TASK, "The task; one that had ended stays.")},
+    answers={200: json(examples.TASK, "The task; one that had ended is unchanged.")},
 )
 async def cancel_browser_task(request: web.Request) -> web.StreamResponse:
     """Stop a browser task, whichever process runs it."""
@@ -113,14 +113,14 @@ async def cancel_browser_task(request: web.Request) -> web.StreamResponse:
     parameters=(
         OF_SESSION,
         OF_USER,
-        Parameter("status", TaskStatus, "Only those in this state."),
+        Parameter("status", TaskStatus, "Only tasks in this state."),
         limit(50, 200),
         CURSOR,
     ),
     answers={200: json(examples.TASKS, "A page of tasks.")},
 )
 async def list_browser_tasks(request: web.Request) -> web.StreamResponse:
-    """Browser tasks, newest first."""
+    """List browser tasks, newest first."""
     tasks = request.app[SERVICES].browser_tasks
     return responses.json(await tasks.page(caller_of(request), **requests.query(request)))
 
@@ -139,9 +139,9 @@ async def list_browser_tasks(request: web.Request) -> web.StreamResponse:
     },
 )
 async def get_screenshot(request: web.Request) -> web.StreamResponse:
-    """The screenshot of a page.
+    """Get the screenshot of a page.
 
-    A task that has none, or none yet, is a 404.
+    404 if the task has no screenshot, or none yet.
     """
     caller, task_id = caller_of(request), requests.task_id(request)
     service = request.app[SERVICES].browser_tasks

@@ -143,9 +143,9 @@ def _tell_rate(call: Call, quota: ChatQuota, key: str) -> None:
     answers={204: Answer(meaning="The path exists.", headers=("Allow",))},
 )
 async def get_chat_methods(request: web.Request) -> web.StreamResponse:
-    """Look whether one is connected, and the token is right.
+    """Check the connection and the token.
 
     A browser's preflight (with ``Origin`` and ``Access-Control-Request-Method``) needs no token.
-    Other paths answer OPTIONS alike.
+    All other paths answer OPTIONS in the same way.
     """
     return await cors.options(request)

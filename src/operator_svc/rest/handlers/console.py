@@ -27,7 +27,7 @@ pages = RouteTable(None, auth="open")
 
 @route("GET", "/operator/me", answers={200: json(ME_EXAMPLE, "The caller.")})
 async def get_me(request: web.Request) -> web.StreamResponse:
-    """The name, role and user of the caller's token."""
+    """Get the name, role and user of the caller's token."""
     caller = caller_of(request)
     return responses.json(Me(name=caller.name, role=caller.role, user_id=caller.user_id))
 

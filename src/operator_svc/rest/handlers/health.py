@@ -75,7 +75,7 @@ route = RouteTable("machines", auth="open", quiet=True)
     answers={200: json(examples.HEALTH, "The process responds.")},
 )
 async def get_health(request: web.Request) -> web.StreamResponse:
-    """Health of this process."""
+    """Get the health of this process."""
     # It asks nobody: the gateway waits for it in its own health.
     services = request.app[SERVICES]
     status = (
@@ -96,7 +96,7 @@ def _health(status: str, uptime: int) -> bytes:
     answers={200: json(examples.PROBE, "The event loop runs.")},
 )
 async def get_liveness(request: web.Request) -> web.StreamResponse:
-    """Liveness."""
+    """Check that the process is alive."""
     # That the event loop runs: it never depends on the database or a peer.
     return responses.json(Probe("ok"))
 
@@ -108,7 +108,7 @@ async def get_liveness(request: web.Request) -> web.StreamResponse:
     errors=(ErrorCode.DRAINING, ErrorCode.DATABASE_UNAVAILABLE),
 )
 async def get_readiness(request: web.Request) -> web.StreamResponse:
-    """Readiness."""
+    """Check that the process can serve."""
     await request.app[READINESS].check()
     return responses.json(Probe("ready"))
 
@@ -119,7 +119,7 @@ async def get_readiness(request: web.Request) -> web.StreamResponse:
     answers={200: Answer(meaning="Prometheus' text format.", content={"text/plain": str})},
 )
 async def get_metrics(request: web.Request) -> web.StreamResponse:
-    """Metrics for Prometheus."""
+    """Get the metrics, for Prometheus."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     body = encode(prometheus_client.REGISTRY)
     return web.Response(body=body, headers={"Content-Type": content_type})

@@ -27,7 +27,7 @@ async def get_reply(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/operator/reply/{reply_id}/cancel",
-    answers={200: json(examples.REPLY, "The reply; one that had ended stays as it was.")},
+    answers={200: json(examples.REPLY, "The reply; one that had ended is unchanged.")},
 )
 async def cancel_reply(request: web.Request) -> web.StreamResponse:
     """Stop a reply, whichever process writes it."""

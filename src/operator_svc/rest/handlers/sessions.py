@@ -47,7 +47,7 @@ route = RouteTable("sessions")
     answers={200: json(examples.HISTORY, "The newest page, oldest message first.")},
 )
 async def get_session(request: web.Request) -> web.StreamResponse:
-    """The history of a session."""
+    """Get the history of a session."""
     page = await request.app[SERVICES].history.page(
         caller_of(request), requests.session_id(request), **requests.query(request)
     )
@@ -62,7 +62,7 @@ async def get_session(request: web.Request) -> web.StreamResponse:
         Parameter(
             "q",
             Words,
-            "Only those where a message has all these words; the last may be the beginning of one.",
+            "Only sessions with a message that has all these words; the last may be a beginning.",
             default="",
         ),
         limit(50, 200),
@@ -71,7 +71,7 @@ async def get_session(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.SESSIONS, "A page of sessions.")},
 )
 async def list_sessions(request: web.Request) -> web.StreamResponse:
-    """Sessions, newest first."""
+    """List sessions, newest first."""
     query = requests.query(request)
     words = query.pop("q").strip()
     page = await request.app[SERVICES].sessions.page(
@@ -102,7 +102,7 @@ async def delete_session(request: web.Request) -> web.StreamResponse:
     },
 )
 async def export_session(request: web.Request) -> web.StreamResponse:
-    """The whole session, as JSON Lines.
+    """Export a whole session, as JSON Lines.
 
     The first line is the session (``"type": "session"``), then each message.
     """
@@ -159,10 +159,10 @@ async def _write(request: web.Request, response: web.StreamResponse, piece: byte
     errors=(ErrorCode.DRAINING,),
 )
 async def get_session_events(request: web.Request) -> web.StreamResponse:
-    """The events of a session.
+    """Get the events of a session.
 
-    With ``Accept: text/event-stream`` it goes on live, as the websocket does (/asyncapi.json):
-    ``Last-Event-ID`` or ``after``, with ``epoch``, say where to resume.
+    With ``Accept: text/event-stream`` the response continues live, like the websocket
+    (/asyncapi.json). ``Last-Event-ID`` or ``after``, with ``epoch``, set the place to resume from.
     """
     if requests.wants_events(request, None) and request.method != "HEAD":
         return await event_stream.watch_session(request)

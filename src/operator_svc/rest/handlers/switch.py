@@ -81,7 +81,7 @@ async def apply_adjustment(request: web.Request) -> web.StreamResponse:
     errors=CHANGE_FAILS,
 )
 async def revert_adjustment(request: web.Request) -> web.StreamResponse:
-    """Put back the configuration from before an adjustment."""
+    """Revert an adjustment: restore the configuration from before it."""
     caller = require_operator(request, "switch.adjustment.revert")
     adjustment_id = requests.row_id(request, "adjustment_id")
     row = await request.app[SERVICES].adjustments.revert(caller, adjustment_id)
@@ -94,14 +94,16 @@ async def revert_adjustment(request: web.Request) -> web.StreamResponse:
     parameters=(
         OF_SESSION,
         OF_USER,
-        Parameter("applied", bool, "Only those that are applied, or are not."),
+        Parameter(
+            "applied", bool, "Only adjustments that are applied (`true`) or are not (`false`)."
+        ),
         limit(50, 200),
         CURSOR,
     ),
     answers={200: json(examples.ADJUSTMENTS, "A page of adjustments.")},
 )
 async def list_adjustments(request: web.Request) -> web.StreamResponse:
-    """Adjustments of Switch, newest first."""
+    """List adjustments of Switch, newest first."""
     service = request.app[SERVICES].adjustments
     return responses.json(await service.page(caller_of(request), **requests.query(request)))
 
@@ -146,6 +148,6 @@ async def add_feedback(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.ENGINES, "The ranking.")},
 )
 async def list_engines(request: web.Request) -> web.StreamResponse:
-    """Engines, best first."""
+    """List engines, best first."""
     fresh = await request.app[SERVICES].engine_rankings.get(**requests.query(request))
     return responses.json(fresh.value)

@@ -21,7 +21,7 @@ route = RouteTable("system")
     answers={200: json(examples.OVERVIEW, "The state of each module.", "Age")},
 )
 async def get_overview(request: web.Request) -> web.StreamResponse:
-    """All modules of VX11."""
+    """Get the state of all modules of VX11."""
     return await _answer(request.app[SERVICES].system.overview)
 
 
@@ -31,7 +31,7 @@ async def get_overview(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.DASHBOARD, "The state of Shub.", "Age")},
 )
 async def get_dashboard(request: web.Request) -> web.StreamResponse:
-    """The dashboard of Shub."""
+    """Get the dashboard of Shub."""
     return await _answer(request.app[SERVICES].system.dashboard)
 
 
@@ -43,7 +43,7 @@ async def get_dashboard(request: web.Request) -> web.StreamResponse:
     },
 )
 async def get_resources(request: web.Request) -> web.StreamResponse:
-    """Tools and models."""
+    """List tools and models."""
     return await _answer(request.app[SERVICES].system.resources)
 
 

@@ -45,7 +45,7 @@ async def add_tool_call(request: web.Request) -> web.StreamResponse:
     answers={200: json(examples.TOOL_CALLS, "A page of tool calls.")},
 )
 async def list_tool_calls(request: web.Request) -> web.StreamResponse:
-    """The tool calls of a message, oldest first."""
+    """List the tool calls of a message, oldest first."""
     page = await request.app[SERVICES].tool_calls.of_message(
         caller_of(request), requests.row_id(request, "message_id"), **requests.query(request)
     )

@@ -38,11 +38,11 @@ route = RouteTable("system")
     ),
     answers={200: json(examples.USAGE, "A page of counts.")},
 )
-async def usage(request: web.Request) -> web.StreamResponse:
-    """Tokens that replies used.
+async def get_usage(request: web.Request) -> web.StreamResponse:
+    """Sum the tokens that replies used.
 
-    As the upstream counted them, of replies that have ended: for the role operator of all, for a
-    token of a user of that user, for any other of that token. Ordered by `key`.
+    The upstream's own counts, of replies that have ended. The role operator sees all of them, a
+    token bound to a user those of that user, and any other token its own. Ordered by `key`.
     """
     asked = requests.query(request)
     return responses.json(

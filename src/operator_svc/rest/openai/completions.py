@@ -109,7 +109,7 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     ),
 )
 async def create_chat_completion(request: web.Request) -> web.StreamResponse:
-    """Ask the upstream in OpenAI's protocol.
+    """Create a chat completion.
 
     The last message of the user is kept, with its reply, in the session that the header or
     ``metadata.session_id`` names, else in one of its own. A caller that leaves stops the reply.

@@ -37,7 +37,7 @@ _SAID = [InputItem(type="message", role="user", content="What is running?")]
     errors=(ErrorCode.DRAINING,),
 )
 async def create_conversation(request: web.Request) -> web.StreamResponse:
-    """Make a conversation, which is a session; with messages where ``items`` has any."""
+    """Create a conversation, which is a session, with the messages in ``items``."""
     services, caller = request.app[SERVICES], caller_of(request)
     body = await requests.body(request, protocol.ConversationBody)
     said = protocol.said(body.items or [])
@@ -89,7 +89,7 @@ async def delete_conversation(request: web.Request) -> web.StreamResponse:
     "/v1/conversations/{conversation_id}/items",
     body=protocol.NewItems,
     example=protocol.NewItems(items=_SAID),
-    answers={200: json(EXAMPLE_ITEMS, "Those that were added.")},
+    answers={200: json(EXAMPLE_ITEMS, "The added items.")},
     errors=(ErrorCode.DRAINING,),
 )
 async def create_conversation_items(request: web.Request) -> web.StreamResponse:

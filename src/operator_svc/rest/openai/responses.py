@@ -108,7 +108,7 @@ ORDER = Parameter("order", Order, "`desc`, the newest first, or `asc`.", default
     errors=(ErrorCode.INVALID_PARAMETER, ErrorCode.MODEL_NOT_FOUND, *REPLY_FAILS),
 )
 async def create_response(request: web.Request) -> web.StreamResponse:
-    """Ask for a response.
+    """Create a response.
 
     It is kept in the conversation that ``conversation`` names, or in that of
     ``previous_response_id``, else in one of its own. A caller that leaves stops it, unless
@@ -200,7 +200,7 @@ async def _whole(services: Services, stream: ResponseStream) -> web.StreamRespon
 async def get_response(request: web.Request) -> web.StreamResponse:
     """Get a response in its current state, or stream it, whichever process writes it.
 
-    Any response can be streamed again, as often as wanted; leaving does not stop it.
+    A response can be streamed any number of times; disconnecting does not stop it.
     """
     services = request.app[SERVICES]
     view = await _reply(request)
