@@ -127,8 +127,9 @@ def write(
 ) -> Path:
     """Add the figures of a run to the results: to those of full rounds, which are committed, to
     those of quick ones, which are not, or write them to ``path`` alone. ``about`` is the machine
-    as it was before the run."""
+    as it was before the run; its load at the end has that of the bench itself."""
     rows = [msgspec.structs.asdict(figure) | {"met": figure.met} for figure in figures]
+    about = {**about, "load_at_end": os.getloadavg()[0]}
     row = {"machine": about, "quick": quick, "pinned": PINNED, "figures": rows}
     if path is None:
         return append("bench-quick" if quick else "bench", row)

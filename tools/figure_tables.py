@@ -26,7 +26,7 @@ MARKERS = re.compile(
 HEADS = {
     "figures": "| figure | measured | lowest to highest | goal | |\n" + "| --- " * 5 + "|",
     "goals": "| part | figure | measured | goal | |\n" + "| --- " * 5 + "|",
-    "runs": "| run (UTC) | load at its start | machine | versions |\n" + "| --- " * 4 + "|",
+    "runs": "| run (UTC) | load, to its end | machine | versions |\n" + "| --- " * 4 + "|",
     "deaths": "| run (UTC) | load | what | result |\n" + "| --- " * 4 + "|",
     "attack": "| | SQLite | PostgreSQL |\n" + "| --- " * 3 + "|",
     "inputs": "| input | measured | run (UTC) | command |\n" + "| --- " * 4 + "|",
@@ -56,7 +56,7 @@ def figures(parts: Iterable[str]) -> Iterable[str]:
     """The figures of some parts, each below the run in which they were measured."""
     for part in parts:
         run = newest().get(part)
-        when = f"{run.name}, load {run.machine['load_average']:.1f}" if run else "not measured"
+        when = f"{run.name}, load {run.load}" if run else "not measured"
         yield f"| **`{part}`**: {when} | | | | |"
         for figure in run.figures if run else ():
             if figure.part == part:
@@ -78,7 +78,7 @@ def runs(_: Iterable[str]) -> Iterable[str]:
         about = run.machine
         versions = {"Python": about["python"], **about["libraries"]}
         yield (
-            f"| {name} | {about['load_average']:.1f} | {about['cores']} cores, {about['cpu']}, "
+            f"| {name} | {run.load} | {about['cores']} cores, {about['cpu']}, "
             f"Linux {about['kernel'].partition('-')[0]} | "
             f"{', '.join(f'{library} {number}' for library, number in versions.items())} |"
         )

@@ -22,6 +22,12 @@ class Run(msgspec.Struct):
         """The time at which it began."""
         return time_of(self.machine)
 
+    @property
+    def load(self) -> str:
+        """The load average when it began, and when it ended where that was kept."""
+        ends = self.machine["load_average"], self.machine.get("load_at_end")
+        return " to ".join(f"{end:.1f}" for end in ends if end is not None)
+
 
 def rows_of(kind: str) -> list[dict[str, Any]]:
     """All results of a kind, the oldest first."""

@@ -64,9 +64,8 @@ def inputs() -> Iterable[str]:
     for each in INPUTS.values():
         run = newest()[each.part]
         said = f"{short(each.value)} {each.unit}".replace(" /s", "/s")
-        load = run.machine["load_average"]
         command = f"`python -m bench --only {each.part}`"
-        yield f"| {each.meaning} | {said} | {run.name}, load {load:.1f} | {command} |"
+        yield f"| {each.meaning} | {said} | {run.name}, load {run.load} | {command} |"
 
 
 def needs(people: int, cost: Mapping[str, float]) -> dict[str, str]:

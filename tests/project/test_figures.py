@@ -20,8 +20,9 @@ MACHINE = {
 
 
 def row(day: int, part: str, value: float, *, quick: bool = False, **more: object) -> bytes:
+    end = {"load_at_end": 3.25} if day == 4 else {}
     figure = {"part": part, "name": "cost of a chat", "value": value, "unit": "ms", **more}
-    machine = {**MACHINE, "time": f"2026-01-0{day}T10:00:59+00:00", "load_average": day / 2}
+    machine = {**MACHINE, "time": f"2026-01-0{day}T10:00:59+00:00", "load_average": day / 2, **end}
     return msgspec.json.encode({"machine": machine, "quick": quick, "figures": [figure]})
 
 
@@ -55,7 +56,7 @@ def test_a_table_has_the_newest_full_run_of_each_part(results: Path) -> None:
         "| --- | --- | --- | --- | --- |",
         "| **`chats`**: 2026-01-02 10:00, load 1.0 | | | | |",
         "| cost of a chat | 1,234 ms | 0.123 to 2,000 | ≤ 0.5 ms | **missed** |",
-        "| **`memory`**: 2026-01-04 10:00, load 2.0 | | | | |",
+        "| **`memory`**: 2026-01-04 10:00, load 2.0 to 3.2 | | | | |",
         "| cost of a chat | 3 ms |  | ≥ 2.5 ms | met |",
         "| **`other`**: not measured | | | | |",
         "<!-- /figures -->",
