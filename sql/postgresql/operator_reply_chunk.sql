@@ -2,21 +2,25 @@
 -- Stores new text of replies that this pod still owns, which are known by when they began, too: after a
 -- switch-over that lost commits their ids may be others'. What is stored already, by an attempt whose
 -- answer was lost, and replies that somebody else is writing to are passed over.
-INSERT INTO operator_reply_chunk (reply_id, "offset", content)
-SELECT m.id, t.start, t.content
-FROM unnest(
-    CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[]), CAST(:offsets AS bigint[]),
-    CAST(:contents AS text[])
-) AS t (reply_id, begun_at, start, content)
-CROSS JOIN LATERAL (
-    SELECT o.id FROM operator_message AS o
-    WHERE
-        o.id = t.reply_id AND o.created_at = t.begun_at
-        AND o.owner = :pod_id AND o.status = 'streaming'
-    FOR NO KEY UPDATE SKIP LOCKED
-) AS m
-ON CONFLICT (reply_id, "offset") DO NOTHING
-RETURNING reply_id AS id;
+WITH stored AS (
+    INSERT INTO operator_reply_chunk (reply_id, "offset", content)
+    SELECT m.id, t.start, t.content
+    FROM unnest(
+        CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[]), CAST(:offsets AS bigint[]),
+        CAST(:contents AS text[])
+    ) AS t (reply_id, begun_at, start, content)
+    CROSS JOIN LATERAL (
+        SELECT o.id FROM operator_message AS o
+        WHERE
+            o.id = t.reply_id AND o.created_at = t.begun_at
+            AND o.owner = :pod_id AND o.status = 'streaming'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS m
+    ON CONFLICT (reply_id, "offset") DO NOTHING
+    RETURNING reply_id
+)
+
+SELECT count(*) AS stored FROM stored;
 
 -- name: chunks_ends(pod_id, reply_ids, begun_at)
 -- Up to where the text is stored of those of the replies that this pod still owns.

@@ -1,5 +1,6 @@
 -- name: chunks_append(pod_id, reply_ids, begun_at, offsets, contents)
--- Stores new text of replies that this pod still owns; what is stored already is passed over.
+-- Stores new text of replies that this pod still owns; what is stored already is passed over. How
+-- many were stored is one row: for each row that it returns, the thread gives the interpreter away.
 -- CROSS keeps the order of the list: the other way round each of the pod's replies would be looked
 -- for in all of it. MATERIALIZED gives the other lists an index.
 WITH begun AS MATERIALIZED (SELECT key, value FROM json_each(:begun_at)),
@@ -16,8 +17,9 @@ CROSS JOIN offsets AS o ON r.key = o.key
 CROSS JOIN contents AS c ON r.key = c.key
 CROSS JOIN operator_message AS m ON r.value = m.id AND b.value = m.created_at
 WHERE m.owner = :pod_id AND m.status = 'streaming'
-ON CONFLICT (reply_id, "offset") DO NOTHING
-RETURNING reply_id AS id;
+ON CONFLICT (reply_id, "offset") DO NOTHING;
+
+SELECT changes() AS stored;
 
 -- name: chunks_ends(pod_id, reply_ids, begun_at)
 -- Up to where the text is stored of those of the replies that this pod still owns.

@@ -8,7 +8,12 @@ from datetime import datetime
 from operator_svc.db import Database, Nothing
 from operator_svc.db.contract import utc_text
 from operator_svc.models import Record, ReplyChunk
-from operator_svc.stores.writes import RecordId
+
+
+class StoredCount(Record, frozen=True):
+    """The number of pieces of text that a write has stored."""
+
+    stored: int
 
 
 class StoredEnd(Record, frozen=True):
@@ -34,29 +39,23 @@ class ReplyChunkStore:
         another piece at the same offset, or if somebody else is writing to the reply just now:
         the next attempt goes on from there.
         """
-        rows = await self._db.write(
+        reply_ids = [chunk.reply_id for chunk in chunks]
+        begun = [utc_text(begun_at[reply_id]) for reply_id in reply_ids]
+        (count,) = await self._db.write(
             "chunks_append",
-            RecordId,
+            StoredCount,
             pod_id=pod_id,
-            reply_ids=[chunk.reply_id for chunk in chunks],
-            begun_at=[utc_text(begun_at[chunk.reply_id]) for chunk in chunks],
+            reply_ids=reply_ids,
+            begun_at=begun,
             offsets=[chunk.offset for chunk in chunks],
             contents=[chunk.content for chunk in chunks],
         )
-        ends = {chunk.reply_id: chunk.offset + len(chunk.content) for chunk in chunks}
-        missing = ends.keys() - {row.id for row in rows}
-        if missing:
-            for reply_id in missing:
-                del ends[reply_id]
-            found = await self._db.fetch(
-                "chunks_ends",
-                StoredEnd,
-                pod_id=pod_id,
-                reply_ids=list(missing),
-                begun_at=[utc_text(begun_at[reply_id]) for reply_id in missing],
-            )
-            ends |= {row.reply_id: row.stored_end for row in found}
-        return ends
+        if count.stored == len(chunks):
+            return {chunk.reply_id: chunk.offset + len(chunk.content) for chunk in chunks}
+        found = await self._db.fetch(
+            "chunks_ends", StoredEnd, pod_id=pod_id, reply_ids=reply_ids, begun_at=begun
+        )
+        return {row.reply_id: row.stored_end for row in found}
 
     async def after(self, ends: Mapping[int, int]) -> list[ReplyChunk]:
         """The text of replies (ids), each from a number of code points on, in order."""
