@@ -17,12 +17,17 @@ from bench.processes import TOKEN, Process
 
 
 def request(
-    process: Process, method: str, path: str, body: bytes = b"", headers: str = ""
+    process: Process,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: str = "",
+    token: str = f"X-VX11-Token: {TOKEN}",
 ) -> bytes:
-    """The bytes of a request."""
+    """The bytes of a request; ``token`` is the header that brings it."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: {process.host}:{process.port}\r\n"
-        f"X-VX11-Token: {TOKEN}\r\nAccept: application/json\r\n{headers}"
+        f"{token}\r\nAccept: application/json\r\n{headers}"
     )
     if method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"

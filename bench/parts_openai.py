@@ -19,6 +19,8 @@ from bench.processes import TOKEN, Process, running
 from bench.results import median_figure
 
 STREAMS = 50
+CHAT_ROUNDS, TOKEN_ROUNDS = 31, 15
+"""Many short rounds in turn: what else the machine does meanwhile then counts for both sides."""
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 _run = itertools.count()
@@ -28,9 +30,13 @@ def completion(process: Process, session_id: str, *, stream: bool, message: str)
     """The bytes of a request for a chat completion in a session."""
     messages = [{"role": "user", "content": message}]
     body = {"model": "operator", "messages": messages, "stream": stream}
-    headers = f"Authorization: Bearer {TOKEN}\r\nX-Operator-Session: {session_id}\r\n"
     return request(
-        process, "POST", "/v1/chat/completions", msgspec.json.encode(body), headers=headers
+        process,
+        "POST",
+        "/v1/chat/completions",
+        msgspec.json.encode(body),
+        headers=f"X-Operator-Session: {session_id}\r\n",
+        token=f"Authorization: Bearer {TOKEN}",
     )
 
 
@@ -93,7 +99,8 @@ async def stream(process: Process, make: Callable[[str], bytes], tokens: int) ->
                 process.port,
             )
         )
-        await asyncio.sleep(1 / STREAMS / 5)  # tokens of all do not come at the same moment
+        # The tokens of all come one after the other: the server reads each by itself.
+        await asyncio.sleep((1 + 1 / STREAMS) / RATE)
     await asyncio.wait_for(
         asyncio.gather(*(connection.done for _, connection in opened)), tokens / RATE * 4 + 30
     )
@@ -111,15 +118,15 @@ async def openai(bench: Bench) -> None:
     with running(operator):
         await bench.tell_switch(mode="json")
         loads = [Load(operator, CLIENTS, make(operator)) for make in (completions, chats)]
-        ours, own = await interleave(bench, loads, 9, 1.0 if bench.quick else 1.6)
-        tokens = 100 if bench.quick else 200
+        ours, own = await interleave(bench, loads, CHAT_ROUNDS, 0.5)
+        tokens = 100
         await bench.tell_switch(mode="ok", rate=RATE, tokens=tokens)
         kinds: tuple[Callable[[str], bytes], ...] = (
             lambda session: completion(operator, session, stream=True, message=MESSAGE),
             lambda session: streamed_chat(operator, session, MESSAGE),
         )
         costs: list[list[float]] = [[], []]
-        for number in bench.rounds(9):
+        for number in bench.rounds(TOKEN_ROUNDS):
             for index in (0, 1) if number % 2 else (1, 0):
                 costs[index].append(await stream(operator, kinds[index], tokens))
     bench.add(

@@ -236,3 +236,14 @@ async def test_store_false_leaves_nothing_behind(service: Service) -> None:
     assert response.status == 200
     listed = await (await service.get("/operator/sessions")).json()
     assert listed["sessions"] == []
+
+
+async def test_an_attempt_that_another_version_has_hashed_otherwise_is_the_same_chat(
+    both: Service,
+) -> None:
+    first = await (await completion(both, {"temperature": 0.5})).json()
+    async with both.operator.core.database.transaction() as tx:
+        await tx.execute("UPDATE operator_chat_key SET body_hash = :other", other=b"other")
+    again = await completion(both, {"temperature": 0.5}, headers=REPEATED)
+    assert (again.status, (await again.json())["id"]) == (200, first["id"])
+    assert both.switch.total.calls == 1

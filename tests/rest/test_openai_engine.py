@@ -14,6 +14,7 @@ from tests.rest.rest_service import Service, running
 
 NAMED = {"X-Operator-Session": "s"}
 TEXT: dict[str, Any] = {"type": "text", "text": "what is this?"}
+LARGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 70_000}}
 PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 FILM = {"type": "video_url", "video_url": {"url": "https://films.example/1"}, "fps": 2}
@@ -83,6 +84,23 @@ async def test_parts_of_a_conversation_that_the_client_brings_are_known_later(
     assert await regenerate(engine, 0) == first
     await ask(engine, "and now?")
     assert told(engine)[0] == ("user", [TEXT, PICTURE])
+
+
+async def test_a_message_whose_picture_was_not_kept_is_not_asked_again_without_it(
+    engine: Service,
+) -> None:
+    await ask(engine, [TEXT, LARGE])
+    assert told(engine) == [("user", [TEXT, LARGE])]
+    asked = (await stored(engine, "s"))[0]
+    assert asked["metadata"]["openai"]["left_out"] == ["content"]
+    calls = engine.switch.total.calls
+    again = {"session_id": "s", "metadata": {"regenerate": asked["id"]}}
+    response = await engine.post("/operator/chat", again)
+    problem = await response.json()
+    assert (response.status, problem["error"]) == (409, "conflict")
+    assert "content" in problem["detail"]
+    assert engine.switch.total.calls == calls
+    assert len(await stored(engine, "s")) == 2
 
 
 async def test_a_message_for_the_system_alone_is_sent_again_in_a_regenerate(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json, Message
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.engine_fields import ENGINE_FIELDS, NO_ENGINE_FIELDS, EngineFields
@@ -31,10 +32,20 @@ def item_metadata(parts: list[Json] | None) -> dict[str, Any]:
 
 
 def as_before(chat: Chat, message: Message) -> Chat:
-    """``chat`` with what its message brought for the engine, where it brings nothing itself."""
+    """``chat`` with what its message brought for the engine, where it brings nothing itself.
+
+    Raises OperatorError(conflict) where that was too large to be kept: the engine would be asked
+    something else.
+    """
     if chat.engine != NO_ENGINE_FIELDS:
         return chat
     engine = kept_engine(message.metadata)
+    if left_out := _left_out(message.metadata):
+        raise OperatorError(
+            ErrorCode.CONFLICT,
+            f"the message came with fields that are too large to be kept ({', '.join(left_out)}):"
+            " send it again as a new one",
+        )
     history = chat.history
     if history is None and engine.messages is not None:
         last = max(i for i, said in enumerate(engine.messages) if said.get("role") == "user")
@@ -54,6 +65,12 @@ def kept_engine(metadata: Mapping[str, Any] | None) -> EngineFields:
     if engine.response is None:
         return engine
     return msgspec.structs.replace(engine, parameters=parameters_of(engine.response))
+
+
+def _left_out(metadata: Mapping[str, Any] | None) -> list[str]:
+    """The fields for the engine that a message came with and does not keep."""
+    kept = (metadata or {}).get(ENGINE_FIELDS)
+    return kept.get("left_out", []) if isinstance(kept, dict) else []
 
 
 def sent_messages(exchange: Exchange) -> list[dict[str, Json]] | None:
