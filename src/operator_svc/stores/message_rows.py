@@ -80,6 +80,11 @@ class Key(msgspec.Struct, frozen=True):
     body_hash: bytes
     renewal: Renewal | None = None
 
+    def is_of(self, body_hash: bytes) -> bool:
+        """True where the hash of a stored chat is of the same body. The key of an intent says so
+        itself; other versions of Operator have other hashes."""
+        return self.renewal is not None or self.body_hash == body_hash
+
 
 class TokenUsage(msgspec.Struct, frozen=True):
     """The tokens of a reply, stored together with its end; whom and what they count for."""

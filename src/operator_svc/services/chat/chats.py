@@ -292,8 +292,7 @@ def _message_created(session_id: str, chat: Chat, started: Started) -> LiveEvent
 
 
 def _check_same(chat: Chat, key: Key, known: ChatKey) -> None:
-    other_body = key.renewal is None and known.body_hash != key.body_hash  # an intent's key has it
-    if other_body or chat.session_id not in (None, known.session_id):
+    if not key.is_of(known.body_hash) or chat.session_id not in (None, known.session_id):
         raise OperatorError(ErrorCode.CONFLICT, "this idempotency key was used for another request")
 
 
