@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -32,6 +32,8 @@ class Completions:
         self.mode = "stream"
         self.url = ""
         self.left = asyncio.Event()
+        self.until_read: Callable[[str], Awaitable[object]] = lambda _: asyncio.sleep(0)
+        """Holds the next word up."""
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         self.calls.append(await request.json())
@@ -46,6 +48,7 @@ class Completions:
         for word in ("in", " many", " pieces"):
             await response.write(self._delta(content=word))
             await asyncio.sleep(0.01)  # the pace of the words
+            await self.until_read(word)
         try:
             while self.mode == "endless":
                 await response.write(self._delta(content=" more"))
@@ -89,7 +92,13 @@ async def switch(server: Completions) -> AsyncIterator[Switch]:
 
 
 async def test_a_chat_is_answered_in_pieces(server: Completions, switch: Switch) -> None:
-    answer = await ask(switch, prompt("hello", context_summary="so far"))
+    answer = Answer()
+
+    async def until_read(word: str) -> None:
+        await eventually(lambda: answer.text.endswith(word))
+
+    server.until_read = until_read
+    await ask(switch, prompt("hello", context_summary="so far"), answer)
     assert answer.text == "in many pieces"
     assert len(answer.reads) >= 3
     assert answer.done.provider == "m"
