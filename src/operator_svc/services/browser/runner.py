@@ -182,7 +182,7 @@ class TaskRunner:
             await asyncio.gather(visit, return_exceptions=True)
 
     async def _navigate(self, running: RunningTask) -> Visit | OperatorError:
-        """The visit; errors are returned, for whoever asked may have stopped it."""
+        """Visit the page. Errors are returned, because whoever asked may have stopped the task."""
         task = running.task
         while running.alone and len(self._running) > 1:
             self._freed.clear()

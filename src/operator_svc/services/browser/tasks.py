@@ -224,9 +224,10 @@ class BrowserTasks:
             self._worker.start()
 
     async def drain(self, within: float) -> None:
-        """Take nothing new, let running tasks end for so many seconds, then give them back.
+        """Accept no new task, wait up to so many seconds for those that run, then return them to
+        the queue.
 
-        Those who wait for a task are answered then.
+        Callers who wait for a task are answered then.
         """
         self._drain.begin()
         if self._worker is None:
@@ -240,14 +241,13 @@ class BrowserTasks:
         await self.aclose()
 
     async def aclose(self, within: float = CANCEL_WAIT) -> None:
-        """Give back what runs; before the lease is given up."""
+        """Return running tasks to the queue. Call it before the lease is released."""
         self._drain.begin()
         if self._worker is not None:
             await self._worker.aclose(within)
 
     async def abandon(self) -> None:
-        """End at once, as a process that is killed: what runs is left to be found without an
-        owner."""
+        """End at once, as a process that is killed. Tasks that still run are taken over later."""
         if self._worker is not None:
             await self._worker.abandon()
 

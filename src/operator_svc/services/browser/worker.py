@@ -102,7 +102,7 @@ class BrowserWorker:
             self.notify(task_id)
 
     async def abandon(self) -> None:
-        """End at once; what still runs is left to be found without an owner."""
+        """End at once. Tasks that still run are taken over by another pod, or at the next start."""
         self._drain.begin()
         self.closed = True
         await self._tasks.aclose()
@@ -182,7 +182,8 @@ class BrowserWorker:
                 continue
 
     async def _fill(self) -> float | None:
-        """Claim as long as there is room; seconds until the next look, None is for a wake."""
+        """Claim tasks while there is room. Returns the seconds until the next look; None waits for
+        a wake."""
         while not self._drain.draining and self.runner.has_room:
             if self.runner.pause:
                 return self.runner.pause

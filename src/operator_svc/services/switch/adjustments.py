@@ -140,7 +140,8 @@ class Adjustments:
         return await self._change(caller, _Change(adjustment_id, False))
 
     async def release_orphaned(self) -> None:
-        """Give up the claims of pods that are gone; only while the lease allows to judge them."""
+        """Release the claims of pods that are gone, once this pod's lease allows it to judge
+        others."""
         if released := await self._store.release_orphaned():
             log.warning("orphaned adjustments released", rows=released)
 
@@ -157,7 +158,7 @@ class Adjustments:
         return outcome
 
     async def _run(self, change: _Change) -> SwitchAdjustment | OperatorError:
-        """A task of its own: a client that leaves does not leave Switch half-way."""
+        """Make the change in a task of its own: a client that leaves does not stop it half-way."""
         try:
             async with self._turn:
                 return await self._take_turn(change)

@@ -76,7 +76,8 @@ def plan(adjustment: SwitchAdjustment, *, applying: bool) -> dict[str, str]:
 
 
 def _texts(config: Json) -> dict[str, str]:
-    """The settings of a configuration that Switch takes; adopted ones may be no objects."""
+    """The settings of a configuration that Switch accepts. Adopted configurations may not be
+    objects."""
     if not isinstance(config, dict):
         return {}
     return {key: config[key] for key in APPLICABLE if isinstance(config.get(key), str)}
@@ -125,7 +126,7 @@ def _confirm(wanted: Mapping[str, str], found: Mapping[str, Json]) -> None:
 
 
 def _different(wanted: Mapping[str, Json], found: Mapping[str, Json]) -> list[str]:
-    """The keys that differ. A model that is in use is loaded, too."""
+    """The keys whose values differ. A model in use counts as loaded."""
     return [
         key
         for key, value in wanted.items()

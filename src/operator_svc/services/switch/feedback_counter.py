@@ -38,5 +38,5 @@ class FeedbackCounter:
 
 
 async def purge_feedback_hours(store: FeedbackHourStore) -> None:
-    """Delete the counts of hours that no ranking looks at, and of those that hold nothing."""
+    """Delete the counts of hours that are too old for any ranking, and empty ones."""
     await purge_pages(partial(store.purge, KEPT_DAYS), PAGE)

@@ -81,7 +81,8 @@ class FeedbackOutbox:
             self._idle.set()
 
     async def release_orphaned(self) -> None:
-        """Give up the claims of pods that are gone; only while the lease allows to judge them."""
+        """Release the claims of pods that are gone, once this pod's lease allows it to judge
+        others."""
         if released := await self._store.release_orphaned():
             log.warning("orphaned feedback released", rows=released)
 
@@ -101,7 +102,8 @@ class FeedbackOutbox:
                 await self._forward_from(feedback_id, ROUND)
 
     async def _forward_from(self, feedback_id: int, room: int) -> bool:
-        """Forward a row and up to ``room`` in all of its engine; False where Switch is away."""
+        """Forward a row and those after it of the same engine, at most ``room`` in all; False where
+        Switch is unreachable."""
         pod_id = self._lease.pod_id
         row = await self._store.claim(feedback_id, pod_id)
         while row is not None:

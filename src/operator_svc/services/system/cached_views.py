@@ -12,7 +12,7 @@ from operator_svc.services.ttl_cache import TTL, TtlCache
 
 
 class System:
-    """Views that answer always, and within 3 s: null stands for what no peer gave, with the reason
+    """Views that always answer, within 3 s. A value that no peer gave is null, with the reason
     beside it."""
 
     def __init__(

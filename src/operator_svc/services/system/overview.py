@@ -88,7 +88,7 @@ class OverviewReader:
         )
 
     async def _own(self) -> ModuleView:
-        """Operator itself is as well as its database."""
+        """The status of Operator itself, which is that of its database."""
         begun = time.monotonic()
         error: str | None = None
         status: ModuleStatus = "ok"
@@ -176,7 +176,7 @@ def _as_gateway_says(status: SystemStatus) -> dict[str, ModuleView]:
 
 
 def _judged(status: Json, said: str = "") -> tuple[ModuleStatus, str]:
-    """The status for a module's own word, or the gateway's, and the reason where it is not ok."""
+    """The status that a module or the gateway reports, and the reason where it is not ok."""
     if not isinstance(status, str):
         return "unknown", "it does not say how it is"
     word = status.lower()
