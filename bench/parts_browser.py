@@ -36,10 +36,10 @@ async def browser(bench: Bench) -> None:
     found = msgspec.json.decode(out.read_bytes())
     part = "browser"
     bench.add(
-        Figure(part=part, name="a page by the service, of Playwright's own time",
+        Figure(part=part, name="time of a page, relative to the same steps on Playwright",
                value=found["ratio"], unit="", target=GOAL_RATIO),
-        Figure(part=part, name=f"memory after {more} pages, of that before",
+        Figure(part=part, name=f"memory after {more} pages, relative to before",
                value=found["memory_mib"]["service"]["ratio"], unit="", target=GOAL_MEMORY),
-        Figure(part=part, name="a page by the service, median",
+        Figure(part=part, name="time of a page, median",
                value=found["service_ms"]["median"], unit="ms"),
     )  # fmt: skip

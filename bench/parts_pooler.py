@@ -17,7 +17,7 @@ from tests.fakes.pgbouncer import PgBouncer, PoolMode
 PLAIN = "no pooler"
 SESSIONS = "PgBouncer keeping sessions"
 TRANSACTIONS = "PgBouncer in transaction mode"
-UNCHECKED = "the same without the look at the timeline"
+UNCHECKED = "the same without the timeline check"
 
 
 async def pooler(bench: Bench) -> None:
@@ -49,17 +49,17 @@ async def pooler(bench: Bench) -> None:
     for way, rounds in zip(urls, measured, strict=True):
         pairs = list(zip(rounds, plain, strict=True))
         bench.add(
-            median_figure("pooler", f"CPU of a chat, {way}", [r.cpu_ms for r in rounds], "ms"),
-            median_figure("pooler", f"CPU of a chat in PostgreSQL, {way}",
+            median_figure("pooler", f"CPU time of a chat, {way}", [r.cpu_ms for r in rounds], "ms"),
+            median_figure("pooler", f"CPU time of a chat in PostgreSQL, {way}",
                           [r.database_cpu_ms for r in rounds], "ms"),
-            median_figure("pooler", f"a chat of 32 clients, {way}",
+            median_figure("pooler", f"time of a chat, 32 clients, {way}",
                           [r.latency_ms for r in rounds], "ms"),
         )  # fmt: skip
         if way != PLAIN:
             bench.add(
-                median_figure("pooler", f"chats for the same CPU, of those without, {way}",
+                median_figure("pooler", f"chats per CPU second, relative to no pooler, {way}",
                               [b.cpu_ms / a.cpu_ms for a, b in pairs], "", best="high"),
-                median_figure("pooler", f"chats/s, of those without, {way}",
+                median_figure("pooler", f"chats per second, relative to no pooler, {way}",
                               [a.rate / b.rate for a, b in pairs], "", best="high"),
             )  # fmt: skip
 

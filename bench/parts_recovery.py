@@ -77,7 +77,7 @@ async def recovery(bench: Bench) -> None:
     for _ in range(rounds):
         took += await _kill_some(bench)
     bench.add(
-        Figure(part=part, name=f"interrupted after SIGKILL, the longest of {len(took)}",
+        Figure(part=part, name=f"`interrupted` after SIGKILL, the longest of {len(took)}",
                value=max(took), unit="s", target=3.0),
         median_figure(part, "the same, median", took, "s"),
         Figure(part=part, name="kills without a last event", value=rounds * VICTIMS - len(took),
