@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from bench import (
+    parts_active,
     parts_browser,
     parts_burst,
     parts_chat,
@@ -68,6 +69,8 @@ PARTS: dict[str, Part] = {
     "nats": parts_nats.nats,
     "pods-nats": partial(parts_pods.pods, nats=True),
     "pooler": parts_pooler.pooler,
+    "active": parts_active.active,
+    "active-nats": partial(parts_active.active, nats=True),
     "idle": parts_pods.idle,
     "resume": parts_recovery.resume,
     "recovery": parts_recovery.recovery,

@@ -123,7 +123,7 @@ NAMES = {
 """Costs that must not grow with the cluster, with their names and units."""
 
 
-async def _counts(bench: Bench, clusters: list[Cluster]) -> Cost:
+async def _counts(bench: Bench, clusters: list[Cluster], others: SimulatedPods | None) -> Cost:
     pods = [pod for cluster in clusters for pod in cluster.pods]
     told = [await metrics(pod) for pod in pods]
     queries = sum(
@@ -136,17 +136,19 @@ async def _counts(bench: Bench, clusters: list[Cluster]) -> Cost:
         cpu=sum(pod.cpu() for pod in pods) * 1000,
         queries=queries,
         notifications=sum(one["operator_bus_notifies_total"] for one in told),
-        database_cpu=bench.database_cpu() * 1000,
+        database_cpu=(bench.database_cpu() - (others.database_cpu() if others else 0.0)) * 1000,
         nats_cpu=sum(cpu_seconds(cluster.nats.pid) for cluster in clusters) * 1000,
     )
 
 
-async def _cost(bench: Bench, clusters: list[Cluster], seconds: float) -> Cost:
+async def _cost(
+    bench: Bench, clusters: list[Cluster], seconds: float, others: SimulatedPods | None
+) -> Cost:
     for cluster in clusters:
         cluster.late.clear()
-    before, begun = await _counts(bench, clusters), time.monotonic()
+    before, begun = await _counts(bench, clusters, others), time.monotonic()
     await asyncio.sleep(seconds)
-    after, took = await _counts(bench, clusters), time.monotonic() - begun
+    after, took = await _counts(bench, clusters, others), time.monotonic() - begun
     late = [one for cluster in clusters for one in cluster.late]
     grown = Cost(*((b - a) / took / PODS for a, b in zip(before, after, strict=True)))
     return grown._replace(delay=percentile(late, 0.5), slowest=percentile(late, 0.99))
@@ -171,8 +173,8 @@ async def swarm(bench: Bench) -> None:
     seconds = 5.0 if bench.quick else 20.0
     await bench.tell_switch(mode="ok")
 
-    async def rounds(clusters: list[Cluster]) -> list[Cost]:
-        return [await _cost(bench, clusters, seconds) for _ in bench.rounds(3)]
+    async def rounds(clusters: list[Cluster], others: SimulatedPods | None = None) -> list[Cost]:
+        return [await _cost(bench, clusters, seconds, others) for _ in bench.rounds(3)]
 
     async with _clusters(bench, SMALL) as small:
         few = await rounds(small)
@@ -182,7 +184,7 @@ async def swarm(bench: Bench) -> None:
         others = SimulatedPods(one.url, one.nats.url, LISTENERS, sessions)
         await stack.enter_async_context(others)
         await asyncio.sleep(SETTLE_SECONDS)
-        many = await rounds([one])
+        many = await rounds([one], others)
         bench.note(f"the {LISTENERS} others were sent {others.received} messages")
     _report(bench, {"in clusters of 2": few, "in one of 8": alone, "beside 92 more": many})
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from bench.processes import cpu_seconds
 from operator_svc.bus.nats import subject_of
 
 RENEWAL_SECONDS = 1.0
@@ -28,11 +29,16 @@ class SimulatedPods:
         self._sessions = sessions
         self._subscribers: list[_Subscriber] = []
         self._stack = AsyncExitStack()
+        self._renewer: psycopg.AsyncConnection | None = None
 
     @property
     def received(self) -> int:
         """Messages that they were sent."""
         return sum(subscriber.received for subscriber in self._subscribers)
+
+    def database_cpu(self) -> float:
+        """CPU seconds of PostgreSQL for their renewals."""
+        return 0.0 if self._renewer is None else cpu_seconds(self._renewer.info.backend_pid)
 
     async def __aenter__(self) -> SimulatedPods:
         for number in range(self._count):
@@ -47,7 +53,9 @@ class SimulatedPods:
             )
             names = (f"simulated-{number}-{n}" for n in range(self._sessions))
             await self._subscribe(names)
-        renewing = asyncio.create_task(self._renew())
+        self._renewer = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        self._stack.push_async_callback(self._renewer.close)
+        renewing = asyncio.create_task(self._renew(self._renewer))
         self._stack.push_async_callback(_end, renewing)
         return self
 
@@ -70,18 +78,17 @@ class SimulatedPods:
         await subscriber.ready
         self._subscribers.append(subscriber)
 
-    async def _renew(self) -> None:
+    async def _renew(self, connection: psycopg.AsyncConnection) -> None:
         """Renew all leases each second, as many commits as so many processes make."""
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            while True:
-                for number in range(self._count):
-                    await connection.execute(
-                        "UPDATE operator_pod SET renewed_at = clock_timestamp(),"
-                        " lease_until = clock_timestamp() + interval '1 minute'"
-                        " WHERE pod_id = %s",
-                        (f"simulated-{number}",),
-                    )
-                    await asyncio.sleep(RENEWAL_SECONDS / self._count)
+        while True:
+            for number in range(self._count):
+                await connection.execute(
+                    "UPDATE operator_pod SET renewed_at = clock_timestamp(),"
+                    " lease_until = clock_timestamp() + interval '1 minute'"
+                    " WHERE pod_id = %s",
+                    (f"simulated-{number}",),
+                )
+                await asyncio.sleep(RENEWAL_SECONDS / self._count)
 
 
 class _Subscriber(asyncio.Protocol):
