@@ -47,7 +47,7 @@ function signIn(problem) {
     problem === undefined ? null : failure(problem),
     h("label", {}, "Token", input),
     h("div.row", {}, h("button.primary", { type: "submit" }, "Sign in")),
-    h("p.muted", {}, "Any token that this Operator accepts. `make run` prints an address that contains one. It stays in this tab."),
+    h("p.muted", {}, "A token that this Operator accepts; it stays in this tab. ", h("code", {}, "make run"), " prints an address that contains one."),
   );
   main.replaceChildren(form);
   input.focus();
