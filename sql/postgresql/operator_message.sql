@@ -1,15 +1,27 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
 -- or NULL for them where others wrote to the session while this waited for its lock: the statement
--- sees other rows as they were before.
-WITH session AS MATERIALIZED {{lock_session_of_viewer}},
+-- sees other rows as they were before. A chat with a key is in no set: it may have to wait for another one.
+/*+ set by :session_id sharing :pod_id, :scope, :key, :body_hash, :repeated, :renewed_after, :exchanges, :max_chars */
+WITH given AS (
+    SELECT
+        CAST(:session_id AS text) AS session_id, CAST(:viewer AS text) AS viewer,
+        CAST(:content AS text) AS content, CAST(:metadata AS jsonb) AS metadata
+),
 
 ids AS MATERIALIZED (
     SELECT
-        session_id,
+        s.session_id, g.content, g.metadata,
         nextval('operator_message_id_seq') AS message_id,
         nextval('operator_message_id_seq') AS reply_id
-    FROM session
+    FROM given AS g
+    CROSS JOIN LATERAL (
+        SELECT o.session_id FROM operator_session AS o
+        WHERE
+            o.session_id = g.session_id AND o.deleted_at IS NULL
+            AND (g.viewer IS NULL OR o.user_id = g.viewer)
+        FOR NO KEY UPDATE
+    ) AS s
 ),
 
 numbered AS (
@@ -21,7 +33,8 @@ numbered AS (
         active_at = {{activity_time}}
     FROM ids
     WHERE s.session_id = ids.session_id
-    RETURNING s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id
+    RETURNING
+        s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id, ids.content, ids.metadata
 ),
 
 messages AS {{insert_messages}},
@@ -38,11 +51,11 @@ events AS (
 )
 
 SELECT
-    message_id, reply_id, last_seq, CAST(epoch AS text) AS epoch,
+    n.session_id, n.message_id, n.reply_id, n.last_seq, CAST(n.epoch AS text) AS epoch,
     CASE
         WHEN
-            last_seq - 2 = (
-                SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id
+            n.last_seq - 2 = (
+                SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = n.session_id
             )
             THEN coalesce(
                 (
@@ -61,7 +74,7 @@ SELECT
                             left(a.content, :max_chars + 1) AS answer
                         FROM operator_message AS u
                         LEFT JOIN LATERAL {{answer_text}} AS a ON u.role = 'user'
-                        WHERE u.session_id = :session_id AND {{in_history}}
+                        WHERE u.session_id = n.session_id AND {{in_history}}
                         ORDER BY u.id DESC
                         LIMIT :exchanges
                     ) AS e
@@ -70,7 +83,7 @@ SELECT
             )
     END AS exchanges,
     now() AS ts
-FROM numbered;
+FROM numbered AS n;
 
 -- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
@@ -84,6 +97,8 @@ WITH session AS (
 numbered AS MATERIALIZED (
     SELECT
         session_id, epoch, last_seq,
+        CAST(:content AS text) AS content,
+        CAST(:metadata AS jsonb) AS metadata,
         nextval('operator_message_id_seq') AS message_id,
         nextval('operator_message_id_seq') AS reply_id
     FROM session
@@ -194,26 +209,55 @@ FROM numbered;
 -- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked, token, user_id, model, prompt_tokens, completion_tokens, total_tokens)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback, usage.
 -- It is known by when it began, too: after a switch-over that lost commits its id may be another reply's.
-WITH session AS MATERIALIZED {{lock_session}},
+/*+ set by :session_id sharing :pod_id, :chunked */
+WITH given AS (
+    SELECT
+        CAST(:session_id AS text) AS session_id, CAST(:reply_id AS bigint) AS reply_id,
+        CAST(:begun_at AS timestamptz) AS begun_at, CAST(:status AS text) AS status,
+        CAST(:content AS text) AS content, CAST(:metadata AS jsonb) AS metadata,
+        CAST(:event AS text) AS event, CAST(:engine AS text) AS engine,
+        CAST(:success AS boolean) AS success, CAST(:latency_ms AS bigint) AS latency_ms,
+        CAST(:tokens_used AS bigint) AS tokens_used, CAST(:error_message AS text) AS error_message,
+        CAST(:forward AS boolean) AS forward, CAST(:token AS text) AS token,
+        CAST(:user_id AS text) AS user_id, CAST(:model AS text) AS model,
+        CAST(:prompt_tokens AS bigint) AS prompt_tokens,
+        CAST(:completion_tokens AS bigint) AS completion_tokens,
+        CAST(:total_tokens AS bigint) AS total_tokens
+),
 
+locked AS MATERIALIZED (
+    SELECT g.*
+    FROM given AS g
+    CROSS JOIN LATERAL (
+        SELECT o.session_id FROM operator_session AS o
+        WHERE o.session_id = g.session_id AND o.deleted_at IS NULL
+        FOR NO KEY UPDATE
+    ) AS s
+),
+
+-- Who has an owner is being written: to ask for its status would lead to the index of all that are.
 stored AS (
     UPDATE operator_message AS m
     SET
-        status = :status, content = :content, metadata = :metadata, owner = NULL,
+        status = g.status, content = g.content, metadata = g.metadata, owner = NULL,
         finished_at = now()
-    FROM session
+    FROM locked AS g
     WHERE
-        m.session_id = session.session_id
-        AND m.id = :reply_id AND m.created_at = :begun_at
-        AND m.owner = :pod_id AND m.status = 'streaming'
-    RETURNING m.id, m.session_id
+        m.id = g.reply_id AND m.session_id = g.session_id AND m.created_at = g.begun_at
+        AND m.owner = :pod_id
+    RETURNING
+        m.id, m.session_id, g.event, g.engine, g.success, g.latency_ms, g.tokens_used,
+        g.error_message, g.forward, g.token, g.user_id, g.model, g.prompt_tokens,
+        g.completion_tokens, g.total_tokens
 ),
 
 numbered AS {{next_seq}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
-    SELECT session_id, last_seq, :event, :reply_id FROM numbered
+    SELECT n.session_id, n.last_seq, stored.event, stored.id
+    FROM numbered AS n
+    INNER JOIN stored ON n.session_id = stored.session_id
 ),
 
 feedback AS (
@@ -222,10 +266,10 @@ feedback AS (
         posted, given_up_at
     )
     SELECT
-        session_id, :reply_id, :engine, :success, :latency_ms, :tokens_used, :error_message,
-        FALSE, CASE WHEN NOT CAST(:forward AS boolean) THEN now() END
-    FROM numbered
-    WHERE CAST(:engine AS text) IS NOT NULL
+        session_id, id, engine, success, latency_ms, tokens_used, error_message,
+        FALSE, CASE WHEN NOT forward THEN now() END
+    FROM stored
+    WHERE engine IS NOT NULL
 ),
 
 used AS (
@@ -233,10 +277,10 @@ used AS (
         day, token, user_id, model, prompt_tokens, completion_tokens, total_tokens
     )
     SELECT
-        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), :token, :user_id, :model,
-        :prompt_tokens, :completion_tokens, :total_tokens
-    FROM numbered
-    WHERE CAST(:token AS text) IS NOT NULL
+        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), token, user_id, model,
+        prompt_tokens, completion_tokens, total_tokens
+    FROM stored
+    WHERE token IS NOT NULL
 ),
 
 chunks AS (
@@ -244,7 +288,7 @@ chunks AS (
     WHERE c.reply_id = stored.id AND CAST(:chunked AS boolean)
 )
 
-SELECT last_seq, now() AS ts FROM numbered;
+SELECT session_id, last_seq, now() AS ts FROM numbered;
 
 -- name: reply_interrupt(session_id, reply_id, owner, metadata)
 -- Ends an abandoned reply with the text that was stored of it.

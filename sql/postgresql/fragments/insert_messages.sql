@@ -1,9 +1,9 @@
--- Stores the user's message and the reply to be written, of a row of numbered.
+-- Stores the user's message and the reply to be written, of each row of numbered.
 (
     INSERT INTO operator_message (
         id, session_id, role, content, status, reply_to, owner, metadata, finished_at
     )
-    SELECT message_id, session_id, 'user', :content, 'complete', NULL, NULL, :metadata, now()
+    SELECT message_id, session_id, 'user', content, 'complete', NULL, NULL, metadata, now()
     FROM numbered
     UNION ALL
     SELECT

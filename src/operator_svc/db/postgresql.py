@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -16,10 +16,12 @@ from operator_svc.db.history import KnownHistory
 from operator_svc.db.postgresql_connections import Connections
 from operator_svc.db.postgresql_plans import Plan, Plans
 from operator_svc.db.postgresql_pooler import Address, needs_transactions
+from operator_svc.db.postgresql_sets import Sets
 from operator_svc.db.postgresql_transaction import PostgresqlTransaction
 from operator_svc.db.queries import Query
 
 R = TypeVar("R", bound=msgspec.Struct)
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _POSITION = "SELECT pg_current_wal_flush_lsn()::text"
@@ -37,7 +39,8 @@ class PostgresqlDatabase:
         self._seconds = seconds
         self._reserved: list[PostgresqlDatabase] = []
         self.plans = Plans(queries)
-        self._writes: set[asyncio.Task[list[Any]]] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._sets = Sets(self._run_write, self._own)
 
     @property
     def dialect(self) -> Dialect:
@@ -111,15 +114,23 @@ class PostgresqlDatabase:
 
     async def _write(self, plan: Plan, args: list[Any]) -> list[Any]:
         """Run a statement to its end, whether the caller waits for it or not."""
-        work = self._connections.run(plan.sql, args, repeatable=False)
-        task = asyncio.get_running_loop().create_task(work, name=plan.name)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+        if plan.items is not None:
+            return await self._sets.write(plan, plan.items, args)
+        task = self._own(self._run_write(plan.sql, args), plan.name)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_note_abandoned)
             raise
+
+    async def _run_write(self, sql: str, args: list[Any]) -> list[Any]:
+        return await self._connections.run(sql, args, repeatable=False)
+
+    def _own(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return task
 
     async def ping(self) -> None:
         """See Database.ping."""

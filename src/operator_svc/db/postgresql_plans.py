@@ -11,6 +11,7 @@ import msgspec
 from operator_svc import tracing
 from operator_svc.db.contract import Nothing, plan_of
 from operator_svc.db.queries import Query
+from operator_svc.db.query_sets import ItemSet, item_set
 from operator_svc.db.records import RowReader, reader
 from operator_svc.telemetry import query_observer
 
@@ -25,6 +26,7 @@ class Plan(NamedTuple):
     sql: str
     order: tuple[str, ...]
     observe: Callable[[float], None]
+    items: ItemSet | None
 
 
 Run: TypeAlias = Callable[[Plan, list[Any]], Awaitable[list[Any]]]
@@ -35,10 +37,7 @@ class Plans:
     """The statement of each query, and the records of its rows."""
 
     def __init__(self, queries: Mapping[str, Query]) -> None:
-        self._plans = {
-            q.name: Plan(q.name, q.params, *q.statements[0][:2], query_observer(q.name))
-            for q in queries.values()
-        }
+        self._plans = {query.name: _plan(query) for query in queries.values()}
         self._checked: set[tuple[str, type]] = set()
 
     async def fetch(
@@ -59,7 +58,16 @@ class Plans:
         if not rows or record is Nothing:
             return []
         read: RowReader[R] = reader(record, "postgresql")
+        columns = tuple(rows[0].keys())
+        if plan.items is not None:  # the first one says whose row it is
+            columns, rows = columns[1:], [row[1:] for row in rows]
         if (plan.name, record) not in self._checked:
-            read.check(plan.name, tuple(rows[0].keys()), rows[0])
+            read.check(plan.name, columns, rows[0])
             self._checked.add((plan.name, record))
         return read.read(rows)
+
+
+def _plan(query: Query) -> Plan:
+    sql, order, _ = query.statements[0]
+    items = item_set(sql, order, query.set_of) if query.set_of else None
+    return Plan(query.name, query.params, sql, order, query_observer(query.name), items)

@@ -5,7 +5,10 @@ all rows of ``given``, which has one for each write: ``:parameter`` is what that
 the writes have to share is the same in all of them, and a set has one write for each ``:name``.
 A row that comes back begins with the ``name`` of the write that it answers.
 
-The sizes of sets are powers of two: what is missing is filled up with rows of NULL.
+On SQLite ``given`` is a CTE that is added to each statement. The sizes of sets are powers of two:
+what is missing is filled up with rows of NULL. On PostgreSQL the statement has it as its first CTE,
+``given AS (SELECT CAST(:name AS type) AS name, …)``; a set is a JSON array in its place, and leaves
+out sessions that others have locked.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ LARGEST = 32
 
 _HINT = re.compile(r"\s*/\*\+\s*set by :(\w+)(?:\s+sharing\s+:(\w+(?:,\s+:\w+)*))?\s*\*/")
 _GIVEN = re.compile(r"\bgiven\b")
+_CTE = re.compile(r"given AS \(\s*SELECT(?P<columns>.*?)\s*\)(?=,\s+\w+ AS\b)", re.DOTALL)
+_COLUMN = re.compile(r"CAST\(\$(\d+) AS (\w+)\) AS (\w+)")
+_LOCK = re.compile(r"\bFOR NO KEY UPDATE\b")
 
 
 class SetOf(NamedTuple):
@@ -74,3 +80,45 @@ def params_for(writes: Sequence[Mapping[str, Any]], size: int, set_of: SetOf) ->
     for number in range(len(writes), size):
         given |= {f"{name}_{number}": None for name in writes[0]}
     return given
+
+
+class ItemSet(NamedTuple):
+    """A statement for a set on PostgreSQL: its first parameter is a JSON array of objects with
+    ``fields``, the others are ``shared``, all as places in the arguments of one write."""
+
+    sql: str
+    fields: tuple[tuple[str, int], ...]
+    shared: tuple[int, ...]
+    key: int
+
+
+def item_set(sql: str, params: Sequence[str], set_of: SetOf) -> ItemSet:
+    """The statement for a set made of the one for a single write, whose ``$n`` are ``params``.
+
+    Raises QueryError where it does not begin with ``given``.
+    """
+    cte = _CTE.search(sql)
+    if cte is None:
+        raise QueryError("a set for PostgreSQL needs given AS (SELECT CAST(:name AS type) AS …)")
+    columns = _COLUMN.findall(cte["columns"])
+    types = ", ".join(f"{name} {kind}" for _, kind, name in columns)
+    # The comparison makes the planner expect one row, so that it uses indexes for the others.
+    key = set_of.key
+    items = (
+        "given AS MATERIALIZED (SELECT r.*"  # noqa: S608 - text of the query files
+        f" FROM json_to_recordset($1) AS r ({types})"
+        f" WHERE r.{key} = r.{key} || '')"
+    )
+    shared = [number for number, name in enumerate(params) if name in set_of.shared]
+    places = {str(number + 1): f"${place}" for place, number in enumerate(shared, 2)}
+    rest = re.sub(
+        r"\$(\d+)",
+        lambda n: places[n[1]],
+        _LOCK.sub("FOR NO KEY UPDATE SKIP LOCKED", sql[cte.end() :]),
+    )
+    return ItemSet(
+        sql[: cte.start()] + items + rest,
+        tuple((name, int(number) - 1) for number, _, name in columns),
+        tuple(shared),
+        params.index(key),
+    )
