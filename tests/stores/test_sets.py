@@ -150,6 +150,24 @@ async def test_chats_stored_together_are_as_those_stored_one_by_one(
     assert sum(map(len, found)) > 50
 
 
+async def test_an_end_that_the_database_refuses_fails_alone(stores: Stores) -> None:
+    started = [await stores.new(f"s{n}") for n in range(4)]
+    ends = await asyncio.gather(
+        *(
+            stores.messages.finish(
+                session_id=f"s{n}", reply_id=one.reply_id, begun_at=one.ts, pod_id=POD,
+                status=ReplyStatus.COMPLETE, content="", metadata={},
+                feedback=Feedback("gpt", True, -1 if n == 2 else 1, 1, None),
+            )
+            for n, one in enumerate(started)
+        ),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [isinstance(one, Ended) for one in ends] == [True, True, False, True]
+    assert isinstance(ends[2], ConstraintViolation)
+    assert [len(await stores.log(f"s{n}")) for n in range(4)] == [4, 4, 3, 4]
+
+
 @pytest.fixture
 def sqlite_stores(sqlite_database: Database) -> Stores:
     return Stores(sqlite_database)

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 2
 """Sets of one kind that are written at the same time: while one is being committed, the next one
 runs."""
+PATIENCE = 0.05
+"""Seconds after which one more set may be written beside those that take so long."""
 CHARACTERS = 1_000_000
 """Length of the texts of a set from which on no further write joins it."""
 
@@ -55,24 +57,38 @@ class Sets:
         line = self._lines.setdefault(kind, _Line())
         one = _Waiting(args, asyncio.get_running_loop().create_future())
         line.waiting.append(one)
-        if line.tasks < AT_ONCE:
-            line.tasks += 1
-            self._own(self._write_line(plan, items, kind, line), plan.name)
+        self._begin(plan, items, kind, line)
         return await one.future
 
+    def _begin(self, plan: Plan, items: ItemSet, kind: Hashable, line: _Line) -> None:
+        if line.waiting and line.tasks < AT_ONCE:
+            line.tasks += 1
+            self._own(self._write_line(plan, items, kind, line), plan.name)
+
     async def _write_line(self, plan: Plan, items: ItemSet, kind: Hashable, line: _Line) -> None:
-        """Write what waits until there is nothing."""
-        try:
-            while line.waiting:
-                taken = _take(line.waiting, items)
-                if len(taken) == 1:
-                    await self._write_alone(plan, taken[0])
-                else:
-                    await self._write_set(plan, items, taken)
-        finally:
+        """Write what waits until there is nothing. One that takes long, such as a write that waits
+        for its session, gives its place up: nobody waits for it."""
+        loop = asyncio.get_running_loop()
+        placed = True
+
+        def give_up_place() -> None:
+            nonlocal placed
+            placed = False
             line.tasks -= 1
-            if not line.tasks and not line.waiting:
-                del self._lines[kind]
+            self._begin(plan, items, kind, line)
+
+        while placed and line.waiting:
+            taken = _take(line.waiting, items)
+            clock = loop.call_later(PATIENCE, give_up_place)
+            if len(taken) == 1:
+                await self._write_alone(plan, taken[0])
+            else:
+                await self._write_set(plan, items, taken)
+            clock.cancel()
+        if placed:
+            line.tasks -= 1
+        if not line.tasks and not line.waiting and self._lines.get(kind) is line:
+            del self._lines[kind]
 
     async def _write_set(self, plan: Plan, items: ItemSet, taken: Sequence[_Waiting]) -> None:
         """Write a set. Each one without a row, and all of a set that was undone, are written
