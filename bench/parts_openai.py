@@ -119,7 +119,7 @@ async def openai(bench: Bench) -> None:
         await bench.tell_switch(mode="json")
         loads = [Load(operator, CLIENTS, make(operator)) for make in (completions, chats)]
         ours, own = await interleave(bench, loads, CHAT_ROUNDS, 0.5)
-        tokens = 100
+        tokens = 100 if bench.quick else 200  # so that the chat itself is little of each
         await bench.tell_switch(mode="ok", rate=RATE, tokens=tokens)
         kinds: tuple[Callable[[str], bytes], ...] = (
             lambda session: completion(operator, session, stream=True, message=MESSAGE),
