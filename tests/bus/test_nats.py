@@ -13,64 +13,16 @@ from prometheus_client import REGISTRY
 
 from operator_svc.bus.nats_connection import NatsConnection
 from operator_svc.rest.server.listener import Server
-from operator_svc.services import maintenance
 from operator_svc.settings import Settings
-from tests.bus.conftest import NatsPods
+from tests.bus.conftest import NatsPods, talk
 from tests.fakes.eventually import eventually
 from tests.fakes.nats_server import Frame, NatsRelay, NatsServer
-from tests.fakes.pods import ANYBODY, Reader, chat, watch
+from tests.fakes.pods import chat, watch
 
 
 def connected() -> float | None:
     """The gauge of the pod that changed it last."""
     return REGISTRY.get_sample_value("operator_bus_connected", {"bus": "nats"})
-
-
-async def talk(pods: NatsPods, session_id: str) -> Reader:
-    """Chat on the first pod; a reader of the second one that has seen the end."""
-    reader = await watch(pods.all[1], session_id)
-    accepted = await chat(pods.all[0], session_id=session_id)
-    pods.switch.say("some ", "text", None)
-    await reader.until(lambda: accepted.reply_id in reader.endings)
-    assert reader.texts[accepted.reply_id] == "some text"
-    assert reader.seqs == [1, 2, 3, 4]
-    return reader
-
-
-@pytest.fixture
-def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that no message tells is found out."""
-    monkeypatch.setattr(maintenance, "POLL_INTERVAL", 3600.0)
-
-
-@pytest.mark.usefixtures("no_polls")
-async def test_news_come_by_nats_alone_while_it_is_there(nats_pods: NatsPods) -> None:
-    for _ in range(2):
-        await nats_pods.start()
-    await talk(nats_pods, "s")
-
-
-@pytest.mark.usefixtures("no_polls")
-async def test_a_cancel_on_another_pod_stops_the_reply_by_nats(nats_pods: NatsPods) -> None:
-    one, two = await nats_pods.start(), await nats_pods.start()
-    accepted = await chat(one, session_id="s")
-    nats_pods.switch.say("begun")
-    await eventually(lambda: accepted.running and not accepted.running.stream.empty)
-    view = await two.services.replies.cancel(ANYBODY, accepted.reply_id)
-    assert view.status == "cancelled"
-
-
-@pytest.mark.usefixtures("no_polls")
-async def test_a_session_that_another_pod_deletes_ends_for_its_clients_by_nats(
-    nats_pods: NatsPods,
-) -> None:
-    one, two = await nats_pods.start(), await nats_pods.start()
-    reader = await talk(nats_pods, "s")
-    await one.services.sessions.delete(ANYBODY, "s")
-    await reader.until(lambda: reader.gone_at)
-    assert reader.subscription is not None
-    reader.subscription.close()
-    assert not two.core.hub.watched
 
 
 async def test_cut_connections_come_back(nats_pods: NatsPods, relay: NatsRelay) -> None:
