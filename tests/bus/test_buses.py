@@ -1,4 +1,4 @@
-"""What each of the buses carries, without the polls that would find it out later."""
+"""Messages of each bus, without the polls that would find the same out later."""
 
 from __future__ import annotations
 
