@@ -37,7 +37,7 @@ def _without(query: Query) -> Query:
         statement.sql for statement in query.statements
     ):
         raise RuntimeError(f"{query.name} is written in another way than this file expects")
-    return Query(query.name, query.params, tuple(statements))
+    return query._replace(statements=tuple(statements))
 
 
 def _without_parts(sql: str) -> str:

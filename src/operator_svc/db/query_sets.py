@@ -111,13 +111,12 @@ def item_set(sql: str, params: Sequence[str], set_of: SetOf) -> ItemSet:
     )
     shared = [number for number, name in enumerate(params) if name in set_of.shared]
     places = {str(number + 1): f"${place}" for place, number in enumerate(shared, 2)}
-    rest = re.sub(
-        r"\$(\d+)",
-        lambda n: places[n[1]],
-        _LOCK.sub("FOR NO KEY UPDATE SKIP LOCKED", sql[cte.end() :]),
+    before, after = (
+        re.sub(r"\$(\d+)", lambda n: places[n[1]], part)
+        for part in (sql[: cte.start()], sql[cte.end() :])
     )
     return ItemSet(
-        sql[: cte.start()] + items + rest,
+        before + items + _LOCK.sub("FOR NO KEY UPDATE SKIP LOCKED", after),
         tuple((name, int(number) - 1) for number, _, name in columns),
         tuple(shared),
         params.index(key),
