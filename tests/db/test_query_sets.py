@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from operator_svc.db.queries import QueryError, load
+from operator_svc.db.queries import load
 from operator_svc.db.query_sets import SetOf, item_set, statement_for
+from operator_svc.db.sql_tokens import QueryError
 
 SET = SetOf("name", frozenset({"pod"}))
 
