@@ -10,12 +10,20 @@ CREATE INDEX CONCURRENTLY operator_chat_key_message ON operator_chat_key (messag
 DO $$
 BEGIN
     PERFORM set_config('lock_timeout', '500ms', TRUE);
-    LOCK TABLE operator_session, operator_message, operator_chat_key IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE operator_session, operator_chat_key IN SHARE ROW EXCLUSIVE MODE;
     ALTER TABLE operator_chat_key
     DROP CONSTRAINT IF EXISTS operator_chat_key_session_id_fkey,
-    DROP CONSTRAINT IF EXISTS operator_chat_key_message_id_fkey,
     ADD CONSTRAINT operator_chat_key_session_id_fkey
-    FOREIGN KEY (session_id) REFERENCES operator_session (session_id) ON DELETE CASCADE NOT VALID,
+    FOREIGN KEY (session_id) REFERENCES operator_session (session_id) ON DELETE CASCADE NOT VALID;
+END
+$$;
+
+DO $$
+BEGIN
+    PERFORM set_config('lock_timeout', '500ms', TRUE);
+    LOCK TABLE operator_message, operator_chat_key IN SHARE ROW EXCLUSIVE MODE;
+    ALTER TABLE operator_chat_key
+    DROP CONSTRAINT IF EXISTS operator_chat_key_message_id_fkey,
     ADD CONSTRAINT operator_chat_key_message_id_fkey
     FOREIGN KEY (message_id) REFERENCES operator_message (id) ON DELETE CASCADE NOT VALID;
 END

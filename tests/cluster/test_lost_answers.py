@@ -13,8 +13,8 @@ from tests.cluster.conftest import Cluster
 from tests.fakes.eventually import eventually
 from tests.fakes.relay import Relay
 
-STORED = b"INSERT 0 "
-"""The beginning of PostgreSQL's answer to the write of new text; other writes end with a SELECT."""
+STORED = b"\x00\x01\x00\x00\x00\x08" + bytes(7)
+"""Within PostgreSQL's answer to the write of new text: a row with one integer, which is small."""
 RATE = 40
 UNSTORED = 200
 """Characters that may be shown and not stored yet: a second of a reply of ``RATE`` words."""

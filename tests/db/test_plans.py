@@ -18,7 +18,7 @@ from psycopg import sql as quoted
 
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.db.records import sqlite_params
-from operator_svc.db.sqlite_groups import SqliteConnection
+from operator_svc.db.sqlite_units import SqliteConnection
 
 REPLIES = 4000
 """Replies that are being written in the filled tables, one a session."""

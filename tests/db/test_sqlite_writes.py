@@ -18,8 +18,9 @@ from operator_svc.db import (
     sqlite,
     sqlite_connection,
 )
-from operator_svc.db.sqlite_groups import Failure, SqliteConnection, commit_group
+from operator_svc.db.sqlite_groups import Failure, commit_group
 from operator_svc.db.sqlite_sets import Write
+from operator_svc.db.sqlite_units import SqliteConnection
 from operator_svc.errors import ErrorCode, OperatorError
 from tests.db.things import add, file_of, names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -186,6 +187,7 @@ async def test_stream_and_websocket_pass_as_they_are_written(proxy: str, certifi
             await event(stream, "delta")
             await websocket.send_json({"type": "cancel", "id": 1, "reply_id": reply})
             assert (await event(stream, "reply.cancelled"))["data"]["reply_id"] == reply
+    await asyncio.sleep(0.5)  # aiohttp does not wait for the end of TLS; this is what it advises
 
 
 async def test_pages_work_under_a_path_with_tls(behind_nginx: str, browser: Browser) -> None:

@@ -187,10 +187,11 @@ async def test_an_sdk_whose_second_attempt_is_lost_comes_back_within_the_grace(
     service: Service,
 ) -> None:
     came: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
 
     def choose(request: web.Request) -> Fault:
         attempt = request.headers["x-stainless-retry-count"]
-        came.append((attempt, asyncio.get_running_loop().time()))
+        came.append((attempt, loop.time()))
         return Fault("none" if attempt == "2" else "refuse", service.url)
 
     async with FaultyProxy(choose) as proxy, sdk(service, base_url=f"{proxy.url}/v1") as client:

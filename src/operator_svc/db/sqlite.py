@@ -36,7 +36,6 @@ from operator_svc.db.sqlite_connection import (
 from operator_svc.db.sqlite_files import DatabaseFiles
 from operator_svc.db.sqlite_groups import (
     Failure,
-    SqliteConnection,
     applied_migrations,
     commit_group,
     deliver,
@@ -45,6 +44,7 @@ from operator_svc.db.sqlite_groups import (
 )
 from operator_svc.db.sqlite_plans import QueryCall, SqlitePlan
 from operator_svc.db.sqlite_sets import Write
+from operator_svc.db.sqlite_units import SqliteConnection
 from operator_svc.errors import ConfigurationError
 
 R = TypeVar("R", bound=msgspec.Struct)

@@ -13,7 +13,8 @@ import aiosqlite
 
 from operator_svc.db.queries import compile_statement
 from operator_svc.db.records import sqlite_params
-from operator_svc.db.sqlite_groups import SqliteConnection, translated
+from operator_svc.db.sqlite_groups import translated
+from operator_svc.db.sqlite_units import SqliteConnection
 
 T = TypeVar("T")
 

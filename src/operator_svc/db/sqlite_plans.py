@@ -10,7 +10,7 @@ import msgspec
 from operator_svc.db.queries import Query, Statement, replace_now
 from operator_svc.db.query_sets import params_for, size_for, statement_for
 from operator_svc.db.records import RowReader
-from operator_svc.db.sqlite_groups import SqliteConnection
+from operator_svc.db.sqlite_units import SqliteConnection
 from operator_svc.telemetry import query_observer
 
 R = TypeVar("R", bound=msgspec.Struct)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from operator_svc.db.query_sets import LARGEST
-
-if TYPE_CHECKING:
-    from operator_svc.db.sqlite_groups import SqliteConnection
-    from operator_svc.db.sqlite_plans import QueryCall
+from operator_svc.db.sqlite_plans import QueryCall
+from operator_svc.db.sqlite_units import SqliteConnection
 
 
 class Write(NamedTuple):

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.live.reply_stream import Kind, ReplyStream
-
-if TYPE_CHECKING:
-    from operator_svc.rest.reply_answer import ReplyAnswer
+from operator_svc.services.live.send_queue import SendQueue
 
 SHORT = 256
 """Code points of a piece whose events fit into any send queue, so that it need not wait."""
+
+
+class TextAnswer(Protocol):
+    """The answer that the text of a reply is sent in."""
+
+    send_queue: SendQueue
+
+    @property
+    def stored_only(self) -> bool:
+        """True to send text only once it is stored."""
+
+    def ready(self) -> bool:
+        """True where a piece can go straight to the client."""
+
+    def show(self, kind: Kind, content: str) -> None:
+        """Send a short piece."""
+
+    async def show_long(self, kind: Kind, content: str) -> None:
+        """Send a piece of any length at the client's pace; raises ConnectionError if it is gone."""
+
+    def wake(self) -> None:
+        """Note that there is something that was not sent yet."""
 
 
 class ReplyText(EndSink):
@@ -19,7 +39,7 @@ class ReplyText(EndSink):
 
     wants_text = True
 
-    def __init__(self, answer: ReplyAnswer, begin: int) -> None:
+    def __init__(self, answer: TextAnswer, begin: int) -> None:
         self._answer = answer
         self._stream: ReplyStream | None = None
         self._sending = False
