@@ -191,6 +191,7 @@ class Run:
             "answers": dict(Counter(str(seen) for chat in chats for seen in chat.seen)),
             "calls": self.calls,
             "replies": dict(Counter(m["status"] for m in stored)),
+            "failures": dict(Counter(_reason(m) for m in stored if m["status"] == "failed")),
             "lost": {"messages": len(lost.messages), "ends": len(lost.ends)},
             "readers": len(readers),
             "connections": sum(reader.connections for reader in readers),
@@ -205,6 +206,12 @@ class Run:
 def _now_and_then() -> float:
     """A pause of a slow reader: none after most frames, and long ones after some."""
     return random.uniform(0.5, 1.5) if random.random() < 0.01 else 0.0  # noqa: S311
+
+
+def _reason(failed: dict[str, Any]) -> str:
+    """Why a reply failed."""
+    metadata = failed["metadata"] or {}
+    return str(metadata.get("detail") or metadata.get("error"))
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from math import sqrt
 from typing import Any, NamedTuple
 
 from playwright.async_api import CDPSession
+from playwright.async_api import Error as PlaywrightError
 
 from operator_svc.protocol.navigate import Viewport
 
@@ -15,6 +17,9 @@ MAX_HEIGHT = 12_000
 """CSS pixels of a full page's screenshot; the rest is cut off."""
 
 _ATTEMPTS = 4
+_NOT_DRAWN = "Unable to capture screenshot"
+"""Chromium's words where it has no picture of the page at this moment, as on a busy machine."""
+_PAUSE = 0.2
 
 
 class PageScreenshot(NamedTuple):
@@ -47,8 +52,22 @@ async def take_screenshot(
         if full_page or scale != 1.0:
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
             parameters |= {"clip": clip, "captureBeyondViewport": full_page}
-        png = base64.b64decode((await session.send("Page.captureScreenshot", parameters))["data"])
+        png = await _capture(session, parameters)
         if len(png) <= max_bytes:
             return PageScreenshot(png, cut)
         scale = max(scale * min(0.9 * sqrt(max_bytes / len(png)), 0.9), 0.02)
     return PageScreenshot(None)
+
+
+async def _capture(session: CDPSession, parameters: dict[str, Any]) -> bytes:
+    """The page as PNG; asked for again where it is not drawn at this moment."""
+    attempt = 1
+    while True:
+        try:
+            taken = await session.send("Page.captureScreenshot", parameters)
+            return base64.b64decode(taken["data"])
+        except PlaywrightError as error:
+            if _NOT_DRAWN not in error.message or attempt == _ATTEMPTS:
+                raise
+        attempt += 1
+        await asyncio.sleep(_PAUSE)
