@@ -53,6 +53,11 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
+    @property
+    def is_open(self) -> bool:
+        """True while requests can be sent."""
+        return self.transport is not None and not self.transport.is_closing()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._on_failure(CallFailedError("the connection was closed"))
 
@@ -119,7 +124,7 @@ class Load:
         self.process = process
         self._clients = clients
         self._make = make
-        self._connections: list[HttpConnection] = []
+        self._connections: dict[int, HttpConnection] = {}
         self._sent: list[float] = [0.0] * clients
         self._open = 0
         self._going = False
@@ -129,19 +134,22 @@ class Load:
         self.seconds: list[float] = []
 
     async def connect(self) -> None:
-        """Open the connections."""
+        """Open the connections that are not open; servers close those that wait for long."""
         loop = asyncio.get_running_loop()
         for number in range(self._clients):
+            if number in self._connections and self._connections[number].is_open:
+                continue
             answered = functools.partial(self._answered, number)
             _, connection = await loop.create_connection(
                 functools.partial(HttpConnection, answered, self._failed),
                 self.process.host,
                 self.process.port,
             )
-            self._connections.append(connection)
+            self._connections[number] = connection
 
     async def run(self, seconds: float) -> float:
         """Ask for so many seconds, then wait for the last answers; how long that took."""
+        await self.connect()
         self.seconds = []
         self._idle.clear()
         self._going = True
@@ -196,5 +204,5 @@ class Load:
     def close(self) -> None:
         """Close the connections."""
         self._going = False
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.close()
