@@ -86,7 +86,7 @@ async def is_let_in(**settings: str) -> bool:
     """True where a connection of these settings opens and carries a message to another one."""
     heard: list[bytes] = []
     both = [
-        NatsConnection(Settings(**settings), heard.append, lambda: None)  # type: ignore[arg-type]  # of any kind
+        NatsConnection(Settings(**settings), heard.append, lambda: None)  # type: ignore[arg-type]  # of mixed types
         for _ in range(2)
     ]
     async with aclosing(both[0]), aclosing(both[1]):

@@ -147,7 +147,7 @@ async def test_checkpoints_are_rarer_than_ticks(pods: Pods) -> None:
 def test_the_interval_of_checkpoints(
     given: dict[str, str | float], degraded: bool, seconds: float
 ) -> None:
-    settings = Settings(**given)  # type: ignore[arg-type]  # of any kind
+    settings = Settings(**given)  # type: ignore[arg-type]  # of mixed types
     assert settings.text_interval(bus_degraded=degraded) == seconds
 
 

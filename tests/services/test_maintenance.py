@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from operator_svc.db import Database
 from operator_svc.errors import ErrorCode, OperatorError
@@ -22,11 +23,12 @@ async def test_a_job_that_fails_keeps_no_other_from_running(database: Database) 
 
     maintenance = Maintenance(
         Lease(PodStore(database), ttl=60.0, shared=False),
-        sweeps=(fail, work),
+        sweeps=(fail, work, fail),
         on_death=(),
         purges=(),
         polls=(),
     )
-    with pytest.raises(OperatorError, match="a table is locked"):
+    with capture_logs() as logs, pytest.raises(OperatorError, match="a table is locked"):
         await maintenance.begin()
     assert done == ["work"]
+    assert [entry["event"] for entry in logs] == ["periodic work failed"], "the second failure"

@@ -13,8 +13,7 @@ A shared query may name a fragment of which each dialect has its own. A fragment
 where its own is missing (before 3.43).
 
 ``/*+ page of :bytes */`` before a query bounds the bytes of a page (``query_pages.py``), and
-``/*+ set by :name */`` before one for SQLite has it run for several writes at once
-(``query_sets.py``).
+``/*+ set by :name */`` before one has it run for several writes at once (``query_sets.py``).
 
 In a query for SQLite, the hint ``/*+ only if :name */`` before a statement leaves the statement
 out where ``:name`` is NULL. ``changes()`` in the next one then counts the rows of the one before.

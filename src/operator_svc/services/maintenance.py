@@ -91,13 +91,15 @@ class Maintenance:
             poll()
 
     async def _run(self, jobs: Sequence[Job]) -> None:
-        """Run all jobs, those after a failed one too; raises the first failure."""
+        """Run all jobs, those after a failed one too; raises the first failure and logs others."""
         failures = []
         for job in jobs:
             try:
                 await job()
             except Exception as error:
                 failures.append(error)
+        for further in failures[1:]:
+            log.warning("periodic work failed", exc_info=further)
         if failures:
             raise failures[0]
 
