@@ -90,17 +90,23 @@ async def test_what_a_feed_reads_does_not_grow_with_its_replies(
         assert set(read["many"]) == set(read["few"])
 
 
-@pytest.mark.parametrize("query", ["", "?after=0", f"?after={MANY - 5}"])
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [("", True), ("?after=0", True), (f"?after={MANY - 5}", True), ("?after=0", False)],
+)
 async def test_a_client_gets_all_texts_though_they_are_more_than_may_wait_for_it(
-    database_url: str, query: str
+    database_url: str, query: str, kept: bool
 ) -> None:
+    """Its replay ends in a resync where the events are not ``kept`` any more."""
     async with serving(database_url, lease_ttl=LEASE_TTL, outbox_bytes=65536) as service:
         await fill(service, "s", MANY)
+        if not kept:
+            async with service.operator.core.database.transaction() as tx:
+                await tx.execute("DELETE FROM operator_event")
         socket = await service.ready("s", query)
-        texts = socket.view.texts
-        # A resync names each reply with an empty text; what it has so far comes after.
-        await socket.until(lambda: sum(map(len, texts.values())) >= MANY * CHARS)
-        assert [len(text) for text in texts.values()] == [CHARS] * MANY
+        # A resync comes too where the purge was quicker, and names replies with an empty text.
+        await socket.until(lambda: sum(map(len, socket.view.texts.values())) >= MANY * CHARS)
+        assert [len(text) for text in socket.view.texts.values()] == [CHARS] * MANY
         assert socket.code is None
         history = await service.history()
         assert {m["status"] for m in history} == {"streaming"}
