@@ -10,6 +10,7 @@ from operator_svc.peers.answer_reader import MAX_EVENT_BYTES
 from operator_svc.peers.base import Peer
 from operator_svc.peers.chat_types import AnswerTooLargeError
 from operator_svc.peers.read_coalescer import ReadCoalescer
+from operator_svc.peers.time_limit import LOOK_AGAIN
 
 MAX_ANSWER_BYTES = MAX_EVENT_BYTES
 """Largest JSON answer, and largest event. Well above what 200,000 characters can need (twelve
@@ -44,6 +45,7 @@ class AnswerBody:
         self._deadline = deadline
         self._ended = False
         self._limit = ""
+        self._overdue = 0.0
         self._waiting_since = self._loop.time()
         self._timer = self._loop.call_at(min(self._waiting_since + idle, deadline), self._look)
         self.content_type = response.content_type
@@ -137,12 +139,15 @@ class AnswerBody:
     def _look(self) -> None:
         now = self._loop.time()
         since = self._waiting_since
-        if now >= self._deadline:
-            self._limit = "total"
-        elif since and now >= since + self._idle:
-            self._limit = "idle"
-        if self._limit:
+        due = min(since + self._idle, self._deadline) if since else self._deadline
+        if now < due:
+            self._look_at(due if since else min(now + self._idle / 8, due))
+        elif due != self._overdue:
+            self._overdue = due
+            self._look_at(now + LOOK_AGAIN)
+        else:
+            self._limit = "total" if due == self._deadline else "idle"
             self._content.set_exception(_Expired())
-            return
-        again = since + self._idle if since else now + self._idle / 8
-        self._timer = self._loop.call_at(min(again, self._deadline), self._look)
+
+    def _look_at(self, due: float) -> None:
+        self._timer = self._loop.call_at(due, self._look)

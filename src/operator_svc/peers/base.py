@@ -23,6 +23,7 @@ from operator_svc.peers.failures import (
     PeerWorksError,
 )
 from operator_svc.peers.peer_errors import error_message
+from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import RETRY_PAUSE, Transport, read_bounded
 
 __all__ = ["PEER", "SWITCH", "CallPolicy", "Failures", "Peer", "PeerRefusedError"]
@@ -114,7 +115,7 @@ class Peer(Transport):
                 http__request__method=call.method,
                 url__path=call.path,
             ):
-                async with asyncio.timeout(within or self._policy.timeout):
+                async with TimeLimit(within or self._policy.timeout):
                     raw = await self._attempt(call)
             if not any_status:
                 self._check_status(raw, str(call))

@@ -17,6 +17,7 @@ from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.failures import Failures, PeerLostError, retry_after
+from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import (
     PASSING,
     SAID_BYTES,
@@ -95,7 +96,7 @@ class _BrowserTransport(Transport):
             seconds = retry_after(response.headers.get("Retry-After", ""))
             return BrowserBusyError(1.0 if seconds is None else seconds)
         try:
-            async with asyncio.timeout(SAID_TIMEOUT):
+            async with TimeLimit(SAID_TIMEOUT):
                 body = await read_bounded(response, SAID_BYTES, cut=True) or b""
             said = msgspec.json.decode(body, type=_Problem)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
@@ -170,7 +171,7 @@ class Browser:
     async def alive(self) -> bool:
         """True where the service answers, be it only that it has no browser now."""
         try:
-            async with asyncio.timeout(HEALTH_TIMEOUT):
+            async with TimeLimit(HEALTH_TIMEOUT):
                 (await self._transport.open("GET", "/health")).close()
         except BrowserAwayError as error:
             return error.answered

@@ -28,6 +28,7 @@ from operator_svc.peers.chat_types import (
 from operator_svc.peers.failures import PeerWorksError
 from operator_svc.peers.peer_errors import mask
 from operator_svc.peers.read_coalescer import ReadCoalescer
+from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.protocol.sse import EventTooLargeError
 
 SEND_HEADERS = {"Accept": "text/event-stream, application/json;q=0.5"}
@@ -136,7 +137,7 @@ async def _ask(
     call = f"POST {dialect.path}"
     deadline = asyncio.get_running_loop().time() + timeouts.total
     try:
-        async with asyncio.timeout(min(timeouts.first_byte, timeouts.total)):
+        async with TimeLimit(min(timeouts.first_byte, timeouts.total)):
             while True:
                 try:
                     asked = "POST", dialect.path, dialect.body(prompt)

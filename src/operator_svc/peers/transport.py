@@ -25,6 +25,7 @@ from operator_svc.peers.failures import (
     retry_after,
 )
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
+from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.protocol.headers import CORRELATION_ID, TOKEN, is_compressed
 from operator_svc.settings_checks import split_url
 
@@ -196,7 +197,7 @@ class Transport:
         """The error for an answer whose status is not 2xx."""
         status = response.status
         try:
-            async with asyncio.timeout(SAID_TIMEOUT):
+            async with TimeLimit(SAID_TIMEOUT):
                 body = await read_bounded(response, SAID_BYTES, cut=True) or b""
         except (aiohttp.ClientError, TimeoutError):
             body = b""  # it failed, whatever its message would have been

@@ -1,0 +1,104 @@
+"""A process that stood still: what a peer sent meanwhile counts, not the time that has passed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import uvloop
+
+from operator_svc.peers.base import CallPolicy, Peer
+from tests.fakes.chats import ask, switch_at
+from tests.fakes.raw import STREAM_HEAD, Behaviour, Connection, RawServer
+from tests.peers.wire import DONE, OK
+
+LIMIT = 0.3
+"""Of time, in seconds, and how often the process stands still for longer than that."""
+PAUSES = 3
+
+LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+
+
+class Thing(msgspec.Struct):
+    name: str
+
+
+def pause() -> None:
+    """Stand still, as a machine that is suspended; what was sent waits in the kernel."""
+    time.sleep(2 * LIMIT)
+
+
+def run(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    behaviour: Behaviour,
+    **settings: float,
+) -> str:
+    """A chat's text, from a Switch that behaves so."""
+
+    async def chat() -> str:
+        async with RawServer(behaviour).running() as server, switch_at(server.url, **settings) as s:
+            return (await ask(s, "hello")).text
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(chat())
+
+
+async def stream_with_pauses(connection: Connection) -> None:
+    await connection.request()
+    await connection.send(STREAM_HEAD)
+    for number in range(PAUSES):
+        await connection.chunk(b'data: {"type":"token","content":"%d"}\n\n' % number)
+        await asyncio.sleep(LIMIT / 10)
+        await connection.chunk(b'data: {"type":"token","content":"."}\n\n')
+        pause()
+        await asyncio.sleep(LIMIT / 10)
+    await connection.chunk(DONE)
+    await connection.end()
+    await connection.until_gone()
+
+
+@LOOPS
+@pytest.mark.parametrize("limit", ["switch_idle_timeout", "switch_total_timeout"])
+def test_stream_goes_on_after_a_pause_of_this_process(
+    loop: Callable[[], asyncio.AbstractEventLoop], limit: str
+) -> None:
+    seconds = LIMIT if limit == "switch_idle_timeout" else 2 * LIMIT * PAUSES
+    assert run(loop, stream_with_pauses, **{limit: seconds}) == "0.1.2."
+
+
+@LOOPS
+def test_first_byte_that_came_during_a_pause_is_in_time(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.json(OK)
+        pause()
+        await connection.until_gone()
+
+    assert run(loop, behaviour, switch_first_byte_timeout=LIMIT) == "fine"
+
+
+@LOOPS
+def test_answer_of_a_module_that_came_during_a_pause_is_in_time(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.json(b'{"name": "x"}')
+        pause()
+        await connection.until_gone()
+
+    async def read() -> Thing:
+        async with RawServer(behaviour).running() as server:
+            peer = Peer("Thing", server.url, policy=CallPolicy(timeout=LIMIT, read_attempts=1))
+            try:
+                return await peer.get("/thing", Thing)
+            finally:
+                await peer.aclose()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(read()) == Thing("x")
