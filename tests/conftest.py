@@ -17,9 +17,11 @@ import pytest
 from aiohttp import ClientResponse
 from hypothesis import settings as hypothesis_settings
 
+from operator_svc.bus import PostgresqlBus
 from operator_svc.db import Database, connect
 from operator_svc.db.migrations import migrate
 from operator_svc.settings import Settings
+from tests.fakes.nats_server import NatsServer
 from tests.fakes.postgres import PostgresServer
 
 
@@ -96,6 +98,46 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
 def empty_sqlite_url(tmp_path: Path) -> str:
     """The URL of an SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """A server of NATS for all tests; who stops it starts it again."""
+    server = NatsServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["postgresql", "nats"])
+def bus_url(request: pytest.FixtureRequest) -> str:
+    """The bus between processes: the test runs once by PostgreSQL's notifications, and once by
+    NATS. A single process on SQLite has the third bus, which tells nobody."""
+    return request.getfixturevalue("nats_server").url if request.param == "nats" else ""
+
+
+@pytest.fixture(autouse=True)
+def _on_every_bus(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse a second process beside the first to a test that runs on one bus alone."""
+    runs_on_each = not {"bus_url", "bus_pods"}.isdisjoint(request.fixturenames)
+    if runs_on_each or request.node.get_closest_marker("one_bus"):
+        yield
+        return
+    opened: set[PostgresqlBus] = set()
+    open_bus, close_bus = PostgresqlBus.open, PostgresqlBus.aclose
+
+    async def counted(bus: PostgresqlBus, *args: Any, **kwargs: Any) -> None:
+        opened.add(bus)
+        assert len(opened) == 1, "a test of several processes takes bus_url, or is marked one_bus"
+        await open_bus(bus, *args, **kwargs)
+
+    async def closed(bus: PostgresqlBus) -> None:
+        opened.discard(bus)
+        await close_bus(bus)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgresqlBus, "open", counted)
+        patch.setattr(PostgresqlBus, "aclose", closed)
+        yield
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

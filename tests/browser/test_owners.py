@@ -71,6 +71,7 @@ async def test_start_takes_over_tasks_that_a_crash_left(
         await lifecycle.close(operator)
 
 
+@pytest.mark.one_bus  # no message tells of a death
 async def test_task_of_a_dead_pod_is_taken_over_within_fifteen_seconds(
     postgresql_url: str, browsing: Browsing
 ) -> None:

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
-from operator_svc.app import Operator
-from tests.fakes.eventually import eventually
 from tests.fakes.nats_server import NatsRelay, NatsServer
 from tests.fakes.pods import Pods, Reader, chat, pods, watch
-
-
-class NatsPods(Pods):
-    """Pods on one PostgreSQL and one server of NATS."""
-
-    def __init__(self, url: str, bus_url: str) -> None:
-        super().__init__(url)
-        self.bus_url = bus_url
-
-    async def start(self, **settings: Any) -> Operator:
-        operator = await super().start(**({"bus_url": self.bus_url} | settings))
-        await eventually(lambda: not operator.core.bus.degraded)
-        return operator
-
-
-@pytest.fixture(scope="session")
-def nats_server() -> Iterator[NatsServer]:
-    """A server for all tests; who stops it starts it again."""
-    server = NatsServer()
-    yield server
-    server.remove()
 
 
 @pytest.fixture
@@ -43,9 +19,9 @@ async def relay(nats_server: NatsServer) -> AsyncIterator[NatsRelay]:
 
 
 @pytest.fixture
-async def nats_pods(postgresql_url: str, relay: NatsRelay) -> AsyncIterator[NatsPods]:
+async def nats_pods(postgresql_url: str, relay: NatsRelay) -> AsyncIterator[Pods]:
     """Pods that reach NATS through the relay."""
-    async with aclosing(NatsPods(postgresql_url, relay.url)) as some:
+    async with aclosing(Pods(postgresql_url, relay.url)) as some:
         yield some
 
 
@@ -58,7 +34,7 @@ async def bus_pods(request: pytest.FixtureRequest) -> AsyncIterator[Pods]:
         made = Pods(request.getfixturevalue("postgresql_url"))
     else:
         server = request.getfixturevalue("nats_server")
-        made = NatsPods(request.getfixturevalue("postgresql_url"), server.url)
+        made = Pods(request.getfixturevalue("postgresql_url"), server.url)
     async with aclosing(made) as some:
         for _ in range(1 if request.param == "local" else 2):
             await some.start()

@@ -14,10 +14,12 @@ from prometheus_client import REGISTRY
 from operator_svc.bus.nats_connection import NatsConnection
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
-from tests.bus.conftest import NatsPods, talk
+from tests.bus.conftest import talk
 from tests.fakes.eventually import eventually
 from tests.fakes.nats_server import Frame, NatsRelay, NatsServer
-from tests.fakes.pods import chat, watch
+from tests.fakes.pods import Pods, chat, watch
+
+pytestmark = pytest.mark.one_bus
 
 
 def connected() -> float | None:
@@ -25,7 +27,7 @@ def connected() -> float | None:
     return REGISTRY.get_sample_value("operator_bus_connected", {"bus": "nats"})
 
 
-async def test_cut_connections_come_back(nats_pods: NatsPods, relay: NatsRelay) -> None:
+async def test_cut_connections_come_back(nats_pods: Pods, relay: NatsRelay) -> None:
     one, two = await nats_pods.start(), await nats_pods.start()
     seen = relay.accepted
     relay.cut()
@@ -61,7 +63,7 @@ def test_connections_cut_while_much_is_sent_leave_nothing_behind(nats_server: Na
 
 @pytest.mark.parametrize(("end", "begin"), [("stop", "start"), ("pause", "resume")])
 async def test_a_server_that_goes_is_done_without_and_comes_back(
-    nats_pods: NatsPods, nats_server: NatsServer, end: str, begin: str
+    nats_pods: Pods, nats_server: NatsServer, end: str, begin: str
 ) -> None:
     one, two = await nats_pods.start(), await nats_pods.start()
     getattr(nats_server, end)()
@@ -78,7 +80,7 @@ async def test_a_server_that_goes_is_done_without_and_comes_back(
 
 
 async def test_health_is_degraded_without_a_server_and_the_pod_is_ready(
-    nats_pods: NatsPods, nats_server: NatsServer
+    nats_pods: Pods, nats_server: NatsServer
 ) -> None:
     pod = await nats_pods.start(port=0)
     server = Server(pod.application(), pod.core.settings)
@@ -103,7 +105,7 @@ async def test_health_is_degraded_without_a_server_and_the_pod_is_ready(
 
 @pytest.mark.parametrize("delay", [0.3, 60.0])
 async def test_a_server_that_answers_late_delays_no_chat_and_no_probe(
-    nats_pods: NatsPods, relay: NatsRelay, delay: float
+    nats_pods: Pods, relay: NatsRelay, delay: float
 ) -> None:
     """Late within the pings' time, so that it is kept, and beyond it."""
     one, two = await nats_pods.start(port=0), await nats_pods.start()
@@ -131,12 +133,12 @@ async def test_a_server_that_answers_late_delays_no_chat_and_no_probe(
 
 
 async def test_a_server_that_is_not_there_at_the_start_is_found_later(
-    nats_pods: NatsPods, nats_server: NatsServer
+    nats_pods: Pods, nats_server: NatsServer
 ) -> None:
     nats_server.stop()
     try:
         for _ in range(2):
-            pod = await super(NatsPods, nats_pods).start(bus_url=nats_pods.bus_url)
+            pod = await nats_pods.start(connected=False)
             assert pod.core.bus.degraded
         await talk(nats_pods, "without")
     finally:
@@ -146,7 +148,7 @@ async def test_a_server_that_is_not_there_at_the_start_is_found_later(
 
 
 async def test_of_several_servers_one_that_is_there_is_used(
-    nats_pods: NatsPods, nats_server: NatsServer
+    nats_pods: Pods, nats_server: NatsServer
 ) -> None:
     other = NatsServer()
     other.stop()
@@ -159,7 +161,7 @@ async def test_of_several_servers_one_that_is_there_is_used(
 
 @pytest.mark.parametrize("fault", ["lost", "doubled", "reordered", "torn"])
 async def test_messages_that_are_not_as_they_were_sent_break_no_promise(
-    nats_pods: NatsPods, relay: NatsRelay, fault: str
+    nats_pods: Pods, relay: NatsRelay, fault: str
 ) -> None:
     kept: list[Frame] = []
 

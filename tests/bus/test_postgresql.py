@@ -11,6 +11,8 @@ from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
 from tests.fakes.postgres import PostgresServer
 
+pytestmark = pytest.mark.one_bus
+
 LONGEST = 128
 """Characters of the longest id of a session."""
 

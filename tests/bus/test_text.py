@@ -19,10 +19,11 @@ from operator_svc.services.chat.running_replies import RunningReplies
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.reply_stream import EARLY_PIECES, ReplyStream
 from operator_svc.settings import NATS_CHECKPOINT, Settings
-from tests.bus.conftest import NatsPods
 from tests.fakes.eventually import eventually
 from tests.fakes.nats_server import Frame, NatsRelay, NatsServer
-from tests.fakes.pods import ANYBODY, Pods, chat, watch
+from tests.fakes.pods import ANYBODY, BRIEF_LEASE, Pods, chat, watch
+
+pytestmark = pytest.mark.one_bus
 
 NEVER = 60.0
 """Seconds between checkpoints of which no test sees one."""
@@ -33,7 +34,7 @@ async def stored_text(pod: Operator, reply_id: int) -> str:
     return "".join(chunk.content for chunk in await pod.core.stores.chunks.after({reply_id: 0}))
 
 
-async def test_text_that_is_not_stored_yet_is_shown_by_another_pod(nats_pods: NatsPods) -> None:
+async def test_text_that_is_not_stored_yet_is_shown_by_another_pod(nats_pods: Pods) -> None:
     one = await nats_pods.start(checkpoint=NEVER)
     two = await nats_pods.start(checkpoint=NEVER)
     reader = await watch(two, "s")
@@ -48,7 +49,7 @@ async def test_text_that_is_not_stored_yet_is_shown_by_another_pod(nats_pods: Na
     assert reader.texts[accepted.reply_id] == "Guten Morgen 😀!"
 
 
-async def test_who_comes_in_the_midst_of_a_reply_is_shown_all_of_it(nats_pods: NatsPods) -> None:
+async def test_who_comes_in_the_midst_of_a_reply_is_shown_all_of_it(nats_pods: Pods) -> None:
     one, two = await nats_pods.start(checkpoint=0.2), await nats_pods.start()
     accepted = await chat(one, session_id="s")
     nats_pods.switch.say("one ")
@@ -62,7 +63,7 @@ async def test_who_comes_in_the_midst_of_a_reply_is_shown_all_of_it(nats_pods: N
 
 
 async def test_a_last_piece_that_was_lost_comes_with_the_next_checkpoint(
-    nats_pods: NatsPods, relay: NatsRelay
+    nats_pods: Pods, relay: NatsRelay
 ) -> None:
     one, two = await nats_pods.start(checkpoint=0.1), await nats_pods.start()
     reader = await watch(two, "s")
@@ -86,7 +87,7 @@ async def test_a_last_piece_that_was_lost_comes_with_the_next_checkpoint(
 
 
 async def test_without_nats_text_is_stored_with_each_tick(
-    nats_pods: NatsPods, nats_server: NatsServer
+    nats_pods: Pods, nats_server: NatsServer
 ) -> None:
     one, two = await nats_pods.start(checkpoint=NEVER), await nats_pods.start(checkpoint=NEVER)
     reader = await watch(two, "s")
@@ -104,14 +105,14 @@ async def test_without_nats_text_is_stored_with_each_tick(
 
 
 async def test_a_kill_loses_no_text_that_a_checkpoint_has_stored(pods: Pods) -> None:
-    one = await pods.start(checkpoint=0.1)
+    one = await pods.start(checkpoint=0.1, lease_ttl=BRIEF_LEASE)
     accepted = await chat(one, session_id="s")
     pods.switch.say("kept ")
     await eventually(lambda: accepted.running and accepted.running.stream.stored_end == 5)
     pods.switch.say("maybe not")
     await eventually(lambda: accepted.running and accepted.running.stream.ends["text"] == 14)
     await pods.kill(one)
-    other = await pods.start()
+    other = await pods.start(lease_ttl=BRIEF_LEASE)
 
     async def ended() -> str | None:
         view = await other.services.history.reply(ANYBODY, accepted.reply_id)
@@ -210,7 +211,7 @@ STRANGE = {
 """Messages of strangers."""
 
 
-async def test_messages_of_strangers_are_passed_over(nats_pods: NatsPods, relay: NatsRelay) -> None:
+async def test_messages_of_strangers_are_passed_over(nats_pods: Pods, relay: NatsRelay) -> None:
     one, two = await nats_pods.start(), await nats_pods.start()
     reader = await watch(two, "s")
     accepted = await chat(one, session_id="s")

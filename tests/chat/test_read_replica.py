@@ -22,6 +22,9 @@ from tests.fakes.pods import ANYBODY, Pods, chat, say
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
 
+pytestmark = pytest.mark.one_bus
+"""No reader of them is told by a bus when to read."""
+
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:

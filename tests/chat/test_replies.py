@@ -18,6 +18,9 @@ from operator_svc.services.chat.running_replies import Accepted
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.pods import ANYBODY, BRIEF_LEASE, Pods, Reader, all_until, chat, watch
 
+OFTEN = 0.02
+"""Seconds between checkpoints: with each tick."""
+
 
 async def test_one_key_on_two_pods_asks_switch_once(shared: Pods) -> None:
     one, two = await shared.start(), await shared.start()
@@ -62,6 +65,13 @@ async def test_a_key_whose_reply_failed_begins_another_reply(pods: Pods) -> None
     assert history.messages[1].metadata["error"] == "switch_error"
 
 
+async def until_stored(accepted: Accepted, text: str) -> None:
+    """Wait until a checkpoint has stored all this: by NATS others are shown it before."""
+    running = accepted.running
+    assert running is not None
+    await eventually(lambda: running.stream.stored_end == len(text))
+
+
 async def shown_on_another(
     shared: Pods, text: str, **settings: Any
 ) -> tuple[Operator, Operator, Reader, Accepted]:
@@ -95,11 +105,14 @@ async def test_a_cancel_before_the_first_token_ends_an_empty_reply(pods: Pods) -
 
 
 async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
-    one, two, three = [await shared.start(lease_ttl=BRIEF_LEASE) for _ in range(3)]
+    one, two, three = [
+        await shared.start(lease_ttl=BRIEF_LEASE, checkpoint=OFTEN) for _ in range(3)
+    ]
     readers = [await watch(two, "s"), await watch(three, "s")]
     accepted = await chat(one, session_id="s")
     shared.switch.say("kept ", "text")
     await readers[0].until(lambda: readers[0].texts.get(accepted.reply_id) == "kept text")
+    await until_stored(accepted, "kept text")
     await shared.kill(one)
     await all_until(readers, lambda reader: bool(reader.endings))
     for reader in readers:
@@ -114,7 +127,10 @@ async def test_a_reply_of_a_dead_pod_is_interrupted_once(shared: Pods) -> None:
 
 
 async def test_a_pod_that_lost_its_lease_writes_nothing_more(shared: Pods) -> None:
-    one, two, reader, accepted = await shown_on_another(shared, "before", lease_ttl=BRIEF_LEASE)
+    one, two, reader, accepted = await shown_on_another(
+        shared, "before", lease_ttl=BRIEF_LEASE, checkpoint=OFTEN
+    )
+    await until_stored(accepted, "before")
     lost = REGISTRY.get_sample_value("operator_leases_lost_total") or 0.0
     async with two.core.database.transaction() as tx:
         await tx.execute(

@@ -21,6 +21,7 @@ from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
+from tests.fakes.started import started
 
 ANYBODY = Caller("tests")
 
@@ -71,19 +72,21 @@ class Reader(ClientView):
 
 
 class Pods:
-    """Some pods on one database, each with the same scripted Switch."""
+    """Some pods on one database and one bus, each with the same scripted Switch."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, bus_url: str = "") -> None:
         self.url = url
+        self.bus_url = bus_url
         self.switch = ScriptedSwitch()
         self.all: list[Operator] = []
 
-    async def start(self, **settings: Any) -> Operator:
+    async def start(self, *, connected: bool = True, **settings: Any) -> Operator:
+        """One more pod, which hears the others unless it need not be ``connected``."""
         quick: dict[str, Any] = {"tick": 0.02, "chat_rate": 0, "auth": "off"}
-        quick["lease_ttl"] = LEASE_TTL
-        operator = await lifecycle.start(
-            Settings(database_url=self.url, **(quick | settings)), switch=self.switch
-        )
+        quick |= {"lease_ttl": LEASE_TTL, "bus_url": self.bus_url}
+        configured = Settings(database_url=self.url, **(quick | settings))
+        begin = started if connected else lifecycle.start
+        operator = await begin(configured, switch=self.switch)
         self.all.append(operator)
         return operator
 
@@ -107,8 +110,9 @@ async def pods(database_url: str) -> AsyncIterator[Pods]:
 
 
 @pytest.fixture
-async def shared(postgresql_url: str) -> AsyncIterator[Pods]:
-    async with aclosing(Pods(postgresql_url)) as some:
+async def shared(postgresql_url: str, bus_url: str) -> AsyncIterator[Pods]:
+    """Pods that hear one another: the test runs once by each bus that they can do it by."""
+    async with aclosing(Pods(postgresql_url, bus_url)) as some:
         yield some
 
 

@@ -77,8 +77,11 @@ REPEATED = {"x-stainless-retry-count": "1"}
 
 
 @asynccontextmanager
-async def two_processes(url: str, **settings: Any) -> AsyncIterator[tuple[Service, Service]]:
-    """Two services on one database and one Switch."""
+async def two_processes(
+    url: str, bus_url: str, **settings: Any
+) -> AsyncIterator[tuple[Service, Service]]:
+    """Two services on one database, one bus and one Switch."""
+    settings["bus_url"] = bus_url
     async with (
         running(url, **settings) as one,
         running(url, switch_url=one.switch.url, **settings) as other,

@@ -13,6 +13,7 @@ from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 from tests.fakes.running_service import RunningService
+from tests.fakes.started import started
 
 TOKEN = "token-of-the-tests"
 QUICK = Script(rate=0)
@@ -84,7 +85,7 @@ async def running(database_url: str, **settings: Any) -> AsyncIterator[Service]:
             "disconnect_grace": GRACE,
         }
         configured = Settings(**{**defaults, **settings})
-        operator = await lifecycle.start(configured)
+        operator = await started(configured)
         stack.push_async_callback(lifecycle.close, operator)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)

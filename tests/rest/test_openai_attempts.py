@@ -151,9 +151,9 @@ async def begin(service: Service, body: dict[str, Any]) -> None:
 
 
 async def test_a_repeated_call_takes_a_running_reply_over_on_another_process(
-    postgresql_url: str,
+    postgresql_url: str, bus_url: str
 ) -> None:
-    async with two_processes(postgresql_url, disconnect_grace=AWAY) as (one, other):
+    async with two_processes(postgresql_url, bus_url, disconnect_grace=AWAY) as (one, other):
         body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=40]]")}
         await begin(one, body)
         await repeat(other, body)  # which takes longer than the grace
@@ -163,10 +163,11 @@ async def test_a_repeated_call_takes_a_running_reply_over_on_another_process(
         assert one.switch.total.calls == 1
 
 
+@pytest.mark.one_bus  # the bus carries a cancel, which tests of replies show on each
 async def test_a_reply_that_was_taken_over_is_cancelled_by_the_one_who_left_last(
     postgresql_url: str,
 ) -> None:
-    async with two_processes(postgresql_url, disconnect_grace=AWAY) as (one, other):
+    async with two_processes(postgresql_url, "", disconnect_grace=AWAY) as (one, other):
         body = {"stream": True, "messages": says("x [[rate=20]] [[tokens=400]]")}
         await begin(one, body)
         headers = {"X-VX11-Token": TOKEN, **NAMED, **REPEATED}

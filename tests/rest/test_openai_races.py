@@ -16,6 +16,9 @@ from tests.rest.openai_calls import PATH, REPEATED, completion, says, stored, tw
 from tests.rest.raw_client import RawConnection, raw
 from tests.rest.rest_service import GRACE, TOKEN, Service, running
 
+pytestmark = pytest.mark.one_bus
+"""Attempts meet in the database."""
+
 
 @asynccontextmanager
 async def on_its_way(
@@ -39,7 +42,7 @@ async def processes(url: str) -> AsyncIterator[tuple[Service, Service]]:
         async with running(url) as one:
             yield one, one
     else:
-        async with two_processes(url) as both:
+        async with two_processes(url, "") as both:
             yield both
 
 

@@ -27,11 +27,11 @@ async def test_a_replay_goes_on_after_any_number_and_is_cut_alike(both: Service)
 
 
 async def test_a_stream_that_is_cut_is_resumed_by_the_sdk_on_another_process(
-    postgresql_url: str,
+    postgresql_url: str, bus_url: str
 ) -> None:
     async with (
-        running(postgresql_url) as service,
-        running(postgresql_url) as other,
+        running(postgresql_url, bus_url=bus_url) as service,
+        running(postgresql_url, bus_url=bus_url) as other,
         sdk(service) as client,
         sdk(other) as elsewhere,
     ):

@@ -76,8 +76,13 @@ def ends(events: Iterable[Any]) -> set[int]:
     return {event["sequence_number"] for event in events if "delta" in event}
 
 
-async def test_all_transports_add_up_to_the_history_on_each_process(postgresql_url: str) -> None:
-    async with running(postgresql_url) as one, running(postgresql_url) as other:
+async def test_all_transports_add_up_to_the_history_on_each_process(
+    postgresql_url: str, bus_url: str
+) -> None:
+    async with (
+        running(postgresql_url, bus_url=bus_url) as one,
+        running(postgresql_url, bus_url=bus_url) as other,
+    ):
         named = {"X-Operator-Session": SESSION}
         asking = asyncio.create_task(data_of(one, "POST", PATH, json=BODY, headers=named))
         await eventually(lambda: one.switch.total.running == 1)

@@ -91,8 +91,11 @@ async def test_a_key_of_an_ended_reply_streams_its_events(both: Service) -> None
     assert "seq" not in third.frames[-1]
 
 
-async def test_a_reply_of_another_process_is_streamed(postgresql_url: str) -> None:
-    async with serving(postgresql_url) as one, serving(postgresql_url) as two:
+async def test_a_reply_of_another_process_is_streamed(postgresql_url: str, bus_url: str) -> None:
+    async with (
+        serving(postgresql_url, bus_url=bus_url) as one,
+        serving(postgresql_url, bus_url=bus_url) as two,
+    ):
         body = {"message": "hi", "session_id": "s", "stream": True, "client_message_id": "k"}
         async with chatting(one, body) as here:
             await here.until(lambda: here.frames)

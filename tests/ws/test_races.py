@@ -44,11 +44,16 @@ class Breakpoint:
 
 
 @pytest.fixture
-async def two(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Service]]:
+async def two(
+    postgresql_url: str, bus_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[Service]]:
     """Two processes (in this one) on one database, whose polls are switched off."""
     monkeypatch.setattr(SessionHub, "poll", lambda self: None)
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(serving(postgresql_url)) for _ in range(2)]
+        yield [
+            await stack.enter_async_context(serving(postgresql_url, bus_url=bus_url))
+            for _ in range(2)
+        ]
 
 
 async def test_remote_events_during_a_load_are_shown(two: list[Service]) -> None:

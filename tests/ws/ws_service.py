@@ -24,6 +24,7 @@ from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import eventually
 from tests.fakes.running_service import RunningService
 from tests.fakes.scripted_switch import ScriptedCall, ScriptedSwitch
+from tests.fakes.started import started
 
 TOKEN = "token-of-the-tests"
 PATIENCE = 30.0
@@ -275,7 +276,7 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
     configured = Settings(**(defaults | settings))
     async with AsyncExitStack() as stack:
         switch = ScriptedSwitch()
-        operator = await lifecycle.start(configured, switch=switch)
+        operator = await started(configured, switch=switch)
         stack.push_async_callback(lifecycle.close, operator)
         server = Server(operator.application(), configured)
         stack.push_async_callback(server.close)

@@ -1,0 +1,16 @@
+"""Processes of the service inside the process of the tests."""
+
+from __future__ import annotations
+
+from operator_svc import lifecycle
+from operator_svc.app import Operator
+from operator_svc.services.chat.upstream import ChatPeer
+from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
+
+
+async def started(settings: Settings, *, switch: ChatPeer | None = None) -> Operator:
+    """A process that is connected to its bus."""
+    operator = await lifecycle.start(settings, switch=switch)
+    await eventually(lambda: not operator.core.bus.degraded)
+    return operator
