@@ -14,7 +14,6 @@ import aiohttp
 import msgspec
 import pytest
 import structlog
-from aioresponses import aioresponses
 
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.peers.base import CallPolicy, Peer, PeerRefusedError
@@ -23,6 +22,7 @@ from operator_svc.peers.failures import retry_after
 from operator_svc.peers.transport import vx11_headers
 from tests.fakes.chats import TOKEN
 from tests.fakes.eventually import WITHIN
+from tests.fakes.peer_answers import PeerAnswers
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 
 URL = "http://peer.test"
@@ -53,7 +53,7 @@ async def failure(peer: Peer, code: ErrorCode) -> OperatorError:
 
 
 async def test_a_read_becomes_its_record() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing?a=b", payload={"name": "x", "size": 1, "unknown": True})
         async with peer_at() as peer:
             assert await peer.get("/thing", Thing, params={"a": "b"}) == Thing("x", 1.0)
@@ -83,7 +83,7 @@ async def test_a_read_becomes_its_record() -> None:
     ],
 )
 async def test_answers_of_no_use_are_a_peer_error(answer: dict[str, Any]) -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", repeat=True, **answer)
         async with peer_at() as peer:
             error = await failure(peer, ErrorCode.PEER_ERROR)
@@ -92,7 +92,7 @@ async def test_answers_of_no_use_are_a_peer_error(answer: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_refusals_have_their_status_and_are_not_repeated(status: int) -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=status, payload={"detail": "no such thing"}, repeat=True)
         async with peer_at() as peer:
             with structlog.testing.capture_logs() as logged:
@@ -105,7 +105,7 @@ async def test_refusals_have_their_status_and_are_not_repeated(status: int) -> N
 
 
 async def test_a_status_of_error_with_200_is_a_refusal() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         body = {"status": "error", "detail": "not today", "name": "x"}
         fake.get(f"{URL}/thing", payload=body, repeat=True)
         fake.post(f"{URL}/thing", payload=body)
@@ -120,7 +120,7 @@ async def test_a_status_of_error_with_200_is_a_refusal() -> None:
 
 async def test_a_validation_error_is_logged_without_its_input() -> None:
     detail = [{"loc": ["body", "x"], "msg": "wrong type", "input": "what the user wrote"}]
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=422, payload={"detail": detail})
         async with peer_at() as peer:
             with structlog.testing.capture_logs() as logged:
@@ -130,7 +130,7 @@ async def test_a_validation_error_is_logged_without_its_input() -> None:
 
 
 async def test_a_token_that_a_peer_repeats_is_not_logged() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=403, payload={"detail": f"bad token {TOKEN}"})
         async with peer_at() as peer:
             with structlog.testing.capture_logs() as logged:
@@ -140,7 +140,7 @@ async def test_a_token_that_a_peer_repeats_is_not_logged() -> None:
 
 
 async def test_a_read_is_tried_twice_and_a_post_once() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=503)
         fake.get(f"{URL}/thing", payload={"name": "x"})
         fake.post(f"{URL}/thing", status=503, repeat=True)
@@ -153,7 +153,7 @@ async def test_a_read_is_tried_twice_and_a_post_once() -> None:
 
 
 async def test_when_to_come_back_is_passed_on() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=503, headers={"Retry-After": "7"}, repeat=True)
         fake.get(f"{URL}/other", status=503, headers={"Retry-After": "tomorrow"}, repeat=True)
         async with peer_at() as peer:
@@ -193,7 +193,7 @@ def test_retry_after_is_a_number_or_a_date(
 
 @pytest.mark.parametrize("status", [400, 404, 408, 429])
 async def test_a_peer_that_answers_4xx_works(status: int) -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=status, headers={"Retry-After": "7"}, repeat=True)
         async with peer_at() as peer:
             for _ in range(FAILURES_TO_OPEN):
@@ -260,13 +260,13 @@ def test_addresses_that_are_none(url: str) -> None:
 async def test_a_circuit_opens_and_is_tried() -> None:
     now = 100.0
     breaker = Breaker("thing", clock=lambda: now)
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=404, repeat=True)
         async with peer_at(breaker=breaker) as peer:
             for _ in range(FAILURES_TO_OPEN * 2):
                 await failure(peer, ErrorCode.PEER_ERROR)
             assert breaker.state == "closed", "a refusal is an answer"
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", status=500, repeat=True)
         async with peer_at(breaker=breaker) as peer:
             for _ in range(FAILURES_TO_OPEN):
@@ -277,7 +277,7 @@ async def test_a_circuit_opens_and_is_tried() -> None:
             assert error.retry_after == COOL_DOWN
             assert sum(map(len, fake.requests.values())) == made
     now += COOL_DOWN
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/thing", payload={"name": "x"})
         async with peer_at(breaker=breaker) as peer:
             assert await peer.get("/thing", Thing) == Thing("x")

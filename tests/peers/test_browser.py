@@ -11,7 +11,6 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from aioresponses import aioresponses
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers import browser as peer
@@ -28,6 +27,7 @@ from operator_svc.protocol.navigate import Visit
 from operator_svc.protocol.text import loads
 from operator_svc.settings import Settings
 from tests.fakes.eventually import WITHIN, eventually
+from tests.fakes.peer_answers import PeerAnswers
 from tests.fakes.raw import Connection, dead_address, full_backlog, raw_server
 from tests.fakes.threads import Threads
 
@@ -60,7 +60,7 @@ async def browser_at(url: str = URL) -> AsyncIterator[Browser]:
 
 
 async def answered(**answer: Any) -> Visit:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         # An exception comes before anything was sent: such a call is tried once more.
         fake.post(f"{URL}/navigate", repeat=True, **answer)
         async with browser_at() as browser:
@@ -68,12 +68,12 @@ async def answered(**answer: Any) -> Visit:
 
 
 async def test_a_page_that_was_opened_is_a_visit() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.post(f"{URL}/navigate", payload={**VISIT, "unknown": True})
         async with browser_at() as browser:
             visit = await browser.navigate(PAGE, {"full_page": True}, 30)
         ((call,),) = fake.requests.values()
-    assert msgspec.json.decode(call.kwargs["data"]._value) == {"url": PAGE, "full_page": True}
+    assert msgspec.json.decode(call.kwargs["data"]) == {"url": PAGE, "full_page": True}
     assert call.kwargs["allow_redirects"] is False
     assert visit.screenshot == PNG + b"pixels"
     assert msgspec.to_builtins(visit) | {"screenshot": 0} == VISIT | {"screenshot": 0}
@@ -272,7 +272,7 @@ async def test_a_service_that_hangs_is_away_and_a_busy_one_is_not() -> None:
 
 
 async def test_a_service_without_chromium_is_alive() -> None:
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get(f"{URL}/health", status=503, payload={"status": "unavailable"})
         fake.get(f"{URL}/health", status=500)
         async with browser_at() as browser:

@@ -8,7 +8,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, get_args
 
 import pytest
-from aioresponses import aioresponses
 
 from operator_svc import devpeers
 from operator_svc.devpeers import Calls, DevPeers
@@ -26,6 +25,7 @@ from operator_svc.peers.switch import Switch, make_switch
 from operator_svc.peers.transport import vx11_headers
 from operator_svc.settings import Settings, load
 from tests.fakes.chats import TOKEN
+from tests.fakes.peer_answers import PeerAnswers
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ async def test_the_health_of_each_module(settings: Settings) -> None:
 )
 async def test_health_is_read_widely(body: Any, status: str, version: str | None) -> None:
     module = make_modules(Settings(token=TOKEN))["madre"]
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get("http://madre:8001/health", payload=body)
         seen = await module.health()
     assert (seen.health.status, seen.health.version) == (status, version)
@@ -140,7 +140,7 @@ async def test_health_is_read_widely(body: Any, status: str, version: str | None
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": True}, [], "ok", None])
 async def test_health_that_is_none(body: Any) -> None:
     module = make_modules(Settings(token=TOKEN))["madre"]
-    with aioresponses() as fake:
+    with PeerAnswers() as fake:
         fake.get("http://madre:8001/health", payload=body, body="null" if body is None else "")
         with pytest.raises(OperatorError) as caught:
             await module.health()

@@ -163,5 +163,5 @@ async def test_only_models_can_be_asked_for_beside_chats(switch: Switch) -> None
 
 async def test_the_token_does_not_go_to_a_strangers_health() -> None:
     modules = make_modules(Settings(token=TOKEN, switch_dialect="openai"))
-    assert TOKEN not in modules["switch"].peer._headers.values()
-    assert TOKEN in modules["hermes"].peer._headers.values()
+    assert TOKEN not in modules["switch"].peer.http.headers.values()
+    assert TOKEN in modules["hermes"].peer.http.headers.values()

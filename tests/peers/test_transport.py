@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import socket
 import time
+from typing import Any
 
 import pytest
-from aiohttp import BaseConnector, ClientSession, TraceConfig
+from aiohttp import BaseConnector
+from aiohttp.connector import Connection as PooledConnection
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.switch import Switch
@@ -27,10 +29,7 @@ from tests.peers.wire import DONE, OK, TOKENS, fails
 
 
 def _connector(switch: Switch) -> BaseConnector:
-    session = switch.chats._session
-    assert session is not None
-    assert session.connector is not None
-    return session.connector
+    return switch.chats.http.connector
 
 
 def connected(switch: Switch) -> int:
@@ -107,29 +106,31 @@ async def test_a_call_that_was_written_to_a_dying_connection_is_not_repeated() -
         assert sum(b"second" in request for request in server.requests) == 1
 
 
-async def test_a_call_that_was_written_nowhere_is_made_on_another_connection() -> None:
+async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def behaviour(client: Connection) -> None:
         while True:
             await answer(client)
 
     closed = 0
 
-    async def lose_it(session: ClientSession, *_: object) -> None:
-        """The connection is lost after it was chosen and before the call is written."""
-        nonlocal closed
-        assert session.connector is not None
-        for protocol in session.connector._acquired:
-            assert protocol.transport is not None
-            protocol.transport.close()
-            closed += 1
-
-    losing = TraceConfig()
-    losing.on_connection_reuseconn.append(lose_it)
-    losing.freeze()
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         assert (await ask(switch, "first")).text == "fine"
-        assert switch.chats._session is not None
-        switch.chats._session.trace_configs.append(losing)
+        connector = _connector(switch)
+        connect = connector.connect
+
+        async def lose_it(*call: Any) -> PooledConnection:
+            """A connection that is lost after it was chosen and before the call is written."""
+            nonlocal closed
+            used_again = bool(connector._conns)
+            connection = await connect(*call)
+            if used_again and connection.transport is not None:
+                connection.transport.close()
+                closed += 1
+            return connection
+
+        monkeypatch.setattr(connector, "connect", lose_it)
         for message in ("second", "third"):
             assert (await ask(switch, message)).text == "fine"
         assert closed == 2

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import aiosqlite
 import prometheus_client
 import pytest
-from aiohttp import web
+from aiohttp import TCPConnector, web
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiosql.query_loader import QueryLoader
 from nats.aio.client import Client
 from packaging.requirements import Requirement
@@ -83,6 +85,10 @@ USES = (
     ),
     Use("aiohttp", "Server", _server, "_connections _kwargs _loop"),
     Use("aiohttp", "AppRunner", lambda _: web.AppRunner(web.Application()), "_make_server"),
+    # aiohttp names these without an underscore, and describes them nowhere.
+    Use("aiohttp", "Connection", lambda _: Connection, "close protocol release transport"),
+    Use("aiohttp", "TCPConnector", lambda _: TCPConnector, "connect"),
+    Use("aiohttp", "ResponseHandler", lambda _: ResponseHandler, "read set_response_params"),
     Use(
         "aiosqlite",
         "Connection",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from aioresponses import aioresponses
+
+from tests.fakes.peer_answers import PeerAnswers
 
 
 @pytest.fixture
-def http() -> Iterator[aioresponses]:
-    with aioresponses() as mocked:
+def http() -> Iterator[PeerAnswers]:
+    with PeerAnswers() as mocked:
         yield mocked

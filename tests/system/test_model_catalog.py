@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from aioresponses import aioresponses
 
 from operator_svc.settings import Settings
 from tests.fakes.bad_peers import gone
+from tests.fakes.peer_answers import PeerAnswers
 from tests.system.views import OK, SETTINGS, Answers, assert_given_up_soon, serve, view_of
 
 HERMES: Answers = {
@@ -44,7 +44,7 @@ SWITCH: Answers = {
 resources = partial(view_of, "resources")
 
 
-async def test_tools_and_models_of_all_sources_are_merged_by_name(http: aioresponses) -> None:
+async def test_tools_and_models_of_all_sources_are_merged_by_name(http: PeerAnswers) -> None:
     serve(http, SETTINGS.hermes_url, HERMES)
     serve(http, SETTINGS.switch_url, SWITCH)
     shown = await resources()
@@ -78,7 +78,7 @@ async def test_tools_and_models_of_all_sources_are_merged_by_name(http: aiorespo
 
 @pytest.mark.parametrize("path", [*HERMES, *SWITCH])
 async def test_one_failed_source_degrades_the_resources_and_is_named(
-    http: aioresponses, path: str
+    http: PeerAnswers, path: str
 ) -> None:
     broken = {"status": 502}
     serve(http, SETTINGS.hermes_url, {p: broken if p == path else a for p, a in HERMES.items()})
@@ -102,7 +102,7 @@ async def test_one_failed_source_degrades_the_resources_and_is_named(
     [("available", True), ("loaded", True), (None, True), ("Missing", False), ("error", False)],
 )
 async def test_model_is_available_unless_its_status_says_otherwise(
-    http: aioresponses, status: str | None, available: bool
+    http: PeerAnswers, status: str | None, available: bool
 ) -> None:
     listed = {"payload": {"models": [{"name": "m", "status": status}]}}
     serve(http, SETTINGS.hermes_url, {"/hermes/list": listed})
@@ -110,7 +110,7 @@ async def test_model_is_available_unless_its_status_says_otherwise(
     assert model["available"] is available
 
 
-async def test_list_that_no_source_gave_is_null(http: aioresponses) -> None:
+async def test_list_that_no_source_gave_is_null(http: PeerAnswers) -> None:
     serve(http, SETTINGS.hermes_url, {"/hermes/list": {"payload": {"models": []}}})
     shown = await resources()
     assert (shown["status"], shown["cli_tools"], shown["local_models"]) == ("degraded", None, [])
@@ -120,7 +120,7 @@ async def test_list_that_no_source_gave_is_null(http: aioresponses) -> None:
     )  # fmt: skip
 
 
-async def test_resources_of_hermes_which_do_not_exist_are_not_asked_for(http: aioresponses) -> None:
+async def test_resources_of_hermes_which_do_not_exist_are_not_asked_for(http: PeerAnswers) -> None:
     serve(http, SETTINGS.hermes_url, HERMES)
     await resources()
     assert not [key for key in http.requests if "resources" in str(key[1])]
@@ -131,7 +131,7 @@ async def test_hanging_sources_are_given_up_within_three_seconds() -> None:
     await assert_given_up_soon("resources")
 
 
-async def test_openai_server_in_place_of_switch_has_models_only(http: aioresponses) -> None:
+async def test_openai_server_in_place_of_switch_has_models_only(http: PeerAnswers) -> None:
     settings = Settings(token="t", switch_dialect="openai", switch_url="http://vllm:8000")
     http.get("http://vllm:8000/v1/models", payload={"data": [{"id": "qwen"}]}, repeat=True)
     shown = await resources(settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aioresponses import CallbackResult, aioresponses
+from aioresponses import CallbackResult
 
 from operator_svc import __version__
 from operator_svc.devpeers import start
@@ -17,6 +17,7 @@ from operator_svc.protocol.system import Overview
 from operator_svc.services.system import overview as service
 from operator_svc.settings import Settings
 from tests.fakes.bad_peers import URLS, everywhere, gone, hung, unused_url
+from tests.fakes.peer_answers import PeerAnswers
 from tests.system.views import FakeDatabase, system
 
 MODULES = [
@@ -39,13 +40,13 @@ def statuses(seen: Overview) -> dict[str, str]:
 GATEWAY = Settings(token="t").tentaculo_link_url + "/vx11/status"
 
 
-def gateway_says(http: aioresponses, modules: dict[str, Any], **fields: Any) -> None:
+def gateway_says(http: PeerAnswers, modules: dict[str, Any], **fields: Any) -> None:
     http.get(
         GATEWAY, payload={"ok": True, "status": "ok", "modules": modules, **fields}, repeat=True
     )
 
 
-async def test_gateway_that_finds_all_well_makes_the_overview_ok(http: aioresponses) -> None:
+async def test_gateway_that_finds_all_well_makes_the_overview_ok(http: PeerAnswers) -> None:
     named = [name for name in MODULES if name not in ("tentaculo_link", "operator")]
     gateway_says(
         http,
@@ -67,7 +68,7 @@ async def test_gateway_that_finds_all_well_makes_the_overview_ok(http: aiorespon
     assert seen.modules["operator"].status == "ok", "what the gateway says of us is not asked"
 
 
-async def test_each_word_of_the_gateway_becomes_a_status(http: aioresponses) -> None:
+async def test_each_word_of_the_gateway_becomes_a_status(http: PeerAnswers) -> None:
     gateway_says(
         http,
         {
@@ -96,7 +97,7 @@ async def test_each_word_of_the_gateway_becomes_a_status(http: aioresponses) -> 
     }  # fmt: skip
 
 
-async def test_module_that_the_gateway_leaves_out_is_asked_itself(http: aioresponses) -> None:
+async def test_module_that_the_gateway_leaves_out_is_asked_itself(http: PeerAnswers) -> None:
     """The real gateway has a client for eight modules, and none for manifestator."""
     named = [name for name in MODULES if name not in ("tentaculo_link", "operator", "manifestator")]
     gateway_says(http, {name: {"status": "ok", "module": name} for name in named})
@@ -110,7 +111,7 @@ async def test_module_that_the_gateway_leaves_out_is_asked_itself(http: aiorespo
 
 
 async def test_module_that_neither_the_gateway_nor_itself_reports_is_an_error(
-    http: aioresponses,
+    http: PeerAnswers,
 ) -> None:
     gateway_says(http, {"madre": {"status": "ok"}})
     seen = await look(Settings(token="t"))
@@ -137,7 +138,7 @@ async def test_module_that_neither_the_gateway_nor_itself_reports_is_an_error(
     ids=str,
 )
 async def test_gateway_of_no_use_means_asking_each_module(
-    http: aioresponses, answer: dict[str, Any]
+    http: PeerAnswers, answer: dict[str, Any]
 ) -> None:
     settings = Settings(token="t")
     http.get(GATEWAY, repeat=True, **answer)
@@ -167,7 +168,7 @@ async def test_gateway_of_no_use_means_asking_each_module(
     ids=str,
 )
 async def test_each_answer_of_a_module_becomes_a_status(
-    http: aioresponses, answer: dict[str, Any], status: str
+    http: PeerAnswers, answer: dict[str, Any], status: str
 ) -> None:
     http.get(Settings(token="t").madre_url + "/health", repeat=True, **answer)
     seen = await look(Settings(token="t"))
@@ -213,7 +214,7 @@ async def test_thousand_callers_at_once_share_one_round_of_hanging_calls() -> No
     assert (seen.status, seen.healthy_modules) == ("down", 0)
 
 
-async def test_own_status_is_that_of_the_database(http: aioresponses) -> None:
+async def test_own_status_is_that_of_the_database(http: PeerAnswers) -> None:
     gateway_says(http, {"operator": {"status": "ok"}, "madre": {"status": "ok"}})
     database = FakeDatabase()
     database.error = OperatorError(ErrorCode.DATABASE_UNAVAILABLE, "the database is away")
@@ -252,7 +253,7 @@ async def _answer_health(
 
 
 async def test_slow_gateway_costs_no_more_than_its_share_of_time(
-    http: aioresponses, monkeypatch: pytest.MonkeyPatch
+    http: PeerAnswers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "GATEWAY_WITHIN", 0.1)
 

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aioresponses import aioresponses
 
 from tests.fakes.bad_peers import gone
+from tests.fakes.peer_answers import PeerAnswers
 from tests.system.views import OK, SETTINGS, Answers, assert_given_up_soon, serve, view_of
 
 SHUB: Answers = {
@@ -29,7 +29,7 @@ SHUB: Answers = {
 dashboard = partial(view_of, "dashboard")
 
 
-async def test_dashboard_of_a_healthy_shub_shows_all_of_it(http: aioresponses) -> None:
+async def test_dashboard_of_a_healthy_shub_shows_all_of_it(http: PeerAnswers) -> None:
     serve(http, SETTINGS.shub_url, SHUB)
     assert await dashboard() == {
         "status": "ok", "shub_health": "operational", "version": "7.0", "uptime_seconds": 12.5,
@@ -44,7 +44,7 @@ async def test_dashboard_of_a_healthy_shub_shows_all_of_it(http: aioresponses) -
     }  # fmt: skip
 
 
-async def test_stub_of_the_projects_is_null_and_not_an_empty_list(http: aioresponses) -> None:
+async def test_stub_of_the_projects_is_null_and_not_an_empty_list(http: PeerAnswers) -> None:
     stub = {"payload": {"status": "stub", "message": "todo", "projects": []}}
     serve(http, SETTINGS.shub_url, {**SHUB, "/api/reaper/projects": stub})
     shown = await dashboard()
@@ -60,7 +60,7 @@ WRONG = [
 @pytest.mark.parametrize("answer", WRONG, ids=str)
 @pytest.mark.parametrize("path", SHUB)
 async def test_one_failed_call_degrades_the_dashboard_and_is_named(
-    http: aioresponses, path: str, answer: dict[str, Any]
+    http: PeerAnswers, path: str, answer: dict[str, Any]
 ) -> None:
     serve(http, SETTINGS.shub_url, {**SHUB, path: answer})
     shown = await dashboard()
@@ -86,7 +86,7 @@ async def test_one_failed_call_degrades_the_dashboard_and_is_named(
     ],
 )
 async def test_shub_that_is_not_ready_degrades_the_dashboard(
-    http: aioresponses, path: str, payload: dict[str, Any]
+    http: PeerAnswers, path: str, payload: dict[str, Any]
 ) -> None:
     serve(http, SETTINGS.shub_url, {**SHUB, path: {"payload": payload}})
     shown = await dashboard()
@@ -94,7 +94,7 @@ async def test_shub_that_is_not_ready_degrades_the_dashboard(
     assert shown["error"].startswith("Shub is not")
 
 
-async def test_refused_token_makes_the_dashboard_unavailable(http: aioresponses) -> None:
+async def test_refused_token_makes_the_dashboard_unavailable(http: PeerAnswers) -> None:
     refusal = {"status": 403, "payload": {"detail": "Invalid VX11 token"}}
     serve(http, SETTINGS.shub_url, dict.fromkeys(SHUB, refusal))
     shown = await dashboard()

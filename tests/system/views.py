@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from aioresponses import aioresponses
 
 from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
@@ -19,6 +18,7 @@ from operator_svc.services.system.cached_views import System
 from operator_svc.services.ttl_cache import TtlCache
 from operator_svc.settings import Settings
 from tests.fakes.bad_peers import everywhere, hung
+from tests.fakes.peer_answers import PeerAnswers
 
 SETTINGS = Settings(token="t")
 OK = {"status": "ok", "error": None, "detail": None}
@@ -62,7 +62,7 @@ async def view_of(name: str, settings: Settings = SETTINGS) -> dict[str, Any]:
         return told
 
 
-def serve(http: aioresponses, url: str, answers: Answers) -> None:
+def serve(http: PeerAnswers, url: str, answers: Answers) -> None:
     """Answer the paths of a peer, again and again."""
     for path, answer in answers.items():
         http.get(url + path, repeat=True, **answer)

@@ -9,6 +9,7 @@ import aiohttp
 from operator_svc.peers.answer_reader import MAX_EVENT_BYTES
 from operator_svc.peers.base import Peer
 from operator_svc.peers.chat_types import AnswerTooLargeError
+from operator_svc.peers.http_client import Response
 from operator_svc.peers.read_coalescer import ReadCoalescer
 from operator_svc.peers.time_limit import LOOK_AGAIN
 
@@ -32,12 +33,12 @@ class AnswerBody:
     """
 
     def __init__(
-        self, peer: Peer, call: str, response: aiohttp.ClientResponse, idle: float, deadline: float
+        self, peer: Peer, call: str, response: Response, idle: float, deadline: float
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._call = call
-        self._response: aiohttp.ClientResponse | None = response
+        self._response: Response | None = response
         self._content = response.content
         self._coalescer: ReadCoalescer | None = None
         self._transport: asyncio.Transport | None = None

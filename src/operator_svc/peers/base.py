@@ -22,6 +22,7 @@ from operator_svc.peers.failures import (
     PeerRefusedError,
     PeerWorksError,
 )
+from operator_svc.peers.http_client import Response
 from operator_svc.peers.peer_errors import error_message
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import RETRY_PAUSE, Transport, read_bounded
@@ -151,7 +152,7 @@ class Peer(Transport):
             jitter = 0.5 + random.random()  # noqa: S311 - no secret
             await asyncio.sleep(RETRY_PAUSE * jitter)
 
-    async def _read(self, response: aiohttp.ClientResponse, call: str) -> bytes:
+    async def _read(self, response: Response, call: str) -> bytes:
         try:
             body = await read_bounded(response, self._policy.answer_bytes)
         except aiohttp.ClientError as error:

@@ -17,6 +17,7 @@ from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.failures import Failures, PeerLostError, retry_after
+from operator_svc.peers.http_client import Response
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import (
     PASSING,
@@ -86,9 +87,7 @@ class _Problem(msgspec.Struct):
 class _BrowserTransport(Transport):
     """Transport that distinguishes the service's refusals."""
 
-    async def _refusal(
-        self, response: aiohttp.ClientResponse, call: str, hide: str
-    ) -> OperatorError:
+    async def _refusal(self, response: Response, call: str, hide: str) -> OperatorError:
         status = response.status
         if status != 429 and status not in PASSING:
             return await super()._refusal(response, call, hide)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import aiohttp
 import structlog
-from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -24,6 +23,7 @@ from operator_svc.peers.failures import (
     PeerWorksError,
     retry_after,
 )
+from operator_svc.peers.http_client import HttpClient, NotSentError, Response
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.protocol.headers import CORRELATION_ID, TOKEN, is_compressed
@@ -51,20 +51,6 @@ def vx11_headers(token: str) -> dict[str, str]:
     return {TOKEN: token} if token else {}
 
 
-class _Body(aiohttp.BytesPayload):
-    """Request body that records whether any of it was handed to an open connection."""
-
-    handed_over = False
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        # Head and body leave in one write, right here, with nothing awaited in between.
-        transport = writer.transport
-        self.handed_over = transport is not None and not transport.is_closing()
-        await super().write_with_length(writer, content_length)
-
-
 class Transport:
     """HTTP to one peer, over its own pool of connections."""
 
@@ -80,30 +66,27 @@ class Transport:
         self.name = name
         self.failures = failures
         self._base = base.with_user(None)
-        self._urls: dict[str, URL] = {}
-        self._headers: CIMultiDict[str] = CIMultiDict()
-        self._headers["Accept"] = "application/json"
-        self._headers["Accept-Encoding"] = "identity"
-        self._headers["User-Agent"] = f"operator-svc/{__version__}"
+        self._targets: dict[str, str] = {}
+        every: CIMultiDict[str] = CIMultiDict()
+        every["Accept"] = "application/json"
+        every["Accept-Encoding"] = "identity"
+        every["User-Agent"] = f"operator-svc/{__version__}"
         if base.user:
-            basic = aiohttp.encode_basic_auth(base.user, base.password or "")
-            self._headers["Authorization"] = basic
-        self._headers.update(headers)
+            every["Authorization"] = aiohttp.encode_basic_auth(base.user, base.password or "")
+        every.update(headers)
+        self.http = HttpClient(self._base, every, connect_timeout, KEEP_ALIVE)
         self._secrets = [
             base.password or "",
             *(value.rpartition(" ")[2] for value in headers.values()),
             *base.query.values(),
         ]
-        self._connect_timeout = connect_timeout
-        self._session: aiohttp.ClientSession | None = None
-        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
+        self._lingering: dict[Response, asyncio.TimerHandle] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
         for response in list(self._lingering):
             self._settle(response)
-        if self._session is not None:
-            await self._session.close()
+        await self.http.aclose()
 
     async def open(
         self,
@@ -114,38 +97,26 @@ class Transport:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         hide: str = "",
-    ) -> aiohttp.ClientResponse:
+    ) -> Response:
         """Send a call and wait for the head of a 2xx answer, which the caller closes.
 
         ``hide`` is masked in the log, should the peer repeat it. A call that was never handed
-        to a connection is sent once more, any other is not: a POST must not run twice, and
-        aiohttp too repeats idempotent methods only.
+        to a connection is sent once more, and so is a GET whose connection was lost; a POST must
+        not run twice.
         """
-        url = self._urls.get(path) or self._urls.setdefault(path, self._join(path))
+        target = self._target(path, params)
         sent = dict(headers or ())
         tracing.inject(sent)
         if (request_id := structlog.contextvars.get_contextvars().get("request_id")) is not None:
             sent[CORRELATION_ID] = request_id
-        payload = None
         for last in (False, True):
-            if body is not None:
-                payload = _Body(body, content_type="application/json")
             try:
-                response = await self._open_session().request(
-                    method,
-                    url,
-                    data=payload,
-                    params=params,
-                    headers=sent,
-                    allow_redirects=False,
-                )
+                response = await self.http.send(method, target, sent, body)
                 break
             except (aiohttp.ClientError, OSError) as error:
-                refused = _is_refused(error)
-                unsent = refused or (payload is not None and not payload.handed_over)
-                if last or not unsent or isinstance(error, TimeoutError):
+                if last or not _may_repeat(method, error):
                     raise self.failure(f"{method} {path}", error) from error
-                if refused:
+                if _is_refused(error):
                     await asyncio.sleep(RETRY_PAUSE)
         if not 200 <= response.status <= 299:
             try:
@@ -157,12 +128,18 @@ class Transport:
             raise self.wrong(f"{method} {path}", "its answer is compressed, against the request")
         return response
 
-    def _join(self, path: str) -> URL:
-        """``path`` below the peer's address, whose query stays behind it."""
-        whole = self._base.raw_path.rstrip("/") + path
-        return self._base.with_path(whole, encoded=True, keep_query=True)
+    def _target(self, path: str, params: Mapping[str, str] | None) -> str:
+        """``path`` below the peer's address, whose query stays behind it, before ``params``."""
+        target = None if params else self._targets.get(path)
+        if target is None:
+            whole = self._base.raw_path.rstrip("/") + path
+            url = self._base.with_path(whole, encoded=True, keep_query=True)
+            if params:
+                return url.extend_query(params).raw_path_qs
+            target = self._targets[path] = url.raw_path_qs
+        return target
 
-    def linger(self, response: aiohttp.ClientResponse) -> None:
+    def linger(self, response: Response) -> None:
         """Let ``response``, whose content is no longer needed, end by itself.
 
         Most end at once and leave their connection for the next call; one that does not end
@@ -173,27 +150,12 @@ class Transport:
             self._lingering[response] = loop.call_later(LINGER, self._settle, response)
             response.content.on_eof(lambda: self._settle(response))
 
-    def _settle(self, response: aiohttp.ClientResponse) -> None:
+    def _settle(self, response: Response) -> None:
         if (timer := self._lingering.pop(response, None)) is not None:
             timer.cancel()
             response.close()
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-                auto_decompress=False,
-                # Callers bound everything beyond the connection: aiohttp's own limits would set
-                # and cancel a timer for every read.
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout),
-            )
-        return self._session
-
-    async def _refusal(
-        self, response: aiohttp.ClientResponse, call: str, hide: str
-    ) -> OperatorError:
+    async def _refusal(self, response: Response, call: str, hide: str) -> OperatorError:
         """The error for an answer whose status is not 2xx."""
         status = response.status
         try:
@@ -271,9 +233,15 @@ def _is_refused(error: BaseException) -> bool:
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
 
 
-async def read_bounded(
-    response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
-) -> bytes | None:
+def _may_repeat(method: str, error: BaseException) -> bool:
+    """True where the call was not sent, or may be sent twice."""
+    if isinstance(error, TimeoutError):
+        return False
+    lost = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+    return _is_refused(error) or isinstance(error, NotSentError) or (method == "GET" and lost)
+
+
+async def read_bounded(response: Response, limit: int, *, cut: bool = False) -> bytes | None:
     """Read the whole body; of a body beyond ``limit`` bytes its start where ``cut``, else None."""
     content = response.content
     body = await content.readany()

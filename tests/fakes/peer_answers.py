@@ -1,0 +1,48 @@
+"""Answers of peers that a test gives without a server, by the methods of aioresponses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Self
+from unittest.mock import patch
+
+from aiohttp import ClientResponse
+from aioresponses import aioresponses
+from yarl import URL
+
+from operator_svc.peers.http_client import HttpClient
+
+_SESSION: Any = SimpleNamespace(closed=False, headers=None, _build_url=URL)
+"""As much of aiohttp's session as aioresponses looks at."""
+
+
+class PeerAnswers(aioresponses):
+    """aioresponses for the calls of the service, which are sent by an HttpClient."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        super().start()
+
+        async def send(
+            client: HttpClient,
+            method: str,
+            target: str,
+            headers: Mapping[str, str],
+            body: bytes | None,
+        ) -> ClientResponse:
+            sent = {**client.headers, **headers}
+            url = client.url.join(URL(target, encoded=True))
+            return await self._request_mock(
+                _SESSION, method, url, data=body, headers=sent, allow_redirects=False
+            )
+
+        self._sending = patch.object(HttpClient, "send", send)
+        self._sending.start()
+
+    def stop(self) -> None:
+        self._sending.stop()
+        super().stop()
