@@ -55,6 +55,7 @@ async def test_the_sdk_lists_models_and_chats_whole_and_streamed(both: Service) 
     [
         (None, PATH, 401, "authentication_error"),
         ("wrong", PATH, 401, "authentication_error"),
+        (TOKEN, "/v1", 404, "invalid_request_error"),
         (TOKEN, "/v1/nothing", 404, "invalid_request_error"),
         (TOKEN, "/v1/models/nothing", 404, "invalid_request_error"),
     ],
@@ -68,6 +69,13 @@ async def test_failures_under_v1_have_openais_form(
     error = (await response.json())["error"]
     assert (response.status, error["type"]) == (status, kind)
     assert status != 401 or error["code"] == "invalid_api_key"
+
+
+async def test_the_name_of_a_model_may_have_slashes(service: Service) -> None:
+    response = await service.get("/v1/models/meta-llama/none")
+    error = (await response.json())["error"]
+    assert (response.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert "'meta-llama/none'" in error["message"]
 
 
 async def test_a_named_session_keeps_the_last_message_alone(start: Start) -> None:

@@ -47,7 +47,7 @@ async def test_an_allowed_origin_can_read_every_answer(
     assert response.headers["Access-Control-Allow-Origin"] == ALLOWED
     assert "Origin" in response.headers["Vary"]
     exposed = response.headers["Access-Control-Expose-Headers"]
-    for name in ("X-Request-ID", "Retry-After", "Location", "ETag"):
+    for name in ("X-Request-ID", "Retry-After", "Location", "ETag", "x-should-retry"):
         assert name in exposed
     assert "Access-Control-Allow-Credentials" not in response.headers
 

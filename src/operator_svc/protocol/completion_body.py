@@ -5,14 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/chat, and what OpenAI's S
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from operator_svc.models import Json
-from operator_svc.protocol.faults import Fault
 
 MAX_MESSAGES = 1000
 MAX_TOOLS = 128
@@ -28,6 +26,8 @@ CompletionRole = Annotated[
 CompletionToolChoice = Annotated[
     Literal["none", "auto", "required"], Meta(title="CompletionToolChoice")
 ]
+
+AllowedToolsMode = Annotated[Literal["auto", "required"], Meta(title="AllowedToolsMode")]
 
 
 class ImageUrl(msgspec.Struct, frozen=True):
@@ -126,15 +126,44 @@ class CompletionTool(msgspec.Struct, frozen=True, kw_only=True):
     """The function, where it is one."""
 
 
+class ChosenFunction(msgspec.Struct, frozen=True):
+    """A function that is chosen."""
+
+    name: Name
+    """The function's name."""
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    """The tools to choose from."""
+
+    mode: AllowedToolsMode
+    """``required`` where one of them must be called."""
+    tools: list[dict[str, Json]]
+    """The tools, each by its name."""
+
+
 class ChosenTool(msgspec.Struct, frozen=True, kw_only=True):
     """The tool to call, or the tools to choose from."""
 
     type: Kind
     """The kind of choice."""
-    function: dict[str, Json] | None = None
+    function: ChosenFunction | None = None
     """The one function to call."""
-    allowed_tools: dict[str, Json] | None = None
+    allowed_tools: AllowedTools | None = None
     """The functions to choose from."""
+
+
+class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of the text, as JSON Schema."""
+
+    name: Name
+    """The name of the form."""
+    description: str | None = None
+    """The form's purpose, for the model."""
+    schema: dict[str, Json] | None = None
+    """The JSON Schema."""
+    strict: bool | None = None
+    """True where the text must fit the schema."""
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +171,7 @@ class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Kind
     """The kind of format."""
-    json_schema: dict[str, Json] | None = None
+    json_schema: JsonSchemaFormat | None = None
     """The form of the text, as JSON Schema, with its name."""
 
 
@@ -209,55 +238,3 @@ STAYS = frozenset(
     {"messages", "model", "stream", "stream_options", "n", "metadata", "store", "background"}
 )
 """Fields that Operator itself uses; all others travel to the engine as they came."""
-PARTS = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
-"""Types of parts that must have a field of the same name."""
-MISSING = "it is missing"
-
-
-def faults_of(body: ChatCompletionBody) -> Iterator[Fault]:
-    """The fields that are wrong by what others say."""
-    for index, message in enumerate(body.messages):
-        yield from _message_faults(message, f"messages[{index}]")
-    for index, tool in enumerate(body.tools or ()):
-        if tool.type == "function" and tool.function is None:
-            yield f"tools[{index}].function", MISSING
-    if isinstance(choice := body.tool_choice, ChosenTool):
-        if choice.type == "function" and choice.function is None:
-            yield "tool_choice.function", MISSING
-        if choice.type == "allowed_tools" and choice.allowed_tools is None:
-            yield "tool_choice.allowed_tools", MISSING
-    form = body.response_format
-    if form is not None and form.type == "json_schema" and form.json_schema is None:
-        yield "response_format.json_schema", MISSING
-    yield from _parameter_faults(body)
-
-
-def _parameter_faults(body: ChatCompletionBody) -> Iterator[Fault]:
-    if body.n not in (None, 1):
-        yield "n", "there is one choice only"
-    if body.seed is not None and not -(2**63) <= body.seed < 2**63:
-        yield "seed", "it must have at most 64 bits"
-    if body.top_logprobs and not body.logprobs:
-        yield "top_logprobs", "it needs logprobs to be true"
-    if body.max_tokens is not None and body.max_completion_tokens is not None:
-        yield "max_tokens", "max_completion_tokens says the same"
-    if not body.tools and body.tool_choice not in (None, "none", "auto"):
-        yield "tool_choice", "it needs tools"
-    if body.stream_options is not None and not body.stream:
-        yield "stream_options", "they need stream to be true"
-
-
-def _message_faults(message: MessageParam, field: str) -> Iterator[Fault]:
-    if message.role == "tool" and message.tool_call_id is None:
-        yield f"{field}.tool_call_id", MISSING
-    instead: tuple[object, ...] = ()
-    if message.role == "assistant":
-        instead = (message.tool_calls, message.refusal, message.function_call, message.audio)
-    if message.content is None and not any(instead):
-        yield f"{field}.content", MISSING
-    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
-        if part.type in PARTS and getattr(part, part.type) is None:
-            yield f"{field}.content[{index}].{part.type}", MISSING
-    for index, call in enumerate(message.tool_calls or ()):
-        if call.type == "function" and call.function is None:
-            yield f"{field}.tool_calls[{index}].function", MISSING

@@ -11,6 +11,8 @@ REQUEST_ID = "X-Request-ID"
 CORRELATION_ID = "X-Correlation-Id"
 """The request id's twin, by which VX11's modules and the newer interface call it."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
+SHOULD_RETRY = "x-should-retry"
+"""Tells OpenAI's SDKs if they may repeat a call that failed."""
 BEARER = "Bearer"
 """The scheme of ``Authorization`` under which a token may come as well (RFC 6750)."""
 _TOKEN, _AUTHORIZATION = istr(TOKEN), istr("Authorization")

@@ -14,7 +14,8 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.chat import Chat, Turn, checked_metadata
-from operator_svc.protocol.completion_body import STAYS, ChatCompletionBody, faults_of
+from operator_svc.protocol.completion_body import STAYS, ChatCompletionBody
+from operator_svc.protocol.completion_faults import faults_of
 from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.ids import UserId, is_session_id
@@ -83,7 +84,7 @@ def chat_of(
     decoding.check(faults_of(body))
     messages: list[dict[str, Any]] = plain["messages"]
     if not sends_fields:
-        decoding.check(_unsendable(body, messages))
+        decoding.check(_unsendable(plain, messages))
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
     if last is None:
         raise OperatorError.invalid("messages", "no message has the role user")
@@ -136,9 +137,10 @@ def _is_text(parts: Iterable[dict[str, Json]]) -> bool:
     return all(part.get("type") == "text" for part in parts)
 
 
-def _unsendable(body: ChatCompletionBody, messages: Iterable[dict[str, Json]]) -> Iterable[Fault]:
-    if body.tools:
-        yield "tools", "the upstream of this service takes none"
+def _unsendable(plain: dict[str, Json], messages: Iterable[dict[str, Json]]) -> Iterable[Fault]:
+    for name in ("tools", "functions"):  # the second one is their older form
+        if plain.get(name):
+            yield name, "the upstream of this service takes none"
     for index, message in enumerate(messages):
         content = message.get("content")
         if isinstance(content, list) and not _is_text(content):

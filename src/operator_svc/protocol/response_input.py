@@ -12,6 +12,7 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, Json
 from operator_svc.protocol import decoding
 from operator_svc.protocol.chat import Chat, checked_metadata
+from operator_svc.protocol.completion_faults import NOT_A_TOOL
 from operator_svc.protocol.engine_fields import EngineFields
 from operator_svc.protocol.faults import Fault
 from operator_svc.protocol.openai import ANY_MODEL, text_of
@@ -31,6 +32,11 @@ NOT_ECHOED = frozenset(
     }
 )  # fmt: skip
 """Fields that are kept elsewhere, or not at all."""
+CONTENT_OF_PART = {
+    "input_text": ("text",), "output_text": ("text",), "text": ("text",), "refusal": ("refusal",),
+    "input_image": ("image_url",), "input_file": ("file_data", "file_id", "file_url"),
+}  # fmt: skip
+"""Fields of parts by their types: each part has one of them."""
 TRANSLATED = frozenset(ResponseBody.__struct_fields__) - SAME_NAME
 
 
@@ -99,6 +105,9 @@ def _faults(body: ResponseBody) -> Iterator[Fault]:
         yield "tool_choice.name", "it is missing"
     if not body.tools and choice not in (None, "none", "auto"):
         yield "tool_choice", "it needs tools"
+    named = choice.name if isinstance(choice, ToolChoice) else None
+    if named is not None and body.tools and named not in {tool.name for tool in body.tools}:
+        yield "tool_choice.name", NOT_A_TOOL
     if form is not None and form.type == "json_schema":
         for name in ("name", "schema"):
             if getattr(form, name) is None:
@@ -188,19 +197,22 @@ def _result(item: InputItem, field: str) -> dict[str, Json]:
 
 
 def _content(content: str | list[InputPart], field: str) -> str | list[Json]:
-    """A message's content: text where it is nothing else."""
+    """A message's content: text where it is nothing else. Raises OperatorError(validation_error)
+    for a part without content."""
     if isinstance(content, str):
         return content
+    for index, part in enumerate(content):
+        names = CONTENT_OF_PART[part.type]
+        if all(getattr(part, name) is None for name in names):
+            raise OperatorError.invalid(f"{field}[{index}].{names[0]}", "it is missing")
     if all(part.type not in ("input_image", "input_file") for part in content):
         return "".join(part.text or part.refusal or "" for part in content)
-    return [_part(part, f"{field}[{index}]") for index, part in enumerate(content)]
+    return [_part(part) for part in content]
 
 
-def _part(part: InputPart, field: str) -> dict[str, Json]:
+def _part(part: InputPart) -> dict[str, Json]:
     match part.type:
         case "input_image":
-            if part.image_url is None:
-                raise OperatorError.invalid(f"{field}.image_url", "it is missing")
             url = {"url": part.image_url} | ({"detail": part.detail} if part.detail else {})
             return {"type": "image_url", "image_url": url}
         case "input_file":

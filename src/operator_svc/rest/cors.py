@@ -23,6 +23,7 @@ EXPOSED = ", ".join(
         "Preference-Applied",
         "RateLimit",
         "RateLimit-Policy",
+        headers.SHOULD_RETRY,
     )
 )
 """Answer headers that pages may read."""

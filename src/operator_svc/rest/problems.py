@@ -34,7 +34,7 @@ def as_operator_error(error: BaseException) -> OperatorError:
 
 def problem(error: BaseException, request_id: str, path: str = "") -> web.Response:
     """The answer to a request that failed with ``error``; without a ``path`` it was not read."""
-    if path.startswith(openai_errors.PREFIX):
+    if openai_errors.is_below(path):
         return openai_errors.answer(as_operator_error(error))
     status = None
     if isinstance(error, web.HTTPException) and 400 <= error.status < 500:

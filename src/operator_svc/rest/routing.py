@@ -137,6 +137,10 @@ def _errors_of_input(
             yield NOT_FOUND[name]
 
 
+WITH_SLASHES = frozenset({"model"})
+"""Variables of paths that may have slashes, as names of models do (``meta-llama/Llama-3``)."""
+
+
 class Router:
     """The calls of an application, found again by the route that a request takes.
 
@@ -165,8 +169,7 @@ class Router:
     def register(self, app: web.Application, expect: Expect) -> None:
         """Add all calls to ``app``. Ids in paths may have any form: the handlers judge them."""
         for path, methods in self._by_path.items():
-            # aiohttp's own pattern of a variable leaves braces out.
-            pattern = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", path)
+            pattern = re.sub(r"\{(\w+)\}", _variable, path)
             for method, operation in methods.items():
                 web.route(method, pattern, operation.handler, expect_handler=expect).register(
                     app.router
@@ -183,6 +186,12 @@ class Router:
         """The methods of a path, by its template."""
         methods = set(self._by_path[path])
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _variable(found: re.Match[str]) -> str:
+    """A variable of a path as aiohttp has it, whose own pattern leaves braces out."""
+    name = found[1]
+    return f"{{{name}:{'.+' if name in WITH_SLASHES else '[^/]+'}}}"
 
 
 ROUTER: web.AppKey[Router] = web.AppKey("router", Router)

@@ -97,6 +97,19 @@ class AdjustmentView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """The time at which it was stored."""
 
 
+class AllowedTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tools to choose from."""
+
+    mode: AllowedToolsMode
+    """``required`` where one of them must be called."""
+    tools: list[dict[str, Any]]
+    """The tools, each by its name."""
+
+
+AllowedToolsMode: TypeAlias = str
+"""One of ``auto``, ``required``; a newer Operator may have more."""
+
+
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The reply; ``content`` is null where there are tool calls alone."""
 
@@ -441,14 +454,21 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Always null."""
 
 
+class ChosenFunction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function that is chosen."""
+
+    name: str
+    """The function's name."""
+
+
 class ChosenTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The tool to call, or the tools to choose from."""
 
     type: str
     """The kind of choice."""
-    function: dict[str, Any] | None = None
+    function: ChosenFunction | None = None
     """The one function to call."""
-    allowed_tools: dict[str, Any] | None = None
+    allowed_tools: AllowedTools | None = None
     """The functions to choose from."""
 
 
@@ -963,6 +983,19 @@ class InterfaceChatAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """The engine that wrote the reply."""
 
 
+class JsonSchemaFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The form of the text, as JSON Schema."""
+
+    name: str
+    """The name of the form."""
+    description: str | None = None
+    """The form's purpose, for the model."""
+    schema: dict[str, Any] | None = None
+    """The JSON Schema."""
+    strict: bool | None = None
+    """True where the text must fit the schema."""
+
+
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model, put together from all ``sources`` that name it. It is ``available`` unless a
     source says otherwise; ``active`` and ``warm`` are null where Switch does not say,
@@ -1374,7 +1407,7 @@ class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     type: str
     """The kind of format."""
-    json_schema: dict[str, Any] | None = None
+    json_schema: JsonSchemaFormat | None = None
     """The form of the text, as JSON Schema, with its name."""
 
 

@@ -185,7 +185,7 @@ def errors_of(operation: Operation) -> list[ErrorCode]:
 
 
 def _problems(operation: Operation) -> dict[str, Any]:
-    if operation.path.startswith(openai_errors.PREFIX):
+    if openai_errors.is_below(operation.path):
         return _openai_failures(operation)
     return {
         str(status): {"$ref": f"#/components/responses/{_name(codes)}"}
@@ -223,7 +223,7 @@ def _problem_responses(operations: Iterable[Operation]) -> dict[str, Any]:
     sets = {
         codes
         for operation in operations
-        if not operation.path.startswith(openai_errors.PREFIX)
+        if not openai_errors.is_below(operation.path)
         for codes in _by_status(operation).values()
     }
     return {_name(codes): _problem_response(codes) for codes in sorted(sets)}

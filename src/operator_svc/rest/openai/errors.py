@@ -10,12 +10,11 @@ from aiohttp import web
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol import problems
 from operator_svc.protocol.faults import missing_field
-from operator_svc.protocol.headers import BEARER
+from operator_svc.protocol.headers import BEARER, SHOULD_RETRY
 from operator_svc.protocol.openai_answers import ErrorAnswer, ErrorBody
 from operator_svc.services.auth import WrongTokenError
 
-PREFIX = "/v1/"
-"""Paths whose failures have this form, the unknown ones among them too."""
+BASE = "/v1"
 MOST_RETRY_AFTER = 120
 """Seconds; SDKs that are told more choose a wait of their own."""
 BAD_REQUESTS = frozenset({400, 404, 405, 409, 413, 415, 422})
@@ -29,6 +28,11 @@ NAMED_BY_FIELD: dict[tuple[ErrorCode, str | None], str] = {
     (ErrorCode.INVALID_PARAMETER, "previous_response_id"): "previous_response_not_found",
 }
 """Codes of OpenAI's for failures of a certain field."""
+
+
+def is_below(path: str) -> bool:
+    """True for a path whose failures have this form, the unknown ones among them too."""
+    return path == BASE or path.startswith(f"{BASE}/")
 
 
 def status_of(error: OperatorError) -> int:
@@ -79,7 +83,7 @@ def answer(error: OperatorError) -> web.Response:
         headers["Retry-After"] = str(min(max(1, math.ceil(retry_after)), MOST_RETRY_AFTER))
     if status == 409 or (status >= 500 and "reply_id" in error.extra):
         # The message is stored: to ask again would be another call to the engine.
-        headers["x-should-retry"] = "false"
+        headers[SHOULD_RETRY] = "false"
     if status == 401:
         headers["WWW-Authenticate"] = BEARER
     return web.Response(status=status, body=msgspec.json.encode(body_of(error)), headers=headers)
