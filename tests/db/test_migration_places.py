@@ -15,6 +15,7 @@ from operator_svc.db.lockfile import FileLock, private_file
 from operator_svc.db.migrations import ensure, migrate
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
+from tests.db.schemas import folder_of, sql
 
 
 async def test_a_server_that_has_the_file_keeps_it(
@@ -64,3 +65,58 @@ def test_a_file_that_cannot_be_made_tells_what_may_pass(
 async def test_a_port_that_is_none_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="PostgreSQL: "):
         await ensure(Settings(database_url=url))
+
+
+async def test_settings_of_the_database_neither_bound_a_migration_nor_change_its_meaning(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    name = empty_postgresql_url.partition("@/")[2].partition("?")[0]
+    for setting in (
+        "statement_timeout = '1s'",
+        "transaction_timeout = '1s'",
+        "idle_session_timeout = '1s'",
+        "idle_in_transaction_session_timeout = '1s'",
+        "default_transaction_isolation = serializable",
+        "standard_conforming_strings = off",
+        "client_encoding = 'SQL_ASCII'",
+    ):
+        await sql(empty_postgresql_url, f"ALTER DATABASE {name} SET {setting}")
+    slow = "SELECT pg_sleep(1.1); CREATE TABLE one AS SELECT length('\\(') AS escaped;"
+    assert migrate(empty_postgresql_url, folder_of(tmp_path, _0001_slow=slow)) == ["0001.slow"]
+    assert await sql(empty_postgresql_url, "SELECT escaped FROM one") == [(2,)]
+
+
+async def test_a_database_that_takes_no_writes_is_a_temporary_error(
+    empty_postgresql_url: str,
+) -> None:
+    name = empty_postgresql_url.partition("@/")[2].partition("?")[0]
+    await sql(empty_postgresql_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(OperatorError, match="read-only") as caught:
+        migrate(empty_postgresql_url)
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+TRIED = "CREATE SEQUENCE tries"
+FAILS_TWICE = """DO $$ BEGIN
+    IF nextval('tries') < 3 THEN
+        RAISE EXCEPTION 'others were first' USING ERRCODE = '{}';
+    END IF;
+END $$"""
+
+
+@pytest.mark.parametrize("code", ["55P03", "40P01", "40001"])
+async def test_a_migration_that_was_undone_because_of_others_is_tried_again(
+    empty_postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(migrations_yoyo, "PAUSE_SECONDS", 0.0)
+    folder = folder_of(tmp_path, _0001_tried=TRIED, _0002_fails=FAILS_TWICE.format(code))
+    assert migrate(empty_postgresql_url, folder) == ["0001.tried", "0002.fails"]
+
+
+@pytest.mark.parametrize("code", ["25006", "53100", "57014", "58030"])
+async def test_a_state_of_the_server_that_passes_is_a_temporary_error(
+    empty_postgresql_url: str, tmp_path: Path, code: str
+) -> None:
+    folder = folder_of(tmp_path, _0001_tried=TRIED, _0002_fails=FAILS_TWICE.format(code))
+    with pytest.raises(OperatorError, match=r"0002\.fails failed.*others were first"):
+        migrate(empty_postgresql_url, folder)

@@ -48,7 +48,30 @@ Direction: TypeAlias = Literal["apply", "rollback"]
 
 _CONNECT_SECONDS = 10
 _TRY_SECONDS = 0.1
-_LOCK_NOT_AVAILABLE = "55P03"
+_UNDONE = ("55P03", "40P01", "40001")
+"""SQLSTATEs of a migration that the server undid because of others: a lock that they keep, a
+deadlock, a serialisation failure. It is tried again."""
+_PASSING = ("25006", "53", "57", "58")
+"""Beginnings of SQLSTATEs that say something of the server, and pass: it takes no writes, as a
+standby, or lacks room, stops, or cannot read its files."""
+
+_SESSION = """
+    SELECT set_config(s.name, w.value, FALSE)
+    FROM (
+        VALUES
+        -- Else the session of a process that was killed goes on with its statement, and its lock.
+        ('client_connection_check_interval', '1000'),
+        -- Limits of chats, which a role or a database may have: an index takes as long as it takes.
+        ('statement_timeout', '0'), ('transaction_timeout', '0'), ('lock_timeout', '0'),
+        ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
+        -- What the text of a migration means.
+        ('default_transaction_isolation', 'read committed'), ('DateStyle', 'ISO'),
+        ('standard_conforming_strings', 'on')
+    ) AS w (name, value)
+    INNER JOIN pg_settings AS s ON s.name = w.name
+"""
+"""Settings of the session that migrates, whatever those of the role and the database are; an older
+server lacks some."""
 
 
 def migrate(location: Location, folder: Path) -> list[str]:
@@ -97,7 +120,7 @@ def _attempt(backend: Any, migration: Any, direction: Direction) -> None:
         try:
             _run(backend, migration, direction)
         except Exception as error:
-            if getattr(error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if getattr(error, "sqlstate", None) not in _UNDONE:
                 raise _explained(error, backend, f"the migration {migration.id} failed") from error
             if time.monotonic() > until:
                 busy = f"the migration {migration.id} waits for a lock that others keep: {error}"
@@ -114,6 +137,8 @@ def _explained(error: Exception, backend: Any, failure: str) -> Exception:
         return known
     if getattr(backend.connection, "closed", False):  # psycopg's
         return unavailable(f"the connection to PostgreSQL was lost: {error}")
+    if (getattr(error, "sqlstate", None) or "").startswith(_PASSING):
+        return unavailable(f"{failure}: {error}")
     return ConfigurationError([f"{failure}: {error}"])
 
 
@@ -136,12 +161,20 @@ def _locked_backend(location: Location) -> Iterator[Any]:
     with opened(location) as backend, backend:
         try:
             backend.get_log_data = _log_data
-            backend.init_database()
+            _make_lock_table(backend)
             backend.break_lock()
             with backend.lock():
                 yield backend
         except backend.DatabaseError as error:
             raise _explained(error, backend, "the database cannot be migrated") from error
+
+
+def _make_lock_table(backend: Any) -> None:
+    """Make yoyo's table of locks. yoyo takes any failure to do so for a table that is there."""
+    if backend.lock_table not in backend.list_tables():
+        with backend.transaction():
+            backend.execute(backend.format_sql(backend.create_lock_table_sql))
+    backend.has_transactional_ddl = True
 
 
 @contextmanager
@@ -155,6 +188,8 @@ def _postgresql(location: Location) -> Iterator[Any]:
         raise ConfigurationError([f"PostgreSQL: {error}"]) from error
     target.setdefault("connect_timeout", _CONNECT_SECONDS)
     target.setdefault("application_name", "operator-svc migrate")
+    # As a server's own connections: the one of several hosts that takes writes.
+    target |= {"target_session_attrs": "read-write", "client_encoding": "utf8"}
     # yoyo's own reading of a URL knows neither several hosts nor all of libpq's parameters.
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, target.get("dbname"), target)
     try:
@@ -162,8 +197,7 @@ def _postgresql(location: Location) -> Iterator[Any]:
     except psycopg.OperationalError as error:
         raise unavailable(f"PostgreSQL cannot be reached: {error}") from error
     try:
-        # Else a session whose process was killed goes on with its statement, and holds the lock.
-        backend.execute("SET client_connection_check_interval = 1000")
+        backend.execute(_SESSION)
         _lock(backend)
     except psycopg.OperationalError as error:
         backend.connection.close()
