@@ -11,6 +11,7 @@ import pytest
 from operator_svc.db import Database, Nothing, postgresql_connections, postgresql_overdue
 from tests.db.things import Name, end_all_backends, unavailable, warm
 from tests.fakes.eventually import eventually
+from tests.fakes.pgbouncer import PgBouncer
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
 
@@ -19,16 +20,22 @@ TIMEOUT = 120.0
 POOL = 4
 
 
-@pytest.fixture
-async def relay(postgres_server: PostgresServer) -> AsyncIterator[Relay]:
-    async with Relay(postgres_server.folder) as made:
+@pytest.fixture(params=["none", "session"])
+async def relay(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer
+) -> AsyncIterator[Relay]:
+    """A relay before the server, and before a pooler that keeps sessions."""
+    pooler = PgBouncer(postgres_server.folder, "session") if request.param == "session" else None
+    async with Relay(pooler.folder if pooler else postgres_server.folder) as made:
         yield made
+    if pooler is not None:
+        pooler.stop()
 
 
 @pytest.fixture
 async def things(
     open_things: Any, relay: Relay, empty_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Database:
+) -> AsyncIterator[Database]:
     """A database beyond the relay, which looks often for calls that are overdue."""
     monkeypatch.setattr(postgresql_overdue, "OVERDUE_SECONDS", 0.2)
     monkeypatch.setattr(postgresql_overdue, "CHECK_SECONDS", 0.3)
@@ -37,7 +44,8 @@ async def things(
     url = f"postgresql://postgres@/{name}?host={relay.folder}"
     database: Database = await open_things(url, db_pool_size=POOL, db_timeout=TIMEOUT)
     await warm(database)
-    return database
+    yield database
+    await database.aclose()
 
 
 async def test_reads_are_answered_although_all_connections_have_gone_mute(

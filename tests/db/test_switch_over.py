@@ -15,7 +15,7 @@ from operator_svc.db import Database, Nothing, connect
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.settings import Settings
 from tests.db.things import Name, unavailable, warm
-from tests.fakes.eventually import block_until
+from tests.fakes.eventually import WITHIN, block_until
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.relay import Relay
 from tests.fakes.standby import Pair
@@ -121,13 +121,14 @@ async def test_a_host_that_does_not_answer_is_passed_over(open_things: Any, pair
     async with Relay(pair.first.folder) as relay:
         hosts = urlencode({"host": f"{relay.folder},{pair.second.folder}", "connect_timeout": 1})
         url = f"postgresql://postgres@/{pair.database}?{hosts}"
-        database: Database = await open_things(url, db_pool_size=POOL, db_timeout=5.0)
+        database: Database = await open_things(url, db_pool_size=POOL, db_timeout=60.0)
         await warm(database)
         pair.second.catch_up()
         pair.second.promote()
         relay.freeze()  # a machine that vanished: it says nothing any more, not even goodbye
-        await unavailable(database.fetch("thing_names", Name))
-        await database.ping()
+        # Who waits for it is told by the new primary that no answer comes, and asks that one.
+        async with asyncio.timeout(WITHIN):
+            await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(2 * POOL)])
         accepted = relay.accepted
         await asyncio.gather(
             *[database.write("thing_name", Nothing, name=f"after {n}") for n in range(2 * POOL)]

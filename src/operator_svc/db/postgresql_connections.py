@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
@@ -16,8 +17,9 @@ from operator_svc.db.history import KnownHistory
 from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
 from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
-from operator_svc.db.postgresql_overdue import ANSWERED, CHECK_SECONDS, OverdueCalls
+from operator_svc.db.postgresql_overdue import BACKEND, CHECK_SECONDS, WORKING, OverdueCalls
 from operator_svc.db.postgresql_pooler import Address
+from operator_svc.models import Backend
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +60,7 @@ class Connections:
         self._pool: Pool[asyncpg.Connection] = Pool(
             self._connect, lambda one: not one.is_closed(), size, self._prove
         )
-        self._overdue = None if address.pooled else OverdueCalls(self._idle_sessions)
+        self._overdue = None if address.pooled else OverdueCalls(self._working_sessions)
         self._retiring = TaskOwner("postgresql")
         self._reachable = True
         self.history = KnownHistory()
@@ -85,6 +87,9 @@ class Connections:
     async def _open_once(self, deadline: float) -> asyncpg.Connection:
         connection = await self._connector.open(_until(deadline))
         try:
+            if self._overdue is not None:
+                rows = await self._fetch(connection, BACKEND, (), _until(deadline), None)
+                self._overdue.note(connection, Backend(*rows[0]))
             told = await self._fetch(connection, HISTORY, (), _until(deadline), None)
             self._note_server(told)
         except UNKNOWN_HISTORY as error:
@@ -94,16 +99,15 @@ class Connections:
             raise
         return connection
 
-    async def _idle_sessions(self, pids: list[int]) -> set[int]:
-        """Those of some sessions of this service that the server has nothing to do for. They are
-        asked for on a connection of its own: all others may be waiting for what does not come."""
+    async def _working_sessions(self, pids: list[int], began: list[datetime]) -> set[Backend]:
+        """Those of some sessions from which answers may come. The server is asked on a connection
+        of its own: all others may be waiting for what does not come."""
         connection = await self._connector.open(CHECK_SECONDS)
         try:
-            args = (pids, _APPLICATION)
-            rows = await self._fetch(connection, ANSWERED, args, CHECK_SECONDS, None)
+            rows = await self._fetch(connection, WORKING, (pids, began), CHECK_SECONDS, None)
         finally:
             connection.terminate()
-        return {row[0] for row in rows}
+        return {Backend(*row) for row in rows}
 
     def _note_server(self, rows: list[Any]) -> None:
         self.history.note_server(rows[0][0])

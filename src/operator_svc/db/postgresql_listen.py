@@ -12,6 +12,7 @@ import structlog
 from operator_svc.db.contract import unavailable
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector
 from operator_svc.db.postgresql_errors import is_lost, refused, translated
+from operator_svc.db.postgresql_overdue import BACKEND
 from operator_svc.models import Backend
 
 log = structlog.get_logger(__name__)
@@ -19,7 +20,6 @@ log = structlog.get_logger(__name__)
 _APPLICATION = "operator-svc bus"
 _CLOSE_SECONDS = 2.0
 _NOTIFY = "SELECT pg_notify($1, p) FROM unnest(CAST($2 AS text[])) AS p"
-_BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 
 class PostgresqlListener:
@@ -71,7 +71,7 @@ class PostgresqlListener:
         try:
             for channel in self._channels:
                 await connection.add_listener(channel, self._heard)
-            self._backend = Backend(*await connection.fetchrow(_BACKEND))
+            self._backend = Backend(*await connection.fetchrow(BACKEND))
         except BaseException:
             connection.terminate()
             raise

@@ -2,19 +2,22 @@
 
 A firewall or a proxy that forgets a connection closes nothing, and neither does a network that
 loses packets in one direction. Such a call would wait until its timeout, and its connection with
-it; where all connections of a pool are in that state, everybody waits. The server knows better:
-a session that is idle has answered.
+it; where all connections of a pool are in that state, everybody waits. The server that takes writes
+knows better: a session that is idle has answered, and one that is not there never will.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from weakref import WeakKeyDictionary
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import structlog
 
 from operator_svc.background import TaskOwner
+from operator_svc.models import Backend
 
 log = structlog.get_logger(__name__)
 
@@ -23,27 +26,36 @@ OVERDUE_SECONDS = 1.5
 CHECK_SECONDS = 1.0
 """Pause between two looks for such calls, and the longest that the server may take to answer."""
 
-ANSWERED = """
-    SELECT pid FROM pg_stat_activity
-    WHERE pid = ANY($1::integer[]) AND state = 'idle'
-        AND usename = current_user AND datname = current_database() AND application_name = $2
-        AND state_change < clock_timestamp() - interval '1 second'
+BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+"""The session of a connection. The number that the driver knows may be a pooler's invention."""
+WORKING = """
+    SELECT a.pid, a.backend_start
+    FROM unnest($1::integer[], $2::timestamptz[]) AS w (pid, began)
+    INNER JOIN pg_stat_activity AS a ON a.pid = w.pid AND a.backend_start = w.began
+    WHERE
+        a.state IS DISTINCT FROM 'idle'
+        OR a.state_change > clock_timestamp() - interval '1 second'
 """
-"""Those of some sessions that have had nothing to do for a second. A pooler that keeps sessions
-invents the numbers that it gives to connections: these are not found."""
+"""Those of some sessions from which an answer may come. Others have had nothing to do for a second,
+or are gone, as those of a primary that vanished when another one took over."""
 
-Ask = Callable[[list[int]], Awaitable[set[int]]]
+Ask = Callable[[list[int], list[datetime]], Awaitable[set[Backend]]]
 
 
 class OverdueCalls:
     """Notes the calls that wait, and cuts the connections of those that wait for nothing."""
 
     def __init__(self, ask: Ask) -> None:
-        """``ask`` returns those of some sessions, by pid, that are idle."""
+        """``ask`` returns those of some sessions, by pid and start, from which answers may come."""
         self._ask = ask
+        self._sessions: WeakKeyDictionary[asyncpg.Connection, Backend] = WeakKeyDictionary()
         self._waiting: dict[asyncpg.Connection, float] = {}
         self._clock: asyncio.TimerHandle | None = None
         self._checks = TaskOwner("overdue calls")
+
+    def note(self, connection: asyncpg.Connection, session: Backend) -> None:
+        """Note the session of a connection, before any call of it."""
+        self._sessions[connection] = session
 
     def begin(self, connection: asyncpg.Connection) -> None:
         """Note a call that begins."""
@@ -69,17 +81,20 @@ class OverdueCalls:
             self._checks.start(self._check(overdue), "check")
 
     async def _check(self, overdue: dict[asyncpg.Connection, float]) -> None:
-        pids = {one.get_server_pid(): one for one in overdue if not one.is_closed()}
+        sessions = {one: self._sessions[one] for one in overdue if not one.is_closed()}
         try:
-            idle = await self._ask(list(pids))
+            working = await self._ask(
+                [session.pid for session in sessions.values()],
+                [session.started_at for session in sessions.values()],
+            )
         except Exception as error:  # the calls keep their own timeouts
-            log.debug("the server did not tell which sessions are idle", error=repr(error))
+            log.debug("the server did not tell which sessions work", error=repr(error))
             return
-        for pid in idle:
-            connection = pids[pid]
-            if self._waiting.get(connection) == overdue[connection]:
-                log.warning("an answer of the database was lost: its connection is cut", pid=pid)
-                connection.terminate()
+        for connection, session in sessions.items():
+            if session in working or self._waiting.get(connection) != overdue[connection]:
+                continue
+            log.warning("an answer of the database was lost: its connection is cut", pid=session.pid)
+            connection.terminate()
 
     async def aclose(self) -> None:
         """Look for nothing more."""
