@@ -93,7 +93,8 @@ class OverdueCalls:
         for connection, session in sessions.items():
             if session in working or self._waiting.get(connection) != overdue[connection]:
                 continue
-            log.warning("an answer of the database was lost: its connection is cut", pid=session.pid)
+            lost = "an answer of the database was lost: its connection is cut"
+            log.warning(lost, pid=session.pid)
             connection.terminate()
 
     async def aclose(self) -> None:
