@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 
 import prometheus_client
@@ -90,9 +90,22 @@ BREAKER_STATE = Gauge(
 )
 
 
-def query_observer(query: str) -> Callable[[float], None]:
-    """The observer of the duration of ``query``, in seconds; get it once and keep it."""
-    return DB_QUERY_SECONDS.labels(query).observe
+class QueryTimes:
+    """Observes the durations of one query. Its series begin with its first run: a process runs
+    some of its queries only, and the buckets of all would take half a MiB."""
+
+    __slots__ = ("_histogram", "_query")
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._histogram: prometheus_client.Histogram | None = None
+
+    def observe(self, seconds: float) -> None:
+        """Note the duration of a run."""
+        histogram = self._histogram
+        if histogram is None:
+            histogram = self._histogram = DB_QUERY_SECONDS.labels(self._query)
+        histogram.observe(seconds)
 
 
 CHATS = Counter("operator_chats_total", "Chats by how they began.", ["kind"])

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from operator_svc.db import ConstraintViolation, Database, Nothing
 from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.telemetry import QueryTimes
 from tests.db.things import NOTHING, Colour, Count, Id, Name, Named, Thing, names
 from tests.fakes.eventually import WITHIN
 
@@ -227,6 +228,9 @@ async def test_each_query_is_timed_by_name(things: Database) -> None:
     before = count("thing_count")
     await things.fetch("thing_count", Count)
     assert count("thing_count") == before + 1
+    unused = {"query": "a query that has not run"}
+    QueryTimes(unused["query"])
+    assert REGISTRY.get_sample_value("operator_db_query_seconds_count", unused) is None
 
 
 async def test_a_database_without_migrations_has_none_applied(things: Database) -> None:

@@ -37,6 +37,24 @@ def test_help_is_quick_to_import(tmp_path: Path) -> None:
         assert re.search(rf"^  {name} ", shown, re.MULTILINE)
 
 
+def test_serve_imports_nothing_that_only_terminals_need(tmp_path: Path) -> None:
+    code = (
+        "import sys; from operator_svc.commands.serve import import_structlog; import_structlog()\n"
+        "import operator_svc.lifecycle\n"
+        "print({'prompt_toolkit', 'pygments', 'rich'} & {*sys.modules} or 'none')\n"
+        "import rich.console"  # what does need it finds it
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "none\n"
+
+
 def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
     done = run(
         tmp_path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -97,6 +96,8 @@ def give_up(error: OperatorError) -> NoReturn:
 def end_with_parent() -> None:
     """Have Linux send this process SIGTERM when its parent has ended, killed outright too."""
     if sys.platform == "linux":
+        import ctypes  # for these commands alone: `serve` does without
+
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 

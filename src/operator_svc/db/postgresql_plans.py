@@ -13,7 +13,7 @@ from operator_svc.db.contract import Nothing, plan_of
 from operator_svc.db.queries import Query
 from operator_svc.db.query_sets import ItemSet, item_set
 from operator_svc.db.records import RowReader, reader
-from operator_svc.telemetry import query_observer
+from operator_svc.telemetry import QueryTimes
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -70,4 +70,4 @@ class Plans:
 def _plan(query: Query) -> Plan:
     sql, order, _ = query.statements[0]
     items = item_set(sql, order, query.set_of) if query.set_of else None
-    return Plan(query.name, query.params, sql, order, query_observer(query.name), items)
+    return Plan(query.name, query.params, sql, order, QueryTimes(query.name).observe, items)

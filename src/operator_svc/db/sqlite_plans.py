@@ -11,7 +11,7 @@ from operator_svc.db.queries import Query, Statement, replace_now
 from operator_svc.db.query_sets import params_for, size_for, statement_for
 from operator_svc.db.records import RowReader
 from operator_svc.db.sqlite_units import SqliteConnection
-from operator_svc.telemetry import query_observer
+from operator_svc.telemetry import QueryTimes
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -25,7 +25,7 @@ class SqlitePlan:
     def __init__(self, query: Query) -> None:
         self.name = query.name
         self.params = query.params
-        self.observe = query_observer(query.name)
+        self.observe = QueryTimes(query.name).observe
         self.set_of = query.set_of
         self.shared = tuple(sorted(query.set_of.shared)) if query.set_of else ()
         self._query = query
