@@ -1,7 +1,9 @@
 -- name: chunks_append(pod_id, reply_ids, begun_at, offsets, contents)
 -- Stores new text of replies that this pod still owns, which are known by when they began, too: after a
 -- switch-over that lost commits their ids may be others'. What is stored already, by an attempt whose
--- answer was lost, and replies that somebody else is writing to are passed over.
+-- answer was lost, and replies that somebody else is writing to are passed over. ON CONFLICT would add a
+-- record to the log for each row; an attempt that commits meanwhile violates the key instead. NOT EXISTS might
+-- be planned as a join with the whole table.
 WITH stored AS (
     INSERT INTO operator_reply_chunk (reply_id, "offset", content)
     SELECT m.id, t.start, t.content
@@ -16,7 +18,11 @@ WITH stored AS (
             AND o.owner = :pod_id AND o.status = 'streaming'
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS m
-    ON CONFLICT (reply_id, "offset") DO NOTHING
+    WHERE
+        (
+            SELECT c."offset" FROM operator_reply_chunk AS c
+            WHERE c.reply_id = t.reply_id AND c."offset" = t.start
+        ) IS NULL
     RETURNING reply_id
 )
 

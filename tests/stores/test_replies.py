@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from operator_svc.db import Database
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.stores.message_rows import Feedback, Streaming
+from tests.fakes.eventually import eventually
 from tests.stores.conversations import POD, Stores
 
 
@@ -69,6 +71,35 @@ async def test_text_whose_first_attempt_was_stored_goes_on_from_its_end(stores: 
     reply = await stores.messages.get(one.reply_id)
     assert reply is not None
     assert reply.content == "漢😀 half and more"
+
+
+async def test_text_whose_first_attempt_commits_meanwhile_goes_on_from_its_end(
+    postgresql_database: Database,
+) -> None:
+    """On SQLite no other write is under way."""
+    stores = Stores(postgresql_database)
+    one, two = await stores.new("s"), await stores.new("t")
+    both = [ReplyChunk(one.reply_id, 0, "half and more"), ReplyChunk(two.reply_id, 0, "two")]
+    async with postgresql_database.transaction() as first:
+        await first.execute(
+            'INSERT INTO operator_reply_chunk (reply_id, "offset", content) VALUES (:id, 0, :text)',
+            id=one.reply_id,
+            text="half",
+        )
+        (backend,) = await first.fetch("SELECT pg_backend_pid()")
+        again = asyncio.create_task(stores.append(POD, both))
+        async with postgresql_database.transaction() as beside:
+
+            async def waits() -> bool:
+                return bool(
+                    await beside.fetch(
+                        "SELECT 1 FROM pg_stat_activity WHERE :pid = ANY(pg_blocking_pids(pid))",
+                        pid=backend[0],
+                    )
+                )
+
+            await eventually(waits)
+    assert await again == {one.reply_id: 4, two.reply_id: 3}
 
 
 async def test_an_abandoned_reply_keeps_its_stored_text(stores: Stores) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from operator_svc.db import Database, Nothing
+from operator_svc.db import ConstraintViolation, Database, Nothing
 from operator_svc.db.contract import utc_text
 from operator_svc.models import Record, ReplyChunk
 
@@ -41,21 +42,31 @@ class ReplyChunkStore:
         """
         reply_ids = [chunk.reply_id for chunk in chunks]
         begun = [utc_text(begun_at[reply_id]) for reply_id in reply_ids]
-        (count,) = await self._db.write(
-            "chunks_append",
-            StoredCount,
+        stored = await self._insert(
             pod_id=pod_id,
             reply_ids=reply_ids,
             begun_at=begun,
             offsets=[chunk.offset for chunk in chunks],
             contents=[chunk.content for chunk in chunks],
         )
-        if count.stored == len(chunks):
+        if stored == len(chunks):
             return {chunk.reply_id: chunk.offset + len(chunk.content) for chunk in chunks}
         found = await self._db.fetch(
             "chunks_ends", StoredEnd, pod_id=pod_id, reply_ids=reply_ids, begun_at=begun
         )
         return {row.reply_id: row.stored_end for row in found}
+
+    async def _insert(self, **params: Any) -> int:
+        """The number of pieces that were stored; others are passed over."""
+        while True:
+            try:
+                (count,) = await self._db.write("chunks_append", StoredCount, **params)
+            except ConstraintViolation as violation:
+                if violation.kind != "unique":
+                    raise
+                # An earlier attempt, which was still under way, has committed just now.
+            else:
+                return count.stored
 
     async def after(self, ends: Mapping[int, int]) -> list[ReplyChunk]:
         """The text of replies (ids), each from a number of code points on, in order."""
