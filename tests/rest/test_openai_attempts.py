@@ -44,6 +44,29 @@ async def test_an_attempt_after_the_first_is_the_same_chat(both: Service) -> Non
     assert both.switch.total.calls == 3
 
 
+async def test_an_attempt_after_a_refused_one_is_no_repetition(start: Start) -> None:
+    service = await start(replies_per_token=1)
+
+    async def attempt(count: int) -> tuple[int, Any]:
+        answer = await completion(service, {}, headers={"x-stainless-retry-count": str(count)})
+        return answer.status, (await answer.json()).get("id")
+
+    _, of_another = await attempt(0)
+    other = {"message": "slowly [[stall_first]]"}
+    waiting = await service.post("/operator/chat", other, headers={"Prefer": "wait=0"})
+    assert [await attempt(0), await attempt(1)] == [(429, None), (429, None)]
+    await service.post(f"{waiting.headers['Location']}/cancel")
+
+    async def has_room() -> bool:
+        return (await service.post("/operator/chat", {"message": "hi"})).status == 200
+
+    await eventually(has_room)
+    status, asked = await attempt(2)
+    assert status == 200
+    assert asked != of_another
+    assert await attempt(1) == (200, asked)
+
+
 async def test_a_failed_attempt_is_tried_anew_with_its_message(both: Service) -> None:
     service = both
     named = {"X-Operator-Session": "s-again"}

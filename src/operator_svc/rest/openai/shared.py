@@ -66,7 +66,9 @@ def keyed(
     if (key := requests.idempotency_key(request)) is None:
         key = intent_key(caller_of(request), request.path, session_id or "", raw)
         age = perf_counter() - request[CALL].begun
-        renewal = renewal_of(Attempt(number, age, _left(request)))
+        refused = request.app[SERVICES].foreground.refused
+        earlier = 0 if refused.follows(key, number) else number
+        renewal = renewal_of(Attempt(earlier, age, _left(request)))
     chat = msgspec.structs.replace(
         chat, client_message_id=key, renewal=renewal, awaited=not goes_on
     )

@@ -1,0 +1,43 @@
+"""Attempts that were refused before anything was stored, so that the next one is no repetition."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+WITHIN = 180.0
+"""Seconds after a refusal within which the attempt after it comes: SDKs wait for as long as
+``Retry-After`` says, which is 120 at most, and a little longer."""
+MOST = 10_000
+"""Refusals remembered at once; the oldest one is forgotten first."""
+
+
+class RefusedAttempts:
+    """Counts refused attempts by the key of their intent and by the number of the next attempt.
+
+    That one counts itself as a repetition, but what is stored under the key is of others who have
+    asked the same. It is remembered by this process alone, to which SDKs keep their connection.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refused: OrderedDict[tuple[str, int], list[float]] = OrderedDict()
+
+    def note(self, key: str, number: int) -> None:
+        """Remember that attempt ``number`` was refused."""
+        place = (key, number + 1)
+        self._refused.setdefault(place, []).append(self._clock())
+        self._refused.move_to_end(place)
+        if len(self._refused) > MOST:
+            self._refused.popitem(last=False)
+
+    def follows(self, key: str, number: int) -> bool:
+        """True once for each refusal that attempt ``number`` may follow."""
+        if not number or (key, number) not in self._refused:
+            return False
+        times = self._refused.pop((key, number))
+        latest = [at for at in times if self._clock() - at <= WITHIN]
+        if latest[1:]:
+            self._refused[key, number] = latest[1:]
+        return bool(latest)
