@@ -177,7 +177,7 @@ def _services(
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked, _signed_tokens(settings, tasks))
     chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
-    replies = Replies(core.running, follower, history, stores.messages, hub)
+    replies = Replies(core.running, follower, history, stores.messages, stores.chat_keys, hub)
     budget = ByteBudget(settings.bytes_in_flight)
     telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
     return Services(

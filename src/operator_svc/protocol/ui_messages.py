@@ -15,7 +15,7 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import Json, ReplyStatus
 from operator_svc.protocol.chat import Chat, Text
 from operator_svc.protocol.engine_fields import ENGINE_FIELDS, NO_ENGINE_FIELDS, EngineFields
-from operator_svc.protocol.ids import KeyText, RowId, SessionId
+from operator_svc.protocol.ids import KeyText, SessionId
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
 
@@ -60,7 +60,7 @@ class UiChatBody(msgspec.Struct, frozen=True, kw_only=True):
     trigger: UiTrigger = "submit-message"
     """The reason of the call."""
     messageId: str | None = None  # noqa: N815 - the protocol's name
-    """The message that gets another reply."""
+    """The message that gets another reply, or whose place the last one takes."""
 
 
 class UiMessage(msgspec.Struct, frozen=True):
@@ -77,25 +77,22 @@ class UiMessage(msgspec.Struct, frozen=True):
 
 
 def chat_of(
-    body: UiChatBody, answered: int | None, key: str | None = None, *, sends_fields: bool = False
+    body: UiChatBody, named: int | None, key: str | None = None, *, sends_fields: bool = False
 ) -> Chat:
-    """The chat of a body; ``answered`` is the session's last message that has a reply, for a
-    regenerate that names none. ``sends_fields`` is True where the upstream takes files.
+    """The chat of a body; ``named`` is the message that gets another reply. ``sends_fields`` is
+    True where the upstream takes files.
 
     A message's id is its idempotency key; ``key``, the header's, is that of what has no id.
     Raises OperatorError(validation_error).
     """
     if body.trigger == "regenerate-message":
-        named = body.messageId if body.messageId is not None else answered
-        try:
-            regenerate = msgspec.convert(named, RowId, strict=False)
-        except msgspec.ValidationError:
-            raise OperatorError.invalid("messageId", "it is not the id of a message") from None
+        if named is None:
+            raise OperatorError.invalid("messageId", "it is not the id of a message")
         return Chat(
             message="",
             session_id=body.id,
             client_message_id=key,
-            regenerate=regenerate,
+            regenerate=named,
             source="ai-sdk",
         )
     message = body.messages[-1] if body.messages else None

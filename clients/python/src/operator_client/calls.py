@@ -854,9 +854,11 @@ class Calls:
     ) -> AsyncIterator[ServerSentEvent]:
         """Send a message, from the AI SDK.
 
-        The last message is kept, and the history is the session's own. Leaving does not stop
-        the reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start. Fields
-        may also be given in the query; the body takes precedence.
+        The last message is kept, and the history is the session's own. One that takes the
+        place of another, which ``messageId`` names, ends the history there: what came after
+        is deleted. Leaving does not stop the reply: ``GET /ai/chat/{session_id}/stream``
+        shows it again from its start. Fields may also be given in the query; the body takes
+        precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.

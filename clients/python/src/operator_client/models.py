@@ -1877,7 +1877,7 @@ class UiChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trigger: UiTrigger = "submit-message"
     """The reason of the call."""
     message_id: str | None = msgspec.field(default=None, name="messageId")
-    """The message that gets another reply."""
+    """The message that gets another reply, or whose place the last one takes."""
 
 
 class UiMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from aiohttp import web
 
 from operator_svc.context import SERVICES
-from operator_svc.errors import ErrorCode
-from operator_svc.models import Caller, ReplyStatus
-from operator_svc.protocol import ui_messages
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.models import Caller, ReplyStatus, Role
+from operator_svc.protocol import ids, ui_messages
+from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.ids import RowId
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.protocol.ui_messages import UiChatBody
@@ -59,22 +63,22 @@ _NOTHING = Answer(meaning="Nothing is being written.")
 async def send_ui_message(request: web.Request) -> web.StreamResponse:
     """Send a message, from the AI SDK.
 
-    The last message is kept, and the history is the session's own. Leaving does not stop the
-    reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start.
+    The last message is kept, and the history is the session's own. One that takes the place of
+    another, which ``messageId`` names, ends the history there: what came after is deleted. Leaving
+    does not stop the reply: ``GET /ai/chat/{session_id}/stream`` shows it again from its start.
     """
     services = request.app[SERVICES]
     caller = caller_of(request)
     body = await requests.body(request, UiChatBody)
-    newest = None
-    if body.trigger == "regenerate-message" and body.messageId is None:
-        newest = await _newest_reply(request, caller, body.id)
-    key = requests.idempotency_key(request)
+    named = await _named(request, caller, body)
     asked = ui_messages.chat_of(
         body,
-        newest.reply_to if newest is not None else None,
-        key,
+        named,
+        requests.idempotency_key(request),
         sends_fields=services.settings.switch_dialect == "openai",
     )
+    if body.trigger == "submit-message" and named is not None:
+        await _make_room(request, caller, asked, named)
     accepted = await services.chats.start(caller, asked)
     return await _stream(request, accepted, promised=True)
 
@@ -136,6 +140,53 @@ async def list_ui_messages(request: web.Request) -> web.StreamResponse:
     return responses.json(list(ui_messages.messages_of(page.messages)), headers=older)
 
 
+async def _named(request: web.Request, caller: Caller, body: UiChatBody) -> int | None:
+    """The message that a body names: by the id that its client gave it, or by that of the history;
+    for a regenerate that names none the newest one with a reply."""
+    if body.messageId is not None:
+        known = await request.app[SERVICES].replies.stored_under(caller, body.messageId)
+        if known is not None and known.session_id == body.id:
+            return known.message_id
+        return ids.row_id(body.messageId)
+    if body.trigger != "regenerate-message":
+        return None
+    newest = await _newest_reply(request, caller, body.id)
+    return None if newest is None else newest.reply_to
+
+
+async def _make_room(request: web.Request, caller: Caller, asked: Chat, message_id: int) -> None:
+    """Delete a message, whose place the one of ``asked`` takes, and all after it; the newest first,
+    so that what is left is a beginning of the chat. The same message sent again stays.
+
+    Raises OperatorError(draining).
+    """
+    services = request.app[SERVICES]
+    services.drain.refuse_new()
+    if asked.client_message_id is not None:
+        known = await services.replies.stored_under(caller, asked.client_message_id)
+        if known is not None and known.body_hash == asked.body_hash():
+            return
+    after: list[MessageView] = []
+    with _may_be_new():
+        views = services.history.oldest_first(caller, asked.session_id or "", message_id - 1)
+        after = [view async for view in views]
+    if not after or (after[0].id, after[0].role) != (message_id, Role.USER):
+        return  # it was deleted before
+    for view in reversed(after):
+        if view.reply_to is None:
+            await services.replies.delete_message(caller, view.id)
+
+
+@contextmanager
+def _may_be_new() -> Iterator[None]:
+    """Read a session that may not be there yet."""
+    try:
+        yield
+    except OperatorError as error:
+        if error.code is not ErrorCode.SESSION_NOT_FOUND:
+            raise
+
+
 async def _newest_reply(
     request: web.Request, caller: Caller, session_id: str, status: str | None = None
 ) -> MessageView | None:
@@ -145,9 +196,11 @@ async def _newest_reply(
 
 
 async def _running(request: web.Request, caller: Caller) -> Accepted | None:
-    """The newest reply of the session that is being written; raises OperatorError."""
-    session_id = requests.session_id(request)
-    view = await _newest_reply(request, caller, session_id, ReplyStatus.STREAMING)
+    """The newest reply of the session that is being written. There is none in a session that is
+    not there yet: a page with a new chat asks for one, too."""
+    session_id, view = requests.session_id(request), None
+    with _may_be_new():
+        view = await _newest_reply(request, caller, session_id, ReplyStatus.STREAMING)
     if view is None or view.reply_to is None:
         return None
     running = request.app[SERVICES].replies.running(view.id, view.timestamp)

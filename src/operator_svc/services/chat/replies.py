@@ -8,10 +8,11 @@ from datetime import datetime
 import msgspec
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, ReplyStatus
+from operator_svc.models import Caller, ChatKey, ReplyStatus
 from operator_svc.protocol import events as names
 from operator_svc.protocol.chat import ChatAnswer, ReplyView
 from operator_svc.protocol.tool_calls import ToolCallView
+from operator_svc.services.access import acting_user
 from operator_svc.services.chat.history import SessionHistory
 from operator_svc.services.chat.reply_follower import ReplyFollower, ReplySink
 from operator_svc.services.chat.running_replies import (
@@ -23,6 +24,7 @@ from operator_svc.services.chat.running_replies import (
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.send_queue import SendQueue
+from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.message_rows import DeletedMessage
 from operator_svc.stores.messages import MessageStore
 
@@ -55,13 +57,19 @@ class Replies:
         follower: ReplyFollower,
         history: SessionHistory,
         messages: MessageStore,
+        keys: ChatKeyStore,
         hub: SessionHub,
     ) -> None:
         self._running = running
         self._follower = follower
         self._history = history
         self._messages = messages
+        self._keys = keys
         self._hub = hub
+
+    async def stored_under(self, caller: Caller, key: str) -> ChatKey | None:
+        """The chat of an idempotency key of the caller's, or None."""
+        return await self._keys.get(acting_user(caller, None), key)
 
     async def wait(self, accepted: Accepted, within: float | None = None) -> ReplyResult | None:
         """Wait for the reply's end; None where it has not come within so many seconds.
