@@ -15,6 +15,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SERIAL := $(wildcard tests/cluster tests/e2e)
 # Suites that need no database, no browser and no process of their own.
 QUICK  := $(wildcard tests/unit tests/protocol tests/peers tests/devpeers)
+# npm writes these last, so each says that the modules of its folder are all there.
+MODULES := $(addsuffix /node_modules/.package-lock.json,clients/js tests/clients/typescript tests/clients/sdks)
+# No check reads what another one writes, so two run at a time; the longest begin.
+CHECKS := types sql clients manifests lint layers image-check docs-check
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
 
@@ -54,13 +58,14 @@ test: check unit serial  ## everything: the checks, then all tests on SQLite, Po
 quick: check  ## the checks, and the tests that need no server: in less than two minutes
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
-unit: $(READY) machine clients
+unit: $(READY) machine $(MODULES)
 	@$(PYTEST) -n 3 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine
 	@$(PYTEST) $(ARGS) $(SERIAL)
 
-check: lint types layers sql image-check manifests docs-check clients  ## all that can be said without running it
+check: $(READY) machine  ## all that can be said without running it
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
 
 lint: $(READY)  ## ruff: faults, style, order of imports, format
 	@$(BIN)/ruff check .
@@ -97,10 +102,12 @@ docs-check: $(READY)
 screenshots: $(READY) machine  ## write docs/images: the console of a running Operator, in a real Chromium
 	@$(BIN)/python tools/screenshots.py
 
-clients: $(READY)  ## tsc --strict: the client for JavaScript and its tests
-	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent && npm run --silent check
-	@cd tests/clients/typescript && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent
-	@cd tests/clients/sdks && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent
+clients: $(READY) $(MODULES)  ## tsc --strict: the client for JavaScript and its tests
+	@cd clients/js && PATH="$(abspath $(BIN)):$$PATH" && npm run --silent check
+
+$(MODULES): %/node_modules/.package-lock.json: %/package-lock.json | $(READY)
+	@cd $* && PATH="$(abspath $(BIN)):$$PATH" && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 bench: $(READY)  ## measure Operator beside references made of the same libraries
 	@$(BIN)/python -m bench $(ARGS)
