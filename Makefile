@@ -11,8 +11,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.operator-ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-# Suites that measure time or kill processes run alone, after all others.
-SERIAL := $(wildcard tests/cluster tests/e2e)
+# Suites of several processes under load run alone, after all others.
+SERIAL := $(wildcard tests/cluster)
 # Suites that need no database, no browser and no process of their own.
 QUICK  := $(wildcard tests/unit tests/protocol tests/peers tests/devpeers)
 # npm writes these last, so each says that the modules of its folder are all there.
@@ -59,7 +59,7 @@ quick: check  ## the checks, and the tests that need no server: in less than two
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
 unit: $(READY) machine $(MODULES)
-	@$(PYTEST) -n 3 --dist loadfile $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine
 	@$(PYTEST) $(ARGS) $(SERIAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from operator_svc.errors import EXIT_CONFIGURATION, EXIT_TEMPORARY
 from operator_svc.protocol import headers
 from tests.cluster.processes import START_SECONDS, TOKEN, Pod, environment
 from tests.fakes.eventually import WITHIN, eventually
-from tests.project.process import free_port
+from tests.project.process import two_free_ports
 
 MANY = 40
 """Connections that the kernel gives to one of two workers alone once in 2**39 times."""
@@ -144,7 +145,8 @@ async def test_a_signal_drains_all_and_a_second_one_ends_them(
         pod.send(number)
         # systemd sends it to all processes, so that each worker has it twice.
         for pid in workers(pod).values():
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # one that had no reply may have ended
+                os.kill(pid, signal.SIGTERM)
         await eventually(lambda: len([e for e in pod.log if e["event"] == "draining"]) == 2)
         # Only the one that writes the reply is left.
         await eventually(lambda: len(workers(pod)) == 1)
@@ -170,7 +172,7 @@ async def test_tokens_are_read_again_by_all_workers_at_sighup(pod: Pod) -> None:
 async def test_each_worker_has_an_admin_port_and_the_main_port_is_held(
     postgresql_url: str,
 ) -> None:
-    port = free_port()
+    port = two_free_ports()
     given = environment(postgresql_url, OPERATOR_WORKERS="2", OPERATOR_METRICS_PORT=str(port))
     async with AsyncExitStack() as stack:
         pod = Pod(given)
@@ -203,8 +205,8 @@ async def test_a_worker_that_cannot_start_ends_all_with_its_exit_code(
     code, lines = await failed(away, "--workers", "2")
     assert (code, len(lines)) == (EXIT_TEMPORARY, 1)
     # The second worker's admin port is another one's, the first one's is free.
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    port = two_free_ports() + 1
+    with closing(socket.create_server(("127.0.0.1", port))):
         given = environment(postgresql_url, OPERATOR_METRICS_PORT=str(port - 1))
         code, lines = await failed(given, "--workers", "2")
     assert code == EXIT_CONFIGURATION

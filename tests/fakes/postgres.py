@@ -172,9 +172,13 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self, template: str = "template1") -> str:
-        """The name of a new database, a copy of ``template``."""
+        """The name of a new database, a copy of ``template``.
+
+        Its files are copied: PostgreSQL's default, which writes each block to the log, takes three
+        times the CPU for a database of this size.
+        """
         name = f"test_{next(self._names)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:

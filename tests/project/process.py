@@ -31,6 +31,15 @@ def free_port() -> int:
         return port
 
 
+def two_free_ports() -> int:
+    """A port that nothing listens on now, nor on the next one."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe, suppress(OSError, OverflowError):
+            probe.bind(("127.0.0.1", port + 1))
+            return port
+
+
 def as_nobody(command: Sequence[str]) -> list[str]:
     """``command`` as another user without rights, where this one is root.
 
