@@ -141,7 +141,9 @@ def new_chat(
 
 def checked_metadata(metadata: Metadata | None) -> Metadata:
     """A client's metadata of a message; raises OperatorError(validation_error)."""
-    metadata = dict(metadata or {})
+    if not metadata:
+        return {}
+    metadata = dict(metadata)
     decoding.check(decoding.size_faults("metadata", metadata, MAX_METADATA_BYTES))
     if ENGINE_FIELDS in metadata:
         # A regenerate sends it to the engine: it must have come by way of the checks of /v1.

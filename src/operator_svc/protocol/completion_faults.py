@@ -21,7 +21,8 @@ NOT_A_TOOL = "no function of tools has this name"
 def faults_of(body: ChatCompletionBody) -> Iterator[Fault]:
     """The fields that are wrong by what others say."""
     for index, message in enumerate(body.messages):
-        yield from _message_faults(message, f"messages[{index}]")
+        if type(message.content) is not str or message.tool_calls or message.role == "tool":
+            yield from _message_faults(message, f"messages[{index}]")
     for index, tool in enumerate(body.tools or ()):
         if tool.type == "function" and tool.function is None:
             yield f"tools[{index}].function", MISSING

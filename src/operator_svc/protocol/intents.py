@@ -42,12 +42,13 @@ class Attempt(NamedTuple):
     left: bool
 
 
-def intent_key(caller: Caller, *asked: bytes | str) -> str:
-    """The key of a call, which is equal for equal requests (``asked``)."""
-    digest = hashlib.sha256(caller.name.encode())
-    for part in asked:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(b"%d:%b" % (len(data), data))
+def intent_key(caller: Caller, path: str, session_id: str, body: bytes) -> str:
+    """The key of a call, which is equal for equal requests; no part can stand for another one,
+    since each comes with its length."""
+    name, to, session = caller.name.encode(), path.encode(), session_id.encode()
+    head = b"%b%d:%b%d:%b%d:" % (name, len(to), to, len(session), session, len(body))
+    digest = hashlib.sha256(head)
+    digest.update(body)
     return f"intent-{digest.hexdigest()[:40]}"
 
 

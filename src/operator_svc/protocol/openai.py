@@ -85,9 +85,7 @@ def chat_of(
     messages: list[dict[str, Any]] = plain["messages"]
     if not sends_fields:
         decoding.check(_unsendable(plain, messages))
-    last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
-    if last is None:
-        raise OperatorError.invalid("messages", "no message has the role user")
+    last = _last_of_user(messages)
     content = messages[last].get("content")
     question = text_of(content)
     parts = content if isinstance(content, list) and not _is_text(content) else None
@@ -99,16 +97,17 @@ def chat_of(
     chosen = body.model if body.model != ANY_MODEL else None
     if chosen is not None:
         parameters["model"] = chosen
-    system = [text_of(m.get("content")) for m in messages if m["role"] in SYSTEM]
-    brought = [m for i, m in enumerate(messages) if i != last and m["role"] not in SYSTEM]
-    engine = EngineFields(parameters=parameters, content=parts)
-    history = None
-    if brought or place.session_id is None:
+    history = conversation = instructions = None
+    if place.session_id is None or _brings_history(messages, last):
         history = turns_of(messages[:last])
         if messages != [{"role": "user", "content": question}]:
-            engine = msgspec.structs.replace(engine, messages=messages)
-    else:
-        engine = msgspec.structs.replace(engine, instructions="\n\n".join(system) or None)
+            conversation = messages
+    elif len(messages) > 1:
+        system = [text_of(m.get("content")) for m in messages if m["role"] in SYSTEM]
+        instructions = "\n\n".join(system) or None
+    engine = EngineFields(
+        parameters=parameters, content=parts, messages=conversation, instructions=instructions
+    )
     return Chat(
         message=question,
         session_id=place.session_id,
@@ -119,6 +118,19 @@ def chat_of(
         source="openai",
         engine=engine,
     )
+
+
+def _last_of_user(messages: list[dict[str, Any]]) -> int:
+    """The place of the last message of the user; raises OperatorError(validation_error)."""
+    for place in range(len(messages) - 1, -1, -1):
+        if messages[place]["role"] == "user":
+            return place
+    raise OperatorError.invalid("messages", "no message has the role user")
+
+
+def _brings_history(messages: list[dict[str, Any]], last: int) -> bool:
+    """True where there is more than the message to answer, at ``last``, and system messages."""
+    return any(m["role"] not in SYSTEM for i, m in enumerate(messages) if i != last)
 
 
 def turns_of(messages: Iterable[dict[str, Json]]) -> list[Turn]:

@@ -46,6 +46,15 @@ INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 """A response that every client passes over (RFC 9110, 15.2)."""
 
 
+def probe(request: web.Request, transport: asyncio.Transport) -> None:
+    """Send what resets the connection of a client that left, and does no harm to one that only
+    sends no more. HTTP/1.0 has nothing of the kind, so there it has left."""
+    if request.version >= HttpVersion11:
+        transport.write(INTERIM)
+    else:
+        transport.abort()
+
+
 class EventStream:
     """A streamed response: the sink of its send queue, and a LiveClient."""
 
@@ -179,13 +188,10 @@ class EventStream:
             self.heartbeat()
 
     def probe_before_head(self) -> None:
-        """Send what resets the connection of a client that left, and does no harm to one that only
-        sends no more. HTTP/1.0 has nothing of the kind, so there it has left."""
-        if not self._chunked:
-            self._transport.abort()
-        elif not self._probed:
+        """See ``probe``; once is enough."""
+        if not self._probed:
             self._probed = True
-            self._transport.write(INTERIM)
+            probe(self._request, self._transport)
 
     def heartbeat(self) -> None:
         """See LiveClient.heartbeat."""

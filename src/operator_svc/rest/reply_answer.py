@@ -15,7 +15,6 @@ from operator_svc.protocol.chat import ChatAnswer
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.rest.event_stream import EventStream
 from operator_svc.rest.reply_text import ReplyText
-from operator_svc.services.chat.reply_follower import EndSink
 from operator_svc.services.chat.running_replies import Accepted, ReplyResult
 from operator_svc.services.live.reply_stream import Kind
 
@@ -63,8 +62,6 @@ class ReplyAnswer(EventStream):
         """The error of a call that is left before its answer: by the client, or sent away."""
         self._news = asyncio.Event()
         self._answer: ChatAnswer | None = None
-        self._waiting: asyncio.Timeout | None = None
-        """The context of a call that waits for the end alone, which ends when it leaves."""
         self._text = ReplyText(self, begin)
 
     # The protocol.
@@ -110,40 +107,6 @@ class ReplyAnswer(EventStream):
         await self._until(self._services.tasks.start(self._wait(), "reply-answer"))
         if following.done():
             self._answer = await self._services.replies.answer(self.accepted, self._end(following))
-
-    async def whole(self) -> ChatAnswer:
-        """The whole answer, where no stream is asked for. Raises as ``result``, and OperatorError
-        where the reply fails."""
-        return await self._services.replies.answer(self.accepted, await self.result())
-
-    async def result(self) -> ReplyResult:
-        """The reply's end, however it is.
-
-        Raises OperatorError where that is not known, and ConnectionError when the client is gone.
-        """
-        if self._left.done():
-            raise self._left_by
-        self._waiting = waiting = asyncio.timeout(None)
-        try:
-            async with waiting:
-                result = await self._services.replies.follow(self.accepted, EndSink())
-        except TimeoutError:
-            if not waiting.expired():
-                raise
-            raise self._left_by from None
-        except OperatorError:
-            self.ended = True
-            raise
-        finally:
-            self._waiting = None
-        self.ended = True
-        return result
-
-    def _leave(self) -> None:
-        """See EventStream._leave."""
-        if self._waiting is not None and not self._left.done():
-            self._waiting.reschedule(0.0)
-        super()._leave()
 
     async def _follow(self) -> ReplyResult | OperatorError:
         try:

@@ -28,7 +28,7 @@ from operator_svc.rest.routing import (
     RouteTable,
     json,
 )
-from operator_svc.services.chat.running_replies import Accepted
+from operator_svc.rest.whole_reply import WholeReply
 
 route = RouteTable("openai")
 
@@ -141,6 +141,14 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         kept=named or not (task or body.store is False),
     )
     accepted = attended.accepted
+    if not body.stream:
+        return await shared.answer(
+            services,
+            caller,
+            attended,
+            lambda: WholeReply(services, request, accepted),
+            lambda waiting: _whole(waiting, body),
+        )
     head = ChunkHead(
         accepted.reply_id,
         int(time.time()),
@@ -152,7 +160,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         caller,
         attended,
         lambda: CompletionStream(services, request, accepted, head),
-        lambda stream: stream.stream() if body.stream else _whole(stream, accepted, body),
+        CompletionStream.stream,
     )
 
 
@@ -169,10 +177,8 @@ def _flag(request: web.Request, name: str) -> bool:
     return value == "true"
 
 
-async def _whole(
-    stream: CompletionStream, accepted: Accepted, body: ChatCompletionBody
-) -> web.StreamResponse:
-    answer = await stream.whole()
+async def _whole(waiting: WholeReply, body: ChatCompletionBody) -> web.StreamResponse:
+    answer = await waiting.answer()
     called = openai.tool_calls_of(answer.tool_calls, indexed=False)
     reasoning = answer.metadata.get("reasoning")
     message = openai_answers.AssistantMessage(
@@ -183,7 +189,7 @@ async def _whole(
     reason = openai.finish_reason_of(answer.metadata, called=bool(called))
     return responses.json(
         openai_answers.ChatCompletion(
-            id=openai.completion_id(accepted.reply_id),
+            id=openai.completion_id(answer.reply_id),
             created=int(time.time()),
             model=body.model or openai.ANY_MODEL,
             choices=[openai_answers.Choice(message=message, finish_reason=reason)],

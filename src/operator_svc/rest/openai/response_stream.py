@@ -29,8 +29,18 @@ from operator_svc.services.live.reply_stream import Kind
 FIRST: dict[str, Any] = {"output_index": 0, "content_index": 0}
 
 
+async def ended_response(
+    services: Services, accepted: Accepted, asked: Asked, result: ReplyResult
+) -> ResponseView:
+    """The response of a reply that has ended."""
+    calls = await services.replies.tool_calls(accepted)
+    return asked.response(
+        ReplyState(result.status, result.content, result.metadata, calls, result.ended_at)
+    )
+
+
 class ResponseStream(ReplyAnswer):
-    """A response, whole or as the events with a number over ``after``.
+    """A response as the events with a number over ``after``.
 
     The number of an event follows from the text alone, and the text is cut where it says itself,
     so a stream is the same whenever, and by whichever process, it is shown.
@@ -81,15 +91,8 @@ class ResponseStream(ReplyAnswer):
 
     async def ending(self, result: ReplyResult) -> Ending:
         """See ReplyAnswer.ending: however the reply ended, the response says so."""
-        response = await self.ended_response(result)
+        response = await ended_response(self._services, self.accepted, self._asked, result)
         return Ending.of(response, self._ending(response, result.content))
-
-    async def ended_response(self, result: ReplyResult) -> ResponseView:
-        """The response of a reply that has ended."""
-        calls = await self._services.replies.tool_calls(self.accepted)
-        return self._asked.response(
-            ReplyState(result.status, result.content, result.metadata, calls, result.ended_at)
-        )
 
     def failure(self, error: OperatorError) -> bytes:
         """See EventStream.failure."""

@@ -29,7 +29,7 @@ from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.asked import asked_of
 from operator_svc.rest.openai.earlier_items import answered_response, named_items
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
-from operator_svc.rest.openai.response_stream import ResponseStream
+from operator_svc.rest.openai.response_stream import ResponseStream, ended_response
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
     EVENTS,
@@ -41,6 +41,7 @@ from operator_svc.rest.routing import (
     RouteTable,
     json,
 )
+from operator_svc.rest.whole_reply import WholeReply
 from operator_svc.services.chat.message_metadata import kept_of_reply
 from operator_svc.services.chat.running_replies import Accepted
 
@@ -139,12 +140,20 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if body.background and not body.stream:
         view = await services.history.reply(caller, accepted.reply_id)
         return responses.json(await _response(services, view, asked))
+    if body.stream:
+        return await shared.answer(
+            services,
+            caller,
+            attended,
+            lambda: ResponseStream(services, request, accepted, asked),
+            ResponseStream.stream,
+        )
     return await shared.answer(
         services,
         caller,
         attended,
-        lambda: ResponseStream(services, request, accepted, asked),
-        lambda stream: stream.stream() if body.stream else _whole(services, stream),
+        lambda: WholeReply(services, request, accepted),
+        lambda waiting: _whole(services, waiting, asked),
     )
 
 
@@ -169,12 +178,12 @@ async def _chat(
     )
 
 
-async def _whole(services: Services, stream: ResponseStream) -> web.StreamResponse:
+async def _whole(services: Services, waiting: WholeReply, asked: Asked) -> web.StreamResponse:
     """The response; raises OperatorError where it failed."""
-    result = await stream.result()
-    response = await stream.ended_response(result)
+    result = await waiting.result()
+    response = await ended_response(services, waiting.accepted, asked, result)
     if response.status == "failed":
-        await services.replies.answer(stream.accepted, result)  # raises the failure
+        await services.replies.answer(waiting.accepted, result)  # raises the failure
     return responses.json(response)
 
 

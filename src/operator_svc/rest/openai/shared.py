@@ -21,9 +21,10 @@ from operator_svc.rest import requests
 from operator_svc.rest.reply_answer import ReplyAnswer
 from operator_svc.rest.request_context import CALL, caller_of
 from operator_svc.rest.server.connections import connection_of
+from operator_svc.rest.whole_reply import WholeReply
 from operator_svc.services.chat.foreground import Attended
 
-A = TypeVar("A", bound=ReplyAnswer)
+A = TypeVar("A", ReplyAnswer, WholeReply)
 
 ATTEMPT = istr("x-stainless-retry-count")
 """The number of attempts that an SDK of OpenAI's has made before this one."""

@@ -61,7 +61,7 @@ class ChunkHead(NamedTuple):
 
 
 class CompletionStream(ReplyAnswer):
-    """A chat completion, whole or as chunks."""
+    """A chat completion as chunks."""
 
     def __init__(
         self, services: Services, request: web.Request, accepted: Accepted, head: ChunkHead

@@ -125,7 +125,8 @@ class Foreground:
             return
         del self._callers[reply_id]
         if not early:
-            await self._forget(caller, attended)
+            if not attended.kept:
+                await self._forget(caller, attended)
         elif not attended.goes_on:
             last = attended._replace(attempt=callers.attempt)
             self._tasks.start(self._leave(caller, last), f"leave-{reply_id}")
@@ -138,6 +139,8 @@ class Foreground:
         try:
             if await self._messages.leave(reply_id, attended.attempt):
                 await self._replies.cancel(caller, reply_id)
+            if attended.kept:
+                return
             if (await self._replies.get(caller, reply_id)).status != ReplyStatus.STREAMING:
                 await self._forget(caller, attended)
         except OperatorError as error:
@@ -145,8 +148,6 @@ class Foreground:
 
     async def _forget(self, caller: Caller, attended: Attended) -> None:
         """Delete the session of a call that is not stored, unless somebody else uses it by now."""
-        if attended.kept:
-            return
         try:
             await self._sessions.delete(caller, attended.accepted.session_id)
         except OperatorError as error:
