@@ -1,9 +1,6 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges.
 /*+ set by :session_id sharing :pod_id, :exchanges, :max_chars */
-/*+ only if :renewed_after */
-{{forget_earlier_key}};
-
 UPDATE operator_session AS s
 SET
     last_seq = s.last_seq + 2,
@@ -60,14 +57,11 @@ WHERE
     AND r.id > last_insert_rowid() - changes() / 2 AND r.id <= last_insert_rowid();
 
 /*+ only if :key */
-{{insert_key_of_reply}} - changes() / 2;
+{{insert_key_of_reply}} - changes() / 2 AND {{take_key_over}};
 
 -- name: chat_start_new(session_id, epoch, user_id, source, created, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- Stores a message and the reply to be written, in a new session; created is the data of its event.
 /*+ set by :session_id sharing :pod_id */
-/*+ only if :renewed_after */
-{{forget_earlier_key}};
-
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, created_at, updated_at, active_at
 )
@@ -113,7 +107,7 @@ WHERE
     AND r.id > last_insert_rowid() - changes() / 3 AND r.id <= last_insert_rowid();
 
 /*+ only if :key */
-{{insert_key_of_reply}} - changes() / 3;
+{{insert_key_of_reply}} - changes() / 3 AND {{take_key_over}};
 
 -- name: chat_retry(session_id, message_id, failed_reply_id, pod_id, scope, key)
 -- A new reply to the message of a key whose reply failed; only one caller wins.
@@ -135,11 +129,6 @@ WHERE scope = :scope AND key = :key AND reply_id = :failed_reply_id AND changes(
 
 -- name: chat_regenerate(session_id, viewer, message_id, pod_id, scope, key, body_hash, repeated, renewed_after)
 -- One more reply to a message of a user that is there already.
-/*+ only if :renewed_after */
-WITH given AS (SELECT 1)
-
-{{forget_earlier_key}};
-
 UPDATE operator_session
 SET last_seq = last_seq + 1, message_count = message_count + 1, updated_at = now()
 WHERE
@@ -156,7 +145,7 @@ WHERE
 /*+ only if :key */
 WITH given AS (SELECT 1)
 
-{{insert_key_of_reply}} - changes();
+{{insert_key_of_reply}} - changes() AND {{take_key_over}};
 
 -- name: reply_finish(session_id, reply_id, begun_at, pod_id, status, content, metadata, event, engine, success, latency_ms, tokens_used, error_message, forward, chunked, token, user_id, model, prompt_tokens, completion_tokens, total_tokens)
 -- The last write of a reply, by the pod that owns it: its text, its state, its event, feedback, usage.

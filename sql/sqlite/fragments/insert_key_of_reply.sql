@@ -8,5 +8,5 @@ SELECT
 FROM given
 CROSS JOIN operator_message AS r
 WHERE
-    r.session_id = :session_id AND :key IS NOT NULL
+    r.session_id = :session_id
     AND r.id <= last_insert_rowid() AND r.id > last_insert_rowid()

@@ -32,6 +32,9 @@ from operator_svc.stores.writes import RecordId, columns_of, write_one
 
 log = structlog.get_logger(__name__)
 
+TAKEN = ("unique", "not_null")
+"""Violations by which the table of keys refuses a key that stands for another chat."""
+
 
 class KeyTakenError(Exception):
     """The idempotency key of a chat belongs to another chat already; nothing was stored."""
@@ -175,7 +178,7 @@ class MessageStore(MessageReads):
             except ConstraintViolation as violation:
                 if key is None or not violation.constraint.startswith("operator_chat_key"):
                     raise
-                if violation.kind != "unique":
+                if violation.kind not in TAKEN:
                     raise
                 if await release_key(self._db, key.scope, key.key):
                     continue
