@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from operator_svc.models import ReplyStatus
+from operator_svc.protocol.intents import Renewal
 from operator_svc.stores.message_rows import Key, Started
 from operator_svc.stores.messages import KeyTakenError
 from tests.stores.conversations import POD, Stores
@@ -63,6 +64,47 @@ async def test_a_key_stands_for_one_chat(stores: Stores) -> None:
     assert known is not None
     assert (known.body_hash, known.reply_id) == (b"h" * 32, started.reply_id)
     assert await stores.keys.get("other", "k") is None
+
+
+def intent(*, repeated: bool, renewed_after: float = 600.0) -> Key:
+    return Key("ana", "asked", b"", Renewal(repeated, renewed_after))
+
+
+async def test_first_calls_of_an_intent_at_the_same_instant_are_chats_of_their_own(
+    stores: Stores,
+) -> None:
+    begun = await asyncio.gather(
+        *(stores.new(name, key=intent(repeated=False)) for name in ("s", "t"))
+    )
+    known = await stores.keys.get("ana", "asked")
+    assert known is not None
+    stands_for = (known.session_id, known.message_id, known.reply_id, known.repeated)
+    chats = [
+        (name, one.message_id, one.reply_id, False)
+        for name, one in zip(("s", "t"), begun, strict=True)
+    ]
+    assert stands_for in chats
+
+
+async def test_the_key_of_a_repeated_call_is_taken_over_only_once_it_is_old(
+    stores: Stores,
+) -> None:
+    await stores.new("other")
+    repeated = await stores.new("s", key=intent(repeated=True))
+    for again in (intent(repeated=False), intent(repeated=True)):
+        refused = [stores.more("other", key=again), stores.new("t", key=again)]
+        outcomes = await asyncio.gather(*refused, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [KeyTakenError] * 2
+    assert await stores.sessions.get("t") is None
+    assert len(await stores.log("other")) == 3
+    known = await stores.keys.get("ana", "asked")
+    assert known is not None
+    assert (known.reply_id, known.repeated) == (repeated.reply_id, True)
+    later = await stores.more("other", key=intent(repeated=False, renewed_after=0.0))
+    known = await stores.keys.get("ana", "asked")
+    assert known is not None
+    assert later is not None
+    assert (known.session_id, known.reply_id, known.repeated) == ("other", later.reply_id, False)
 
 
 async def test_the_same_key_at_the_same_instant_starts_one_chat(stores: Stores) -> None:

@@ -83,7 +83,10 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     awaited: bool = False
 
     def body_hash(self) -> bytes:
-        """SHA-256 of the request, independent of its transport and session."""
+        """SHA-256 of the request, independent of its transport and session; empty where the key
+        is an intent's, which is made of all that is asked."""
+        if self.renewal is not None:
+            return b""
         asked: tuple[Any, ...] = (
             self.message,
             self.context_summary,

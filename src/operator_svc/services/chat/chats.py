@@ -35,8 +35,6 @@ from operator_svc.stores.messages import KeyTakenError, MessageStore
 
 log = structlog.get_logger(__name__)
 
-INTENT = b""
-"""The hash of a chat whose key is an intent's: that is made of all that is asked."""
 START_ATTEMPTS = 4
 """Races that a start may lose against others that make or delete the same session."""
 
@@ -90,8 +88,7 @@ class Chats:
         user_id = acting_user(caller, chat.user_id)
         key = None
         if chat.client_message_id is not None:
-            asked = INTENT if chat.renewal is not None else chat.body_hash()
-            key = Key(user_id, chat.client_message_id, asked, chat.renewal)
+            key = Key(user_id, chat.client_message_id, chat.body_hash(), chat.renewal)
         self.quota.begin(caller, chat.session_id)
         try:
             accepted = await self._accept(_Request(caller, chat, caller.user_id, user_id, key))
