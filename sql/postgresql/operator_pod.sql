@@ -1,10 +1,12 @@
 -- name: pod_register(pod_id, ttl, backend_pid, backend_start)
--- A process begins its lease, for ttl seconds.
+-- A process begins its lease, for ttl seconds; again where it heard no answer.
 INSERT INTO operator_pod (pod_id, lease_until, backend_pid, backend_start, renewed_at)
 VALUES (
     :pod_id, now() + make_interval(secs => CAST(:ttl AS double precision)),
     :backend_pid, :backend_start, now()
 )
+ON CONFLICT (pod_id) DO UPDATE
+SET lease_until = excluded.lease_until, renewed_at = excluded.renewed_at
 RETURNING pod_id, started_at, lease_until, backend_pid, backend_start, renewed_at;
 
 -- name: pod_renew(pod_id, ttl, backend_pid, backend_start)

@@ -12,7 +12,7 @@ from operator_svc.db import ConstraintViolation, Database, Nothing, connect
 from operator_svc.db.migrations import ensure
 from operator_svc.errors import ConfigurationError
 from operator_svc.settings import Settings
-from tests.db.things import Count, Name, Named, beside, unavailable, warm
+from tests.db.things import Count, Name, Named, beside, end_all_backends, unavailable, warm
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.pgbouncer import PgBouncer, PoolMode, through
 from tests.fakes.postgres import PostgresServer
@@ -124,6 +124,22 @@ async def test_pods_by_way_of_a_pooler_hear_of_each_other(
         async with asyncio.timeout(WITHIN):
             while (await socket.receive_json()).get("event") != "reply.completed":
                 pass
+
+
+async def test_a_lease_is_kept_by_way_of_the_pooler_while_the_direct_way_is_down(
+    postgres_server: PostgresServer, pooler: PgBouncer, postgresql_url: str
+) -> None:
+    name = postgresql_url.partition("@/")[2].partition("?")[0]
+    async with Relay(postgres_server.folder) as relay:
+        direct = f"postgresql://postgres@/{name}?host={relay.folder}"
+        async with running(through(pooler, postgresql_url), database_direct_url=direct) as one:
+            relay.target = None
+            end_all_backends(postgresql_url)
+            with beside(postgresql_url) as connection:
+                ((cut,),) = connection.execute("SELECT clock_timestamp()").fetchall()
+                renewed = "SELECT 1 FROM operator_pod WHERE renewed_at > %s"
+                await eventually(lambda: connection.execute(renewed, [cut]).fetchall())
+            assert (await one.chat("hello"))["metadata"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,33 @@ async def test_a_read_only_server_is_a_temporary_error(
     await unavailable(pg_things.ping())
 
 
+PASSING = [
+    *("08000", "08003", "08006", "08007", "08P01"),
+    *("25000", "25001", "25006", "25P01", "25P02", "25P03", "25P04"),
+    *("26000", "42P05", "40000", "40001", "40003", "40P01"),
+    *("53000", "53100", "53200", "53300", "53400", "55P03"),
+    *("57000", "57014", "57P01", "57P02", "57P03", "57P04", "57P05"),
+    *("58000", "58030", "58P01", "58P02"),
+]
+
+
+async def test_states_of_the_server_and_of_a_connection_are_temporary_errors(
+    pg_things: Database, empty_postgresql_url: str
+) -> None:
+    with beside(empty_postgresql_url) as other:
+        other.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = new.name; END $$"
+        )
+        other.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON thing FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        for code in PASSING:
+            await unavailable(pg_things.write("thing_name", Nothing, name=code))
+        other.execute("DROP TRIGGER refuse ON thing")
+    await pg_things.write("thing_name", Nothing, name="a")
+
+
 async def test_too_many_connections_is_a_temporary_error(
     pg_things: Database, empty_postgresql_url: str
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -140,9 +140,10 @@ class Database(Reads, Protocol):
         It is never tried twice, so after DATABASE_UNAVAILABLE it may or may not have happened.
         """
 
-    def reserve(self, connections: int, seconds: float) -> Database:
-        """The same database by ``connections`` that nobody else uses, each with a session of its
-        own; ``seconds`` bounds each call. It is closed with this one. On SQLite it is this one."""
+    def reserve(self, connections: int, seconds: float) -> Sequence[Database]:
+        """The same database by ``connections`` that nobody else uses, once for each way to it: past
+        a pooler first. ``seconds`` bounds each call. They are closed with this one. On SQLite it is
+        this one."""
 
     async def ping(self) -> None:
         """Check that the database answers and, on SQLite, that what is written is kept: its files

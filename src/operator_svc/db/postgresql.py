@@ -89,11 +89,11 @@ class PostgresqlDatabase:
         rows = await self._connections.run(_POSITION, [], repeatable=True)
         return str(rows[0][0])
 
-    def reserve(self, connections: int, seconds: float) -> PostgresqlDatabase:
+    def reserve(self, connections: int, seconds: float) -> list[PostgresqlDatabase]:
         """See Database.reserve."""
-        address = self._address.of_sessions
-        reserved = PostgresqlDatabase(address, self._queries, connections, seconds)
-        self._reserved.append(reserved)
+        ways = dict.fromkeys((self._address.of_sessions, self._address))
+        reserved = [PostgresqlDatabase(way, self._queries, connections, seconds) for way in ways]
+        self._reserved += reserved
         return reserved
 
     async def fetch(self, query: str, record: type[R], /, **params: Any) -> list[R]:

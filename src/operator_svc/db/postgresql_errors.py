@@ -31,8 +31,9 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.DatabaseDroppedError,
     asyncpg.IdleSessionTimeoutError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # 25006: it leads to what is a standby by now
+    # SQLSTATE 25: it leads to what is a standby by now (25006), or to a session in a transaction
+    # that nobody here began.
+    asyncpg.InvalidTransactionStateError,
     # 26000 and 42P05: a pooler has put another session behind it.
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
@@ -46,6 +47,7 @@ LOST = (
 UNDONE = (
     AnotherServerError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InFailedSQLTransactionError,
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.SerializationError,  # 40001
@@ -56,10 +58,9 @@ UNDONE = (
 _BUSY = (
     asyncio.TimeoutError,
     asyncpg.InsufficientResourcesError,  # SQLSTATE 53: connections, memory, disk
-    asyncpg.QueryCanceledError,  # statement_timeout of the role or the server
-    asyncpg.TransactionTimeoutError,
+    asyncpg.OperatorInterventionError,  # SQLSTATE 57, with statement_timeout
     asyncpg.LockNotAvailableError,
-    asyncpg.PostgresIOError,
+    asyncpg.PostgresSystemError,  # SQLSTATE 58: it cannot read or write its files
     asyncpg.TransactionRollbackError,  # SQLSTATE 40
     asyncpg.TargetServerAttributeNotMatched,
 )

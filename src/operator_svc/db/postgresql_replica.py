@@ -40,7 +40,13 @@ _STATE = """
     FROM operator_history AS h CROSS JOIN pg_control_system() AS c
 """
 _REPLAYED = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
-_FAILED = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAILED = (
+    OSError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class PostgresqlReplica:

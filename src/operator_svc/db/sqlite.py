@@ -186,9 +186,9 @@ class SqliteDatabase:
                 return group, outcomes
             loop.call_soon_threadsafe(deliver, group, outcomes)
 
-    def reserve(self, connections: int, seconds: float) -> SqliteDatabase:
+    def reserve(self, connections: int, seconds: float) -> list[SqliteDatabase]:
         """See Database.reserve. One process has one writer, and reads wait for nobody."""
-        return self
+        return [self]
 
     @property
     def history(self) -> str:

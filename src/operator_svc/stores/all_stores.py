@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from operator_svc.db import Database
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.chat_keys import ChatKeyStore
@@ -23,11 +25,11 @@ from operator_svc.stores.usage import UsageStore
 class Stores:
     """The tables of a database, one store each.
 
-    ``reserved`` is the database on connections of its own: what others wait for must not make
-    the lease late.
+    ``reserved`` is the database on connections of its own, once for each way to it: neither what
+    others wait for nor the loss of one way makes the lease late.
     """
 
-    def __init__(self, database: Database, reserved: Database) -> None:
+    def __init__(self, database: Database, reserved: Sequence[Database]) -> None:
         self.sessions = SessionStore(database)
         self.messages = MessageStore(database)
         self.conversations = ConversationStore(database)
@@ -42,4 +44,4 @@ class Stores:
         self.usage = UsageStore(database)
         self.search_index = SearchIndexStore(database)
         self.retention = RetentionStore(database)
-        self.pods = PodStore(reserved)
+        self.pods = PodStore(*reserved)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from operator_svc.db import Database
+from operator_svc.errors import OperatorError
 from operator_svc.models import Backend, Pod, Record
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Removed(Record, frozen=True):
@@ -17,33 +22,46 @@ class Removed(Record, frozen=True):
 class PodStore:
     """A pod owns its replies while its lease holds."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, *ways: Database) -> None:
+        """``ways`` lead to the same database: the one that answered last is asked first."""
+        self._ways = list(ways)
+
+    async def _write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
+        """Write by the first way that works; by the next one it may be done a second time."""
+        for number, way in enumerate([*self._ways], 1):
+            try:
+                rows = await way.write(query, record, **params)
+            except OperatorError:
+                if number == len(self._ways):
+                    raise
+                continue
+            self._ways.remove(way)
+            self._ways.insert(0, way)
+            return rows
+        raise AssertionError("a store has one way at least")
 
     async def register(self, pod_id: str, ttl: float, backend: Backend | None = None) -> Pod:
         """Begin a lease of ``ttl`` seconds; ``backend`` is the session whose end is the pod's."""
-        rows = await self._db.write(
-            "pod_register", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend)
-        )
+        rows = await self._write("pod_register", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend))
         return rows[0]
 
     async def renew(self, pod_id: str, ttl: float, backend: Backend | None = None) -> bool:
         """Prolong a lease to ``ttl`` seconds from now; False where it has run out."""
-        rows = await self._db.write("pod_renew", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend))
+        rows = await self._write("pod_renew", Pod, pod_id=pod_id, ttl=ttl, **_columns(backend))
         return bool(rows)
 
     async def remove_dead(self, pod_id: str, *, silence: float, settled: float) -> list[str]:
         """Take pods off the list whose session has ended and that have not renewed for
         ``silence`` seconds; their ids. None where ``pod_id`` itself has not had its session for
         ``settled`` seconds."""
-        rows = await self._db.write(
+        rows = await self._write(
             "pods_remove_dead", Removed, pod_id=pod_id, silence=silence, settled=settled
         )
         return [row.pod_id for row in rows]
 
     async def remove(self, pod_id: str) -> None:
         """Give a lease up."""
-        await self._db.write("pod_remove", Removed, pod_id=pod_id)
+        await self._write("pod_remove", Removed, pod_id=pod_id)
 
 
 def _columns(backend: Backend | None) -> dict[str, Any]:
