@@ -110,6 +110,7 @@ async def test_parallel_chats_are_all_answered(pooler: PgBouncer, postgresql_url
         assert history["message_count"] == 18
 
 
+@pytest.mark.one_bus  # it is PostgreSQL's that goes past the pooler
 async def test_pods_by_way_of_a_pooler_hear_of_each_other(
     pooler: PgBouncer, postgresql_url: str
 ) -> None:
