@@ -176,10 +176,12 @@ def dev_operator(folder: Path, token: str, **more: str) -> Iterator[str]:
 
 
 def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A run of the tests in ``folder`` by a pytest of its own."""
+    """A run of the tests in ``folder`` by a pytest of its own, with no plug-in but for reruns."""
+    plugins = ("-p", "no:cacheprovider", "-p", "pytest_rerunfailures")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-q", *plugins, *options],
         cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
