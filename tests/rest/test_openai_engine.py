@@ -154,6 +154,47 @@ async def test_calls_of_tools_and_their_results_are_sent_again(engine: Service) 
     assert [part["type"] for part in items["data"][0]["output"]] == ["input_text", "input_image"]
 
 
+async def test_results_of_tools_in_a_named_session_are_a_further_reply(engine: Service) -> None:
+    for _ in range(2):  # who asks the same again says it again
+        said = says("the weather [[tool_call]]")
+        body = {"messages": said, "tools": [TOOL]}
+        for result in ("look there [[tool_call]]", "rain"):
+            answer = await (await completion(engine, body, headers=NAMED)).json()
+            called = answer["choices"][0]["message"]
+            assert answer["choices"][0]["finish_reason"] == "tool_calls"
+            identity = called["tool_calls"][0]["id"]
+            said += [called, {"role": "tool", "tool_call_id": identity, "content": result}]
+        assert (await completion(engine, body, headers=NAMED)).status == 200
+        assert messages(engine) == said
+    assert [m["role"] for m in await stored(engine, "s")] == ["user", *["assistant"] * 3] * 2
+    await ask(engine, "and now?")
+    roles = [role for role, _ in told(engine)]
+    exchange = ["user", *["assistant", "tool"] * 2, "assistant"]
+    assert roles == [*exchange * 2, "user"]
+
+
+@pytest.mark.parametrize("change", ["session", "question", "call"])
+async def test_results_of_other_calls_are_an_answer_to_a_new_message(
+    engine: Service, change: str
+) -> None:
+    asked = says("the weather [[tool_call]]")
+    body = {"messages": asked, "tools": [TOOL]}
+    answer = await (await completion(engine, body, headers=NAMED)).json()
+    called = answer["choices"][0]["message"]
+    if change == "question":
+        asked[0]["content"] += "!"
+    if change == "call":
+        called["tool_calls"][0]["id"] = "call_99999"
+    result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "rain"}
+    headers = {"X-Operator-Session": "other"} if change == "session" else NAMED
+    again = await completion(
+        engine, {**body, "messages": [*asked, called, result]}, headers=headers
+    )
+    assert again.status == 200
+    found = await stored(engine, "other" if change == "session" else "s")
+    assert [m["role"] for m in found][-2:] == ["user", "assistant"]
+
+
 async def test_messages_of_an_earlier_input_are_sent_again(engine: Service) -> None:
     first = await create(engine, [message("developer", "in prose"), message("user", [HEART])])
     sent_first = messages(engine)

@@ -133,6 +133,19 @@ def _brings_history(messages: list[dict[str, Any]], last: int) -> bool:
     return any(m["role"] not in SYSTEM for i, m in enumerate(messages) if i != last)
 
 
+def with_results(chat: Chat, message_id: int) -> Chat:
+    """``chat``, whose conversation ends with results of tools, as a further reply to the message
+    that led to their calls: nobody has said it again. It keeps the results, and what came between,
+    for later turns."""
+    messages = chat.engine.messages or []
+    asked = _last_of_user(messages)
+    called = max(i for i, message in enumerate(messages) if message["role"] != "tool")
+    engine = msgspec.structs.replace(
+        chat.engine, before=messages[asked : called + 1], input=messages[called + 1 :]
+    )
+    return msgspec.structs.replace(chat, message="", regenerate=message_id, engine=engine)
+
+
 def turns_of(messages: Iterable[dict[str, Json]]) -> list[Turn]:
     """Messages of chat completions as a history of text."""
     return [Turn(message["role"], text_of(message.get("content"))) for message in messages]

@@ -15,6 +15,7 @@ from operator_svc.protocol import decoding, openai, openai_answers
 from operator_svc.protocol.completion_body import ChatCompletionBody, MessageParam
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
+from operator_svc.rest.openai.earlier_items import continued
 from operator_svc.rest.openai.stream import ChunkHead, CompletionStream
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import (
@@ -132,6 +133,8 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
         len(raw), lambda: openai.chat_of(body, plain, place, sends_fields=sends_fields)
     )
     named = place.session_id is not None
+    if named and sends_fields:
+        asked = await continued(services, caller, asked)
     goes_on = named and bool(body.background or background)
     asked, attempt = shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
     attended = await services.foreground.start(

@@ -1,5 +1,5 @@
-"""Items of earlier responses that the input of a response refers to: by name, or as the calls of
-tools whose results it brings."""
+"""Items of earlier replies that a request refers to: by name, or as the calls of tools whose
+results it brings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, Json, Role
 from operator_svc.protocol import ids
 from operator_svc.protocol import responses as protocol
-from operator_svc.protocol.chat import ReplyView
-from operator_svc.protocol.openai import tool_calls_of
+from operator_svc.protocol.chat import Chat, ReplyView
+from operator_svc.protocol.openai import tool_calls_of, with_results
 from operator_svc.protocol.response_body import InputItem, ResponseBody
 from operator_svc.protocol.response_input import Answered, open_results
 from operator_svc.protocol.response_items import call_item, named_message
@@ -108,6 +108,29 @@ async def answered_response(
     question = {"role": "user", "content": asked.engine.content or message.content}
     before = [*(asked.engine.before or ()), *(asked.engine.input or [question]), call]
     return Answered(view.message_id, before)
+
+
+async def continued(services: Services, caller: Caller, chat: Chat) -> Chat:
+    """A chat whose conversation ends with results of tools, as a further reply to the message of
+    its session that led to their calls; any other chat as it is."""
+    messages = chat.engine.messages or []
+    if not messages or messages[-1]["role"] != "tool":
+        return chat
+    kind, _, number = str(messages[-1]["tool_call_id"]).partition("_")
+    call_id = ids.row_id(number) if kind == "call" else None
+    if call_id is None:
+        return chat
+    try:
+        call = await services.tool_calls.get(caller, call_id)
+        reply = await services.history.reply(caller, call.message_id)
+        if reply.message_id is None or reply.session_id != chat.session_id:
+            return chat
+        message = await services.history.message(caller, reply.message_id)
+    except OperatorError as error:
+        if error.code.status != 404:
+            raise
+        return chat
+    return with_results(chat, message.id) if message.content == chat.message else chat
 
 
 async def _responses_before(
