@@ -105,10 +105,13 @@ async def test_a_message_of_another_session_is_not_edited(both: Service) -> None
 
 async def test_a_regenerate_knows_the_clients_own_ids(both: Service) -> None:
     await send(both, said("a", "one"))
+    await send(both, said("b", "two"))
     await send(both, trigger="regenerate-message", messageId="a")
-    (message,) = await shown(both)
+    await send(both, said("a", "one"), trigger="regenerate-message")  # the client has no more
+    first, second = [int(identity) for identity, _ in await shown(both)]
     session = await (await both.get("/operator/session/s-ui")).json()
-    assert [m["reply_to"] for m in session["messages"]] == [None, *[int(message[0])] * 2]
+    answered = [m["reply_to"] for m in session["messages"] if m["role"] == "assistant"]
+    assert answered == [first, second, first, first]
 
 
 async def test_a_regenerate_of_a_new_reply_needs_no_id(both: Service) -> None:

@@ -141,17 +141,28 @@ async def list_ui_messages(request: web.Request) -> web.StreamResponse:
 
 
 async def _named(request: web.Request, caller: Caller, body: UiChatBody) -> int | None:
-    """The message that a body names: by the id that its client gave it, or by that of the history;
-    for a regenerate that names none the newest one with a reply."""
+    """The message that a body names; for a regenerate that names none the last one that its client
+    has, or else the newest one with a reply."""
     if body.messageId is not None:
-        known = await request.app[SERVICES].replies.stored_under(caller, body.messageId)
-        if known is not None and known.session_id == body.id:
-            return known.message_id
-        return ids.row_id(body.messageId)
+        return await _known(request, caller, body.id, body.messageId)
     if body.trigger != "regenerate-message":
         return None
+    if body.messages and body.messages[-1].role == "user":
+        known = await _known(request, caller, body.id, body.messages[-1].id)
+        if known is not None:
+            return known
     newest = await _newest_reply(request, caller, body.id)
     return None if newest is None else newest.reply_to
+
+
+async def _known(
+    request: web.Request, caller: Caller, session_id: str, identity: str
+) -> int | None:
+    """A message by the id that its client gave it, or by that of the history."""
+    known = await request.app[SERVICES].replies.stored_under(caller, identity)
+    if known is not None and known.session_id == session_id:
+        return known.message_id
+    return ids.row_id(identity)
 
 
 async def _make_room(request: web.Request, caller: Caller, asked: Chat, message_id: int) -> None:
