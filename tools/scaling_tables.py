@@ -11,6 +11,12 @@ from tools.results import newest, value
 SECONDS_A_CHAT = 300
 """Seconds between the messages of a person online."""
 TOKENS_A_REPLY, TOKENS_A_SECOND = 400, 50
+COMMITS_A_CHAT = 2
+"""Its beginning and its end, where none is stored together with others."""
+COMMITS_A_PROCESS = 2
+"""Each second, with NATS: the lease, and a checkpoint of all its replies."""
+NOTIFICATIONS = 10
+"""A busy process sends one with each tick, of 0.1 s, where it has no NATS."""
 LOAD = 0.5
 """Share of a core that a process uses."""
 SOCKETS = 10_000
@@ -56,6 +62,12 @@ INPUTS = {
     "log": Input("log of PostgreSQL for a reply of 400 tokens in 8 s, text stored every 0.1 s",
                  "pods", _LOG, "KiB"),
     "log_nats": Input("the same with NATS, text stored every second", "pods-nats", _LOG, "KiB"),
+    "notification": Input("CPU time of PostgreSQL for a notification, for each of 100 processes",
+                          "capacity", "CPU time of PostgreSQL for each of 100 listeners of a"
+                          " notification", "µs"),
+    "commits_borne": Input("commits that one PostgreSQL bears, on one core", "capacity",
+                           "commits that PostgreSQL bears", "/s"),
+    "log_borne": Input("log that it bears", "capacity", "log that PostgreSQL bears", "MiB/s"),
 }  # fmt: skip
 CHECKPOINTS = [
     Input(f"log of the chunks of a reply of 400 words, stored every {seconds} s", "checkpoints",
@@ -82,6 +94,15 @@ def needs(people: int, cost: Mapping[str, float]) -> dict[str, str]:
     processes = max(cores / LOAD, people / SOCKETS, 2)
     others = tokens * min(1.0, SOCKETS / SUBJECTS)
     read = others * (cost["heard"] - cost["unheard"]) / 1e6
+    commits = chats * COMMITS_A_CHAT + processes * COMMITS_A_PROCESS
+    database = chats * cost["chat_database"] / 1e3
+    notifying = processes**2 * NOTIFICATIONS * cost["notification"] / 1e6
+    log, log_nats = (chats * cost[name] / 2**10 for name in ("log", "log_nats"))
+    borne = {
+        "CPU": database,
+        "commits": commits / cost["commits_borne"],
+        "log": log_nats / cost["log_borne"],
+    }
     return {
         "chats a second": _number(chats),
         "running replies": _number(tokens / TOKENS_A_SECOND),
@@ -91,11 +112,17 @@ def needs(people: int, cost: Mapping[str, float]) -> dict[str, str]:
         "memory for sockets": f"{_number(people * cost['socket'] / 2**20)} GiB",
         "memory for processes": f"{_number(processes * cost['start'] / 2**10)} GiB",
         "CPU of PostgreSQL for chats, without checkpoints and reads": (
-            f"{_number(chats * cost['chat_database'] / 1e3)} cores"
+            f"{_number(database)} cores"
         ),
+        "CPU of PostgreSQL for notifications, without NATS": f"{_number(notifying)} cores",
+        "commits a second, with NATS, where none is stored with others": _number(commits),
         "queries a second of idle processes": _number(processes * cost["queries"]),
-        "log of PostgreSQL without NATS": f"{_number(chats * cost['log'] / 2**10)} MiB/s",
-        "log of PostgreSQL with NATS": f"{_number(chats * cost['log_nats'] / 2**10)} MiB/s",
+        "log of PostgreSQL without NATS": f"{_number(log)} MiB/s",
+        "log of PostgreSQL with NATS": f"{_number(log_nats)} MiB/s",
+        "PostgreSQLs on one core each that this takes, with NATS, by what runs out": ", ".join(
+            f"{name} {_number(share)}"
+            for name, share in sorted(borne.items(), key=lambda each: -each[1])
+        ),
         "CPU of NATS, each token heard by one process": (
             f"{_number(tokens * cost['server'] / 1e6)} cores"
         ),
