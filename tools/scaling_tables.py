@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bench.results import short
+from operator_svc.bus.nats import SUBJECTS
+from operator_svc.settings import NATS_CHECKPOINT, Settings
 from tools.results import newest, value
 
 SECONDS_A_CHAT = 300
@@ -13,16 +15,13 @@ SECONDS_A_CHAT = 300
 TOKENS_A_REPLY, TOKENS_A_SECOND = 400, 50
 COMMITS_A_CHAT = 2
 """Its beginning and its end, where none is stored together with others."""
-COMMITS_A_PROCESS = 2
+COMMITS_A_PROCESS = 1 + 1 / NATS_CHECKPOINT
 """Each second, with NATS: the lease, and a checkpoint of all its replies."""
-NOTIFICATIONS = 10
-"""A busy process sends one with each tick, of 0.1 s, where it has no NATS."""
+NOTIFICATIONS = 1 / Settings().tick
+"""A busy process sends one with each tick where it has no NATS."""
 LOAD = 0.5
 """Share of a core that a process uses."""
-SOCKETS = 10_000
-"""Default of OPERATOR_SOCKETS."""
-SUBJECTS = 2**20
-"""Subjects of NATS that sessions are spread over by their hash (bus/nats.py)."""
+SOCKETS = Settings().sockets
 PEOPLE = {"10,000": 10**4, "1 million": 10**6, "10 million": 10**7}
 
 

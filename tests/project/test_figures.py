@@ -96,9 +96,9 @@ def test_the_model_of_scaling_follows_from_its_inputs() -> None:
     needs = scaling_tables.needs(1_000_000, cost)
 
     assert list(needs.values()) == [
-        "3,300", "27,000", "1,300,000", "63 cores", "130", "21 GiB", "6.8 GiB", "4 cores", "1.6 cores",
-        "6,900", "1,500", "230 MiB/s", "88 MiB/s", "commits 6.9, CPU 4, log 0.88", "1.5 cores",
-        "13,000", "0.13 cores",
+        "3,300", "27,000", "1,300,000", "63 cores", "130", "21 GiB", "6.8 GiB",
+        "4 cores", "1.6 cores", "6,900", "1,500", "230 MiB/s", "88 MiB/s",
+        "commits 6.9, CPU 4, log 0.88", "1.5 cores", "13,000", "0.13 cores",
     ]  # fmt: skip
     few = scaling_tables.needs(10_000, cost)
     least = "processes (one core each, half loaded; 10,000 sockets at most)"
@@ -128,3 +128,15 @@ def test_no_figure_of_a_page_is_typed(name: str) -> None:
     settings = {"50 ms", "100 ms", "1 s", "0.1 s"}
     quantities = re.findall(r"\d[\d.,]* (?:m?s|µs|[KMG]iB|%|times)\b", prose)
     assert set(quantities) <= settings
+    versions_and_sizes = {"3.40", "3.53", "2.5"}
+    assert set(re.findall(r"\b\d+\.\d+\b", prose)) - {"0.1"} <= versions_and_sizes
+
+
+def test_the_assumptions_of_the_model_are_those_of_the_page() -> None:
+    page = " ".join((DOCS / "scaling.md").read_text().split())
+    assert scaling_tables.SECONDS_A_CHAT == 5 * 60
+    assert "sends a message every five minutes" in page
+    said = f"{scaling_tables.TOKENS_A_REPLY} tokens, {scaling_tables.TOKENS_A_SECOND} a second"
+    assert said in page
+    assert scaling_tables.LOAD == 0.5
+    assert "loaded to a half" in page
