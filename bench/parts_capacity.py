@@ -1,4 +1,4 @@
-"""What one PostgreSQL bears: notifications by listeners, commits, and log."""
+"""Load that one PostgreSQL bears: notifications to listeners, commits, and log."""
 
 from __future__ import annotations
 

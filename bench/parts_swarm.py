@@ -197,7 +197,7 @@ def _report(bench: Bench, states: dict[str, list[Cost]]) -> None:
                     for state in states))  # fmt: skip
         first = statistics.median(values[few])
         for state in larger:
-            bench.add(Figure(part="swarm", name=f"the same against clusters of 2: {state}",
+            bench.add(Figure(part="swarm", name=f"{name}, {state}, against clusters of 2",
                              value=statistics.median(values[state]) / first, unit="",
                              target=GROWTH_MAX))  # fmt: skip
     for state, costs in states.items():
