@@ -66,9 +66,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        # Plain tracebacks: the other formatters show local variables, and so message texts.
-        structlog.processors.ExceptionRenderer(),
+        _tracebacks,
         redact,
     ]
     structlog.configure(
@@ -78,6 +76,18 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(least, lines, shared, render)
+
+
+_stack = structlog.processors.StackInfoRenderer()
+# Plain tracebacks: the other formatters show local variables, and so message texts.
+_exception = structlog.processors.ExceptionRenderer()
+
+
+def _tracebacks(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Render what most lines have none of."""
+    if "exc_info" in event or "stack_info" in event:
+        return _exception(logger, method, _stack(logger, method, event))
+    return event
 
 
 def _of_worker(number: int) -> Processor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import accumulate
 
 import prometheus_client
@@ -141,6 +142,17 @@ MAX_MODELS = 100
 _models: set[str] = set()
 
 
+@cache
+def reply_counter(status: str) -> Callable[[], None]:
+    """The counter of replies that ended so."""
+    return REPLIES.labels(status).inc
+
+
+@cache
+def _token_counter(kind: str, token: str, model: str) -> Callable[[float], None]:
+    return TOKENS.labels(kind, token, model).inc
+
+
 def token_label(name: str) -> str:
     """The name of a token as a label: signed tokens, which are as many as users, have one."""
     return JWT_PREFIX.rstrip(":") if name.startswith(JWT_PREFIX) else name
@@ -153,7 +165,7 @@ def count_tokens(token: str, model: str, prompt: int, completion: int) -> None:
     shown = model if model in _models else "other"
     for kind, count in (("prompt", prompt), ("completion", completion)):
         if count:
-            TOKENS.labels(kind, token_label(token), shown).inc(count)
+            _token_counter(kind, token_label(token), shown)(count)
 
 
 SOCKETS = Gauge("operator_sockets", "Live clients by transport.", ["transport"])

@@ -85,6 +85,19 @@ async def shown_on_another(
 
 
 @pytest.mark.measures_time
+async def test_callers_who_stop_waiting_for_a_reply_leave_it_to_the_others(pods: Pods) -> None:
+    pod = await pods.start()
+    accepted = await chat(pod)
+    left, stays = (asyncio.create_task(pod.services.replies.wait(accepted)) for _ in range(2))
+    assert await pod.services.replies.wait(accepted, 0.01) is None
+    left.cancel()
+    pods.switch.say("whole", None)
+    outcome = await asyncio.wait_for(stays, WITHIN)
+    assert outcome is not None
+    assert (outcome.status, outcome.content) == (ReplyStatus.COMPLETE, "whole")
+    assert left.cancelled()
+
+
 async def test_a_cancel_on_another_pod_stops_the_reply_within_a_second(shared: Pods) -> None:
     one, two, reader, accepted = await shown_on_another(shared, "partial")
     begun = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from operator_svc.protocol.text import (
     Storable,
     is_storable,
+    loads,
+    loads_storable,
     problem,
     storable,
     storable_json,
@@ -93,3 +96,21 @@ def test_json_values_are_mended_inside() -> None:
         "n": 1.5,
         "t": True,
     }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": ["b", 1.5, null]}',
+        '{"a": "ñ 😀"}'.encode(),
+        rb'{"a": "\u0000 \ud83d"}',
+        rb'{"\ud83d": "\ud83d\ude00"}',
+        rb'"\\u0000"',
+        b'{"a": "\xed\xa0\xbd"}',
+        b'{"a": "\xff"}',
+    ],
+)
+def test_json_of_a_peer_is_read_as_it_can_be_stored(data: bytes) -> None:
+    read = loads_storable(data)
+    assert read == storable_json(loads(data))
+    assert is_storable(json.dumps(read, ensure_ascii=False))

@@ -10,9 +10,9 @@ from operator_svc.stores.message_rows import Started
 from tests.stores.conversations import POD, Stores
 
 
-def exchanges(started: Started | None) -> list[tuple[str, str]]:
+def exchanges(started: Started | None) -> list[tuple[str, str | None]]:
     assert started is not None
-    return [(exchange["question"], exchange["answer"]) for exchange in started.exchanges]
+    return [(exchange.question, exchange.answer) for exchange in started.exchanges or []]
 
 
 async def exchanges_before(stores: Stores, message_id: int) -> list[tuple[str, str | None]]:

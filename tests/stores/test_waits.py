@@ -53,7 +53,7 @@ async def test_a_chat_that_waited_for_its_session_knows_what_was_said_meanwhile(
     assert started is not None
     assert started.last_seq == 6
     (exchange,) = started.exchanges or []
-    assert (exchange["question"], exchange["answer"]) == ("good", "good")
+    assert (exchange.question, exchange.answer) == ("good", "good")
 
 
 async def test_an_interrupted_reply_has_text_that_its_owner_was_storing_just_then(

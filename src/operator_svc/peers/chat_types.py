@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -157,10 +158,10 @@ def milliseconds_or_none(value: Json) -> float | None:
     return value if 0 <= value < 2**31 else None
 
 
-def json_object(data: bytes) -> dict[str, Json]:
+def json_object(data: bytes, read: Callable[[bytes], Json] = loads) -> dict[str, Json]:
     """``data`` as a JSON object; raises AnswerError."""
     try:
-        value = loads(data)
+        value = read(data)
     except ValueError as error:
         raise AnswerError("its answer is not JSON", raw=data) from error
     if not isinstance(value, dict):

@@ -24,7 +24,7 @@ from operator_svc.peers.chat_types import (
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.tool_call_pieces import ToolCallPieces
 from operator_svc.protocol.openai import text_of
-from operator_svc.protocol.text import loads, storable_json
+from operator_svc.protocol.text import loads, loads_storable
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Roles that history may bring, and what they are sent as: few servers know ``developer``, and
@@ -209,7 +209,7 @@ class OpenAiReader(AnswerReader):
             self._take_object(json_object(data), parts)
 
     def _take_document(self, body: bytes, parts: list[Part]) -> None:
-        answer = storable_json(json_object(body))  # no half is kept back for a next piece
+        answer = json_object(body, loads_storable)  # no half is kept back for a next piece
         if not self._take_object(answer, parts, whole=True) and answer.get("choices") != []:
             raise AnswerError("its answer makes no sense", raw=body)
 

@@ -34,7 +34,7 @@ from operator_svc.peers.chat_types import (
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.protocol.engine_fields import ENGINE_FIELDS
 from operator_svc.protocol.openai import SYSTEM
-from operator_svc.protocol.text import storable, storable_json
+from operator_svc.protocol.text import loads_storable, storable, storable_json
 
 TEXT_FIELDS = ("reply", "content", "response", "message")
 """Fields that may hold the text of a JSON answer; the first one with text wins."""
@@ -187,7 +187,7 @@ class Vx11Reader(AnswerReader):
         # Other kinds are for readers that know them.
 
     def _take_document(self, body: bytes, parts: list[Part]) -> None:
-        answer = storable_json(json_object(body))  # no half is kept back for a next piece
+        answer = json_object(body, loads_storable)  # no half is kept back for a next piece
         if "status" not in answer and not any(name in answer for name in TEXT_FIELDS):
             raise AnswerError("its answer makes no sense", raw=body)
         self._take_result(answer)

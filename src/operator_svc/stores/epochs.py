@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -21,7 +22,12 @@ def epoch_in(database: Reads, stored: str) -> str:
     """
     if not database.history:
         return stored
-    return str(uuid.uuid5(uuid.UUID(stored), database.history))
+    return _in_history(stored, database.history)
+
+
+@lru_cache(maxsize=4096)
+def _in_history(stored: str, history: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(stored), history))
 
 
 def with_epoch(database: Reads, record: R) -> R:

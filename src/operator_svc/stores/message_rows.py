@@ -35,7 +35,7 @@ class Started(Record, frozen=True):
     reply_id: int
     last_seq: int
     epoch: str
-    exchanges: Json
+    exchanges: list[Exchange] | None
     ts: datetime
 
 

@@ -93,9 +93,7 @@ class MessageStore(MessageReads):
             # The chat is stored: to fail here would leave a reply that nobody writes.
             log.warning("history not read", session_id=session_id, error=str(error.code))
             found = []
-        return msgspec.structs.replace(
-            started, exchanges=[msgspec.structs.asdict(exchange) for exchange in found]
-        )
+        return msgspec.structs.replace(started, exchanges=found)
 
     async def start_new(
         self,

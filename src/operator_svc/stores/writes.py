@@ -36,4 +36,4 @@ async def insert_one(db: Database, query: str, record: type[R], /, **params: Any
 
 def columns_of(kind: type[msgspec.Struct], part: msgspec.Struct | None) -> dict[str, Any]:
     """The parameters that are a part of a write, all NULL where there is none."""
-    return {name: part and getattr(part, name) for name in kind.__struct_fields__}
+    return dict.fromkeys(kind.__struct_fields__) if part is None else msgspec.structs.asdict(part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from operator_svc import telemetry
@@ -30,7 +29,7 @@ from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore
-from operator_svc.stores.message_rows import Exchange, Key, Started
+from operator_svc.stores.message_rows import Key, Started
 from operator_svc.stores.messages import KeyTakenError, MessageStore
 
 log = structlog.get_logger(__name__)
@@ -147,11 +146,12 @@ class Chats:
         if chat.history is not None:
             history = clients_history(chat.history, limits)
         else:
-            exchanges = msgspec.convert(started.exchanges or [], list[Exchange])
-            history = stored_history(exchanges, limits)
-        created = _message_created(session_id, chat, started)
+            history = stored_history(started.exchanges or [], limits)
+        events = []
+        if self._hub.is_watched(session_id):
+            events.append(_message_created(session_id, chat, started))
         telemetry.CHATS_NEW.inc()
-        return self._begin(request, session_id, started, chat.message, history, [created])
+        return self._begin(request, session_id, started, chat.message, history, events)
 
     async def _open(self, request: _Request, session_id: str) -> Accepted | None:
         chat, named = request.chat, request.chat.session_id is not None

@@ -117,8 +117,12 @@ def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> l
     room = limits.chars
     for exchange in newest_first:
         question, answer = exchange.question, exchange.answer or ""
-        asked = _turn("user", question, sent_messages(exchange))
-        room -= _chars(asked) + len(answer)
+        if exchange.asked or exchange.replied:
+            asked = _turn("user", question, sent_messages(exchange))
+            room -= _chars(asked) + len(answer)
+        else:
+            asked = {"role": "user", "content": question}
+            room -= len(question) + len(answer)
         if room < 0 or len(turns) >= 2 * limits.exchanges:
             break
         said = without_thought(answer) if limits.think_tags else answer

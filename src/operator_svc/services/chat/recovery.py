@@ -93,6 +93,6 @@ class ReplyRecovery:
         if await self._messages.interrupt(reply, metadata) is None:
             return
         log.warning("reply interrupted", session_id=reply.session_id, reply_id=reply.reply_id)
-        telemetry.REPLIES.labels(str(ReplyStatus.INTERRUPTED)).inc()
+        telemetry.reply_counter(str(ReplyStatus.INTERRUPTED))()
         self._hub.notify_pods(reply.session_id)
         self._hub.refresh((reply.session_id,))

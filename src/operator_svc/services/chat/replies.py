@@ -77,6 +77,8 @@ class Replies:
         Raises OperatorError: session_not_found where its session was deleted, and
         database_unavailable where its end cannot be stored.
         """
+        if within is None:
+            return await self._follower.wait(accepted)
         try:
             async with asyncio.timeout(within):
                 return await self._follower.wait(accepted)

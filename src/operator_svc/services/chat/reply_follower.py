@@ -151,7 +151,7 @@ class ReplyFollower:
             return running.done.result()
         sink.attach(running.stream)
         try:
-            return await asyncio.shield(running.done)
+            return await running.ended()
         finally:
             sink.detach(running.stream)
 

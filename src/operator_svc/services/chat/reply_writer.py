@@ -170,7 +170,7 @@ class ReplyWriter:
         if event is None:
             self._hub.refresh((running.session_id,))
             return
-        telemetry.REPLIES.labels(str(outcome.status)).inc()
+        telemetry.reply_counter(str(outcome.status))()
         telemetry.CHAT_OVERHEAD_SECONDS.observe(
             max(time.perf_counter() - running.begun - running.switch_s, 0.0)
         )

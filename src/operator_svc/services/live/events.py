@@ -17,7 +17,7 @@ class LiveEvent:
     is one. ``seq`` is 0 where the event has no number: the log is gone, or no longer kept.
     """
 
-    __slots__ = ("_encoded", "_frame", "data", "name", "seq")
+    __slots__ = ("_encoded", "_session_id", "data", "name", "seq", "ts")
 
     def __init__(
         self, session_id: str, seq: int, name: str, ts: datetime, data: dict[str, Any]
@@ -25,22 +25,24 @@ class LiveEvent:
         self.seq = seq
         self.name = name
         self.data = data
-        self._frame = EventFrame(
-            seq=seq or UNSET, event=name, session_id=session_id, ts=ts, data=data
-        )
-        self._encoded: bytes | None = None
-
-    @property
-    def ts(self) -> datetime:
+        self.ts = ts
         """Its time, by the database's clock."""
-        return self._frame.ts
+        self._session_id = session_id
+        self._encoded: bytes | None = None
 
     @property
     def frame(self) -> bytes:
         """The bytes that clients get."""
         encoded = self._encoded
         if encoded is None:
-            encoded = self._encoded = encode(self._frame)
+            frame = EventFrame(
+                seq=self.seq or UNSET,
+                event=self.name,
+                session_id=self._session_id,
+                ts=self.ts,
+                data=self.data,
+            )
+            encoded = self._encoded = encode(frame)
         return encoded
 
     @classmethod

@@ -119,6 +119,10 @@ class SessionHub:
         if feed is not None:
             feed.accepts(epoch)
 
+    def is_watched(self, session_id: str) -> bool:
+        """True while anybody watches the session here, so that its events are shown."""
+        return session_id in self._feeds
+
     def is_awaited(self, session_id: str) -> bool:
         """True while clients watch a session that, as far as is known here, is not there yet."""
         feed = self._feeds.get(session_id)
