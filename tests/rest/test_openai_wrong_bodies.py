@@ -73,6 +73,7 @@ COMPLETIONS: Wrong = [
     ({"tools": {}}, "tools", None),
     ({"tools": [{}]}, "tools[0].type", None),
     ({"tools": [{"type": "function"}]}, "tools[0].function", None),
+    ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type", None),
     ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", None),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]},
      "tools[0].function.parameters", None),

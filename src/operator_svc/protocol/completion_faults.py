@@ -26,6 +26,8 @@ def faults_of(body: ChatCompletionBody) -> Iterator[Fault]:
     for index, tool in enumerate(body.tools or ()):
         if tool.type == "function" and tool.function is None:
             yield f"tools[{index}].function", MISSING
+        if tool.type == "custom":  # its calls are no functions, and would fail the reply
+            yield f"tools[{index}].type", "calls of custom tools cannot be returned"
     if isinstance(body.tool_choice, ChosenTool):
         yield from _choice_faults(body.tool_choice, body.tools or ())
     form = body.response_format
