@@ -134,6 +134,12 @@ class Nemesis:
             await asyncio.wait(asked, timeout=PROBE_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
         self.probes += asked
 
+    def acts_before(self, at: float) -> str:
+        """The acts that a fault may belong to, the last one before it and those before that, with
+        the seconds from their beginnings to the fault."""
+        acts = [act for act in self.acts if act.begun <= at][-3:]
+        return ", ".join(f"{act.name} ({at - act.begun:.1f} s)" for act in reversed(acts))
+
     def _pod(self) -> Pod:
         return random.choice(self._cluster.pods)  # noqa: S311
 

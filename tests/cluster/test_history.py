@@ -166,7 +166,8 @@ class Run:
                     self.violations.append(f"{chat.message} was answered {told}")
         for entry in self._errors():
             if not any(act.explains(entry["event"], entry["heard"]) for act in self.nemesis.acts):
-                self.violations.append(f"logged {_shown(entry)}")
+                acts = self.nemesis.acts_before(entry["heard"])
+                self.violations.append(f"logged {_shown(entry)} after {acts}")
         for act in self.nemesis.acts:
             if act.recovery > RECOVERY_MAX:
                 self.violations.append(f"{act.recovery:.1f} s to recover from {act.name}")

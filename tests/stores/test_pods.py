@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from operator_svc.db import Database
+from operator_svc.db import Database, connect, postgresql_overdue
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.models import Backend
+from operator_svc.settings import Settings
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
+from tests.fakes.postgres import PostgresServer
+from tests.fakes.relay import Relay
 
 SILENCE = 20.0
 SETTLED = 0.0
+UNTIL_TIMEOUT = 60.0
+"""Seconds that a call may take; no test waits for that."""
 
 
 class Session:
@@ -147,3 +153,21 @@ async def test_the_servers_sessions_are_read_only_where_a_pod_is_silent(
     scans = [line for (line,) in plan.fetchall() if "pg_stat_get_activity" in line]
     assert scans
     assert any("never executed" not in line for line in scans) == read
+
+
+async def test_a_renewal_that_gets_no_answer_is_made_by_another_connection(
+    postgres_server: PostgresServer, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_overdue, "OVERDUE_SECONDS", UNTIL_TIMEOUT)
+    name = postgresql_url.partition("@/")[2].partition("?")[0]
+    async with Relay(postgres_server.folder) as relay:
+        url = f"postgresql://postgres@/{name}?host={relay.folder}"
+        database = await connect(Settings(database_url=url))
+        pods = PodStore(*database.reserve(1, UNTIL_TIMEOUT))
+        await pods.register("one", 300)
+        relay.lose_answers(lambda _: relay.lost == 0, cut=False)
+        async with asyncio.timeout(UNTIL_TIMEOUT / 2):
+            assert await pods.renew("one", 300)
+            assert relay.lost == 1, "the first connection is mute"
+            assert await pods.renew("one", 300), "the one that answered is asked first"
+    await database.aclose()

@@ -141,9 +141,9 @@ class Database(Reads, Protocol):
         """
 
     def reserve(self, connections: int, seconds: float) -> Sequence[Database]:
-        """The same database by ``connections`` that nobody else uses, once for each way to it: past
-        a pooler first. ``seconds`` bounds each call. They are closed with this one. On SQLite it is
-        this one."""
+        """The same database by ``connections`` that nobody else uses, twice, so that a connection
+        that is mute is done without: past a pooler first. ``seconds`` bounds each call. They are
+        closed with this one. On SQLite it is this one."""
 
     async def ping(self) -> None:
         """Check that the database answers and, on SQLite, that what is written is kept: its files

@@ -91,7 +91,7 @@ class PostgresqlDatabase:
 
     def reserve(self, connections: int, seconds: float) -> list[PostgresqlDatabase]:
         """See Database.reserve."""
-        ways = dict.fromkeys((self._address.of_sessions, self._address))
+        ways = (self._address.of_sessions, self._address)
         reserved = [PostgresqlDatabase(way, self._queries, connections, seconds) for way in ways]
         self._reserved += reserved
         return reserved

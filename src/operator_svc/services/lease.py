@@ -20,9 +20,11 @@ log = structlog.get_logger(__name__)
 RENEWALS_A_TTL = 3
 """Renewals of a lease within its time to live, at least."""
 LEASE_CONNECTIONS = 2
-"""Dedicated connections: one renews the lease, one looks for dead pods."""
-LEASE_SECONDS = 2.0
-"""Longest wait for the database in both; then they are tried again."""
+"""Dedicated connections of each way to the database: one renews the lease, one looks for dead pods.
+Those of the second way are opened only where the first one gives no answer."""
+LEASE_SECONDS = 1.5
+"""Longest wait for the database in both; then they are tried again. Answers of both ways that are
+lost leave time for another renewal within ``DEATH_SILENCE``."""
 RENEWAL_MAX = 1.0
 """Longest time, in seconds, between renewals; half of the silence that means a death."""
 RETRY_PAUSE = 0.3

@@ -26,7 +26,7 @@ class Stores:
     """The tables of a database, one store each.
 
     ``reserved`` is the database on connections of its own, once for each way to it: neither what
-    others wait for nor the loss of one way makes the lease late.
+    others wait for, nor a way that is lost or mute makes the lease late.
     """
 
     def __init__(self, database: Database, reserved: Sequence[Database]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +12,10 @@ from operator_svc.errors import OperatorError
 from operator_svc.models import Backend, Pod, Record
 
 R = TypeVar("R", bound=msgspec.Struct)
+
+PATIENCE = 0.7
+"""Seconds after which the next way is tried beside the one that gives no answer: a pod whose
+renewals do not arrive for 2 s may be taken for dead."""
 
 
 class Removed(Record, frozen=True):
@@ -27,18 +32,40 @@ class PodStore:
         self._ways = list(ways)
 
     async def _write(self, query: str, record: type[R], /, **params: Any) -> list[R]:
-        """Write by the first way that works; by the next one it may be done a second time."""
-        for number, way in enumerate([*self._ways], 1):
-            try:
-                rows = await way.write(query, record, **params)
-            except OperatorError:
-                if number == len(self._ways):
-                    raise
-                continue
-            self._ways.remove(way)
-            self._ways.insert(0, way)
-            return rows
-        raise AssertionError("a store has one way at least")
+        """Write by the way that answered last, and by the next one where that fails or gives no
+        answer soon: it may be done more than once."""
+        ways = [*self._ways]
+        attempts: dict[asyncio.Task[list[R]], Database] = {}
+        failure: OperatorError | None = None
+        try:
+            while ways or attempts:
+                if ways:
+                    way = ways.pop(0)
+                    attempts[asyncio.create_task(way.write(query, record, **params))] = way
+                done, _ = await asyncio.wait(
+                    attempts,
+                    timeout=PATIENCE if ways else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for attempt in done:
+                    way = attempts.pop(attempt)
+                    try:
+                        rows = attempt.result()
+                    except OperatorError as error:
+                        failure = error
+                    else:
+                        self._prefer(way)
+                        return rows
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+            await asyncio.gather(*attempts, return_exceptions=True)
+        assert failure is not None, "there is one way at least"
+        raise failure
+
+    def _prefer(self, way: Database) -> None:
+        self._ways.remove(way)
+        self._ways.insert(0, way)
 
     async def register(self, pod_id: str, ttl: float, backend: Backend | None = None) -> Pod:
         """Begin a lease of ``ttl`` seconds; ``backend`` is the session whose end is the pod's."""
