@@ -87,7 +87,13 @@ stored AS (
     FROM present AS p
     INNER JOIN entries AS e ON p.id = e.message_id
     WHERE e.words <> ''
-    ON CONFLICT (message_id) DO NOTHING
+    ON CONFLICT (message_id) DO UPDATE SET words = excluded.words
+    WHERE operator_search.words <> excluded.words
+),
+
+emptied AS (
+    DELETE FROM operator_search AS w USING entries AS e
+    WHERE w.message_id = e.message_id AND e.words = ''
 )
 
 DELETE FROM operator_search_queue AS q

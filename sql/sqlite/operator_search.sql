@@ -69,6 +69,14 @@ RETURNING
 
 -- name: search_store(entries)
 -- Puts the words of messages into the index, [id, words] each, and takes these off the queue.
+DELETE FROM operator_search
+WHERE message_id IN (
+    SELECT w.message_id
+    FROM json_each(:entries) AS e
+    CROSS JOIN operator_search AS w ON json_extract(e.value, '$[0]') = w.message_id
+    WHERE w.words <> json_extract(e.value, '$[1]')
+);
+
 INSERT INTO operator_search (message_id, session_id, words)
 SELECT m.id, m.session_id, json_extract(e.value, '$[1]')
 FROM json_each(:entries) AS e

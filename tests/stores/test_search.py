@@ -87,6 +87,8 @@ def talk(database: Database) -> Conversations:
         ("日本語の文章", "章", True),
         ("日本語の文章", "中国", False),
         ("ค้นหาข้อความ", "ข้อความ", True),
+        ("ខ្ញុំចង់រៀនភាសាខ្មែរ", "ភាសា", True),
+        ("ကျွန်တော်မြန်မာစာ", "မြန်မာ", True),
         ("한국어를 찾기", "한국어", True),
         ("ｶﾒﾗ", "カメラ", True),
         ("😀 smile", "😀 smi", True),
@@ -256,6 +258,29 @@ async def test_messages_from_before_the_index_are_filled_in(talk: Conversations)
     assert await talk.found("late") == ["running"]
     assert await talk.count("operator_search_backfill") == 0
     assert await talk.count("operator_search") == 33
+
+
+async def test_messages_that_are_indexed_again_have_their_new_words_only(
+    talk: Conversations,
+) -> None:
+    for n in range(3):
+        await talk.say(f"s{n}", f"new words of {n}")
+    await talk.indexer.run()
+    outdated = "to_tsvector('simple', 'old')" if talk.database.dialect == "postgresql" else "'old'"
+    async with talk.database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO operator_search_backfill SELECT max(id) + 1 FROM operator_message"
+        )
+        await tx.execute("DELETE FROM operator_search WHERE session_id = 's1'")
+        await tx.execute(
+            "INSERT INTO operator_search (message_id, session_id, words)"
+            f" SELECT id, session_id, {outdated} FROM operator_message WHERE session_id = 's1'"
+        )
+    assert await talk.found("old") == ["s1"]
+    await talk.indexer.run()
+    assert await talk.found("old") == []
+    assert await talk.found("new words") == ["s2", "s1", "s0"]
+    await talk.check_index()
 
 
 async def test_backfilling_goes_on_where_it_was(talk: Conversations) -> None:

@@ -1,9 +1,9 @@
 """The words of a text, as search compares them; pure, and so the same on both engines.
 
 Text is brought to NFKC, folded in case and freed of marks, and split at all that is no letter or
-digit. Han, Kana, Hangul and Thai are written without spaces (or, in Korean, with endings on the
-words): of a run of them each pair of neighbours is a word, and its last letter is one by itself,
-so that a single letter can be found as the beginning of a pair.
+digit. Han, Kana, Thai and others are written without spaces (Unicode's line breaking classes ID, CJ
+and SA), Hangul with endings on the words: of a run of them each pair of neighbours is a word, and
+its last letter is one by itself, so that a single letter can be found as the beginning of a pair.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _ASCII_WORD = re.compile(r"[0-9a-z]+")
 _WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(
     "(?:["
-    "\u0e00-\u0e7f"  # Thai
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17ff"  # Khmer
+    "\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
     "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\uac00-\ud7ff"  # Hangul
     "\u3041-\u30ff\u31f0-\u31ff"  # Kana
+    "\u3105-\u312f\u31a0-\u31bf\ua000-\ua48f"  # Bopomofo, Yi
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b"  # Han: radicals, signs, numerals
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
     # Kana and Han above U+FFFF, apart: the engine of re looks a class up at once only where
