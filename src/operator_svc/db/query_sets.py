@@ -21,6 +21,8 @@ from operator_svc.db.sql_tokens import TOKEN, QueryError
 
 LARGEST = 32
 """Writes in one set at most."""
+NOW = "now()"
+"""The name of the moment at which a set is run."""
 
 _HINT = re.compile(r"\s*/\*\+\s*set by :(\w+)(?:\s+sharing\s+:(\w+(?:,\s+:\w+)*))?\s*\*/")
 _GIVEN = re.compile(r"\bgiven\b")
@@ -62,24 +64,54 @@ def statement_for(sql: str, size: int, set_of: SetOf) -> str:
         return sql
     if size == 1:
         return f"WITH given AS (SELECT 1) {sql}"
-    own = {t["param"] for t in TOKEN.finditer(sql) if t["param"]} - set_of.shared
-    names = ", ".join(f'":{name}"' for name in sorted(own))
-    rows = (", ".join(f":{name}_{number}" for name in sorted(own)) for number in range(size))
+    own = own_names(sql, set_of)
+    names = ", ".join(f'":{name}"' for name in own)
+    rows = (", ".join(f":{name}_{number}" for name in own) for number in range(size))
     rows_sql = ", ".join(f"({row})" for row in rows)
     own_sql = TOKEN.sub(lambda t: f'given.":{t["param"]}"' if t["param"] in own else t[0], sql)
     return f"WITH given ({names}) AS (VALUES {rows_sql}) {own_sql}"
 
 
-def params_for(writes: Sequence[Mapping[str, Any]], size: int, set_of: SetOf) -> dict[str, Any]:
-    """The parameters of a set's statements."""
-    if size == 1:
-        return dict(writes[0])
-    given = {name: writes[0][name] for name in set_of.shared}
-    for number, write in enumerate(writes):
-        given |= {f"{name}_{number}": value for name, value in write.items()}
-    for number in range(len(writes), size):
-        given |= {f"{name}_{number}": None for name in writes[0]}
-    return given
+def own_names(sql: str, set_of: SetOf) -> list[str]:
+    """The parameters that a statement about ``given`` has of each write, in the order of its
+    columns."""
+    return sorted({t["param"] for t in TOKEN.finditer(sql) if t["param"]} - set_of.shared)
+
+
+class SetStatement(NamedTuple):
+    """A statement of a set with ``?`` for its parameters: the ``own`` ones of each write, of
+    which there are up to ``size``, then the ``shared`` ones.
+
+    The driver finds a parameter by its name slower than SQLite inserts a value into a table.
+    """
+
+    sql: str
+    size: int
+    own: tuple[str, ...]
+    shared: tuple[str, ...]
+
+    @classmethod
+    def of(cls, sql: str, size: int, set_of: SetOf) -> SetStatement:
+        """The statement for so many writes; ``now()`` in it is a shared parameter, ``NOW``."""
+        own = own_names(sql, set_of) if size > 1 and _GIVEN.search(sql) else []
+        names = []
+
+        def place(token: re.Match[str]) -> str:
+            if not (token["param"] or token["now"]):
+                return token[0]
+            names.append(token["param"] or NOW)
+            return "?"
+
+        text = TOKEN.sub(place, statement_for(sql, size, set_of))
+        return cls(text, size, tuple(own), tuple(names[len(own) * size :]))
+
+    def arguments(
+        self, writes: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]
+    ) -> list[Any]:
+        """What stands for each ``?``; ``shared`` has the parameters of all writes together."""
+        values = [write[name] for write in writes for name in self.own]
+        values += [None] * (len(self.own) * self.size - len(values))
+        return values + [shared[name] for name in self.shared]
 
 
 class ItemSet(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from operator_svc.db.queries import Query, Statement, replace_now
-from operator_svc.db.query_sets import params_for, size_for, statement_for
+from operator_svc.db.query_sets import NOW, SetStatement, size_for
 from operator_svc.db.records import RowReader
 from operator_svc.db.sqlite_units import SqliteConnection
 from operator_svc.telemetry import QueryTimes
@@ -31,7 +31,7 @@ class SqlitePlan:
         self._query = query
         self._statements = _with_moment(query.statements)
         self._timed = self._statements != query.statements
-        self._for_sets: dict[int, tuple[Statement, ...]] = {}
+        self._for_sets: dict[int, tuple[tuple[SetStatement, str | None], ...]] = {}
         self._checked: set[type] = set()
 
     def run(self, raw: SqliteConnection, read: RowReader[R], params: dict[str, Any]) -> list[R]:
@@ -39,7 +39,18 @@ class SqlitePlan:
         columns. Raises what sqlite3 raises, and TypeError for a record of other columns."""
         if self.set_of is not None:
             return self.run_set(raw, read, [params])[0]
-        columns, rows = self._run(raw, self._statements, params, [params])
+        if self._timed:
+            params[_MOMENT] = raw.moment()
+        else:
+            raw.begin_unit()
+        columns, rows = _execute(
+            raw,
+            (
+                (sql, params)
+                for sql, _, only_if in self._statements
+                if only_if is None or params[only_if] is not None
+            ),
+        )
         return self._records(read, columns, rows)
 
     def run_set(
@@ -47,41 +58,26 @@ class SqlitePlan:
     ) -> list[list[R]]:
         """As ``run``, for several writes with the parameters of each; the rows of each."""
         assert self.set_of is not None
-        size, key = size_for(len(writes)), self.set_of.key
-        params = params_for(writes, size, self.set_of)
-        columns, rows = self._run(raw, self._of_size(size), params, writes)
+        key, shared = self.set_of.key, {**writes[0], NOW: raw.moment()}
+        columns, rows = _execute(
+            raw,
+            (
+                (statement.sql, statement.arguments(writes, shared))
+                for statement, only_if in self._of_size(size_for(len(writes)))
+                if only_if is None or any(write[only_if] is not None for write in writes)
+            ),
+        )
         records = self._records(read, columns[1:], [row[1:] for row in rows])
         found = {row[0]: [record] for row, record in zip(rows, records, strict=True)}
         return [found.get(write[key], []) for write in writes]
 
-    def _of_size(self, size: int) -> tuple[Statement, ...]:
+    def _of_size(self, size: int) -> tuple[tuple[SetStatement, str | None], ...]:
         if size not in self._for_sets and self.set_of is not None:
-            self._for_sets[size] = _with_moment(
-                one._replace(sql=statement_for(one.sql, size, self.set_of))
+            self._for_sets[size] = tuple(
+                (SetStatement.of(one.sql, size, self.set_of), one.only_if)
                 for one in self._query.statements
             )
         return self._for_sets[size]
-
-    def _run(
-        self,
-        raw: SqliteConnection,
-        statements: Sequence[Statement],
-        params: dict[str, Any],
-        writes: Sequence[dict[str, Any]],
-    ) -> tuple[tuple[str, ...], list[Any]]:
-        if self._timed:
-            params[_MOMENT] = raw.moment()
-        else:
-            raw.begin_unit()
-        rows: list[Any] = []
-        described: Any = ()
-        for sql, _, only_if in statements:
-            if only_if is not None and all(write[only_if] is None for write in writes):
-                continue
-            cursor = raw.execute(sql, params)
-            if cursor.description is not None:
-                described, rows = cursor.description, cursor.fetchall()
-        return tuple(column[0] for column in described), rows
 
     def _records(self, read: RowReader[R], columns: tuple[str, ...], rows: list[Any]) -> list[R]:
         if not read.columns:
@@ -90,6 +86,19 @@ class SqlitePlan:
             read.check(self.name, columns, rows[0] if rows else None)
             self._checked.add(read.record)
         return read.read(rows)
+
+
+def _execute(
+    raw: SqliteConnection, statements: Iterable[tuple[str, Any]]
+) -> tuple[tuple[str, ...], list[Any]]:
+    """Run statements, each with its parameters; the columns and rows of the last that has any."""
+    rows: list[Any] = []
+    described: Any = ()
+    for sql, params in statements:
+        cursor = raw.execute(sql, params)
+        if cursor.description is not None:
+            described, rows = cursor.description, cursor.fetchall()
+    return tuple(column[0] for column in described), rows
 
 
 def _with_moment(statements: Iterable[Statement]) -> tuple[Statement, ...]:
