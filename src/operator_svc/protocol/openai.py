@@ -130,7 +130,8 @@ def _last_of_user(messages: list[dict[str, Any]]) -> int:
 
 def _brings_history(messages: list[dict[str, Any]], last: int) -> bool:
     """True where there is more than the message to answer, at ``last``, and system messages."""
-    return any(m["role"] not in SYSTEM for i, m in enumerate(messages) if i != last)
+    others = enumerate(messages) if len(messages) > 1 else ()
+    return any(m["role"] not in SYSTEM for i, m in others if i != last)
 
 
 def with_results(chat: Chat, message_id: int) -> Chat:
@@ -173,7 +174,9 @@ def _unsendable(plain: dict[str, Json], messages: Iterable[dict[str, Json]]) -> 
 
 
 def _own_metadata(metadata: dict[str, Json] | None) -> dict[str, Json]:
-    return {name: value for name, value in (metadata or {}).items() if name != "session_id"}
+    if not metadata:
+        return {}
+    return {name: value for name, value in metadata.items() if name != "session_id"}
 
 
 # Answers.

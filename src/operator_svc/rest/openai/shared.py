@@ -61,8 +61,8 @@ def keyed(
 
     Raises OperatorError(invalid_parameter).
     """
-    counted = request.headers.get(ATTEMPT, "")
-    number = int(counted) if COUNT.fullmatch(counted) else 0
+    counted = request.headers.get(ATTEMPT)
+    number = int(counted) if counted and COUNT.fullmatch(counted) else 0
     renewal = None
     if (key := requests.idempotency_key(request)) is None:
         key = intent_key(caller_of(request), request.path, session_id or "", raw)

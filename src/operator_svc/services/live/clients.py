@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import cache
 from typing import Protocol
 
@@ -130,17 +130,10 @@ class ClientRegistry:
         self._places.add(client)
         return True
 
-    @contextmanager
-    def streaming(self, client: LiveClient, *, promised: bool = False) -> Iterator[None]:
+    def streaming(self, client: LiveClient, *, promised: bool = False) -> _Streaming:
         """The context of an event stream. One that was ``promised``, since its chat is stored, is
         sent in any case. Raises OperatorError(rate_limited) where all places are taken."""
-        self.enter(client)
-        try:
-            if not self.admit(client) and not promised:
-                raise too_many_streams()
-            yield
-        finally:
-            self.leave(client)
+        return _Streaming(self, client, promised=promised)
 
     @asynccontextmanager
     async def calling(self, caller: Caller, tokens: Tokens) -> AsyncIterator[None]:
@@ -229,6 +222,26 @@ class ClientRegistry:
                 client.poll_closed()
             for client in list(self._slots[self._hand]):
                 client.heartbeat()
+
+
+class _Streaming(AbstractContextManager[None]):
+    """See ``ClientRegistry.streaming``."""
+
+    __slots__ = ("_client", "_promised", "_registry")
+
+    def __init__(self, registry: ClientRegistry, client: LiveClient, *, promised: bool) -> None:
+        self._registry = registry
+        self._client = client
+        self._promised = promised
+
+    def __enter__(self) -> None:
+        self._registry.enter(self._client)
+        if not self._registry.admit(self._client) and not self._promised:
+            self._registry.leave(self._client)
+            raise too_many_streams()
+
+    def __exit__(self, *_: object) -> None:
+        self._registry.leave(self._client)
 
 
 def too_many_streams() -> OperatorError:
