@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from operator_svc.db.queries import load
-from operator_svc.db.query_sets import SetOf, item_set, statement_for
+from operator_svc.db.query_sets import NOW, SetOf, SetStatement, item_set, size_for, statement_for
 from operator_svc.db.sql_tokens import QueryError
 
 SET = SetOf("name", frozenset({"pod"}))
@@ -20,6 +21,26 @@ def test_each_write_of_a_sqlite_set_is_a_row_of_given() -> None:
         " INSERT INTO t SELECT given.\":name\", :pod, ':name' FROM given"
     )
     assert statement_for(sql, 1, SET) == f"WITH given AS (SELECT 1) {sql}"
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT :size || :name || ':size', :pod, now(), :pod FROM given",
+    "SELECT :pod, 'now()', now()",
+])  # fmt: skip
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_parameters_of_a_sqlite_set_stand_in_the_order_of_their_places(
+    sql: str, count: int
+) -> None:
+    writes = [{"name": f"n{n}", "size": n, "pod": "p", "other": n} for n in range(count)]
+    size = size_for(count)
+    statement = SetStatement.of(sql, size, SET)
+    arguments = statement.arguments(writes, {**writes[0], NOW: "noon"})
+    found = sqlite3.connect(":memory:").execute(statement.sql, arguments).fetchall()
+    if "given" in sql:
+        rows = [(f"{n}n{n}:size", "p", "noon", "p") for n in range(count)]
+        assert found == rows + [(None, "p", "noon", "p")] * (size - count)
+    else:
+        assert found == [("p", "now()", "noon")]
 
 
 def test_writes_of_a_postgresql_set_are_one_array_and_pass_locked_rows_over() -> None:
