@@ -108,7 +108,7 @@ class SetStatement(NamedTuple):
     def arguments(
         self, writes: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]
     ) -> list[Any]:
-        """What stands for each ``?``; ``shared`` has the parameters of all writes together."""
+        """The value of each ``?``; ``shared`` has the parameters of all writes together."""
         values = [write[name] for write in writes for name in self.own]
         values += [None] * (len(self.own) * self.size - len(values))
         return values + [shared[name] for name in self.shared]
