@@ -18,6 +18,7 @@ import aiosqlite
 import prometheus_client
 import pytest
 from aiohttp import TCPConnector, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiosql.query_loader import QueryLoader
@@ -80,8 +81,16 @@ USES = (
         "aiohttp",
         "RequestHandler",
         lambda folder: _server(folder)(),
-        "_current_request _drain_helper _loop _messages _next_keepalive_close_time _parser"
-        " _request_in_progress _upgraded _waiter",
+        "_buffer_paused _current_request _drain_helper _loop _message_tail _messages"
+        " _next_keepalive_close_time _parser _paused _request_in_progress _upgraded _waiter",
+    ),
+    Use("aiohttp", "BaseProtocol", lambda _: BaseProtocol, "_drain_helper"),
+    Use("aiohttp", "package", lambda _: import_module("aiohttp"), "_websocket"),
+    Use(
+        "aiohttp",
+        "reader",
+        lambda _: import_module("aiohttp._websocket.reader"),
+        "WebSocketDataQueue WebSocketReader",
     ),
     Use("aiohttp", "Server", _server, "_connections _kwargs _loop"),
     Use("aiohttp", "AppRunner", lambda _: web.AppRunner(web.Application()), "_make_server"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import web
 
 from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.rest.server.upgraded import UpgradedConnection
 from tests.fakes.eventually import eventually
 from tests.rest.raw_client import HEAD, Unread, get, post, raw
 from tests.rest.rest_service import TOKEN, Service
@@ -47,7 +50,8 @@ def no_collector() -> Iterator[None]:
 
 def connections() -> int:
     """The connections that are in memory, open or not."""
-    return sum(isinstance(thing, HttpConnection) for thing in gc.get_objects())
+    kinds = (HttpConnection, UpgradedConnection)
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
 
 
 async def until_freed(before: int) -> None:
@@ -64,6 +68,23 @@ async def test_connections_of_clients_that_left_are_freed(
             client.send(what)
             await asyncio.sleep(0.05)  # what was sent is being read
     await until_freed(before)
+
+
+async def test_open_websocket_keeps_nothing_of_its_handshake(
+    service: Service, no_collector: None
+) -> None:
+    def kept() -> int:
+        kinds = (HttpConnection, web.BaseRequest, web.StreamResponse)
+        return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+    before = kept()
+    async with AsyncExitStack() as opened:
+        for _ in range(5):
+            client = await opened.enter_async_context(raw(service))
+            client.send(UPGRADE)
+            assert b"101" in await client.reader.readuntil(b"\r\n\r\n")
+        await eventually(lambda: kept() <= before, every=0.2)
+        assert len(service.operator.services.clients) == 5
 
 
 async def test_connection_whose_answers_are_not_read_is_freed(

@@ -84,3 +84,17 @@ async def test_large_masked_frames_are_read(service: Service) -> None:
     await socket.send({"type": "ping", "ts": 1, "padding": "x" * 300_000})
     await socket.send({"type": "ping", "ts": 2})
     await socket.until(lambda: len(socket.of("pong")) == 2)
+
+
+async def test_frames_right_behind_the_handshake_are_read(service: Service) -> None:
+    """Also where they are more than is kept of a connection that is not upgraded yet."""
+    host, port = service.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    many = 20
+    frames = b"".join(frame(ping(n, 60_000)) for n in range(many))
+    writer.write(HANDSHAKE + frames + frame(ping(many), masked=False))
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    *shown, _ = await answers(reader)
+    pongs = [json.loads(x) for x in shown if b'"pong"' in x]
+    assert [pong["ts"] for pong in pongs] == list(range(many))
+    writer.close()

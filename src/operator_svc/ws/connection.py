@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import ClassVar
 
-from aiohttp import WSMsgType, web
+from aiohttp import EofStream, WebSocketError, WSMsgType
 
 from operator_svc import __version__
 from operator_svc.background import aside
@@ -25,6 +25,7 @@ from operator_svc.protocol.frames import (
     encode,
     error_info,
 )
+from operator_svc.rest.server.upgraded import UpgradedConnection
 from operator_svc.services.live.clients import CLOSE_GRACE
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.send_queue import SendQueue
@@ -32,13 +33,12 @@ from operator_svc.services.live.subscriptions import Subscription
 from operator_svc.services.rate_limit import TokenBucket
 from operator_svc.ws.commands import Commands
 from operator_svc.ws.frame_decoder import InvalidFrameError, read, unreadable_binary
-from operator_svc.ws.writer import PONG, PROTOCOL_PING, WebSocket, server_frame
+from operator_svc.ws.writer import PONG, PROTOCOL_PING, SocketWriter, server_frame
 
 MAX_UNREADABLE = 20
 """Unreadable frames in a row that a client may send (api.md, close codes)."""
 
 _PING = encode(Ping())
-_KINDS = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 
 
 class Connection:
@@ -48,10 +48,11 @@ class Connection:
         "_alive",
         "_commands",
         "_frames",
+        "_left",
+        "_messages",
         "_services",
         "_subscription",
         "_unreadable",
-        "_ws",
         "caller",
         "send_queue",
         "session_id",
@@ -61,23 +62,18 @@ class Connection:
     transport_name: ClassVar[str] = "websocket"
     must_poll: ClassVar[bool] = False  # the reader learns of a close
 
-    def __init__(
-        self,
-        services: Services,
-        request: web.Request,
-        ws: WebSocket,
-        session_id: str,
-    ) -> None:
+    def __init__(self, services: Services, connection: UpgradedConnection, session_id: str) -> None:
         self._services = services
-        self._ws = ws
+        self._messages = connection.messages
         self._subscription: Subscription | None = None
         self._commands: Commands | None = None
         self._unreadable = 0
         self._alive = True
+        self._left = False
         self._frames = TokenBucket(services.settings.frame_rate, 1.0)
         self.caller: Caller | None = None
         self.session_id = session_id
-        self.writer = ws.take_over(request, self._on_deleted)
+        self.writer = SocketWriter(connection, self._on_deleted)
         self.send_queue = SendQueue(
             self.writer, services.tasks, services.settings.outbox_bytes, services.byte_budget
         )
@@ -93,21 +89,21 @@ class Connection:
 
         Raises InvalidFrameError for a binary message.
         """
-        while True:
-            message = await self._ws.receive()
+        while not self._left:
+            try:
+                message = await self._messages.read()
+            except (EofStream, WebSocketError) as error:
+                self._left = True
+                await self._end(error)
+                break
             self._alive = True
             kind = message.type
             if kind is WSMsgType.CLOSE:
+                self._left = True
                 self.writer.close(message.data or CloseCode.DONE)
-                return None
-            if kind is WSMsgType.ERROR:
-                drop_frames(message.data)
-                await self.writer.linger()
-            if kind not in _KINDS:
-                return None
-            if self.writer.code is not None:
+            elif self.writer.code is not None:
                 continue  # closing: what still comes is not read any more
-            if not self._frames.take():
+            elif not self._frames.take():
                 self.close(CloseCode.TOO_MANY_FRAMES)
             elif kind is WSMsgType.TEXT:
                 return str(message.data)
@@ -115,6 +111,13 @@ class Connection:
                 self.writer.control(server_frame(PONG, message.data))
             elif kind is WSMsgType.BINARY:
                 raise unreadable_binary()
+        return None
+
+    async def _end(self, error: Exception) -> None:
+        drop_frames(error)
+        if isinstance(error, WebSocketError):
+            self.writer.close(error.code)
+            await self.writer.linger()
 
     async def until_left(self) -> None:
         """Wait for the end of a socket that is being closed; what still comes is not done."""

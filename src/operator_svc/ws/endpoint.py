@@ -7,7 +7,6 @@ import base64
 import binascii
 import uuid
 from functools import partial
-from typing import cast
 
 import msgspec
 import structlog
@@ -29,11 +28,10 @@ from operator_svc.protocol.frames import (
 )
 from operator_svc.protocol.ids import is_session_id
 from operator_svc.rest.routing import RouteTable
-from operator_svc.rest.server.connections import HttpConnection
+from operator_svc.rest.server.connections import connection_of
 from operator_svc.services.auth import ANONYMOUS, WrongTokenError
 from operator_svc.ws.connection import Connection
 from operator_svc.ws.frame_decoder import InvalidFrameError, read
-from operator_svc.ws.writer import WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +41,19 @@ class Handshake(msgspec.Struct, frozen=True):
     is that of the subprotocol, which is checked after the upgrade."""
 
     session_id: str
+    address: str
     after: int | None
     epoch: str | None
     caller: Caller | None
     token: str | None
+
+
+class Upgrade(web.WebSocketResponse):
+    """The answer to the handshake, and no more: the connection leaves aiohttp after it."""
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Do nothing: others send the close frame."""
+        return True
 
 
 route = RouteTable(None, auth="own")
@@ -62,23 +69,24 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     code.
     """
     services = request.app[SERVICES]
-    ws = WebSocket(
-        protocols=(SUBPROTOCOL,),
-        compress=False,
-        autoping=False,
-        autoclose=False,
-        max_msg_size=MAX_FRAME + 1,  # aiohttp refuses what is this large
-    )
+    ws = Upgrade(protocols=(SUBPROTOCOL,), compress=False)
     handshake = await _read_handshake(request, services)
     if not ws.can_prepare(request):
         raise OperatorError(ErrorCode.INVALID_PARAMETER, "this address is for websockets")
     services.drain.refuse_new()
     await _check_owner(services, handshake)
     await ws.prepare(request)
-    connection = Connection(services, request, ws, handshake.session_id)
+    upgraded = connection_of(request).hand_over(MAX_FRAME + 1)
+    connection = Connection(services, upgraded, handshake.session_id)
+    services.tasks.start(_serve(services, connection, handshake), "websocket")
+    return ws
+
+
+async def _serve(services: Services, connection: Connection, handshake: Handshake) -> None:
+    """Serve a session until the connection ends."""
     services.clients.enter(connection, anonymous=handshake.caller is None)
     try:
-        auth_id = await _authenticate(request, connection, services, handshake)
+        auth_id = await _authenticate(connection, services, handshake)
         if connection.caller is None:
             await connection.until_left()
         elif not services.clients.admit(connection):
@@ -93,7 +101,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         services.clients.leave(connection)
         connection.writer.finish()
-    return ws
 
 
 # Before the upgrade.
@@ -104,11 +111,12 @@ async def _read_handshake(request: web.Request, services: Services) -> Handshake
     if not is_session_id(session_id):
         raise OperatorError(ErrorCode.SESSION_NOT_FOUND, "there is no such session")
     caller, token = None, None
+    address = connection_of(request).address
     offered = _offered(request)
     if not services.tokens.required:
         caller = ANONYMOUS
     elif header := headers.token_of(request.headers):
-        caller = await services.authenticator.identify(header, _address(request))
+        caller = await services.authenticator.identify(header, address)
     else:
         token = next(
             (_decoded(name) for name in offered if name.startswith(TOKEN_SUBPROTOCOL)), None
@@ -116,11 +124,7 @@ async def _read_handshake(request: web.Request, services: Services) -> Handshake
     if caller is not None:
         services.authenticator.count(caller)
     after, epoch = _place(request)
-    return Handshake(session_id, after, epoch, caller, token)
-
-
-def _address(request: web.Request) -> str:
-    return cast(HttpConnection, request.protocol).address
+    return Handshake(session_id, address, after, epoch, caller, token)
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -180,7 +184,7 @@ async def _check_owner(services: Services, handshake: Handshake) -> None:
 
 
 async def _authenticate(
-    request: web.Request, connection: Connection, services: Services, handshake: Handshake
+    connection: Connection, services: Services, handshake: Handshake
 ) -> FrameId | None:
     """Find the caller; where there is none, the connection is closing. Returns the id of the
     frame that brought the token, if any."""
@@ -208,7 +212,7 @@ async def _authenticate(
             return None
         token, frame_id = frame.token, frame.id
     try:
-        caller = await services.authenticator.identify(token, _address(request))
+        caller = await services.authenticator.identify(token, handshake.address)
         services.authenticator.count(caller)
     except OperatorError as error:
         log.warning(

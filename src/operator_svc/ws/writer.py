@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+from collections.abc import Callable
 
 from operator_svc.protocol.frames import CloseCode
+from operator_svc.rest.server.upgraded import UpgradedConnection
 from operator_svc.services.live.clients import CLOSE_GRACE
 
 LINGER = 0.5
@@ -67,33 +64,26 @@ def _do_nothing() -> None:
 class SocketWriter:
     """The sink of one websocket (``SendQueue``'s Sink), which alone writes to it.
 
-    ``drain`` waits until the connection takes more; ``on_deleted`` is called when the session is
-    deleted. ``code`` is the close code that was sent, if any; nothing is sent after it.
+    ``on_deleted`` is called when the session is deleted. ``code`` is the close code that was sent,
+    if any; nothing is sent after it. Raises ConnectionResetError where the client is gone.
     """
 
     __slots__ = (
         "_abort",
-        "_drain",
+        "_connection",
         "_drained",
         "_held",
         "_on_deleted",
-        "_protocol",
         "_transport",
         "code",
     )
 
-    def __init__(
-        self,
-        request: web.Request,
-        drain: Callable[[], Awaitable[None]],
-        on_deleted: Callable[[], None],
-    ) -> None:
-        transport = request.transport
+    def __init__(self, connection: UpgradedConnection, on_deleted: Callable[[], None]) -> None:
+        transport = connection.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
         self._transport = transport
-        self._protocol = request.protocol
-        self._drain = drain
+        self._connection = connection
         self._on_deleted = on_deleted
         self._abort: asyncio.TimerHandle | None = None
         self._drained = False
@@ -102,7 +92,7 @@ class SocketWriter:
 
     def writable(self) -> bool:
         """See Sink.writable."""
-        return not self._protocol.writing_paused
+        return not self._connection.writing_paused
 
     def write(self, frame: bytes, seq: int | None) -> None:
         """Send a text frame; ``seq`` stands in it already."""
@@ -118,7 +108,7 @@ class SocketWriter:
 
     async def drain(self) -> None:
         """Wait until the transport takes more; raises ConnectionError when it is gone."""
-        await self._drain()
+        await self._connection.drain()
         self._drained = True
         if self.code is not None or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
@@ -163,6 +153,7 @@ class SocketWriter:
     def finish(self) -> None:
         """Nobody reads from the client any more: let the connection go, and its owner too."""
         self._on_deleted = _do_nothing
+        self._connection.release()
         if not self._transport.is_closing():
             self._transport.close()
         if self._transport.get_write_buffer_size():
@@ -172,36 +163,3 @@ class SocketWriter:
                 self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
         elif self._abort is not None:
             self._abort.cancel()
-
-
-class WebSocket(web.WebSocketResponse):
-    """aiohttp's websocket, of which only the reading half is used once a writer takes over.
-
-    On a fault of the protocol (a frame too large, text that is not UTF-8) aiohttp would close
-    the connection at once.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._upgraded: AbstractStreamWriter | None = None
-        self._socket_writer: SocketWriter | None = None
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Answer the handshake."""
-        self._upgraded = await super().prepare(request)
-        return self._upgraded
-
-    def take_over(self, request: web.Request, on_deleted: Callable[[], None]) -> SocketWriter:
-        """The writer of all that follows the handshake, closing too.
-
-        Raises ConnectionResetError where the client is gone.
-        """
-        assert self._upgraded is not None, "the handshake comes first"
-        self._socket_writer = SocketWriter(request, self._upgraded.drain, on_deleted)
-        return self._socket_writer
-
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        """Send the close frame, and wait for nothing."""
-        if self._socket_writer is not None:
-            self._socket_writer.close(code)
-        return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from operator_svc.errors import ErrorCode, OperatorError
@@ -22,6 +23,8 @@ RESERVE = 256
 brings in several turns of the event loop, since a probe is read in the turn after its accepting."""
 FEW = 8
 """Connections that an address keeps however many others want some: those of a browser."""
+STALL = 1.0
+"""Seconds without progress after which a connection that is being served may lose its place."""
 _RECHECK = 0.1
 """Seconds between two searches for a connection to close, after one without a result."""
 
@@ -40,6 +43,9 @@ class Held(Protocol):
 
     def stalled_since(self, now: float) -> float | None:
         """The time since which the connection waits for its client; None while it is served."""
+
+    def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
+        """Cut it where its client takes too long, in seconds, for a head, or for its answer."""
 
     def cut(self, reason: str) -> None:
         """Close it at once."""
@@ -69,6 +75,9 @@ class Admission:
 
     def __len__(self) -> int:
         return len(self._all.held)
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter([*self._all.held, *self._reserve])
 
     def admit(self, connection: Held, now: float) -> bool:
         """Give ``connection`` a place; False where it has one in reserve only."""

@@ -21,8 +21,9 @@ from operator_svc import telemetry
 from operator_svc.errors import drop_frames
 from operator_svc.rest.problems import failure
 from operator_svc.rest.server import tcp
-from operator_svc.rest.server.admission import Admission, full_response, group_of
-from operator_svc.rest.server.masked_frames import MaskedFrames
+from operator_svc.rest.server.admission import STALL, Admission, full_response, group_of
+from operator_svc.rest.server.progress import Progress
+from operator_svc.rest.server.upgraded import UpgradedConnection
 from operator_svc.settings import Settings
 
 KEEPALIVE = 75.0
@@ -33,8 +34,6 @@ RESERVE_TIME = 1.0
 """Seconds that a connection in reserve has for its request."""
 HALF_CLOSED_LOOK = 0.2
 """Seconds between looks whether a client that sends no more has its answers, or is gone."""
-STALL = 1.0
-"""Seconds without progress after which one that is being served may lose its place."""
 _refused = telemetry.CONNECTIONS_REFUSED
 
 
@@ -44,15 +43,12 @@ class HttpConnection(RequestHandler):
     closed after the answer, whatever still comes."""
 
     __slots__ = (
-        "_acknowledged",
         "_guard",
         "_head_since",
-        "_held",
+        "_progress",
         "_received_at",
         "_settled",
-        "_taken_at",
         "_unchecked",
-        "_unsent",
         "address",
         "ending",
         "half_closed",
@@ -64,10 +60,7 @@ class HttpConnection(RequestHandler):
         self._guard = server
         self._head_since = 0.0  # when an unfinished head began to come
         self._received_at = 0.0
-        self._taken_at = 0.0  # when the client last took some of its answers
-        self._unsent = 0  # bytes that waited here for it then
-        self._held = 0  # bytes that wait here and are counted in the budget
-        self._acknowledged = 0  # bytes that its machine had taken by then
+        self._progress = Progress(server.admission.budget)
         self._settled = True  # it is idle and has taken all that was sent
         self._unchecked = False  # half a head may have come behind a whole request
         self.address = ""
@@ -83,15 +76,35 @@ class HttpConnection(RequestHandler):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, tcp.SEND_BUFFER)
         peer = transport.get_extra_info("peername")
         self.address = group_of(str(peer[0])) if isinstance(peer, tuple) else ""
-        self._head_since = self._received_at = self._taken_at = self._loop.time()
+        self._head_since = self._received_at = self._progress.taken_at = self._loop.time()
         self.in_reserve = not self._guard.admission.admit(self, self._loop.time())
         if self.in_reserve:
             self._loop.call_later(RESERVE_TIME, self._leave_reserve)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._guard.admission.leave(self)
-        self._hold(0)
+        self._progress.resume()
         super().connection_lost(exc)
+
+    def hand_over(self, max_message: int) -> UpgradedConnection:
+        """Take the connection of a websocket from aiohttp, to which it ends, once its handshake is
+        answered. A message of ``max_message`` bytes is too large.
+
+        Raises ConnectionResetError where the client is gone.
+        """
+        transport = self.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        upgraded = UpgradedConnection(
+            self._guard.admission, self._progress, self.address, max_message, self._loop
+        )
+        received, self._message_tail = self._message_tail, b""
+        self.transport = None  # or aiohttp would close it
+        self.connection_lost(None)
+        upgraded.begin(transport, received, paused=self._paused)
+        if self._buffer_paused:
+            transport.resume_reading()
+        return upgraded
 
     def cut(self, reason: str) -> None:
         """Close it at once; what its client has not read is lost."""
@@ -132,7 +145,7 @@ class HttpConnection(RequestHandler):
     def set_parser(
         self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None
     ) -> None:
-        super().set_parser(cast(WebSocketReader, MaskedFrames(parser)), data_received_cb)
+        """Keep what comes behind the handshake as bytes, until ``hand_over``."""
 
     # aiohttp says None, asyncio lets a protocol answer that it stays.
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -172,14 +185,12 @@ class HttpConnection(RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._taken_at = self._loop.time()
         if self.transport is not None:
-            _, self._acknowledged = tcp.progress(self.transport)
-            self._hold(self.transport.get_write_buffer_size())
+            self._progress.pause(self.transport, self._loop.time())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._hold(0)
+        self._progress.resume()
 
     async def _drain_helper(self) -> None:
         try:
@@ -188,14 +199,10 @@ class HttpConnection(RequestHandler):
             drop_frames(error)  # one of them holds the future that holds the error
             raise
 
-    def _hold(self, size: int) -> None:
-        self._guard.admission.budget.add(size - self._held)
-        self._held = size
-
     def stalled_since(self, now: float) -> float | None:
         """See Held: idle, sending a request, or not reading an answer."""
         if self._unread(now):
-            since = self._taken_at
+            since = self._progress.taken_at
         elif self._settled or self._is_waiting:
             if self.transport is None or tcp.unread(self.transport):
                 return None  # it is the event loop that is late
@@ -214,21 +221,15 @@ class HttpConnection(RequestHandler):
         transport = self.transport
         if transport is None or self._settled:
             return False
-        unsent = transport.get_write_buffer_size()
-        held, acknowledged = tcp.progress(transport)
-        if not unsent and not held:
-            self._taken_at = now
+        behind = self._progress.is_behind(transport, now)
+        if not behind:
             self._settled = self._is_waiting
-            return False
-        if unsent < self._unsent or acknowledged > self._acknowledged:
-            self._taken_at = now
-        self._unsent, self._acknowledged = unsent, acknowledged
-        return True
+        return behind
 
     def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
         """Cut it where its client takes too long for a head, or for its answer."""
         if self._unread(now):
-            if now - self._taken_at > write_timeout:
+            if now - self._progress.taken_at > write_timeout:
                 self.cut("unread")
         elif self._is_waiting:
             if self._head_since:
@@ -285,8 +286,8 @@ class GuardedServer(AiohttpServer):
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for connection in list(self._connections):
-            cast(HttpConnection, connection).check(now, *self._timeouts)
+        for connection in self.admission:
+            connection.check(now, *self._timeouts)
         self._sweeper = self._loop.call_later(self._interval, self._sweep)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109

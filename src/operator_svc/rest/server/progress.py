@@ -1,0 +1,48 @@
+"""How fast clients take what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+from operator_svc.rest.server import tcp
+from operator_svc.services.byte_budget import ByteBudget
+
+
+class Progress:
+    """What one client takes of its answers, and the bytes that wait here for it, which count in
+    ``budget``. ``taken_at`` is when it last took some."""
+
+    __slots__ = ("_acknowledged", "_budget", "_held", "_unsent", "taken_at")
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self.taken_at = 0.0
+        self._budget = budget
+        self._unsent = 0  # bytes that waited here for it then
+        self._held = 0  # bytes that wait here and are counted in the budget
+        self._acknowledged = 0  # bytes that its machine had taken by then
+
+    def pause(self, transport: asyncio.Transport, now: float) -> None:
+        """Note that the transport takes no more."""
+        self.taken_at = now
+        _, self._acknowledged = tcp.progress(transport)
+        self._hold(transport.get_write_buffer_size())
+
+    def resume(self) -> None:
+        """Note that the transport takes more again, or is gone."""
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        self._budget.add(size - self._held)
+        self._held = size
+
+    def is_behind(self, transport: asyncio.Transport, now: float) -> bool:
+        """True while answers wait for the client; notes when it took some."""
+        unsent = transport.get_write_buffer_size()
+        held, acknowledged = tcp.progress(transport)
+        if not unsent and not held:
+            self.taken_at = now
+            return False
+        if unsent < self._unsent or acknowledged > self._acknowledged:
+            self.taken_at = now
+        self._unsent, self._acknowledged = unsent, acknowledged
+        return True
