@@ -1,4 +1,4 @@
-"""How fast clients take what they are sent."""
+"""The progress of clients in reading what they are sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from operator_svc.services.byte_budget import ByteBudget
 
 
 class Progress:
-    """What one client takes of its answers, and the bytes that wait here for it, which count in
-    ``budget``. ``taken_at`` is when it last took some."""
+    """Notes when one client last took some of its answers (``taken_at``), and counts the bytes that
+    wait here for it in ``budget``."""
 
     __slots__ = ("_acknowledged", "_budget", "_held", "_unsent", "taken_at")
 
