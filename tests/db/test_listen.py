@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from operator_svc.db import Listener, listener
+from operator_svc.db import Listener, listener, postgresql_listen
 from operator_svc.errors import ConfigurationError, ErrorCode, OperatorError
 from operator_svc.settings import Settings
 from tests.fakes.eventually import WITHIN, eventually
+from tests.fakes.relay import Relay
 
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
@@ -137,6 +138,27 @@ async def test_a_server_that_hangs_is_a_loss_that_check_finds(
     await eventually(lambda: ear.losses == 2)
     with pytest.raises(OperatorError):
         await ear.listener.open()
+
+
+async def test_a_notification_whose_answer_is_lost_keeps_nobody_waiting_for_long(
+    postgres_server: PostgresServer, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_listen, "ANSWER_SECONDS", 0.3)
+    name = postgresql_url.partition("@/")[2].partition("?")[0]
+    async with Relay(postgres_server.folder) as relay:
+        url = f"postgresql://postgres@/{name}?host={relay.folder}"
+        ear = Ear(url, seconds=2 * WITHIN)
+        await ear.listener.open()
+        relay.lose_answers(lambda _: True, cut=False)
+        async with asyncio.timeout(WITHIN):
+            with pytest.raises(OperatorError):
+                await ear.listener.notify("news", "lost")
+        assert ear.losses == 1
+        relay.lose_answers(lambda _: False)
+        await ear.listener.open()
+        await ear.listener.notify("news", "back")
+        await eventually(lambda: ear.heard == [("news", "back")])
+        await ear.listener.aclose()
 
 
 def test_sqlite_has_no_listeners(sqlite_url: str) -> None:

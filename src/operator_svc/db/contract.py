@@ -185,7 +185,7 @@ class Listener(Protocol):
     async def notify(self, channel: str, *payloads: str) -> None:
         """Send payloads of up to 7,999 bytes to all listeners, this one included, in one
         transaction: all of them arrive, or none. Raises as open; when the server does not answer
-        in time, the connection counts as lost."""
+        within two seconds, the connection counts as lost."""
 
     async def check(self) -> None:
         """Check that the server answers: a connection can be dead unnoticed. Raises as notify."""

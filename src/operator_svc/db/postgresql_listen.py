@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 _APPLICATION = "operator-svc bus"
 _CLOSE_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
+"""Longest wait for the server to take a notification: meanwhile no text of any reply is stored."""
 _NOTIFY = "SELECT pg_notify($1, p) FROM unnest(CAST($2 AS text[])) AS p"
 
 
@@ -102,8 +104,9 @@ class PostgresqlListener:
             connection = self._connection
             if connection is None:
                 raise unavailable()
+            seconds = min(self._seconds, ANSWER_SECONDS)
             try:
-                rows = await connection.fetch(sql, *args, timeout=self._seconds)
+                rows = await connection.fetch(sql, *args, timeout=seconds)
             except BaseException as error:
                 closed = connection.is_closed()
                 if closed or not isinstance(error, asyncpg.PostgresError):
