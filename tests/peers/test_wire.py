@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 
-from operator_svc.errors import ErrorCode
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.peers.json_size import MAX_VALUES
 from operator_svc.peers.transport import LINGER
 from tests.fakes.chats import ask, switch_at
 from tests.fakes.eventually import WITHIN
@@ -15,6 +18,8 @@ from tests.fakes.raw import (
     Connection,
     raw_server,
 )
+from tests.peers.conftest import DIALECTS
+from tests.peers.upstreams import answering
 from tests.peers.wire import DONE, TOKENS, fails
 
 
@@ -108,6 +113,58 @@ async def test_an_answer_that_never_ends_is_bounded_in_memory(
     async with raw_server(behaviour) as server:
         await fails(server.url, ErrorCode.REPLY_TOO_LARGE)
     assert sent < 20_000_000
+
+
+MANY = MAX_VALUES + 1
+BOMBS = {
+    "objects": b"[" + b",".join([b"{}"] * (MANY // 2 + 1)) + b"]",
+    "numbers": b"[" + b",".join([b"0"] * MANY) + b"]",
+    "texts": b"[" + b",".join([b'"\\",["'] * MANY) + b"]",
+    "names": b"{" + b",".join(b'"%d":0' % n for n in range(MANY)) + b"}",
+}
+"""JSON of few bytes a value, of which decoders make a hundred."""
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_event_of_too_many_values_is_not_decoded(dialect: Any, bomb: str) -> None:
+    data = b'{"unknown":' + BOMBS[bomb] + b"}"
+
+    async def behaviour(client: Connection) -> None:
+        asked = await client.request()
+        if b"whole" in asked:
+            await client.json(data)
+            return
+        await client.send(STREAM_HEAD)
+        if b"last" in asked:
+            await client.chunk(b"data: %s\n" % data)
+            await client.end()
+            return
+        await client.chunk(b"data: %s\n\n" % data)
+        await client.until_gone()
+
+    async with (
+        raw_server(behaviour) as server,
+        switch_at(server.url, switch_dialect=dialect) as switch,
+    ):
+        for message in ("streamed", "last", "whole"):
+            with pytest.raises(OperatorError) as caught:
+                await ask(switch, message)
+            assert caught.value.code == ErrorCode.SWITCH_ERROR
+            assert f"more than {MAX_VALUES:,} values" in caught.value.detail
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_text_may_have_any_number_of_commas_and_brackets(dialect: Any) -> None:
+    text = '",[{' * (MANY // 3 + 1)
+    field = {"vx11": "reply", "openai": "choices"}[dialect]
+    value: Any = text if dialect == "vx11" else [{"message": {"content": text}}]
+    answer = msgspec.json.encode({"status": "ok", field: value})
+    async with (
+        answering(answer) as server,
+        switch_at(server.url, switch_dialect=dialect) as switch,
+    ):
+        assert (await ask(switch, "hello")).text == text
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br"])

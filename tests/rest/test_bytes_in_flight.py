@@ -116,6 +116,9 @@ async def test_large_requests_beyond_the_budget_are_429_and_others_are_answered(
             assert (await service.get(small)).status == 200
         answer = await service.chat("go on", session_id="s")
         assert answer["metadata"]["status"] == "ok"
+        asked = {"input": "a stream that cannot be had again", "stream": True}
+        streamed = await (await service.post("/v1/responses", asked)).text()
+        assert "event: response.completed" in streamed
     assert (await service.get(path)).status == 200
 
 

@@ -19,6 +19,7 @@ from operator_svc.peers.chat_types import (
 )
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
+from operator_svc.peers.json_size import check_values
 from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
 from operator_svc.peers.usage import token_counts, total_of
@@ -100,6 +101,7 @@ class AnswerReader(ABC):
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
         for event in events:
+            check_values(event.data)
             if event.event == "error":
                 raise self._error_event(event.data)
             self._take(event.data, parts)
@@ -147,6 +149,7 @@ class AnswerReader(ABC):
         """The parts of an answer that is one JSON document, its text in one; raises AnswerError."""
         parts: list[Part] = []
         try:
+            check_values(body)
             self._take_document(body, parts)
             self._finish(parts, streamed=False)
         except (AnswerError, RecursionError) as error:
@@ -289,7 +292,8 @@ def _is_part(item: Json) -> bool:
 
 
 def _is_whole(data: bytes) -> bool:
-    """True where the data of a last event cannot have been cut."""
+    """True where the data of a last event cannot have been cut; raises AnswerError."""
+    check_values(data)
     try:
         return data.strip() == SENTINEL or isinstance(loads(data), dict)
     except ValueError:

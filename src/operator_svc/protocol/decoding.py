@@ -14,7 +14,7 @@ import msgspec
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
 from operator_svc.protocol.faults import Fault, complaint, named, with_key
-from operator_svc.protocol.text import is_storable
+from operator_svc.protocol.text import is_storable, outside_texts, without_escapes
 
 S = TypeVar("S", bound=msgspec.Struct)
 _INTEGER_WANTED = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`").match
@@ -57,9 +57,7 @@ def _brackets(body: bytes) -> int:
 def _check_containers(body: bytes) -> None:
     if _brackets(body) <= MAX_CONTAINERS:
         return
-    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(plain.split(b'"')[::2])  # without what stands in texts
-    if _brackets(outside) > MAX_CONTAINERS:
+    if _brackets(outside_texts(without_escapes(body))) > MAX_CONTAINERS:
         raise OperatorError(
             ErrorCode.INVALID_JSON, f"the body has more than {MAX_CONTAINERS} objects and arrays"
         )

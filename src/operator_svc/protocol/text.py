@@ -66,6 +66,16 @@ def loads_storable(data: bytes) -> Json:
     return storable_json(loads(data))
 
 
+def without_escapes(data: bytes) -> bytes:
+    """JSON whose every quotation mark begins or ends a text."""
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def outside_texts(plain: bytes) -> bytes:
+    """The parts of ``plain``, which is JSON ``without_escapes``, that no text has."""
+    return b"".join(plain.split(b'"')[::2])
+
+
 def loads(data: bytes) -> Json:
     """JSON of a peer, decoded leniently: invalid UTF-8 is replaced, and surrogate halves pass, so
     the result may not be storable. Raises ValueError for text that is not JSON."""
