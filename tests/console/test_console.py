@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ async def test_system_shows_modules_engines_and_adjustments(
     await page.get_by_role("cell", name="reverted").wait_for()
 
 
-async def test_browser_task_shows_its_states_and_screenshot(
+async def test_browser_task_shows_its_states_and_screenshot_and_is_cancelled(
     browser: Browser, tmp_path: Path
 ) -> None:
     with dev_operator(tmp_path, TOKEN, BROWSER_ALLOW="127.0.0.1:*") as url:
@@ -233,6 +234,15 @@ async def test_browser_task_shows_its_states_and_screenshot(
         assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         await page.get_by_text("Console (1)").click()
         await expect(page.locator("pre")).to_contain_text("401")
+        with socket.create_server(("127.0.0.1", 0)) as mute:  # it accepts, and never answers
+            port = mute.getsockname()[1]
+            await page.get_by_label("Address").fill(f"http://127.0.0.1:{port}/")
+            await page.get_by_role("button", name="Open").click()
+            row = page.get_by_role("row").filter(has_text=f":{port}/")
+            await row.get_by_role("cell", name="running").wait_for(timeout=60_000)
+            await row.get_by_role("button", name="Cancel").click()
+            await row.get_by_role("cell", name="cancelled").wait_for(timeout=60_000)
+            await expect(row.get_by_role("button")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=("wide", "phone"))
