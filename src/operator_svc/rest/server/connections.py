@@ -18,11 +18,10 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server as AiohttpServer
 
 from operator_svc import telemetry
-from operator_svc.errors import drop_frames
 from operator_svc.rest.problems import failure
 from operator_svc.rest.server import tcp
 from operator_svc.rest.server.admission import STALL, Admission, full_response, group_of
-from operator_svc.rest.server.progress import Progress
+from operator_svc.rest.server.progress import Progress, WatchedProtocol
 from operator_svc.rest.server.upgraded import UpgradedConnection
 from operator_svc.settings import Settings
 
@@ -37,7 +36,7 @@ HALF_CLOSED_LOOK = 0.2
 _refused = telemetry.CONNECTIONS_REFUSED
 
 
-class HttpConnection(RequestHandler):
+class HttpConnection(WatchedProtocol, RequestHandler):
     """One connection of a client. ``in_reserve`` says that only probes are answered on it;
     ``half_closed`` that its client sends no more, but may still read; ``ending`` that it is
     closed after the answer, whatever still comes."""
@@ -182,22 +181,6 @@ class HttpConnection(RequestHandler):
         return waiter is not None and not waiter.done()
 
     # Progress.
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self.transport is not None:
-            self._progress.pause(self.transport, self._loop.time())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._progress.resume()
-
-    async def _drain_helper(self) -> None:
-        try:
-            await super()._drain_helper()
-        except ConnectionError as error:
-            drop_frames(error)  # one of them holds the future that holds the error
-            raise
 
     def stalled_since(self, now: float) -> float | None:
         """See Held: idle, sending a request, or not reading an answer."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from aiohttp.base_protocol import BaseProtocol
+
+from operator_svc.errors import drop_frames
 from operator_svc.rest.server import tcp
 from operator_svc.services.byte_budget import ByteBudget
 
@@ -46,3 +49,27 @@ class Progress:
             self.taken_at = now
         self._unsent, self._acknowledged = unsent, acknowledged
         return True
+
+
+class WatchedProtocol(BaseProtocol):
+    """A protocol that notes the progress of its client."""
+
+    __slots__ = ()
+
+    _progress: Progress
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.transport is not None:
+            self._progress.pause(self.transport, self._loop.time())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._progress.resume()
+
+    async def _drain_helper(self) -> None:
+        try:
+            await super()._drain_helper()
+        except ConnectionError as error:
+            drop_frames(error)  # one of them holds the future that holds the error
+            raise

@@ -9,22 +9,20 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp._websocket.reader import WebSocketDataQueue
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketReader
 
 from operator_svc import telemetry
-from operator_svc.errors import drop_frames
 from operator_svc.rest.server import tcp
 from operator_svc.rest.server.admission import STALL, Admission
 from operator_svc.rest.server.masked_frames import MaskedFrames
-from operator_svc.rest.server.progress import Progress
+from operator_svc.rest.server.progress import Progress, WatchedProtocol
 
 READ_AHEAD = 256 * 1024
 """Bytes of messages that wait to be read; a client with twice as many has to wait (aiohttp's own
 number)."""
 
 
-class UpgradedConnection(BaseProtocol):
+class UpgradedConnection(WatchedProtocol):
     """One websocket's connection, with a place of its own. ``messages`` are what the client sends;
     reading them raises EofStream at the end, and WebSocketError for a fault of the protocol."""
 
@@ -79,24 +77,9 @@ class UpgradedConnection(BaseProtocol):
         if data and self._reader is not None and not self._ended:
             self._ended, _ = self._reader.feed_data(data)
 
-    # What is sent.
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self.transport is not None:
-            self._progress.pause(self.transport, self._loop.time())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._progress.resume()
-
     async def drain(self) -> None:
         """Wait until the transport takes more; raises ConnectionError once it is gone."""
-        try:
-            await self._drain_helper()
-        except ConnectionError as error:
-            drop_frames(error)  # one of them holds the future that holds the error
-            raise
+        await self._drain_helper()
 
     # Its place.
 
