@@ -20,7 +20,23 @@ def test_each_write_of_a_sqlite_set_is_a_row_of_given() -> None:
         'WITH given (":name") AS (VALUES (:name_0), (:name_1))'
         " INSERT INTO t SELECT given.\":name\", :pod, ':name' FROM given"
     )
-    assert statement_for(sql, 1, SET) == f"WITH given AS (SELECT 1) {sql}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "alone"),
+    [
+        ("UPDATE t SET a = 1\nFROM given\nWHERE b = :name", "UPDATE t SET a = 1\nWHERE b = :name"),
+        ("SELECT a FROM given\nCROSS JOIN t WHERE b", "SELECT a FROM t WHERE b"),
+        ("SELECT :name FROM given", "WITH given AS (SELECT 1) SELECT :name FROM given"),
+        (
+            "SELECT (SELECT 1 FROM given WHERE a), (SELECT 2 FROM given)",
+            "WITH given AS (SELECT 1) SELECT (SELECT 1 FROM given WHERE a), (SELECT 2 FROM given)",
+        ),
+        ("DELETE FROM t WHERE pod = :pod", "DELETE FROM t WHERE pod = :pod"),
+    ],
+)
+def test_a_statement_of_one_write_has_given_only_where_it_must(sql: str, alone: str) -> None:
+    assert statement_for(sql, 1, SET) == alone
 
 
 @pytest.mark.parametrize("sql", [

@@ -26,6 +26,7 @@ NOW = "now()"
 
 _HINT = re.compile(r"\s*/\*\+\s*set by :(\w+)(?:\s+sharing\s+:(\w+(?:,\s+:\w+)*))?\s*\*/")
 _GIVEN = re.compile(r"\bgiven\b")
+_FROM_GIVEN = re.compile(r"\bFROM given\s+(?:(?P<joined>CROSS JOIN)\b|(?=WHERE\b))")
 _CTE = re.compile(r"given AS \(\s*SELECT(?P<columns>.*?)\s*\)(?=,\s+\w+ AS\b)", re.DOTALL)
 _COLUMN = re.compile(r"CAST\(\$(\d+) AS (\w+)\) AS (\w+)")
 _LOCK = re.compile(r"\bFOR NO KEY UPDATE\b")
@@ -63,13 +64,20 @@ def statement_for(sql: str, size: int, set_of: SetOf) -> str:
     if not _GIVEN.search(sql):
         return sql
     if size == 1:
-        return f"WITH given AS (SELECT 1) {sql}"
+        return _alone(sql)
     own = own_names(sql, set_of)
     names = ", ".join(f'":{name}"' for name in own)
     rows = (", ".join(f":{name}_{number}" for name in own) for number in range(size))
     rows_sql = ", ".join(f"({row})" for row in rows)
     own_sql = TOKEN.sub(lambda t: f'given.":{t["param"]}"' if t["param"] in own else t[0], sql)
     return f"WITH given ({names}) AS (VALUES {rows_sql}) {own_sql}"
+
+
+def _alone(sql: str) -> str:
+    """A statement of one write. ``given`` has one row then, and is left out where it can be: an
+    UPDATE with FROM first collects the rows that it is to change."""
+    alone = _FROM_GIVEN.sub(lambda part: "FROM" if part["joined"] else "", sql)
+    return f"WITH given AS (SELECT 1) {sql}" if _GIVEN.search(alone) else alone
 
 
 def own_names(sql: str, set_of: SetOf) -> list[str]:
