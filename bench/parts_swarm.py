@@ -2,17 +2,18 @@
 
 The same number of processes works on the same machine each time: as clusters of two, as one of
 eight, and as that one beside the connections of 92 more. So a cost that grows comes from the size
-of the cluster, and not from a busier machine.
+of the cluster, and not from a busier machine. The last two states take turns, because what else the
+machine does changes what a process costs: one that waits for the CPU handles more at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-import statistics
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import NamedTuple
 
 import psycopg
@@ -21,7 +22,7 @@ from bench import processes, sockets
 from bench.context import Bench
 from bench.parts_pods import metrics
 from bench.processes import CLIENT_CORE, SERVER_CORE, Process, cpu_seconds, running
-from bench.results import Figure, median_figure, percentile
+from bench.results import median_figure, percentile
 from bench.simulated_pods import SimulatedPods
 from bench.sockets import Socket
 from tests.fakes.nats_server import NatsServer
@@ -169,37 +170,34 @@ async def _clusters(bench: Bench, size: int) -> AsyncIterator[list[Cluster]]:
 
 
 async def swarm(bench: Bench) -> None:
-    """Eight processes in clusters of two, in one, and in that one beside 92 more."""
+    """Eight processes in clusters of two, in one, and in that one with and without 92 more."""
     seconds = 5.0 if bench.quick else 20.0
+    sessions = 200 if bench.quick else SESSIONS
     await bench.tell_switch(mode="ok")
-
-    async def rounds(clusters: list[Cluster], others: SimulatedPods | None = None) -> list[Cost]:
-        return [await _cost(bench, clusters, seconds, others) for _ in bench.rounds(3)]
-
     async with _clusters(bench, SMALL) as small:
-        few = await rounds(small)
-    async with _clusters(bench, PODS) as (one,), AsyncExitStack() as stack:
-        alone = await rounds([one])
-        sessions = 200 if bench.quick else SESSIONS
-        others = SimulatedPods(one.url, one.nats.url, LISTENERS, sessions)
-        await stack.enter_async_context(others)
-        await asyncio.sleep(SETTLE_SECONDS)
-        many = await rounds([one], others)
-        bench.note(f"the {LISTENERS} others were sent {others.received} messages")
-    _report(bench, {"in clusters of 2": few, "in one of 8": alone, "beside 92 more": many})
+        few = [await _cost(bench, small, seconds, None) for _ in bench.rounds(3)]
+    alone, many = [], []
+    async with _clusters(bench, PODS) as (one,):
+        for _ in bench.rounds(3):
+            alone.append(await _cost(bench, [one], seconds, None))
+            others = SimulatedPods(one.url, one.nats.url, LISTENERS, sessions)
+            async with others:
+                await asyncio.sleep(SETTLE_SECONDS)
+                many.append(await _cost(bench, [one], seconds, others))
+            bench.note(f"the {LISTENERS} others were sent {others.received} messages")
+    _report(bench, {"clusters of 2": few, "one of 8": alone, "one beside 92 more": many})
 
 
 def _report(bench: Bench, states: dict[str, list[Cost]]) -> None:
-    few, *larger = states
+    """Compare each state with the one before it."""
     for field, (name, unit) in NAMES.items():
         values = {state: [getattr(cost, field) for cost in states[state]] for state in states}
         bench.add(*(median_figure("swarm", f"{name}, {state}", values[state], unit)
                     for state in states))  # fmt: skip
-        first = statistics.median(values[few])
-        for state in larger:
-            bench.add(Figure(part="swarm", name=f"{name}, {state}, against clusters of 2",
-                             value=statistics.median(values[state]) / first, unit="",
-                             target=GROWTH_MAX))  # fmt: skip
+        for before, state in itertools.pairwise(states):
+            ratios = [b / a for a, b in zip(values[before], values[state], strict=True)]
+            bench.add(median_figure("swarm", f"{name}, {state}, against {before}", ratios, "",
+                                    target=GROWTH_MAX))  # fmt: skip
     for state, costs in states.items():
         bench.add(
             median_figure("swarm", f"a token on another process, median, {state}",

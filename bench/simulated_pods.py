@@ -55,6 +55,7 @@ class SimulatedPods:
             await self._subscribe(names)
         self._renewer = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
         self._stack.push_async_callback(self._renewer.close)
+        self._stack.push_async_callback(self._give_up, self._renewer)
         renewing = asyncio.create_task(self._renew(self._renewer))
         self._stack.push_async_callback(_end, renewing)
         return self
@@ -66,6 +67,9 @@ class SimulatedPods:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+
+    async def _give_up(self, connection: psycopg.AsyncConnection) -> None:
+        await connection.execute("DELETE FROM operator_pod WHERE pod_id LIKE 'simulated-%'")
 
     async def _subscribe(self, names: Iterable[str]) -> None:
         subscriber = _Subscriber([subject_of(name) for name in names])
