@@ -156,23 +156,42 @@ async def test_purges_that_find_nothing_read_no_whole_table_on_sqlite(
             assert "TEMP B-TREE FOR ORDER BY" not in told, "the oldest rows come by an index"
 
 
-@pytest.mark.parametrize("query", PURGES)
-async def test_purges_that_find_nothing_read_few_rows_on_postgresql(
-    postgresql_database: Database, query: str
-) -> None:
-    await fill(postgresql_database)
+async def purge_plan(database: Database, query: str, **changed: Any) -> Any:
+    """The generic plan of a purge, as it ran on filled tables."""
+    await fill(database)
     statement = load(resource_folder("sql"), "postgresql")[query].statements[0]
-    arguments = ", ".join(str(PURGES[query][name]) for name in statement.params)
-    async with postgresql_database.transaction() as tx:
+    params = PURGES[query] | changed
+    arguments = ", ".join(str(params[name]) for name in statement.params)
+    async with database.transaction() as tx:
         await tx.execute("UPDATE operator_session SET active_at = now()")
+        await tx.execute("UPDATE operator_browser_task SET completed_at = created_at")
         await tx.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await tx.execute(f"PREPARE asked AS {statement.sql}")
         call = f"EXECUTE asked({arguments})" if arguments else "EXECUTE asked"
         ((told,),) = await tx.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {call}")
         await tx.execute("DEALLOCATE asked")
     plan = told if isinstance(told, list) else json.loads(told)
-    assert rows_read(plan[0]["Plan"]) < 60, json.dumps(plan, indent=1)
-    assert rows_locked(plan[0]["Plan"]) == 0, "a lock is a write, of what nobody deletes"
+    return plan[0]["Plan"]
+
+
+@pytest.mark.parametrize("query", PURGES)
+async def test_purges_that_find_nothing_read_few_rows_on_postgresql(
+    postgresql_database: Database, query: str
+) -> None:
+    plan = await purge_plan(postgresql_database, query)
+    assert rows_read(plan) < 60, json.dumps(plan, indent=1)
+    assert rows_locked(plan) == 0, "a lock is a write, of what nobody deletes"
+
+
+@pytest.mark.parametrize(
+    "query", ["chat_keys_purge", "feedback_purge", "tool_calls_purge", "browser_tasks_purge"]
+)
+async def test_a_page_of_a_purge_reads_no_more_than_the_page_on_postgresql(
+    postgresql_database: Database, query: str
+) -> None:
+    plan = await purge_plan(postgresql_database, query, days=1.0)
+    assert plan["Actual Rows"] == 10, "it has deleted a page"
+    assert rows_read(plan) < 60, json.dumps(plan, indent=1)
 
 
 def rows_locked(plan: Any) -> int:

@@ -71,6 +71,15 @@ async def test_old_rows_go_page_by_page_and_young_ones_stay(database: Database, 
     assert await store.purge(kind, 30, 10) == 0
 
 
+async def test_keys_of_one_reply_are_purged_each_at_its_own_age(database: Database) -> None:
+    await fill(database, "chat_keys", old=6, young=3)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE operator_chat_key SET reply_id = 1")
+    store = RetentionStore(database)
+    await purge_pages(partial(store.purge, "chat_keys", 30), 100)
+    assert await left(database, "chat_keys") == 3
+
+
 async def test_tasks_that_have_not_ended_stay(database: Database) -> None:
     await fill(database, "browser_tasks", old=3, young=0)
     async with database.transaction() as tx:
