@@ -14,6 +14,8 @@ Behaviour = Callable[["Connection"], Awaitable[None]]
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+CLOSE_SECONDS = 30.0
+"""Seconds that connections may take to end once they are aborted, on any machine."""
 
 
 class Connection:
@@ -98,11 +100,13 @@ class RawServer:
         """Set when a client left while ``until_gone`` waited for that."""
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.append(writer)
         self.connections += 1
         try:
             await self.behaviour(Connection(self, reader, writer))
@@ -132,6 +136,15 @@ class RawServer:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await server.wait_closed()
+            await self._abort_connections()
+
+    async def _abort_connections(self) -> None:
+        """Leave none to an event loop that closes: TLS takes some of its turns to end."""
+        for writer in self._writers:
+            writer.transport.abort()
+        closing = (writer.wait_closed() for writer in self._writers)
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await asyncio.gather(*closing, return_exceptions=True)
 
 
 @asynccontextmanager
