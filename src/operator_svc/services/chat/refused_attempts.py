@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 WITHIN = 180.0
 """Seconds after a refusal within which the attempt after it comes: SDKs wait for as long as
 ``Retry-After`` says, which is 120 at most, and a little longer."""
 MOST = 10_000
-"""Refusals remembered at once; the oldest one is forgotten first."""
+"""Attempts remembered at once; the oldest one is forgotten first."""
+ALIKE = 100
+"""Refusals remembered of one attempt, which many callers may make at once."""
 
 
 class RefusedAttempts:
@@ -22,12 +24,12 @@ class RefusedAttempts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._refused: OrderedDict[tuple[str, int], list[float]] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, int], deque[float]] = OrderedDict()
 
     def note(self, key: str, number: int) -> None:
         """Remember that attempt ``number`` was refused."""
         place = (key, number + 1)
-        self._refused.setdefault(place, []).append(self._clock())
+        self._refused.setdefault(place, deque(maxlen=ALIKE)).append(self._clock())
         self._refused.move_to_end(place)
         if len(self._refused) > MOST:
             self._refused.popitem(last=False)
@@ -37,7 +39,11 @@ class RefusedAttempts:
         if not number or (key, number) not in self._refused:
             return False
         times = self._refused.pop((key, number))
-        latest = [at for at in times if self._clock() - at <= WITHIN]
-        if latest[1:]:
-            self._refused[key, number] = latest[1:]
-        return bool(latest)
+        while times and self._clock() - times[0] > WITHIN:
+            times.popleft()
+        if not times:
+            return False
+        times.popleft()
+        if times:
+            self._refused[key, number] = times
+        return True
