@@ -1,4 +1,4 @@
-"""What a process remembers of attempts that it refused: not for long, and no more than so many."""
+"""Memory of attempts that were refused: bounded in time and in number."""
 
 from __future__ import annotations
 
