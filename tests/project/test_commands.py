@@ -18,20 +18,25 @@ from tests.project.commands import COMMAND, ROOT, environment, run
 from tests.project.process import Process, as_nobody, get
 
 
+def printed(folder: Path, code: str) -> str:
+    """The output of a new process that runs ``code`` and succeeds."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def test_help_is_quick_to_import(tmp_path: Path) -> None:
     heavy = "{'aiohttp', 'asyncpg', 'msgspec', 'playwright', 'yoyo'} & set(sys.modules)"
     code = (
         "import sys; from operator_svc.cli import main\n"
         f"try: main(['--help'])\nfinally: print('heavy:', {heavy} or 'none')"
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    shown = printed(tmp_path, code)
     assert "heavy: none" in shown
     for name in ("serve", "dev", "devpeers", "migrate", "check-config"):
         assert re.search(rf"^  {name} ", shown, re.MULTILINE)
@@ -44,15 +49,7 @@ def test_serve_imports_nothing_that_only_terminals_need(tmp_path: Path) -> None:
         "print({'prompt_toolkit', 'pygments', 'rich'} & {*sys.modules} or 'none')\n"
         "import rich.console"  # what does need it finds it
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "none\n"
+    assert printed(tmp_path, code) == "none\n"
 
 
 def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
