@@ -6,7 +6,6 @@ place; the table in ``docs/operations.md`` is generated from here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -777,16 +776,21 @@ def _is_service_link(name: str, raw: str) -> bool:
 def _warnings(environ: Mapping[str, str]) -> list[str]:
     known = {v.name for struct in (Settings, BrowserSettings) for v in variables(struct)}
     known |= {*TOKEN_NAMES, *(name + SUFFIX for name in SECRET_NAMES)}
-    lines = []
-    for name in sorted(environ):
-        if name in known or not name.startswith(("OPERATOR_", "BROWSER_")):
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        lines.append(f"{name} is not a setting of Operator{hint}")
+    lines = [
+        f"{name} is not a setting of Operator{_hint(name, known)}"
+        for name in sorted(environ)
+        if name not in known and name.startswith(("OPERATOR_", "BROWSER_"))
+    ]
     lines.extend(
         f"{name} is a Kubernetes service link, not a port: ignored"
         for name in sorted(known & set(environ))
         if _is_service_link(name, environ[name])
     )
     return lines
+
+
+def _hint(name: str, known: set[str]) -> str:
+    import difflib  # few processes need it, and all would keep it
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

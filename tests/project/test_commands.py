@@ -42,14 +42,23 @@ def test_help_is_quick_to_import(tmp_path: Path) -> None:
         assert re.search(rf"^  {name} ", shown, re.MULTILINE)
 
 
-def test_serve_imports_nothing_that_only_terminals_need(tmp_path: Path) -> None:
+def test_serve_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
+    unused = "{'colorama', 'ctypes', 'difflib', 'greenlet', 'prompt_toolkit', 'pygments', 'rich'}"
     code = (
         "import sys; from operator_svc.commands.serve import import_structlog; import_structlog()\n"
-        "import operator_svc.lifecycle\n"
-        "print({'prompt_toolkit', 'pygments', 'rich'} & {*sys.modules} or 'none')\n"
-        "import rich.console"  # what does need it finds it
+        "import operator_svc.lifecycle, operator_svc.db.sqlite, uvloop\n"
+        f"print({unused} & {{*sys.modules}} or 'none')\n"
+        "import colorama, greenlet, rich.console"  # what does need them finds them
     )
     assert printed(tmp_path, code) == "none\n"
+
+
+def test_what_is_imported_already_stays_so(tmp_path: Path) -> None:
+    code = (
+        "import sys, greenlet; from operator_svc.commands import serve; serve.import_structlog()\n"
+        "print(sys.modules['greenlet'] is greenlet)"
+    )
+    assert printed(tmp_path, code) == "True\n"
 
 
 def test_check_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:

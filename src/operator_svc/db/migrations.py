@@ -105,7 +105,8 @@ async def _postgresql(location: Location, settings: Settings) -> PostgresqlDatab
 
 async def _missing(location: Location, settings: Settings, folder: Path | None) -> list[str]:
     if location.dialect == "sqlite":
-        applied, serves = await asyncio.to_thread(_schema_of_file, location.path)
+        # No thread for this: nothing else runs yet, and its memory would stay.
+        applied, serves = _schema_of_file(location.path)
         return pending(applied, "sqlite", folder, serves)
     database = await _postgresql(location, settings)
     try:
