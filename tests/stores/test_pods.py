@@ -13,6 +13,7 @@ from operator_svc.db import Database, connect, postgresql_overdue
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.models import Backend
 from operator_svc.settings import Settings
+from operator_svc.stores import pods as pods_module
 from operator_svc.stores.pods import PodStore
 from tests.fakes.eventually import eventually
 from tests.fakes.postgres import PostgresServer
@@ -171,3 +172,37 @@ async def test_a_renewal_that_gets_no_answer_is_made_by_another_connection(
             assert relay.lost == 1, "the first connection is mute"
             assert await pods.renew("one", 300), "the one that answered is asked first"
     await database.aclose()
+
+
+async def test_the_dead_are_heard_of_however_late_the_answer_that_names_them(
+    postgres_server: PostgresServer,
+    postgresql_database: Database,
+    postgresql_url: str,
+    sessions: list[Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second attempt beside the first would find nobody, and be heard first."""
+    monkeypatch.setattr(postgresql_overdue, "OVERDUE_SECONDS", UNTIL_TIMEOUT)
+    monkeypatch.setattr(pods_module, "PATIENCE", 0.05)
+    name = postgresql_url.partition("@/")[2].partition("?")[0]
+    async with Relay(postgres_server.folder) as relay:
+        url = f"postgresql://postgres@/{name}?host={relay.folder}"
+        late = await connect(Settings(database_url=url, db_timeout=UNTIL_TIMEOUT))
+        pods = PodStore(late, postgresql_database)
+        mine, theirs = await registered(pods, sessions, "victim")
+        pods = PodStore(late, postgresql_database)  # whichever way has registered them
+        await gone(theirs, mine)
+        await fall_silent(postgresql_database)
+        with psycopg.connect(postgresql_url) as holder:
+            holder.execute("SELECT pod_id FROM operator_pod WHERE pod_id = 'victim' FOR UPDATE")
+            looking = asyncio.create_task(dead(pods))
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            await eventually(lambda: holder.execute(waits).fetchone() != (0,))
+            relay.freeze()
+        left = "SELECT count(*) FROM operator_pod WHERE pod_id = 'victim'"
+        await eventually(lambda: mine._connection.execute(left).fetchone() == (0,))
+        await asyncio.sleep(0.3)  # time in which a second attempt would be answered
+        assert not looking.done()
+        relay.thaw()
+        assert await looking == ["victim"]
+        await late.aclose()
