@@ -67,8 +67,9 @@ async def test_a_port_that_is_none_is_a_configuration_error(url: str) -> None:
         await ensure(Settings(database_url=url))
 
 
+@pytest.mark.parametrize("head", ["", "-- transactional: false\n"])
 async def test_settings_of_the_database_neither_bound_a_migration_nor_change_its_meaning(
-    empty_postgresql_url: str, tmp_path: Path
+    empty_postgresql_url: str, tmp_path: Path, head: str
 ) -> None:
     name = empty_postgresql_url.partition("@/")[2].partition("?")[0]
     for setting in (
@@ -79,10 +80,12 @@ async def test_settings_of_the_database_neither_bound_a_migration_nor_change_its
         "default_transaction_isolation = serializable",
         "standard_conforming_strings = off",
         "client_encoding = 'SQL_ASCII'",
+        "DateStyle = 'SQL, DMY'",
     ):
         await sql(empty_postgresql_url, f"ALTER DATABASE {name} SET {setting}")
     slow = "SELECT pg_sleep(1.1); CREATE TABLE one AS SELECT length('\\(') AS escaped;"
-    assert migrate(empty_postgresql_url, folder_of(tmp_path, _0001_slow=slow)) == ["0001.slow"]
+    folder = folder_of(tmp_path, _0001_slow=head + slow)
+    assert migrate(empty_postgresql_url, folder) == ["0001.slow"]
     assert await sql(empty_postgresql_url, "SELECT escaped FROM one") == [(2,)]
 
 

@@ -70,7 +70,7 @@ _SESSION = """
     ) AS w (name, value)
     INNER JOIN pg_settings AS s ON s.name = w.name
 """
-"""Settings of the session that migrates, whatever those of the role and the database are; an older
+"""Settings of the sessions that migrate, whatever those of the role and the database are; an older
 server lacks some."""
 
 
@@ -105,7 +105,7 @@ def _run(backend: Any, migration: Any, direction: Direction) -> None:
         (backend.apply_one if applies else backend.rollback_one)(migration)
         return
     with backend.transaction():
-        if isinstance(backend, PostgresqlPsycopgBackend):
+        if isinstance(backend, _PostgresqlBackend):
             # It waits for no lock so long that those who want it after it would notice.
             backend.execute(f"SET LOCAL lock_timeout = {int(WAIT_SECONDS * 1000)}")
         for step in migration.steps if applies else reversed(migration.steps):
@@ -177,6 +177,16 @@ def _make_lock_table(backend: Any) -> None:
     backend.has_transactional_ddl = True
 
 
+class _PostgresqlBackend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
+    """yoyo's backend. Each of its connections has the settings of ``_SESSION``: a migration outside
+    a transaction has a connection of its own."""
+
+    def init_connection(self, connection: Any) -> None:
+        """Make the settings of a connection that was opened or rolled back."""
+        super().init_connection(connection)
+        connection.execute(_SESSION)
+
+
 @contextmanager
 def _postgresql(location: Location) -> Iterator[Any]:
     import psycopg
@@ -193,11 +203,10 @@ def _postgresql(location: Location) -> Iterator[Any]:
     # yoyo's own reading of a URL knows neither several hosts nor all of libpq's parameters.
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, target.get("dbname"), target)
     try:
-        backend = PostgresqlPsycopgBackend(uri, default_migration_table)
+        backend = _PostgresqlBackend(uri, default_migration_table)
     except psycopg.OperationalError as error:
         raise unavailable(f"PostgreSQL cannot be reached: {error}") from error
     try:
-        backend.execute(_SESSION)
         _lock(backend)
     except psycopg.OperationalError as error:
         backend.connection.close()
