@@ -21,6 +21,9 @@ overrides it."""
 READ_ONLY = "SELECT current_setting('transaction_read_only')"
 """Says ``on`` on a standby and where somebody has set the server to take no writes."""
 
+_MEANING = {"DateStyle": "ISO", "TimeZone": "UTC", "standard_conforming_strings": "on"}
+"""What text means in SQL, whatever the role or the database has set: PostgreSQL cannot read all
+times that it writes in other styles. Poolers know these settings, and keep them for a client."""
 _STATEMENTS = 1024
 _CLOSE_SECONDS = 2.0
 
@@ -74,7 +77,7 @@ class Connector:
                 target_session_attrs="any" if self._any else "read-write",
                 statement_cache_size=0 if self._pooled else _STATEMENTS,
                 max_cached_statement_lifetime=0,
-                server_settings={"application_name": self._application},
+                server_settings={"application_name": self._application, **_MEANING},
             )
             try:
                 await cut_if_late(self._set_up(connection, seconds), seconds, connection)
