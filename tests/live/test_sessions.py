@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
 from prometheus_client import REGISTRY
@@ -13,6 +14,7 @@ from operator_svc.app import Operator
 from operator_svc.db.contract import unavailable
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Session
+from operator_svc.peers.chat_types import Part, Prompt
 from tests.fakes.eventually import eventually
 from tests.fakes.pods import ANYBODY, Pods, all_until, chat, say, watch
 
@@ -227,3 +229,63 @@ async def test_a_session_that_cannot_be_read_is_an_error_of_its_clients_alone(
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
     monkeypatch.undo()
     assert (await watch(pod, "s")).types() == []
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "known"])
+async def test_the_upstream_is_asked_before_clients_are_told(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch, new: bool
+) -> None:
+    pod = await pods.start()
+    if not new:
+        await say(pods, pod, "before")
+    reader = await watch(pod, "s")
+    told: list[list[int]] = []
+    ask = pods.switch.chat
+
+    def asked(prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+        told.append([*reader.seqs])
+        return ask(prompt)
+
+    monkeypatch.setattr(pods.switch, "chat", asked)
+    accepted = await chat(pod, session_id="s")
+    assert told == [[]]
+    assert len(reader.seqs) == (3 if new else 2)  # all that was stored, once it is accepted
+    pods.switch.say("Hello", None)
+    await reader.until(lambda: reader.endings)
+    assert reader.texts == {accepted.reply_id: "Hello"}
+
+
+async def test_a_reply_that_comes_at_once_is_shown_after_its_beginning(pods: Pods) -> None:
+    pod = await pods.start()
+    reader, other = await watch(pod, "s"), await watch(pod, "s")
+    pods.switch.answer = ["all ", "of it"]  # nothing is waited for
+    accepted = await chat(pod, session_id="s")
+    await all_until((reader, other), lambda one: one.endings)
+    resumed = await watch(pod, "s", after=0)
+    for one in (reader, other, resumed):
+        assert one.seqs == [1, 2, 3, 4]
+        assert one.texts == {accepted.reply_id: "all of it"}
+    kinds = [frame.get("event", frame["type"]) for frame in reader.frames]
+    assert kinds[:3] == ["session.created", "message.created", "reply.started"]
+    assert kinds[-1] == "reply.completed"
+
+
+async def test_a_caller_that_leaves_while_clients_are_told_keeps_nothing_from_them(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await pods.start()
+    reader = await watch(pod, "s")
+    ask = pods.switch.chat
+
+    def asked(prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+        calling.cancel()
+        return ask(prompt)
+
+    monkeypatch.setattr(pods.switch, "chat", asked)
+    calling = asyncio.create_task(chat(pod, session_id="s"))
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert reader.seqs == [1, 2, 3]
+    pods.switch.say("whole", None)
+    await reader.until(lambda: reader.endings)
+    assert list(reader.texts.values()) == ["whole"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -25,8 +28,9 @@ from operator_svc.services.chat.prompt import (
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.running_replies import Accepted, Asker, is_unanswered
+from operator_svc.services.chat.start_events import message_events, session_events
 from operator_svc.services.drain import DrainState
-from operator_svc.services.live.events import LiveEvent, session_created
+from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.message_rows import Key, Started
@@ -147,11 +151,9 @@ class Chats:
             history = clients_history(chat.history, limits)
         else:
             history = stored_history(started.exchanges or [], limits)
-        events = []
-        if self._hub.is_watched(session_id):
-            events.append(_message_created(session_id, chat, started))
         telemetry.CHATS_NEW.inc()
-        return self._begin(request, session_id, started, chat.message, history, events)
+        events = partial(message_events, session_id, chat, started)
+        return await self._begin(request, session_id, started, chat.message, history, events)
 
     async def _open(self, request: _Request, session_id: str) -> Accepted | None:
         chat, named = request.chat, request.chat.session_id is not None
@@ -172,20 +174,10 @@ class Chats:
                 self.quota.give_back(request.caller, None)
             return None
         history = clients_history(chat.history or [], self._history)
-        events = [
-            session_created(
-                session_id,
-                started.last_seq - 2,
-                started.ts,
-                epoch=started.epoch,
-                user_id=request.user_id,
-                source=chat.source,
-            ),
-            _message_created(session_id, chat, started),
-        ]
         self._hub.session_created(session_id, started.epoch)
         telemetry.CHATS_NEW.inc()
-        return self._begin(request, session_id, started, chat.message, history, events)
+        events = partial(session_events, session_id, chat, started, request.user_id)
+        return await self._begin(request, session_id, started, chat.message, history, events)
 
     async def _regenerate(self, request: _Request, message_id: int) -> Accepted:
         """One more reply to a message, which may be named by one of its replies."""
@@ -206,7 +198,7 @@ class Chats:
         )
         if started is None:
             raise _no_message()
-        return self._begin_again(request, message, started, history)
+        return await self._begin_again(request, message, started, history)
 
     async def _repeat(self, request: _Request, key: Key) -> Accepted:
         """The reply of a known key; one without a usable end is started again."""
@@ -233,7 +225,7 @@ class Chats:
                 key=key,
             )
             if started is not None:
-                return self._begin_again(request, message, started, history)
+                return await self._begin_again(request, message, started, history)
         raise OperatorError(ErrorCode.CONFLICT, "the key is used by too many at once")
 
     async def _history_before(self, chat: Chat, message: Message) -> list[PromptTurn]:
@@ -246,49 +238,50 @@ class Chats:
         )
         return stored_history(exchanges, limits)
 
-    def _begin_again(
+    async def _begin_again(
         self, request: _Request, message: Message, started: Started, history: list[PromptTurn]
     ) -> Accepted:
         telemetry.CHATS_AGAIN.inc()
-        return self._begin(
+        return await self._begin(
             request._replace(chat=as_before(request.chat, message)),
             message.session_id,
             started,
             message.content,
             history,
-            [],
+            list,
             reply_metadata(request.chat),
         )
 
-    def _begin(
+    async def _begin(
         self,
         request: _Request,
         session_id: str,
         started: Started,
         question: str,
         history: list[PromptTurn],
-        events: list[LiveEvent],
+        events: Callable[[], list[LiveEvent]],
         kept: dict[str, Json] | None = None,
     ) -> Accepted:
-        """Begin to write the reply, and show that it was begun. Nothing is awaited between these,
-        and nothing but a history from the commit's answer on."""
+        """Begin to write the reply, and show that it was begun, after the ``events`` before that.
+
+        Where clients watch, the upstream is asked first: it works while they are told. What comes
+        of the reply before its first event is shown with that one (``Feed.show_reply``).
+        """
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
         asker = Asker(request.caller.name, request.user_id)
         running = self._writer.begin(session_id, started, said_together(asked), asker, kept or {})
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
-        self._hub.publish(session_id, *events, first, epoch=started.epoch)
+        watched = self._hub.is_watched(session_id)
+        try:
+            if watched:
+                await asyncio.sleep(0)  # the first step of the reply's task
+        finally:
+            shown = [*events(), first] if watched else []
+            self._hub.publish(session_id, *shown, epoch=started.epoch)
         return Accepted(
             session_id, started.message_id, started.reply_id, started.ts, running, first
         )
-
-
-def _message_created(session_id: str, chat: Chat, started: Started) -> LiveEvent:
-    """The event that the start has stored, as replaying would show it."""
-    data = names.message_created(
-        started.message_id, "user", chat.message, message_metadata(chat), started.ts
-    )
-    return LiveEvent(session_id, started.last_seq - 1, names.MESSAGE_CREATED, started.ts, data)
 
 
 def _check_same(chat: Chat, key: Key, known: ChatKey) -> None:
