@@ -22,8 +22,8 @@ READ_ONLY = "SELECT current_setting('transaction_read_only')"
 """Says ``on`` on a standby and where somebody has set the server to take no writes."""
 
 _MEANING = {"DateStyle": "ISO", "TimeZone": "UTC", "standard_conforming_strings": "on"}
-"""What text means in SQL, whatever the role or the database has set: PostgreSQL cannot read all
-times that it writes in other styles. Poolers know these settings, and keep them for a client."""
+"""Settings that say what text means in SQL, whatever those of the role or the database are:
+PostgreSQL cannot read all times that it writes in other styles. Poolers keep these for a client."""
 _STATEMENTS = 1024
 _CLOSE_SECONDS = 2.0
 
