@@ -77,7 +77,9 @@ async def needs_transactions(dsn: str, seconds: float, *, direct: bool) -> bool:
     except ConfigurationError:
         raise
     except Exception as error:
-        if isinstance(error, (*REFUSED, ValueError)):
+        # A certificate that cannot be verified is one too, and the server may get a valid one.
+        malformed = isinstance(error, ValueError) and not isinstance(error, OSError)
+        if malformed or isinstance(error, REFUSED):
             raise ConfigurationError([f"PostgreSQL: {error}"]) from error
         if STATEMENT_MODE in str(error):
             raise ConfigurationError([NO_TRANSACTIONS]) from error
