@@ -20,7 +20,7 @@ PoolMode = Literal["session", "transaction", "statement"]
 
 _SETTINGS = """
 [databases]
-* = host={server} user=postgres
+* = host={server} {login}
 
 [pgbouncer]
 pool_mode = {mode}
@@ -38,16 +38,19 @@ log_stats = 0
 
 
 class PgBouncer:
-    """A pooler of ``size`` connections in front of the PostgreSQL whose socket is in ``server``."""
+    """A pooler of ``size`` connections in front of the PostgreSQL whose socket is in ``server``,
+    where it logs in with ``login``."""
 
-    def __init__(self, server: Path, mode: PoolMode, size: int = 10) -> None:
+    def __init__(
+        self, server: Path, mode: PoolMode, size: int = 10, *, login: str = "user=postgres"
+    ) -> None:
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, "PgBouncer is not installed: make machine"
         self.folder = Path(tempfile.mkdtemp(prefix="operator-pgbouncer-"))
         """The folder of its socket."""
         settings = self.folder / "pgbouncer.ini"
         settings.write_text(
-            _SETTINGS.format(server=server, mode=mode, folder=self.folder, size=size)
+            _SETTINGS.format(server=server, mode=mode, folder=self.folder, size=size, login=login)
         )
         user: dict[str, Any] = {}
         if os.geteuid() == 0:

@@ -171,6 +171,12 @@ class PostgresServer:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def ask_for_password(self, role: str) -> None:
+        """Have a role log in by its password alone; others go on without one."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
+
     def create_database(self, template: str = "template1") -> str:
         """The name of a new database, a copy of ``template``.
 

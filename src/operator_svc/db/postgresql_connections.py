@@ -16,7 +16,7 @@ from operator_svc.background import TaskOwner
 from operator_svc.db.history import KnownHistory
 from operator_svc.db.pool import Pool
 from operator_svc.db.postgresql_connect import READ_ONLY, Connector, retire
-from operator_svc.db.postgresql_errors import UNDONE, is_lost, refused, translated
+from operator_svc.db.postgresql_errors import AILING, UNDONE, is_lost, refused, translated
 from operator_svc.db.postgresql_overdue import BACKEND, CHECK_SECONDS, WORKING, OverdueCalls
 from operator_svc.db.postgresql_pooler import Address
 from operator_svc.models import Backend
@@ -46,6 +46,8 @@ ends before what clients have seen."""
 ATTEMPTS = 8
 """Attempts of a statement that the server undoes for a reason that passes: deadlocks,
 serialisation failures, a connection that leads to a standby."""
+AILING_SECONDS = 10.0
+"""Least time between log lines about a server that lacks disk or memory: each call may meet it."""
 RETRY_PAUSE = 0.01
 """Longest pause, in seconds, before the first retry; each further one may take this much longer."""
 
@@ -63,6 +65,7 @@ class Connections:
         self._overdue = None if address.pooled else OverdueCalls(self._working_sessions)
         self._retiring = TaskOwner("postgresql")
         self._reachable = True
+        self._ailing_noted = float("-inf")
         self.history = KnownHistory()
         self.history.on_change(self._close_idle)
 
@@ -119,6 +122,14 @@ class Connections:
         elif error is None and not self._reachable:
             log.info("the database is reached again")
         self._reachable = error is None
+
+    def _note_ailing(self, error: BaseException) -> None:
+        """Log now and then what the server lacks: nothing else tells it, since clients and callers
+        learn only that the database cannot do this now."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, AILING) and now - self._ailing_noted >= AILING_SECONDS:
+            self._ailing_noted = now
+            log.warning("the database cannot do this now", error=repr(error))
 
     async def _prove(self, connection: asyncpg.Connection, deadline: float) -> bool:
         """True where a connection answers and takes writes. Where one does not, it is closed, and
@@ -182,6 +193,7 @@ class Connections:
         """Give the connection back, or away; whether it was lost."""
         closed = connection.is_closed()
         lost = is_lost(error, closed)
+        self._note_ailing(error)
         if lost or closed:
             connection.terminate()
             self._pool.discard()

@@ -55,12 +55,17 @@ UNDONE = (
 )
 """The statement did nothing, for a reason that passes: it may be tried again, a write too."""
 
-_BUSY = (
-    asyncio.TimeoutError,
+AILING = (
     asyncpg.InsufficientResourcesError,  # SQLSTATE 53: connections, memory, disk
+    asyncpg.PostgresSystemError,  # SQLSTATE 58: it cannot read or write its files
+)
+"""They say something of the server's machine, which somebody must look at."""
+
+_BUSY = (
+    *AILING,
+    asyncio.TimeoutError,
     asyncpg.OperatorInterventionError,  # SQLSTATE 57, with statement_timeout
     asyncpg.LockNotAvailableError,
-    asyncpg.PostgresSystemError,  # SQLSTATE 58: it cannot read or write its files
     asyncpg.TransactionRollbackError,  # SQLSTATE 40
     asyncpg.TargetServerAttributeNotMatched,
 )
