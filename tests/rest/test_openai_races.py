@@ -90,6 +90,7 @@ async def test_a_call_whose_caller_left_before_it_was_read_is_the_one_that_repea
 ) -> None:
     body = {"messages": says("hello")}
     assert (await completion(both, body, headers=REPEATED)).status == 200
+    await asyncio.sleep(1.2 * SOON)  # too long for one that was sent before it
     async with on_its_way(both, PATH, body) as late:
         late.send(b"}")
         late.writer.write_eof()

@@ -136,7 +136,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     if named and sends_fields:
         asked = await continued(services, caller, asked)
     goes_on = named and bool(body.background or background)
-    asked, attempt = shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
+    asked, attempt = await shared.keyed(request, asked, place.session_id, raw, goes_on=goes_on)
     attended = await services.foreground.start(
         caller,
         asked,

@@ -122,7 +122,9 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     await shared.check_model(request, body.model)
     session_id = await session_to_continue(services, caller, body)
     chat = await _chat(services, caller, plain, body, session_id, len(raw))
-    chat, attempt = shared.keyed(request, chat, session_id, raw, goes_on=bool(body.background))
+    chat, attempt = await shared.keyed(
+        request, chat, session_id, raw, goes_on=bool(body.background)
+    )
     attended = await services.foreground.start(
         caller,
         chat,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -53,7 +54,7 @@ def no_model(name: str) -> OperatorError:
     )
 
 
-def keyed(
+async def keyed(
     request: web.Request, chat: Chat, session_id: str | None, raw: bytes, *, goes_on: bool
 ) -> tuple[Chat, int]:
     """The chat with its idempotency key, the one that it brings, else that of its intent; and the
@@ -66,6 +67,8 @@ def keyed(
     renewal = None
     if (key := requests.idempotency_key(request)) is None:
         key = intent_key(caller_of(request), request.path, session_id or "", raw)
+        # The end of what a caller sends is read a turn after the body, though both came at once.
+        await asyncio.sleep(0)
         age = perf_counter() - request[CALL].begun
         refused = request.app[SERVICES].foreground.refused
         earlier = 0 if refused.follows(key, number) else number
