@@ -80,8 +80,13 @@ def loads(body: bytes | str) -> Any:
 
 def both(body: bytes, struct: type[S]) -> tuple[Any, S]:
     """The JSON value of ``body``, and the same as ``struct``. Raises as ``decode`` does."""
-    plain, decoded = loads(body), _decoded(body, struct)
-    return plain, convert(plain, struct) if decoded is None else decoded
+    if _is_simple(body):
+        try:
+            return msgspec.json.decode(body), _decoder(struct).decode(body)
+        except (msgspec.DecodeError, UnicodeError):
+            pass  # the slow way finds all that is wrong
+    plain = loads(body)
+    return plain, convert(plain, struct)
 
 
 def convert(plain: Any, struct: type[S], *, strict: bool = True) -> S:

@@ -130,8 +130,9 @@ def _last_of_user(messages: list[dict[str, Any]]) -> int:
 
 def _brings_history(messages: list[dict[str, Any]], last: int) -> bool:
     """True where there is more than the message to answer, at ``last``, and system messages."""
-    others = enumerate(messages) if len(messages) > 1 else ()
-    return any(m["role"] not in SYSTEM for i, m in others if i != last)
+    return len(messages) > 1 and any(
+        message["role"] not in SYSTEM for i, message in enumerate(messages) if i != last
+    )
 
 
 def with_results(chat: Chat, message_id: int) -> Chat:
