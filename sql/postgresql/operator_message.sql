@@ -1,17 +1,18 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars, recent_seq)
 -- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
--- or NULL for them where others wrote to the session while this waited for its lock: the statement
+-- or NULL for them where the caller has those as of the session's last event, and where others wrote to the session while this waited for its lock: the statement
 -- sees other rows as they were before. A chat with a key is in no set: it may have to wait for another one.
 /*+ set by :session_id sharing :pod_id, :scope, :key, :body_hash, :repeated, :renewed_after, :exchanges, :max_chars */
 WITH given AS (
     SELECT
         CAST(:session_id AS text) AS session_id, CAST(:viewer AS text) AS viewer,
-        CAST(:content AS text) AS content, CAST(:metadata AS jsonb) AS metadata
+        CAST(:content AS text) AS content, CAST(:metadata AS jsonb) AS metadata,
+        CAST(:recent_seq AS bigint) AS recent_seq
 ),
 
 ids AS MATERIALIZED (
     SELECT
-        s.session_id, g.content, g.metadata,
+        s.session_id, g.content, g.metadata, g.recent_seq,
         nextval('operator_message_id_seq') AS message_id,
         nextval('operator_message_id_seq') AS reply_id
     FROM given AS g
@@ -34,7 +35,8 @@ numbered AS (
     FROM ids
     WHERE s.session_id = ids.session_id
     RETURNING
-        s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id, ids.content, ids.metadata
+        s.session_id, s.epoch, s.last_seq, ids.message_id, ids.reply_id, ids.content, ids.metadata,
+        ids.recent_seq
 ),
 
 messages AS {{insert_messages}},
@@ -53,6 +55,7 @@ events AS (
 SELECT
     n.session_id, n.message_id, n.reply_id, n.last_seq, CAST(n.epoch AS text) AS epoch,
     CASE
+        WHEN n.last_seq - 2 = n.recent_seq THEN NULL
         WHEN
             n.last_seq - 2 = (
                 SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = n.session_id

@@ -1,5 +1,6 @@
--- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars)
--- Stores a message and the reply to be written, in a session that exists; with the last exchanges.
+-- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars, recent_seq)
+-- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
+-- or NULL for them where the caller has those as of the session's last event.
 /*+ set by :session_id sharing :pod_id, :exchanges, :max_chars */
 UPDATE operator_session AS s
 SET
@@ -33,21 +34,24 @@ WHERE r.id > last_insert_rowid() - changes() AND r.id <= last_insert_rowid();
 
 SELECT
     r.session_id, r.reply_to AS message_id, r.id AS reply_id, s.last_seq, s.epoch,
-    (
-        SELECT
-            json_group_array(
-                json_object(
-                    'question', e.question, 'answer', e.answer, 'role', e.role,
-                    'asked', json(e.asked), 'replied', json(e.replied)
-                )
+    CASE
+        WHEN :recent_seq IS NULL OR s.last_seq - 2 <> :recent_seq
+            THEN (
+                SELECT
+                    json_group_array(
+                        json_object(
+                            'question', e.question, 'answer', e.answer, 'role', e.role,
+                            'asked', json(e.asked), 'replied', json(e.replied)
+                        )
+                    )
+                FROM (
+                    SELECT w.question, w.answer, w.role, w.asked, w.replied FROM {{said}} AS w
+                    WHERE w.answer IS NOT NULL OR w.is_item
+                    ORDER BY w.id DESC
+                    LIMIT :exchanges
+                ) AS e
             )
-        FROM (
-            SELECT w.question, w.answer, w.role, w.asked, w.replied FROM {{said}} AS w
-            WHERE w.answer IS NOT NULL OR w.is_item
-            ORDER BY w.id DESC
-            LIMIT :exchanges
-        ) AS e
-    ) AS exchanges,
+    END AS exchanges,
     now() AS ts
 FROM given
 CROSS JOIN operator_session AS s

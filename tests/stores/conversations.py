@@ -9,7 +9,7 @@ from operator_svc.db import Database
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.events import EventStore
-from operator_svc.stores.message_rows import Feedback, Key, Started
+from operator_svc.stores.message_rows import Feedback, Key, Recent, Started
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
@@ -60,6 +60,7 @@ class Stores:
         exchanges: int = 10,
         max_chars: int = 16_000,
         content: str = "and now",
+        recent: Recent | None = None,
     ) -> Started | None:
         return await self.messages.start(
             session_id=session_id,
@@ -70,6 +71,7 @@ class Stores:
             key=key,
             exchanges=exchanges,
             max_chars=max_chars,
+            recent=recent,
         )
 
     async def finish(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from operator_svc.db import Database
 from operator_svc.models import MAX_ID, ReplyStatus
-from operator_svc.stores.message_rows import Started
+from operator_svc.stores.message_rows import Exchange, Recent, Started
 from tests.stores.conversations import POD, Stores
 
 
@@ -42,6 +44,26 @@ async def test_start_brings_the_exchanges_that_have_an_answer(stores: Stores) ->
         "one character more shows that it is longer"
     )
     assert exchanges(await stores.more("s", exchanges=0)) == []
+
+
+async def test_exchanges_that_the_caller_has_are_read_where_they_are_not_the_last(
+    stores: Stores,
+) -> None:
+    first = await stores.new("s")
+    ended = await stores.finish("s", first.reply_id)
+    assert ended is not None
+    recent = Recent(first.epoch, ended, [Exchange("kept", "here")])
+    second = await stores.more("s", recent=recent)
+    assert exchanges(second) == [("kept", "here")]
+    assert second is not None
+    last = await stores.finish("s", second.reply_id)
+    assert last is not None
+    stored = [("and now", "it is done"), ("good morning", "it is done")]
+    of_another_session = recent._replace(epoch=str(uuid.uuid4()), last_seq=last)
+    third = await stores.more("s", recent=of_another_session)
+    assert exchanges(third) == stored
+    for outdated in (recent, of_another_session):
+        assert exchanges(await stores.more("s", recent=outdated)) == stored
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t \r\n"])

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
+
 from operator_svc.db import Reads
+from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_ID, Message
 from operator_svc.stores.message_rows import Exchange
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
+
+log = structlog.get_logger(__name__)
+
+NOT_READ: list[Exchange] = []
+"""The exchanges before a chat where they cannot be read."""
 
 
 class MessageReads:
@@ -43,3 +51,14 @@ class MessageReads:
             page=limit,
             max_chars=max_chars,
         )
+
+    async def exchanges_of_begun(
+        self, session_id: str, *, before: int, limit: int, max_chars: int
+    ) -> list[Exchange]:
+        """As ``exchanges``, for a chat that is stored; ``NOT_READ`` where the database does not
+        answer. To fail then would leave a reply that nobody writes."""
+        try:
+            return await self.exchanges(session_id, before=before, limit=limit, max_chars=max_chars)
+        except OperatorError as error:
+            log.warning("history not read", session_id=session_id, error=str(error.code))
+            return NOT_READ

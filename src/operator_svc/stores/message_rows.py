@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +38,18 @@ class Started(Record, frozen=True):
     epoch: str
     exchanges: list[Exchange] | None
     ts: datetime
+
+
+class Recent(NamedTuple):
+    """The last exchanges of a session, newest first, as they were at its event ``last_seq``."""
+
+    epoch: str
+    last_seq: int
+    exchanges: list[Exchange]
+
+    def are_before(self, started: Started) -> bool:
+        """True where nothing came between them and a chat that was begun with two events."""
+        return started.last_seq == self.last_seq + 2 and started.epoch == self.epoch
 
 
 class Ended(Record, frozen=True):

@@ -7,10 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 
 from operator_svc.db import ConstraintViolation, Database
-from operator_svc.errors import OperatorError
 from operator_svc.models import Json, Message, ReplyStatus
 from operator_svc.protocol import events
 from operator_svc.protocol.intents import Renewal
@@ -23,14 +21,13 @@ from operator_svc.stores.message_rows import (
     Feedback,
     Key,
     Owned,
+    Recent,
     Started,
     Streaming,
     TokenUsage,
 )
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import RecordId, columns_of, write_one
-
-log = structlog.get_logger(__name__)
 
 TAKEN = ("unique", "not_null")
 """Violations by which the table of keys refuses a key that stands for another chat."""
@@ -65,12 +62,13 @@ class MessageStore(MessageReads):
         key: Key | None,
         exchanges: int,
         max_chars: int,
+        recent: Recent | None = None,
     ) -> Started | None:
         """Store a user's message and the reply to it; None where there is no such session.
 
-        The session's last ``exchanges`` come with it, as ``exchanges()`` reads them; none where
-        another chat began at the same moment and they cannot be read afterwards.
-        Raises KeyTakenError.
+        The session's last ``exchanges`` come with it, as ``exchanges()`` reads them: ``recent`` if
+        these still are the last ones. ``NOT_READ`` where they have to be read afterwards, since
+        others wrote at the same moment, and cannot be. Raises KeyTakenError.
         """
         started = await self._begin(
             "chat_start",
@@ -82,17 +80,15 @@ class MessageStore(MessageReads):
             pod_id=pod_id,
             exchanges=exchanges,
             max_chars=max_chars,
+            recent_seq=recent and recent.last_seq,
         )
         if started is None or started.exchanges is not None or exchanges == 0:
             return started
-        try:
-            found = await self.exchanges(
-                session_id, before=started.message_id, limit=exchanges, max_chars=max_chars
-            )
-        except OperatorError as error:
-            # The chat is stored: to fail here would leave a reply that nobody writes.
-            log.warning("history not read", session_id=session_id, error=str(error.code))
-            found = []
+        if recent is not None and recent.are_before(started):
+            return msgspec.structs.replace(started, exchanges=recent.exchanges)
+        found = await self.exchanges_of_begun(
+            session_id, before=started.message_id, limit=exchanges, max_chars=max_chars
+        )
         return msgspec.structs.replace(started, exchanges=found)
 
     async def start_new(

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import structlog
-
 from operator_svc import telemetry
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ChatKey, Json, Message
@@ -23,8 +21,8 @@ from operator_svc.services.chat.prompt import (
     build_prompt,
     clients_history,
     said_together,
-    stored_history,
 )
+from operator_svc.services.chat.prompt_histories import PromptHistories
 from operator_svc.services.chat.quota import ChatQuota
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.running_replies import Accepted, Asker, is_unanswered
@@ -35,8 +33,6 @@ from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore
 from operator_svc.stores.message_rows import Key, Started
 from operator_svc.stores.messages import KeyTakenError, MessageStore
-
-log = structlog.get_logger(__name__)
 
 START_ATTEMPTS = 4
 """Races that a start may lose against others that make or delete the same session."""
@@ -77,7 +73,7 @@ class Chats:
         self._keys = keys
         self._writer = writer
         self._hub = hub
-        self._history = limits.history
+        self._histories = PromptHistories(messages, limits.history)
         self._drain = drain
         self.quota = ChatQuota(limits.per_minute, limits.replies_per_token)
 
@@ -134,7 +130,7 @@ class Chats:
         raise no_session()
 
     async def _continue(self, request: _Request, session_id: str) -> Accepted | None:
-        chat, limits = request.chat, self._history
+        chat, limits = request.chat, self._histories.limits
         started = await self._messages.start(
             session_id=session_id,
             viewer=request.viewer,
@@ -144,16 +140,17 @@ class Chats:
             key=request.key,
             exchanges=limits.exchanges if chat.history is None else 0,
             max_chars=limits.chars,
+            recent=self._histories.recent(session_id, chat),
         )
         if started is None:
             return None
-        if chat.history is not None:
-            history = clients_history(chat.history, limits)
-        else:
-            history = stored_history(started.exchanges or [], limits)
+        history = self._histories.at_start(chat, started)
         telemetry.CHATS_NEW.inc()
         events = partial(message_events, session_id, chat, started)
-        return await self._begin(request, session_id, started, chat.message, history, events)
+        accepted = await self._begin(request, session_id, started, chat.message, history, events)
+        earlier = started.exchanges if chat.history is None else None
+        self._histories.follow(accepted, chat, started, earlier)
+        return accepted
 
     async def _open(self, request: _Request, session_id: str) -> Accepted | None:
         chat, named = request.chat, request.chat.session_id is not None
@@ -173,11 +170,13 @@ class Chats:
             if named:
                 self.quota.give_back(request.caller, None)
             return None
-        history = clients_history(chat.history or [], self._history)
+        history = clients_history(chat.history or [], self._histories.limits)
         self._hub.session_created(session_id, started.epoch)
         telemetry.CHATS_NEW.inc()
         events = partial(session_events, session_id, chat, started, request.user_id)
-        return await self._begin(request, session_id, started, chat.message, history, events)
+        accepted = await self._begin(request, session_id, started, chat.message, history, events)
+        self._histories.follow(accepted, chat, started, [])
+        return accepted
 
     async def _regenerate(self, request: _Request, message_id: int) -> Accepted:
         """One more reply to a message, which may be named by one of its replies."""
@@ -188,7 +187,7 @@ class Chats:
             raise _no_message()
         if request.chat.session_id not in (None, message.session_id):
             raise _no_message()
-        history = await self._history_before(as_before(request.chat, message), message)
+        history = await self._histories.before(as_before(request.chat, message), message)
         started = await self._messages.regenerate(
             session_id=message.session_id,
             viewer=request.viewer,
@@ -216,7 +215,7 @@ class Chats:
             if not is_unanswered(reply.status, awaited=request.chat.awaited):
                 running = self._writer.running.get(reply.id, reply.created_at)
                 return Accepted(reply.session_id, message.id, reply.id, reply.created_at, running)
-            history = await self._history_before(as_before(request.chat, message), message)
+            history = await self._histories.before(as_before(request.chat, message), message)
             started = await self._messages.retry(
                 session_id=known.session_id,
                 message_id=known.message_id,
@@ -227,16 +226,6 @@ class Chats:
             if started is not None:
                 return await self._begin_again(request, message, started, history)
         raise OperatorError(ErrorCode.CONFLICT, "the key is used by too many at once")
-
-    async def _history_before(self, chat: Chat, message: Message) -> list[PromptTurn]:
-        """The history for one more reply: read before the write, after which nothing waits."""
-        limits = self._history
-        if chat.history is not None or not limits.exchanges:
-            return clients_history(chat.history or [], limits)
-        exchanges = await self._messages.exchanges(
-            message.session_id, before=message.id, limit=limits.exchanges, max_chars=limits.chars
-        )
-        return stored_history(exchanges, limits)
 
     async def _begin_again(
         self, request: _Request, message: Message, started: Started, history: list[PromptTurn]
