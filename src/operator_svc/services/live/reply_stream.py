@@ -124,15 +124,17 @@ class ReplyStream:
 
     def append(self, kind: Kind, content: str) -> None:
         """Add a piece, and show it; a long one as several pieces."""
-        for start in range(0, len(content), PIECE_CHARS):
-            self._append(kind, content[start : start + PIECE_CHARS])
-
-    def _append(self, kind: Kind, content: str) -> None:
+        size = len(content)
+        if not 0 < size <= PIECE_CHARS:
+            for start in range(0, size, PIECE_CHARS):
+                self.append(kind, content[start : start + PIECE_CHARS])
+            return
         offset = self.ends[kind]
-        self.ends[kind] = end = offset + len(content)
+        self.ends[kind] = end = offset + size
         self._parts[kind].append(content)
-        for reader in list(self._readers):
-            reader.piece(kind, offset, content)
+        if self._readers:
+            for reader in list(self._readers):
+                reader.piece(kind, offset, content)
         send_queues = [*self._watchers, *self._subscribers]
         if not send_queues:
             return
