@@ -39,18 +39,29 @@ class Reader(ClientView):
     def __init__(self) -> None:
         super().__init__()
         self.frames: list[Frame] = []
+        self.writes: list[int] = []
+        """The bytes of each write."""
         self.gone_at = False
         self.blocked = False
+        self.take_bytes: int | None = None
+        """Bytes after which the reader stops reading by itself."""
         self.cut_off = False
         self.subscription: Subscription | None = None
 
     def writable(self) -> bool:
         return not self.blocked
 
-    def write(self, frame: bytes, seq: int | None) -> None:
-        told = msgspec.json.decode(frame)
-        self.frames.append(told)
-        self.take(told)
+    def encode(self, frame: bytes, seq: int | None) -> bytes:
+        return frame + b"\n"
+
+    def write(self, encoded: bytes) -> None:
+        self.writes.append(len(encoded))
+        for frame in encoded.splitlines():
+            told = msgspec.json.decode(frame)
+            self.frames.append(told)
+            self.take(told)
+        if self.take_bytes is not None and sum(self.writes) >= self.take_bytes:
+            self.blocked = True
 
     async def drain(self) -> None:
         await eventually(lambda: not self.blocked, BLOCKED_SECONDS)

@@ -139,21 +139,18 @@ class EventStream:
         """See Sink.writable."""
         return not self._connection.writing_paused
 
-    def write(self, frame: bytes, seq: int | None) -> None:
-        """See Sink.write."""
-        self._write(self.encode(frame, seq))
-
     def encode(self, frame: bytes, seq: int | None = None) -> bytes:
-        """The bytes of one event; ``seq`` where it has a number that a client comes back with."""
+        """See Sink.encode; ``seq`` where it has a number that a client comes back with."""
         return sse.encode(frame, seq)
 
-    def _write(self, piece: bytes) -> None:
+    def write(self, encoded: bytes) -> None:
+        """See Sink.write."""
         # Past aiohttp's writer, whose coroutine a piece costs more than the piece.
         if self._transport.is_closing():
             return
         if self._chunked:
-            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-        self._transport.write(piece)
+            encoded = b"%x\r\n%b\r\n" % (len(encoded), encoded)
+        self._transport.write(encoded)
 
     async def drain(self) -> None:
         """See Sink.drain."""
@@ -200,7 +197,7 @@ class EventStream:
             and not self.send_queue.closed
             and not self.send_queue.queued_bytes
         ):
-            self._write(sse.comment("ping"))
+            self.write(sse.comment("ping"))
 
     def has_local_reply(self) -> bool:
         """See LiveClient.has_local_reply."""

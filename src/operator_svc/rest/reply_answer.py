@@ -156,8 +156,7 @@ class ReplyAnswer(EventStream):
             await self._text.finish(result.content)
         ending = await self.ending(result)
         with budget.holding(ending.size, refusable=refusable):
-            for data in ending.events:
-                await self.send_queue.send(data)
+            await self.send_queue.send_all((data, None) for data in ending.events)
 
     def _end(self, following: Following) -> ReplyResult:
         """The reply's end, which has come; raises OperatorError where it is not known."""
@@ -180,8 +179,7 @@ class ReplyAnswer(EventStream):
 
     async def show_long(self, kind: Kind, content: str) -> None:
         """Send a piece of any length at the client's pace; raises ConnectionError if it is gone."""
-        for data in self.piece(kind, content):
-            await self.send_queue.send(data)
+        await self.send_queue.send_all((data, None) for data in self.piece(kind, content))
 
     def wake(self) -> None:
         """There is something that was not sent yet."""

@@ -108,7 +108,7 @@ class Connection:
             elif kind is WSMsgType.TEXT:
                 return str(message.data)
             elif kind is WSMsgType.PING:
-                self.writer.control(server_frame(PONG, message.data))
+                self.writer.write(server_frame(PONG, message.data))
             elif kind is WSMsgType.BINARY:
                 raise unreadable_binary()
         return None
@@ -265,7 +265,7 @@ class Connection:
         self._alive = False
         if not self.send_queue.queued_bytes:
             self.send_queue.frame(_PING)
-        self.writer.control(PROTOCOL_PING)
+        self.writer.write(PROTOCOL_PING)
 
     def has_local_reply(self) -> bool:
         """See LiveClient.has_local_reply."""

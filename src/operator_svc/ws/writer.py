@@ -94,17 +94,15 @@ class SocketWriter:
         """See Sink.writable."""
         return not self._connection.writing_paused
 
-    def write(self, frame: bytes, seq: int | None) -> None:
-        """Send a text frame; ``seq`` stands in it already."""
-        transport = self._transport
-        if self.code is None and not transport.is_closing():
-            size = len(frame)
-            transport.write(_SHORT[size] + frame if size < 126 else _text_frame(frame))
+    def encode(self, frame: bytes, seq: int | None) -> bytes:
+        """See Sink.encode. ``seq`` stands in the frame already."""
+        size = len(frame)
+        return _SHORT[size] + frame if size < 126 else _text_frame(frame)
 
-    def control(self, frame: bytes) -> None:
-        """Send a control frame, which may overtake what waits."""
+    def write(self, encoded: bytes) -> None:
+        """See Sink.write. A control frame may so overtake what waits."""
         if self.code is None and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._transport.write(encoded)
 
     async def drain(self) -> None:
         """Wait until the transport takes more; raises ConnectionError when it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -13,7 +14,7 @@ from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.services.live.reply_stream import Kind
 from operator_svc.services.live.send_queue import SendQueue
-from operator_svc.stores.events import EventStore
+from operator_svc.stores.events import EventRow, EventStore
 
 REPLAY_PAGE, REPLAY_BYTES = 100, 128 * 1024
 """Events, and bytes of them, read at once while replaying: held for a client that is slow."""
@@ -126,15 +127,24 @@ class Subscription:
             if not page.rows:  # purged; or the session is gone, and it is time that the feed knows
                 await self._source.hub.catch_up(self.feed)
                 return None
-            for row in page.rows:
-                event = LiveEvent.of_row(row, self.feed.epoch)
-                if event.seq != cursor + 1:
-                    return None
-                if event.seq > self.feed.last_seq:
-                    self.feed.add((event,))
-                await self.send_queue.send(event.frame, event.seq)
-                cursor = event.seq
+            events = self._following(page.rows, cursor)
+            await self.send_queue.send_all((event.frame, event.seq) for event in events)
+            if len(events) < len(page.rows):
+                return None
+            cursor = events[-1].seq
         return cursor
+
+    def _following(self, rows: Iterable[EventRow], cursor: int) -> list[LiveEvent]:
+        """The events of ``rows`` up to the first gap after ``cursor``; the feed has shown them."""
+        events: list[LiveEvent] = []
+        for seq, row in enumerate(rows, cursor + 1):
+            event = LiveEvent.of_row(row, self.feed.epoch)
+            if event.seq != seq:
+                break
+            if event.seq > self.feed.last_seq:
+                self.feed.add((event,))
+            events.append(event)
+        return events
 
     async def _send_texts(self, ends: Ends) -> bool:
         """Send what ``ends`` lacks of the replies that are being written; False where nothing."""
