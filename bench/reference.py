@@ -2,8 +2,8 @@
 
 ``relay`` passes chats and streams on and keeps nothing; ``sqlite`` and ``postgresql`` also make
 the two transactions of a chat, and nothing else: no validation of what comes, no limits, no
-log, no metrics, no resuming, and nobody who looks after a reply whose client leaves. Frames that
-one read of a stream makes leave in one write, since uvloop joins the writes of a turn.
+log, no metrics, no resuming, and nobody who looks after a reply whose client leaves. Each frame is
+a write of its own, since aiohttp does not join frames, and uvloop writes at once.
 
 ``/operator/chat`` asks for JSON, ``/streamed/chat`` for a stream that it answers with JSON, and
 ``/bare/chat`` stores two rows in a table without constraints and indexes.

@@ -23,6 +23,8 @@ from operator_svc.cli import main
 
 INTERVAL = 0.002
 PACKAGE = "operator_svc"
+ENDS = {"client": "client", "connector": "client", "web": "server"}
+"""The ends of aiohttp, by the first word of a module's name; bodies, for one, are of both."""
 LOOP = "the loop: waiting, sockets, parsing in C"
 
 
@@ -64,8 +66,8 @@ def package_of(path: str) -> str:
         inside = parts[parts.index(PACKAGE) + 1 : -1]
         return f"Operator, {'/'.join(inside[:2]) or 'its root'}"
     if "aiohttp" in parts:
-        client = parts[-1].startswith(("client", "connector"))
-        return f"aiohttp, {'client' if client else 'server'}"
+        module = parts[-1].partition("_")[0]
+        return f"aiohttp, {ENDS.get(module, 'what both ends use')}"
     if "site-packages" in parts:
         return parts[parts.index("site-packages") + 1]
     return LOOP if parts[-2:-1] == ("asyncio",) else "the standard library"
