@@ -15,12 +15,8 @@ from operator_svc.db.contract import unavailable
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Session
 from operator_svc.peers.chat_types import Part, Prompt
-from operator_svc.services.live.send_queue import JOINED_BYTES
 from tests.fakes.eventually import eventually
 from tests.fakes.pods import ANYBODY, Pods, all_until, chat, say, watch
-
-CHATS, LONG_TEXT = 12, 6000
-"""Chats of a session, and the characters of each reply: more than two writes of a replay."""
 
 
 async def test_clients_are_shown_what_is_stored(pods: Pods) -> None:
@@ -66,39 +62,6 @@ async def test_clients_of_another_pod_are_shown_the_same(shared: Pods) -> None:
     assert late.seqs == list(range(4, 14))
     assert here.texts == there.texts == late.texts
     assert len(answers) == 3
-
-
-async def test_a_replay_is_written_in_few_writes_of_bounded_size(pods: Pods) -> None:
-    pod = await pods.start()
-    pods.switch.answer = ["w" * LONG_TEXT]
-    stayed = await watch(pod, "s")
-    for _ in range(CHATS):
-        await pod.services.replies.wait(await chat(pod, session_id="s"))
-    await stayed.until(lambda: len(stayed.endings) == CHATS)
-    resumed = await watch(pod, "s", after=0)
-    assert resumed.seqs == stayed.seqs == list(range(1, 3 * CHATS + 2))
-    assert resumed.types() == ["event"] * len(resumed.seqs) + ["resumed"]
-    assert len(resumed.writes) < len(resumed.seqs) / 4
-    assert max(resumed.writes) < JOINED_BYTES + 2 * LONG_TEXT
-
-
-async def test_a_replay_waits_for_a_client_that_does_not_read(pods: Pods) -> None:
-    pod = await pods.start()
-    pods.switch.answer = ["w" * LONG_TEXT]
-    for _ in range(CHATS):
-        await pod.services.replies.wait(await chat(pod, session_id="s"))
-    reader = await watch(pod, "s")
-    assert reader.subscription is not None
-    reader.take_bytes = JOINED_BYTES // 2  # less than one write
-    resuming = asyncio.create_task(reader.subscription.resume(0, None))
-    await reader.until(lambda: reader.blocked)
-    await asyncio.sleep(0.1)  # nothing more comes
-    assert len(reader.writes) == 1
-    assert not resuming.done()
-    reader.take_bytes = None
-    reader.blocked = False
-    await resuming
-    assert reader.seqs == list(range(1, 3 * CHATS + 2))
 
 
 async def test_resume_replays_what_is_kept_and_else_resyncs(pods: Pods) -> None:
