@@ -399,8 +399,8 @@ FROM numbered AS n
 INNER JOIN doomed AS d ON n.session_id = d.session_id
 RETURNING session_id, seq, data, ts;
 
--- name: messages_add(session_id, viewer, messages)
--- Stores messages that nobody is to answer, in their order.
+-- name: messages_add(session_id, viewer, messages, scope, key, body_hash, repeated, renewed_after)
+-- Stores messages that nobody is to answer, in their order. A key stands for them from the first to the last.
 WITH session AS MATERIALIZED {{lock_session_of_viewer}},
 
 given AS MATERIALIZED (
@@ -408,7 +408,7 @@ given AS MATERIALIZED (
     FROM jsonb_array_elements(CAST(:messages AS jsonb)) WITH ORDINALITY AS g (message, place)
 ),
 
-numbered AS (
+counted AS (
     UPDATE operator_session AS s
     SET
         last_seq = s.last_seq + g.total,
@@ -424,7 +424,7 @@ added AS MATERIALIZED (
     SELECT o.session_id, o.last_seq, o.message, o.seq, nextval('operator_message_id_seq') AS id
     FROM (
         SELECT n.session_id, n.last_seq, g.message, n.last_seq - n.total + g.place AS seq
-        FROM numbered AS n CROSS JOIN given AS g
+        FROM counted AS n CROSS JOIN given AS g
         ORDER BY g.place
     ) AS o
 ),
@@ -440,6 +440,14 @@ messages AS (
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)
     SELECT session_id, seq, 'message.created', id FROM added
-)
+),
+
+numbered AS MATERIALIZED (
+    SELECT session_id, min(id) AS message_id, max(id) AS reply_id FROM added GROUP BY session_id
+),
+
+renewed AS {{renew_chat_key}},
+
+keyed AS {{insert_chat_key}}
 
 SELECT id, last_seq, now() AS ts FROM added;

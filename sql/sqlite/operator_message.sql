@@ -281,8 +281,8 @@ RETURNING session_id, seq, data, ts;
 DELETE FROM operator_message
 WHERE id IN (SELECT d.id FROM {{message_with_replies}} AS d);
 
--- name: messages_add(session_id, viewer, messages)
--- Stores messages that nobody is to answer, in their order.
+-- name: messages_add(session_id, viewer, messages, scope, key, body_hash, repeated, renewed_after)
+-- Stores messages that nobody is to answer, in their order. A key stands for them from the first to the last.
 UPDATE operator_session
 SET
     last_seq = last_seq + json_array_length(:messages),
@@ -316,3 +316,24 @@ CROSS JOIN (
     LIMIT json_array_length(:messages)
 ) AS n
 WHERE s.session_id = :session_id AND changes() = json_array_length(:messages);
+
+/*+ only if :key */
+WITH given AS (SELECT 1)
+
+INSERT INTO operator_chat_key (
+    scope, key, body_hash, session_id, message_id, reply_id, created_at, repeated
+)
+SELECT
+    :scope, :key, :body_hash, m.session_id, m.id - changes() + 1, m.id, now(),
+    coalesce(:repeated, FALSE)
+FROM given
+CROSS JOIN operator_message AS m
+WHERE
+    changes() = json_array_length(:messages)
+    AND m.id = (
+        SELECT n.id FROM operator_message AS n
+        WHERE n.session_id = :session_id
+        ORDER BY n.id DESC
+        LIMIT 1
+    )
+    AND {{take_key_over}};

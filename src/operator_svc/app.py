@@ -189,7 +189,9 @@ def _services(
         tokens=tokens,
         authenticator=Authenticator(tokens, settings),
         chats=chats,
-        conversations=Conversations(stores.conversations, chats.quota, hub, core.drain),
+        conversations=Conversations(
+            stores.conversations, stores.chat_keys, chats.quota, hub, core.drain
+        ),
         replies=replies,
         foreground=Foreground(
             chats, replies, sessions, stores.messages, tasks, core.settings.disconnect_grace

@@ -3,8 +3,8 @@
 Written from the facts of its OpenAPI document, version 2026-04-24 (``public/openapi/openapi.json``
 of https://github.com/openresponses/openresponses): which fields there are, which of them are
 required, their types and values. Its names of schemas stand beside ours; its text is not copied.
-Kinds of items and events that Operator never makes (reasoning, compaction, refusals, annotations)
-are left out, so that one of them would be a fault.
+Kinds of items and events that Operator never makes (compaction, refusals, annotations)
+are left out, so that one of them would be a fault; reasoning is what a client has added.
 """
 
 from __future__ import annotations
@@ -79,6 +79,11 @@ ITEM = by_type(
                 "content": many(PART),
             },
             phase=one_of("commentary", "final_answer"),
+        ),
+        "reasoning": record(
+            {"id": TEXT, "summary": many(by_type({"summary_text": record({"text": TEXT})}))},
+            content=many(by_type({"reasoning_text": record({"text": TEXT})})),
+            encrypted_content=TEXT,
         ),
         "function_call": record(
             {"id": TEXT, "call_id": TEXT, "name": TEXT, "arguments": TEXT, "status": STATUS}

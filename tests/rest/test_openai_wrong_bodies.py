@@ -13,8 +13,7 @@ from tests.rest.openai_calls import HELLO, PICTURE, says
 from tests.rest.openai_calls import WEATHER as TOOL
 from tests.rest.response_calls import HEART, WEATHER, message
 from tests.rest.rest_service import Service
-
-Wrong = list[tuple[dict[str, Any], str, str | None]]
+from tests.rest.wrong_items import CONVERSATIONS, METADATA, Wrong
 
 
 def tells(role: str, **fields: Any) -> list[dict[str, Any]]:
@@ -201,29 +200,6 @@ RESPONSES: Wrong = [
     ({"conversation": 5}, "conversation", None),
 ]  # fmt: skip
 """The same; those without an input ask "hello"."""
-CONVERSATIONS: Wrong = [
-    ({"items": "x"}, "items", None),
-    ({"items": [message("user", "x")] * 21}, "items", None),
-    ({"items": ["x"]}, "items[0]", None),
-    ({"items": [{"content": "x"}]}, "items[0].role", None),
-    ({"items": [message("tool", "x")]}, "items[0].role", None),
-    ({"items": [{"role": "user"}]}, "items[0].content", None),
-    ({"items": [message("user", "x"), message("user", "")]}, "items[1].content", None),
-    ({"items": [message("user", "x" * 32_001)]}, "items[0].content", None),
-    ({"items": [message("assistant", [HEART])]}, "items[0].content", None),
-    ({"items": [message("user", [{"type": "input_image"}])]},
-     "items[0].content[0].image_url", None),
-    ({"items": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]},
-     "items[0].type", None),
-    ({"items": [{"type": "x"}]}, "items[0].type", None),
-]  # fmt: skip
-METADATA: Wrong = [
-    ({"metadata": []}, "metadata", None),
-    ({"metadata": {"a": 1}}, "metadata.a", None),
-    ({"metadata": {"a": "x" * 513}}, "metadata.a", None),
-    ({"metadata": {"k" * 65: ""}}, "metadata", None),
-    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", None),
-]
 NOT_FOUND = ("session_not_found", "model_not_found")
 TABLES: dict[str, tuple[dict[str, Any], Wrong]] = {
     "/v1/chat/completions": ({"messages": HELLO}, COMPLETIONS),

@@ -9,8 +9,8 @@ import pytest
 
 from operator_svc.models import ReplyStatus
 from operator_svc.protocol.intents import Renewal
+from operator_svc.stores.chat_keys import KeyTakenError
 from operator_svc.stores.message_rows import Key, Started
-from operator_svc.stores.messages import KeyTakenError
 from tests.stores.conversations import POD, Stores
 
 

@@ -19,8 +19,8 @@ from operator_svc.db.sqlite_plans import SqlitePlan
 from operator_svc.errors import OperatorError
 from operator_svc.models import ReplyChunk, ReplyStatus
 from operator_svc.protocol.intents import Renewal
+from operator_svc.stores.chat_keys import KeyTakenError
 from operator_svc.stores.message_rows import Ended, Feedback, Key, Started, TokenUsage
-from operator_svc.stores.messages import KeyTakenError
 from tests.db.things import file_of
 from tests.stores.conversations import POD, Stores
 

@@ -1,5 +1,5 @@
 -- The text and the metadata of what answers the user's message u: the newest complete reply, else the newest with text,
--- else the assistant's message after it (of an adopted session).
+-- else the assistant's message after it (of an adopted session), if that is no item of a conversation.
 (
     (
         SELECT r.content, r.metadata FROM operator_message AS r
@@ -23,6 +23,7 @@
         WHERE
             n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
             AND btrim(n.content, E' \t\r\n') <> ''
+            AND (n.metadata -> 'openai' ->> 'item') IS DISTINCT FROM 'true'
     )
     LIMIT 1
 )

@@ -1,11 +1,16 @@
--- A message u that a prompt's history has: a user's with the answer a, or an item of a conversation. One without
--- text has parts, such as a picture.
+-- A message u that a prompt's history has: an item of a conversation that an engine is sent, or a user's with the
+-- answer a. One without text has parts, such as a picture.
 (
-    u.role IN ('user', 'system')
-    AND (
-        btrim(u.content, E' \t\r\n') <> ''
-        OR u.metadata -> 'openai' -> 'content' IS NOT NULL
-        OR u.metadata -> 'openai' -> 'input' IS NOT NULL
+    (
+        u.metadata -> 'openai' ->> 'item' = 'true'
+        AND (u.role <> 'tool' OR u.metadata -> 'openai' -> 'input' IS NOT NULL)
     )
-    AND (a.content IS NOT NULL OR u.metadata -> 'openai' ->> 'item' = 'true')
+    OR (
+        u.role = 'user' AND a.content IS NOT NULL
+        AND (
+            btrim(u.content, E' \t\r\n') <> ''
+            OR u.metadata -> 'openai' -> 'content' IS NOT NULL
+            OR u.metadata -> 'openai' -> 'input' IS NOT NULL
+        )
+    )
 )

@@ -1,7 +1,7 @@
 -- Messages of a session that a prompt's history may have: each with its answer, where it has one (the
--- newest complete reply, else the newest with text, else the assistant's message after it), and
--- whether it is an item of a conversation, which needs none; and the messages and parts that both keep
--- for the engine. One without text has parts, such as a picture.
+-- newest complete reply, else the newest with text, else the assistant's message after it that is no
+-- item), and whether it is an item of a conversation, which needs none; and the messages and parts that
+-- both keep for the engine. One without text has parts, such as a picture.
 (
     SELECT
         u.id, u.role, substr(u.content, 1, :max_chars + 1) AS question,
@@ -29,7 +29,7 @@
                 ),
                 (
                     SELECT n.id FROM (
-                        SELECT m.id, m.role, m.reply_to, m.status, m.content
+                        SELECT m.id, m.role, m.reply_to, m.status, m.content, m.metadata
                         FROM operator_message AS m
                         WHERE
                             m.session_id = u.session_id AND m.id > u.id
@@ -40,10 +40,12 @@
                     WHERE
                         n.role = 'assistant' AND n.reply_to IS NULL AND n.status = 'complete'
                         AND trim(n.content, ' ' || char(9, 10, 13)) <> ''
+                        AND json_extract(n.metadata, '$.openai.item') IS NOT TRUE
                 )
             )
     WHERE
-        u.session_id = :session_id AND u.role IN ('user', 'system')
+        u.session_id = :session_id
+        AND (u.role = 'user' OR json_extract(u.metadata, '$.openai.item') IS TRUE)
         AND (
             trim(u.content, ' ' || char(9, 10, 13)) <> ''
             OR json_extract(u.metadata, '$.openai.content') IS NOT NULL

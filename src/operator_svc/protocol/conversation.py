@@ -9,9 +9,10 @@ from msgspec import Meta
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import MAX_MESSAGE_CHARS, MAX_REPLY_CHARS, Json, Role, Session
+from operator_svc.protocol.engine_fields import MAX_METADATA_BYTES, EngineFields
 from operator_svc.protocol.openai import text_of
 from operator_svc.protocol.response_body import InputItem, Pairs
-from operator_svc.protocol.response_input import messages_of
+from operator_svc.protocol.response_input import call_of, message_of, result_of
 from operator_svc.protocol.responses import conversation_id
 
 Items = Annotated[list[InputItem], Meta(max_length=20)]
@@ -21,7 +22,7 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body that makes a conversation."""
 
     items: Items | None = None
-    """Messages to begin with."""
+    """Items to begin with."""
     metadata: Pairs | None = None
     """Metadata of the session."""
 
@@ -37,7 +38,7 @@ class NewItems(msgspec.Struct, frozen=True, kw_only=True):
     """The body that adds items."""
 
     items: Annotated[list[InputItem], Meta(min_length=1, max_length=20)]
-    """Messages to add."""
+    """Items to add."""
 
 
 class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,11 +76,12 @@ def conversation_of(session: Session) -> ConversationView:
 
 
 class Said(NamedTuple):
-    """A message that is added: its role, its text, and its parts where they are more than text."""
+    """A message that is added for an item: its role, its text, and what its metadata keep of the
+    item beside the text."""
 
     role: str
     text: str
-    parts: list[Json] | None
+    kept: dict[str, Json]
 
 
 ROLES = {
@@ -92,21 +94,63 @@ ROLES = {
 
 
 def said(items: list[InputItem]) -> list[Said]:
-    """New items as messages; raises OperatorError(validation_error), which names the field."""
-    for index, item in enumerate(items):
-        if item.type != "message":
-            raise OperatorError.invalid(f"items[{index}].type", "only messages can be added")
-    found = []
-    for index, message in enumerate(messages_of(items, "items")):
-        role, content = ROLES[message["role"]], message["content"]
-        text = text_of(content)
-        parts = content if isinstance(content, list) else None
-        most = MAX_REPLY_CHARS if role is Role.ASSISTANT else MAX_MESSAGE_CHARS
-        if (not text and parts is None) or len(text) > most:
-            raise OperatorError.invalid(
-                f"items[{index}].content", f"it must have 1 to {most} characters"
-            )
-        if parts is not None and role is not Role.USER:
-            raise OperatorError.invalid(f"items[{index}].content", "only a user has more than text")
-        found.append(Said(role, text, parts))
-    return found
+    """New items as messages, one for each; raises OperatorError(validation_error), which names the
+    field."""
+    return [_said(item, f"items[{index}]") for index, item in enumerate(items)]
+
+
+def _said(item: InputItem, field: str) -> Said:
+    engine, text, role = EngineFields(), "", Role.TOOL
+    match item.type:
+        case "message":
+            role, text, engine = _message(item, field)
+        case "function_call":
+            message = {"role": "assistant", "content": None, "tool_calls": [call_of(item, field)]}
+            engine = EngineFields(input=[message])
+        case "function_call_output":
+            message = result_of(item, field)
+            text = text_of(message["content"])
+            if len(text) > MAX_REPLY_CHARS:
+                raise OperatorError.invalid(
+                    f"{field}.output", f"it has more than {MAX_REPLY_CHARS} characters"
+                )
+            if isinstance(message["content"], str):
+                del message["content"]  # it is the message's text
+            engine = EngineFields(input=[message])
+        case "reasoning":
+            engine = EngineFields(reasoning=_reasoning(item, field))
+        case _:
+            raise OperatorError.invalid(f"{field}.type", "such items cannot be added")
+    kept = engine.kept()
+    if "left_out" in kept:
+        raise OperatorError.invalid(
+            field, f"it has more than {MAX_METADATA_BYTES} bytes beside its text"
+        )
+    return Said(role, text, kept)
+
+
+def _message(item: InputItem, field: str) -> tuple[Role, str, EngineFields]:
+    message = message_of(item, field)
+    role, content = ROLES[message["role"]], message["content"]
+    text = text_of(content)
+    parts = content if isinstance(content, list) else None
+    most = MAX_REPLY_CHARS if role is Role.ASSISTANT else MAX_MESSAGE_CHARS
+    if (not text and parts is None) or len(text) > most:
+        raise OperatorError.invalid(f"{field}.content", f"it must have 1 to {most} characters")
+    if parts is not None and role is not Role.USER:
+        raise OperatorError.invalid(f"{field}.content", "only a user has more than text")
+    return role, text, EngineFields(content=parts)
+
+
+def _reasoning(item: InputItem, field: str) -> dict[str, Json]:
+    """A reasoning item as it came, without its id: it gets one of its own."""
+    if item.summary is None:
+        raise OperatorError.invalid(f"{field}.summary", "it is missing")
+    if isinstance(item.content, str):
+        raise OperatorError.invalid(f"{field}.content", "it must be a list of parts")
+    for index, part in enumerate(item.content or ()):
+        if part.type != "reasoning_text" or part.text is None:
+            raise OperatorError.invalid(f"{field}.content[{index}]", "it must be a reasoning_text")
+    plain = msgspec.to_builtins(item)
+    names = ("summary", "content", "encrypted_content")
+    return {name: plain[name] for name in names if plain.get(name) is not None}

@@ -21,7 +21,8 @@ class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
     ``input`` follows the history and takes the place of the message alone; ``before`` are the
     messages in between, up to the tool calls that it answers. ``instructions`` are the system
     message before all. ``response`` are the fields of a response as they came, from
-    which its ``parameters`` are made.
+    which its ``parameters`` are made. ``reasoning`` is an item of that kind as it came, which no
+    engine is sent.
     """
 
     parameters: dict[str, Json] = {}
@@ -32,14 +33,20 @@ class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
     instructions: str | None = None
     max_tokens: int | None = None
     response: dict[str, Json] | None = None
+    reasoning: dict[str, Json] | None = None
 
-    def after(self, said: str | list[Json], question: str) -> EngineFields:
-        """The same, where the user has ``said`` something before the message."""
-        if self.input is not None:
-            before = [{"role": "user", "content": said}]
-            return msgspec.structs.replace(self, input=[*before, *self.input])
-        if self.content is not None or not isinstance(said, str):
-            parts = said_before(said, self.content or question)
+    def after(self, said: list[dict[str, Json]], question: str) -> EngineFields:
+        """The same, where a user's message and what followed it were ``said`` before the message
+        and have no answer."""
+        if self.before is not None:
+            return msgspec.structs.replace(self, before=joined_messages(said, self.before))
+        if self.input is not None or len(said) > 1:
+            asked = self.input or [{"role": "user", "content": self.content or question}]
+            joined = joined_messages(said, asked)
+            return msgspec.structs.replace(self, content=None, input=joined)
+        content = said[0]["content"]
+        if self.content is not None or not isinstance(content, str):
+            parts = said_before(content, self.content or question)
             return msgspec.structs.replace(self, content=parts)
         return self
 
@@ -58,6 +65,7 @@ class EngineFields(msgspec.Struct, frozen=True, omit_defaults=True):
             "parameters",
             "response",
             "instructions",
+            "reasoning",
         ):
             if name in fields and len(msgspec.json.encode(fields)) > MAX_METADATA_BYTES:
                 del fields[name]
@@ -76,6 +84,19 @@ def said_before(first: str | list[Json], second: str | list[Json]) -> Any:
     return parts
 
 
+def joined_messages(
+    said: list[dict[str, Json]], then: list[dict[str, Json]]
+) -> list[dict[str, Json]]:
+    """The messages ``then`` after a user's that has no answer, and what followed that. The two
+    messages of the user are one, because many templates want the roles to alternate."""
+    place = next((i for i, one in enumerate(then) if one["role"] not in SYSTEM_ROLES), len(then))
+    if place == len(then) or then[place]["role"] != "user":
+        return [*then[:place], *said, *then[place:]]
+    both = said_before(said[0]["content"], then[place]["content"])
+    return [*then[:place], {**then[place], "content": both}, *said[1:], *then[place + 1 :]]
+
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
 NO_ENGINE_FIELDS = EngineFields()
 ENGINE_FIELDS = "openai"
 """The field of a message's metadata that keeps its ``EngineFields``, for further replies to it."""

@@ -42,6 +42,15 @@ class Attempt(NamedTuple):
     left: bool
 
 
+class Intent(NamedTuple):
+    """The key of a call, the rule by which it takes that over if it is not the caller's own, and
+    the number of the attempt."""
+
+    key: str
+    renewal: Renewal | None
+    number: int
+
+
 def intent_key(caller: Caller, path: str, session_id: str, body: bytes) -> str:
     """The key of a call, which is equal for equal requests; no part can stand for another one,
     since each comes with its length."""

@@ -21,9 +21,12 @@ Pairs = Annotated[
 ]
 """Metadata of a response or a conversation."""
 InputPartType = Annotated[
-    Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file"],
+    Literal[
+        "input_text", "output_text", "text", "refusal", "input_image", "input_file",
+        "reasoning_text",
+    ],
     Meta(title="InputPartType"),
-]
+]  # fmt: skip
 InputItemType = Annotated[
     Literal["message", "function_call", "function_call_output", "reasoning", "item_reference"],
     Meta(title="InputItemType"),
@@ -62,6 +65,15 @@ class InputPart(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The file's name."""
 
 
+class SummaryPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a reasoning item's summary."""
+
+    type: Literal["summary_text"]
+    """Always ``summary_text``."""
+    text: str
+    """The text."""
+
+
 class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An item of the input; one that has no type is a message. A reference names an item of a
     response, by its id."""
@@ -73,7 +85,7 @@ class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     role: InputRole | None = None
     """The speaker of a message."""
     content: str | list[InputPart] | None = None
-    """The text of a message, or its parts."""
+    """The text of a message, or its parts; the text of a reasoning item."""
     call_id: Name | None = None
     """The function call's id."""
     name: Name | None = None
@@ -82,6 +94,10 @@ class InputItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The function's arguments, as JSON."""
     output: str | list[InputPart] | None = None
     """The function's result."""
+    summary: list[SummaryPart] | None = None
+    """The parts of a reasoning item's summary."""
+    encrypted_content: str | None = None
+    """The text of a reasoning item, encrypted by who made it."""
 
 
 class FunctionTool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -159,35 +159,37 @@ def messages_of(
             continue
         match item.type:
             case "message":
-                messages.append(_message(item, f"{field}[{index}]"))
+                messages.append(message_of(item, f"{field}[{index}]"))
             case "function_call":
-                _add_call(messages, item, f"{field}[{index}]")
+                call = call_of(item, f"{field}[{index}]")
+                if messages and messages[-1]["role"] == "assistant":
+                    messages[-1].setdefault("tool_calls", []).append(call)
+                else:
+                    messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
             case "function_call_output":
-                messages.append(_result(item, f"{field}[{index}]"))
+                messages.append(result_of(item, f"{field}[{index}]"))
     return messages
 
 
-def _message(item: InputItem, field: str) -> dict[str, Json]:
+def message_of(item: InputItem, field: str) -> dict[str, Json]:
+    """A message as chat completions have it; raises OperatorError."""
     if item.role is None or item.content is None:
         missing = "role" if item.role is None else "content"
         raise OperatorError.invalid(f"{field}.{missing}", "it is missing")
     return {"role": item.role, "content": _content(item.content, f"{field}.content")}
 
 
-def _add_call(messages: list[dict[str, Json]], item: InputItem, field: str) -> None:
-    """Add a call to the message of the assistant before it, or as one of its own."""
+def call_of(item: InputItem, field: str) -> dict[str, Json]:
+    """A function call as the messages of chat completions have it; raises OperatorError."""
     for name in ("call_id", "name", "arguments"):
         if getattr(item, name) is None:
             raise OperatorError.invalid(f"{field}.{name}", "it is missing")
     function = {"name": item.name, "arguments": item.arguments}
-    call = {"id": item.call_id, "type": "function", "function": function}
-    if messages and messages[-1]["role"] == "assistant":
-        messages[-1].setdefault("tool_calls", []).append(call)
-    else:
-        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    return {"id": item.call_id, "type": "function", "function": function}
 
 
-def _result(item: InputItem, field: str) -> dict[str, Json]:
+def result_of(item: InputItem, field: str) -> dict[str, Json]:
+    """A function's result as chat completions have it; raises OperatorError."""
     for name in ("call_id", "output"):
         if getattr(item, name) is None:
             raise OperatorError.invalid(f"{field}.{name}", "it is missing")
@@ -202,6 +204,8 @@ def _content(content: str | list[InputPart], field: str) -> str | list[Json]:
     if isinstance(content, str):
         return content
     for index, part in enumerate(content):
+        if part.type == "reasoning_text":
+            raise OperatorError.invalid(f"{field}[{index}].type", "only reasoning has such parts")
         names = CONTENT_OF_PART[part.type]
         if all(getattr(part, name) is None for name in names):
             raise OperatorError.invalid(f"{field}[{index}].{names[0]}", "it is missing")

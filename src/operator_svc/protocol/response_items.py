@@ -15,6 +15,9 @@ def items_of(
 ) -> Iterator[dict[str, Json]]:
     """The items of a stored message of ``role``, each with an id of its own. The last one of that
     role has the stored message's."""
+    if engine.reasoning is not None:
+        yield {"type": "reasoning", "id": f"rs_{message_id}", **engine.reasoning}
+        return
     for place, message, own in _asked(content, engine, role):
         identity = f"msg_{message_id}" if own else f"msg_{message_id}_{place}"
         yield from _items(message, identity)
@@ -32,11 +35,19 @@ def _asked(
     content: str, engine: EngineFields, role: str
 ) -> Iterator[tuple[int, dict[str, Json], bool]]:
     """The messages of a stored one of ``role``, each with its place, and True for the last one of
-    that role."""
+    that role. A call that was added is one of the role that its result has, ``tool``."""
     asked = engine.input or [{"role": role, "content": engine.content or content}]
-    last = max((i for i, m in enumerate(asked) if m.get("role") == role), default=None)
+    if role == "tool":
+        asked = [with_text(message, content) for message in asked]
+    speakers = (role,) if role != "tool" else (role, "assistant")
+    last = max((i for i, m in enumerate(asked) if m.get("role") in speakers), default=None)
     for place, message in enumerate(asked):
         yield place, message, place == last
+
+
+def with_text(message: dict[str, Json], text: str) -> dict[str, Json]:
+    """A message that is kept beside its text, with it."""
+    return {"content": text, **message}
 
 
 def _items(message: dict[str, Json], identity: str) -> Iterator[dict[str, Json]]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from operator_svc.errors import OperatorError
-from operator_svc.models import Json, ReplyStatus
+from operator_svc.models import Json, ReplyStatus, Role
 from operator_svc.protocol.chat import Chat, Text
 from operator_svc.protocol.engine_fields import ENGINE_FIELDS, NO_ENGINE_FIELDS, EngineFields
 from operator_svc.protocol.ids import KeyText, SessionId
@@ -147,8 +147,9 @@ def _files(view: MessageView) -> Iterator[dict[str, Json]]:
 
 
 def messages_of(views: Iterable[MessageView]) -> Iterator[UiMessage]:
-    """Stored messages as the client's own, of several replies to a message the newest."""
-    shown = list(views)
+    """Stored messages as the client's own, of several replies to a message the newest. The client
+    has none of the role ``tool``."""
+    shown = [view for view in views if view.role != Role.TOOL]
     newest = {view.reply_to: view.id for view in shown if view.reply_to is not None}
     for view in shown:
         if view.reply_to is not None and newest[view.reply_to] != view.id:

@@ -1,9 +1,24 @@
-"""operator_chat_key: idempotency keys of chats."""
+"""operator_chat_key: idempotency keys of chats and of added items."""
 
 from __future__ import annotations
 
-from operator_svc.db import Database
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from operator_svc.db import ConstraintViolation, Database
 from operator_svc.models import ChatKey, Record
+from operator_svc.protocol.intents import Renewal
+from operator_svc.stores.message_rows import Key
+from operator_svc.stores.writes import columns_of
+
+T = TypeVar("T")
+
+TAKEN = ("unique", "not_null")
+"""Violations by which the table refuses a key that stands for something else."""
+
+
+class KeyTakenError(Exception):
+    """An idempotency key stands for something that was stored before; nothing was stored."""
 
 
 class ReleasedKey(Record, frozen=True):
@@ -13,16 +28,43 @@ class ReleasedKey(Record, frozen=True):
 
 
 class ChatKeyStore:
-    """Reads keys, which are written with their chat."""
+    """Reads keys, which are written with what they stand for."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def get(self, scope: str, key: str) -> ChatKey | None:
-        """The chat of ``key`` within ``scope``, or None."""
+        """What ``key`` stands for within ``scope``, or None."""
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)
 
 
 async def release_key(db: Database, scope: str, key: str) -> bool:
     """Delete a key whose session is being deleted; False where it is another one's."""
     return bool(await db.write("chat_key_release", ReleasedKey, scope=scope, key=key))
+
+
+async def write_keyed(
+    db: Database, key: Key | None, write: Callable[[dict[str, Any]], Awaitable[T]]
+) -> T:
+    """What ``write`` returns, which stores the columns of ``key`` that it is given.
+
+    Raises KeyTakenError.
+    """
+    columns = columns_of(Renewal, key and key.renewal)
+    columns["scope"] = key and key.scope
+    columns["key"] = key and key.key
+    columns["body_hash"] = key and key.body_hash
+    renewed = key is None or key.renewal is None
+    while True:
+        try:
+            return await write(columns)
+        except ConstraintViolation as violation:
+            if key is None or not violation.constraint.startswith("operator_chat_key"):
+                raise
+            if violation.kind not in TAKEN:
+                raise
+            if await release_key(db, key.scope, key.key):
+                continue
+            if renewed:
+                raise KeyTakenError from violation
+            renewed = True  # what it may be taken from was stored just now

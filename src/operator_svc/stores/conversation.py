@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from operator_svc.db import Database
 from operator_svc.models import Json, Record
 from operator_svc.protocol import events
+from operator_svc.stores.chat_keys import write_keyed
+from operator_svc.stores.message_rows import Key
 from operator_svc.stores.writes import RecordId, write_one
 
 
@@ -69,14 +72,21 @@ class ConversationStore:
         return found is not None
 
     async def add(
-        self, session_id: str, viewer: str | None, messages: list[NewMessage]
+        self, session_id: str, viewer: str | None, messages: list[NewMessage], key: Key | None
     ) -> list[Added]:
-        """Store messages in their order; none where there is no such session."""
-        rows = await self._db.write(
-            "messages_add",
-            Added,
-            session_id=session_id,
-            viewer=viewer,
-            messages=msgspec.to_builtins(messages),
-        )
-        return sorted(rows, key=lambda row: row.id)
+        """Store messages in their order; none where there is no such session.
+
+        Raises KeyTakenError.
+        """
+
+        async def write(columns: dict[str, Any]) -> list[Added]:
+            return await self._db.write(
+                "messages_add",
+                Added,
+                session_id=session_id,
+                viewer=viewer,
+                messages=msgspec.to_builtins(messages),
+                **columns,
+            )
+
+        return sorted(await write_keyed(self._db, key, write), key=lambda row: row.id)

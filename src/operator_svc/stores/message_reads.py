@@ -16,6 +16,12 @@ NOT_READ: list[Exchange] = []
 """The exchanges before a chat where they cannot be read."""
 
 
+def are_cut(exchanges: list[Exchange], limit: int) -> bool:
+    """True where ``limit`` of them are fewer messages than as many exchanges have, for there are
+    items among them."""
+    return len(exchanges) == limit > 0 and any(one.answer is None for one in exchanges)
+
+
 class MessageReads:
     """Reads the messages of sessions, of any database that has them."""
 
@@ -42,15 +48,21 @@ class MessageReads:
         self, session_id: str, *, before: int, limit: int, max_chars: int
     ) -> list[Exchange]:
         """Exchanges before a message, newest first; one more character than ``max_chars`` of
-        each text, so that a longer one shows."""
-        return await self._db.fetch(
-            "exchanges",
-            Exchange,
-            session_id=session_id,
-            before=before,
-            page=limit,
-            max_chars=max_chars,
-        )
+        each text, so that a longer one shows. Where items are among them, up to twice ``limit``:
+        one of them is half an exchange."""
+        found: list[Exchange] = []
+        for page in (limit, 2 * limit):
+            found = await self._db.fetch(
+                "exchanges",
+                Exchange,
+                session_id=session_id,
+                before=before,
+                page=page,
+                max_chars=max_chars,
+            )
+            if not are_cut(found, limit):
+                break
+        return found
 
     async def exchanges_of_begun(
         self, session_id: str, *, before: int, limit: int, max_chars: int

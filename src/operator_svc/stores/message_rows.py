@@ -13,9 +13,9 @@ from operator_svc.protocol.intents import Renewal
 
 class Exchange(Record, frozen=True):
     """A user's message, and the reply to it that counts: the newest complete one, else the
-    newest that has text. In an adopted session, and among a conversation's items, it is the
-    assistant's message after it. ``answer`` is None for an item that has none, of the ``role``
-    user or system. ``asked`` and ``replied`` are what the message and the reply keep for the engine
+    newest that has text. In an adopted session it is the assistant's message after it. ``answer``
+    is None for an item of a conversation, whose ``role`` is any; it counts half, for it is one
+    message. ``asked`` and ``replied`` are what the message and the reply keep for the engine
     beside the text, as far as a history sends it again."""
 
     question: str

@@ -8,13 +8,12 @@ from typing import Any
 
 import msgspec
 
-from operator_svc.db import ConstraintViolation, Database
+from operator_svc.db import Database
 from operator_svc.models import Json, Message, ReplyStatus
 from operator_svc.protocol import events
-from operator_svc.protocol.intents import Renewal
-from operator_svc.stores.chat_keys import release_key
+from operator_svc.stores.chat_keys import write_keyed
 from operator_svc.stores.epochs import with_epoch
-from operator_svc.stores.message_reads import MessageReads
+from operator_svc.stores.message_reads import MessageReads, are_cut
 from operator_svc.stores.message_rows import (
     DeletedMessage,
     Ended,
@@ -28,13 +27,6 @@ from operator_svc.stores.message_rows import (
 )
 from operator_svc.stores.sessions import refuse_id_in_deletion
 from operator_svc.stores.writes import RecordId, columns_of, write_one
-
-TAKEN = ("unique", "not_null")
-"""Violations by which the table of keys refuses a key that stands for another chat."""
-
-
-class KeyTakenError(Exception):
-    """The idempotency key of a chat belongs to another chat already; nothing was stored."""
 
 
 class MessageStore(MessageReads):
@@ -82,7 +74,9 @@ class MessageStore(MessageReads):
             max_chars=max_chars,
             recent_seq=recent and recent.last_seq,
         )
-        if started is None or started.exchanges is not None or exchanges == 0:
+        if started is None or exchanges == 0:
+            return started
+        if started.exchanges is not None and not are_cut(started.exchanges, exchanges):
             return started
         if recent is not None and recent.are_before(started):
             return msgspec.structs.replace(started, exchanges=recent.exchanges)
@@ -160,25 +154,11 @@ class MessageStore(MessageReads):
         return started and with_epoch(self._db, started)
 
     async def _begin(self, query: str, key: Key | None, **params: Any) -> Started | None:
-        params |= columns_of(Renewal, key and key.renewal)
-        params["scope"] = key and key.scope
-        params["key"] = key and key.key
-        params["body_hash"] = key and key.body_hash
-        renewed = key is None or key.renewal is None
-        while True:
-            try:
-                started = await write_one(self._db, query, Started, **params)
-                return started and with_epoch(self._db, started)
-            except ConstraintViolation as violation:
-                if key is None or not violation.constraint.startswith("operator_chat_key"):
-                    raise
-                if violation.kind not in TAKEN:
-                    raise
-                if await release_key(self._db, key.scope, key.key):
-                    continue
-                if renewed:
-                    raise KeyTakenError from violation
-                renewed = True  # the chat that it may be taken from was stored just now
+        async def write(columns: dict[str, Any]) -> Started | None:
+            return await write_one(self._db, query, Started, **params, **columns)
+
+        started = await write_keyed(self._db, key, write)
+        return started and with_epoch(self._db, started)
 
     async def finish(
         self,

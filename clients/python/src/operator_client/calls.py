@@ -759,7 +759,7 @@ class Calls:
     async def create_conversation(
         self, body: ConversationBody | Mapping[str, Any]
     ) -> ConversationView:
-        """Create a conversation, which is a session, with the messages in ````items````.
+        """Create a conversation, which is a session, with ````items```` to begin with.
 
         Fields may also be given in the query; the body takes precedence.
         """
@@ -792,19 +792,26 @@ class Calls:
         )
 
     async def create_conversation_items(
-        self, conversation_id: str, body: NewItems | Mapping[str, Any]
+        self,
+        conversation_id: str,
+        body: NewItems | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
     ) -> ResponseItems:
-        """Add messages to a conversation, without requesting a reply.
+        """Add items to a conversation, without requesting a reply. A retry adds them once.
 
         Fields may also be given in the query; the body takes precedence.
+
+        ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
+        same key is made once.
         """
         return await self._connection.call(
             ResponseItems,
             Call(
                 "POST",
                 f"/v1/conversations/{segment(conversation_id)}/items",
+                headers={"Idempotency-Key": idempotency_key or new_key()},
                 body=body,
-                again=False,
             ),
         )
 

@@ -555,7 +555,7 @@ class ConversationBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """The body that makes a conversation."""
 
     items: list[InputItem] | None = None
-    """Messages to begin with."""
+    """Items to begin with."""
     metadata: dict[str, str] | None = None
     """Metadata of the session."""
 
@@ -897,7 +897,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     role: InputRole | None = None
     """The speaker of a message."""
     content: str | list[InputPart] | None = None
-    """The text of a message, or its parts."""
+    """The text of a message, or its parts; the text of a reasoning item."""
     call_id: str | None = None
     """The function call's id."""
     name: str | None = None
@@ -906,6 +906,10 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The function's arguments, as JSON."""
     output: str | list[InputPart] | None = None
     """The function's result."""
+    summary: list[SummaryPart] | None = None
+    """The parts of a reasoning item's summary."""
+    encrypted_content: str | None = None
+    """The text of a reasoning item, encrypted by who made it."""
 
 
 InputItemType: TypeAlias = str
@@ -938,8 +942,8 @@ class InputPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 InputPartType: TypeAlias = str
-"""One of ``input_file``, ``input_image``, ``input_text``, ``output_text``, ``refusal``,
-``text``; a newer Operator may have more.
+"""One of ``input_file``, ``input_image``, ``input_text``, ``output_text``,
+``reasoning_text``, ``refusal``, ``text``; a newer Operator may have more.
 """
 
 
@@ -1167,7 +1171,7 @@ class NewItems(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body that adds items."""
 
     items: list[InputItem]
-    """Messages to add."""
+    """Items to add."""
 
 
 Order: TypeAlias = str
@@ -1668,6 +1672,13 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     include_usage: bool | None = None
     """True for one more chunk, with the tokens that were used."""
+
+
+class SummaryPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a reasoning item's summary."""
+
+    text: str
+    """The text."""
 
 
 SystemStatus: TypeAlias = str

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from operator_svc.background import aside
 from operator_svc.context import SERVICES
 from operator_svc.errors import ErrorCode
 from operator_svc.protocol import conversation as protocol
-from operator_svc.protocol.engine_fields import EngineFields
+from operator_svc.protocol import decoding
 from operator_svc.protocol.response_body import InputItem
-from operator_svc.protocol.response_items import items_of
-from operator_svc.protocol.response_view import ResponseItems
 from operator_svc.protocol.responses import session_of
 from operator_svc.protocol.sessions import MessageView
 from operator_svc.rest import requests, responses
-from operator_svc.rest.openai.conversation_items import Item, find, page
+from operator_svc.rest.openai.conversation_items import Item, added, find, page
 from operator_svc.rest.openai.responses import AFTER, EXAMPLE_ITEMS, LIMIT, ORDER
+from operator_svc.rest.openai.shared import intent_of
 from operator_svc.rest.request_context import caller_of
-from operator_svc.rest.routing import JSON, Answer, RouteTable, json
+from operator_svc.rest.routing import JSON, KEY, Answer, RouteTable, json
 from operator_svc.services.access import no_session
 
 route = RouteTable("openai")
@@ -37,7 +37,7 @@ _SAID = [InputItem(type="message", role="user", content="What is running?")]
     errors=(ErrorCode.DRAINING,),
 )
 async def create_conversation(request: web.Request) -> web.StreamResponse:
-    """Create a conversation, which is a session, with the messages in ``items``."""
+    """Create a conversation, which is a session, with ``items`` to begin with."""
     services, caller = request.app[SERVICES], caller_of(request)
     body = await requests.body(request, protocol.ConversationBody)
     said = protocol.said(body.items or [])
@@ -87,25 +87,23 @@ async def delete_conversation(request: web.Request) -> web.StreamResponse:
 @route(
     "POST",
     "/v1/conversations/{conversation_id}/items",
+    parameters=(KEY,),
     body=protocol.NewItems,
     example=protocol.NewItems(items=_SAID),
     answers={200: json(EXAMPLE_ITEMS, "The added items.")},
-    errors=(ErrorCode.DRAINING,),
+    errors=(ErrorCode.CONFLICT, ErrorCode.DRAINING, ErrorCode.INVALID_PARAMETER),
 )
 async def create_conversation_items(request: web.Request) -> web.StreamResponse:
-    """Add messages to a conversation, without requesting a reply."""
+    """Add items to a conversation, without requesting a reply. A retry adds them once."""
     services, caller = request.app[SERVICES], caller_of(request)
     session_id = _session_id(request)
-    body = await requests.body(request, protocol.NewItems)
-    said = protocol.said(body.items)
-    added = await services.conversations.add(caller, session_id, said)
-    data = [
-        item
-        for row, one in zip(added, said, strict=True)
-        for item in items_of(row, one.text, EngineFields(content=one.parts), one.role)
-    ]
-    first, last = data[0]["id"], data[-1]["id"]
-    return responses.json(ResponseItems(data=data, first_id=first, last_id=last, has_more=False))
+    raw = await requests.read_body(request)
+    said = await aside(
+        len(raw), lambda: protocol.said(decoding.decode(raw, protocol.NewItems).items)
+    )
+    intent = await intent_of(request, session_id, raw)
+    first, last = await services.conversations.add(caller, session_id, said, intent)
+    return responses.json(await added(services, caller, session_id, first, last))
 
 
 @route(

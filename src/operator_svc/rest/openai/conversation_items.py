@@ -63,6 +63,18 @@ async def page(
     return _page(shown, has_more=False)
 
 
+async def added(
+    services: Services, caller: Caller, session_id: str, first: int, last: int
+) -> ResponseItems:
+    """The items of the messages that were added together, from the ``first`` to the ``last``."""
+    items: list[Item] = []
+    async for view in services.history.oldest_first(caller, session_id, first - 1):
+        if view.id > last:
+            break
+        items += items_of_message(view)
+    return _page(items, has_more=False)
+
+
 def _page(items: list[Item], *, has_more: bool) -> ResponseItems:
     return ResponseItems(
         data=items,

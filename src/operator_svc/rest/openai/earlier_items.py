@@ -14,7 +14,7 @@ from operator_svc.protocol.chat import Chat, ReplyView
 from operator_svc.protocol.openai import tool_calls_of, with_results
 from operator_svc.protocol.response_body import InputItem, ResponseBody
 from operator_svc.protocol.response_input import Answered, open_results
-from operator_svc.protocol.response_items import call_item, named_message
+from operator_svc.protocol.response_items import call_item, items_of, named_message
 from operator_svc.rest.openai.asked import asked_of
 from operator_svc.services.chat.message_metadata import kept_engine
 
@@ -56,19 +56,23 @@ async def _named(
     services: Services, caller: Caller, identity: str
 ) -> InputItem | dict[str, Json] | None:
     kind, _, number = identity.partition("_")
-    row_id = ids.row_id(number)
+    row_id = ids.row_id(number.partition("_")[0])
     if row_id is None:
         return None
     try:
-        if kind == "fc":
+        if kind == "fc" and "_" not in number:
             called = await services.tool_calls.get(caller, row_id)
             return msgspec.convert(call_item(called), InputItem)
-        if kind == "msg":
-            row = await services.history.stored(caller, row_id)
-            if row.role == Role.ASSISTANT:
-                return {"role": row.role, "content": row.content}
-            if row.role != Role.TOOL:
-                return named_message(row.content, kept_engine(row.metadata), row.role)
+        row = await services.history.stored(caller, row_id)
+        engine = kept_engine(row.metadata)
+        if row.role == Role.TOOL:
+            (item,) = items_of(row.id, row.content, engine, row.role)
+            return msgspec.convert(item, InputItem) if item["id"] == identity else None
+        if kind != "msg" or "_" in number:
+            return None
+        if row.role == Role.ASSISTANT:
+            return {"role": row.role, "content": row.content}
+        return named_message(row.content, engine, row.role)
     except OperatorError as error:
         if error.code.status != 404:
             raise

@@ -17,7 +17,7 @@ from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol import openai, openai_answers
 from operator_svc.protocol.chat import Chat
-from operator_svc.protocol.intents import Attempt, intent_key, renewal_of
+from operator_svc.protocol.intents import Attempt, Intent, intent_key, renewal_of
 from operator_svc.rest import requests
 from operator_svc.rest.reply_answer import ReplyAnswer
 from operator_svc.rest.request_context import CALL, caller_of
@@ -57,8 +57,19 @@ def no_model(name: str) -> OperatorError:
 async def keyed(
     request: web.Request, chat: Chat, session_id: str | None, raw: bytes, *, goes_on: bool
 ) -> tuple[Chat, int]:
-    """The chat with its idempotency key, the one that it brings, else that of its intent; and the
-    number of this attempt to have it.
+    """The chat with its idempotency key, and the number of this attempt to have it.
+
+    Raises OperatorError(invalid_parameter).
+    """
+    key, renewal, number = await intent_of(request, session_id or "", raw)
+    chat = msgspec.structs.replace(
+        chat, client_message_id=key, renewal=renewal, awaited=not goes_on
+    )
+    return chat, number
+
+
+async def intent_of(request: web.Request, session_id: str, raw: bytes) -> Intent:
+    """What a call asks: by the idempotency key that it brings, else by all that it is.
 
     Raises OperatorError(invalid_parameter).
     """
@@ -66,17 +77,14 @@ async def keyed(
     number = int(counted) if counted and COUNT.fullmatch(counted) else 0
     renewal = None
     if (key := requests.idempotency_key(request)) is None:
-        key = intent_key(caller_of(request), request.path, session_id or "", raw)
+        key = intent_key(caller_of(request), request.path, session_id, raw)
         # The end of what a caller sends is read a turn after the body, though both came at once.
         await asyncio.sleep(0)
         age = perf_counter() - request[CALL].begun
         refused = request.app[SERVICES].foreground.refused
         earlier = 0 if refused.follows(key, number) else number
         renewal = renewal_of(Attempt(earlier, age, _left(request)))
-    chat = msgspec.structs.replace(
-        chat, client_message_id=key, renewal=renewal, awaited=not goes_on
-    )
-    return chat, number
+    return Intent(key, renewal, number)
 
 
 def _left(request: web.Request) -> bool:

@@ -30,9 +30,9 @@ from operator_svc.services.chat.start_events import message_events, session_even
 from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.hub import SessionHub
-from operator_svc.stores.chat_keys import ChatKeyStore
+from operator_svc.stores.chat_keys import ChatKeyStore, KeyTakenError
 from operator_svc.stores.message_rows import Key, Started
-from operator_svc.stores.messages import KeyTakenError, MessageStore
+from operator_svc.stores.messages import MessageStore
 
 START_ATTEMPTS = 4
 """Races that a start may lose against others that make or delete the same session."""

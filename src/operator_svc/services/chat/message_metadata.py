@@ -26,9 +26,10 @@ def message_metadata(chat: Chat) -> dict[str, Any]:
     return metadata
 
 
-def item_metadata(parts: list[Json] | None) -> dict[str, Any]:
-    """The metadata of a message that was added as an item: the history has it without a reply."""
-    return {ENGINE_FIELDS: {**EngineFields(content=parts).kept(), "item": True}}
+def item_metadata(kept: dict[str, Json]) -> dict[str, Any]:
+    """The metadata of a message that was added as an item, of which ``kept`` is kept beside its
+    text: the history has it without a reply."""
+    return {ENGINE_FIELDS: {**kept, "item": True}}
 
 
 def as_before(chat: Chat, message: Message) -> Chat:

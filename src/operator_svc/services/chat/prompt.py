@@ -4,7 +4,7 @@ The history is made of exchanges, a user's message and the reply to it, because 
 templates of many models refuse a conversation whose roles do not alternate. What has no usable
 reply (failed, stopped before its first token, still being written, tool calls alone) is left
 out. Items that were added to a conversation need none: a system's goes to the front, a user's is
-put before the user's message that follows it.
+put before the user's message that follows it, and others follow the user's message before them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from operator_svc.peers.chat_types import Prompt
 from operator_svc.peers.think_tags import without_thought
 from operator_svc.protocol.chat import Chat
 from operator_svc.protocol.chat import Turn as ClientTurn
-from operator_svc.protocol.engine_fields import said_before
+from operator_svc.protocol.engine_fields import SYSTEM_ROLES, joined_messages
 from operator_svc.protocol.openai import text_of
+from operator_svc.protocol.response_items import with_text
+from operator_svc.services.chat.added_items import added_messages
 from operator_svc.services.chat.message_metadata import sent_messages
 from operator_svc.stores.message_rows import Exchange
-
-SYSTEM_ROLES = frozenset({"system", "developer"})
 
 PromptTurn: TypeAlias = dict[str, Any]
 """A message of the history: its ``role``, and the text of it as ``content``. It has ``messages`` of
@@ -74,15 +74,14 @@ def said_together(prompt: Prompt) -> Prompt:
         prompt,
         message=_joined(last["content"], prompt.message),
         history=history,
-        engine=prompt.engine.after(content_of(last), prompt.message),
+        engine=prompt.engine.after(messages_of(last), prompt.message),
     )
 
 
-def content_of(turn: PromptTurn) -> str | list[Json]:
-    """The content of the user's message that ``turn`` is."""
-    messages = turn.get("messages")
-    content: str | list[Json] = messages[0]["content"] if messages else turn["content"]
-    return content
+def messages_of(turn: PromptTurn) -> list[dict[str, Json]]:
+    """The messages of chat completions that ``turn`` is."""
+    messages: list[dict[str, Json]] | None = turn.get("messages")
+    return messages or [{"role": turn["role"], "content": turn["content"]}]
 
 
 def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[PromptTurn]:
@@ -110,32 +109,60 @@ def clients_history(turns: list[ClientTurn], limits: HistoryLimits) -> list[Prom
 
 
 def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> list[PromptTurn]:
-    """The newest exchanges and items that fit, oldest first; one is sent whole or not at all. It
-    ends with the user where the newest is an item."""
+    """The newest exchanges and items that fit, oldest first; what belongs to a user's message is
+    sent with it or not at all. It ends with the user where nothing answers the newest item."""
     turns: list[PromptTurn] = []
     system: list[str] = []
+    later: list[PromptTurn] = []
     room = limits.chars
     for exchange in newest_first:
-        question, answer = exchange.question, exchange.answer or ""
-        if exchange.asked or exchange.replied:
-            asked = _turn("user", question, sent_messages(exchange))
-            room -= _chars(asked) + len(answer)
-        else:
-            asked = {"role": "user", "content": question}
-            room -= len(question) + len(answer)
+        asked = _asked(exchange)
+        room -= _chars(asked) + len(exchange.answer or "")
         if room < 0 or len(turns) >= 2 * limits.exchanges:
             break
-        said = without_thought(answer) if limits.think_tags else answer
-        if said:
-            turns += [_turn("assistant", said), asked]
-        elif exchange.role in SYSTEM_ROLES:
-            system.append(question)
-        elif exchange.answer is None:
-            turns.append(_before(asked, turns.pop()) if turns else asked)
+        if exchange.role in SYSTEM_ROLES:
+            system.append(exchange.question)
+        elif exchange.role != "user":
+            later.append(asked)
+        else:
+            sent, said = _answered(asked, exchange.answer, later[::-1], limits)
+            if said:
+                turns += [_turn("assistant", said), sent]
+            elif exchange.answer is None or later:
+                turns.append(_before(sent, turns.pop()) if turns else sent)
+            later.clear()
     if system:
         turns.append(_turn("system", _joined(*reversed(system))))
     turns.reverse()
     return turns
+
+
+def _asked(exchange: Exchange) -> PromptTurn:
+    """What the engine was sent for an exchange before its answer; or the item that it is."""
+    if exchange.role == "tool":
+        kept = [with_text(message, exchange.question) for message in exchange.asked["input"]]
+        return _turn(exchange.role, exchange.question, kept)
+    if exchange.role == "user" and (exchange.asked or exchange.replied):
+        return _turn("user", exchange.question, sent_messages(exchange))
+    return {"role": exchange.role, "content": exchange.question}
+
+
+def _answered(
+    asked: PromptTurn, answer: str | None, later: list[PromptTurn], limits: HistoryLimits
+) -> tuple[PromptTurn, str]:
+    """A user's turn with the items that were added after its ``answer``, up to the last text of
+    the assistant; and that text."""
+    shown = without_thought if limits.think_tags else str
+    said = shown(answer or "")
+    if not later:
+        return asked, said
+    messages = added_messages(said, [m for turn in later for m in messages_of(turn)], shown)
+    said = ""
+    if messages and messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
+        said = messages.pop()["content"]
+    if messages:
+        asked = _turn("user", asked["content"], [*messages_of(asked), *messages])
+    return asked, said
 
 
 def _joined(*texts: str) -> str:
@@ -159,13 +186,8 @@ def _chars(turn: PromptTurn) -> int:
 
 
 def _before(said: PromptTurn, turn: PromptTurn) -> PromptTurn:
-    """A turn of the user with what the user has ``said`` before it."""
+    """A turn of the user with what the user has ``said`` before it, and what followed that."""
     content = _joined(said["content"], turn["content"])
     if "messages" not in said and "messages" not in turn:
         return _turn("user", content)
-    first = {"role": "user", "content": content_of(said)}
-    messages = turn.get("messages") or [{"role": "user", "content": turn["content"]}]
-    if messages[0]["role"] != "user":
-        return _turn("user", content, [first, *messages])
-    both = said_before(first["content"], messages[0]["content"])
-    return _turn("user", content, [{**first, "content": both}, *messages[1:]])
+    return _turn("user", content, joined_messages(messages_of(said), messages_of(turn)))

@@ -117,6 +117,8 @@ class PromptHistories:
         """Keep the exchange that ``chat`` and its reply will be, after the ``earlier`` ones of its
         session (None where they are not known)."""
         plain = chat.engine == NO_ENGINE_FIELDS and bool(chat.message.strip(BLANK))
+        # Of items, more are read than of exchanges; a list of both is not cut like one.
+        plain = plain and all(one.answer is not None for one in earlier or ())
         if earlier is None or earlier is NOT_READ or not plain or not self.limits.exchanges:
             self._recent.forget(accepted.session_id)
         elif accepted.running is not None:
