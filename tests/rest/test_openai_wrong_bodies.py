@@ -26,6 +26,11 @@ def has(*parts: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": list(parts)}]
 
 
+CALLS = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
 COMPLETIONS: Wrong = [
     ({"messages": None}, "messages", None),
     ({"messages": []}, "messages", "validation_error"),
@@ -53,6 +58,13 @@ COMPLETIONS: Wrong = [
      "messages[0].content[0].image_url.url", None),
     ({"messages": has({"type": "file"})}, "messages[0].content[0].file", None),
     ({"messages": tells("tool", content="x")}, "messages[0].tool_call_id", None),
+    ({"messages": tells("tool", content="x", tool_call_id="c")}, "messages[0].tool_call_id", None),
+    ({"messages": [*HELLO, {"role": "tool", "content": "x", "tool_call_id": "c"}]},
+     "messages[1].tool_call_id", None),
+    ({"messages": [*HELLO, CALLS, {"role": "tool", "content": "x", "tool_call_id": "d"}]},
+     "messages[2].tool_call_id", None),
+    ({"messages": [*HELLO, CALLS, *HELLO]}, "messages[1].tool_calls", None),
+    ({"messages": [*HELLO, CALLS]}, "messages[1].tool_calls", None),
     ({"messages": tells("assistant")}, "messages[0].content", None),
     ({"messages": tells("assistant", tool_calls={})}, "messages[0].tool_calls", None),
     ({"messages": tells("assistant", tool_calls=[{"type": "function"}])},
@@ -84,6 +96,9 @@ COMPLETIONS: Wrong = [
      "tool_choice.function.name", None),
     ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}}},
      "tool_choice.allowed_tools.mode", None),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {
+        "mode": "auto", "tools": [{"type": "function", "function": {"name": "nothing"}}]}}},
+     "tool_choice.allowed_tools.tools[0].function.name", None),
     ({"parallel_tool_calls": "no"}, "parallel_tool_calls", None),
     ({"response_format": "json"}, "response_format", None),
     ({"response_format": {}}, "response_format.type", None),
@@ -153,6 +168,13 @@ RESPONSES: Wrong = [
     ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "nothing"}},
      "tool_choice.name", None),
     ({"input": [message("assistant", "x")]}, "input", None),
+    ({"input": [message("user", "")]}, "input[0].content", None),
+    ({"input": [message("user", [])]}, "input[0].content", None),
+    ({"input": [message("user", "a"), message("user", "x" * 32_001)]}, "input[1].content", None),
+    ({"input": [message("user", "a"), CALL]}, "input", None),
+    ({"input": [message("user", "a"), CALL, message("user", "b")]}, "input", None),
+    ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": [
+        {"type": "function", "name": "nothing"}]}}, "tool_choice.tools[0].name", None),
     ({"input": [{"type": "computer_call"}]}, "input[0].type", None),
     ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name", None),
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id", None),

@@ -23,6 +23,7 @@ def faults_of(body: ChatCompletionBody) -> Iterator[Fault]:
     for index, message in enumerate(body.messages):
         if type(message.content) is not str or message.tool_calls or message.role == "tool":
             yield from _message_faults(message, f"messages[{index}]")
+    yield from _pair_faults(body.messages)
     for index, tool in enumerate(body.tools or ()):
         if tool.type == "function" and tool.function is None:
             yield f"tools[{index}].function", MISSING
@@ -44,6 +45,28 @@ def _choice_faults(choice: ChosenTool, tools: Iterable[CompletionTool]) -> Itera
     known = {tool.function.name for tool in tools if tool.function is not None}
     if choice.function is not None and known and choice.function.name not in known:
         yield "tool_choice.function.name", NOT_A_TOOL
+    for index, tool in enumerate(choice.allowed_tools.tools if choice.allowed_tools else ()):
+        function = tool.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if name is not None and known and name not in known:
+            yield f"tool_choice.allowed_tools.tools[{index}].function.name", NOT_A_TOOL
+
+
+def _pair_faults(messages: Iterable[MessageParam]) -> Iterator[Fault]:
+    """Calls of functions without a result behind them, and results without a call before them."""
+    waiting: set[str] = set()
+    called = 0
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            if message.tool_call_id is not None and message.tool_call_id not in waiting:
+                yield f"messages[{index}].tool_call_id", "no call before it waits for this result"
+            waiting.discard(message.tool_call_id or "")
+            continue
+        if waiting:
+            yield f"messages[{called}].tool_calls", f"{min(waiting)} has no result behind it"
+        called, waiting = index, {call.id for call in message.tool_calls or ()}
+    if waiting:
+        yield f"messages[{called}].tool_calls", f"{min(waiting)} has no result behind it"
 
 
 def _parameter_faults(body: ChatCompletionBody) -> Iterator[Fault]:

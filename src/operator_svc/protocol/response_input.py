@@ -69,12 +69,14 @@ def chat_of(
     if body.background and body.store is False:
         raise OperatorError.invalid("store", "a background response is stored")
     decoding.check(_faults(body))
+    if unanswered := _unanswered(messages):
+        raise OperatorError.invalid("input", f"it has no output of the call {unanswered[0]}")
     if not sends_fields:
         _check_plain(body, messages)
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=None)
     question, parts = "", None
     if last is not None:
-        question, parts = _question(messages[last]["content"])
+        question, parts = _question(messages[last]["content"], _place(body.input))
     elif answered is None:
         raise OperatorError.invalid("input", "no item of it is a message of the user")
     alone = len(messages) == 1 and messages[0]["role"] == "user"
@@ -108,19 +110,30 @@ def _faults(body: ResponseBody) -> Iterator[Fault]:
     named = choice.name if isinstance(choice, ToolChoice) else None
     if named is not None and body.tools and named not in {tool.name for tool in body.tools}:
         yield "tool_choice.name", NOT_A_TOOL
+    known = {tool.name for tool in body.tools or ()}
+    for index, tool in enumerate(choice.tools if isinstance(choice, ToolChoice) else ()):
+        if known and tool.get("name") not in (None, *known):
+            yield f"tool_choice.tools[{index}].name", NOT_A_TOOL
     if form is not None and form.type == "json_schema":
         for name in ("name", "schema"):
             if getattr(form, name) is None:
                 yield f"text.format.{name}", "it is missing"
 
 
-def _question(content: str | list[Json]) -> tuple[str, list[Json] | None]:
+def _place(asked: str | list[InputItem]) -> str:
+    """The field of the last message of the user."""
+    items = enumerate(() if isinstance(asked, str) else asked)
+    places = [index for index, item in items if item.type == "message" and item.role == "user"]
+    return f"input[{places[-1]}].content" if places else "input"
+
+
+def _question(content: str | list[Json], field: str) -> tuple[str, list[Json] | None]:
     """The text of a message of the user, and its parts where it has any; raises OperatorError."""
     question = text_of(content)
     parts = content if isinstance(content, list) else None
     if (not question and parts is None) or len(question) > MAX_MESSAGE_CHARS:
         raise OperatorError.invalid(
-            "input", f"the user's text must have 1 to {MAX_MESSAGE_CHARS} characters"
+            field, f"the user's text must have 1 to {MAX_MESSAGE_CHARS} characters"
         )
     return question, parts
 
@@ -130,6 +143,13 @@ def open_results(messages: list[dict[str, Json]]) -> list[str]:
     known = {call["id"] for message in messages for call in message.get("tool_calls", ())}
     results = [m["tool_call_id"] for m in messages if m["role"] == "tool"]
     return [identity for identity in results if identity not in known]
+
+
+def _unanswered(messages: list[dict[str, Json]]) -> list[str]:
+    """The ids of the calls in ``messages`` whose results are not there."""
+    results = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
+    calls = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    return [identity for identity in calls if identity not in results]
 
 
 def _check_plain(body: ResponseBody, messages: list[dict[str, Json]]) -> None:
