@@ -132,3 +132,28 @@ test("failures are the SDK's own errors", async () => {
     for await (const _ of cut);
   }, (error) => error.code === "switch_error");
 });
+
+test("a turn with tools is added to a conversation, listed, read and deleted", async () => {
+  const { items } = client.conversations;
+  const { id } = await client.conversations.create({ items: [] });
+  const turn = [
+    { type: "message", role: "user", content: "Is it raining?" },
+    { type: "reasoning", id: "rs_1", summary: [], encrypted_content: "gAAAAAB" },
+    { type: "function_call", call_id: "c-1", name: "standin_tool", arguments: "{}" },
+    { type: "function_call_output", call_id: "c-1", output: "it rains" },
+    { type: "message", role: "assistant", content: "It is." },
+  ];
+  const added = await items.create(id, { items: turn, include: ["reasoning.encrypted_content"] });
+  assert.deepEqual(
+    added.data.map((item) => item.type),
+    turn.map((item) => item.type),
+  );
+  const listed = [];
+  for await (const item of items.list(id, { order: "asc", limit: 2 })) listed.push(item);
+  assert.deepEqual(listed, added.data);
+  assert.deepEqual(await items.retrieve(listed[1].id, { conversation_id: id }), listed[1]);
+  const answer = await client.responses.create({ conversation: id, input: "And now?" });
+  assert.equal(answer.output_text, "[stand-in] You said: And now?");
+  assert.equal((await items.delete(listed[3].id, { conversation_id: id })).id, id);
+  await assert.rejects(items.retrieve(listed[3].id, { conversation_id: id }), NotFoundError);
+});
