@@ -450,4 +450,6 @@ renewed AS {{renew_chat_key}},
 
 keyed AS {{insert_chat_key}}
 
-SELECT id, last_seq, now() AS ts FROM added;
+SELECT a.id, a.last_seq, now() AS ts
+FROM added AS a
+INNER JOIN numbered AS n ON a.session_id = n.session_id;
