@@ -70,7 +70,12 @@ async def ask(switch: Switch, message: str | Prompt, answer: Answer | None = Non
     """Ask and read all of the answer; what came before a failure is in ``answer``."""
     answer = answer or Answer()
     asked = message if isinstance(message, Prompt) else prompt(message)
-    async with aclosing(switch.chat(asked)) as reads:
+
+    def show(text: str) -> bool:
+        answer.reads.append([Text(text)])
+        return True
+
+    async with aclosing(switch.chat(asked, show)) as reads:
         async for read in reads:
             answer.reads.append(read)
     return answer

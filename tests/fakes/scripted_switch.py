@@ -6,7 +6,7 @@ As strict as the chat templates of many models: it fails on a history that does 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from operator_svc.devpeers.dialects import check_roles
 from operator_svc.errors import OperatorError
@@ -52,8 +52,10 @@ class ScriptedSwitch:
         """The number of calls under way."""
         return len(self._open)
 
-    async def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
-        """See ``Switch.chat``."""
+    async def chat(
+        self, prompt: Prompt, show: Callable[[str], bool]
+    ) -> AsyncGenerator[list[Part], None]:
+        """See ``Switch.chat``: the first piece is yielded, and text that follows it shown."""
         check_roles([*prompt.history, {"role": "user", "content": prompt.message}])
         call = ScriptedCall(prompt)
         self.prompts.append(prompt)
@@ -64,11 +66,14 @@ class ScriptedSwitch:
         else:
             unsaid, self._unsaid = self._unsaid, []
             self.say(*unsaid)
+        begun = False
         try:
             while (piece := await call.pieces.get()) is not None:
                 if isinstance(piece, OperatorError):
                     raise piece
-                yield [Text(piece)] if isinstance(piece, str) else [piece]
+                if not (begun and isinstance(piece, str) and show(piece)):
+                    begun = True
+                    yield [Text(piece)] if isinstance(piece, str) else [piece]
             yield [Done(provider="scripted", tokens_used=3)]
         finally:
             call.closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from prometheus_client import REGISTRY
@@ -242,9 +242,9 @@ async def test_the_upstream_is_asked_before_clients_are_told(
     told: list[list[int]] = []
     ask = pods.switch.chat
 
-    def asked(prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+    def asked(prompt: Prompt, show: Callable[[str], bool]) -> AsyncGenerator[list[Part], None]:
         told.append([*reader.seqs])
-        return ask(prompt)
+        return ask(prompt, show)
 
     monkeypatch.setattr(pods.switch, "chat", asked)
     accepted = await chat(pod, session_id="s")
@@ -277,9 +277,9 @@ async def test_a_caller_that_leaves_while_clients_are_told_keeps_nothing_from_th
     reader = await watch(pod, "s")
     ask = pods.switch.chat
 
-    def asked(prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+    def asked(prompt: Prompt, show: Callable[[str], bool]) -> AsyncGenerator[list[Part], None]:
         calling.cancel()
-        return ask(prompt)
+        return ask(prompt, show)
 
     monkeypatch.setattr(pods.switch, "chat", asked)
     calling = asyncio.create_task(chat(pod, session_id="s"))

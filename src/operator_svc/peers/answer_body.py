@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
 
 import aiohttp
 
 from operator_svc.peers.answer_reader import MAX_EVENT_BYTES
 from operator_svc.peers.base import Peer
+from operator_svc.peers.body_tap import BodyTap
 from operator_svc.peers.chat_types import AnswerTooLargeError
 from operator_svc.peers.http_client import Response
 from operator_svc.peers.read_coalescer import ReadCoalescer
@@ -41,6 +44,7 @@ class AnswerBody:
         self._response: Response | None = response
         self._content = response.content
         self._coalescer: ReadCoalescer | None = None
+        self._tap: BodyTap | None = None
         self._transport: asyncio.Transport | None = None
         self._idle = idle
         self._deadline = deadline
@@ -53,11 +57,9 @@ class AnswerBody:
 
     async def read(self) -> bytes:
         """The next bytes, none at the end; raises OperatorError for a cut and for a timeout."""
-        self._waiting_since = self._loop.time()
-        if self._coalescer is not None and self._coalescer.busy:
-            self.hold()  # aiohttp resumes reading whenever it hands something out
+        self._wait()
         try:
-            chunk = await self._content.readany()
+            chunk = await (self._content.readany() if self._tap is None else self._tap.read())
         except aiohttp.ClientError as error:
             if self._ended:
                 return b""
@@ -103,16 +105,35 @@ class AnswerBody:
                 connection.transport.abort()
             response.close()
 
+    def _wait(self) -> None:
+        """Note that the caller waits from now on."""
+        self._waiting_since = self._loop.time()
+        if self._coalescer is not None and self._coalescer.busy:
+            self.hold()  # aiohttp resumes reading whenever it hands something out
+
     # Together with others.
 
-    def read_with(self, coalescer: ReadCoalescer) -> None:
-        """Have ``coalescer`` say when to read what follows; a second call changes nothing."""
+    def read_with(self, coalescer: ReadCoalescer, take: Callable[[bytes], bool]) -> None:
+        """Have ``coalescer`` say when to read what follows; a second call changes nothing.
+
+        What comes while a ``read`` waits is given to ``take``, in the context of this call. The
+        ``read`` returns what ``take`` leaves, for which it returns False.
+        """
         if self._transport is not None or self._response is None:
             return
         connection = self._response.connection
         if connection is None or connection.transport is None:
             return  # all of it is here already
         self._transport = connection.transport
+        context = copy_context()
+
+        def take_waiting(chunk: bytes) -> bool:
+            taken = context.run(take, chunk)
+            if taken:
+                self._wait()
+            return taken
+
+        self._tap = self._response.tap(take_waiting)
         self._coalescer = coalescer
         coalescer.enter(self)
 
@@ -149,6 +170,8 @@ class AnswerBody:
         else:
             self._limit = "total" if due == self._deadline else "idle"
             self._content.set_exception(_Expired())
+            if self._tap is not None:
+                self._tap.look()
 
     def _look_at(self, due: float) -> None:
         self._timer = self._loop.call_at(due, self._look)

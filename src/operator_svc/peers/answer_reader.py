@@ -24,7 +24,7 @@ from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
 from operator_svc.peers.usage import token_counts, total_of
 from operator_svc.protocol.sse import Decoder, ServerSentEvent
-from operator_svc.protocol.text import Storable, loads
+from operator_svc.protocol.text import Storable, is_storable, loads
 
 MAX_EVENT_BYTES = 16 * 2**20
 REPORTED = "it reported a failure"
@@ -98,6 +98,16 @@ class AnswerReader(ABC):
         except (AnswerError, RecursionError) as error:
             raise _fault(error, parts) from None
         return parts
+
+    def plain_text(self, chunk: bytes) -> str | None:
+        """The text of ``chunk``, where it is whole events of plain text, which follow on text: it
+        is read then. None where it is anything else, and still to be fed.
+        """
+        if not self._plain or self._text.half or (rows := self._decoder.rows(chunk)) is None:
+            return None
+        texts = self._texts(b"\n".join(rows), len(rows))
+        text = "".join(texts)
+        return text if len(texts) == len(rows) and is_storable(text) else None
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
         for event in events:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from operator_svc.background import aside
+from operator_svc.background import LARGE, aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.answer_body import AnswerBody
 from operator_svc.peers.answer_reader import AnswerReader
@@ -41,6 +41,9 @@ DOCUMENTS = (b"{", b"[", b'"', b"<")
 MAX_BLANK = 4096
 """Bytes of white space that may stand before either."""
 
+Show: TypeAlias = Callable[[str], bool]
+"""Shows a text of an answer at once; False where it did not, and the text is to be yielded."""
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """Limits of one chat call, in seconds; ``first_byte`` includes connecting."""
@@ -69,10 +72,16 @@ class Dialect(Protocol):
 
 
 async def stream(
-    peer: Peer, dialect: Dialect, prompt: Prompt, timeouts: Timeouts, coalescer: ReadCoalescer
+    peer: Peer,
+    dialect: Dialect,
+    prompt: Prompt,
+    timeouts: Timeouts,
+    coalescer: ReadCoalescer,
+    show: Show,
 ) -> AsyncGenerator[list[Part], None]:
     """The answer's parts, a list for each read as ``coalescer`` has it; the last ends with Done.
 
+    A read of nothing but plain text that comes while the caller waits is given to ``show``.
     Raises ChatError with the peer's codes. Leaving early (``aclose``, cancellation) closes
     the connection at once, so that the peer can see it.
     """
@@ -98,7 +107,7 @@ async def stream(
                     break
                 if parts:
                     yield parts
-                    answer.read_with(coalescer)
+                    answer.read_with(coalescer, partial(_shown, reader, show))
                 if reader.ended:
                     answer.expect_end()
                 chunk = await answer.read()
@@ -128,6 +137,13 @@ async def stream(
     finally:
         if answer is not None:
             answer.close()
+
+
+def _shown(reader: AnswerReader, show: Show, chunk: bytes) -> bool:
+    """True where ``chunk`` is plain text, and is shown; False leaves it to be fed."""
+    if len(chunk) > LARGE or (text := reader.plain_text(chunk)) is None:
+        return False
+    return show(text)
 
 
 async def _ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -17,6 +17,8 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 from yarl import URL
+
+from operator_svc.peers.body_tap import BodyTap
 
 _UNSAFE = re.compile(r"[\r\n\0]").search
 
@@ -39,12 +41,23 @@ class Response:
         self.status = message.code
         self.headers = message.headers
         self.content = content
+        self._tap: BodyTap | None = None
         content.on_eof(self._release)
 
     @property
     def content_type(self) -> str:
         """The media type, without parameters; empty where there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def tap(self, take: Callable[[bytes], bool]) -> BodyTap | None:
+        """Have ``take`` called with each piece of the body that comes from now on, as BodyTap says.
+        None where all of the body has come, or the connection was lost.
+        """
+        connection = self.connection
+        if connection is None or connection.transport is None or connection.protocol is None:
+            return None
+        self._tap = BodyTap(connection.transport, connection.protocol, self.content, take)
+        return self._tap
 
     def close(self) -> None:
         """Close the connection, unless the body has ended."""
@@ -57,6 +70,8 @@ class Response:
     def _release(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
+            if self._tap is not None:
+                self._tap.remove()
             connection.release()
 
 

@@ -12,7 +12,7 @@ from operator_svc.models import Json
 from operator_svc.peers import chat_stream
 from operator_svc.peers.base import SWITCH, CallPolicy, Peer, PeerRefusedError
 from operator_svc.peers.breaker import Breaker
-from operator_svc.peers.chat_stream import Dialect
+from operator_svc.peers.chat_stream import Dialect, Show
 from operator_svc.peers.chat_types import Done, Part, Prompt, Reasoning, Text, ToolCallPart
 from operator_svc.peers.dialect_openai import OpenAiDialect
 from operator_svc.peers.dialect_vx11 import Vx11Dialect
@@ -119,6 +119,10 @@ class _OpenAiModels(msgspec.Struct):
     data: list[_OpenAiModel]
 
 
+def _leave(_text: str) -> bool:
+    return False
+
+
 class Switch:
     """Client of Switch: chats, and the calls that tune it.
 
@@ -141,16 +145,18 @@ class Switch:
         await self.chats.aclose()
         await self.calls.aclose()
 
-    def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+    def chat(self, prompt: Prompt, show: Show = _leave) -> AsyncGenerator[list[Part], None]:
         """Ask; yields a list of parts for each read, the last one ends with Done.
 
+        Text that comes while the caller waits for the next list is given to ``show``, in the call
+        of the event loop that brings it, and yielded where that returns False.
         To be used as ``async with aclosing(switch.chat(prompt)) as parts``: leaving it closes
         the call. All text in the parts is storable already (``protocol.text``).
         Raises ChatError: switch_error, switch_unavailable, switch_busy, switch_timeout,
         no_answer, content_filtered, and reply_too_large beyond what is read at once.
         """
         return chat_stream.stream(
-            self.chats, self._dialect, prompt, self._timeouts, self._coalescer
+            self.chats, self._dialect, prompt, self._timeouts, self._coalescer, show
         )
 
     async def record_result(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -33,9 +34,10 @@ TRUNCATED = "tool_calls_truncated"
 class ChatPeer(Protocol):
     """Switch, as far as a reply needs it."""
 
-    def chat(self, prompt: Prompt) -> AsyncGenerator[list[Part], None]:
+    def chat(self, prompt: Prompt, show: Callable[[str], bool]) -> AsyncGenerator[list[Part], None]:
         """The reply's parts, a list for each read, the last one ending with Done.
 
+        Text may be given to ``show`` instead, as it comes, and is yielded where that returns False.
         Raises OperatorError.
         """
 
@@ -95,7 +97,7 @@ class UpstreamReader:
         done: Done | None = None
         first = True
         stream = running.stream
-        async with aclosing(self._switch.chat(prompt)) as upstream:
+        async with aclosing(self._switch.chat(prompt, partial(_show, stream))) as upstream:
             async for parts in upstream:
                 if first:
                     first = False
@@ -132,13 +134,19 @@ def _joined(parts: list[Part]) -> list[Part]:
     return joined
 
 
+def _show(stream: ReplyStream, content: str) -> bool:
+    """Append text; False where it is more than fits."""
+    fits = len(content) <= MAX_REPLY_CHARS - stream.ends["text"]
+    if fits:
+        stream.append("text", content)
+    return fits
+
+
 def _append_text(stream: ReplyStream, content: str) -> None:
     """Raises OperatorError(reply_too_large) with what fits shown."""
-    room = MAX_REPLY_CHARS - stream.ends["text"]
-    if len(content) <= room:
-        stream.append("text", content)
+    if _show(stream, content):
         return
-    stream.append("text", content[:room])
+    stream.append("text", content[: MAX_REPLY_CHARS - stream.ends["text"]])
     raise OperatorError(
         ErrorCode.REPLY_TOO_LARGE, f"the reply has more than {MAX_REPLY_CHARS} characters"
     )
