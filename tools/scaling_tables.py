@@ -52,6 +52,8 @@ INPUTS = {
                     "KiB"),
     "queries": Input("queries of an idle process", "idle",
                      "queries per second of an idle process", "/s"),
+    "watched": Input("CPU time of PostgreSQL to look at an idle socket's session each second",
+                     "idle", "CPU time of PostgreSQL for an idle socket", "µs/s"),
     "unheard": Input("CPU time of a process for a token sent to NATS that nobody hears", "nats",
                      "CPU time of the processes for a message sent that nobody hears", "µs"),
     "heard": Input("CPU time of both processes for a token sent by NATS and received", "nats",
@@ -95,10 +97,11 @@ def needs(people: int, cost: Mapping[str, float]) -> dict[str, str]:
     read = others * (cost["heard"] - cost["unheard"]) / 1e6
     commits = chats * COMMITS_A_CHAT + processes * COMMITS_A_PROCESS
     database = chats * cost["chat_database"] / 1e3
+    looks = people * cost["watched"] / 1e6
     notifying = processes**2 * NOTIFICATIONS * cost["notification"] / 1e6
     log, log_nats = (chats * cost[name] / 2**10 for name in ("log", "log_nats"))
     borne = {
-        "CPU": database,
+        "CPU": database + looks,
         "commits": commits / cost["commits_borne"],
         "log": log_nats / cost["log_borne"],
     }
@@ -113,6 +116,7 @@ def needs(people: int, cost: Mapping[str, float]) -> dict[str, str]:
         "CPU of PostgreSQL for chats, without checkpoints and reads": (
             f"{_number(database)} cores"
         ),
+        "CPU of PostgreSQL for looks at the sessions of sockets": f"{_number(looks)} cores",
         "CPU of PostgreSQL for notifications, without NATS": f"{_number(notifying)} cores",
         "commits a second, with NATS, where none is stored with others": _number(commits),
         "queries a second of idle processes": _number(processes * cost["queries"]),

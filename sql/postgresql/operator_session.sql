@@ -2,7 +2,12 @@
 -- Of the watched sessions those with newer events than seen; a NULL epoch means that it is gone.
 SELECT w.session_id, CAST(s.epoch AS text) AS epoch, s.last_seq
 FROM unnest(CAST(:session_ids AS text[]), CAST(:seqs AS bigint[])) AS w (session_id, seq)
-LEFT JOIN operator_session AS s ON w.session_id = s.session_id AND s.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT t.epoch, t.last_seq FROM operator_session AS t
+    WHERE t.session_id = w.session_id AND t.deleted_at IS NULL
+    -- One at most: it keeps the planner from reading all sessions for a thousand.
+    LIMIT 1
+) AS s ON TRUE
 WHERE s.last_seq IS DISTINCT FROM w.seq;
 
 -- name: session_delete(session_id, viewer, page)

@@ -94,15 +94,35 @@ def literal(value: Any) -> str:
 @pytest.mark.parametrize("query", ASKED)
 async def test_few_rows_are_read_for_few(postgresql_database: Database, query: str) -> None:
     await fill(postgresql_database)
-    sql = load(resource_folder("sql"), "postgresql")[query].statements[0].sql
-    arguments = ", ".join(map(literal, ASKED[query]))
+    plan = await plan_of(postgresql_database, query, ASKED[query], "force_generic_plan")
+    assert rows_read(plan) < 60, json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_the_news_of_many_sessions_reads_no_others(
+    postgresql_database: Database, mode: str
+) -> None:
+    watched = [f"s{n}" for n in range(0, 20_000, 20)]
     async with postgresql_database.transaction() as tx:
-        await tx.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await tx.execute(
+            "INSERT INTO operator_session (session_id, epoch, user_id, source)"
+            " SELECT 's' || i, gen_random_uuid(), 'ana', 'api' FROM generate_series(0, 19999) AS i"
+        )
+        await tx.execute("ANALYZE operator_session")
+    plan = await plan_of(postgresql_database, "session_news", (watched, [0] * 1_000), mode)
+    assert rows_read(plan) <= len(watched), json.dumps(plan, indent=1)
+
+
+async def plan_of(database: Database, query: str, values: tuple[Any, ...], mode: str) -> Any:
+    """The plan by which PostgreSQL has answered a query."""
+    sql = load(resource_folder("sql"), "postgresql")[query].statements[0].sql
+    arguments = ", ".join(map(literal, values))
+    async with database.transaction() as tx:
+        await tx.execute(f"SET LOCAL plan_cache_mode = {mode}")
         await tx.execute(f"PREPARE asked AS {sql}")
         ((told,),) = await tx.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked({arguments})")
         await tx.execute("DEALLOCATE asked")
-    plan = told if isinstance(told, list) else json.loads(told)
-    assert rows_read(plan[0]["Plan"]) < 60, json.dumps(plan, indent=1)
+    return (told if isinstance(told, list) else json.loads(told))[0]["Plan"]
 
 
 @pytest.mark.parametrize(
