@@ -273,7 +273,7 @@ async def test_a_reply_that_comes_at_once_is_shown_after_its_beginning(pods: Pod
 async def test_a_caller_that_leaves_while_clients_are_told_keeps_nothing_from_them(
     pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pod = await pods.start()
+    pod = await pods.start(replies_per_token=1)
     reader = await watch(pod, "s")
     ask = pods.switch.chat
 
@@ -286,6 +286,10 @@ async def test_a_caller_that_leaves_while_clients_are_told_keeps_nothing_from_th
     with pytest.raises(asyncio.CancelledError):
         await calling
     assert reader.seqs == [1, 2, 3]
+    with pytest.raises(OperatorError, match="replies of one token at once"):
+        await chat(pod, session_id="another")  # its reply goes on, and has its place
     pods.switch.say("whole", None)
     await reader.until(lambda: reader.endings)
     assert list(reader.texts.values()) == ["whole"]
+    monkeypatch.undo()
+    await say(pods, pod, "more")

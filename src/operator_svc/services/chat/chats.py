@@ -23,7 +23,7 @@ from operator_svc.services.chat.prompt import (
     said_together,
 )
 from operator_svc.services.chat.prompt_histories import PromptHistories
-from operator_svc.services.chat.quota import ChatQuota
+from operator_svc.services.chat.quota import ChatQuota, ReplyPlace
 from operator_svc.services.chat.reply_writer import ReplyWriter
 from operator_svc.services.chat.running_replies import Accepted, Asker, is_unanswered
 from operator_svc.services.chat.start_events import message_events, session_events
@@ -55,6 +55,7 @@ class _Request(NamedTuple):
     viewer: str | None
     user_id: str
     key: Key | None
+    place: ReplyPlace
 
 
 class Chats:
@@ -88,19 +89,15 @@ class Chats:
         key = None
         if chat.client_message_id is not None:
             key = Key(user_id, chat.client_message_id, chat.body_hash(), chat.renewal)
-        self.quota.begin(caller, chat.session_id)
+        place = self.quota.begin(caller, chat.session_id)
         try:
-            accepted = await self._accept(_Request(caller, chat, caller.user_id, user_id, key))
-        except BaseException as error:
-            self.quota.end(caller)
-            if isinstance(error, OperatorError) and error.code.status in (404, 429):
+            return await self._accept(_Request(caller, chat, caller.user_id, user_id, key, place))
+        except OperatorError as error:
+            if error.code.status in (404, 429):
                 self.quota.give_back(caller, chat.session_id)
             raise
-        if accepted.started is None or accepted.running is None:
-            self.quota.end(caller)
-        else:
-            accepted.running.done.add_done_callback(lambda _: self.quota.end(caller))
-        return accepted
+        finally:
+            place.leave()
 
     async def _accept(self, request: _Request) -> Accepted:
         chat, key = request.chat, request.key
@@ -259,6 +256,7 @@ class Chats:
         asked = build_prompt(request.chat, question, session_id, request.user_id, history)
         asker = Asker(request.caller.name, request.user_id)
         running = self._writer.begin(session_id, started, said_together(asked), asker, kept or {})
+        request.place.hold(running.done)
         data = names.reply_started(started.reply_id, started.message_id)
         first = LiveEvent(session_id, started.last_seq, names.REPLY_STARTED, started.ts, data)
         watched = self._hub.is_watched(session_id)

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from typing import Any
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.services.rate_limit import RateLimit
 
 _NO_SESSION = ""
+
+
+class ReplyPlace:
+    """The place of one reply among those of its token at once."""
+
+    def __init__(self, running: Counter[str], name: str) -> None:
+        self._running: Counter[str] | None = running
+        self._name = name
+        running[name] += 1
+
+    def hold(self, reply: asyncio.Future[Any]) -> None:
+        """Keep the place until ``reply`` has ended, whoever leaves meanwhile."""
+        running, self._running = self._running, None
+        if running is not None:
+            reply.add_done_callback(lambda _: _leave(running, self._name))
+
+    def leave(self) -> None:
+        """Give the place up, unless a reply holds it."""
+        running, self._running = self._running, None
+        if running is not None:
+            _leave(running, self._name)
+
+
+def _leave(running: Counter[str], name: str) -> None:
+    running[name] -= 1
+    if not running[name]:
+        del running[name]
 
 
 class ChatQuota:
@@ -31,8 +60,11 @@ class ChatQuota:
         keys = (self.key(caller, session_id), self.key(caller, None))
         return min(keys, key=self.rate.left)
 
-    def begin(self, caller: Caller, session_id: str | None) -> None:
-        """Count a chat that begins; ``end`` follows. Raises OperatorError(rate_limited)."""
+    def begin(self, caller: Caller, session_id: str | None) -> ReplyPlace:
+        """Count a chat that begins, and take a place, which is to be held by its reply or left.
+
+        Raises OperatorError(rate_limited).
+        """
         most = self._replies_per_token
         if most and self._running[caller.name] >= most:
             raise OperatorError(
@@ -41,18 +73,12 @@ class ChatQuota:
                 retry_after=1.0,
             )
         self.rate.take(self.key(caller, session_id))
-        self._running[caller.name] += 1
+        return ReplyPlace(self._running, caller.name)
 
     def open_session(self, caller: Caller) -> None:
         """Count a chat for the token too, since it opens the session that it names: else new names
         go around the rate. Raises OperatorError(rate_limited)."""
         self.rate.take(self.key(caller, None))
-
-    def end(self, caller: Caller) -> None:
-        """Count a reply of the token less: it has ended, or did not begin."""
-        self._running[caller.name] -= 1
-        if not self._running[caller.name]:
-            del self._running[caller.name]
 
     def give_back(self, caller: Caller, session_id: str | None) -> None:
         """Take back what ``begin`` counted of a chat that its caller may not have."""
