@@ -35,7 +35,7 @@ MOST_BYTES = 8 * 1024 * 1024
 OVERHEAD = 300
 """Bytes of a session and of an exchange besides their texts, about."""
 AGE = 600.0
-"""Seconds after which exchanges are forgotten; the session may be deleted by then."""
+"""Seconds after which exchanges are forgotten, or a tenth more: the session may be deleted then."""
 BLANK = " \t\n\r"
 """White space that alone is no answer, as for the queries."""
 
@@ -55,6 +55,7 @@ class RecentExchanges:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         """The one that was put last is the last one."""
         self.size = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def get(self, session_id: str) -> Recent | None:
         """The last exchanges of a session, if they are kept."""
@@ -64,10 +65,22 @@ class RecentExchanges:
     def put(self, session_id: str, recent: Recent) -> None:
         """Keep the last exchanges of a session."""
         self.forget(session_id)
-        now = self._clock()
         size = OVERHEAD + sum(map(_size, recent.exchanges))
-        self._kept[session_id] = _Kept(recent, size, now)
+        self._kept[session_id] = _Kept(recent, size, self._clock())
         self.size += size
+        self._forget_old()
+        if self._kept and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(AGE, self._expire)
+
+    def _expire(self) -> None:
+        """Forget what is too old though nothing follows it, as texts of a deleted session."""
+        self._timer = None
+        self._forget_old()
+        if self._kept:
+            self._timer = asyncio.get_running_loop().call_later(AGE / 10, self._expire)
+
+    def _forget_old(self) -> None:
+        now = self._clock()
         while self._kept:
             oldest, kept = next(iter(self._kept.items()))
             if self.size <= self._most and now - kept.since < AGE:
