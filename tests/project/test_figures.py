@@ -90,6 +90,7 @@ def test_the_model_of_scaling_follows_from_its_inputs() -> None:
         "chat": 0.99, "chat_database": 1.2, "token": 41.0, "start": 55.0, "socket": 21.5,
         "queries": 12.0, "unheard": 4.0, "heard": 14.0, "server": 1.1, "log": 70.0,
         "log_nats": 27.0, "notification": 10.0, "commits_borne": 1000.0, "log_borne": 100.0,
+        "watched": 5.0,
     }  # fmt: skip
     assert cost.keys() == scaling_tables.INPUTS.keys()
 
@@ -97,8 +98,8 @@ def test_the_model_of_scaling_follows_from_its_inputs() -> None:
 
     assert list(needs.values()) == [
         "3,300", "27,000", "1,300,000", "63 cores", "130", "21 GiB", "6.8 GiB",
-        "4 cores", "1.6 cores", "6,900", "1,500", "230 MiB/s", "88 MiB/s",
-        "commits 6.9, CPU 4, log 0.88", "1.5 cores", "13,000", "0.13 cores",
+        "4 cores", "5 cores", "1.6 cores", "6,900", "1,500", "230 MiB/s", "88 MiB/s",
+        "CPU 9, commits 6.9, log 0.88", "1.5 cores", "13,000", "0.13 cores",
     ]  # fmt: skip
     few = scaling_tables.needs(10_000, cost)
     least = "processes (one core each, half loaded; 10,000 sockets at most)"

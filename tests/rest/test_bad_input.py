@@ -118,7 +118,7 @@ async def test_a_large_body_is_not_read_on_the_event_loop(
     service: Service, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = Threads()
-    for name in ("decode", "loads"):
+    for name in ("decode", "loads", "both"):
         monkeypatch.setattr(decoding, name, threads.noting(getattr(decoding, name)))
     await service.post(path, body)
     assert threads.others

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from operator_svc.settings import Settings
 
 UNUSED = frozenset({"colorama", "greenlet", "rich"})
-"""What structlog imports where it is installed: for tracebacks in color, for Windows, and for a
-context of its own that nothing here uses. A process keeps 4 MiB for it."""
+"""Modules that structlog imports where they are installed: for tracebacks in color, for Windows,
+and for a context of its own that nothing here uses. A process keeps 4 MiB for them."""
 
 
 @click.command("serve")

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from operator_svc.models import Json
 from operator_svc.peers.chat_types import (
+    REPORTED,
     AnswerError,
     CutError,
     Done,
@@ -16,18 +17,17 @@ from operator_svc.peers.chat_types import (
     Text,
     json_text,
     label_or_none,
+    reported,
 )
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
 from operator_svc.peers.json_size import check_values
-from operator_svc.peers.peer_errors import message_of
 from operator_svc.peers.think_tags import ThinkTags
 from operator_svc.peers.usage import token_counts, total_of
 from operator_svc.protocol.sse import Decoder, ServerSentEvent
 from operator_svc.protocol.text import Storable, is_storable, loads
 
 MAX_EVENT_BYTES = 16 * 2**20
-REPORTED = "it reported a failure"
 SENTINEL = b"[DONE]"
 BURST = 3
 """Events in one read from which on they are read together."""
@@ -100,13 +100,11 @@ class AnswerReader(ABC):
         return parts
 
     def plain_text(self, chunk: bytes) -> str | None:
-        """The text of ``chunk``, where it is whole events of plain text, which follow on text: it
-        is read then. None where it is anything else, and still to be fed.
-        """
+        """The text of ``chunk``, which is read, where it is whole events of plain text that follow
+        on text; None where it is anything else, and still to be fed."""
         if not self._plain or self._text.half or (rows := self._decoder.rows(chunk)) is None:
             return None
-        texts = self._texts(b"\n".join(rows), len(rows))
-        text = "".join(texts)
+        text = "".join(texts := self._texts(b"\n".join(rows), len(rows)))
         return text if len(texts) == len(rows) and is_storable(text) else None
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
@@ -261,10 +259,9 @@ class AnswerReader(ABC):
         self.finish_reason = finish_reason(value) or self.finish_reason
 
     def _add_usage(self, usage: Json) -> None:
-        if not isinstance(usage, dict):
-            return
-        self._usage |= token_counts(usage)
-        self._tokens_used = total_of(self._usage)
+        if isinstance(usage, dict):
+            self._usage |= token_counts(usage)
+            self._tokens_used = total_of(self._usage)
 
     def _emit(self, content: str, parts: list[Part]) -> None:
         """Give out storable text, or the reasoning that it begins with."""
@@ -281,13 +278,6 @@ class AnswerReader(ABC):
         parts.append(part)
         if isinstance(part, Text) and not part.content.isspace():
             self._answered = True
-
-
-def reported(error: Json) -> ReportedError:
-    """A failure that an answer reports as ``error``, an object or a text."""
-    kinds = [error.get(n) for n in ("code", "status", "type")] if isinstance(error, dict) else []
-    busy = any(str(kind) == "429" or str(kind).startswith("rate_limit") for kind in kinds)
-    return ReportedError(REPORTED, message_of(error), busy=busy)
 
 
 def _fault(error: AnswerError | RecursionError, parts: list[Part]) -> AnswerError:

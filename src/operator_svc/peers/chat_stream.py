@@ -120,14 +120,8 @@ async def stream(
         assert isinstance(done, Done), "an answer that is done ends with Done"
         yield [*parts, _named(done, engine, loop.time() - started)]
     except (AnswerError, EventTooLargeError, OperatorError) as error:
-        if isinstance(error, OperatorError):
-            failure = error
-        else:
-            failure = _failure(peer, f"POST {dialect.path}", prompt.message, reader, error)
-        if isinstance(failure, PeerWorksError):
-            peer.breaker.succeeded(permit)
-        else:
-            peer.breaker.failed(permit)
+        failure = _failure(peer, f"POST {dialect.path}", prompt.message, reader, error)
+        _judge(peer, permit, failure)
         if isinstance(error, AnswerError) and error.parts:
             yield error.parts
         raise ChatError(failure, _named(reader.ending(), engine)) from failure
@@ -137,6 +131,14 @@ async def stream(
     finally:
         if answer is not None:
             answer.close()
+
+
+def _judge(peer: Peer, permit: int, failure: OperatorError) -> None:
+    """Tell the breaker whether the peer is at fault."""
+    if isinstance(failure, PeerWorksError):
+        peer.breaker.succeeded(permit)
+    else:
+        peer.breaker.failed(permit)
 
 
 def _shown(reader: AnswerReader, show: Show, chunk: bytes) -> bool:
@@ -192,9 +194,11 @@ def _failure(
     call: str,
     message: str,
     reader: AnswerReader,
-    error: AnswerError | EventTooLargeError,
+    error: AnswerError | EventTooLargeError | OperatorError,
 ) -> OperatorError:
     """The error for an answer that is none; a PeerWorksError where the peer is not at fault."""
+    if isinstance(error, OperatorError):
+        return error
     if isinstance(error, EventTooLargeError):
         error = AnswerTooLargeError(str(error))
     said = mask(message, error.said)

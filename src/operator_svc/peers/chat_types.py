@@ -9,9 +9,11 @@ import msgspec
 
 from operator_svc.errors import OperatorError
 from operator_svc.models import Json
+from operator_svc.peers.peer_errors import message_of
 from operator_svc.protocol.engine_fields import NO_ENGINE_FIELDS, EngineFields
 from operator_svc.protocol.text import loads, storable, storable_json
 
+REPORTED = "it reported a failure"
 MAX_LABEL = 200
 """Characters kept of a name that an upstream gives: a model, an engine, a finish reason."""
 
@@ -124,6 +126,13 @@ class ReportedError(AnswerError):
     def __init__(self, detail: str, said: str = "", *, busy: bool = False) -> None:
         super().__init__(detail, said)
         self.busy = busy
+
+
+def reported(error: Json) -> ReportedError:
+    """A failure that an answer reports as ``error``, an object or a text."""
+    kinds = [error.get(n) for n in ("code", "status", "type")] if isinstance(error, dict) else []
+    busy = any(str(kind) == "429" or str(kind).startswith("rate_limit") for kind in kinds)
+    return ReportedError(REPORTED, message_of(error), busy=busy)
 
 
 class NoAnswerError(AnswerError):

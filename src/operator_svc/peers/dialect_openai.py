@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from operator_svc.models import Json
-from operator_svc.peers.answer_reader import SENTINEL, AnswerReader, reported
+from operator_svc.peers.answer_reader import SENTINEL, AnswerReader
 from operator_svc.peers.chat_types import (
     AnswerError,
     Done,
@@ -19,6 +19,7 @@ from operator_svc.peers.chat_types import (
     Prompt,
     json_object,
     label_or_none,
+    reported,
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError

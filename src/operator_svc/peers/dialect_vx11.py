@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from operator_svc.models import Json
-from operator_svc.peers.answer_reader import SENTINEL, AnswerReader, reported
+from operator_svc.peers.answer_reader import SENTINEL, AnswerReader
 from operator_svc.peers.chat_types import (
     AnswerError,
     CutError,
@@ -29,6 +29,7 @@ from operator_svc.peers.chat_types import (
     label_or_none,
     milliseconds_or_none,
     parsed_arguments,
+    reported,
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError

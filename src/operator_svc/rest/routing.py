@@ -107,7 +107,7 @@ class RouteTable:
                     path=path,
                     handler=handler,
                     tag=self._tag,
-                    summary=summary.replace("\n", " ").rstrip("."),
+                    summary=summary.replace("\n", " ").replace("``", "`").rstrip("."),
                     detail=detail.replace("\n", " ").replace("``", "`"),
                     parameters=parameters,
                     body=body,

@@ -34,7 +34,7 @@ class ChatKeyStore:
         self._db = db
 
     async def get(self, scope: str, key: str) -> ChatKey | None:
-        """What ``key`` stands for within ``scope``, or None."""
+        """Read what ``key`` stands for within ``scope``; None if nothing."""
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)
 
 
@@ -46,7 +46,7 @@ async def release_key(db: Database, scope: str, key: str) -> bool:
 async def write_keyed(
     db: Database, key: Key | None, write: Callable[[dict[str, Any]], Awaitable[T]]
 ) -> T:
-    """What ``write`` returns, which stores the columns of ``key`` that it is given.
+    """Call ``write``, which stores the columns of ``key`` that it is given, and return its result.
 
     Raises KeyTakenError.
     """

@@ -583,7 +583,7 @@ class Calls:
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields may also be given in the query; the body takes precedence.
+        the reply.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -619,7 +619,7 @@ class Calls:
 
         The last message of the user is kept, with its reply, in the session that the header
         or ``metadata.session_id`` names, else in one of its own. A caller that leaves stops
-        the reply. Fields may also be given in the query; the body takes precedence.
+        the reply.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -648,8 +648,7 @@ class Calls:
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
-        unless ``background`` is true: then the call answers at once. Fields may also be
-        given in the query; the body takes precedence.
+        unless ``background`` is true: then the call answers at once.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -671,8 +670,7 @@ class Calls:
 
         It is kept in the conversation that ``conversation`` names, or in that of
         ``previous_response_id``, else in one of its own. A caller that leaves stops it,
-        unless ``background`` is true: then the call answers at once. Fields may also be
-        given in the query; the body takes precedence.
+        unless ``background`` is true: then the call answers at once.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.
@@ -759,10 +757,7 @@ class Calls:
     async def create_conversation(
         self, body: ConversationBody | Mapping[str, Any]
     ) -> ConversationView:
-        """Create a conversation, which is a session, with ````items```` to begin with.
-
-        Fields may also be given in the query; the body takes precedence.
-        """
+        """Create a conversation, which is a session, with ``items`` to begin with."""
         return await self._connection.call(
             ConversationView, Call("POST", "/v1/conversations", body=body, again=False)
         )
@@ -776,10 +771,7 @@ class Calls:
     async def update_conversation(
         self, conversation_id: str, body: ConversationUpdate | Mapping[str, Any]
     ) -> ConversationView:
-        """Replace the metadata of a conversation.
-
-        Fields may also be given in the query; the body takes precedence.
-        """
+        """Replace the metadata of a conversation."""
         return await self._connection.call(
             ConversationView,
             Call("POST", f"/v1/conversations/{segment(conversation_id)}", body=body, again=False),
@@ -799,8 +791,6 @@ class Calls:
         idempotency_key: str | None = None,
     ) -> ResponseItems:
         """Add items to a conversation, without requesting a reply. A retry adds them once.
-
-        Fields may also be given in the query; the body takes precedence.
 
         ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
         same key is made once.

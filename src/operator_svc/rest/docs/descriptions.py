@@ -59,4 +59,4 @@ HEADERS = {
     "WWW-Authenticate": "The way to send the token.",
 }
 FROM_QUERY = "Fields may also be given in the query; the body takes precedence."
-"""Said of every call that takes a body."""
+"""Said of every call with a body, but for those of OpenAI's protocol, which has no such way."""

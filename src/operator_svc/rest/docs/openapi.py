@@ -106,7 +106,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "summary": operation.summary,
     }
-    detail = [operation.detail, FROM_QUERY if operation.body is not None else ""]
+    from_query = operation.body is not None and operation.tag != "openai"
+    detail = [operation.detail, FROM_QUERY if from_query else ""]
     if any(detail):
         shown["description"] = " ".join(filter(None, detail))
     if operation.auth == "open":

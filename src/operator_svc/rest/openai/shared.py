@@ -69,7 +69,7 @@ async def keyed(
 
 
 async def intent_of(request: web.Request, session_id: str, raw: bytes) -> Intent:
-    """What a call asks: by the idempotency key that it brings, else by all that it is.
+    """The intent of a call: by the idempotency key that it brings, else by all that it is.
 
     Raises OperatorError(invalid_parameter).
     """

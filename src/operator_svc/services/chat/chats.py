@@ -97,7 +97,7 @@ class Chats:
                 self.quota.give_back(caller, chat.session_id)
             raise
         finally:
-            place.leave()
+            place.release()
 
     async def _accept(self, request: _Request) -> Accepted:
         chat, key = request.chat, request.key

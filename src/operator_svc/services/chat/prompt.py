@@ -138,7 +138,7 @@ def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> l
 
 
 def _asked(exchange: Exchange) -> PromptTurn:
-    """What the engine was sent for an exchange before its answer; or the item that it is."""
+    """The turn that was sent for an exchange before its answer; or the item that it is."""
     if exchange.role == "tool":
         kept = [with_text(message, exchange.question) for message in exchange.asked["input"]]
         return _turn(exchange.role, exchange.question, kept)

@@ -1,4 +1,4 @@
-"""What was said before a chat: what its client brings, or the last exchanges of its session.
+"""The history of a chat: what its client brings, or the last exchanges of its session.
 
 The process that wrote the last reply of a session keeps its exchanges, so that the next chat need
 not read them. Whether they still are the last ones is told by the write that begins the chat: each

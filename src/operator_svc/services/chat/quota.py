@@ -25,16 +25,16 @@ class ReplyPlace:
         """Keep the place until ``reply`` has ended, whoever leaves meanwhile."""
         running, self._running = self._running, None
         if running is not None:
-            reply.add_done_callback(lambda _: _leave(running, self._name))
+            reply.add_done_callback(lambda _: _free(running, self._name))
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the place up, unless a reply holds it."""
         running, self._running = self._running, None
         if running is not None:
-            _leave(running, self._name)
+            _free(running, self._name)
 
 
-def _leave(running: Counter[str], name: str) -> None:
+def _free(running: Counter[str], name: str) -> None:
     running[name] -= 1
     if not running[name]:
         del running[name]
@@ -61,7 +61,7 @@ class ChatQuota:
         return min(keys, key=self.rate.left)
 
     def begin(self, caller: Caller, session_id: str | None) -> ReplyPlace:
-        """Count a chat that begins, and take a place, which is to be held by its reply or left.
+        """Count a chat that begins, and take a place, which is to be held by its reply or released.
 
         Raises OperatorError(rate_limited).
         """

@@ -10,7 +10,7 @@ from operator_svc.stores.message_rows import Started
 
 
 def message_events(session_id: str, chat: Chat, started: Started) -> list[LiveEvent]:
-    """That of the user's message."""
+    """The event of the user's message."""
     data = names.message_created(
         started.message_id, "user", chat.message, message_metadata(chat), started.ts
     )
@@ -19,7 +19,7 @@ def message_events(session_id: str, chat: Chat, started: Started) -> list[LiveEv
 
 
 def session_events(session_id: str, chat: Chat, started: Started, user_id: str) -> list[LiveEvent]:
-    """Those of a chat that has opened its session."""
+    """The events of a chat that has opened its session."""
     opened = session_created(
         session_id,
         started.last_seq - 2,

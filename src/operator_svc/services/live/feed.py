@@ -154,8 +154,7 @@ class Feed:
             reply = ReplyStream(self.session_id, reply_id, begun_at, local=False)
         self.replies[reply_id] = reply
         reply.attach(self.subscribers)
-        if not reply.empty:
-            reply.send_snapshots(self.subscribers)
+        reply.send_from_start(self.subscribers)
         early = [piece for piece in self._early or () if piece.reply_id == reply_id]
         self._early = None
         for piece in early:

@@ -179,6 +179,15 @@ class ReplyStream:
                     reply_id=self.reply_id, offset=at, end=piece_end, content=piece, kind=kind
                 )
 
+    def send_from_start(self, send_queues: Collection[SendQueue]) -> None:
+        """Show clients that were just told of the reply what has come of it."""
+        for kind in self._parts:
+            if send_queues and self.ends[kind]:
+                for frame in self.frames(kind, 0):
+                    encoded = encode(frame)
+                    for send_queue in list(send_queues):
+                        send_queue.frame(encoded)
+
     def send_snapshots(self, send_queues: Collection[SendQueue]) -> None:
         """Bring clients up to now."""
         for kind in self._parts:
