@@ -30,7 +30,7 @@ from operator_svc.stores.message_reads import NOT_READ
 from operator_svc.stores.message_rows import Exchange, Recent, Started
 from operator_svc.stores.messages import MessageStore
 
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 2 * 1024 * 1024
 """Bytes of texts that are kept; the session that was kept first is forgotten first."""
 OVERHEAD = 300
 """Bytes of a session and of an exchange besides their texts, about."""
