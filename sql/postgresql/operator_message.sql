@@ -1,7 +1,8 @@
 -- name: chat_start(session_id, viewer, content, metadata, pod_id, scope, key, body_hash, repeated, renewed_after, exchanges, max_chars, recent_seq)
--- Stores a message and the reply to be written, in a session that exists; with the last exchanges,
--- or NULL for them where the caller has those as of the session's last event, and where others wrote to the session while this waited for its lock: the statement
--- sees other rows as they were before. A chat with a key is in no set: it may have to wait for another one.
+-- Stores a message and the reply to be written, in a session that exists; with the last exchanges, or NULL for them
+-- where the caller has those as of the session's last event, and where others wrote to the session while this waited
+-- for its lock: the statement sees other rows as they were before. A chat with a key is in no set: it may have to wait
+-- for another one.
 /*+ set by :session_id sharing :pod_id, :scope, :key, :body_hash, :repeated, :renewed_after, :exchanges, :max_chars */
 WITH given AS (
     SELECT

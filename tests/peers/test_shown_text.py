@@ -158,6 +158,30 @@ async def test_text_is_shown_in_the_context_of_its_asker() -> None:
             assert reader.askers == {name}
 
 
+@pytest.mark.parametrize("fault", [None, ValueError("odd")], ids=["left", "raised"])
+async def test_a_reader_that_is_stopped_by_what_is_shown_ends_quietly(
+    fault: Exception | None,
+) -> None:
+    """Without a fault in the call of the transport that brought the text."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+
+    class Stopped(Reader):
+        def show(self, text: str) -> bool:
+            asking.cancel()
+            if fault is not None:
+                raise fault
+            return False
+
+    async with answering(token("one"), token(" two"), token(" three"), DONE) as switch:
+        reader = Stopped()
+        asking = asyncio.create_task(reader.ask(switch))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert reader.text == "one"
+    assert faults == []
+
+
 async def test_a_fault_of_the_one_who_shows_is_raised_where_the_answer_is_read() -> None:
     async with answering(token("a"), token("b"), token("c"), DONE) as switch:
         reader = Reader()

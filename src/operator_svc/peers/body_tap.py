@@ -59,9 +59,10 @@ class BodyTap(asyncio.Protocol):
         try:
             piece = self._next()
         except Exception as error:  # raised where the body is read
-            waiter.set_exception(error)
+            if not waiter.done():
+                waiter.set_exception(error)
         else:
-            if piece is not None:
+            if piece is not None and not waiter.done():  # ``take`` may have stopped the reader
                 waiter.set_result(piece)
 
     def _next(self) -> bytes | None:

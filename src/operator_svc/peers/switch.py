@@ -119,7 +119,7 @@ class _OpenAiModels(msgspec.Struct):
     data: list[_OpenAiModel]
 
 
-def _leave(_text: str) -> bool:
+def _show_nothing(_text: str) -> bool:
     return False
 
 
@@ -145,7 +145,7 @@ class Switch:
         await self.chats.aclose()
         await self.calls.aclose()
 
-    def chat(self, prompt: Prompt, show: Show = _leave) -> AsyncGenerator[list[Part], None]:
+    def chat(self, prompt: Prompt, show: Show = _show_nothing) -> AsyncGenerator[list[Part], None]:
         """Ask; yields a list of parts for each read, the last one ends with Done.
 
         Text that comes while the caller waits for the next list is given to ``show``, in the call
