@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import Transport
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Self
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
-from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from yarl import URL
 
 from operator_svc.peers.http_client import HttpClient
+from operator_svc.peers.http_response import Response
 
 _SESSION: Any = SimpleNamespace(closed=False, headers=None, _build_url=URL)
 """As much of aiohttp's session as aioresponses looks at."""
@@ -33,12 +34,13 @@ class PeerAnswers(aioresponses):
             target: str,
             headers: Mapping[str, str],
             body: bytes | None,
-        ) -> ClientResponse:
+        ) -> Response:
             sent = {**client.headers, **headers}
             url = client.url.join(URL(target, encoded=True))
-            return await self._request_mock(
+            answer = await self._request_mock(
                 _SESSION, method, url, data=body, headers=sent, allow_redirects=False
             )
+            return _response(answer.status, answer.headers, await answer.read())
 
         self._sending = patch.object(HttpClient, "send", send)
         self._sending.start()
@@ -46,3 +48,16 @@ class PeerAnswers(aioresponses):
     def stop(self) -> None:
         self._sending.stop()
         super().stop()
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes) -> Response:
+    """A response that has come whole."""
+    others = "".join(
+        f"{name}: {value}\r\n"
+        for name, value in headers.items()
+        if name.lower() not in ("content-length", "transfer-encoding")
+    )
+    response = Response(MagicMock(Transport), lambda _: None)
+    head = f"HTTP/1.1 {status} Any\r\n{others}Content-Length: {len(body)}\r\n\r\n"
+    response.feed(head.encode() + body)
+    return response

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 import time
 from typing import Any
 
 import pytest
-from aiohttp import BaseConnector
+from aiohttp import TCPConnector
 from aiohttp.connector import Connection as PooledConnection
 
 from operator_svc.errors import ErrorCode, OperatorError
@@ -28,14 +27,9 @@ from tests.fakes.raw import (
 from tests.peers.wire import DONE, OK, TOKENS, fails
 
 
-def _connector(switch: Switch) -> BaseConnector:
-    return switch.chats.http.connector
-
-
 def connected(switch: Switch) -> int:
     """The number of connections that nobody uses and that are open."""
-    idle = itertools.chain.from_iterable(_connector(switch)._conns.values())
-    return sum(protocol.is_connected() for protocol, _ in idle)
+    return len(switch.chats.http.idle)
 
 
 async def answer(client: Connection) -> None:
@@ -74,7 +68,7 @@ async def test_connections_are_used_again_and_all_calls_arrive_once() -> None:
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
         for _ in range(5):
             await ask(switch, "hello")
-            await eventually(lambda: not _connector(switch)._acquired)
+            await eventually(lambda: connected(switch) == 1)
         assert server.connections == 1
         assert len(server.requests) == 5
 
@@ -113,28 +107,28 @@ async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
         while True:
             await answer(client)
 
-    closed = 0
+    connect = TCPConnector.connect
+    lost = 0
 
+    async def lose_it(connector: TCPConnector, *call: Any) -> PooledConnection:
+        """A connection that is lost before the call is written; every second one."""
+        nonlocal lost
+        connection = await connect(connector, *call)
+        if server.connections % 2:
+            assert connection.transport is not None
+            connection.transport.close()
+            lost += 1
+        return connection
+
+    monkeypatch.setattr(TCPConnector, "connect", lose_it)
     async with raw_server(behaviour) as server, switch_at(server.url) as switch:
-        assert (await ask(switch, "first")).text == "fine"
-        connector = _connector(switch)
-        connect = connector.connect
-
-        async def lose_it(*call: Any) -> PooledConnection:
-            """A connection that is lost after it was chosen and before the call is written."""
-            nonlocal closed
-            used_again = bool(connector._conns)
-            connection = await connect(*call)
-            if used_again and connection.transport is not None:
-                connection.transport.close()
-                closed += 1
-            return connection
-
-        monkeypatch.setattr(connector, "connect", lose_it)
-        for message in ("second", "third"):
+        for message in ("first", "second", "third"):
             assert (await ask(switch, message)).text == "fine"
-        assert closed == 2
-        assert server.connections == 3
+            await eventually(lambda: connected(switch) == 1)
+            switch.chats.http.idle[0].close()
+            await eventually(lambda: not connected(switch))
+        assert lost == 3
+        assert server.connections == 6
         assert len(server.requests) == 3
 
 

@@ -10,9 +10,8 @@ import aiohttp
 
 from operator_svc.peers.answer_reader import MAX_EVENT_BYTES
 from operator_svc.peers.base import Peer
-from operator_svc.peers.body_tap import BodyTap
 from operator_svc.peers.chat_types import AnswerTooLargeError
-from operator_svc.peers.http_client import Response
+from operator_svc.peers.http_response import Response
 from operator_svc.peers.read_coalescer import ReadCoalescer
 from operator_svc.peers.time_limit import LOOK_AGAIN
 
@@ -41,14 +40,11 @@ class AnswerBody:
         self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._call = call
-        self._response: Response | None = response
-        self._content = response.content
+        self._response = response
         self._coalescer: ReadCoalescer | None = None
-        self._tap: BodyTap | None = None
-        self._transport: asyncio.Transport | None = None
         self._idle = idle
         self._deadline = deadline
-        self._ended = False
+        self._ended = self._finished = False
         self._limit = ""
         self._overdue = 0.0
         self._waiting_since = self._loop.time()
@@ -59,7 +55,7 @@ class AnswerBody:
         """The next bytes, none at the end; raises OperatorError for a cut and for a timeout."""
         self._wait()
         try:
-            chunk = await (self._content.readany() if self._tap is None else self._tap.read())
+            chunk = await self._response.read()
         except aiohttp.ClientError as error:
             if self._ended:
                 return b""
@@ -88,28 +84,24 @@ class AnswerBody:
 
     def finish(self) -> None:
         """Keep the connection for the next call, if the rest of the answer comes soon."""
-        self._timer.cancel()
-        self._leave()
-        if self._response is not None:
-            self._peer.linger(self._response)
-            self._response = None
+        self._finished = True
+        self.close()
+        self._peer.linger(self._response)
 
     def close(self) -> None:
         """Close the connection, unless the answer is finished, without waiting for its rest."""
         self._timer.cancel()
-        self._leave()
-        response, self._response = self._response, None
-        if response is not None:
-            connection = response.connection
-            if connection is not None and connection.transport is not None:
-                connection.transport.abort()
-            response.close()
+        coalescer, self._coalescer = self._coalescer, None
+        if coalescer is not None:
+            coalescer.leave(self)
+        if not self._finished:
+            self._response.close()
 
     def _wait(self) -> None:
         """Note that the caller waits from now on."""
         self._waiting_since = self._loop.time()
         if self._coalescer is not None and self._coalescer.busy:
-            self.hold()  # aiohttp resumes reading whenever it hands something out
+            self.hold()  # what was pulled has come
 
     # Together with others.
 
@@ -119,13 +111,9 @@ class AnswerBody:
         What comes while a ``read`` waits is given to ``take``, in the context of this call. The
         ``read`` returns what ``take`` leaves, for which it returns False.
         """
-        if self._transport is not None or self._response is None:
+        if self._coalescer is not None:
             return
-        connection = self._response.connection
-        if connection is None or connection.transport is None:
-            return  # all of it is here already
-        self._transport = connection.transport
-        context = copy_context()
+        context = copy_context()  # the connection has that of the call that made it
 
         def take_waiting(chunk: bytes) -> bool:
             taken = context.run(take, chunk)
@@ -133,30 +121,22 @@ class AnswerBody:
                 self._wait()
             return taken
 
-        self._tap = self._response.tap(take_waiting)
+        self._response.tap(take_waiting)
         self._coalescer = coalescer
         coalescer.enter(self)
 
     def hold(self) -> None:
-        """See HeldReader.hold. After the answer's end the connection may be another call's."""
-        if self._transport is None or self._content.is_eof() or self._transport.is_closing():
-            return
-        self._transport.pause_reading()
+        """See HeldReader.hold."""
+        self._response.pause()
 
     def release(self) -> None:
         """See HeldReader.release."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._response.resume()
 
     def pull(self) -> None:
         """See HeldReader.pull. Nothing is read while the caller is busy with what it has."""
         if self._waiting_since:
-            self.release()
-
-    def _leave(self) -> None:
-        coalescer, self._coalescer = self._coalescer, None
-        if coalescer is not None:
-            coalescer.leave(self)
+            self._response.resume()
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -169,9 +149,7 @@ class AnswerBody:
             self._look_at(now + LOOK_AGAIN)
         else:
             self._limit = "total" if due == self._deadline else "idle"
-            self._content.set_exception(_Expired())
-            if self._tap is not None:
-                self._tap.look()
+            self._response.fail(_Expired())
 
     def _look_at(self, due: float) -> None:
         self._timer = self._loop.call_at(due, self._look)

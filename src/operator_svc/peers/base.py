@@ -22,7 +22,7 @@ from operator_svc.peers.failures import (
     PeerRefusedError,
     PeerWorksError,
 )
-from operator_svc.peers.http_client import Response
+from operator_svc.peers.http_response import Response
 from operator_svc.peers.peer_errors import error_message
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import RETRY_PAUSE, Transport, read_bounded

@@ -17,7 +17,7 @@ from operator_svc.background import aside
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json
 from operator_svc.peers.failures import Failures, PeerLostError, retry_after
-from operator_svc.peers.http_client import Response
+from operator_svc.peers.http_response import Response
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import (
     PASSING,
@@ -92,7 +92,7 @@ class _BrowserTransport(Transport):
         if status != 429 and status not in PASSING:
             return await super()._refusal(response, call, hide)
         if status == 429:
-            seconds = retry_after(response.headers.get("Retry-After", ""))
+            seconds = retry_after(response.headers.get("retry-after", ""))
             return BrowserBusyError(1.0 if seconds is None else seconds)
         try:
             async with TimeLimit(SAID_TIMEOUT):

@@ -1,78 +1,24 @@
-"""HTTP/1.1 calls to one address, over connections that aiohttp's connector makes and keeps.
+"""HTTP/1.1 calls to one address, over connections that are kept for the next call.
 
 aiohttp's session builds each request from a URL and tables of headers, which is most of what a
 call costs. The calls to one peer differ in their target, a few headers and the body; the rest is
-encoded once.
+encoded once. Its connector looks names up, tries all addresses and speaks TLS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 from yarl import URL
 
-from operator_svc.peers.body_tap import BodyTap
+from operator_svc.peers.http_connection import HttpConnection
+from operator_svc.peers.http_response import Response
 
 _UNSAFE = re.compile(r"[\r\n\0]").search
-
-
-class NotSentError(aiohttp.ClientConnectionError):
-    """Raised for a call whose connection was lost before any of it was written."""
-
-
-class Response:
-    """A response whose head has come; ``content`` is its body.
-
-    Its connection serves the next call once the body has ended. ``close`` before that closes it.
-    """
-
-    def __init__(
-        self, connection: Connection, message: RawResponseMessage, content: StreamReader
-    ) -> None:
-        self.connection: Connection | None = connection
-        """None once all of the body has come."""
-        self.status = message.code
-        self.headers = message.headers
-        self.content = content
-        self._tap: BodyTap | None = None
-        content.on_eof(self._release)
-
-    @property
-    def content_type(self) -> str:
-        """The media type, without parameters; empty where there is none."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    def tap(self, take: Callable[[bytes], bool]) -> BodyTap | None:
-        """Have ``take`` called with each piece of the body that comes from now on, as BodyTap says.
-        None where all of the body has come, or the connection was lost.
-        """
-        connection = self.connection
-        if connection is None or connection.transport is None or connection.protocol is None:
-            return None
-        self._tap = BodyTap(connection.transport, connection.protocol, self.content, take)
-        return self._tap
-
-    def close(self) -> None:
-        """Close the connection, unless the body has ended."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            if self.content.exception() is None:
-                self.content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
-            connection.close()
-
-    def _release(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            if self._tap is not None:
-                self._tap.remove()
-            connection.release()
 
 
 class HttpClient:
@@ -87,20 +33,23 @@ class HttpClient:
     ) -> None:
         self.url = url
         self.headers: CIMultiDict[str] = CIMultiDict(headers)
+        self.idle: list[HttpConnection] = []
+        """The connections that nobody uses, in the order in which they became idle."""
+        self._connections: set[HttpConnection] = set()
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._keep_alive = keep_alive
+        self._timer: asyncio.TimerHandle | None = None
         self._encoded: dict[tuple[str, ...], str] = {}
-        self._pool: tuple[aiohttp.TCPConnector, aiohttp.ClientRequest] | None = None
-
-    @property
-    def connector(self) -> aiohttp.TCPConnector:
-        """The connections."""
-        return self._open()[0]
+        self._connector: tuple[aiohttp.TCPConnector, aiohttp.ClientRequest] | None = None
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._pool is not None:
-            await self._pool[0].close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._connections):
+            connection.close()
+        if self._connector is not None:
+            await self._connector[0].close()
 
     async def send(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
@@ -112,38 +61,64 @@ class HttpClient:
         """
         connector, origin = self._open()
         head = self._head(method, target, headers, body)
+        connection = self._take_idle() or await self._connect(connector, origin)
+        response = connection.ask(head + body if body else head)
         try:
-            connection = await connector.connect(origin, [], self._timeout)
+            await response.head()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _take_idle(self) -> HttpConnection | None:
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closing:
+                return connection
+        return None
+
+    async def _connect(
+        self, connector: aiohttp.TCPConnector, origin: aiohttp.ClientRequest
+    ) -> HttpConnection:
+        try:
+            made = await connector.connect(origin, [], self._timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.url.host}") from error
-        try:
-            transport, protocol = connection.transport, connection.protocol
-            if transport is None or protocol is None or transport.is_closing():
-                raise NotSentError("the connection was lost")
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-            transport.write(head + body if body else head)
-            message, content = await protocol.read()
-            while 100 <= message.code <= 199 and message.code != 101:  # the response follows
-                message, content = await protocol.read()
-        except HttpProcessingError as error:
-            connection.close()
-            raise aiohttp.ClientResponseError(
-                origin.request_info, (), status=error.code, message=error.message
-            ) from error
-        except BaseException:
-            connection.close()
-            raise
-        return Response(connection, message, content)
+        connection = HttpConnection(made, self._keep, self._forget)
+        self._connections.add(connection)
+        return connection
+
+    def _keep(self, connection: HttpConnection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self.idle.append(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._keep_alive, self._close_idle, loop)
+
+    def _forget(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the connections that were idle for long enough."""
+        self._timer = None
+        old = loop.time() - self._keep_alive
+        while self.idle and self.idle[0].idle_since <= old:
+            self.idle.pop(0).close()
+        if self.idle:
+            due = self.idle[0].idle_since + self._keep_alive
+            self._timer = loop.call_at(due, self._close_idle, loop)
 
     def _open(self) -> tuple[aiohttp.TCPConnector, aiohttp.ClientRequest]:
         """The connector, and a request that tells it where to connect to."""
-        if self._pool is None:
-            self._pool = (
-                aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keep_alive),
+        if self._connector is None:
+            self._connector = (
+                aiohttp.TCPConnector(limit=0),
                 aiohttp.ClientRequest("GET", self.url, loop=asyncio.get_running_loop()),
             )
-            self.headers.setdefault("Host", self._pool[1].headers["Host"])
-        return self._pool
+            self.headers.setdefault("Host", self._connector[1].headers["Host"])
+        return self._connector
 
     def _head(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None

@@ -23,7 +23,9 @@ from operator_svc.peers.failures import (
     PeerWorksError,
     retry_after,
 )
-from operator_svc.peers.http_client import HttpClient, NotSentError, Response
+from operator_svc.peers.http_client import HttpClient
+from operator_svc.peers.http_connection import NotSentError
+from operator_svc.peers.http_response import Response
 from operator_svc.peers.peer_errors import MAX_CHARS, error_message, mask, scrubbed
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.protocol.headers import CORRELATION_ID, TOKEN, is_compressed
@@ -123,7 +125,7 @@ class Transport:
                 raise await self._refusal(response, f"{method} {path}", hide)
             finally:
                 response.close()
-        if is_compressed(response.headers.get("Content-Encoding")):
+        if is_compressed(response.headers.get("content-encoding")):
             response.close()
             raise self.wrong(f"{method} {path}", "its answer is compressed, against the request")
         return response
@@ -145,10 +147,10 @@ class Transport:
         Most end at once and leave their connection for the next call; one that does not end
         within ``LINGER`` is closed.
         """
-        if not response.content.is_eof():
+        if not response.ended:
             loop = asyncio.get_running_loop()
             self._lingering[response] = loop.call_later(LINGER, self._settle, response)
-            response.content.on_eof(lambda: self._settle(response))
+            response.on_end(lambda: self._settle(response))
 
     def _settle(self, response: Response) -> None:
         if (timer := self._lingering.pop(response, None)) is not None:
@@ -166,7 +168,7 @@ class Transport:
         said = scrubbed(mask(hide, error_message(body)), self._secrets)
         log.warning("peer refused", peer=self.name, call=call, status=status, said=said)
         detail = f"{self.name} answered with HTTP status {status}"
-        seconds = retry_after(response.headers.get("Retry-After", ""))
+        seconds = retry_after(response.headers.get("retry-after", ""))
         if status == 429:
             return PeerWorksError(
                 self.failures.busy, f"{self.name} has too many requests", retry_after=seconds
@@ -182,10 +184,7 @@ class Transport:
 
     def failure(self, call: str, error: BaseException) -> OperatorError:
         """The OperatorError for an error of aiohttp or of the system."""
-        if isinstance(error, aiohttp.ClientResponseError):  # its text has the whole address
-            reason = f"{type(error).__name__}: {error.message}"
-        else:
-            reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         if isinstance(error, TimeoutError):
             connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
             return self.timed_out(call, "connect" if connecting else "read")
@@ -243,11 +242,10 @@ def _may_repeat(method: str, error: BaseException) -> bool:
 
 async def read_bounded(response: Response, limit: int, *, cut: bool = False) -> bytes | None:
     """Read the whole body; of a body beyond ``limit`` bytes its start where ``cut``, else None."""
-    content = response.content
-    body = await content.readany()
-    if body and not content.at_eof():
+    body = await response.read()
+    if body and not response.at_end:
         pieces = bytearray(body)
-        while piece := await content.readany():
+        while piece := await response.read():
             pieces += piece
             if len(pieces) > limit:
                 break
