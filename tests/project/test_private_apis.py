@@ -95,9 +95,9 @@ USES = (
     Use("aiohttp", "Server", _server, "_connections _kwargs _loop"),
     Use("aiohttp", "AppRunner", lambda _: web.AppRunner(web.Application()), "_make_server"),
     # aiohttp names these without an underscore, and describes them nowhere.
-    Use("aiohttp", "Connection", lambda _: Connection, "close protocol release transport"),
+    Use("aiohttp", "Connection", lambda _: Connection, "close protocol transport"),
     Use("aiohttp", "TCPConnector", lambda _: TCPConnector, "connect"),
-    Use("aiohttp", "ResponseHandler", lambda _: ResponseHandler, "read set_response_params"),
+    Use("aiohttp", "ResponseHandler", lambda _: ResponseHandler, "connection_lost should_close"),
     Use(
         "aiosqlite",
         "Connection",

@@ -135,6 +135,7 @@ class Response:
         if not self.status:
             self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
+            self.status = 0
             return self.fail(InvalidResponseError(f"a head of more than {MAX_HEAD_BYTES} bytes"))
         if self.ended:
             self._finish(keeps=self._keeps)
@@ -160,8 +161,9 @@ class Response:
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """A response begins, be it one that nobody asked for."""
-        self._keeps = False
+        """A response begins."""
+        if self.ended:
+            raise InvalidResponseError("a response that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or one of those that follow on a chunked body."""
