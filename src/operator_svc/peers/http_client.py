@@ -15,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from operator_svc.peers.http_connection import HttpConnection
+from operator_svc.peers.http_connection import PeerConnection
 from operator_svc.peers.http_response import Response
 
 _UNSAFE = re.compile(r"[\r\n\0]").search
@@ -33,9 +33,9 @@ class HttpClient:
     ) -> None:
         self.url = url
         self.headers: CIMultiDict[str] = CIMultiDict(headers)
-        self.idle: list[HttpConnection] = []
+        self.idle: list[PeerConnection] = []
         """The connections that nobody uses, in the order in which they became idle."""
-        self._connections: set[HttpConnection] = set()
+        self._connections: set[PeerConnection] = set()
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._keep_alive = keep_alive
         self._timer: asyncio.TimerHandle | None = None
@@ -70,7 +70,7 @@ class HttpClient:
             raise
         return response
 
-    def _take_idle(self) -> HttpConnection | None:
+    def _take_idle(self) -> PeerConnection | None:
         while self.idle:
             connection = self.idle.pop()
             if not connection.is_closing:
@@ -79,23 +79,23 @@ class HttpClient:
 
     async def _connect(
         self, connector: aiohttp.TCPConnector, origin: aiohttp.ClientRequest
-    ) -> HttpConnection:
+    ) -> PeerConnection:
         try:
             made = await connector.connect(origin, [], self._timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.url.host}") from error
-        connection = HttpConnection(made, self._keep, self._forget)
+        connection = PeerConnection(made, self._keep, self._forget)
         self._connections.add(connection)
         return connection
 
-    def _keep(self, connection: HttpConnection) -> None:
+    def _keep(self, connection: PeerConnection) -> None:
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self.idle.append(connection)
         if self._timer is None:
             self._timer = loop.call_later(self._keep_alive, self._close_idle, loop)
 
-    def _forget(self, connection: HttpConnection) -> None:
+    def _forget(self, connection: PeerConnection) -> None:
         self._connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)

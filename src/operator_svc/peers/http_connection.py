@@ -17,7 +17,7 @@ class NotSentError(aiohttp.ClientConnectionError):
     """Raised for a call whose connection was lost before any of it was written."""
 
 
-class HttpConnection(asyncio.Protocol):
+class PeerConnection(asyncio.Protocol):
     """The protocol of a connection, from when it is ``made`` until it is lost.
 
     ``idle`` is called when it can serve another call, and ``gone`` when it was lost or closed.
@@ -26,8 +26,8 @@ class HttpConnection(asyncio.Protocol):
     def __init__(
         self,
         made: Connection,
-        idle: Callable[[HttpConnection], None],
-        gone: Callable[[HttpConnection], None],
+        idle: Callable[[PeerConnection], None],
+        gone: Callable[[PeerConnection], None],
     ) -> None:
         if made.transport is None or made.protocol is None:
             made.close()
