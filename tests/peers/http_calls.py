@@ -11,6 +11,7 @@ from operator_svc.peers.http_client import HttpClient
 from operator_svc.peers.http_response import Response
 from tests.fakes.raw import Behaviour, Connection, RawServer, raw_server
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 
 

@@ -11,9 +11,7 @@ from operator_svc.peers.http_connection import NotSentError
 from operator_svc.peers.http_response import MAX_HEAD_BYTES, InvalidResponseError
 from tests.fakes.eventually import eventually
 from tests.fakes.raw import Connection
-from tests.peers.http_calls import OK, answering, body_of, call, client_of
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+from tests.peers.http_calls import CHUNKED, OK, answering, body_of, call, client_of
 
 
 @pytest.mark.parametrize(

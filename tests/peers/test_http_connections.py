@@ -10,7 +10,7 @@ import pytest
 from operator_svc.peers.http_response import HIGH_WATER
 from tests.fakes.eventually import eventually
 from tests.fakes.raw import Connection
-from tests.peers.http_calls import OK, answering, body_of, call, client_of
+from tests.peers.http_calls import CHUNKED, OK, answering, body_of, call, client_of
 
 
 async def test_a_body_that_nobody_reads_is_bounded_and_comes_whole_later() -> None:
