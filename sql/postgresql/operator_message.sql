@@ -430,13 +430,7 @@ added AS MATERIALIZED (
     ) AS o
 ),
 
-messages AS (
-    INSERT INTO operator_message (id, session_id, role, content, status, metadata, finished_at)
-    SELECT
-        id, session_id, message ->> 'role', message ->> 'content', 'complete',
-        message -> 'metadata', now()
-    FROM added
-),
+messages AS {{insert_added}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, message_id)

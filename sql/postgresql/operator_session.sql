@@ -190,20 +190,58 @@ deleted AS (
 
 SELECT session_id FROM session;
 
--- name: session_open(session_id, epoch, user_id, source, created, metadata)
--- Makes a session without a message; created is the data of its event.
-WITH session AS (
+-- name: session_open(session_id, epoch, user_id, source, created, metadata, messages, scope, key, body_hash, renews)
+-- Makes a session with messages that nobody is to answer; created is the data of its event. A key that renews is taken
+-- over from an earlier session, another one refused if it stands for one.
+WITH given AS MATERIALIZED (
+    SELECT g.message, g.place
+    FROM jsonb_array_elements(CAST(:messages AS jsonb)) WITH ORDINALITY AS g (message, place)
+),
+
+session AS (
     INSERT INTO operator_session (
         session_id, epoch, user_id, source, last_seq, message_count, metadata
     )
-    VALUES (:session_id, CAST(:epoch AS uuid), :user_id, :source, 1, 0, :metadata)
-    ON CONFLICT (session_id) DO NOTHING
+    SELECT
+        :session_id, CAST(:epoch AS uuid), :user_id, :source, 1 + count(*), count(*),
+        CAST(:metadata AS jsonb)
+    FROM given
     RETURNING session_id
 ),
 
+added AS MATERIALIZED (
+    SELECT o.session_id, o.message, o.place, nextval('operator_message_id_seq') AS id
+    FROM (
+        SELECT s.session_id, g.message, g.place
+        FROM session AS s CROSS JOIN given AS g
+        ORDER BY g.place
+    ) AS o
+),
+
+messages AS {{insert_added}},
+
 events AS (
-    INSERT INTO operator_event (session_id, seq, event, data)
-    SELECT session_id, 1, 'session.created', CAST(:created AS jsonb) FROM session
+    INSERT INTO operator_event (session_id, seq, event, data, message_id)
+    SELECT session_id, 1, 'session.created', CAST(:created AS jsonb), CAST(NULL AS bigint)
+    FROM session
+    UNION ALL
+    SELECT session_id, 1 + place, 'message.created', CAST(NULL AS jsonb), id FROM added
+),
+
+renewed AS (
+    UPDATE operator_session_key
+    SET body_hash = :body_hash, session_id = :session_id, created_at = now()
+    WHERE scope = :scope AND key = :key AND CAST(:renews AS boolean)
+    RETURNING key
+),
+
+keyed AS (
+    INSERT INTO operator_session_key (scope, key, body_hash, session_id)
+    SELECT :scope, :key, :body_hash, session_id FROM session
+    WHERE CAST(:key AS text) IS NOT NULL AND NOT EXISTS (SELECT 1 FROM renewed)
 )
 
-SELECT now() AS ts FROM session;
+SELECT a.id, now() AS ts
+FROM session AS s
+LEFT JOIN added AS a ON s.session_id = a.session_id
+ORDER BY a.id;

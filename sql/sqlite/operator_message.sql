@@ -291,31 +291,9 @@ SET
     active_at = now()
 WHERE {{session_of_viewer}};
 
-INSERT INTO operator_message (
-    session_id, role, content, status, metadata, created_at, finished_at
-)
-SELECT
-    :session_id, json_extract(g.value, '$.role'), json_extract(g.value, '$.content'), 'complete',
-    json_extract(g.value, '$.metadata'), now(), now()
-FROM json_each(:messages) AS g
-WHERE changes() = 1
-ORDER BY g.key
-RETURNING
-    id,
-    (SELECT s.last_seq FROM operator_session AS s WHERE s.session_id = :session_id) AS last_seq,
-    created_at AS ts;
+{{insert_added}};
 
-INSERT INTO operator_event (session_id, seq, event, ts, message_id)
-SELECT s.session_id, s.last_seq - n.newer, 'message.created', now(), n.id
-FROM operator_session AS s
-CROSS JOIN (
-    SELECT m.id, row_number() OVER (ORDER BY m.id DESC) - 1 AS newer
-    FROM operator_message AS m
-    WHERE m.session_id = :session_id
-    ORDER BY m.id DESC
-    LIMIT json_array_length(:messages)
-) AS n
-WHERE s.session_id = :session_id AND changes() = json_array_length(:messages);
+{{insert_events_of_added}};
 
 /*+ only if :key */
 WITH given AS (SELECT 1)

@@ -153,15 +153,36 @@ UPDATE operator_session SET deleted_at = now()
 WHERE session_id = {{deleted_session}}
 RETURNING session_id;
 
--- name: session_open(session_id, epoch, user_id, source, created, metadata)
--- Makes a session without a message; created is the data of its event.
+-- name: session_open(session_id, epoch, user_id, source, created, metadata, messages, scope, key, body_hash, renews)
+-- Makes a session with messages that nobody is to answer; created is the data of its event. A key that renews is taken
+-- over from an earlier session, another one refused if it stands for one.
 INSERT INTO operator_session (
     session_id, epoch, user_id, source, last_seq, message_count, metadata,
     created_at, updated_at, active_at
 )
-VALUES (:session_id, :epoch, :user_id, :source, 1, 0, :metadata, now(), now(), now())
-ON CONFLICT (session_id) DO NOTHING
-RETURNING created_at AS ts;
+VALUES (
+    :session_id, :epoch, :user_id, :source, 1 + json_array_length(:messages),
+    json_array_length(:messages), :metadata, now(), now(), now()
+);
 
 INSERT INTO operator_event (session_id, seq, event, ts, data)
-SELECT :session_id, 1, 'session.created', now(), :created WHERE changes() = 1;
+VALUES (:session_id, 1, 'session.created', now(), :created);
+
+{{insert_added}};
+
+{{insert_events_of_added}};
+
+/*+ only if :key */
+INSERT INTO operator_session_key (scope, key, body_hash, session_id, created_at)
+VALUES (:scope, :key, :body_hash, :session_id, now())
+ON CONFLICT (scope, key) DO UPDATE
+SET
+    body_hash = excluded.body_hash,
+    session_id = CASE WHEN :renews THEN excluded.session_id END,
+    created_at = excluded.created_at;
+
+SELECT m.id, s.created_at AS ts
+FROM operator_session AS s
+LEFT JOIN operator_message AS m ON s.session_id = m.session_id
+WHERE s.session_id = :session_id
+ORDER BY m.id;

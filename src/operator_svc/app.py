@@ -162,7 +162,7 @@ def _services(
     core: Core, writer: ReplyWriter, tool_calls: ToolCalls, deletion: SessionDeletion
 ) -> Services:
     settings, stores, hub = core.settings, core.stores, core.hub
-    switch, tasks = core.peers.switch, core.tasks
+    switch, tasks, drain = core.peers.switch, core.tasks, core.drain
     think_tags = settings.switch_think_tags == "on"
     limits = ChatLimits(
         HistoryLimits(settings.history_messages, settings.history_chars, think_tags),
@@ -176,7 +176,7 @@ def _services(
     rankings = EngineRankings(switch, stores.feedback_hours, tasks)
     clients = ClientRegistry(tasks, settings)
     tokens = Tokens(settings, clients.close_revoked, _signed_tokens(settings, tasks))
-    chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, core.drain)
+    chats = Chats(stores.messages, stores.chat_keys, writer, hub, limits, drain)
     replies = Replies(core.running, follower, history, stores.messages, stores.chat_keys, hub)
     budget = ByteBudget(settings.bytes_in_flight)
     telemetry.BYTES_IN_FLIGHT.set_function(lambda: budget.held)
@@ -185,12 +185,12 @@ def _services(
         database=core.database,
         bus=core.bus,
         tasks=tasks,
-        drain=core.drain,
+        drain=drain,
         tokens=tokens,
         authenticator=Authenticator(tokens, settings),
         chats=chats,
         conversations=Conversations(
-            stores.conversations, stores.chat_keys, chats.quota, hub, core.drain
+            stores.conversations, stores.chat_keys, stores.session_keys, chats.quota, hub, drain
         ),
         replies=replies,
         foreground=Foreground(

@@ -166,6 +166,16 @@ class ChatKey(Record, frozen=True):
     repeated: bool
 
 
+class SessionKey(Record, frozen=True):
+    """An idempotency key of a session that was made without a chat."""
+
+    scope: str
+    key: str
+    body_hash: bytes
+    session_id: str
+    created_at: datetime
+
+
 class SearchEntry(Record, frozen=True):
     """The words of a finished message, for the search; a tsvector on PostgreSQL."""
 

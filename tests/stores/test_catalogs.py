@@ -21,6 +21,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "operator_event": models.Event,
     "operator_reply_chunk": models.ReplyChunk,
     "operator_chat_key": models.ChatKey,
+    "operator_session_key": models.SessionKey,
     "operator_search": models.SearchEntry,
     "operator_search_queue": models.SearchQueued,
     "operator_search_backfill": models.SearchBackfill,

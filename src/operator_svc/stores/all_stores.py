@@ -15,6 +15,7 @@ from operator_svc.stores.pods import PodStore
 from operator_svc.stores.reply_chunks import ReplyChunkStore
 from operator_svc.stores.retention import RetentionStore
 from operator_svc.stores.search import SearchIndexStore
+from operator_svc.stores.session_keys import SessionKeyStore
 from operator_svc.stores.sessions import SessionStore
 from operator_svc.stores.switch_adjustments import AdjustmentStore
 from operator_svc.stores.switch_feedback import FeedbackStore
@@ -34,6 +35,7 @@ class Stores:
         self.messages = MessageStore(database)
         self.conversations = ConversationStore(database)
         self.chat_keys = ChatKeyStore(database)
+        self.session_keys = SessionKeyStore(database)
         self.chunks = ReplyChunkStore(database)
         self.events = EventStore(database)
         self.tool_calls = ToolCallStore(database)

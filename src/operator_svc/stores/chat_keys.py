@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from operator_svc.db import ConstraintViolation, Database
 from operator_svc.models import ChatKey, Record
@@ -17,12 +17,22 @@ TAKEN = ("unique", "not_null")
 """Violations by which the table refuses a key that stands for something else."""
 
 
+class KeyTable(NamedTuple):
+    """A table of keys, and the query that deletes one whose session is being deleted."""
+
+    name: str
+    release: str
+
+
+CHAT_KEYS = KeyTable("operator_chat_key", "chat_key_release")
+
+
 class KeyTakenError(Exception):
     """An idempotency key stands for something that was stored before; nothing was stored."""
 
 
 class ReleasedKey(Record, frozen=True):
-    """A key whose reply is gone, and its former session."""
+    """A key whose session is gone."""
 
     session_id: str
 
@@ -38,13 +48,11 @@ class ChatKeyStore:
         return await self._db.fetch_one("chat_key_get", ChatKey, scope=scope, key=key)
 
 
-async def release_key(db: Database, scope: str, key: str) -> bool:
-    """Delete a key whose session is being deleted; False where it is another one's."""
-    return bool(await db.write("chat_key_release", ReleasedKey, scope=scope, key=key))
-
-
 async def write_keyed(
-    db: Database, key: Key | None, write: Callable[[dict[str, Any]], Awaitable[T]]
+    db: Database,
+    key: Key | None,
+    write: Callable[[dict[str, Any]], Awaitable[T]],
+    table: KeyTable = CHAT_KEYS,
 ) -> T:
     """Call ``write``, which stores the columns of ``key`` that it is given, and return its result.
 
@@ -59,11 +67,11 @@ async def write_keyed(
         try:
             return await write(columns)
         except ConstraintViolation as violation:
-            if key is None or not violation.constraint.startswith("operator_chat_key"):
+            if key is None or not violation.constraint.startswith(table.name):
                 raise
             if violation.kind not in TAKEN:
                 raise
-            if await release_key(db, key.scope, key.key):
+            if await db.write(table.release, ReleasedKey, scope=key.scope, key=key.key):
                 continue
             if renewed:
                 raise KeyTakenError from violation

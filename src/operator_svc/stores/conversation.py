@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from operator_svc.models import Json, Record
 from operator_svc.protocol import events
 from operator_svc.stores.chat_keys import write_keyed
 from operator_svc.stores.message_rows import Key
+from operator_svc.stores.session_keys import SESSION_KEYS
 from operator_svc.stores.writes import RecordId, write_one
 
 
@@ -23,9 +24,25 @@ class NewMessage(msgspec.Struct, frozen=True):
     metadata: dict[str, Json]
 
 
-class Opened(Record, frozen=True):
-    """A session that was made."""
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that is to be made."""
 
+    session_id: str
+    epoch: str
+    user_id: str
+    source: str
+    metadata: Json
+
+
+class Opened(NamedTuple):
+    """The time at which a session was made, and the ids of its messages in their order."""
+
+    ts: datetime
+    ids: list[int]
+
+
+class _OpenedRow(Record, frozen=True):
+    id: int | None
     ts: datetime
 
 
@@ -44,20 +61,24 @@ class ConversationStore:
         self._db = db
 
     async def open(
-        self, session_id: str, *, epoch: str, user_id: str, source: str, metadata: Json
-    ) -> Opened | None:
-        """Make a session; None where there is one of this id already."""
-        return await write_one(
-            self._db,
-            "session_open",
-            Opened,
-            session_id=session_id,
-            epoch=epoch,
-            user_id=user_id,
-            source=source,
-            created=events.session_created(session_id, user_id, source),
-            metadata=metadata,
-        )
+        self, session: NewSession, messages: list[NewMessage], key: Key | None
+    ) -> Opened:
+        """Make a session with messages. Raises KeyTakenError."""
+
+        async def write(columns: dict[str, Any]) -> list[_OpenedRow]:
+            del columns["repeated"]
+            return await self._db.write(
+                "session_open",
+                _OpenedRow,
+                **msgspec.structs.asdict(session),
+                created=events.session_created(session.session_id, session.user_id, session.source),
+                messages=msgspec.to_builtins(messages),
+                renews=columns.pop("renewed_after") is not None,
+                **columns,
+            )
+
+        rows = await write_keyed(self._db, key, write, SESSION_KEYS)
+        return Opened(rows[0].ts, sorted(row.id for row in rows if row.id is not None))
 
     async def set_metadata(self, session_id: str, viewer: str | None, metadata: Json) -> bool:
         """Replace the metadata of a session; False where there is none that ``viewer`` may see."""

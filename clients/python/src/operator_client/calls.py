@@ -755,11 +755,23 @@ class Calls:
         )
 
     async def create_conversation(
-        self, body: ConversationBody | Mapping[str, Any]
+        self, body: ConversationBody | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> ConversationView:
-        """Create a conversation, which is a session, with ``items`` to begin with."""
+        """Create a conversation, which is a session, with ``items`` to begin with.
+
+        A retry returns the one that the call before it has made, if that was not answered.
+
+        ``idempotency_key``: The same as ``client_message_id``, which wins: a call with the
+        same key is made once.
+        """
         return await self._connection.call(
-            ConversationView, Call("POST", "/v1/conversations", body=body, again=False)
+            ConversationView,
+            Call(
+                "POST",
+                "/v1/conversations",
+                headers={"Idempotency-Key": idempotency_key or new_key()},
+                body=body,
+            ),
         )
 
     async def get_conversation(self, conversation_id: str) -> ConversationView:

@@ -15,7 +15,7 @@ from operator_svc.protocol.sessions import MessageView
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai.conversation_items import Item, added, find, page
 from operator_svc.rest.openai.responses import AFTER, EXAMPLE_ITEMS, LIMIT, ORDER
-from operator_svc.rest.openai.shared import intent_of
+from operator_svc.rest.openai.shared import has_left, intent_of
 from operator_svc.rest.request_context import caller_of
 from operator_svc.rest.routing import JSON, KEY, Answer, RouteTable, json
 from operator_svc.services.access import no_session
@@ -31,18 +31,30 @@ _SAID = [InputItem(type="message", role="user", content="What is running?")]
 @route(
     "POST",
     "/v1/conversations",
+    parameters=(KEY,),
     body=protocol.ConversationBody,
     example=protocol.ConversationBody(items=_SAID, metadata={"topic": "modules"}),
     answers={200: json(_CONVERSATION, "The new conversation.")},
-    errors=(ErrorCode.DRAINING,),
+    errors=(ErrorCode.CONFLICT, ErrorCode.DRAINING, ErrorCode.INVALID_PARAMETER),
 )
 async def create_conversation(request: web.Request) -> web.StreamResponse:
-    """Create a conversation, which is a session, with ``items`` to begin with."""
+    """Create a conversation, which is a session, with ``items`` to begin with.
+
+    A retry returns the one that the call before it has made, if that was not answered.
+    """
     services, caller = request.app[SERVICES], caller_of(request)
-    body = await requests.body(request, protocol.ConversationBody)
+    raw = await requests.read_body(request)
+    body = await aside(len(raw), lambda: decoding.decode(raw, protocol.ConversationBody))
     said = protocol.said(body.items or [])
-    session_id = await services.conversations.create(caller, dict(body.metadata or {}), said)
-    return await _answer(request, session_id)
+    intent = await intent_of(request, "", raw)
+    metadata = dict(body.metadata or {})
+    session_id = await services.conversations.create(caller, metadata, said, intent)
+    answer = await _answer(request, session_id)
+    await answer.prepare(request)
+    await answer.write_eof()
+    if not has_left(request):
+        await services.conversations.answered(caller, session_id, intent)
+    return answer
 
 
 @route(

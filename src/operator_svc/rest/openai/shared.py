@@ -83,11 +83,11 @@ async def intent_of(request: web.Request, session_id: str, raw: bytes) -> Intent
         age = perf_counter() - request[CALL].begun
         refused = request.app[SERVICES].foreground.refused
         earlier = 0 if refused.follows(key, number) else number
-        renewal = renewal_of(Attempt(earlier, age, _left(request)))
+        renewal = renewal_of(Attempt(earlier, age, has_left(request)))
     return Intent(key, renewal, number)
 
 
-def _left(request: web.Request) -> bool:
+def has_left(request: web.Request) -> bool:
     """True where the caller sends no more; most of those are gone."""
     transport = request.transport
     return transport is None or transport.is_closing() or connection_of(request).half_closed

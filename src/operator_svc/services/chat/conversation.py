@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
@@ -20,8 +22,11 @@ from operator_svc.services.drain import DrainState
 from operator_svc.services.live.events import LiveEvent, session_created
 from operator_svc.services.live.hub import SessionHub
 from operator_svc.stores.chat_keys import ChatKeyStore, KeyTakenError
-from operator_svc.stores.conversation import ConversationStore, NewMessage
+from operator_svc.stores.conversation import ConversationStore, NewMessage, NewSession
 from operator_svc.stores.message_rows import Key
+from operator_svc.stores.session_keys import SessionKeyStore
+
+log = structlog.get_logger(__name__)
 
 
 class Conversations:
@@ -31,33 +36,69 @@ class Conversations:
         self,
         store: ConversationStore,
         keys: ChatKeyStore,
+        session_keys: SessionKeyStore,
         quota: ChatQuota,
         hub: SessionHub,
         drain: DrainState,
     ) -> None:
         self._store = store
         self._keys = keys
+        self._session_keys = session_keys
         self._quota = quota
         self._hub = hub
         self._drain = drain
 
-    async def create(self, caller: Caller, metadata: dict[str, Any], messages: list[Said]) -> str:
-        """Make a session with messages; its id. Raises OperatorError: draining, rate_limited."""
+    async def create(
+        self, caller: Caller, metadata: dict[str, Any], messages: list[Said], intent: Intent
+    ) -> str:
+        """Make a session with messages, once for each intent; its id.
+
+        ``answered`` follows as soon as the caller has it. Raises OperatorError: conflict, draining,
+        rate_limited.
+        """
         self._drain.refuse_new()
-        self._quota.open_session(caller)
+        key = _key(caller, intent, (metadata, messages))
+        if intent.renewal is not None and intent.renewal.repeated:
+            claimed = await self._session_keys.claim(key.scope, key.key)
+            if claimed is not None:
+                return claimed
+        with self._quota.refused.noting(intent):
+            self._quota.open_session(caller)
+        try:
+            return await self._open(caller, metadata, messages, key)
+        except KeyTakenError:
+            self._quota.give_back(caller, None)
+            known = await self._session_keys.get(key.scope, key.key)
+        if known is None or not key.is_of(known.body_hash):
+            raise _used_otherwise()
+        return known.session_id
+
+    async def answered(self, caller: Caller, session_id: str, intent: Intent) -> None:
+        """The caller has the id of the session that was made for it: a call that asks the same is
+        another intent from now on, unless it brings a key of its own."""
+        if intent.renewal is None:
+            return
+        try:
+            await self._session_keys.answered(acting_user(caller, None), intent.key, session_id)
+        except OperatorError as error:
+            log.info("key of a session not given up", session_id=session_id, error=str(error.code))
+
+    async def _open(
+        self, caller: Caller, metadata: dict[str, Any], messages: list[Said], key: Key
+    ) -> str:
         user_id, session_id, epoch = acting_user(caller, None), uuid.uuid4().hex, str(uuid.uuid4())
-        opened = await self._store.open(
-            session_id, epoch=epoch, user_id=user_id, source="openai", metadata=metadata
+        session = NewSession(
+            session_id=session_id, epoch=epoch, user_id=user_id, source="openai", metadata=metadata
         )
-        if opened is None:
-            raise no_session()
+        new = _new(messages)
+        ts, ids = await self._store.open(session, new, key)
         self._hub.session_created(session_id, epoch)
-        first = session_created(
-            session_id, 1, opened.ts, epoch=epoch, user_id=user_id, source="openai"
-        )
-        self._hub.publish(session_id, first)
-        if messages:
-            await self._add(caller, session_id, messages, None)
+        first = session_created(session_id, 1, ts, epoch=epoch, user_id=user_id, source="openai")
+        added = [
+            _message_created(session_id, seq, ts, row_id, message)
+            for seq, (row_id, message) in enumerate(zip(ids, new, strict=True), 2)
+        ]
+        self._hub.publish(session_id, first, *added)
         return session_id
 
     async def set_metadata(self, caller: Caller, session_id: str, metadata: dict[str, Any]) -> None:
@@ -73,31 +114,47 @@ class Conversations:
         Raises OperatorError: session_not_found, conflict, draining.
         """
         self._drain.refuse_new()
-        body_hash = hashlib.sha256(msgspec.json.encode((session_id, messages))).digest()
-        key = Key(acting_user(caller, None), intent.key, body_hash, intent.renewal)
+        key = _key(caller, intent, (session_id, messages))
         try:
             return await self._add(caller, session_id, messages, key)
         except KeyTakenError:
             known = await self._keys.get(key.scope, key.key)
         if known is None or known.session_id != session_id or not key.is_of(known.body_hash):
-            raise OperatorError(
-                ErrorCode.CONFLICT, "this idempotency key was used for another request"
-            )
+            raise _used_otherwise()
         return known.message_id, known.reply_id
 
     async def _add(
-        self, caller: Caller, session_id: str, messages: list[Said], key: Key | None
+        self, caller: Caller, session_id: str, messages: list[Said], key: Key
     ) -> tuple[int, int]:
-        new = [NewMessage(one.role, one.text, item_metadata(one.kept)) for one in messages]
+        new = _new(messages)
         added = await self._store.add(session_id, caller.user_id, new, key)
         if not added:
             raise no_session()
-        events = []
-        for back, (row, message) in enumerate(zip(reversed(added), reversed(new), strict=True)):
-            data = names.message_created(
-                row.id, message.role, message.content, message.metadata, row.ts
-            )
-            seq = row.last_seq - back
-            events.append(LiveEvent(session_id, seq, names.MESSAGE_CREATED, row.ts, data))
-        self._hub.publish(session_id, *reversed(events))
+        begin = added[0].last_seq - len(added) + 1
+        events = [
+            _message_created(session_id, seq, row.ts, row.id, message)
+            for seq, (row, message) in enumerate(zip(added, new, strict=True), begin)
+        ]
+        self._hub.publish(session_id, *events)
         return added[0].id, added[-1].id
+
+
+def _key(caller: Caller, intent: Intent, asked: Any) -> Key:
+    """The key of an intent, with the hash of what is ``asked``."""
+    body_hash = hashlib.sha256(msgspec.json.encode(asked)).digest()
+    return Key(acting_user(caller, None), intent.key, body_hash, intent.renewal)
+
+
+def _new(messages: list[Said]) -> list[NewMessage]:
+    return [NewMessage(one.role, one.text, item_metadata(one.kept)) for one in messages]
+
+
+def _message_created(
+    session_id: str, seq: int, ts: datetime, row_id: int, message: NewMessage
+) -> LiveEvent:
+    data = names.message_created(row_id, message.role, message.content, message.metadata, ts)
+    return LiveEvent(session_id, seq, names.MESSAGE_CREATED, ts, data)
+
+
+def _used_otherwise() -> OperatorError:
+    return OperatorError(ErrorCode.CONFLICT, "this idempotency key was used for another request")

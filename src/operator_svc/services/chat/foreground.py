@@ -12,8 +12,8 @@ from operator_svc.background import TaskOwner
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller, ReplyStatus
 from operator_svc.protocol.chat import Chat
+from operator_svc.protocol.intents import Intent
 from operator_svc.services.chat.chats import START_ATTEMPTS, Chats
-from operator_svc.services.chat.refused_attempts import RefusedAttempts
 from operator_svc.services.chat.replies import Replies
 from operator_svc.services.chat.running_replies import Accepted
 from operator_svc.services.chat.sessions import Sessions
@@ -76,7 +76,7 @@ class Foreground:
         self._tasks = tasks
         self._grace = grace
         self._callers: dict[int, _Callers] = {}
-        self.refused = RefusedAttempts()
+        self.refused = chats.quota.refused
 
     async def start(
         self, caller: Caller, chat: Chat, attempt: int = 0, *, kept: bool = True
@@ -103,13 +103,8 @@ class Foreground:
         return Attended(accepted, name, not chat.awaited, kept)
 
     async def _accept(self, caller: Caller, chat: Chat, attempt: int) -> Accepted:
-        try:
+        with self.refused.noting(Intent(chat.client_message_id or "", chat.renewal, attempt)):
             return await self._chats.start(caller, chat)
-        except OperatorError as error:
-            key, renewal = chat.client_message_id, chat.renewal
-            if error.code is ErrorCode.RATE_LIMITED and key and renewal and not renewal.repeated:
-                self.refused.note(key, attempt)
-            raise
 
     def attend(self, attended: Attended) -> None:
         """A caller waits for the reply; ``release`` follows."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
+from operator_svc.services.chat.refused_attempts import RefusedAttempts
 from operator_svc.services.rate_limit import RateLimit
 
 _NO_SESSION = ""
@@ -47,6 +48,7 @@ class ChatQuota:
 
     def __init__(self, per_minute: int, replies_per_token: int) -> None:
         self.rate = RateLimit(per_minute, 60.0, "chats of one session")
+        self.refused = RefusedAttempts()
         self._replies_per_token = replies_per_token
         self._running: Counter[str] = Counter()
 

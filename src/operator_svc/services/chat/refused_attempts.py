@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from operator_svc.errors import ErrorCode, OperatorError
+from operator_svc.protocol.intents import Intent
 
 WITHIN = 180.0
 """Seconds after a refusal within which the attempt after it comes: SDKs wait for as long as
@@ -25,6 +29,17 @@ class RefusedAttempts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._refused: OrderedDict[tuple[str, int], deque[float]] = OrderedDict()
+
+    @contextmanager
+    def noting(self, intent: Intent) -> Iterator[None]:
+        """Note the attempt if it is refused within, unless an earlier one may have been stored."""
+        try:
+            yield
+        except OperatorError as error:
+            renewal = intent.renewal
+            if error.code is ErrorCode.RATE_LIMITED and renewal and not renewal.repeated:
+                self.note(intent.key, intent.number)
+            raise
 
     def note(self, key: str, number: int) -> None:
         """Remember that attempt ``number`` was refused."""
