@@ -218,7 +218,7 @@ added AS MATERIALIZED (
     ) AS o
 ),
 
-messages AS {{insert_added}},
+messages AS {{insert_added_messages}},
 
 events AS (
     INSERT INTO operator_event (session_id, seq, event, data, message_id)
