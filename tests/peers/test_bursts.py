@@ -34,7 +34,11 @@ def outcome(reader: AnswerReader, *chunks: bytes) -> list[object]:
     error: list[object] = []
     try:
         for chunk in chunks:
-            parts += reader.feed(chunk)
+            text = reader.plain_text(chunk)
+            if text is None:
+                parts += reader.feed(chunk)
+            elif text:
+                parts.append(Text(text))
             if reader.done:
                 break
         else:
@@ -105,6 +109,16 @@ def test_random_events_in_random_reads_mean_what_their_bytes_mean(
     chunks = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
     make = READERS[dialect]
     assert outcome(make(), *chunks) == bytewise(make(), stream)
+
+
+@pytest.mark.parametrize("dialect", READERS)
+@given(st.data())
+def test_an_event_for_each_read_means_what_its_bytes_mean(
+    dialect: str, data: st.DataObject
+) -> None:
+    chunks = data.draw(st.lists(events(dialect), min_size=3, max_size=16))
+    make = READERS[dialect]
+    assert outcome(make(), *chunks) == bytewise(make(), b"".join(chunks))
 
 
 @pytest.mark.parametrize("dialect", READERS)

@@ -22,6 +22,7 @@ from operator_svc.peers.chat_types import (
 from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.finish_reasons import FAILURES, finish_reason
 from operator_svc.peers.json_size import check_values
+from operator_svc.peers.text_pattern import TextPattern
 from operator_svc.peers.think_tags import ThinkTags
 from operator_svc.peers.usage import token_counts, total_of
 from operator_svc.protocol.sse import Decoder, ServerSentEvent
@@ -50,6 +51,7 @@ class AnswerReader(ABC):
         self._tokens_used: int | None = None
         self._usage: dict[str, int] = {}
         self._decoder = Decoder(MAX_EVENT_BYTES)
+        self._pattern = TextPattern()
         self._text = Storable()
         self._reasoning = Storable()
         self._think = ThinkTags() if think_tags else None
@@ -102,10 +104,18 @@ class AnswerReader(ABC):
     def plain_text(self, chunk: bytes) -> str | None:
         """The text of ``chunk``, which is read, where it is whole events of plain text that follow
         on text; None where it is anything else, and still to be fed."""
-        if not self._plain or self._text.half or (rows := self._decoder.rows(chunk)) is None:
+        if not self._plain or self._text.half or not self._decoder.between_events:
             return None
-        text = "".join(texts := self._texts(b"\n".join(rows), len(rows)))
-        return text if len(texts) == len(rows) and is_storable(text) else None
+        if (text := self._pattern.text(chunk)) is not None:
+            return text
+        if (rows := self._decoder.rows(chunk)) is None:
+            return None
+        texts = self._texts(b"\n".join(rows), len(rows))
+        text = "".join(texts)
+        if len(texts) != len(rows) or not is_storable(text):
+            return None
+        self._pattern.learn(chunk[chunk.rindex(b"data: " + rows[-1]) :], texts[-1])
+        return text
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
         for event in events:

@@ -71,6 +71,11 @@ class Decoder:
         return self._feed_lines(chunk)
 
     @property
+    def between_events(self) -> bool:
+        """True where what follows begins with a new event."""
+        return self._idle
+
+    @property
     def held(self) -> int:
         """Bytes that are kept of an unfinished event."""
         return self._data_bytes + self._line_bytes
