@@ -107,6 +107,16 @@ async def test_lost_conversations_of_the_same_body_go_to_one_caller_each(
         assert len(set(later)) == len(later)
 
 
+async def test_calls_of_the_same_body_at_once_are_conversations_of_their_own(
+    database_url: str,
+) -> None:
+    async with processes(database_url) as (one, other):
+        for _ in range(4):
+            both = [made(process, FIRST, {}) for process in (one, other) for _ in range(8)]
+            answers = await asyncio.gather(*both)
+            assert len(set(answers)) == len(answers)
+
+
 async def test_a_key_makes_one_conversation(database_url: str) -> None:
     async with processes(database_url) as (one, other):
         calls = [made(process, KEYED) for process in (one, other) for _ in range(5)]

@@ -66,15 +66,15 @@ class ConversationStore:
         """Make a session with messages. Raises KeyTakenError."""
 
         async def write(columns: dict[str, Any]) -> list[_OpenedRow]:
-            del columns["repeated"]
+            names = ("scope", "key", "body_hash")
             return await self._db.write(
                 "session_open",
                 _OpenedRow,
                 **msgspec.structs.asdict(session),
                 created=events.session_created(session.session_id, session.user_id, session.source),
                 messages=msgspec.to_builtins(messages),
-                renews=columns.pop("renewed_after") is not None,
-                **columns,
+                renews=columns["renewed_after"] is not None,
+                **{name: columns[name] for name in names},
             )
 
         rows = await write_keyed(self._db, key, write, SESSION_KEYS)

@@ -67,6 +67,8 @@ class Conversations:
         try:
             return await self._open(caller, metadata, messages, key)
         except KeyTakenError:
+            if intent.renewal is not None:  # many ask the same at once; each has one of its own
+                return await self._open(caller, metadata, messages, None)
             self._quota.give_back(caller, None)
             known = await self._session_keys.get(key.scope, key.key)
         if known is None or not key.is_of(known.body_hash):
@@ -84,7 +86,7 @@ class Conversations:
             log.info("key of a session not given up", session_id=session_id, error=str(error.code))
 
     async def _open(
-        self, caller: Caller, metadata: dict[str, Any], messages: list[Said], key: Key
+        self, caller: Caller, metadata: dict[str, Any], messages: list[Said], key: Key | None
     ) -> str:
         user_id, session_id, epoch = acting_user(caller, None), uuid.uuid4().hex, str(uuid.uuid4())
         session = NewSession(
