@@ -6,6 +6,7 @@ place; the table in ``docs/operations.md`` is generated from here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -669,8 +670,15 @@ def bus_problems(settings: Settings) -> list[str]:
     return []
 
 
-def variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
+@functools.cache
+def variables(struct: type[Settings] | type[BrowserSettings]) -> tuple[Variable, ...]:
     """The settings of ``struct`` in their order, for the docs and for reading them."""
+    return tuple(_variables(struct))
+
+
+def _variables(struct: type[Settings] | type[BrowserSettings]) -> Iterator[Variable]:
+    # msgspec compiles each annotation anew, which takes longer than all else that a start does
+    # with the settings.
     for info in msgspec.structs.fields(struct):
         meta = info.type
         description = ""
