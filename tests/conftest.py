@@ -1,4 +1,4 @@
-"""Databases for all suites: real ones of both engines, migrated once and copied for each test.
+"""Databases for all suites: real ones of both engines, migrated once a process of tests.
 
 A suite that asks for no PostgreSQL does not pay for its start; one that does fails where it
 cannot be started, and never skips.
@@ -21,6 +21,7 @@ from operator_svc.bus import PostgresqlBus
 from operator_svc.db import Database, connect
 from operator_svc.db.migrations import migrate
 from operator_svc.settings import Settings
+from tests.fakes.database_pool import DatabasePool
 from tests.fakes.nats_server import NatsServer
 from tests.fakes.postgres import PostgresServer
 
@@ -57,10 +58,8 @@ def own_postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def _postgresql_template(postgres_server: PostgresServer) -> str:
-    name = postgres_server.create_database()
-    migrate(postgres_server.url(name))
-    return name
+def _postgresql_databases(postgres_server: PostgresServer) -> DatabasePool:
+    return DatabasePool(postgres_server)
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +70,13 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def postgresql_url(postgres_server: PostgresServer, _postgresql_template: str) -> Iterator[str]:
+def postgresql_url(
+    postgres_server: PostgresServer, _postgresql_databases: DatabasePool
+) -> Iterator[str]:
     """The URL of a migrated, empty PostgreSQL database for this test alone."""
-    name = postgres_server.create_database(_postgresql_template)
+    name = _postgresql_databases.take()
     yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+    _postgresql_databases.give_back(name)
 
 
 @pytest.fixture
