@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -40,7 +39,7 @@ MORE_THAN_ROWS = (
 
 
 @pytest.fixture(scope="module")
-def pool(postgres_server: PostgresServer) -> Iterator[DatabasePool]:
+def pool(postgres_server: PostgresServer) -> DatabasePool:
     return DatabasePool(postgres_server)
 
 
