@@ -8,7 +8,7 @@ WHERE m.id = :message_id AND {{visible_session}};
 -- name: message_page(session_id, before, page, bytes)
 -- Messages of a session, newest first, older than the one with the id before.
 /*+ page of :bytes */
-SELECT {{message_columns}}, {{message_size}} AS size
+SELECT {{listed_message}}, {{message_size}} AS size
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id < :before
 ORDER BY m.id DESC
@@ -17,7 +17,7 @@ LIMIT :page;
 -- name: message_page_after(session_id, after, page, bytes)
 -- Messages of a session, oldest first, newer than the one with the id after.
 /*+ page of :bytes */
-SELECT {{message_columns}}, {{message_size}} AS size
+SELECT {{listed_message}}, {{message_size}} AS size
 FROM operator_message AS m
 WHERE m.session_id = :session_id AND m.id > :after
 ORDER BY m.id

@@ -54,7 +54,7 @@ async def test_page_of_any_shape_ends_at_its_bytes(
 
     whole = await ask(3, 60)
     assert [row[0] for row in whole] == expected
-    assert {(row[1], row[2]) for row in whole} == {(30, 3)}
+    assert [tuple(row)[1:] for row in whole] == [(3,)] * 2
     assert len(await ask(3, 90)) == 3
     assert len(await ask(3, 1)) == 1
     assert len(await ask(2, 90)) == 2

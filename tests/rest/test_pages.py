@@ -187,3 +187,19 @@ async def test_an_export_has_all_of_every_message(chatted: Service) -> None:
     assert [len(call["result"]["large"]) for call in lines[2]["tool_calls"]] == [LARGE] * ROWS
     plain = await (await chatted.get("/operator/session/s?limit=1&before=2")).json()
     assert lines[1] == {"type": "message", **plain["messages"][0]}
+
+
+async def test_a_page_of_a_history_has_all_tool_calls_of_its_messages(chatted: Service) -> None:
+    await store(chatted, LISTS["history"].insert, [10] * 6)
+    calls = {1: 0, 2: 1, 3: 3, 4: 2, 5: 0, 6: 3, 7: 1, 8: 1}
+    for message_id, count in calls.items():
+        insert = LISTS["tool calls"].insert.replace("(2,", f"({message_id},")
+        await store(chatted, insert, [LARGE] * count)
+    pages = await walk(chatted, LISTS["history"], "")
+    shown = [message for page in pages for message in reversed(page)]
+    assert {m["id"]: len(m["tool_calls"]) for m in shown} == calls
+    assert [m["id"] for m in shown] == sorted(calls, reverse=True)
+    assert not any("tool_calls_next" in m for m in shown)
+    assert [[m["id"] for m in page] for page in pages] == [[7, 8], [5, 6], [4], [1, 2, 3]]
+    for page in pages:
+        assert sum(len(json.dumps(m)) for m in page) <= PAGE_BYTES

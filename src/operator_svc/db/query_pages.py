@@ -2,10 +2,12 @@
 
 Such a query is ``SELECT columns, expression AS size FROM … ORDER BY … LIMIT :page``. Of the rows
 that it finds it gives as many from the first on as have no more than ``:bytes`` in ``size``
-together, and one at least. Each row has a column more, ``found``: the number of rows without that
-bound.
+together, and one at least. In place of ``size`` each row has ``found``: the number of rows without
+that bound.
 
-The sizes are looked at first, in the CTE ``page``: what does not fit is not read.
+The sizes are looked at first, in the CTE ``page``: what does not fit is not read. Their running
+total, which costs more than their sum, is asked for only where that is above the bound. They are
+integers of 4 bytes on PostgreSQL, since it adds larger ones up as numbers without a bound.
 """
 
 from __future__ import annotations
@@ -43,11 +45,13 @@ def limit_bytes(sql: str) -> str:
     found = f"FROM {rows} ORDER BY {order}"
     return (
         f"{f'{ctes},' if ctes else 'WITH'}"  # noqa: S608 - text of the query files
-        f" page AS (SELECT {size} AS size, {places} {found} LIMIT :page)"
-        f" SELECT {columns}, {size} AS size, (SELECT count(*) FROM page) AS found {found}"
-        " LIMIT (SELECT count(*) FROM (SELECT p.size,"
-        f" CAST(sum(p.size) OVER (ORDER BY {by_places}) AS bigint) AS total FROM page AS p) AS q"
-        " WHERE q.total <= :bytes OR q.total = q.size)"
+        f" page AS (SELECT CAST({size} AS integer) AS size, {places} {found} LIMIT :page)"
+        f" SELECT {columns}, (SELECT count(*) FROM page) AS found {found}"
+        " LIMIT (SELECT CASE WHEN sum(a.size) <= :bytes THEN count(*) ELSE"
+        " (SELECT count(*) FROM (SELECT p.size,"
+        f" sum(p.size) OVER (ORDER BY {by_places} ROWS UNBOUNDED PRECEDING) AS total"
+        " FROM page AS p) AS q WHERE q.total <= :bytes OR q.total = q.size)"
+        " END FROM page AS a)"
     )
 
 

@@ -25,7 +25,6 @@ class EventRow(Record, frozen=True):
     reply_to: int | None
     metadata: Json
     created_at: datetime | None
-    finished_at: datetime | None
 
 
 class StoredEvent(Record, frozen=True):

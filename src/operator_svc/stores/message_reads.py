@@ -6,8 +6,8 @@ import structlog
 
 from operator_svc.db import Reads
 from operator_svc.errors import OperatorError
-from operator_svc.models import MAX_ID, Message
-from operator_svc.stores.message_rows import Exchange
+from operator_svc.models import MAX_ID
+from operator_svc.stores.message_rows import Exchange, ListedMessage
 from operator_svc.stores.pages import PAGE_BYTES, Page, fetch_page
 
 log = structlog.get_logger(__name__)
@@ -30,18 +30,20 @@ class MessageReads:
 
     async def page(
         self, session_id: str, *, before: int = MAX_ID, limit: int, size: int = PAGE_BYTES
-    ) -> Page[Message]:
+    ) -> Page[ListedMessage]:
         """Messages older than ``before``, newest first."""
         place = {"session_id": session_id, "before": before}
-        return await fetch_page(self._db, "message_page", Message, limit=limit, size=size, **place)
+        return await fetch_page(
+            self._db, "message_page", ListedMessage, limit=limit, size=size, **place
+        )
 
     async def page_after(
         self, session_id: str, *, after: int, limit: int, size: int = PAGE_BYTES
-    ) -> Page[Message]:
+    ) -> Page[ListedMessage]:
         """Messages newer than ``after``, oldest first."""
         place = {"session_id": session_id, "after": after}
         return await fetch_page(
-            self._db, "message_page_after", Message, limit=limit, size=size, **place
+            self._db, "message_page_after", ListedMessage, limit=limit, size=size, **place
         )
 
     async def exchanges(

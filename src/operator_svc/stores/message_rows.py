@@ -11,6 +11,18 @@ from operator_svc.models import Json, Record
 from operator_svc.protocol.intents import Renewal
 
 
+class ListedMessage(Record, frozen=True):
+    """A message, as far as a history shows it."""
+
+    id: int
+    role: str
+    content: str
+    status: str
+    reply_to: int | None
+    metadata: Json
+    created_at: datetime
+
+
 class Exchange(Record, frozen=True):
     """A user's message, and the reply to it that counts: the newest complete one, else the
     newest that has text. In an adopted session it is the assistant's message after it. ``answer``

@@ -21,12 +21,11 @@ PAGE_BYTES = 4 * 2**20
 
 
 class Page(msgspec.Struct, Generic[R], frozen=True):
-    """The rows of a page and the bytes that each has. ``last`` is the one after which the next
-    page begins, None at the end."""
+    """The rows of a page, which equal none that were read otherwise: each has ``found`` beside its
+    own columns. ``last`` is the one after which the next page begins, None at the end."""
 
     rows: list[R]
     last: R | None
-    sizes: list[int]
 
 
 async def fetch_page(
@@ -35,15 +34,14 @@ async def fetch_page(
     """Up to ``limit`` rows of a query, and of them as many as have ``size`` bytes together; one
     at least."""
     # One row more than the page may have shows that another one follows.
-    found: list[Any] = await db.fetch(query, _sized(record), page=limit + 1, bytes=size, **params)
-    rows = [record(*msgspec.structs.astuple(row)[:-2]) for row in found[:limit]]
-    last = rows[-1] if rows and found[0].found > len(rows) else None
-    return Page(rows, last, [row.size for row in found[:limit]])
+    rows: list[Any] = await db.fetch(query, _counted(record), page=limit + 1, bytes=size, **params)
+    del rows[limit:]
+    return Page(rows, rows[-1] if rows and rows[0].found > len(rows) else None)
 
 
 @cache
-def _sized(record: type[Record]) -> type[msgspec.Struct]:
-    """``record`` with the columns that each row of a page has beside its own."""
+def _counted(record: type[Record]) -> type[msgspec.Struct]:
+    """``record`` with the column that each row of a page has beside its own."""
     return msgspec.defstruct(
-        f"{record.__name__}OfPage", [("size", int), ("found", int)], bases=(record,), frozen=True
+        f"{record.__name__}OfPage", [("found", int)], bases=(record,), frozen=True
     )

@@ -61,7 +61,7 @@ class SessionSearch:
     ) -> Page[Session]:
         """Sessions before a place of the list where one message has all that is asked for."""
         if not query:
-            return Page([], None, [])
+            return Page([], None)
         found, whole = await self._recent(FIRST_LOOK, query, user_id, before, limit)
         if whole or found.last is not None:
             return found
@@ -87,7 +87,7 @@ class SessionSearch:
         assert window is not None
         whole = window.sessions == window.fitting < LOOK_SESSIONS
         if window.fitting == 0:
-            return Page([], None, []), whole
+            return Page([], None), whole
         found = await fetch_page(
             self._db,
             read,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from operator_svc.services.live.events import event_data
 from operator_svc.services.live.subscriptions import SessionSnapshot
 from operator_svc.services.pagination import id_cursor
 from operator_svc.stores.events import EventStore
+from operator_svc.stores.message_rows import ListedMessage
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.pages import PAGE_BYTES, Page
 from operator_svc.stores.read_sources import ReadSource, ReadSources
@@ -127,15 +127,15 @@ class SessionHistory:
         if not page.rows:
             return [], None
         calls = await _calls(source, page, size)
-        rows = page.rows[: _fitting(page, calls, size)]
-        views = await self._views(source, rows[::-1], calls.rows)
-        if calls.last is not None and calls.last.message_id == rows[0].id:
-            views[-1] = msgspec.structs.replace(views[-1], tool_calls_next=id_cursor(calls.last.id))
-        last = page.last if len(rows) == len(page.rows) else rows[-1]
-        return views, last.id if last else None
+        views = await self._views(source, page.rows[::-1], calls.rows)
+        if calls.rows:
+            views = _with_whole_calls(views, calls.last, size)
+        if len(views) < len(page.rows):
+            return views, views[0].id
+        return views, page.last.id if page.last else None
 
     async def _views(
-        self, source: ReadSource, rows: list[Message], calls: Iterable[ToolCall]
+        self, source: ReadSource, rows: Sequence[Message | ListedMessage], calls: Iterable[ToolCall]
     ) -> list[MessageView]:
         of_message: dict[int, list[ToolCallView]] = {}
         for call in calls:
@@ -258,25 +258,23 @@ class SessionHistory:
         return [tool_call_view(call) for call in page.rows], page.last.id if page.last else None
 
 
-async def _calls(source: ReadSource, page: Page[Message], size: int) -> Page[ToolCall]:
+async def _calls(source: ReadSource, page: Page[ListedMessage], size: int) -> Page[ToolCall]:
     ids = [row.id for row in page.rows]
     return await source.tool_calls.of_messages(ids, limit=TOOL_CALLS_READ, size=size)
 
 
-def _fitting(messages: Page[Message], calls: Page[ToolCall], size: int) -> int:
-    """The number of messages, from the newest one on, that have ``size`` bytes with their tool
-    calls; one at least."""
-    of_message: Counter[int] = Counter()
-    for call, call_size in zip(calls.rows, calls.sizes, strict=True):
-        of_message[call.message_id] += call_size
-    # Whether there are more calls of this message, and any of older ones, is not known.
-    unknown_from = calls.last.message_id if calls.last else 0
-    total = 0
-    for count, (row, row_size) in enumerate(zip(messages.rows, messages.sizes, strict=True)):
-        total += row_size + of_message[row.id]
-        if count and (total > size or row.id <= unknown_from):
-            return count
-    return len(messages.rows)
+def _with_whole_calls(
+    views: list[MessageView], last_call: ToolCall | None, size: int
+) -> list[MessageView]:
+    """The newest of ``views``, as many as have ``size`` bytes as JSON with all their tool calls;
+    the newest one at least. ``last_call`` is the last that was read, where there are more: whether
+    its message and older ones have some is not known."""
+    newest = views[-1]
+    if last_call is not None:
+        if last_call.message_id == newest.id:
+            return [msgspec.structs.replace(newest, tool_calls_next=id_cursor(last_call.id))]
+        views = [view for view in views if view.id > last_call.message_id]
+    return _fitting_as_json(views, size) or [newest]
 
 
 def _fitting_as_json(views: list[MessageView], size: int) -> list[MessageView]:
