@@ -59,6 +59,8 @@ sized AS (
         ) AS earlier
     FROM due AS d
     LEFT JOIN operator_message AS m ON d.message_id = m.id
+    -- It makes the planner expect one row: the others are looked up, where all were read for a hundred.
+    WHERE d.message_id = d.message_id + 0
 )
 
 UPDATE operator_search_queue AS q
@@ -73,20 +75,22 @@ RETURNING q.message_id, s.content;
 WITH entries AS MATERIALIZED (
     SELECT CAST(e.value ->> 0 AS bigint) AS message_id, e.value ->> 1 AS words
     FROM jsonb_array_elements(CAST(:entries AS jsonb)) AS e (value)
+    -- As above: it makes the planner expect one row.
+    WHERE e.value ->> 0 = (e.value ->> 0) || ''
 ),
 
 present AS MATERIALIZED (
-    SELECT m.id, m.session_id FROM operator_message AS m
-    WHERE m.id IN (SELECT e.message_id FROM entries AS e)
-    FOR KEY SHARE SKIP LOCKED
+    SELECT m.id, m.session_id, e.words
+    FROM entries AS e
+    INNER JOIN operator_message AS m ON e.message_id = m.id
+    FOR KEY SHARE OF m SKIP LOCKED
 ),
 
 stored AS (
     INSERT INTO operator_search (message_id, session_id, words)
-    SELECT p.id, p.session_id, array_to_tsvector(string_to_array(e.words, ' '))
-    FROM present AS p
-    INNER JOIN entries AS e ON p.id = e.message_id
-    WHERE e.words <> ''
+    SELECT id, session_id, array_to_tsvector(string_to_array(words, ' '))
+    FROM present
+    WHERE words <> ''
     ON CONFLICT (message_id) DO UPDATE SET words = excluded.words
     WHERE operator_search.words <> excluded.words
 ),

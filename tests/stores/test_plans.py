@@ -113,6 +113,20 @@ async def test_the_news_of_many_sessions_reads_no_others(
     assert rows_read(plan) <= len(watched), json.dumps(plan, indent=1)
 
 
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_messages_are_indexed_without_reading_others(
+    postgresql_database: Database, mode: str
+) -> None:
+    await fill(postgresql_database)
+    async with postgresql_database.transaction() as tx:
+        ids = [row[0] for row in await tx.fetch("SELECT id FROM operator_message LIMIT 40")]
+    entries = json.dumps([[id_, "some words"] for id_ in (*ids, 10**9)])
+    plan = await plan_of(postgresql_database, "search_store", (entries,), mode)
+    assert rows_read(plan) <= len(ids) + 1, json.dumps(plan, indent=1)
+    plan = await plan_of(postgresql_database, "search_claim", (100, 1.0, 10**6), mode)
+    assert rows_read(plan) <= 100, json.dumps(plan, indent=1)
+
+
 async def plan_of(database: Database, query: str, values: tuple[Any, ...], mode: str) -> Any:
     """The plan by which PostgreSQL has answered a query."""
     sql = load(resource_folder("sql"), "postgresql")[query].statements[0].sql
