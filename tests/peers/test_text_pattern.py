@@ -14,7 +14,7 @@ from tests.peers.answers import delta, event
 
 
 def learned(known: bytes, text: str) -> TextPattern:
-    """What is known after one event."""
+    """A pattern that has seen one event."""
     pattern = TextPattern()
     pattern.learn(known, text)
     return pattern

@@ -15,6 +15,8 @@ from operator_svc.peers.chat_types import (
     Reasoning,
     ReportedError,
     Text,
+    after_parts,
+    is_part,
     json_text,
     label_or_none,
     reported,
@@ -98,7 +100,7 @@ class AnswerReader(ABC):
                 else:
                     self._take_rows(rows, parts)
         except (AnswerError, RecursionError) as error:
-            raise _fault(error, parts) from None
+            raise after_parts(error, parts) from None
         return parts
 
     def plain_text(self, chunk: bytes) -> str | None:
@@ -108,11 +110,10 @@ class AnswerReader(ABC):
             return None
         if (text := self._pattern.text(chunk)) is not None:
             return text
-        if (rows := self._decoder.rows(chunk)) is None:
-            return None
-        texts = self._texts(b"\n".join(rows), len(rows))
+        rows = self._decoder.rows(chunk)
+        texts = self._texts(b"\n".join(rows), len(rows)) if rows else []
         text = "".join(texts)
-        if len(texts) != len(rows) or not is_storable(text):
+        if not rows or len(texts) != len(rows) or not is_storable(text):
             return None
         self._pattern.learn(chunk[chunk.rindex(b"data: " + rows[-1]) :], texts[-1])
         return text
@@ -160,7 +161,7 @@ class AnswerReader(ABC):
                     raise CutError
                 self._finish(parts)
         except (AnswerError, RecursionError) as error:
-            raise _fault(error, parts) from None
+            raise after_parts(error, parts) from None
         return parts
 
     def whole(self, body: bytes) -> list[Part]:
@@ -171,7 +172,7 @@ class AnswerReader(ABC):
             self._take_document(body, parts)
             self._finish(parts, streamed=False)
         except (AnswerError, RecursionError) as error:
-            raise _fault(error, parts) from None
+            raise after_parts(error, parts) from None
         return parts
 
     def take_refusal(self, refusal: PeerRefusedError) -> None:  # noqa: B027 - most have none
@@ -221,7 +222,7 @@ class AnswerReader(ABC):
         """Text, a list of parts, or any other JSON, which is answered as its JSON text."""
         if isinstance(content, str):
             self._add_text(content, parts)
-        elif isinstance(content, list) and all(map(_is_part, content)):
+        elif isinstance(content, list) and all(map(is_part, content)):
             for item in content:
                 self._add_item(item, parts)
         elif content or content in (0, False):
@@ -288,17 +289,6 @@ class AnswerReader(ABC):
         parts.append(part)
         if isinstance(part, Text) and not part.content.isspace():
             self._answered = True
-
-
-def _fault(error: AnswerError | RecursionError, parts: list[Part]) -> AnswerError:
-    """``error`` with the parts before it, which are kept."""
-    fault = error if isinstance(error, AnswerError) else AnswerError("it is nested too deeply")
-    fault.parts = parts
-    return fault
-
-
-def _is_part(item: Json) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("type"), str)
 
 
 def _is_whole(data: bytes) -> bool:

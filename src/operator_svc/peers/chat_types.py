@@ -193,3 +193,15 @@ def parsed_arguments(arguments: Json) -> tuple[Json, bool]:
         return storable_json(loads(arguments.encode("utf-8", "surrogatepass"))), False
     except ValueError:
         return storable(arguments), True
+
+
+def after_parts(error: AnswerError | RecursionError, parts: list[Part]) -> AnswerError:
+    """``error`` with the parts before it, which are kept."""
+    fault = error if isinstance(error, AnswerError) else AnswerError("it is nested too deeply")
+    fault.parts = parts
+    return fault
+
+
+def is_part(item: Json) -> bool:
+    """True for an item of a content that is a list of parts."""
+    return isinstance(item, dict) and isinstance(item.get("type"), str)

@@ -13,11 +13,11 @@ MISSES = 4
 have something else that differs, such as a time or log probabilities."""
 
 _CODED = re.compile(r'[\x00-\x1f"\\]').search
-"""What a JSON string has in another form, or not at all (RFC 8259, section 7)."""
+"""Characters that a JSON string has in another form, or not at all (RFC 8259, section 7)."""
 
 
 class TextPattern:
-    """What stands around the text in the events of one answer."""
+    """The bytes that stand around the text in the events of one answer."""
 
     __slots__ = ("_after", "_before", "_between", "_misses")
 
