@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import threading
+import time
+from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from operator_client import Reply
-from operator_svc.commands.terminal.reply_view import MarkdownView, PlainView, last_block
+from operator_svc.commands.terminal.reply_view import REFRESH, MarkdownView, PlainView, last_block
 from tests.fakes.eventually import eventually
 
 CONTROL = re.compile(r"\x1b\[(\?25[hl]|1A|2K|[\d;]*m)|([\r\n])|([^\x1b\r\n]+)")
@@ -63,6 +67,37 @@ async def test_a_long_reply_is_printed_once_and_its_last_block_is_live() -> None
     screen.take(written.getvalue())
     lines = [line.strip() for line in screen.lines if line.strip()]
     assert lines == [*(f"Paragraph {n}." for n in range(60)), *["code"] * 80, "last"]
+
+
+async def test_a_redraw_while_a_block_is_printed_leaves_no_line_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the region begins is found out before the block is written."""
+    found = Live.process_renderables
+
+    def slowly(live: Live, renderables: list[Any]) -> list[Any]:
+        placed = found(live, renderables)
+        if threading.current_thread() is threading.main_thread():
+            time.sleep(3 / REFRESH)  # time for redraws of what has grown
+        return placed
+
+    monkeypatch.setattr(Live, "process_renderables", slowly)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=60, height=20)
+    view, reply = MarkdownView(console, lambda: ""), Reply(1)
+    text = "one\n\n" + "\n".join(f"- {n}" for n in range(8))
+    with view:
+        reply.append(0, 3, "one")
+        following = asyncio.create_task(view.follow(reply))
+        await eventually(lambda: "one" in written.getvalue())  # it is the region, of one line
+        reply.append(3, len(text), text[3:])
+        reply.finish("complete", text, {})
+        await following
+        view.finish(reply.text)
+    screen = Screen(20)
+    screen.take(written.getvalue())
+    lines = [line.strip(" •") for line in screen.lines if line.strip()]
+    assert lines == ["one", *map(str, range(8))]
 
 
 @pytest.mark.parametrize(

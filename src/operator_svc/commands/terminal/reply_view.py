@@ -133,10 +133,13 @@ class MarkdownView:
         before, block = self._printed, text[len(self._printed) : end]
         if not text.startswith(before) or not block.strip():
             return
-        self._printed = text[:end]  # first, so that no redraw has it twice
-        if before:
-            self._console.print()
-        self._console.print(markdown(block))
+        # Rich finds out where the region begins, and moves there when it writes: a redraw between
+        # these would leave lines behind. Redraws of its thread hold this lock.
+        with self._live._lock:
+            self._printed = text[:end]
+            if before:
+                self._console.print()
+            self._console.print(markdown(block))
 
     def _region(self) -> RenderableType:
         """The part that is redrawn: the unfinished block, and a line on what is waited for."""
