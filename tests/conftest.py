@@ -14,6 +14,7 @@ from typing import Any
 
 import aioresponses.core
 import pytest
+import structlog
 from aiohttp import ClientResponse
 from hypothesis import settings as hypothesis_settings
 
@@ -37,6 +38,10 @@ class _MendedResponse(ClientResponse):
 # How long an example takes says more of the machine than of the code.
 hypothesis_settings.register_profile("any machine", deadline=None)
 hypothesis_settings.load_profile("any machine")
+
+# The usual formatter shows local variables, each as a whole: a service that logs a failure stands
+# still for seconds, on the thread of its event loop, so that all it waits for is too late.
+structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 aioresponses.core.ClientResponse = _MendedResponse  # type: ignore[attr-defined]
 
