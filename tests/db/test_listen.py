@@ -105,7 +105,7 @@ async def test_closing_is_no_loss(ear: Ear) -> None:
 async def test_a_server_that_hangs_is_a_loss_that_check_finds(
     own_postgres_server: PostgresServer,
 ) -> None:
-    ear = Ear(own_postgres_server.url(), seconds=0.5)
+    ear = Ear(own_postgres_server.url(), seconds=3.0)  # none of which a busy machine takes
     await ear.listener.open()
     await ear.listener.check()
     (row,) = own_postgres_server.execute(

@@ -14,18 +14,20 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvloop
+from aiohttp import web
 
 from operator_svc.rest.server.admission import RESERVE, group_of
-from tests.fakes.eventually import eventually
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import RawConnection, Unread, get, post, raw
 from tests.rest.rest_service import TOKEN, Service, running
 
 PLACES = 40
 DOCUMENT = get("/openapi.json")
-SLOW = post(b'{"message": "slowly [[delay=4]]"}')
+CHAT = post(b'{"message": "hello"}')
 SOON = 10.0
 """Seconds; a head or a body that does not come is cut off after 15 s, an unread answer after 30."""
+PATIENT = {"switch_first_byte_timeout": WITHIN}
 STREAM = (
     b"GET /operator/session/s/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
     b"X-VX11-Token: " + TOKEN.encode() + b"\r\n\r\n"
@@ -153,8 +155,20 @@ async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> Non
         await eventually(lambda: let_in(service), SOON)
 
 
+def hold(service: Service) -> asyncio.Event:
+    """Let Switch answer no chat before the event."""
+    told, answer = asyncio.Event(), service.switch._answer
+
+    async def later(*args: Any, **kwargs: Any) -> web.StreamResponse:
+        await told.wait()
+        return await answer(*args, **kwargs)
+
+    service.switch._answer = later  # type: ignore[method-assign]
+    return told
+
+
 async def served(stack: AsyncExitStack, service: Service, count: int) -> list[RawConnection]:
-    """Connections that are being served for some seconds, one after the other."""
+    """Connections that are being served, one after the other."""
     return [await served_one(stack, service) for _ in range(count)]
 
 
@@ -162,14 +176,15 @@ async def served_one(stack: AsyncExitStack, service: Service, host: str = "") ->
     """A connection, from the address ``host``, whose chat Switch has."""
     client = await stack.enter_async_context(raw(service, host or None))
     calls = service.switch.total.calls
-    client.send(SLOW)
+    client.send(CHAT)
     await eventually(lambda: service.switch.total.calls > calls)
     return client
 
 
 @pytest.mark.measures_time
 async def test_probes_are_answered_while_all_places_are_served(start: Start) -> None:
-    service = await start(connections=10, address_share=1.0)
+    service = await start(connections=10, address_share=1.0, **PATIENT)
+    told = hold(service)
     async with AsyncExitStack() as stack:
         clients = await served(stack, service, 10)
         for path in ("/health", "/health/live", "/health/ready", "/metrics"):
@@ -188,11 +203,13 @@ async def test_probes_are_answered_while_all_places_are_served(start: Start) -> 
             status, took = await probe(service)
             assert (status, took < 0.5) == (200, True)
         assert await silent[-1].closed() < SOON
+        told.set()
         assert [(await client.answer())[0] for client in clients] == [200] * 10
 
 
 async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) -> None:
-    service = await start(connections=10, address_share=0.5)
+    service = await start(connections=10, address_share=0.5, **PATIENT)
+    told = hold(service)
     async with AsyncExitStack() as stack:
         clients = await served(stack, service, 10)
         async with raw(service) as same:
@@ -200,6 +217,7 @@ async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) ->
         others = [await served_one(stack, service, "127.0.0.2") for _ in range(5)]
         async with raw(service, "127.0.0.2") as other:
             assert await other.status(DOCUMENT) == 429
+        told.set()
         # The newest five of the first address lost their places, nobody else did.
         assert [(await client.answer())[0] for client in clients[:5]] == [200] * 5
         for client in clients[5:]:
@@ -208,11 +226,13 @@ async def test_an_address_beyond_its_share_gives_way_to_another(start: Start) ->
 
 
 async def test_an_address_keeps_its_places_where_the_share_is_off(start: Start) -> None:
-    service = await start(connections=10, address_share=1.0)
+    service = await start(connections=10, address_share=1.0, **PATIENT)
+    told = hold(service)
     async with AsyncExitStack() as stack:
         clients = await served(stack, service, 10)
         async with raw(service, "127.0.0.2") as other:
             assert await other.status(DOCUMENT) == 429
+        told.set()
         assert [(await client.answer())[0] for client in clients] == [200] * 10
 
 
