@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from bench.__main__ import LONG, PARTS
+from bench.parts_pods import asked_more
 from tools import figure_tables, scaling_tables
 from tools import results as committed
 
@@ -141,3 +142,9 @@ def test_the_assumptions_of_the_model_are_those_of_the_page() -> None:
     assert said in page
     assert scaling_tables.LOAD == 0.5
     assert "loaded to a half" in page
+
+
+def test_queries_at_intervals_are_no_more_where_they_fall_into_a_time_once_more() -> None:
+    before = {"sweep": 0.2, "poll": 1.0}
+    assert asked_more(before, {"sweep": 0.4, "poll": 0.8}, 5.0) == pytest.approx(0)
+    assert asked_more(before, {"sweep": 0.2, "poll": 2.0, "new": 1.0}, 5.0) == pytest.approx(1.6)
