@@ -73,6 +73,22 @@ async def test_a_connection_is_closed_when_it_was_idle_for_long_enough() -> None
         assert server.connections == 3
 
 
+async def test_an_answer_before_the_whole_call_was_read_ends_its_connection() -> None:
+    over = asyncio.Event()
+
+    async def behaviour(client: Connection) -> None:
+        await client._reader.readexactly(1)
+        await client.send(OK)
+        await over.wait()  # it reads nothing more
+
+    async with client_of(behaviour) as (client, server):
+        response = await client.send("POST", "/", {}, b"x" * 2**25)
+        assert await body_of(response) == b"fine"
+        assert not client.idle
+        assert server.connections == 1
+        over.set()
+
+
 async def test_a_call_that_is_cancelled_closes_its_connection() -> None:
     async def behaviour(client: Connection) -> None:
         await client.request()

@@ -67,7 +67,8 @@ class PeerConnection(asyncio.Protocol):
 
     def _over(self, keeps: bool) -> None:
         self._response = None
-        if keeps and not self.is_closing:
+        # A peer may answer before it has taken the whole call; what it has not read is in the way.
+        if keeps and not self.is_closing and not self._transport.get_write_buffer_size():
             self._idle(self)
         else:
             self.close()
