@@ -3,23 +3,27 @@ results it brings."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, Json, Role
+from operator_svc.models import Caller, Json, ReplyStatus, Role
 from operator_svc.protocol import ids
 from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.chat import Chat, ReplyView
 from operator_svc.protocol.openai import tool_calls_of, with_results
 from operator_svc.protocol.response_body import InputItem, ResponseBody
 from operator_svc.protocol.response_input import Answered, open_results
-from operator_svc.protocol.response_items import call_item, items_of, named_message
+from operator_svc.protocol.response_items import call_item, items_of, named_message, with_text
+from operator_svc.protocol.sessions import MessageView
 from operator_svc.rest.openai.asked import asked_of
 from operator_svc.services.chat.message_metadata import kept_engine
 
-NEWEST = 4
-"""Messages of a conversation that are looked at for its last replies."""
+NEWEST = 50
+"""Messages of a conversation that are looked at for its last replies, and for results after them;
+one call adds 20 at most."""
 
 
 async def named_items(
@@ -91,7 +95,7 @@ async def answered_response(
     results = open_results(messages)
     if not results:
         return None
-    for view in await _responses_before(services, caller, body, session_id):
+    async for view in _responses_before(services, caller, body, session_id):
         shown = tool_calls_of(await services.history.tool_calls_of(view.reply_id), indexed=False)
         known = {call["id"] for call in shown}
         if view.message_id is not None and not known.isdisjoint(results):
@@ -139,15 +143,43 @@ async def continued(services: Services, caller: Caller, chat: Chat) -> Chat:
 
 async def _responses_before(
     services: Services, caller: Caller, body: ResponseBody, session_id: str | None
-) -> list[ReplyView]:
+) -> AsyncIterator[ReplyView]:
     """The response that the body names; else the last ones of the conversation, newest first: where
     the body is repeated, its own response is the last one by then."""
     if body.previous_response_id is not None:
         reply_id = protocol.reply_of(body.previous_response_id)
         assert reply_id is not None, "it was found before"
-        return [await services.history.reply(caller, reply_id)]
-    if session_id is None:
-        return []
-    page = await services.history.page(caller, session_id, limit=NEWEST, before=None)
-    replies = [m.id for m in page.messages if m.role == Role.ASSISTANT and m.reply_to]
-    return [await services.history.reply(caller, reply_id) for reply_id in reversed(replies)]
+        yield await services.history.reply(caller, reply_id)
+    elif session_id is not None:
+        page = await services.history.page(caller, session_id, limit=NEWEST, before=None)
+        for message in reversed(page.messages):
+            if message.role == Role.ASSISTANT and message.reply_to:
+                yield await services.history.reply(caller, message.id)
+
+
+async def added_results(
+    services: Services, caller: Caller, session_id: str, key: str | None
+) -> list[dict[str, Json]]:
+    """The results of calls of a conversation's last response that were added as items after it, as
+    messages of chat completions: no response has had them.
+
+    ``key`` is that of a call which may have been stored before: what it had then, it has again.
+    """
+    known = None if key is None else await services.replies.stored_under(caller, key)
+    before = None if known is None or known.session_id != session_id else known.reply_id
+    page = await services.history.page(caller, session_id, limit=NEWEST, before=before)
+    results: list[dict[str, Json]] = []
+    for view in reversed(page.messages):
+        if view.role == Role.TOOL:
+            kept = kept_engine(view.metadata).input or []
+            results += [with_text(m, view.content) for m in kept if m["role"] == "tool"]
+        elif view.reply_to and view.status != ReplyStatus.FAILED and _says(view):
+            calls = await services.history.tool_calls_of(view.id) if results else []
+            named = {call["id"] for call in tool_calls_of(calls, indexed=False)}
+            return [one for one in reversed(results) if one["tool_call_id"] in named]
+    return []
+
+
+def _says(view: MessageView) -> bool:
+    """True for a reply that is not empty; an empty one was stopped before its first token."""
+    return view.status == ReplyStatus.STREAMING or bool(view.content or view.tool_calls)

@@ -27,7 +27,7 @@ from operator_svc.protocol.responses import Asked, ReplyState
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
 from operator_svc.rest.openai.asked import asked_of
-from operator_svc.rest.openai.earlier_items import answered_response, named_items
+from operator_svc.rest.openai.earlier_items import added_results, answered_response, named_items
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
 from operator_svc.rest.openai.response_stream import ResponseStream, ended_response
 from operator_svc.rest.request_context import caller_of
@@ -121,7 +121,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     plain, body = await aside(len(raw), lambda: decoding.both(raw, ResponseBody))
     await shared.check_model(request, body.model)
     session_id = await session_to_continue(services, caller, body)
-    chat = await _chat(services, caller, plain, body, session_id, len(raw))
+    key = shared.key_of_repeated(request, session_id or "", raw)
+    chat = await _chat(services, caller, plain, body, session_id, key, len(raw))
     chat, attempt = await shared.keyed(
         request, chat, session_id, raw, goes_on=bool(body.background)
     )
@@ -165,13 +166,19 @@ async def _chat(
     plain: dict[str, Any],
     body: ResponseBody,
     session_id: str | None,
+    key: str | None,
     size: int,
 ) -> Chat:
-    """The chat of a response, whose body has ``size`` bytes."""
+    """The chat of a response, whose body has ``size`` bytes, and which may be stored under the
+    ``key``."""
     items = await named_items(services, caller, body.input)
     messages = await aside(size, lambda: response_input.messages_of(items))
-    answered = await answered_response(services, caller, body, session_id, messages)
     sends_fields = services.settings.switch_dialect == "openai"
+    if sends_fields and session_id is not None and body.conversation is not None:
+        brought = {message.get("tool_call_id") for message in messages}
+        added = await added_results(services, caller, session_id, key)
+        messages = [*(one for one in added if one["tool_call_id"] not in brought), *messages]
+    answered = await answered_response(services, caller, body, session_id, messages)
     return await aside(
         size,
         lambda: response_input.chat_of(

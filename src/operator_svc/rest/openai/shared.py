@@ -68,13 +68,25 @@ async def keyed(
     return chat, number
 
 
+def key_of_repeated(request: web.Request, session_id: str, raw: bytes) -> str | None:
+    """The key of a call that may have been stored before; None for a first attempt."""
+    key = requests.idempotency_key(request)
+    if key is None and _number(request):
+        key = intent_key(caller_of(request), request.path, session_id, raw)
+    return key
+
+
+def _number(request: web.Request) -> int:
+    counted = request.headers.get(ATTEMPT)
+    return int(counted) if counted and COUNT.fullmatch(counted) else 0
+
+
 async def intent_of(request: web.Request, session_id: str, raw: bytes) -> Intent:
     """The intent of a call: by the idempotency key that it brings, else by all that it is.
 
     Raises OperatorError(invalid_parameter).
     """
-    counted = request.headers.get(ATTEMPT)
-    number = int(counted) if counted and COUNT.fullmatch(counted) else 0
+    number = _number(request)
     renewal = None
     if (key := requests.idempotency_key(request)) is None:
         key = intent_key(caller_of(request), request.path, session_id, raw)
