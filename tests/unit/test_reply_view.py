@@ -72,7 +72,7 @@ async def test_a_long_reply_is_printed_once_and_its_last_block_is_live() -> None
 async def test_a_redraw_while_a_block_is_printed_leaves_no_line_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where the region begins is found out before the block is written."""
+    """Rich finds out where the region begins before it writes the block."""
     found = Live.process_renderables
 
     def slowly(live: Live, renderables: list[Any]) -> list[Any]:

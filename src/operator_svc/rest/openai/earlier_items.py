@@ -9,15 +9,14 @@ import msgspec
 
 from operator_svc.context import Services
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.models import Caller, Json, ReplyStatus, Role
+from operator_svc.models import Caller, Json, Role
 from operator_svc.protocol import ids
 from operator_svc.protocol import responses as protocol
 from operator_svc.protocol.chat import Chat, ReplyView
 from operator_svc.protocol.openai import tool_calls_of, with_results
 from operator_svc.protocol.response_body import InputItem, ResponseBody
 from operator_svc.protocol.response_input import Answered, open_results
-from operator_svc.protocol.response_items import call_item, items_of, named_message, with_text
-from operator_svc.protocol.sessions import MessageView
+from operator_svc.protocol.response_items import call_item, items_of, named_message
 from operator_svc.rest.openai.asked import asked_of
 from operator_svc.services.chat.message_metadata import kept_engine
 
@@ -155,31 +154,3 @@ async def _responses_before(
         for message in reversed(page.messages):
             if message.role == Role.ASSISTANT and message.reply_to:
                 yield await services.history.reply(caller, message.id)
-
-
-async def added_results(
-    services: Services, caller: Caller, session_id: str, key: str | None
-) -> list[dict[str, Json]]:
-    """The results of calls of a conversation's last response that were added as items after it, as
-    messages of chat completions: no response has had them.
-
-    ``key`` is that of a call which may have been stored before: what it had then, it has again.
-    """
-    known = None if key is None else await services.replies.stored_under(caller, key)
-    before = None if known is None or known.session_id != session_id else known.reply_id
-    page = await services.history.page(caller, session_id, limit=NEWEST, before=before)
-    results: list[dict[str, Json]] = []
-    for view in reversed(page.messages):
-        if view.role == Role.TOOL:
-            kept = kept_engine(view.metadata).input or []
-            results += [with_text(m, view.content) for m in kept if m["role"] == "tool"]
-        elif view.reply_to and view.status != ReplyStatus.FAILED and _says(view):
-            calls = await services.history.tool_calls_of(view.id) if results else []
-            named = {call["id"] for call in tool_calls_of(calls, indexed=False)}
-            return [one for one in reversed(results) if one["tool_call_id"] in named]
-    return []
-
-
-def _says(view: MessageView) -> bool:
-    """True for a reply that is not empty; an empty one was stopped before its first token."""
-    return view.status == ReplyStatus.STREAMING or bool(view.content or view.tool_calls)

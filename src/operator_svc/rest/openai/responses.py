@@ -26,8 +26,9 @@ from operator_svc.protocol.response_view import (
 from operator_svc.protocol.responses import Asked, ReplyState
 from operator_svc.rest import requests, responses
 from operator_svc.rest.openai import shared
+from operator_svc.rest.openai.added_results import with_added_results
 from operator_svc.rest.openai.asked import asked_of
-from operator_svc.rest.openai.earlier_items import added_results, answered_response, named_items
+from operator_svc.rest.openai.earlier_items import answered_response, named_items
 from operator_svc.rest.openai.response_requests import page_of, session_to_continue
 from operator_svc.rest.openai.response_stream import ResponseStream, ended_response
 from operator_svc.rest.request_context import caller_of
@@ -126,12 +127,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     chat, attempt = await shared.keyed(
         request, chat, session_id, raw, goes_on=bool(body.background)
     )
-    attended = await services.foreground.start(
-        caller,
-        chat,
-        attempt,
-        kept=session_id is not None or body.store is not False,
-    )
+    kept = session_id is not None or body.store is not False
+    attended = await services.foreground.start(caller, chat, attempt, kept=kept)
     accepted = attended.accepted
     asked = Asked(
         accepted.reply_id,
@@ -169,16 +166,12 @@ async def _chat(
     key: str | None,
     size: int,
 ) -> Chat:
-    """The chat of a response, whose body has ``size`` bytes, and which may be stored under the
-    ``key``."""
+    """The chat of a response; its body has ``size`` bytes, and ``key`` may stand for it already."""
     items = await named_items(services, caller, body.input)
     messages = await aside(size, lambda: response_input.messages_of(items))
-    sends_fields = services.settings.switch_dialect == "openai"
-    if sends_fields and session_id is not None and body.conversation is not None:
-        brought = {message.get("tool_call_id") for message in messages}
-        added = await added_results(services, caller, session_id, key)
-        messages = [*(one for one in added if one["tool_call_id"] not in brought), *messages]
+    messages = await with_added_results(services, caller, body, session_id, key, messages)
     answered = await answered_response(services, caller, body, session_id, messages)
+    sends_fields = services.settings.switch_dialect == "openai"
     return await aside(
         size,
         lambda: response_input.chat_of(

@@ -1,0 +1,58 @@
+"""Results of a response's own calls that were added to its conversation as items."""
+
+from __future__ import annotations
+
+from operator_svc.context import Services
+from operator_svc.models import Caller, Json, ReplyStatus, Role
+from operator_svc.protocol.openai import tool_calls_of
+from operator_svc.protocol.response_body import ResponseBody
+from operator_svc.protocol.response_items import with_text
+from operator_svc.protocol.sessions import MessageView
+from operator_svc.rest.openai.earlier_items import NEWEST
+from operator_svc.services.chat.message_metadata import kept_engine
+
+
+async def with_added_results(
+    services: Services,
+    caller: Caller,
+    body: ResponseBody,
+    session_id: str | None,
+    key: str | None,
+    messages: list[dict[str, Json]],
+) -> list[dict[str, Json]]:
+    """The ``messages`` of a response's input, after the results that were added for it.
+
+    ``key`` is that of a call which may have been stored before: what it had then, it has again.
+    """
+    if services.settings.switch_dialect != "openai" or session_id is None:
+        return messages
+    if body.conversation is None:
+        return messages
+    brought = {message.get("tool_call_id") for message in messages}
+    added = await _added_results(services, caller, session_id, key)
+    return [*(one for one in added if one["tool_call_id"] not in brought), *messages]
+
+
+async def _added_results(
+    services: Services, caller: Caller, session_id: str, key: str | None
+) -> list[dict[str, Json]]:
+    """The results of calls of a conversation's last response that were added as items after it, as
+    messages of chat completions: no response has had them."""
+    known = None if key is None else await services.replies.stored_under(caller, key)
+    before = None if known is None or known.session_id != session_id else known.reply_id
+    page = await services.history.page(caller, session_id, limit=NEWEST, before=before)
+    results: list[dict[str, Json]] = []
+    for view in reversed(page.messages):
+        if view.role == Role.TOOL:
+            kept = kept_engine(view.metadata).input or []
+            results += [with_text(m, view.content) for m in kept if m["role"] == "tool"]
+        elif view.reply_to and view.status != ReplyStatus.FAILED and _says(view):
+            calls = await services.history.tool_calls_of(view.id) if results else []
+            named = {call["id"] for call in tool_calls_of(calls, indexed=False)}
+            return [one for one in reversed(results) if one["tool_call_id"] in named]
+    return []
+
+
+def _says(view: MessageView) -> bool:
+    """True for a reply that is not empty; an empty one was stopped before its first token."""
+    return view.status == ReplyStatus.STREAMING or bool(view.content or view.tool_calls)
