@@ -24,6 +24,7 @@ from aiohttp.connector import Connection
 from aiosql.query_loader import QueryLoader
 from nats.aio.client import Client
 from packaging.requirements import Requirement
+from rich.live import Live
 from yoyo import read_migrations  # type: ignore[import-untyped]
 from yoyo.backends.core.sqlite3 import SQLiteBackend  # type: ignore[import-untyped]
 from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
@@ -124,6 +125,7 @@ USES = (
         lambda folder: _metric(prometheus_client.Gauge)(folder)._value,
         "_value",
     ),
+    Use("rich", "Live", lambda _: Live(), "_lock"),
     # These two give their names no underscore, and describe them nowhere.
     Use(
         "yoyo-migrations",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -13,14 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvloop
 from aiohttp import web
 
-from operator_svc.rest.server.admission import RESERVE, group_of
+from operator_svc.rest.server.admission import RESERVE
 from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import RawConnection, Unread, get, post, raw
-from tests.rest.rest_service import TOKEN, Service, running
+from tests.rest.rest_service import TOKEN, Service
 
 PLACES = 40
 DOCUMENT = get("/openapi.json")
@@ -99,44 +97,6 @@ async def test_a_client_with_a_small_unread_answer_is_cut(start: Start) -> None:
     client.send(get("/docs") * 40)
     await eventually(client.is_cut, SOON)
     client.close()
-
-
-@pytest.mark.parametrize(
-    ("path", "status"), [("/nope", 404), ("/operator/chat", 401), ("/health", 405)]
-)
-async def test_a_refused_body_that_never_ends_is_not_drained(
-    service: Service, path: str, status: int
-) -> None:
-    async with raw(service) as client:
-        client.send(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        )
-        client.send(b"5\r\nhello\r\n")
-        shown, headers, _ = await client.answer()
-        assert (shown, headers["connection"]) == (status, "close")
-        begun = time.monotonic()
-        while await client.open():
-            client.send(b"5\r\nhello\r\n")
-        assert time.monotonic() - begun < SOON
-
-
-async def test_an_answer_to_a_refused_body_is_read_by_a_client_that_sends_it_whole(
-    service: Service,
-) -> None:
-    async with raw(service) as client:
-        body = b"x" * 3_000_000
-        client.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
-        client.send(body)
-        await client.writer.drain()
-        status, _, shown = await client.answer()
-        assert (status, json.loads(shown)["error"]) == (404, "not_found")
-
-
-async def test_a_refused_body_that_came_whole_keeps_the_connection(service: Service) -> None:
-    async with raw(service) as client:
-        refused = b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-        assert await client.status(refused) == 404
-        assert await client.status(get("/health")) == 200
 
 
 async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> None:
@@ -282,39 +242,3 @@ async def test_a_probe_is_answered_before_a_rush_that_fills_the_reserve(
         probing.setblocking(False)
         answer = await asyncio.get_running_loop().sock_recv(probing, 65536)
         assert answer.startswith(b"HTTP/1.1 200 ")
-
-
-def test_clients_that_are_cut_while_a_refused_body_is_dropped_are_no_fault(
-    sqlite_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def cut_within_a_body() -> None:
-        async with running(sqlite_url, connections=10) as service, AsyncExitStack() as stack:
-            address = urlsplit(service.url)
-            refused = []
-            for _ in range(10):
-                refused.append(await stack.enter_async_context(raw(service)))
-                shown = await refused[-1].status(
-                    b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                )
-                assert shown == 404
-            # In one turn of the loop: newcomers, for whom these give way, and more of their bodies.
-            for _ in range(10):
-                newcomer = socket.create_connection((address.hostname, address.port))
-                stack.enter_context(newcomer)
-            for client in refused:
-                os.write(client.writer.get_extra_info("socket").fileno(), b"1\r\n \r\n")
-            for client in refused:
-                assert await client.closed() < SOON
-
-    uvloop.run(cut_within_a_body())
-    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-@pytest.mark.parametrize(
-    ("host", "group"),
-    [("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("fe80::1%eth0", "fe80::/64"),
-     ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-     ("", ""), ("no address", "no address")],
-)  # fmt: skip
-def test_an_address_of_ipv6_counts_with_its_network(host: str, group: str) -> None:
-    assert group_of(host) == group

@@ -1,0 +1,52 @@
+"""Connections that give way to others: cut within a body, and counted by their network."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+import pytest
+import uvloop
+
+from operator_svc.rest.server.admission import group_of
+from tests.rest.raw_client import raw
+from tests.rest.rest_service import running
+from tests.rest.test_lock_out import SOON
+
+
+def test_clients_that_are_cut_while_a_refused_body_is_dropped_are_no_fault(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def cut_within_a_body() -> None:
+        async with running(sqlite_url, connections=10) as service, AsyncExitStack() as stack:
+            address = urlsplit(service.url)
+            refused = []
+            for _ in range(10):
+                refused.append(await stack.enter_async_context(raw(service)))
+                shown = await refused[-1].status(
+                    b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )
+                assert shown == 404
+            # In one turn of the loop: newcomers, for whom these give way, and more of their bodies.
+            for _ in range(10):
+                newcomer = socket.create_connection((address.hostname, address.port))
+                stack.enter_context(newcomer)
+            for client in refused:
+                os.write(client.writer.get_extra_info("socket").fileno(), b"1\r\n \r\n")
+            for client in refused:
+                assert await client.closed() < SOON
+
+    uvloop.run(cut_within_a_body())
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("fe80::1%eth0", "fe80::/64"),
+     ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+     ("", ""), ("no address", "no address")],
+)  # fmt: skip
+def test_an_address_of_ipv6_counts_with_its_network(host: str, group: str) -> None:
+    assert group_of(host) == group
