@@ -14,7 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES = 64 * 1024
 """Largest head, with those of responses before it that are informational (1xx)."""
-HIGH_WATER = 128 * 1024
+HIGH_WATER = 64 * 1024
 """Bytes that wait to be read, above which no more is taken from the connection."""
 
 

@@ -12,6 +12,9 @@ MISSES = 4
 """Events in a row that fit nothing, after which nothing more is learned of an answer: its events
 have something else that differs, such as a time or log probabilities."""
 
+MOST_BYTES = 16 * 1024
+"""Bytes that are looked at together; more are decoded, which holds fewer copies of them."""
+
 _CODED = re.compile(r'[\x00-\x1f"\\]').search
 """Characters that a JSON string has in another form, or not at all (RFC 8259, section 7)."""
 
@@ -44,7 +47,9 @@ class TextPattern:
         """The text of whole events, of one after the other; None where one is not as it was
         learned, or has a character in another form."""
         before, after = self._before, self._after
-        if not before or not (events.startswith(before) and events.endswith(after)):
+        if not before or len(events) > MOST_BYTES:
+            return None
+        if not (events.startswith(before) and events.endswith(after)):
             return None
         try:
             text = events[len(before) : -len(after)].decode()
