@@ -156,6 +156,48 @@ async def test_a_body_without_length_ends_with_its_connection() -> None:
         assert response.ended
 
 
+@pytest.mark.parametrize("kind", ["trailer", "trailers", "extension"])
+async def test_what_stands_beside_a_body_is_bounded(kind: str) -> None:
+    begin, more = {
+        "trailer": (b"0\r\nX: ", b"x" * 1000),
+        "trailers": (b"0\r\n", b"X-Some: " + b"x" * 1000 + b"\r\n"),
+        "extension": (b"4;", b"x" * 1000),
+    }[kind]
+
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        await client.send(CHUNKED + b"4\r\nfine\r\n" + begin)
+        while True:
+            await client.send(more)
+
+    async with client_of(behaviour) as (client, server):
+        response = await call(client)
+        assert await response.read() == b"fine"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+        assert server.connections == 1
+
+
+async def test_a_head_within_its_bound_is_read_in_any_pieces() -> None:
+    lines = b"".join(b"X-%d: %s\r\n" % (n, b"x" * 990) for n in range(MAX_HEAD_BYTES // 1000))
+    head = (
+        b"HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 4\r\n" + lines
+    )
+
+    async def behaviour(client: Connection) -> None:
+        await client.request()
+        for start in range(0, len(head), 9000):
+            await client.send(head[start : start + 9000])
+            await asyncio.sleep(0.005)  # each is a read of its own
+        await client.send(b"\r\nfine")
+        await client.until_gone()
+
+    async with client_of(behaviour) as (client, _):
+        response = await call(client)
+        assert response.headers["x-0"] == "x" * 990
+        assert await body_of(response) == b"fine"
+
+
 @pytest.mark.parametrize("how", ["one header", "many headers", "informational", "no end"])
 async def test_a_head_is_bounded(how: str) -> None:
     line = b"X-Some: " + b"x" * 1000 + b"\r\n"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -48,17 +49,16 @@ async def lost(service: Service, body: Any = BODY) -> AsyncIterator[None]:
         await left.wait()
         return await get(caller, session_id)
 
-    service.operator.services.sessions.get = held  # type: ignore[method-assign]
-    try:
-        async with on_its_way(service, PATH, body, "x-stainless-retry-count: 0") as connection:
-            connection.send(b"}")
-            async with asyncio.timeout(WITHIN):
-                await stored_one.wait()
-            yield
-        await service.get("/v1/models")  # what the connection brought before is read by then
-    finally:
-        left.set()
-        service.operator.services.sessions.get = get  # type: ignore[method-assign]
+    with patch.object(service.operator.services.sessions, "get", held):
+        try:
+            async with on_its_way(service, PATH, body, "x-stainless-retry-count: 0") as connection:
+                connection.send(b"}")
+                async with asyncio.timeout(WITHIN):
+                    await stored_one.wait()
+                yield
+            await service.get("/v1/models")  # what the connection brought before is read by then
+        finally:
+            left.set()
 
 
 @pytest.mark.parametrize("body", [BODY, {}])

@@ -123,7 +123,7 @@ def hold(service: Service) -> asyncio.Event:
         await told.wait()
         return await answer(*args, **kwargs)
 
-    service.switch._answer = later  # type: ignore[method-assign]
+    service.switch._answer = later  # type: ignore[method-assign]  # the stand-in is the test's own
     return told
 
 

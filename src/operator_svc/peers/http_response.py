@@ -13,7 +13,8 @@ import aiohttp
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Largest head, with those of responses before it that are informational (1xx)."""
+"""Largest head. As many bytes may come in a row without one of the body: informational responses
+(1xx), extensions of chunks, and the headers behind a chunked body are bounded so, too."""
 HIGH_WATER = 64 * 1024
 """Bytes that wait to be read, above which no more is taken from the connection."""
 
@@ -38,7 +39,8 @@ class Response:
         self._over: Callable[[bool], None] | None = over
         self._pieces: list[bytes] = []
         self._unread = 0
-        self._head_bytes = 0
+        self._header_bytes = 0
+        self._without_body = 0
         self._informational = False
         self._keeps = False
         self._error: Exception | None = None
@@ -123,6 +125,7 @@ class Response:
     def feed(self, data: bytes) -> None:
         """Take bytes of the connection."""
         assert self._parser is not None, "a response that has ended is fed nothing"
+        known = len(self._pieces)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -132,11 +135,11 @@ class Response:
             if not self.ended:
                 return self.fail(self._fault(str(error)))
         self._unread += len(data)
-        if not self.status:
-            self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        self._without_body = self._without_body + len(data) if len(self._pieces) == known else 0
+        if self._header_bytes > MAX_HEAD_BYTES:
             self.status = 0
-            return self.fail(InvalidResponseError(f"a head of more than {MAX_HEAD_BYTES} bytes"))
+        if max(self._header_bytes, self._without_body) > MAX_HEAD_BYTES:
+            return self.fail(self._fault(f"more than {MAX_HEAD_BYTES} bytes beside its body"))
         if self.ended:
             self._finish(keeps=self._keeps)
         else:
@@ -168,7 +171,7 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or one of those that follow on a chunked body."""
         if not self.status:
-            self._head_bytes += len(name) + len(value)
+            self._header_bytes += len(name) + len(value)
             self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
