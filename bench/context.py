@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -122,11 +123,14 @@ def path_of(url: str) -> str:
 def fsync_ms(folder: Path, times: int = 50) -> float:
     """The median time of one write to disk (fdatasync of 4 KiB), in ms: SQLite pays it with
     each commit."""
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        took = []
-        for _ in range(times):
-            os.write(file.fileno(), b"x" * 4096)
-            begun = time.perf_counter()
-            os.fdatasync(file.fileno())
-            took.append(time.perf_counter() - begun)
-    return sorted(took)[times // 2] * 1000
+    with tempfile.TemporaryFile(dir=folder) as file:
+        took = [synced_ms(file.fileno(), 4096) for _ in range(times)]
+    return statistics.median(took)
+
+
+def synced_ms(file: int, size: int) -> float:
+    """Write ``size`` bytes to a file; how long fdatasync then takes, in ms."""
+    os.write(file, bytes(size))
+    begun = time.perf_counter()
+    os.fdatasync(file)
+    return (time.perf_counter() - begun) * 1000

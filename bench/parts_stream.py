@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import statistics
+import tempfile
 import time
 from typing import NamedTuple
 
 from bench import processes, sockets
-from bench.context import Bench
+from bench.context import Bench, synced_ms
 from bench.processes import Process, running
 from bench.results import Figure, median_figure, percentile
 from bench.sockets import Socket
@@ -18,6 +19,9 @@ RATE = 50.0
 """Tokens a second of each reply: one every 20 ms."""
 MESSAGE = "Please tell me a story of the quick brown fox."
 STAMPED = "each word of its replies is the time at which it was sent"
+BEGIN_BYTES = 15 * 4096
+"""What the first chat of a session writes to SQLite's log before the upstream is asked: a page of
+each table and index that gets a row (counted by its system calls)."""
 STAMPED_EVERY = 5
 """One socket in so many is STAMPED: to read the times of all would cost the clients' core much."""
 
@@ -181,10 +185,12 @@ async def first_token(bench: Bench) -> None:
     operator, relay = await _servers(bench)
     ours: list[float] = []
     bare: list[float] = []
-    with running(operator, relay):
+    disk: list[float] = []
+    with running(operator, relay), tempfile.TemporaryFile(dir=bench.folder) as file:
         for number in range(20 if bench.quick else 60):
             for which, process in ((ours, operator), (bare, relay))[:: 1 if number % 2 else -1]:
                 which.append(await _first(process))
+            disk.append(synced_ms(file.fileno(), BEGIN_BYTES))
     del ours[:3], bare[:3]
     more = [(a - b) * 1000 for a, b in zip(ours, bare, strict=True)]
     bench.add(
@@ -194,6 +200,7 @@ async def first_token(bench: Bench) -> None:
         median_figure(part, "the same, by pairs", more, "ms"),
         median_figure(part, "first token, Operator", [s * 1000 for s in ours], "ms"),
         median_figure(part, "first token, bare relay", [s * 1000 for s in bare], "ms"),
+        median_figure(part, "share of the disk (one fdatasync, as often)", disk, "ms"),
     )  # fmt: skip
 
 
