@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,43 @@ from operator_svc.errors import ErrorCode, OperatorError
 from tests.db.things import add, file_of, names
 
 
-async def test_writes_that_wait_share_a_commit(
-    sqlite_things: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups: list[int] = []
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of each group that was committed."""
+    sizes: list[int] = []
 
     def counted(raw: Any, group: Any) -> Any:
-        groups.append(len(group))
+        sizes.append(len(group))
         return commit_group(raw, group)
 
     monkeypatch.setattr(f"{sqlite.__name__}.commit_group", counted)
+    return sizes
+
+
+async def test_writes_that_wait_share_a_commit(sqlite_things: Database, groups: list[int]) -> None:
     assert await add(sqlite_things, *[f"m{i}" for i in range(300)]) == [[]] * 300
     assert sum(groups) == 300
     assert len(groups) <= 4
     assert max(groups) <= sqlite.GROUP
+
+
+def hold_the_turn() -> None:
+    """Let other threads run, as a busy turn of the event loop does."""
+    time.sleep(0.005)
+
+
+async def test_writes_that_follow_on_a_commit_within_two_turns_share_the_next(
+    sqlite_things: Database, groups: list[int]
+) -> None:
+    async def twice(number: int) -> None:
+        await sqlite_things.write("thing_name", Nothing, name=f"a{number}")
+        if number % 2:
+            await asyncio.sleep(0)
+            hold_the_turn()
+        await sqlite_things.write("thing_name", Nothing, name=f"b{number}")
+
+    await asyncio.gather(*map(twice, range(20)))
+    assert groups == [20, 20]
 
 
 async def test_a_failing_write_is_rolled_back_alone(sqlite_things: Database) -> None:

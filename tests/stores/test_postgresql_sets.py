@@ -63,6 +63,21 @@ async def test_chats_that_wait_for_postgresql_are_one_statement(
     assert postgresql_sets == [20, 20]
 
 
+async def test_chats_that_follow_on_a_set_within_two_turns_are_the_next_one(
+    stores: Stores, postgresql_sets: list[int]
+) -> None:
+    await begun(stores, 20)
+
+    async def twice(number: int) -> None:
+        await stores.more(f"s{number}")
+        if number % 2:
+            await asyncio.sleep(0)
+        await stores.more(f"s{number}")
+
+    await asyncio.gather(*(twice(number) for number in range(20)))
+    assert postgresql_sets == [20, 20]
+
+
 async def test_a_session_that_is_locked_holds_no_other_chat_up(
     stores: Stores, postgresql_url: str, postgresql_sets: list[int]
 ) -> None:

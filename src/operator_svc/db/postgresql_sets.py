@@ -1,4 +1,4 @@
-"""Sets of writes on PostgreSQL: what waits while others are being written becomes the next one."""
+"""Sets of writes on PostgreSQL: what comes while others are being written becomes the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import structlog
 
 from operator_svc.db.postgresql_plans import Plan
-from operator_svc.db.query_sets import LARGEST, ItemSet
+from operator_svc.db.query_sets import LARGEST, ItemSet, gather
 from operator_svc.errors import OperatorError
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Sets:
     async def write(self, plan: Plan, items: ItemSet, args: list[Any]) -> list[Any]:
         """The rows of a write, which runs to its end whether the caller waits for it or not.
 
-        Nothing waits for a set: what comes while ``AT_ONCE`` of its kind are written is the next.
+        What comes while ``AT_ONCE`` of its kind are written, and right after that, is the next.
         """
         kind = (plan.name, *(args[place] for place in items.shared))
         line = self._lines.setdefault(kind, _Line())
@@ -77,6 +77,7 @@ class Sets:
             line.tasks -= 1
             self._begin(plan, items, kind, line)
 
+        await gather()
         while placed and line.waiting:
             taken = _take(line.waiting, items)
             clock = loop.call_later(PATIENCE, give_up_place)
@@ -85,6 +86,7 @@ class Sets:
             else:
                 await self._write_set(plan, items, taken)
             clock.cancel()
+            await gather()
         if placed:
             line.tasks -= 1
         if not line.tasks and not line.waiting and self._lines.get(kind) is line:

@@ -13,6 +13,7 @@ out sessions that others have locked.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from operator_svc.db.sql_tokens import TOKEN, QueryError
 
 LARGEST = 32
 """Writes in one set at most."""
+GATHERING_TURNS = 2
+"""Turns of the event loop from bytes that came to the write that they lead to."""
 NOW = "now()"
 """The name of the moment at which a set is run."""
 
@@ -30,6 +33,13 @@ _FROM_GIVEN = re.compile(r"\bFROM given\s+(?:(?P<joined>CROSS JOIN)\b|(?=WHERE\b
 _CTE = re.compile(r"given AS \(\s*SELECT(?P<columns>.*?)\s*\)(?=,\s+\w+ AS\b)", re.DOTALL)
 _COLUMN = re.compile(r"CAST\(\$(\d+) AS (\w+)\) AS (\w+)")
 _LOCK = re.compile(r"\bFOR NO KEY UPDATE\b")
+
+
+async def gather() -> None:
+    """Let come what is to be written together with what waits, between two groups or sets. A busy
+    event loop has many writes in each of its turns; an idle one takes no time for them."""
+    for _ in range(GATHERING_TURNS):
+        await asyncio.sleep(0)
 
 
 class SetOf(NamedTuple):

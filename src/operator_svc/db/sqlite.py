@@ -1,9 +1,10 @@
 """SQLite: one writer that groups what waits, and readers beside it.
 
-All writes go through one connection and its thread. While a group is being committed, new
-writes queue; then all of them become the next group: one BEGIN IMMEDIATE, those of a kind as one
-set, one COMMIT (so one fsync for all), and only then are they answered. Where one of them fails,
-the group is run again, each write by itself in its SAVEPOINT.
+All writes go through one connection and its thread. While a group is being committed, and in the
+turns of the event loop after that, new writes queue; then all of them become the next group: one
+BEGIN IMMEDIATE, those of a kind as one set, one COMMIT (so one fsync for all), and only then are
+they answered. Where one of them fails, the group is run again, each write by itself in its
+SAVEPOINT.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from operator_svc.db.history import KnownHistory
 from operator_svc.db.lockfile import FileLock, lock_path, private_file
 from operator_svc.db.pool import Pool
 from operator_svc.db.queries import Query
+from operator_svc.db.query_sets import gather
 from operator_svc.db.records import reader, sqlite_params
 from operator_svc.db.sqlite_connection import (
     SqliteTransaction,
@@ -160,31 +162,22 @@ class SqliteDatabase:
         return future
 
     async def _write_groups(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._queue and self._writer is not None:
                 async with self._writer_turn:
                     raw = raw_of(self._writer)
-                    deliver(*await run_on_thread(self._writer, self._commit_queue, raw, loop))
+                    deliver(*await run_on_thread(self._writer, self._commit_group, raw))
+                await gather()
         finally:
             self._grouping = None
 
-    def _commit_queue(
-        self, raw: SqliteConnection, loop: asyncio.AbstractEventLoop
-    ) -> tuple[list[Write], list[Any]]:
-        """Commit group after group until none waits; the last group, which is not delivered yet.
-
-        A busy event loop does not hold the next group up this way.
-        """
-        while True:
-            group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
-            try:
-                outcomes = commit_group(raw, group)
-            except Exception as error:  # each of them must hear of it
-                outcomes = [Failure(error)] * len(group)
-            if not self._queue:
-                return group, outcomes
-            loop.call_soon_threadsafe(deliver, group, outcomes)
+    def _commit_group(self, raw: SqliteConnection) -> tuple[list[Write], list[Any]]:
+        """Commit what waits, on the writer's thread; the writes, and what each is answered."""
+        group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+        try:
+            return group, commit_group(raw, group)
+        except Exception as error:  # each of them must hear of it
+            return group, [Failure(error)] * len(group)
 
     def reserve(self, connections: int, seconds: float) -> list[SqliteDatabase]:
         """See Database.reserve. One process has one writer, and reads wait for nobody."""
