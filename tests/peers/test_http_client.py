@@ -104,6 +104,8 @@ async def test_an_answer_before_the_call_is_no_answer_to_it() -> None:
          InvalidResponseError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nfine",
          InvalidResponseError),
+        (b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 4\r\n\r\nfine", InvalidResponseError),
+        (b"HTTP/1.1 000 OK\r\nContent-Length: 4\r\n\r\nfine", InvalidResponseError),
     ],
 )  # fmt: skip
 async def test_a_head_that_is_none_is_an_error(answer: bytes, error: type[Exception]) -> None:
@@ -125,6 +127,8 @@ async def test_a_head_that_is_none_is_an_error(answer: bytes, error: type[Except
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine",
         CHUNKED + b"4\r\nfine\r\n",
         CHUNKED + b"4\r\nfine\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n" + CHUNKED[17:] + b"4\r\nfine\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked \r\n\r\n4\r\nfine\r\n",
     ],
 )
 async def test_what_came_before_a_cut_is_read_first(answer: bytes) -> None:
@@ -143,10 +147,13 @@ async def test_what_came_before_a_cut_is_read_first(answer: bytes) -> None:
         assert not response.ended
 
 
-async def test_a_body_without_length_ends_with_its_connection() -> None:
+@pytest.mark.parametrize("coding", ["", "identity", "chunked, gzip", "xchunked", "chunked;q=1"])
+async def test_a_body_without_length_ends_with_its_connection(coding: str) -> None:
+    header = f"Transfer-Encoding: {coding}\r\n" if coding else ""
+
     async def behaviour(client: Connection) -> None:
         await client.request()
-        await client.send(b"HTTP/1.1 200 OK\r\n\r\nfi")
+        await client.send(f"HTTP/1.1 200 OK\r\n{header}\r\nfi".encode())
         await client.send(b"ne")
         client.close()
 

@@ -32,7 +32,7 @@ class Response:
     def __init__(self, transport: asyncio.Transport, over: Callable[[bool], None]) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        """By the name in lower case; the first value of each."""
+        """By the name in lower case; the first value of each, the last of Transfer-Encoding."""
         self.ended = False
         """True once all of the body has come, whether it has been read or not."""
         self._transport: asyncio.Transport | None = transport
@@ -133,7 +133,7 @@ class Response:
         except HttpParserError as error:
             self._keeps = False
             if not self.ended:
-                return self.fail(self._fault(str(error)))
+                return self.fail(self._fault(str(error.__context__ or error)))
         self._unread += len(data)
         self._without_body = self._without_body + len(data) if len(self._pieces) == known else 0
         if self._header_bytes > MAX_HEAD_BYTES:
@@ -170,14 +170,23 @@ class Response:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or one of those that follow on a chunked body."""
-        if not self.status:
-            self._header_bytes += len(name) + len(value)
-            self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        if self.status:
+            return
+        if b"\0" in value:
+            raise InvalidResponseError("NUL in a header")
+        self._header_bytes += len(name) + len(value)
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "transfer-encoding":  # its last coding tells where the body ends
+            self.headers[key] = text
+        else:
+            self.headers.setdefault(key, text)
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
         assert self._parser is not None
         status = self._parser.get_status_code()
+        if status < 100:
+            raise InvalidResponseError("no status")
         self._informational = 100 <= status <= 199 and status != 101
         if not self._informational:
             self.status = status
@@ -239,8 +248,9 @@ class Response:
 
     def _ends_with_connection(self) -> bool:
         """True for a body whose length nothing tells (RFC 9112, 6.3)."""
-        coding = self.headers.get("transfer-encoding", "").strip().lower()
-        return "content-length" not in self.headers and not coding.endswith("chunked")
+        coding = self.headers.get("transfer-encoding", "").rpartition(",")[2]
+        chunked = coding.strip(" \t").lower() == "chunked"
+        return "content-length" not in self.headers and not chunked
 
     def _fault(self, reason: str) -> aiohttp.ClientError:
         kind = aiohttp.ClientPayloadError if self.status else InvalidResponseError
