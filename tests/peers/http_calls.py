@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,7 @@ from yarl import URL
 
 from operator_svc.peers.http_client import HttpClient
 from operator_svc.peers.http_response import Response
-from tests.fakes.raw import Behaviour, Connection, RawServer, raw_server
+from tests.fakes.raw import Behaviour, Connection, RawServer
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
@@ -17,10 +18,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 
 @asynccontextmanager
 async def client_of(
-    behaviour: Behaviour, keep_alive: float = 4.0
+    behaviour: Behaviour, keep_alive: float = 4.0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[HttpClient, RawServer]]:
-    """A client, and the server that it calls."""
-    async with raw_server(behaviour) as server:
+    """A client, and the server that it calls, by ``tls`` where that is."""
+    async with RawServer(behaviour).running(tls=tls) as server:
         client = HttpClient(URL(server.url), {"Accept": "*/*"}, 5.0, keep_alive)
         try:
             yield client, server

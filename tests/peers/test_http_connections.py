@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from operator_svc.peers.http_response import HIGH_WATER
+from tests.fakes.certificates import server_context, trusted_by_aiohttp
 from tests.fakes.eventually import eventually
 from tests.fakes.raw import Connection
 from tests.peers.http_calls import CHUNKED, OK, answering, body_of, call, client_of
@@ -73,20 +77,60 @@ async def test_a_connection_is_closed_when_it_was_idle_for_long_enough() -> None
         assert server.connections == 3
 
 
-async def test_an_answer_before_the_whole_call_was_read_ends_its_connection() -> None:
-    over = asyncio.Event()
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_before_the_whole_call_was_read_ends_its_connection(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    tls: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server_side = trusted_by_aiohttp(tmp_path, monkeypatch) if tls else None
 
-    async def behaviour(client: Connection) -> None:
-        await client._reader.readexactly(1)
-        await client.send(OK)
-        await over.wait()  # it reads nothing more
+    async def run() -> None:
+        over = asyncio.Event()
 
-    async with client_of(behaviour) as (client, server):
-        response = await client.send("POST", "/", {}, b"x" * 2**25)
-        assert await body_of(response) == b"fine"
-        assert not client.idle
-        assert server.connections == 1
-        over.set()
+        async def behaviour(client: Connection) -> None:
+            await client._reader.readexactly(1)
+            await client.send(OK)
+            await over.wait()  # it reads nothing more
+
+        async with client_of(behaviour, tls=server_side) as (client, server):
+            response = await client.send("POST", "/", {}, b"x" * 2**25)
+            assert await body_of(response) == b"fine"
+            assert not client.idle
+            assert server.connections == 1
+            over.set()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_calls_by_tls_arrive_whole_on_one_connection(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_side = trusted_by_aiohttp(tmp_path, monkeypatch)
+    bodies = [bytes([n]) * size for n, size in enumerate((0, 1, 2**16, 2**16 + 1, 2**22))]
+
+    async def run() -> None:
+        answers = answering(*[OK] * len(bodies))
+        async with client_of(answers, tls=server_side) as (client, server):
+            for body in bodies:
+                response = await client.send("POST", "/", {}, body)
+                assert await body_of(response) == b"fine"
+            assert [request.partition(b"\r\n\r\n")[2] for request in server.requests] == bodies
+            assert server.connections == 1
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+
+
+async def test_a_server_whose_certificate_is_not_trusted_gets_no_call(tmp_path: Path) -> None:
+    async with client_of(answering(OK), tls=server_context(tmp_path)) as (client, server):
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await call(client)
+        assert server.requests == []
 
 
 async def test_a_call_that_is_cancelled_closes_its_connection() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -18,7 +17,7 @@ from operator_svc.peers import read_coalescer
 from operator_svc.peers.chat_types import Text
 from operator_svc.peers.read_coalescer import GROUPS, ReadCoalescer
 from operator_svc.peers.switch import Switch
-from tests.fakes.certificates import self_signed
+from tests.fakes.certificates import trusted_by_aiohttp
 from tests.fakes.chats import ask, prompt, switch_at
 from tests.fakes.eventually import eventually
 from tests.fakes.raw import STREAM_HEAD, Connection, RawServer, raw_server
@@ -116,12 +115,7 @@ async def test_streams_of_a_busy_process_lose_nothing_in_fewer_reads(
 def test_a_stream_by_tls_comes_whole_in_fewer_reads(
     loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = self_signed(tmp_path)
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_side.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    # As SSL_CERT_FILE has it, which counts when aiohttp is imported.
-    known = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", known)
+    server_side = trusted_by_aiohttp(tmp_path, monkeypatch)
     words = [f"word{n} " for n in range(100)]
 
     async def behaviour(client: Connection) -> None:

@@ -11,6 +11,9 @@ from aiohttp.connector import Connection
 from operator_svc.peers.http_response import Response
 
 LOST = "the connection was lost"
+WRITE_BYTES = 64 * 1024
+"""Bytes of a call that are written at once. What a connection by TLS takes in one write counts as
+sent, however large it is; of more writes, those after it is full do not."""
 
 
 class NotSentError(aiohttp.ClientConnectionError):
@@ -54,7 +57,9 @@ class PeerConnection(asyncio.Protocol):
         if self.is_closing:
             raise NotSentError(LOST)
         self._response = response = Response(self._transport, self._over)
-        self._transport.write(request)
+        view = memoryview(request)
+        for start in range(0, len(request), WRITE_BYTES):
+            self._transport.write(view[start : start + WRITE_BYTES])
         return response
 
     def close(self) -> None:
