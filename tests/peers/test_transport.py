@@ -132,6 +132,25 @@ async def test_a_call_that_was_written_nowhere_is_made_on_another_connection(
         assert len(server.requests) == 3
 
 
+async def test_a_switch_that_closes_every_connection_at_once_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = TCPConnector.connect
+
+    async def lose_it(connector: TCPConnector, *call: Any) -> PooledConnection:
+        connection = await connect(connector, *call)
+        assert connection.transport is not None
+        connection.transport.close()
+        return connection
+
+    monkeypatch.setattr(TCPConnector, "connect", lose_it)
+    async with raw_server(answer) as server:
+        error, _ = await fails(server.url, ErrorCode.SWITCH_UNAVAILABLE)
+        assert error.retry_after
+        assert server.requests == []
+        assert server.connections == 2
+
+
 async def test_a_switch_that_just_starts_is_found_by_the_second_try() -> None:
     async def behaviour(client: Connection) -> None:
         await answer(client)

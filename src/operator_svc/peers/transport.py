@@ -118,7 +118,7 @@ class Transport:
             except (aiohttp.ClientError, OSError) as error:
                 if last or not _may_repeat(method, error):
                     raise self.failure(f"{method} {path}", error) from error
-                if _is_refused(error):
+                if _is_unsent(error):
                     await asyncio.sleep(RETRY_PAUSE)
         if not 200 <= response.status <= 299:
             try:
@@ -190,7 +190,7 @@ class Transport:
             return self.timed_out(call, "connect" if connecting else "read")
         reason = scrubbed(reason, self._secrets)
         log.warning("peer failed", peer=self.name, call=call, reason=reason)
-        if _is_refused(error) or type(error) is aiohttp.ClientConnectionError:
+        if _is_unsent(error) or type(error) is aiohttp.ClientConnectionError:
             return PeerLostError(
                 self.failures.unavailable,
                 f"{self.name} cannot be reached",
@@ -227,9 +227,9 @@ def _address(name: str, url: str) -> URL:
         raise ConfigurationError([f"the address of {name} {error}"]) from None
 
 
-def _is_refused(error: BaseException) -> bool:
-    """True where no connection was made, so nothing was sent."""
-    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
+def _is_unsent(error: BaseException) -> bool:
+    """True where no connection was made, or it was lost at once, so nothing was sent."""
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL | NotSentError)
 
 
 def _may_repeat(method: str, error: BaseException) -> bool:
@@ -237,7 +237,7 @@ def _may_repeat(method: str, error: BaseException) -> bool:
     if isinstance(error, TimeoutError):
         return False
     lost = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
-    return _is_refused(error) or isinstance(error, NotSentError) or (method == "GET" and lost)
+    return _is_unsent(error) or (method == "GET" and lost)
 
 
 async def read_bounded(response: Response, limit: int, *, cut: bool = False) -> bytes | None:
