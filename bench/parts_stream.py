@@ -20,8 +20,8 @@ RATE = 50.0
 MESSAGE = "Please tell me a story of the quick brown fox."
 STAMPED = "each word of its replies is the time at which it was sent"
 BEGIN_BYTES = 15 * 4096
-"""What the first chat of a session writes to SQLite's log before the upstream is asked: a page of
-each table and index that gets a row (counted by its system calls)."""
+"""Bytes that the first chat of a session adds to SQLite's log before the upstream is asked: a page
+of each table and index that gets a row (counted by its system calls)."""
 STAMPED_EVERY = 5
 """One socket in so many is STAMPED: to read the times of all would cost the clients' core much."""
 
