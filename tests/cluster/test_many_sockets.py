@@ -82,7 +82,8 @@ async def test_a_reconnect_storm_costs_a_bounded_number_of_queries(cluster: Clus
         kinds = []
         while "resumed" not in kinds:
             kinds.append((await socket.receive_json(timeout=30))["type"])
-        assert kinds == ["ready", "event", "event", "resumed"]
+        told = [kind for kind in kinds if kind != "ping"]  # one may come whenever time has passed
+        assert told == ["ready", "event", "event", "resumed"]
         return socket
 
     sockets = await asyncio.gather(*(come_back(n) for n in range(SOCKETS)))
