@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.rest.conftest import Start
 from tests.rest.openai_calls import sent, stored
 from tests.rest.response_calls import PATH, WEATHER, create, message, streamed
@@ -63,6 +65,46 @@ async def test_a_message_may_come_with_the_results_and_lead_to_more_calls(start:
     assert roles(service) == [
         "user", "assistant", "assistant", "tool", "user", "assistant", "tool",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("question", ["x [[only_tool_call]]", ASKED, "x [[two_tool_calls]]"])
+@pytest.mark.parametrize("order", ["after", "before", "between"])
+async def test_a_message_stands_anywhere_among_the_results(
+    start: Start, question: str, order: str
+) -> None:
+    service = await start(switch_dialect="openai")
+    first = await create(service, question, **TOOLS)
+    results, said = outputs(first), message("user", "and now?")
+    place = {"after": len(results), "before": 0, "between": 1}[order]
+    asked = [*results[:place], said, *results[place:]]
+    second = await create(service, asked, previous_response_id=first["id"], **TOOLS)
+    for _ in range(2):  # then and in the history
+        messages = sent(service)["messages"]
+        (called,) = [m for m in messages if m.get("tool_calls")]
+        behind = messages[messages.index(called) + 1 :][: len(results)]
+        assert [m.get("tool_call_id") for m in behind] == calls_in(first)
+        texts = [m["content"] for m in messages if m["role"] == "user"]
+        assert sum("and now?" in text for text in texts) == 1
+        await create(service, "more", previous_response_id=second["id"], **TOOLS)
+    items = await (await service.get(f"{PATH}/{second['id']}/input_items?order=asc")).json()
+    kinds = ["function_call_output"] * len(results)
+    assert [item["type"] for item in items["data"]] == [*kinds[:place], "message", *kinds[place:]]
+
+
+@pytest.mark.parametrize("between", [[], [message("user", "wait")], [message("assistant", "well")]])
+async def test_a_conversation_that_a_client_brings_is_sent_in_turns(
+    start: Start, between: list[dict[str, Any]]
+) -> None:
+    service = await start(switch_dialect="openai")
+    call = {"type": "function_call", "call_id": "c1", "name": "standin_tool", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "rain"}
+    asked = [message("user", "one"), message("user", "two"), call, *between, result]
+    await create(service, [*asked, message("user", "three")], **TOOLS)
+    messages = sent(service)["messages"]
+    (called,) = [m for m in messages if m.get("tool_calls")]
+    assert messages[messages.index(called) + 1]["content"] == "rain"
+    text = " ".join(m["content"] or "" for m in messages)
+    assert all(word in text for word in ("one", "two", "three")), messages
 
 
 async def test_results_of_tools_that_an_sdk_sends_again_are_one_response(database_url: str) -> None:

@@ -26,6 +26,7 @@ from operator_svc.peers.failures import PeerRefusedError
 from operator_svc.peers.tool_call_pieces import ToolCallPieces
 from operator_svc.protocol.openai import text_of
 from operator_svc.protocol.text import loads, loads_storable
+from operator_svc.protocol.turns import in_turns
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Roles that history may bring, and what they are sent as: few servers know ``developer``, and
@@ -276,6 +277,8 @@ def _messages(prompt: Prompt) -> list[dict[str, Json]]:
             system.append(text_of(message["content"]))
         else:
             messages.append(message)
+    if prompt.engine.before or prompt.engine.input or any("messages" in turn for turn in turns):
+        messages = in_turns(messages)
     # Many templates take one system message, and only as the first one.
     if text := "\n\n".join(filter(None, system)):
         messages.insert(0, {"role": "system", "content": text})
