@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
+
+from operator_svc.devpeers import Script
 from tests.rest.openai_calls import REPEATED, sent
 from tests.rest.response_calls import PATH, create
 from tests.rest.rest_service import Service, running
@@ -23,6 +27,16 @@ async def asked(service: Service, question: str) -> tuple[str, dict[str, Any]]:
 async def add(service: Service, path: str, *items: dict[str, Any]) -> None:
     answer = await service.post(f"{path}/items", {"items": list(items)})
     assert answer.status == 200, await answer.text()
+
+
+async def written(service: Service, path: str) -> None:
+    """Wait until some of the newest response of a conversation is stored."""
+    while True:
+        answer = await service.get(f"{path}/items?limit=1")
+        (newest,) = (await answer.json())["data"]
+        if newest["type"] == "message" and newest["status"] == "in_progress" and newest["content"]:
+            return
+        await asyncio.sleep(0.05)  # the pace of the looks
 
 
 async def test_added_results_are_sent_with_the_next_response_and_once(database_url: str) -> None:
@@ -54,6 +68,28 @@ async def test_added_results_alone_lead_to_a_further_reply(database_url: str) ->
         await add(service, path, *outputs(first))
         await create(service, [], conversation=path.rpartition("/")[2], **TOOLS)
         assert roles(service) == ["user", "assistant", "tool"]
+
+
+async def test_a_message_after_results_of_calls_without_a_text_goes_on(database_url: str) -> None:
+    async with running(database_url, switch_dialect="openai") as service:
+        path, first = await asked(service, ONLY)
+        await add(service, path, *outputs(first))
+        await create(service, "and now?", conversation=path.rpartition("/")[2], **TOOLS)
+        assert [m for m in sent(service)["messages"] if m["role"] == "tool"]
+
+
+async def test_added_results_are_sent_after_the_response_that_is_named(database_url: str) -> None:
+    async with running(database_url, switch_dialect="openai") as service:
+        for question, more in ((ONLY, []), (WITH_TEXT, []), (ONLY, "and?"), (WITH_TEXT, "and?")):
+            path, first = await asked(service, question)
+            await add(service, path, *outputs(first, "it rains"))
+            second = await create(service, more, previous_response_id=first["id"], **TOOLS)
+            results = [m for m in sent(service)["messages"] if m["role"] == "tool"]
+            assert [(m["tool_call_id"], m["content"]) for m in results] == [
+                (calls_in(first)[0], "it rains")
+            ]
+            await create(service, "more", previous_response_id=second["id"], **TOOLS)
+            assert [m for m in sent(service)["messages"] if m["role"] == "tool"] == results
 
 
 async def test_added_results_count_with_those_of_the_input(database_url: str) -> None:
@@ -93,3 +129,24 @@ async def test_results_of_a_response_that_failed_are_sent_with_the_next_one(
         assert failed.status >= 500
         await create(service, "and now?", **body)
         assert roles(service) == ["user", "assistant", "assistant", "tool", "user"]
+
+
+@pytest.mark.parametrize("question", [ONLY, WITH_TEXT])
+async def test_results_of_a_response_that_was_cut_are_sent_with_its_repeat(
+    database_url: str, question: str
+) -> None:
+    async with running(database_url, switch_dialect="openai") as service:
+        mores: tuple[Any, Any] = ([], "talk [[rate=20]] [[tokens=1000]]")
+        for more in mores:
+            path, first = await asked(service, question)
+            await add(service, path, *outputs(first, "it rains"))
+            service.switch.script = Script(rate=20, tokens=1000)
+            body = {"input": more, "conversation": path.rpartition("/")[2], **TOOLS}
+            answering = asyncio.ensure_future(service.post(PATH, body))
+            await written(service, path)
+            service.operator.reply_writer.interrupt_all()
+            assert (await answering).status == 503
+            service.switch.script = Script()
+            await create(service, more and "and now?", conversation=body["conversation"], **TOOLS)
+            results = [m["content"] for m in sent(service)["messages"] if m["role"] == "tool"]
+            assert results == ["it rains"]
