@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import datetime as dt
 import io
 import json
 import logging
@@ -24,6 +25,8 @@ from typing import Any, Literal, TextIO
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from operator_svc.timestamps import utc_text
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
@@ -65,7 +68,7 @@ def configure(
         *([] if worker is None else [_of_worker(worker)]),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _timestamp,
         _tracebacks,
         redact,
     ]
@@ -90,6 +93,12 @@ def _tracebacks(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
     return event
 
 
+def _timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the time of an event."""
+    event["timestamp"] = utc_text(dt.datetime.now(dt.UTC))
+    return event
+
+
 def _of_worker(number: int) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["worker"] = number
@@ -100,12 +109,18 @@ def _of_worker(number: int) -> Processor:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask values whose key names a secret, at any depth, and passwords within URLs."""
+    secret = _has_secret(tuple(event))
     for key, value in event.items():
         plain = "://" not in value if type(value) is str else type(value) in _PLAIN
-        if plain and not _is_secret(key):
-            continue  # nearly all of them: the others cost more to look at
-        event[key] = _masked(key, value, _DEPTH)
+        if secret or not plain:  # few of them: the others cost more to look at
+            event[key] = _masked(key, value, _DEPTH)
     return event
+
+
+@lru_cache(maxsize=1024)
+def _has_secret(keys: tuple[str, ...]) -> bool:
+    """True where one of the keys of an event names a secret; events of a kind have the same."""
+    return any(map(_is_secret, keys))
 
 
 @lru_cache(maxsize=1024)
@@ -130,11 +145,12 @@ def _is_json(format: Format, target: TextIO) -> bool:
 
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
+_FIRST = ("timestamp", "level", "event")
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    first = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
-    line = {**first, **event}
+    line = {name: event.get(name) for name in _FIRST}
+    line.update(event)
     try:
         return _encode(line).decode()
     except (ValueError, TypeError):

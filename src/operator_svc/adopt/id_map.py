@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from operator_svc.db.contract import utc_text
+from operator_svc.timestamps import utc_text
 
 SHIFTED = 2**62
 """A floor that no id is above."""

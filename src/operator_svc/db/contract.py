@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
@@ -218,13 +217,3 @@ def plan_of(plans: Mapping[str, P], query: str, given: Mapping[str, Any]) -> P:
         missing, unknown = sorted(plan.params - given.keys()), sorted(given.keys() - plan.params)
         raise TypeError(f"{query}: parameters missing {missing}, unknown {unknown}")
     return plan
-
-
-def utc_text(moment: dt.datetime) -> str:
-    """``moment`` as SQLite keeps it: RFC 3339, UTC, microseconds; text order is time order.
-
-    Raises ValueError for a moment without a time zone.
-    """
-    if moment.tzinfo is None:
-        raise ValueError("a moment without a time zone cannot be stored")
-    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")[:26] + "Z"

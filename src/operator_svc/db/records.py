@@ -17,7 +17,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from operator_svc.db.contract import AsJson, Dialect, utc_text
+from operator_svc.db.contract import AsJson, Dialect
+from operator_svc.timestamps import utc_text
 
 R = TypeVar("R", bound=msgspec.Struct)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 
-from operator_svc.db.contract import utc_text
+from operator_svc.timestamps import utc_text
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -29,7 +29,7 @@ class SqliteConnection(sqlite3.Connection):
     def moment(self) -> str:
         """Begin a unit; the moment that ``now()`` is in it."""
         self._moment = dt.datetime.now(dt.UTC)
-        return self._moment.isoformat(timespec="microseconds")[:26] + "Z"
+        return utc_text(self._moment)
 
     def _now(self, seconds: float = 0.0) -> str:
         if self._moment is None:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from operator_svc.db import ConstraintViolation, Database, Nothing
-from operator_svc.db.contract import utc_text
 from operator_svc.models import Record, ReplyChunk
+from operator_svc.timestamps import utc_text
 
 
 class StoredCount(Record, frozen=True):
