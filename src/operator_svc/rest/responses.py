@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from aiohttp import web
-from aiohttp.helpers import ETag
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import ETag, rfc822_formatted_time
 from multidict import CIMultiDict, istr
 
 from operator_svc.context import SERVICES
@@ -36,11 +37,14 @@ _JSON = CIMultiDict(
         _CACHE: "no-store",
     }
 )
+_PLAIN_HEAD = "".join(
+    ["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in _JSON.items())]
+)
 
 
 def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """``value`` (a struct, or plain data) as a JSON answer."""
-    response = web.Response(status=status, body=_encode(value), headers=_JSON)
+    response = JsonResponse(status=status, body=_encode(value), headers=_JSON)
     if headers:
         response.headers.update(headers)
     return response
@@ -53,7 +57,61 @@ def own_path(request: web.Request, path: str) -> str:
 
 def encoded(body: bytes) -> web.Response:
     """A JSON response with encoded bytes."""
-    return web.Response(body=body, headers=_JSON)
+    return JsonResponse(body=body, headers=_JSON)
+
+
+class JsonResponse(web.Response):
+    """A whole answer of JSON.
+
+    Nearly all have the same head but for a few lines, which are put into it as text: a table of
+    headers is not filled, signalled and written out for each. One whose head has anything else is
+    sent as aiohttp does.
+    """
+
+    _request: web.BaseRequest | None = None
+    _head = ""
+
+    @property
+    def prepared(self) -> bool:
+        """True once its head is made."""
+        return self._request is not None or super().prepared
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """True where the connection stays for another request."""
+        return True if self._request is not None else super().keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Make the head, which ``write_eof`` sends with the body."""
+        call = request.get(CALL)
+        if call is None or call.origin is not None or not self._is_plain(request):
+            return await super().prepare(request)
+        assert isinstance(self.body, bytes)
+        rates = "".join(f"{name}: {value}\r\n" for name, value in _rates(call))
+        self._request = request
+        self._head = (
+            f"{_PLAIN_HEAD}{_ID}: {call.request_id}\r\n{_TWIN}: {call.request_id}\r\n{rates}"
+            f"Content-Length: {len(self.body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        )
+        return request.writer
+
+    def _is_plain(self, request: web.BaseRequest) -> bool:
+        return (
+            self.status == 200
+            and request.keep_alive
+            and self.keep_alive is not False
+            and request.version == HttpVersion11
+            and request.method != hdrs.METH_HEAD
+            and self.headers == _JSON
+        )
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it."""
+        if self._request is None:
+            await super().write_eof(data)
+        else:
+            assert isinstance(self.body, bytes)
+            await self._request.writer.write_eof(self._head.encode() + self.body)
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -65,8 +123,7 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
         headers[_ID] = headers[_TWIN] = call.request_id
         if call.origin is not None:
             let_in(headers, call.origin)
-        if call.rates:
-            _tell_rates(headers, call)
+        headers.update(_rates(call))
     if headers.get(_SERVER) == SERVER:  # those of ``_JSON``
         return
     headers[_SERVER] = SERVER
@@ -80,17 +137,18 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
         headers[_CACHE] = "no-store"
 
 
-def _tell_rates(headers: CIMultiDict[str], call: Call) -> None:
+def _rates(call: Call) -> tuple[tuple[str, str], ...]:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): ``q`` calls are
     allowed in ``w`` seconds, ``r`` of them are left, and in ``t`` seconds all of them again."""
+    if not call.rates:
+        return ()
     policies, states = [], []
-    for name, limit, key in call.rates or ():
+    for name, limit, key in call.rates:
         left = limit.left(key)
         refill = math.ceil((limit.rate - left) * limit.per / limit.rate)
         policies.append(f'"{name}";{limit.policy}')
         states.append(f'"{name}";r={math.floor(left)};t={refill}')
-    headers["RateLimit-Policy"] = ", ".join(policies)
-    headers["RateLimit"] = ", ".join(states)
+    return ("RateLimit-Policy", ", ".join(policies)), ("RateLimit", ", ".join(states))
 
 
 @lru_cache(maxsize=64)
