@@ -71,6 +71,7 @@ class SqliteDatabase:
         self._writer_turn = asyncio.Lock()
         self._queue: deque[Write] = deque()
         self._grouping: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
     @property
     def dialect(self) -> Dialect:
@@ -154,11 +155,10 @@ class SqliteDatabase:
     ) -> asyncio.Future[T]:
         if self._writer is None:
             raise unavailable("the database is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[T] = self._loop.create_future()
         self._queue.append(Write(run, future, call))
         if self._grouping is None:
-            self._grouping = loop.create_task(self._write_groups(), name="sqlite:writer")
+            self._grouping = self._loop.create_task(self._write_groups(), name="sqlite:writer")
         return future
 
     async def _write_groups(self) -> None:

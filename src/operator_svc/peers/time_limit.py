@@ -17,7 +17,7 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._timeout = asyncio.timeout(None)
+        self._timeout = asyncio.Timeout(None)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()

@@ -20,9 +20,8 @@ def epoch_in(database: Reads, stored: str) -> str:
     missing, and numbers of events that clients saw stand for other events by now. A client that
     was ahead finds out by it, also when the log has grown past what it saw.
     """
-    if not database.history:
-        return stored
-    return _in_history(stored, database.history)
+    history = database.history
+    return _in_history(stored, history) if history else stored
 
 
 @lru_cache(maxsize=4096)
@@ -33,6 +32,6 @@ def _in_history(stored: str, history: str) -> str:
 def with_epoch(database: Reads, record: R) -> R:
     """A record with its ``epoch`` as clients know it; None stays None."""
     stored: str | None = record.epoch  # type: ignore[attr-defined]  # each record here has one
-    if stored is None or not database.history:
+    if stored is None or (epoch := epoch_in(database, stored)) is stored:
         return record
-    return msgspec.structs.replace(record, epoch=epoch_in(database, stored))
+    return msgspec.structs.replace(record, epoch=epoch)

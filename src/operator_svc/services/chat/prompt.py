@@ -114,11 +114,11 @@ def stored_history(newest_first: Iterable[Exchange], limits: HistoryLimits) -> l
     turns: list[PromptTurn] = []
     system: list[str] = []
     later: list[PromptTurn] = []
-    room = limits.chars
+    room, most = limits.chars, 2 * limits.exchanges
     for exchange in newest_first:
         asked = _asked(exchange)
         room -= _chars(asked) + len(exchange.answer or "")
-        if room < 0 or len(turns) >= 2 * limits.exchanges:
+        if room < 0 or len(turns) >= most:
             break
         if exchange.role in SYSTEM_ROLES:
             system.append(exchange.question)

@@ -138,7 +138,7 @@ class RunningReply:
         """Wait for ``done``, which a caller that leaves does not cancel. It takes a turn of the
         event loop less than a shield."""
         if not self.done.done():
-            waiting = asyncio.get_running_loop().create_future()
+            waiting = self.done.get_loop().create_future()
             self._waiting.add(waiting)
             try:
                 await waiting

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
+from types import TracebackType
 from typing import Protocol
 
 import structlog
@@ -135,22 +136,11 @@ class ClientRegistry:
         sent in any case. Raises OperatorError(rate_limited) where all places are taken."""
         return _Streaming(self, client, promised=promised)
 
-    @asynccontextmanager
-    async def calling(self, caller: Caller, tokens: Tokens) -> AsyncIterator[None]:
+    def calling(self, caller: Caller, tokens: Tokens) -> _Calling:
         """The context of a call that may take long and is no live client. Raises
         OperatorError(forbidden) in it once the caller's token was taken away or changed."""
-        try:
-            async with asyncio.timeout(None) as limit:
-                self._calls[limit] = caller
-                try:
-                    tokens.check_current(caller)  # it may have been taken away before
-                    yield
-                finally:
-                    del self._calls[limit]
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid") from None
+        tokens.check_current(caller)  # it may have been taken away before
+        return _Calling(self._calls, caller)
 
     def close_revoked(self, tokens: Tokens) -> None:
         """End the clients and the calls whose tokens were taken away or changed."""
@@ -242,6 +232,33 @@ class _Streaming(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._registry.leave(self._client)
+
+
+class _Calling:
+    """See ``ClientRegistry.calling``. Every chat is one: a generator would cost thrice as much."""
+
+    __slots__ = ("_caller", "_calls", "_limit")
+
+    def __init__(self, calls: dict[asyncio.Timeout, Caller], caller: Caller) -> None:
+        self._calls = calls
+        self._caller = caller
+        self._limit = asyncio.Timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._calls[self._limit] = self._caller
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._calls[self._limit]
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise OperatorError(ErrorCode.FORBIDDEN, "the token is no longer valid") from None
 
 
 def too_many_streams() -> OperatorError:
