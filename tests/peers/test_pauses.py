@@ -92,13 +92,38 @@ def test_answer_of_a_module_that_came_during_a_pause_is_in_time(
         pause()
         await connection.until_gone()
 
-    async def read() -> Thing:
-        async with RawServer(behaviour).running() as server:
-            peer = Peer("Thing", server.url, policy=CallPolicy(timeout=LIMIT, read_attempts=1))
-            try:
-                return await peer.get("/thing", Thing)
-            finally:
-                await peer.aclose()
-
+    policy = CallPolicy(timeout=LIMIT, read_attempts=1)
     with asyncio.Runner(loop_factory=loop) as runner:
-        assert runner.run(read()) == Thing("x")
+        assert runner.run(read(behaviour, policy)) == Thing("x")
+
+
+@LOOPS
+def test_connection_that_was_made_during_a_pause_is_in_time(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.json(b'{"name": "x"}')
+        await connection.until_gone()
+
+    async def read_with_a_pause() -> Thing:
+        # After the first step of the call, which begins to connect.
+        loop_now = asyncio.get_running_loop()
+        return await read(behaviour, policy, lambda: loop_now.call_soon(pause))
+
+    policy = CallPolicy(connect_timeout=LIMIT, read_attempts=1)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(read_with_a_pause()) == Thing("x")
+
+
+async def read(
+    behaviour: Behaviour, policy: CallPolicy, before: Callable[[], object] = lambda: None
+) -> Thing:
+    """A module's answer; ``before`` is called right before the call."""
+    async with RawServer(behaviour).running() as server:
+        peer = Peer("Thing", server.url, policy=policy)
+        try:
+            before()
+            return await peer.get("/thing", Thing)
+        finally:
+            await peer.aclose()

@@ -17,7 +17,9 @@ from yarl import URL
 
 from operator_svc.peers.http_connection import PeerConnection
 from operator_svc.peers.http_response import Response
+from operator_svc.peers.time_limit import TimeLimit
 
+_NO_TIMEOUT = aiohttp.ClientTimeout()
 _UNSAFE = re.compile(r"[\r\n\0]").search
 
 
@@ -36,7 +38,7 @@ class HttpClient:
         self.idle: list[PeerConnection] = []
         """The connections that nobody uses, in the order in which they became idle."""
         self._connections: set[PeerConnection] = set()
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+        self._connect_timeout = connect_timeout
         self._keep_alive = keep_alive
         self._timer: asyncio.TimerHandle | None = None
         self._encoded: dict[tuple[str, ...], str] = {}
@@ -81,7 +83,8 @@ class HttpClient:
         self, connector: aiohttp.TCPConnector, origin: aiohttp.ClientRequest
     ) -> PeerConnection:
         try:
-            made = await connector.connect(origin, [], self._timeout)
+            async with TimeLimit(self._connect_timeout):
+                made = await connector.connect(origin, [], _NO_TIMEOUT)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.url.host}") from error
         connection = PeerConnection(made, self._keep, self._forget)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import aiohttp
 
+from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.protocol.headers import is_compressed
 
 MAX_BYTES = 256 * 1024
 """Largest key set; those of large issuers have some 10 kB."""
-TIMEOUT = aiohttp.ClientTimeout(total=5.0)
-"""Callers whose key is not known wait for as long."""
+SECONDS = 5.0
+"""The time of a call; callers whose key is not known wait for as long."""
 
 
 class JwksUrl:
@@ -26,7 +27,10 @@ class JwksUrl:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         try:
             async with (
-                aiohttp.ClientSession(timeout=TIMEOUT, auto_decompress=False) as session,
+                TimeLimit(SECONDS),
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(), auto_decompress=False
+                ) as session,
                 session.get(self._url, headers=headers, allow_redirects=False) as answer,
             ):
                 if answer.status != 200:
