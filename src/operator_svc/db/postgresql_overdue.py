@@ -26,8 +26,9 @@ OVERDUE_SECONDS = 1.5
 CHECK_SECONDS = 1.0
 """Pause between two looks for such calls, and the longest that the server may take to answer."""
 
-BACKEND = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-"""The session of a connection. The number that the driver knows may be a pooler's invention."""
+BACKEND = "SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())"
+"""The session of a connection. The number that the driver knows may be a pooler's invention. The
+view of the same would cost a new session, which has no plan of it yet, as much as its own start."""
 WORKING = """
     SELECT a.pid, a.backend_start
     FROM unnest($1::integer[], $2::timestamptz[]) AS w (pid, began)
