@@ -2,73 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from operator_svc.db import Database, Transaction
+from operator_svc.db import Database
 from operator_svc.db.queries import load, resource_folder
 from operator_svc.stores.browser_tasks import BrowserTaskStore
 from operator_svc.stores.messages import MessageStore
-
-ROWS = 5_000
-TIMES = "'2026-01-01T00:00:00.000000Z'"
-
-
-async def fill(database: Database) -> None:
-    """Many rows of a usual state, and a few of a rare one."""
-    async with database.transaction() as tx:
-        await tx.execute(
-            "INSERT INTO operator_session (session_id, epoch, user_id, source, created_at,"
-            " updated_at, active_at) VALUES ('s', '00000000-0000-4000-8000-000000000000', 'ana',"
-            f" 'api', {TIMES}, {TIMES}, {TIMES}), ('t', '00000000-0000-4000-8000-000000000000',"
-            f" 'ana', 'api', {TIMES}, {TIMES}, {TIMES})"
-        )
-        await tx.execute(
-            "INSERT INTO operator_pod (pod_id, started_at, lease_until) VALUES"
-            f" ('alive', {TIMES}, '2999-01-01T00:00:00.000000Z'), ('dead', {TIMES}, {TIMES})"
-        )
-        await tx.executemany(
-            "INSERT INTO operator_message (session_id, role, content, status, owner, created_at)"
-            f" VALUES (:s, 'assistant', '', :status, :owner, {TIMES})",
-            [{"s": "s", "status": "streaming", "owner": "alive"}] * ROWS
-            + [{"s": "t", "status": "complete", "owner": None}] * ROWS
-            + [{"s": "t", "status": "streaming", "owner": o} for o in ("dead", "gone", "alive")],
-        )
-        await tx.executemany(
-            "INSERT INTO operator_browser_task (task_id, user_id, url, status, options,"
-            f" not_before, created_at) VALUES (:id, 'ana', 'u', :status, '{{}}', {TIMES}, {TIMES})",
-            [
-                {"id": str(n), "status": "timeout" if n < 3 else "completed"} for n in range(ROWS)
-            ],
-        )  # fmt: skip
-        await fill_records(database, tx)
-        if database.dialect == "postgresql":
-            await tx.execute("ANALYZE")
+from tests.fakes.database_pool import DatabasePool
+from tests.fakes.postgres import PostgresServer
+from tests.stores.filled_tables import ROWS, TIMES, fill
 
 
-async def fill_records(database: Database, tx: Transaction) -> None:
-    """As many idempotency keys, tool calls, feedback and events."""
-    blob = "bytea" if database.dialect == "postgresql" else "blob"
-    message = "(SELECT min(id) FROM operator_message)"
-    for table, values in (
-        ("operator_chat_key (scope, key, body_hash, session_id, message_id, reply_id, created_at)",
-         f"'ana', CAST(i AS text), CAST('h' AS {blob}), 's', {message}, {message} + i, {TIMES}"),
-        ("operator_tool_call (message_id, tool_name, status, created_at)",
-         f"{message} + i, 't', 'ok', {TIMES}"),
-        ("operator_switch_feedback (engine, success, latency_ms, tokens_used, not_before,"
-         " created_at)",
-         f"'e', true, 1, 1, {TIMES}, {TIMES}"),
-        ("operator_event (session_id, seq, event, ts)",
-         f"'s', i, 'e', {TIMES}"),
-    ):  # fmt: skip
-        await tx.execute(
-            f"INSERT INTO {table} WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-            f" WHERE i < {ROWS}) SELECT {values} FROM n"
-        )
+@pytest.fixture(scope="module")
+def filled_file(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the rows of ``fill``."""
+    path = tmp_path_factory.mktemp("filled") / "filled.db"
+    shutil.copyfile(_sqlite_template, path)
+    asyncio.run(fill(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def filled_name(
+    postgres_server: PostgresServer, _postgresql_databases: DatabasePool
+) -> Iterator[str]:
+    """A PostgreSQL database with the rows of ``fill``, by its name."""
+    name = _postgresql_databases.take()
+    asyncio.run(fill(postgres_server.url(name)))
+    yield name
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(filled_file: Path, tmp_path: Path) -> str:
+    """The URL of a filled SQLite file for this test alone."""
+    path = tmp_path / "operator.db"
+    shutil.copyfile(filled_file, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_url(postgres_server: PostgresServer, filled_name: str) -> Iterator[str]:
+    """The URL of a filled PostgreSQL database for this test alone."""
+    name = postgres_server.create_database(filled_name)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
 
 
 ASKED: dict[str, tuple[Any, ...]] = {
@@ -93,7 +80,6 @@ def literal(value: Any) -> str:
 
 @pytest.mark.parametrize("query", ASKED)
 async def test_few_rows_are_read_for_few(postgresql_database: Database, query: str) -> None:
-    await fill(postgresql_database)
     plan = await plan_of(postgresql_database, query, ASKED[query], "force_generic_plan")
     assert rows_read(plan) < 60, json.dumps(plan, indent=1)
 
@@ -117,7 +103,6 @@ async def test_the_news_of_many_sessions_reads_no_others(
 async def test_messages_are_indexed_without_reading_others(
     postgresql_database: Database, mode: str
 ) -> None:
-    await fill(postgresql_database)
     async with postgresql_database.transaction() as tx:
         ids = [row[0] for row in await tx.fetch("SELECT id FROM operator_message LIMIT 40")]
     entries = json.dumps([[id_, "some words"] for id_ in (*ids, 10**9)])
@@ -151,7 +136,6 @@ async def plan_of(database: Database, query: str, values: tuple[Any, ...], mode:
 async def test_sqlite_looks_into_the_index(
     sqlite_database: Database, query: str, index: str
 ) -> None:
-    await fill(sqlite_database)
     statement = load(resource_folder("sql"), "sqlite")[query].statements[0]
     values = ASKED[query]
     params = dict(zip(statement.params, values, strict=True))
@@ -180,7 +164,6 @@ PURGES: dict[str, dict[str, Any]] = {
 async def test_purges_that_find_nothing_read_no_whole_table_on_sqlite(
     sqlite_database: Database, query: str
 ) -> None:
-    await fill(sqlite_database)
     async with sqlite_database.transaction() as tx:
         await tx.execute("ANALYZE")
         for statement in load(resource_folder("sql"), "sqlite")[query].statements:
@@ -192,7 +175,6 @@ async def test_purges_that_find_nothing_read_no_whole_table_on_sqlite(
 
 async def purge_plan(database: Database, query: str, **changed: Any) -> Any:
     """The generic plan of a purge, as it ran on filled tables."""
-    await fill(database)
     statement = load(resource_folder("sql"), "postgresql")[query].statements[0]
     params = PURGES[query] | changed
     arguments = ", ".join(str(params[name]) for name in statement.params)
@@ -235,7 +217,6 @@ def rows_locked(plan: Any) -> int:
 
 
 async def test_what_is_found_is_the_same(database: Database) -> None:
-    await fill(database)
     messages, tasks = MessageStore(database), BrowserTaskStore(database)
     assert {reply.owner for reply in await messages.unowned("nobody")} == {"dead", "gone"}
     assert len(await messages.unowned("alive")) == ROWS + 3
@@ -248,7 +229,6 @@ async def test_what_is_found_is_the_same(database: Database) -> None:
 
 async def test_claim_reads_little_beside_many_tasks_and_users(database: Database) -> None:
     """Neither a user with very many tasks who is passed over nor many users make a claim slow."""
-    await fill(database)
     many = 20_000
     async with database.transaction() as tx:
         await tx.executemany(
