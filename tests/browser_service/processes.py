@@ -6,35 +6,56 @@ import asyncio
 import json
 import os
 import sys
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 
 
+def parents() -> dict[int, int]:
+    """The parent of each process of the machine, without zombies, by process id."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):  # it ended meanwhile
+                state, parent = _read(entry, "stat").rpartition(b")")[2].split()[:2]
+                if state != b"Z":
+                    found[int(entry)] = int(parent)
+    return found
+
+
 def processes() -> dict[int, tuple[int, str]]:
     """All processes of the machine: parent and command line by process id."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text()
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue  # it ended meanwhile
-            state, parent = status.rpartition(")")[2].split()[:2]
-            if state != "Z":
-                found[int(folder.name)] = (int(parent), line)
-    return found
+    found = parents()
+    return {pid: (found[pid], line) for pid, line in _lines(found).items()}
+
+
+def descendants(pid: int) -> set[int]:
+    """``pid`` and all that it has started."""
+    everything = parents()
+    members = {pid}
+    while more := {p for p, parent in everything.items() if parent in members} - members:
+        members |= more
+    return members & everything.keys()
 
 
 def family(pid: int) -> dict[int, str]:
     """The command lines of ``pid`` and all that it has started."""
-    everything = processes()
-    members = {pid}
-    while more := {p for p, (parent, _) in everything.items() if parent in members} - members:
-        members |= more
-    return {p: everything[p][1] for p in members if p in everything}
+    return _lines(descendants(pid))
+
+
+def _lines(pids: Iterable[int]) -> dict[int, str]:
+    lines = {}
+    for pid in pids:
+        with suppress(OSError):  # it ended meanwhile
+            lines[pid] = _read(str(pid), "cmdline").replace(b"\0", b" ").decode()
+    return lines
+
+
+def _read(pid: str, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.read()
 
 
 def open_files(pids: list[int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from operator_svc.browser_service import process_memory
 from operator_svc.browser_service.chromium import UNUSED_DATA
 from operator_svc.browser_service.navigation_guard import STORAGE_QUOTA
 from operator_svc.settings import BrowserSettings
-from tests.browser_service.processes import family
+from tests.browser_service.processes import descendants, family
 from tests.fakes.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIB = 2**20
+PAGES = 2
 BUDGET = 400 * MIB
 OVERSHOOT = 400 * MIB
 """Memory that a page may allocate between two looks on a busy machine."""
@@ -29,7 +29,7 @@ OVERSHOOT = 400 * MIB
 @pytest.fixture(scope="module")
 def browser_settings() -> BrowserSettings:
     return BrowserSettings(
-        token="the-token", allow="pages.test:*, *.localhost:*", pages=2, page_memory=BUDGET
+        token="the-token", allow="pages.test:*, *.localhost:*", pages=PAGES, page_memory=BUDGET
     )
 
 
@@ -96,7 +96,7 @@ async def peak_of_everything(done: asyncio.Event) -> int:
     """The most memory that the service's children use until ``done``."""
     peak = 0
     while not done.is_set():
-        children = [pid for pid in family(os.getpid()) if pid != os.getpid()]
+        children = descendants(os.getpid()) - {os.getpid()}
         peak = max(peak, process_memory.memory_of(children))
         await asyncio.sleep(0.05)  # the pace of the measurement
     return peak
@@ -170,25 +170,32 @@ async def test_storage_of_an_origin_is_bounded(
 async def test_kernel_limits_each_process_of_chromium(
     navigate: Any, site: Any, service: Any
 ) -> None:
-    await navigate(site.page("<p>x"))
-    opened = asyncio.create_task(navigate(site.page("<p>x"), script=WAIT))
+    # As many as there are Chromiums: one without a page is looked at when the next page opens.
+    pages = [asyncio.create_task(navigate(site.page("<p>x"), script=WAIT)) for _ in range(PAGES)]
 
-    def renders() -> bool:
-        return any("--type=renderer" in line for line in family(os.getpid()).values())
+    def limits() -> list[set[str]]:
+        """The limits of the processes of each Chromium that runs now."""
+        groups = process_memory.group_members(chromium.group for chromium in service.pool.running)
+        return [set(chain.from_iterable(map(data_limits, pids))) for pids in groups.values()]
 
-    await eventually(renders)
-    groups = [chromium.group for chromium in service.pool.running]
-
-    def limits() -> set[str]:
-        found = set()
-        for pid in chain.from_iterable(process_memory.group_members(groups).values()):
-            with suppress(OSError):  # it has ended
-                lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
-                found |= {line.split()[3] for line in lines if line.startswith("Max data size")}
-        return found
+    def each_is_limited() -> bool:
+        lines = family(os.getpid()).values()
+        assert sum("--type=renderer" in line for line in lines) >= PAGES, lines
+        assert limits() == [{str(BUDGET + UNUSED_DATA)}] * PAGES
+        assert not [page for page in pages if page.done()]
+        return True
 
     # A process that has just begun is limited at the next look at it.
-    await eventually(lambda: limits() == {str(BUDGET + UNUSED_DATA)})
-    assert renders()
-    opened.cancel()
-    await asyncio.gather(opened, return_exceptions=True)
+    assert await eventually(each_is_limited, every=0.1)
+    for page in pages:
+        page.cancel()
+    await asyncio.gather(*pages, return_exceptions=True)
+
+
+def data_limits(pid: int) -> list[str]:
+    """The limit of a process's data; none where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    except OSError:
+        return []
+    return [line.split()[3] for line in lines if line.startswith("Max data size")]
