@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -88,7 +87,9 @@ class PgBouncer:
         return (self.folder / "log").read_text(errors="replace")
 
     def _end(self) -> None:
-        self._process.send_signal(signal.SIGQUIT)  # SIGTERM waits for clients since 1.23
+        # SIGTERM waits for clients since 1.23, and SIGQUIT is ignored where a shell has started
+        # the tests in the background.
+        self._process.kill()
         self._process.wait(10)
 
     def _wait(self) -> None:
