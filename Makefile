@@ -22,6 +22,9 @@ CHECKS := types sql clients manifests lint layers image-check docs-check
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
 
+# Tests start some hundred processes: without byte code each would compile the whole service.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup machine run test quick unit serial check format lint types layers sql image-check \
         manifests docs docs-check screenshots clients bench chaos sdks attack hashes sbom image \

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +56,8 @@ def problems(item: dict[str, Any]) -> list[str]:
     if item["kind"] in CUSTOM_KINDS:
         return []
     name = f"{item['kind']}/{item['metadata']['name']}"
+    import kubernetes_validate  # it takes seconds, which most importers need not spend
+
     found = []
     for version in VERSIONS:
         try:

@@ -9,9 +9,6 @@ from typing import Any
 
 import openai
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
 
 from tests.clients.node_suite import run_suite
 from tests.project.process import dev_operator, python_path
@@ -74,6 +71,11 @@ def test_node_sdk_chats_streams_resumes_and_fails_as_its_own(url: str) -> None:
 
 @pytest.mark.parametrize("responses", [False, True], ids=["completions", "responses"])
 def test_langchain_invokes_streams_and_answers_a_tool(url: str, responses: bool) -> None:
+    # Seconds, in each process that collects the tests.
+    from langchain_core.messages import HumanMessage, ToolMessage
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
     model = ChatOpenAI(
         base_url=f"{url}/v1",
         api_key=SecretStr(TOKEN),

@@ -158,8 +158,12 @@ def python_path() -> str:
 
 
 @contextmanager
-def dev_operator(folder: Path, token: str, **more: str) -> Iterator[str]:
-    """An Operator on SQLite in ``folder``, with stand-ins; its address. ``more`` are settings."""
+def dev_operator(folder: Path, token: str, *, browses: bool = False, **more: str) -> Iterator[str]:
+    """An Operator on SQLite in ``folder``, with stand-ins; its address. ``more`` are settings.
+
+    Its browser service is away, unless it ``browses``: a Chromium takes longer than all else.
+    """
+    away = {} if browses else {"BROWSER_URL": f"http://127.0.0.1:{free_port()}"}
     env = {
         "PATH": python_path(),
         "OPERATOR_PORT": "0",
@@ -167,6 +171,7 @@ def dev_operator(folder: Path, token: str, **more: str) -> Iterator[str]:
         "OPERATOR_CHAT_RATE": "0",
         "OPERATOR_LOG_FORMAT": "json",
         "BROWSER_PORT": "0",
+        **away,
         **more,
     }
     with Process([sys.executable, "-m", "operator_svc", "dev"], env, folder) as operator:
