@@ -219,7 +219,7 @@ async def test_system_shows_modules_engines_and_adjustments(
 async def test_browser_task_shows_its_states_and_screenshot_and_is_cancelled(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with dev_operator(tmp_path, TOKEN, browses=True, BROWSER_ALLOW="127.0.0.1:*") as url:
+    with dev_operator(tmp_path, TOKEN, True, BROWSER_ALLOW="127.0.0.1:*") as url:
         page = await signed_in(browser, url)
         await page.get_by_role("link", name="Browser tasks").click()
         await page.get_by_text("No tasks yet.").wait_for()

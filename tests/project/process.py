@@ -158,7 +158,7 @@ def python_path() -> str:
 
 
 @contextmanager
-def dev_operator(folder: Path, token: str, *, browses: bool = False, **more: str) -> Iterator[str]:
+def dev_operator(folder: Path, token: str, browses: bool = False, /, **more: str) -> Iterator[str]:
     """An Operator on SQLite in ``folder``, with stand-ins; its address. ``more`` are settings.
 
     Its browser service is away, unless it ``browses``: a Chromium takes longer than all else.
