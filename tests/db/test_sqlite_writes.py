@@ -48,7 +48,7 @@ async def test_writes_that_wait_share_a_commit(sqlite_things: Database, groups: 
 
 def hold_the_turn() -> None:
     """Let other threads run, as a busy turn of the event loop does."""
-    time.sleep(0.005)
+    time.sleep(0.005)  # the writer could begin a group in this time
 
 
 async def test_writes_that_follow_on_a_commit_within_two_turns_share_the_next(
