@@ -24,15 +24,17 @@ ORDER BY m.id
 LIMIT :page;
 
 -- name: reply_fence(reply_id, owner, fence)
--- Takes a reply from its owner, which can store no more of its text from then on.
+-- Takes a reply from its owner, which can store no more of its text from then on. Who has an owner is being
+-- written: to ask for the status of a reply would lead PostgreSQL to the index of all that are being written,
+-- which it takes for few where few were when it last counted.
 UPDATE operator_message SET owner = :fence
-WHERE id = :reply_id AND owner = :owner AND status = 'streaming'
+WHERE id = :reply_id AND owner = :owner
 RETURNING id;
 
 -- name: reply_request_cancel(reply_id)
 -- Asks the pod that writes a reply to stop.
 UPDATE operator_message SET cancel_requested = TRUE
-WHERE id = :reply_id AND status = 'streaming'
+WHERE id = :reply_id AND owner IS NOT NULL
 RETURNING id AS reply_id, session_id, owner, created_at AS begun_at;
 
 -- name: reply_attend(reply_id, attempt)
@@ -44,13 +46,13 @@ SET
         WHEN substr(coalesce(attempt, ''), 1, 4) <= substr(:attempt, 1, 4) THEN :attempt
         ELSE attempt
     END
-WHERE id = :reply_id AND status = 'streaming' AND NOT cancel_requested
+WHERE id = :reply_id AND owner IS NOT NULL AND NOT cancel_requested
 RETURNING id;
 
 -- name: reply_leave(reply_id, attempt)
 -- Asks to stop a reply whose caller has left, unless a later call waits for it.
 UPDATE operator_message SET cancel_requested = TRUE
-WHERE id = :reply_id AND status = 'streaming' AND coalesce(attempt, '') = :attempt
+WHERE id = :reply_id AND owner IS NOT NULL AND coalesce(attempt, '') = :attempt
 RETURNING id;
 
 -- name: replies_of_pod(pod_id)

@@ -313,7 +313,7 @@ stored AS (
     FROM session
     WHERE
         m.session_id = session.session_id
-        AND m.id = :reply_id AND m.owner = :owner AND m.status = 'streaming'
+        AND m.id = :reply_id AND m.owner = :owner
     RETURNING m.id, m.session_id
 ),
 

@@ -14,8 +14,7 @@ WITH stored AS (
     CROSS JOIN LATERAL (
         SELECT o.id FROM operator_message AS o
         WHERE
-            o.id = t.reply_id AND o.created_at = t.begun_at
-            AND o.owner = :pod_id AND o.status = 'streaming'
+            o.id = t.reply_id AND o.created_at = t.begun_at AND o.owner = :pod_id
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS m
     WHERE
@@ -33,7 +32,7 @@ SELECT count(*) AS stored FROM stored;
 SELECT m.id AS reply_id, {{stored_end}} AS stored_end
 FROM unnest(CAST(:reply_ids AS bigint[]), CAST(CAST(:begun_at AS text[]) AS timestamptz[])) AS t (reply_id, begun_at)
 INNER JOIN operator_message AS m ON t.reply_id = m.id AND t.begun_at = m.created_at
-WHERE m.owner = :pod_id AND m.status = 'streaming';
+WHERE m.owner = :pod_id;
 
 -- name: chunks_after(reply_ids, offsets)
 -- The stored text of replies, each from an offset on, in order.

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def postgresql_url(postgres_server: PostgresServer, filled_name: str) -> Iterato
     yield postgres_server.url(name)
     postgres_server.drop_database(name)
 
+
+AT = TIMES.strip("'")
 
 ASKED: dict[str, tuple[Any, ...]] = {
     "replies_unowned": ("nobody", True),
@@ -110,6 +112,38 @@ async def test_messages_are_indexed_without_reading_others(
     assert rows_read(plan) <= len(ids) + 1, json.dumps(plan, indent=1)
     plan = await plan_of(postgresql_database, "search_claim", (100, 1.0, 10**6), mode)
     assert rows_read(plan) <= 100, json.dumps(plan, indent=1)
+
+
+OF_REPLIES: dict[str, Callable[[list[int]], tuple[Any, ...]]] = {
+    "chunks_append": lambda ids: (ids, [AT] * len(ids), [0] * len(ids), ["x"] * len(ids), "alive"),
+    "chunks_ends": lambda ids: (ids[:1], [AT], "alive"),
+    "reply_fence": lambda ids: ("nobody", ids[0], "alive"),
+    "reply_request_cancel": lambda ids: (ids[0],),
+    "reply_attend": lambda ids: (ids[0], "0001"),
+    "reply_leave": lambda ids: (ids[0], ""),
+    "reply_interrupt": lambda ids: ("s", "{}", ids[0], "alive"),
+}
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize("query", OF_REPLIES)
+async def test_a_reply_is_found_by_its_id_among_many_that_are_being_written(
+    postgresql_database: Database, query: str, mode: str
+) -> None:
+    """Few were being written when the server last looked, as at night, so it takes them for few."""
+    insert = (
+        "INSERT INTO operator_message (session_id, role, content, status, owner, created_at)"
+        f" SELECT 's', 'assistant', '', '{{}}', {{}}, {TIMES} FROM generate_series(1, 2000)"
+    )
+    async with postgresql_database.transaction() as tx:
+        await tx.execute("TRUNCATE operator_message CASCADE")
+        await tx.execute(insert.format("complete", "NULL"))
+        await tx.execute("ANALYZE operator_message")
+        await tx.execute(insert.format("streaming", "'alive'"))
+        found = await tx.fetch("SELECT id FROM operator_message WHERE owner IS NOT NULL LIMIT 20")
+    arguments = OF_REPLIES[query]([row[0] for row in found])
+    plan = await plan_of(postgresql_database, query, arguments, mode)
+    assert rows_read(plan) <= len(found), json.dumps(plan, indent=1)
 
 
 async def plan_of(database: Database, query: str, values: tuple[Any, ...], mode: str) -> Any:
