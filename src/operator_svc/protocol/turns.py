@@ -13,8 +13,8 @@ def in_turns(messages: Iterable[dict[str, Json]]) -> list[dict[str, Json]]:
     templates want.
 
     The results of a message's calls stand right behind it, and a result without a call is left
-    out. What the user says before the next
-    answer, a text of the assistant's without calls, is one message.
+    out. What the user says before the next answer, a text of the assistant's without calls, is one
+    message.
     """
     messages = list(messages)
     results: dict[str, list[dict[str, Json]]] = {}
