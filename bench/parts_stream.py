@@ -200,7 +200,7 @@ async def first_token(bench: Bench) -> None:
         median_figure(part, "the same, by pairs", more, "ms"),
         median_figure(part, "first token, Operator", [s * 1000 for s in ours], "ms"),
         median_figure(part, "first token, bare relay", [s * 1000 for s in bare], "ms"),
-        median_figure(part, "share of the disk (one fdatasync, as often)", disk, "ms"),
+        median_figure(part, "a write of as many bytes to the same disk (fdatasync)", disk, "ms"),
     )  # fmt: skip
 
 

@@ -34,9 +34,9 @@ WHERE
     AND (t.owner = :pod_id OR p.pod_id IS NULL OR p.lease_until < now());
 
 -- name: browser_task_request_cancel(task_id)
--- Asks the pod that runs a task to stop.
+-- Asks the pod that runs a task to stop. Who has an owner is running: see reply_fence.
 UPDATE operator_browser_task SET cancel_requested = TRUE
-WHERE task_id = :task_id AND status = 'running'
+WHERE task_id = :task_id AND owner IS NOT NULL
 RETURNING task_id;
 
 -- name: browser_tasks_page(before, page, bytes)

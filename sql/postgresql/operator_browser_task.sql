@@ -166,7 +166,7 @@ stored AS (
         END
     WHERE
         (CAST(:session_id AS text) IS NULL OR EXISTS (SELECT 1 FROM session))
-        AND t.task_id = :task_id AND t.status = 'running' AND NOT t.cancel_requested
+        AND t.task_id = :task_id AND NOT t.cancel_requested
         AND t.owner = :owner AND t.started_at = :started_at
     RETURNING t.session_id
 ),

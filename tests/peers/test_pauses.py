@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import uvloop
 
+from operator_svc.peers import jwks
 from operator_svc.peers.base import CallPolicy, Peer
 from tests.fakes.chats import ask, switch_at
 from tests.fakes.raw import STREAM_HEAD, Behaviour, Connection, RawServer
@@ -114,6 +115,31 @@ def test_connection_that_was_made_during_a_pause_is_in_time(
     policy = CallPolicy(connect_timeout=LIMIT, read_attempts=1)
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(read_with_a_pause()) == Thing("x")
+
+
+@LOOPS
+@pytest.mark.parametrize("comes", [True, False])
+def test_key_set_that_came_during_a_pause_is_in_time(
+    loop: Callable[[], asyncio.AbstractEventLoop], comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        if comes:
+            await connection.json(b'{"keys": []}')
+        pause()
+        await connection.until_gone()
+
+    async def fetch() -> bytes:
+        async with RawServer(behaviour).running() as server:
+            return await jwks.JwksUrl(server.url).fetch()
+
+    monkeypatch.setattr(jwks, "SECONDS", LIMIT)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        if comes:
+            assert runner.run(fetch()) == b'{"keys": []}'
+        else:
+            with pytest.raises(OSError, match="TimeoutError"):
+                runner.run(fetch())
 
 
 async def read(

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import web
 
 from operator_svc.rest.server.admission import RESERVE
 from tests.fakes.eventually import WITHIN, eventually
@@ -117,14 +116,8 @@ async def test_bodies_that_never_end_do_not_keep_others_out(start: Start) -> Non
 
 def hold(service: Service) -> asyncio.Event:
     """Let Switch answer no chat before the event."""
-    told, answer = asyncio.Event(), service.switch._answer
-
-    async def later(*args: Any, **kwargs: Any) -> web.StreamResponse:
-        await told.wait()
-        return await answer(*args, **kwargs)
-
-    service.switch._answer = later  # type: ignore[method-assign]  # the stand-in is the test's own
-    return told
+    service.switch.may_answer.clear()
+    return service.switch.may_answer
 
 
 async def served(stack: AsyncExitStack, service: Service, count: int) -> list[RawConnection]:

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from operator_svc.stores.messages import MessageStore
 from tests.fakes.database_pool import DatabasePool
 from tests.fakes.postgres import PostgresServer
 from tests.stores.filled_tables import ROWS, TIMES, fill
+from tests.stores.plans import plan_of, rows_read
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +59,12 @@ def postgresql_url(postgres_server: PostgresServer, filled_name: str) -> Iterato
     postgres_server.drop_database(name)
 
 
-AT = TIMES.strip("'")
-
 ASKED: dict[str, tuple[Any, ...]] = {
     "replies_unowned": ("nobody", True),
     "replies_streaming": (["t"],),
     "browser_tasks_page_of_user_and_status": ("ana", "timeout", 10**9, 50, 10**6),
     "browser_tasks_places": (["ana"], [1]),
 }
-
-
-def rows_read(plan: Any) -> int:
-    """The most rows that one node of a plan of PostgreSQL gave or threw away."""
-    own = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
-    return max([int(own), *(rows_read(child) for child in plan.get("Plans", ()))])
-
-
-def literal(value: Any) -> str:
-    if isinstance(value, list):
-        return "ARRAY[" + ", ".join(map(literal, value)) + "]"
-    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 @pytest.mark.parametrize("query", ASKED)
@@ -112,50 +99,6 @@ async def test_messages_are_indexed_without_reading_others(
     assert rows_read(plan) <= len(ids) + 1, json.dumps(plan, indent=1)
     plan = await plan_of(postgresql_database, "search_claim", (100, 1.0, 10**6), mode)
     assert rows_read(plan) <= 100, json.dumps(plan, indent=1)
-
-
-OF_REPLIES: dict[str, Callable[[list[int]], tuple[Any, ...]]] = {
-    "chunks_append": lambda ids: (ids, [AT] * len(ids), [0] * len(ids), ["x"] * len(ids), "alive"),
-    "chunks_ends": lambda ids: (ids[:1], [AT], "alive"),
-    "reply_fence": lambda ids: ("nobody", ids[0], "alive"),
-    "reply_request_cancel": lambda ids: (ids[0],),
-    "reply_attend": lambda ids: (ids[0], "0001"),
-    "reply_leave": lambda ids: (ids[0], ""),
-    "reply_interrupt": lambda ids: ("s", "{}", ids[0], "alive"),
-}
-
-
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-@pytest.mark.parametrize("query", OF_REPLIES)
-async def test_a_reply_is_found_by_its_id_among_many_that_are_being_written(
-    postgresql_database: Database, query: str, mode: str
-) -> None:
-    """Few were being written when the server last looked, as at night, so it takes them for few."""
-    insert = (
-        "INSERT INTO operator_message (session_id, role, content, status, owner, created_at)"
-        f" SELECT 's', 'assistant', '', '{{}}', {{}}, {TIMES} FROM generate_series(1, 2000)"
-    )
-    async with postgresql_database.transaction() as tx:
-        await tx.execute("TRUNCATE operator_message CASCADE")
-        await tx.execute(insert.format("complete", "NULL"))
-        await tx.execute("ANALYZE operator_message")
-        await tx.execute(insert.format("streaming", "'alive'"))
-        found = await tx.fetch("SELECT id FROM operator_message WHERE owner IS NOT NULL LIMIT 20")
-    arguments = OF_REPLIES[query]([row[0] for row in found])
-    plan = await plan_of(postgresql_database, query, arguments, mode)
-    assert rows_read(plan) <= len(found), json.dumps(plan, indent=1)
-
-
-async def plan_of(database: Database, query: str, values: tuple[Any, ...], mode: str) -> Any:
-    """The plan by which PostgreSQL has answered a query."""
-    sql = load(resource_folder("sql"), "postgresql")[query].statements[0].sql
-    arguments = ", ".join(map(literal, values))
-    async with database.transaction() as tx:
-        await tx.execute(f"SET LOCAL plan_cache_mode = {mode}")
-        await tx.execute(f"PREPARE asked AS {sql}")
-        ((told,),) = await tx.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked({arguments})")
-        await tx.execute("DEALLOCATE asked")
-    return (told if isinstance(told, list) else json.loads(told))[0]["Plan"]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,9 @@ class SwitchStandin(Standin):
         self.recent: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
         """Bodies of the last chats, for tests."""
         self.state = SwitchCalls()
+        self.may_answer = asyncio.Event()
+        """Set but for tests: chats are answered once it is."""
+        self.may_answer.set()
         self._pacer = Pacer()
 
     def routes(self) -> list[web.RouteDef]:
@@ -118,6 +121,7 @@ class SwitchStandin(Standin):
             counter.max_running = max(counter.max_running, counter.running)
         aborted = 0
         try:
+            await self.may_answer.wait()
             accepts = dialect is OPENAI or "text/event-stream" in request.headers.get("Accept", "")
             answer = _Answer(request, dialect, script, call.message)
             return await self._answer(answer, wants_stream=call.stream and accepts)
