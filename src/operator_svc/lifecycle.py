@@ -14,7 +14,7 @@ import structlog
 from operator_svc import tracing
 from operator_svc.app import Operator, build
 from operator_svc.background import forever
-from operator_svc.db import connect, migrations
+from operator_svc.db import migrations
 from operator_svc.rest.server.listener import Server
 from operator_svc.services.auth import EXPIRY_INTERVAL
 from operator_svc.services.chat.session_deletion import DELETION_INTERVAL
@@ -47,8 +47,7 @@ async def start(settings: Settings, *, switch: ChatPeer | None = None) -> Operat
     """
     if settings.otel == "on":
         tracing.start()
-    await migrations.ensure(settings)
-    database = await connect(settings)
+    database = await migrations.connect_up_to_date(settings)
     try:
         operator = build(settings, database, switch=switch)
     except BaseException:

@@ -169,6 +169,19 @@ async def test_a_pooler_that_cannot_be_used_is_refused_in_one_line_that_says_why
         pooler.stop()
 
 
+async def test_a_direct_way_that_does_not_keep_sessions_is_refused(
+    postgres_server: PostgresServer, postgresql_url: str
+) -> None:
+    pooler = PgBouncer(postgres_server.folder, "transaction")
+    try:
+        url = through(pooler, postgresql_url)
+        for database_url in (url, postgresql_url):
+            with pytest.raises(ConfigurationError, match="does not keep sessions"):
+                await connect(Settings(database_url=database_url, database_direct_url=url))
+    finally:
+        pooler.stop()
+
+
 async def test_a_pooler_that_keeps_sessions_needs_no_other_way(
     postgres_server: PostgresServer, empty_postgresql_url: str
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from operator_svc.db import Database, Nothing, connect, postgresql_limits
 from operator_svc.settings import Settings
-from tests.db.things import Name, unavailable
+from tests.db.things import Name, unavailable, warm
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.pgbouncer import PgBouncer, through
 from tests.fakes.postgres import PostgresServer
@@ -62,7 +62,7 @@ async def test_lost_answers_to_commits_hold_no_sessions_of_the_pooler(
                 db_pool_size=2,
                 db_timeout=30.0,
             )
-            await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(2)])
+            await warm(database, 2)
             relay.lose_answers(lambda data: b"COMMIT" in data and relay.lost < 2, cut=False)
             await asyncio.gather(
                 *[unavailable(database.write("thing_name", Nothing, name=name)) for name in "ab"]
@@ -117,7 +117,7 @@ async def stand_still(
     """Stop this thread's loop when two connections have sent a statement to be prepared."""
     loop = asyncio.get_running_loop()
     database = await connect(settings, queries=queries)
-    await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(2)])
+    await warm(database, 2)
 
     def is_prepared(data: bytes) -> bool:
         if relay.lost == 1 and data.startswith(PREPARED):

@@ -81,9 +81,11 @@ async def names(database: Database) -> list[str]:
     return [row.name for row in await database.fetch("thing_names", Name)]
 
 
-async def warm(database: Database) -> None:
-    """Open four connections of the pool."""
-    await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(4)])
+async def warm(database: Database, connections: int = 4) -> None:
+    """Open connections of the pool, and use each of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("operator_svc.db.pool.PATIENCE", 0.0)
+        await asyncio.gather(*[database.fetch("thing_names", Name) for _ in range(connections)])
 
 
 async def unavailable(call: Awaitable[Any], *, at_once: bool = False) -> None:

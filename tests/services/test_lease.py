@@ -138,12 +138,10 @@ async def test_others_are_judged_only_by_a_lease_held_for_a_whole_ttl(database: 
 
 
 async def test_a_lone_process_judges_others_from_its_start(sqlite_url: str) -> None:
-    from operator_svc.db import connect, migrations
+    from operator_svc.db import migrations
     from operator_svc.settings import Settings
 
-    settings = Settings(database_url=sqlite_url)
-    await migrations.ensure(settings)
-    database = await connect(settings)
+    database = await migrations.connect_up_to_date(Settings(database_url=sqlite_url))
     try:
         lease = Lease(PodStore(database), ttl=30, shared=False)
         await lease.begin()

@@ -1,4 +1,4 @@
-"""Schema migrations, by yoyo: ``migrations/<dialect>/NNNN.name.sql`` with ``.rollback.sql``.
+"""SchemaVersion migrations, by yoyo: ``migrations/<dialect>/NNNN.name.sql`` with ``.rollback.sql``.
 
 yoyo and psycopg cost 11 MiB, so a server runs them in a process of their own
 (``python -m operator_svc.db.migrations``), and asks the version table itself whether it must.
@@ -15,14 +15,17 @@ import asyncio
 import os
 import sqlite3
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from operator_svc.db.contract import Database, unavailable
-from operator_svc.db.locations import URL_SETTING, Location, locate
+from operator_svc.db import check_urls, connect
+from operator_svc.db.contract import Database, Dialect, unavailable
+from operator_svc.db.locations import URL_SETTING, locate
 from operator_svc.db.lockfile import check_usable
 from operator_svc.db.migration_files import migration_ids, pending
 from operator_svc.db.queries import resource_folder
@@ -30,10 +33,22 @@ from operator_svc.db.sqlite_groups import applied_migrations, serves_from, trans
 from operator_svc.errors import EXIT_TEMPORARY, ConfigurationError, OperatorError
 from operator_svc.settings import Settings
 
-if TYPE_CHECKING:
-    from operator_svc.db.postgresql import PostgresqlDatabase
-
 log = structlog.get_logger(__name__)
+
+
+class SchemaVersion(NamedTuple):
+    """The migrations that a database has, and the oldest code that it says it serves."""
+
+    applied: frozenset[str]
+    serves_from: str | None
+
+    def pending(self, dialect: Dialect, folder: Path | None) -> list[str]:
+        """See ``pending``."""
+        return pending(self.applied, dialect, folder, self.serves_from)
+
+
+ReadSchema: TypeAlias = Callable[[], Awaitable[SchemaVersion]]
+"""Reads the schema that a database has now."""
 
 
 async def at_head(database: Database, folder: Path | None = None) -> bool:
@@ -62,15 +77,49 @@ def rollback(url: str, count: int, folder: Path | None = None) -> list[str]:
     return migrations_yoyo.rollback(locate(url), folder or resource_folder("migrations"), count)
 
 
+async def connect_up_to_date(settings: Settings) -> Database:
+    """Open the database for serving, and bring it up to date if it is not.
+
+    PostgreSQL is asked on a connection that then serves. SQLite's file is opened last: whoever
+    migrates must have it alone. Raises as ``ensure`` and ``connect``.
+    """
+    check_urls(settings)
+    if locate(settings.database_url).dialect == "sqlite":
+        await ensure(settings)
+        return await connect(settings)
+    database = await connect(settings)
+    try:
+        await _ensure(settings, partial(_schema_of, database), None)
+    except BaseException:
+        await database.aclose()
+        raise
+    return database
+
+
 async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
-    """Bring the database up to date before serving, if it is not; the ids applied.
+    """Bring the database up to date, if it is not; the ids applied.
 
     Raises as migrate, and ConfigurationError where it is behind and ``OPERATOR_MIGRATE`` is off.
     """
-    location = locate(settings.sessions_url)
+    location = locate(settings.database_url)
     if location.dialect == "sqlite":
         check_usable(location.path)
-    missing = await _missing(location, settings, folder)
+
+        async def read() -> SchemaVersion:
+            # No thread for this: nothing else runs yet, and its memory would stay.
+            return _schema_of_file(location.path)
+
+        return await _ensure(settings, read, folder)
+    database = await connect(settings)
+    try:
+        return await _ensure(settings, partial(_schema_of, database), folder)
+    finally:
+        await database.aclose()
+
+
+async def _ensure(settings: Settings, read: ReadSchema, folder: Path | None) -> list[str]:
+    dialect = locate(settings.database_url).dialect
+    missing = (await read()).pending(dialect, folder)
     if not missing:
         return []
     if settings.migrate == "off":
@@ -79,7 +128,7 @@ async def ensure(settings: Settings, folder: Path | None = None) -> list[str]:
         )
     log.info("migrating", migrations=missing)
     await _in_a_process(settings.sessions_url, folder)
-    if left := await _missing(location, settings, folder):
+    if left := (await read()).pending(dialect, folder):
         raise ConfigurationError([f"the database still lacks {', '.join(left)}"])
     return missing
 
@@ -93,35 +142,22 @@ async def check_reachable(settings: Settings) -> None:
     location = locate(settings.sessions_url)
     if location.dialect == "sqlite":
         check_usable(location.path)
-    else:
-        await (await _postgresql(location, settings)).aclose()
+        return
+    from operator_svc.db.postgresql_pooler import needs_transactions
+
+    await needs_transactions(location.dsn, settings.db_timeout, direct=False)
 
 
-async def _postgresql(location: Location, settings: Settings) -> PostgresqlDatabase:
-    from operator_svc.db.postgresql import PostgresqlDatabase
-
-    return await PostgresqlDatabase.open(location.dsn, {}, size=1, seconds=settings.db_timeout)
+async def _schema_of(database: Database) -> SchemaVersion:
+    return SchemaVersion(await database.applied_migrations(), await database.serves_from())
 
 
-async def _missing(location: Location, settings: Settings, folder: Path | None) -> list[str]:
-    if location.dialect == "sqlite":
-        # No thread for this: nothing else runs yet, and its memory would stay.
-        applied, serves = _schema_of_file(location.path)
-        return pending(applied, "sqlite", folder, serves)
-    database = await _postgresql(location, settings)
-    try:
-        applied, serves = await database.applied_migrations(), await database.serves_from()
-    finally:
-        await database.aclose()
-    return pending(applied, "postgresql", folder, serves)
-
-
-def _schema_of_file(path: Path) -> tuple[frozenset[str], str | None]:
+def _schema_of_file(path: Path) -> SchemaVersion:
     if not path.exists():
-        return frozenset(), None
+        return SchemaVersion(frozenset(), None)
     try:
         with closing(sqlite3.connect(path)) as raw:
-            return applied_migrations(raw), serves_from(raw)
+            return SchemaVersion(applied_migrations(raw), serves_from(raw))
     except sqlite3.Error as error:
         known = translated(error)
         if isinstance(known, OperatorError):

@@ -59,8 +59,10 @@ class PostgresqlDatabase:
         """Open the pool; ``seconds`` bounds each call, the wait for a connection included.
 
         ``direct`` is another address of the database, for what needs a session, if there is one.
-        Raises what ``needs_transactions`` raises.
+        Raises what ``needs_transactions`` raises for either.
         """
+        if direct:
+            await needs_transactions(direct, seconds, direct=False)
         pooled = await needs_transactions(dsn, seconds, direct=bool(direct))
         return cls(Address(dsn, direct or dsn, pooled), queries, size, seconds)
 
