@@ -34,6 +34,15 @@ COLUMNS = {
 }
 """Each column with its type and whether it may be null."""
 
+RULES = {
+    "postgresql": "SELECT conrelid::regclass || '.' || conname || ' ' || pg_get_constraintdef(oid)"
+    " FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0"
+    " UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+    " UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "sqlite": "SELECT name || sql FROM sqlite_master WHERE type = 'trigger'",
+}
+"""Each constraint, trigger and function."""
+
 
 async def ours(url: str) -> set[str]:
     """The names of all that is in the database, without what is yoyo's."""
@@ -42,8 +51,9 @@ async def ours(url: str) -> set[str]:
 
 
 async def shape(url: str) -> set[str]:
-    """The names of ``ours``, and each column with its type."""
-    rows = await sql(url, COLUMNS[locate(url).dialect])
+    """The names of ``ours``, each column with its type, and what holds for the rows."""
+    dialect = locate(url).dialect
+    rows = [*await sql(url, COLUMNS[dialect]), *await sql(url, RULES[dialect])]
     return await ours(url) | {name for (name,) in rows if "yoyo" not in name}
 
 
