@@ -31,6 +31,13 @@ WORKERS = 12
 STEPS = 200
 """Steps of each worker."""
 DONE = Feedback("engine", True, 1, 1, None)
+ORPHANS = {
+    "events": "SELECT session_id FROM operator_event"
+    " EXCEPT SELECT session_id FROM operator_session",
+    "feedback": "SELECT session_id FROM operator_switch_feedback WHERE session_id IS NOT NULL"
+    " EXCEPT SELECT session_id FROM operator_session",
+}
+"""Rows of sessions that were deleted, which no reference keeps out."""
 
 
 class Traffic:
@@ -150,3 +157,6 @@ async def test_no_two_writes_wait_for_each_other(
             await traffic.step()
 
     await asyncio.gather(*[worker() for _ in range(WORKERS)])
+    async with postgresql_database.transaction() as tx:
+        for kind, orphans in ORPHANS.items():
+            assert await tx.fetch(orphans) == [], kind
