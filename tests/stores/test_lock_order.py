@@ -32,6 +32,8 @@ STEPS = 200
 """Steps of each worker."""
 DONE = Feedback("engine", True, 1, 1, None)
 ORPHANS = {
+    "messages": "SELECT session_id FROM operator_message"
+    " EXCEPT SELECT session_id FROM operator_session",
     "events": "SELECT session_id FROM operator_event"
     " EXCEPT SELECT session_id FROM operator_session",
     "feedback": "SELECT session_id FROM operator_switch_feedback WHERE session_id IS NOT NULL"
