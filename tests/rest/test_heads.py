@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from email.utils import parsedate_to_datetime
 
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from operator_svc.rest.server.connections import KEEPALIVE
+from tests.fakes.eventually import WITHIN, eventually
 from tests.rest.conftest import Start
 from tests.rest.raw_client import RawConnection, raw
 from tests.rest.rest_service import TOKEN, Service
@@ -60,6 +62,30 @@ async def test_a_head_alone_has_the_length_and_no_body(service: Service) -> None
         assert f"content-length: {len(body)}\r\n" in head
         status, again, _ = await connection.answer()
     assert (status, again["content-type"]) == (200, headers["content-type"])
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/operator/session/s/events", "Accept: text/event-stream\r\n"),
+        ("/v1/responses/resp_{reply_id}?stream=true", ""),
+        ("/ai/chat/s/stream", ""),
+    ],
+)
+async def test_a_head_of_a_stream_has_no_events(service: Service, path: str, more: str) -> None:
+    said = await service.chat("one", session_id="s")
+    slow = asyncio.create_task(service.chat(f"[[rate=20]] {'word ' * 100}", session_id="s"))
+    await eventually(lambda: len(service.switch.recent) == 2)
+    async with raw(service) as connection:
+        for method in ("HEAD", "GET"):
+            request = SESSIONS.replace("/operator/sessions", path.format_map(said))
+            connection.send(f"{method} {request}{more}\r\n".encode())
+            async with asyncio.timeout(WITHIN):
+                head = (await connection.reader.readuntil(b"\r\n\r\n")).decode()
+            assert head.startswith("HTTP/1.1 200 OK\r\n")
+            assert "Content-Type: text/event-stream\r\n" in head
+    slow.cancel()
+    await asyncio.wait([slow])
 
 
 async def test_http_1_0_keeps_the_connection_only_where_it_says_so(service: Service) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from operator_svc import __version__
 from operator_svc.context import SERVICES, Services
@@ -90,10 +90,13 @@ class EventStream:
 
     async def run(self, first: bytes, work: Callable[[], Awaitable[None]]) -> web.StreamResponse:
         """Answer with ``first``, then with what ``work`` sends, until it ends, or the client
-        leaves or is sent away."""
+        leaves or is sent away. A HEAD is answered with the head alone: what follows would be taken
+        for the answer to the next request."""
         response = web.StreamResponse(headers={**HEADERS, **self.more_headers})
         writer = await response.prepare(self._request)
         assert writer is not None
+        if self._request.method == hdrs.METH_HEAD:
+            return response
         await response.write(self.encode(first))  # brings the head with it
         self._drain = writer.drain
         working = self._services.tasks.start(self._work(work), "event-stream")

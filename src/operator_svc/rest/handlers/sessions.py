@@ -164,7 +164,7 @@ async def get_session_events(request: web.Request) -> web.StreamResponse:
     With ``Accept: text/event-stream`` the response continues live, like the websocket
     (/asyncapi.json). ``Last-Event-ID`` or ``after``, with ``epoch``, set the place to resume from.
     """
-    if requests.wants_events(request, None) and request.method != "HEAD":
+    if requests.wants_events(request, None):
         return await event_stream.watch_session(request)
     session_id = requests.session_id(request)
     query = requests.query(request)
