@@ -36,7 +36,8 @@ MASK = "***"
 _SECRET_KEY = re.compile(
     r"(^|[_-])(token|secret|password|passwd|api[_-]?key|authorization|cookie)$", re.IGNORECASE
 )
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/]+@")
+"""A password ends with the last @ before a path: drivers take one with an @ in it."""
 _DEPTH = 4
 LINES_WAIT = 0.02
 """Seconds that a line may wait to be written together with others."""
@@ -131,6 +132,8 @@ def _is_secret(key: str) -> bool:
 def _masked(key: object, value: Any, depth: int) -> Any:
     if isinstance(key, str) and value and _is_secret(key):
         return MASK
+    if isinstance(value, BaseException):
+        value = repr(value)
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
     if depth and isinstance(value, Mapping):

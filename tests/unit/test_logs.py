@@ -86,6 +86,18 @@ def test_passwords_in_urls_are_masked_also_in_exceptions(stream: io.StringIO) ->
     assert "no answer from postgresql://operator:***@db" in line["exception"]
 
 
+def test_passwords_in_urls_are_masked_in_errors_and_with_any_characters(
+    stream: io.StringIO,
+) -> None:
+    logs.configure("info", "json", stream)
+    url = "postgresql://operator:hush@hush@db/operator"
+    structlog.get_logger().info("failed", url=url, error=OSError(url), all=[OSError(url)])
+    (line,) = lines(stream)
+    masked = "postgresql://operator:***@db/operator"
+    assert line["url"] == masked
+    assert line["all"] == [line["error"]] == [f"OSError('{masked}')"]
+
+
 def test_an_exception_stands_once_and_without_local_variables(stream: io.StringIO) -> None:
     logs.configure("info", "json", stream)
 
