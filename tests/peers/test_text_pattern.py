@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +111,22 @@ def test_events_that_are_alike_are_decoded_once(
     ]
     assert reader.plain_text(b"".join(make(f" {n}") for n in range(5))) == " 0 1 2 3 4"
     assert decoded == [1]
+
+
+@pytest.mark.parametrize(
+    ("reader", "make"),
+    [
+        (Vx11Reader(), lambda text: event(type="token", content=text, id="odd")),
+        (OpenAiReader(), lambda text: delta(content=text).replace(b"{", b'{"id": "odd", ', 1)),
+    ],
+)
+def test_bytes_that_are_no_text_in_a_field_that_is_not_read_are_no_fault(
+    reader: AnswerReader, make: Callable[[str], bytes]
+) -> None:
+    reader.feed(make("first"))
+    for word in ("one", "two", "three"):
+        chunk = make(word).replace(b"odd", b"caf\xe9")
+        assert reader.plain_text(chunk) == word
 
 
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=5))

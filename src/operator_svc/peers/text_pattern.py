@@ -40,8 +40,11 @@ class TextPattern:
             return
         self._misses += 1
         before, _, after = event.partition(quoted)
-        self._before, self._after = before + b'"', b'"' + after
-        self._between = (self._after + self._before).decode()
+        try:
+            between = (b'"%s%s"' % (after, before)).decode()
+        except UnicodeDecodeError:
+            return  # the decoder does not look into texts that nobody reads
+        self._before, self._after, self._between = before + b'"', b'"' + after, between
 
     def text(self, events: bytes) -> str | None:
         """The text of whole events, of one after the other; None where one is not as it was
