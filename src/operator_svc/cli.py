@@ -7,6 +7,7 @@ only the others need.
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 import click
@@ -24,6 +25,11 @@ COMMANDS = {
     "completion": "completion",
 }
 """A command's name and its module below ``operator_svc.commands``, which has ``command``."""
+
+YOUNG_OBJECTS = 10_000
+"""New objects after which garbage is collected; Python's own number is 700. Everything waits while
+it is collected, and cycles that hold a request each make that long: see ``errors.drop_frames``.
+What is imported at a start stays, so to look for garbage among it is a tenth of a start's time."""
 
 
 class _LazyGroup(click.Group):
@@ -46,3 +52,4 @@ def main() -> None:
 
     Settings come from the environment; `operator-svc check-config` shows those in force.
     """
+    gc.set_threshold(YOUNG_OBJECTS)

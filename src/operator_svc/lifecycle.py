@@ -30,9 +30,6 @@ log = structlog.get_logger(__name__)
 HISTORY_INTERVAL, LONE_HISTORY_INTERVAL = 1.0, 15.0
 """Seconds between looks whether the database was switched over behind open connections, and
 between notes that it is in use where no other process can be."""
-YOUNG_OBJECTS = 10_000
-"""New objects after which garbage is collected; Python's own number is 700. Everything waits while
-it is collected, and cycles that hold a request each make that long: see ``errors.drop_frames``."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands the interpreter over to one that waits for it. With Python's
 own 5 ms the event loop waits as long after each call of the system while a thread has work, such
@@ -182,12 +179,11 @@ def _handle_signals(operator: Operator, stop: asyncio.Event, force_exit: asyncio
 
 
 def _tune_interpreter() -> None:
-    """Spare the collector what the start has made, which stays for good, and collect less often:
-    a request makes few cycles. This is a tenth of a chat's processor time."""
+    """Spare the collector what the start has made, which stays for good. With that it collects less
+    often (``cli.YOUNG_OBJECTS``) this is a tenth of a chat's processor time."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _first(*works: Any) -> None:
