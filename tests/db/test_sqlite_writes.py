@@ -179,3 +179,27 @@ async def test_a_lock_held_by_a_stranger_is_a_temporary_error(
         assert await names(things) == []  # readers do not mind
         stranger.execute("ROLLBACK")
     assert await add(things, "a") == [[]]
+
+
+async def test_writes_go_on_after_a_transaction_whose_commit_fails(
+    sqlite_things: Database,
+) -> None:
+    with pytest.raises(ConstraintViolation):
+        async with sqlite_things.transaction() as transaction:
+            await transaction.execute("INSERT INTO part (thing) VALUES (99)")
+    assert await add(sqlite_things, "a") == [[]]
+
+
+async def test_writes_go_on_after_a_transaction_that_is_cancelled_as_it_begins(
+    sqlite_things: Database,
+) -> None:
+    async def begin() -> None:
+        async with sqlite_things.transaction():
+            raise AssertionError("it was cancelled before")
+
+    beginning = asyncio.create_task(begin())
+    await asyncio.sleep(0)  # BEGIN is with the writer's thread
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    assert await add(sqlite_things, "a") == [[]]

@@ -219,14 +219,15 @@ class SqliteDatabase:
             if self._writer is None:
                 raise unavailable("the database is closed")
             transaction = SqliteTransaction(self._writer)
-            raw_of(self._writer).begin_unit()
-            await transaction.run("BEGIN IMMEDIATE")
+            raw = raw_of(self._writer)
+            raw.begin_unit()
             try:
+                await transaction.run("BEGIN IMMEDIATE")
                 yield transaction
-            except BaseException:
-                await asyncio.shield(transaction.run("ROLLBACK"))
+                await transaction.run("COMMIT")
+            except BaseException:  # a COMMIT that fails, or a full disk, may leave one open or not
+                await asyncio.shield(run_on_thread(self._writer, raw.rollback))
                 raise
-            await transaction.run("COMMIT")
 
     async def aclose(self) -> None:
         """See Database.aclose."""
