@@ -140,3 +140,18 @@ async def test_sets_of_two_pods_number_the_same_sessions_without_a_gap(
             assert [seq for seq, _ in log] == list(range(1, 3 + 2 * 12 + 1))
     finally:
         await other.aclose()
+
+
+async def test_a_set_that_is_undone_while_its_database_closes_is_still_written(
+    stores: Stores, postgresql_url: str
+) -> None:
+    await begun(stores, 20)
+    closing = await connect(Settings(database_url=postgresql_url))
+    pod = Stores(closing)
+    asked = [asyncio.create_task(pod.more(f"s{n}")) for n in range(19)]
+    refused = asyncio.create_task(pod.more("s19", content="no\0text"))
+    await asyncio.sleep(0)
+    await closing.aclose()
+    assert [one and one.last_seq for one in await asyncio.gather(*asked)] == [5] * 19
+    await asyncio.wait([refused])
+    assert refused.exception() is not None

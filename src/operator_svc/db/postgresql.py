@@ -163,8 +163,10 @@ class PostgresqlDatabase:
         """See Database.aclose."""
         for reserved in self._reserved:
             await reserved.aclose()
-        if self._writes:
-            await asyncio.wait(self._writes, timeout=self._seconds)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
+        while self._writes and (left := deadline - loop.time()) > 0:  # a write may begin others
+            await asyncio.wait(self._writes, timeout=left)
         await self._connections.aclose()
 
 
