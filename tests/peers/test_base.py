@@ -176,6 +176,7 @@ async def test_when_to_come_back_is_passed_on() -> None:
         ("-1", None, None),
         ("soon", None, None),
         ("", None, None),
+        ("19 Jan 4 8:8804849192", None, None),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(

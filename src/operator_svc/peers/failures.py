@@ -67,7 +67,7 @@ def retry_after(header: str) -> float | None:
     else:
         try:
             date = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter for numbers of more than nine digits
             return None
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
