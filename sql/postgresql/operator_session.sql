@@ -10,6 +10,23 @@ LEFT JOIN LATERAL (
 ) AS s ON TRUE
 WHERE s.last_seq IS DISTINCT FROM w.seq;
 
+-- name: session_beginnings(ids)
+-- How the first message of a user begins, of each of these sessions that has one.
+SELECT w.id, m.beginning
+FROM unnest(CAST(:ids AS bigint[])) AS w (id)
+CROSS JOIN LATERAL (
+    SELECT t.session_id FROM operator_session AS t
+    WHERE t.id = w.id AND t.deleted_at IS NULL
+    -- One at most: it keeps the planner from reading all sessions for a page of them.
+    LIMIT 1
+) AS s
+CROSS JOIN LATERAL (
+    SELECT left(t.content, 240) AS beginning FROM operator_message AS t
+    WHERE t.session_id = s.session_id AND t.role = 'user'
+    ORDER BY t.id
+    LIMIT 1
+) AS m;
+
 -- name: session_delete(session_id, viewer, page)
 -- Deletes a session. One with more than so many messages and events is marked: it is gone for everybody,
 -- its running replies and tasks are ended, and session_delete_piece deletes its rows. Another epoch and an event that

@@ -8,6 +8,19 @@ CROSS JOIN seqs AS q ON i.key = q.key
 LEFT JOIN operator_session AS s ON i.value = s.session_id AND s.deleted_at IS NULL
 WHERE s.last_seq IS NOT q.value;
 
+-- name: session_beginnings(ids)
+-- How the first message of a user begins, of each of these sessions that has one.
+SELECT s.id, substr(m.content, 1, 240) AS beginning
+FROM json_each(:ids) AS i
+CROSS JOIN operator_session AS s ON i.value = s.id AND s.deleted_at IS NULL
+INNER JOIN operator_message AS m
+    ON m.id = (
+        SELECT t.id FROM operator_message AS t
+        WHERE t.session_id = s.session_id AND t.role = 'user'
+        ORDER BY t.id
+        LIMIT 1
+    );
+
 -- name: session_delete(session_id, viewer, page)
 -- Deletes a session. One with more than so many messages and events is marked: it is gone for everybody,
 -- its running replies and tasks are ended, and session_delete_piece deletes its rows.

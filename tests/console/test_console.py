@@ -174,6 +174,7 @@ async def test_older_sessions_are_a_click_away(
     await page.get_by_role("button", name="New session").click()
     await ask(page, "one more")
     await expect(sessions).to_have_count(53)
+    await expect(sessions.first).to_contain_text("one more")
 
 
 async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url: str) -> None:

@@ -65,6 +65,29 @@ async def test_times_of_answers_are_in_utc(both: Service) -> None:
         assert datetime.fromisoformat(text).utcoffset() == timedelta(0)
 
 
+async def test_the_list_shows_how_each_session_begins(both: Service) -> None:
+    """In one line; neither the export nor the history has it."""
+    await both.chat("  What is\n\trunning? " + "x" * 200, session_id="long")
+    await both.chat("And now?", session_id="long")
+    await both.chat("Nothing.", session_id="short")
+    task = {"url": "https://example.org/", "session_id": "task"}
+    assert (await both.post("/operator/browser/task", json=task)).status == 200
+    listed = (await page(both, "/operator/sessions"))["sessions"]
+    previews = {s["session_id"]: s.get("preview") for s in listed}
+    begins = "What is running? " + "x" * 103
+    assert previews == {"long": begins, "short": "Nothing.", "task": None}
+    assert len(begins) == 120
+
+    async def found() -> bool:
+        one = (await page(both, "/operator/sessions?q=running"))["sessions"]
+        return [(s["session_id"], s["preview"]) for s in one] == [("long", begins)]
+
+    await eventually(found)
+    assert "preview" not in await page(both, "/operator/session/long")
+    export = await (await both.get("/operator/session/long/export")).text()
+    assert "preview" not in json.loads(export.splitlines()[0])
+
+
 async def test_sessions_come_in_pages_newest_first(both: Service) -> None:
     for number in range(5):
         await talk(both, f"s{number}", 1, user_id="ana" if number % 2 else "bob")

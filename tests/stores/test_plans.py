@@ -89,6 +89,28 @@ async def test_the_news_of_many_sessions_reads_no_others(
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_a_page_of_sessions_reads_the_beginning_of_each(
+    postgresql_database: Database, mode: str
+) -> None:
+    async with postgresql_database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO operator_session (session_id, epoch, user_id, source)"
+            " SELECT 's' || i, gen_random_uuid(), 'ana', 'api' FROM generate_series(1, 2000) AS i"
+        )
+        await tx.execute(
+            "INSERT INTO operator_message (session_id, role, content, status, created_at)"
+            f" SELECT 's' || i % 2000 + 1, 'user', 'x', 'complete', {TIMES}"
+            " FROM generate_series(1, 20000) AS i"
+        )
+        await tx.execute("ANALYZE operator_session, operator_message")
+        found = await tx.fetch("SELECT id FROM operator_session WHERE session_id LIKE 's%9'")
+    ids = [row[0] for row in found]
+    plan = await plan_of(postgresql_database, "session_beginnings", (ids,), mode)
+    assert len(ids) == 200
+    assert rows_read(plan) <= 3 * len(ids), json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 async def test_messages_are_indexed_without_reading_others(
     postgresql_database: Database, mode: str
 ) -> None:

@@ -57,3 +57,17 @@ async def test_the_list_is_newest_first_and_pages(stores: Stores) -> None:
     assert [s.session_id for s in rest.rows] == ["s1", "s0"]
     mine = await stores.sessions.page(user_id="ana", words=None, limit=9)
     assert [s.session_id for s in mine.rows] == ["s3", "s1"]
+
+
+async def test_a_session_begins_with_its_first_message_of_a_user(stores: Stores) -> None:
+    """Long text is cut where it is stored, and a session made anew is another one."""
+    for name, text in (("long", "é" * 500), ("short", "Hello"), ("gone", "Not mine")):
+        await stores.new(name, content=text)
+    await stores.more("short", content="Later")
+    page = await stores.sessions.page(user_id=None, words=None, limit=9)
+    rows = {s.session_id: s.id for s in page.rows}
+    await stores.sessions.delete("gone", None)
+    await stores.new("gone", user="eva", content="Hers")
+    found = await stores.sessions.beginnings(list(rows.values()))
+    assert found == {rows["long"]: "é" * 240, rows["short"]: "Hello"}
+    assert await stores.sessions.beginnings([]) == {}

@@ -63,6 +63,9 @@ class SessionView(SessionFacts, frozen=True):
 
     metadata: Metadata
     """Metadata of the session, such as that of its conversation below `/v1`."""
+    preview: str | UnsetType = UNSET
+    """The beginning of its first message of a user, one line of 120 characters at most. Only in the
+    list; absent where there is no such message, or no text in it."""
 
 
 class SessionList(msgspec.Struct, frozen=True):

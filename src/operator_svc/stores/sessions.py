@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,13 @@ class News(Record, frozen=True):
     session_id: str
     epoch: str | None
     last_seq: int | None
+
+
+class Beginning(Record, frozen=True):
+    """The first 240 characters of a session's first message of a user."""
+
+    id: int
+    beginning: str
 
 
 class Deleted(Record, frozen=True):
@@ -79,6 +86,14 @@ class SessionReads:
         if user_id is not None:
             name, place["user_id"] = "session_page_of_user", user_id
         return await fetch_page(self._db, name, Session, limit=limit, **place)
+
+    async def beginnings(self, ids: Sequence[int]) -> dict[int, str]:
+        """The beginning of the first message of a user, by the ids of those sessions' rows that
+        have one: another session of the same public id is not meant."""
+        if not ids:
+            return {}
+        rows = await self._db.fetch("session_beginnings", Beginning, ids=list(ids))
+        return {row.id: row.beginning for row in rows}
 
 
 class SessionStore(SessionReads):

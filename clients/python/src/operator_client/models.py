@@ -1598,6 +1598,10 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Messages and replies that it has."""
     metadata: dict[str, Any]
     """Metadata of the session, such as that of its conversation below ``/v1``."""
+    preview: str | None = None
+    """The beginning of its first message of a user, one line of 120 characters at most.
+    Only in the list; absent where there is no such message, or no text in it.
+    """
 
 
 class ShubJobs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

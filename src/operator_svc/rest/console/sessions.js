@@ -92,8 +92,8 @@ function sessionList({ client, me }) {
       { "data-id": session.session_id },
       h(
         "a",
-        { href: `#/sessions/${encodeURIComponent(session.session_id)}` },
-        h("span", {}, session.session_id),
+        { href: `#/sessions/${encodeURIComponent(session.session_id)}`, title: session.session_id },
+        h("span", {}, session.preview ?? session.session_id),
         h("span.muted", {}, session.message_count === 1 ? "1 message, " : `${session.message_count} messages, `, when(session.updated_at)),
       ),
     );

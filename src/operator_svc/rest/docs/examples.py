@@ -51,7 +51,7 @@ _MESSAGES = [
     sessions.MessageView(42, "assistant", _TEXT, "complete", AT, _METADATA, [TOOL_CALL], 41),
 ]
 SESSIONS = sessions.SessionList(
-    [sessions.SessionView("s-1", "local", "api", AT, LATER, 2, {})], None
+    [sessions.SessionView("s-1", "local", "api", AT, LATER, 2, {}, "What is running?")], None
 )
 HISTORY = sessions.History("s-1", "local", "api", AT, LATER, 2, _MESSAGES, None)
 EVENTS = sessions.EventList(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from operator_svc.models import Caller, Session
 from operator_svc.protocol.sessions import SessionList, SessionView
 from operator_svc.protocol.views import view_of
@@ -14,6 +16,9 @@ from operator_svc.services.pagination import parse_time_cursor, time_cursor
 from operator_svc.stores.pages import Page
 from operator_svc.stores.read_sources import ReadSource, ReadSources
 from operator_svc.stores.sessions import NEWEST, SessionStore
+
+PREVIEW = 120
+"""Characters of a session's first message in the list."""
 
 
 class Sessions:
@@ -59,9 +64,13 @@ class Sessions:
             limit=limit,
         )
         # The list without words costs less than asking how far the standby is.
-        page = await (read(self._sources.primary) if words is None else self._sources.of_all(read))
+        page, beginnings = await (
+            read(self._sources.primary) if words is None else self._sources.of_all(read)
+        )
         return SessionList(
-            sessions=[session_view(row) for row in page.rows],
+            sessions=[
+                session_view(row, preview_of(beginnings.get(row.id, ""))) for row in page.rows
+            ],
             next_cursor=time_cursor(page.last.active_at, page.last.id) if page.last else None,
         )
 
@@ -74,10 +83,16 @@ class Sessions:
             raise no_session()
 
 
-async def _read_page(source: ReadSource, **asked: Any) -> Page[Session]:
-    return await source.sessions.page(**asked)
+async def _read_page(source: ReadSource, **asked: Any) -> tuple[Page[Session], dict[int, str]]:
+    page = await source.sessions.page(**asked)
+    return page, await source.sessions.beginnings([row.id for row in page.rows])
 
 
-def session_view(session: Session) -> SessionView:
-    """A session as the list shows it."""
-    return view_of(SessionView, session, metadata=session.metadata or {})
+def session_view(session: Session, preview: str | UnsetType = UNSET) -> SessionView:
+    """A session as lists and exports show it."""
+    return view_of(SessionView, session, metadata=session.metadata or {}, preview=preview)
+
+
+def preview_of(text: str) -> str | UnsetType:
+    """The beginning of ``text`` as one line, UNSET where there is none."""
+    return " ".join(text.split())[:PREVIEW] or UNSET
