@@ -30,6 +30,18 @@ async def test_those_who_come_while_a_connection_is_opened_share_it(
     assert pool.size == 1
 
 
+async def test_one_who_finds_all_connections_in_use_opens_another_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("operator_svc.db.pool.PATIENCE", WITHIN)
+    pool, _ = numbered(3)
+    assert [await pool.acquire(soon(WITHIN / 2)) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(OperatorError):
+        await pool.acquire(soon(0.01))  # there is no place for a fourth
+    pool.release(2)
+    assert await pool.acquire(soon()) == 2
+
+
 async def test_one_who_waits_long_for_an_opening_opens_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

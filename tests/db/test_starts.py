@@ -13,7 +13,7 @@ from tests.rest.rest_service import running
 if TYPE_CHECKING:
     from tests.fakes.postgres import PostgresServer
 
-TRIAL, LISTENING, LEASE, POOL = 2, 1, 2, 1
+TRIAL, LISTENING, LEASE, POOL = 2, 1, 2, 5
 """Connections that look for a pooler, that listen, that keep the lease, and that serve the rest."""
 
 

@@ -23,14 +23,14 @@ and a vanished machine sends nothing."""
 
 
 PATIENCE = 0.05
-"""Seconds for which one waits for a connection that is in use or being opened, before opening one
-more. To open one takes as long, and most are used for a moment: so one serves many who come at
-once, as at a start, and costs the server a fraction of what one for each would."""
+"""Seconds for which one waits for a connection that is being opened for another, before opening one
+more. To open one takes about as long, and it is free again in a moment: so few serve the many who
+come at once, as at a start, and cost the server a fraction of what one for each would."""
 
 
 class Pool(Generic[C]):
-    """Up to ``size`` connections, opened when those that are open are not free soon; the last one
-    used goes out first.
+    """Up to ``size`` connections, opened when none is free, and one after the other where that does
+    not take long; the last one used goes out first.
 
     ``connect`` opens one by a deadline (in the loop's time), ``usable`` says if a free one
     may still be used; one that is not is forgotten. ``prove`` asks a free one that is in doubt,
@@ -49,7 +49,7 @@ class Pool(Generic[C]):
         self._limit = size
         self._prove = prove
         self._doubted = float("-inf")
-        self._open = 0
+        self._open = self._opening = 0
         self._idle: list[tuple[C, float]] = []
         self._waiting: deque[asyncio.Future[C | None]] = deque()
         self._closed = False
@@ -76,7 +76,7 @@ class Pool(Generic[C]):
             if self._is_fresh(since) or await self._proven(connection, deadline):
                 return connection
             return await self._fill(deadline)
-        if not self._open:
+        if self._open < self._limit and not self._opening:
             self._open += 1
             return await self._fill(deadline)
         started = perf_counter()
@@ -101,11 +101,14 @@ class Pool(Generic[C]):
 
     async def _fill(self, deadline: float) -> C:
         """Open a connection for a place that is already counted."""
+        self._opening += 1
         try:
             connection = await self._connect(deadline)
         except BaseException:
             self._give_place()
             raise
+        finally:
+            self._opening -= 1
         if self._closed:
             self.release(connection)
             raise unavailable("the database is closed")
