@@ -11,7 +11,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.operator-ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-# uv installs them in a twentieth of pip's time, but knows nothing of pip's settings, such as a mirror.
+# uv installs them in a twentieth of pip's time. Of pip's settings it is told the index, such as a mirror;
+# where it fails for another, pip installs them.
 PACKAGES := --constraint constraints.txt --no-build-isolation \
   --editable clients/python --editable '.[browser,dev,otel]'
 
@@ -50,7 +51,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt clients/python/pyproject.toml
 	       exit 1; }
 	@echo 'Installing what Operator needs (the first time takes a minute) ...'
 	@$(PIP) install -qq --constraint constraints.txt setuptools uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES) || $(PIP) install -qq $(PACKAGES)
+	@index=$$($(PIP) config list | sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1); \
+	  test -z "$$index" || export UV_DEFAULT_INDEX="$$index"; \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES) || $(PIP) install -qq $(PACKAGES)
 	@touch $@
 
 machine:  ## install what pip cannot bring: Chromium, and a tool that renders Kubernetes manifests

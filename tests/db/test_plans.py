@@ -59,6 +59,7 @@ CALLS: Mapping[str, Callable[[int], Params]] = {
         "session_ids": names(n), "seqs": [2] * n, "page": 100_000, "bytes": 10**9,
     },
     "replies_streaming": lambda n: {"session_ids": names(n)},
+    "session_beginnings": lambda n: {"ids": ids(n)},
     "session_news": lambda n: {"session_ids": names(n), "seqs": [2] * n},
     "tool_calls_of": lambda n: {"message_ids": ids(n), "page": 100_000, "bytes": 10**9},
 }  # fmt: skip

@@ -94,7 +94,8 @@ def events(draw: st.DrawFn, dialect: str) -> bytes:
     else:
         name = "reasoning_content" if draw(st.integers(0, 9)) == 0 else "content"
         finish = "stop" if draw(st.integers(0, 19)) == 0 else None
-        body = {"model": "m", "choices": [{"delta": {name: content}, "finish_reason": finish}]}
+        model = draw(st.sampled_from("mmmn"))
+        body = {"model": model, "choices": [{"delta": {name: content}, "finish_reason": finish}]}
     text = json.dumps(body, ensure_ascii=draw(st.booleans()))
     return b"data: " + text.encode("utf-8", "surrogatepass") + end
 

@@ -88,9 +88,10 @@ async def test_text_whose_first_attempt_commits_meanwhile_goes_on_from_its_end(
         )
         (backend,) = await first.fetch("SELECT pg_backend_pid()")
         again = asyncio.create_task(stores.append(POD, both))
-        async with postgresql_database.transaction() as beside:
 
-            async def waits() -> bool:
+        async def waits() -> bool:
+            # One transaction sees the activity of one moment.
+            async with postgresql_database.transaction() as beside:
                 return bool(
                     await beside.fetch(
                         "SELECT 1 FROM pg_stat_activity WHERE :pid = ANY(pg_blocking_pids(pid))",
@@ -98,7 +99,7 @@ async def test_text_whose_first_attempt_commits_meanwhile_goes_on_from_its_end(
                     )
                 )
 
-            await eventually(waits)
+        await eventually(waits)
     assert await again == {one.reply_id: 4, two.reply_id: 3}
 
 

@@ -22,7 +22,7 @@ from operator_svc.peers.chat_types import (
     reported,
 )
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.peers.finish_reasons import FAILURES, finish_reason
+from operator_svc.peers.finish_reasons import FAILURES, finish_reason, is_whole
 from operator_svc.peers.json_size import check_values
 from operator_svc.peers.text_pattern import TextPattern
 from operator_svc.peers.think_tags import ThinkTags
@@ -31,7 +31,6 @@ from operator_svc.protocol.sse import Decoder, ServerSentEvent
 from operator_svc.protocol.text import Storable, is_storable, loads
 
 MAX_EVENT_BYTES = 16 * 2**20
-SENTINEL = b"[DONE]"
 BURST = 3
 """Events in one read from which on they are read together."""
 REFUSAL = "refusal"
@@ -108,15 +107,26 @@ class AnswerReader(ABC):
         on text; None where it is anything else, and still to be fed."""
         if not self._plain or self._text.half or not self._decoder.between_events:
             return None
-        if (text := self._pattern.text(chunk)) is not None:
+        if (text := self._pattern.text(chunk, self.provider)) is not None:
             return text
-        rows = self._decoder.rows(chunk)
-        texts = self._texts(b"\n".join(rows), len(rows)) if rows else []
-        text = "".join(texts)
-        if not rows or len(texts) != len(rows) or not is_storable(text):
+        if not (rows := self._decoder.rows(chunk)):
             return None
-        self._pattern.learn(chunk[chunk.rindex(b"data: " + rows[-1]) :], texts[-1])
-        return text
+        text, plain = self._plain_texts(rows)
+        return text if plain == len(rows) and is_storable(text) else None
+
+    def _plain_texts(self, rows: list[bytes]) -> tuple[str, int]:
+        """The text of those events that are plain text, from the first on, and how many these are;
+        ``rows`` are their data."""
+        text, plain = self._pattern.texts(rows, self.provider)
+        if not plain and (first := self._texts(rows[0], 1)):
+            self._pattern.learn(rows[0], first[0], self.provider)
+            if len(rows) == 1:
+                return first[0], 1
+            text, plain = self._pattern.texts(rows, self.provider)
+        if not plain:
+            texts = self._texts(b"\n".join(rows), len(rows))
+            text, plain = "".join(texts), len(texts)
+        return text, plain
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
         for event in events:
@@ -134,13 +144,11 @@ class AnswerReader(ABC):
         """
         taken, tried = 0, len(rows) < BURST
         while taken < len(rows):
-            if self._plain and not tried:
+            if self._plain and not tried and taken + 1 < len(rows):
                 tried = True
-                burst = rows[taken:-1]
-                texts = self._texts(b"\n".join(burst), len(burst))
-                if texts:
-                    self._add_text("".join(texts), parts)
-                    taken += len(texts)
+                text, plain = self._plain_texts(rows[taken:-1])
+                self._add_text(text, parts)
+                taken += plain
             self._take(rows[taken], parts)
             if self.done:
                 return
@@ -154,7 +162,7 @@ class AnswerReader(ABC):
         parts: list[Part] = []
         try:
             last = self._decoder.flush()
-            if last is not None and _is_whole(last.data):
+            if last is not None and is_whole(last.data):
                 self._take(last.data, parts)
             if not self.done:
                 if not self.ended:
@@ -289,12 +297,3 @@ class AnswerReader(ABC):
         parts.append(part)
         if isinstance(part, Text) and not part.content.isspace():
             self._answered = True
-
-
-def _is_whole(data: bytes) -> bool:
-    """True where the data of a last event cannot have been cut; raises AnswerError."""
-    check_values(data)
-    try:
-        return data.strip() == SENTINEL or isinstance(loads(data), dict)
-    except ValueError:
-        return False

@@ -1,10 +1,15 @@
-"""Finish reasons: the names that engines have for the end of a reply, under one name each."""
+"""Ends of answers: how a stream ends, and the names that engines have for the end of a reply, under
+one name each."""
 
 from __future__ import annotations
 
 from operator_svc.models import Json
 from operator_svc.peers.chat_types import label_or_none
+from operator_svc.peers.json_size import check_values
+from operator_svc.protocol.text import loads
 
+SENTINEL = b"[DONE]"
+"""The data of the event that ends a stream of OpenAI's protocol."""
 KNOWN = {
     "stop": ("stop", "stop_sequence", "end_turn", "end", "eos", "eos_token", "complete"),
     "length": ("length", "max_tokens", "max_length", "max_output_tokens", "model_length"),
@@ -33,3 +38,12 @@ def finish_reason(value: Json) -> str | None:
     if name is None or name.lower() in ABSENT:
         return None
     return _NAMES.get(name.lower(), name)
+
+
+def is_whole(data: bytes) -> bool:
+    """True where the data of a last event cannot have been cut; raises AnswerError."""
+    check_values(data)
+    try:
+        return data.strip() == SENTINEL or isinstance(loads(data), dict)
+    except ValueError:
+        return False
