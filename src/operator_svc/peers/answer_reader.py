@@ -33,6 +33,8 @@ from operator_svc.protocol.text import Storable, is_storable, loads
 MAX_EVENT_BYTES = 16 * 2**20
 BURST = 3
 """Events in one read from which on they are read together."""
+LONG_EVENT = 100
+"""Bytes from which on it takes longer to decode one of many events than to compare it."""
 REFUSAL = "refusal"
 THOUGHT_PARTS = frozenset({"thinking", "reasoning"})
 
@@ -115,17 +117,15 @@ class AnswerReader(ABC):
         return text if plain == len(rows) and is_storable(text) else None
 
     def _plain_texts(self, rows: list[bytes]) -> tuple[str, int]:
-        """The text of those events that are plain text, from the first on, and how many these are;
-        ``rows`` are their data."""
-        text, plain = self._pattern.texts(rows, self.provider)
-        if not plain and (first := self._texts(rows[0], 1)):
-            self._pattern.learn(rows[0], first[0], self.provider)
-            if len(rows) == 1:
-                return first[0], 1
-            text, plain = self._pattern.texts(rows, self.provider)
-        if not plain:
-            texts = self._texts(b"\n".join(rows), len(rows))
+        """The text of events, given their data, up to one that is not plain, and their number."""
+        pattern, is_many = self._pattern, len(rows) > 1 and len(rows[0]) >= LONG_EVENT
+        text, plain = pattern.texts(rows, self.provider) if is_many else ("", 0)
+        if is_many and not plain and (first := self._texts(rows[0], 1)):
+            pattern.learn(rows[0], first[0], self.provider)
+            text, plain = pattern.texts(rows, self.provider)
+        if not plain and (texts := self._texts(b"\n".join(rows), len(rows))):
             text, plain = "".join(texts), len(texts)
+            pattern.learn(rows[plain - 1], texts[-1], self.provider)
         return text, plain
 
     def _take_events(self, events: list[ServerSentEvent], parts: list[Part]) -> None:
