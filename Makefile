@@ -68,7 +68,7 @@ quick: check  ## the checks, and the tests that need no server: in less than two
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) $(QUICK)
 
 unit: $(READY) machine $(MODULES)
-	@$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(SERIAL)) $(ARGS) tests
 
 serial: $(READY) machine
 	@$(PYTEST) $(ARGS) $(SERIAL)

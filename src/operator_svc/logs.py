@@ -34,8 +34,11 @@ Format = Literal["auto", "json", "console"]
 MASK = "***"
 
 _SECRET_KEY = re.compile(
-    r"(^|[_-])(token|secret|password|passwd|api[_-]?key|authorization|cookie)$", re.IGNORECASE
+    r"(token|secret|password|passwd|passphrase|(api|private)[_-]?key|credentials?|authorization"
+    r"|cookie)$",
+    re.IGNORECASE,
 )
+"""Names of what is secret, by their ends: ``accessToken``, ``client_secret``."""
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/]+@")
 """A password ends with the last @ before a path: drivers take one with an @ in it."""
 _DEPTH = 4
