@@ -57,8 +57,15 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_bound_ids(
 @pytest.mark.parametrize(
     "key",
     [
-        "token", "X-VX11-Token", "browser_token", "accessToken", "Authorization", "client_secret",
-        "api-key", "private_key", "credentials",
+        "token",
+        "X-VX11-Token",
+        "browser_token",
+        "accessToken",
+        "Authorization",
+        "client_secret",
+        "api-key",
+        "private_key",
+        "credentials",
     ],
 )
 def test_secrets_are_masked_at_any_depth(stream: io.StringIO, key: str) -> None:
