@@ -97,6 +97,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("busy")
+@pytest.mark.measures_time
 async def test_streams_of_a_busy_process_lose_nothing_in_fewer_reads(
     standin: SwitchStandin, switch: Switch
 ) -> None:
