@@ -45,7 +45,7 @@ def proving(size: int, slow: bool = False) -> tuple[Pool[int], set[int], list[in
 
     async def prove(number: int, _deadline: float) -> bool:
         asked.append(number)
-        await asyncio.sleep(60 if slow else 0)
+        await asyncio.sleep(60 if slow else 0)  # a server that does not answer
         return number not in bad
 
     return Pool(open_one, lambda _: True, size, prove), bad, asked

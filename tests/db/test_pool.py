@@ -100,13 +100,18 @@ async def test_a_cancelled_waiter_is_passed_over() -> None:
     assert await second == 1
 
 
-async def test_a_failed_connect_keeps_no_place() -> None:
+@pytest.mark.parametrize("size", [1, 2])
+async def test_a_failed_connect_leaves_its_place_to_one_who_waits(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operator_svc.db.pool.PATIENCE", WITHIN)
+
     async def refuse_first(number: int) -> None:
         await asyncio.sleep(0)
         if number == 1:
             raise ConnectionRefusedError
 
-    pool, _ = numbered(1, refuse_first)
+    pool, _ = numbered(size, refuse_first)
     first = asyncio.create_task(pool.acquire(soon()))
     second = asyncio.create_task(pool.acquire(soon()))
     with pytest.raises(ConnectionRefusedError):

@@ -1,4 +1,4 @@
-"""SchemaVersion migrations, by yoyo: ``migrations/<dialect>/NNNN.name.sql`` with ``.rollback.sql``.
+"""Schema migrations, by yoyo: ``migrations/<dialect>/NNNN.name.sql`` with ``.rollback.sql``.
 
 yoyo and psycopg cost 11 MiB, so a server runs them in a process of their own
 (``python -m operator_svc.db.migrations``), and asks the version table itself whether it must.
@@ -43,7 +43,7 @@ class SchemaVersion(NamedTuple):
     serves_from: str | None
 
     def pending(self, dialect: Dialect, folder: Path | None) -> list[str]:
-        """See ``pending``."""
+        """The migrations that this code needs and the database lacks."""
         return pending(self.applied, dialect, folder, self.serves_from)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from operator_svc.models import Json
+from operator_svc.peers.answer_end import FAILURES, finish_reason, is_whole
 from operator_svc.peers.chat_types import (
     REPORTED,
     AnswerError,
@@ -22,7 +23,6 @@ from operator_svc.peers.chat_types import (
     reported,
 )
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.peers.finish_reasons import FAILURES, finish_reason, is_whole
 from operator_svc.peers.json_size import check_values
 from operator_svc.peers.text_pattern import TextPattern
 from operator_svc.peers.think_tags import ThinkTags

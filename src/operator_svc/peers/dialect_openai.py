@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from operator_svc.models import Json
+from operator_svc.peers.answer_end import SENTINEL
 from operator_svc.peers.answer_reader import AnswerReader
 from operator_svc.peers.chat_types import (
     AnswerError,
@@ -23,7 +24,6 @@ from operator_svc.peers.chat_types import (
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.peers.finish_reasons import SENTINEL
 from operator_svc.peers.tool_call_pieces import ToolCallPieces
 from operator_svc.protocol.openai import text_of
 from operator_svc.protocol.text import loads, loads_storable

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from operator_svc.models import Json
+from operator_svc.peers.answer_end import SENTINEL
 from operator_svc.peers.answer_reader import AnswerReader
 from operator_svc.peers.chat_types import (
     AnswerError,
@@ -33,7 +34,6 @@ from operator_svc.peers.chat_types import (
     text_or_none,
 )
 from operator_svc.peers.failures import PeerRefusedError
-from operator_svc.peers.finish_reasons import SENTINEL
 from operator_svc.protocol.engine_fields import ENGINE_FIELDS
 from operator_svc.protocol.openai import SYSTEM
 from operator_svc.protocol.text import loads_storable, storable, storable_json

@@ -61,7 +61,8 @@ class TextPattern:
 
     def texts(self, rows: list[bytes], provider: str | None = None) -> tuple[str, int]:
         """The text of the data of events, from the first on up to one that is not as it was
-        learned, and how many these are; none where ``text`` of one would be None."""
+        learned, and how many these are; none where that text is empty or not storable, or another
+        ``provider`` was named since."""
         if not self._before or provider != self._provider:
             return "", 0
         before, after = self._before, self._after
