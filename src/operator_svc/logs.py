@@ -18,7 +18,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from typing import Any, Literal, TextIO
 
@@ -39,8 +39,9 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 """Names of what is secret, by their ends: ``accessToken``, ``client_secret``."""
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/]+@")
-"""A password ends with the last @ before a path: drivers take one with an @ in it."""
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:|(?<!postgresql)(?<!postgres)://)[^\s/]+@")
+"""A password ends with the last @ before a path: drivers take one with an @ in it. What stands
+alone before the @ is often a token, but a database's user."""
 _DEPTH = 4
 LINES_WAIT = 0.02
 """Seconds that a line may wait to be written together with others."""
@@ -112,7 +113,8 @@ def _of_worker(number: int) -> Processor:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask values whose key names a secret, at any depth, and passwords within URLs."""
+    """Mask values whose key names a secret, and passwords and tokens within URLs; what is deeper
+    within others than a line should be is left out."""
     secret = _has_secret(tuple(event))
     for key, value in event.items():
         plain = "://" not in value if type(value) is str else type(value) in _PLAIN
@@ -135,15 +137,17 @@ def _is_secret(key: str) -> bool:
 def _masked(key: object, value: Any, depth: int) -> Any:
     if isinstance(key, str) and value and _is_secret(key):
         return MASK
-    if isinstance(value, BaseException):
-        value = repr(value)
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
-    if depth and isinstance(value, Mapping):
+    if type(value) in _PLAIN:
+        return value
+    if not depth:
+        return "..."
+    if isinstance(value, Mapping):
         return {k: _masked(k, v, depth - 1) for k, v in value.items()}
-    if depth and isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Set):
         return [_masked(None, item, depth - 1) for item in value]
-    return value
+    return _masked(None, msgspec.to_builtins(value, enc_hook=repr), depth - 1)
 
 
 def _is_json(format: Format, target: TextIO) -> bool:

@@ -141,6 +141,7 @@ async def test_ten_thousand_slow_connections_do_not_stop_a_chat(sqlite_url: str)
     assert reasons == {"slow_head": most}
 
 
+@pytest.mark.measures_time
 async def test_where_all_connections_are_taken_the_oldest_slow_ones_go(sqlite_url: str) -> None:
     connector = aiohttp.TCPConnector(force_close=True)
     async with (

@@ -65,11 +65,9 @@ def marked() -> Iterator[tuple[Path, str]]:
 def test_what_is_marked_measures_time_and_is_little() -> None:
     found = list(marked())
     assert 0 < len(found) <= 20, "so many may hide a race"
-    clock = (
-        r"(monotonic|perf_counter|loop(\(\))?\.time)\(\)|assert_given_up_soon\("  # which reads one
-    )
+    reads_a_clock = r"(monotonic|perf_counter|loop(\(\))?\.time)\(\)|assert_given_up_soon\("
     for file, name in found:
-        assert re.search(clock, file.read_text()), f"{file.name}: {name} measures no time"
+        assert re.search(reads_a_clock, file.read_text()), f"{file.name}: {name} measures no time"
 
 
 def test_nothing_else_repeats_what_failed() -> None:

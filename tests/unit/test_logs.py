@@ -8,31 +8,14 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import structlog
 from aiohttp.http_exceptions import InvalidHeader
 
 from operator_svc import logs
-
-
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield io.StringIO()
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    root.handlers[:], root.level = handlers, level
-    for name in ("aiohttp.access", "aiohttp.websocket"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-
-
-def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+from tests.unit.conftest import lines
 
 
 def test_a_line_is_one_json_object_with_time_level_logger_and_bound_ids(
@@ -52,60 +35,6 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_bound_ids(
         "request_id": "r1",
         "session_id": "s1",
     }
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "token",
-        "X-VX11-Token",
-        "browser_token",
-        "accessToken",
-        "Authorization",
-        "client_secret",
-        "api-key",
-        "private_key",
-        "credentials",
-    ],
-)
-def test_secrets_are_masked_at_any_depth(stream: io.StringIO, key: str) -> None:
-    logs.configure("info", "json", stream)
-    structlog.get_logger().info("call", **{key: "hush"}, headers={key: "hush"}, all=[{key: "hush"}])
-    assert "hush" not in stream.getvalue()
-    (line,) = lines(stream)
-    assert line[key] == line["headers"][key] == line["all"][0][key] == logs.MASK
-
-
-def test_counts_and_names_of_tokens_are_no_secrets(stream: io.StringIO) -> None:
-    logs.configure("info", "json", stream)
-    structlog.get_logger().info("reply", tokens_used=3, token_name="ci", tokens=7)
-    (line,) = lines(stream)
-    assert (line["tokens_used"], line["token_name"], line["tokens"]) == (3, "ci", 7)
-
-
-def test_passwords_in_urls_are_masked_also_in_exceptions(stream: io.StringIO) -> None:
-    logs.configure("info", "json", stream)
-    url = "postgresql://operator:hush@db/operator"
-    try:
-        raise ConnectionError(f"no answer from {url}")
-    except ConnectionError:
-        structlog.get_logger().exception("failed", url=url)
-    (line,) = lines(stream)
-    assert "hush" not in stream.getvalue()
-    assert line["url"] == "postgresql://operator:***@db/operator"
-    assert "no answer from postgresql://operator:***@db" in line["exception"]
-
-
-def test_passwords_in_urls_are_masked_in_errors_and_with_any_characters(
-    stream: io.StringIO,
-) -> None:
-    logs.configure("info", "json", stream)
-    url = "postgresql://operator:hush@hush@db/operator"
-    structlog.get_logger().info("failed", url=url, error=OSError(url), all=[OSError(url)])
-    (line,) = lines(stream)
-    masked = "postgresql://operator:***@db/operator"
-    assert line["url"] == masked
-    assert line["all"] == [line["error"]] == [f"OSError('{masked}')"]
 
 
 def test_an_exception_stands_once_and_without_local_variables(stream: io.StringIO) -> None:
