@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod, environment
