@@ -1,4 +1,4 @@
--- name: browser_task_get(task_id, viewer)^
+-- name: browser_task_get(task_id, viewer)
 -- One task, where the viewer may see it.
 SELECT {{browser_task_columns}}
 FROM operator_browser_task AS t
@@ -6,13 +6,13 @@ WHERE
     t.task_id = :task_id AND (CAST(:viewer AS text) IS NULL OR t.user_id = :viewer)
     AND NOT {{in_deleted_session}};
 
--- name: browser_task_screenshot(task_id)^
+-- name: browser_task_screenshot(task_id)
 -- The picture of a task.
 SELECT t.task_id, t.screenshot, t.screenshot_etag
 FROM operator_browser_task AS t
 WHERE t.task_id = :task_id AND t.screenshot_etag IS NOT NULL AND NOT {{in_deleted_session}};
 
--- name: browser_tasks_waiting(most)^
+-- name: browser_tasks_waiting(most)
 -- The number of waiting tasks, and of those among them that are due; only so many are counted.
 SELECT
     count(*) AS pending,

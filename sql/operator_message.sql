@@ -1,4 +1,4 @@
--- name: message_get(message_id, viewer)^
+-- name: message_get(message_id, viewer)
 -- One message, where the viewer may see its session.
 SELECT {{message_columns}}
 FROM operator_message AS m

@@ -1,4 +1,4 @@
--- name: search_window(before_at, before_id, sessions, messages)^
+-- name: search_window(before_at, before_id, sessions, messages)
 -- Of so many of the newest sessions before a place, how many there are, and how many of them have no more than so many messages together.
 SELECT
     count(*) AS sessions, count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting
@@ -7,7 +7,7 @@ FROM (
     FROM {{newest_sessions}} AS s
 ) AS w;
 
--- name: search_window_of_user(user_id, before_at, before_id, sessions, messages)^
+-- name: search_window_of_user(user_id, before_at, before_id, sessions, messages)
 -- As search_window, of the sessions of one user.
 SELECT
     count(*) AS sessions, count(CASE WHEN w.messages <= :messages THEN 1 END) AS fitting

@@ -1,4 +1,4 @@
--- name: session_get(session_id, viewer)^
+-- name: session_get(session_id, viewer)
 -- One session, where the viewer may see it.
 SELECT {{session_columns}}
 FROM operator_session AS s
@@ -24,7 +24,7 @@ WHERE
 ORDER BY s.active_at DESC, s.id DESC
 LIMIT :page;
 
--- name: session_being_deleted(session_id)^
+-- name: session_being_deleted(session_id)
 -- A session that is gone for everybody, and whose rows are not all deleted yet.
 SELECT session_id FROM operator_session
 WHERE session_id = :session_id AND deleted_at IS NOT NULL;

@@ -1,4 +1,4 @@
--- name: session_key_get(scope, key)^
+-- name: session_key_get(scope, key)
 -- What an idempotency key stands for.
 SELECT scope, key, body_hash, session_id, created_at
 FROM operator_session_key

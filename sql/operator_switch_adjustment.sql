@@ -1,4 +1,4 @@
--- name: adjustment_get(adjustment_id, viewer)^
+-- name: adjustment_get(adjustment_id, viewer)
 -- One adjustment, where the viewer may see it: one without a session is seen by those only who are
 -- bound to no user.
 SELECT {{adjustment_columns}}

@@ -1,4 +1,4 @@
--- name: tool_call_get(tool_call_id, viewer)^
+-- name: tool_call_get(tool_call_id, viewer)
 -- One tool call, where the viewer may see its session.
 SELECT {{tool_call_columns}}
 FROM operator_tool_call AS c

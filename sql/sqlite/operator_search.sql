@@ -32,7 +32,7 @@ WHERE f.id = s.id
 ORDER BY f.active_at DESC, f.id DESC
 LIMIT :page;
 
--- name: search_sample(words, messages)^
+-- name: search_sample(words, messages)
 -- How many of the newest messages have the words.
 SELECT count(*) AS messages
 FROM (SELECT words FROM operator_search ORDER BY message_id DESC LIMIT :messages) AS w

@@ -64,14 +64,14 @@ QUERY = "-- name: q()\nSELECT {{x}}"
             {"a.sql": QUERY, "fragments/x.sql": "1", "postgresql/fragments/x.sql": "2"},
             "above it",
         ),
-        ({"a.sql": QUERY, "fragments/x.sql": ":undeclared"}, "undeclared"),
+        ({"a.sql": QUERY, "fragments/x.sql": ":other"}, "uses .*other"),
         (
             {
                 "a.sql": "-- name: q(a)\nSELECT {{x}}",
                 "sqlite/fragments/x.sql": ":a",
                 "postgresql/fragments/x.sql": "1",
             },
-            "unused declared",
+            "declares .*a",
         ),
     ],
 )

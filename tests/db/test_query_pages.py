@@ -44,9 +44,11 @@ ROWS = (
     ],
 )  # fmt: skip
 async def test_page_of_any_shape_ends_at_its_bytes(
-    database: Database, sql: str, expected: list[int]
+    database: Database, tmp_path: Path, sql: str, expected: list[int]
 ) -> None:
-    bounded = limit_bytes(f"/*+ page of :bytes */\n{sql}")
+    (tmp_path / "a.sql").write_text(f"-- name: q(page, bytes)\n/*+ page of :bytes */\n{sql}")
+    (statement,) = load(tmp_path, "sqlite")["q"].statements
+    bounded = statement.sql
 
     async def ask(page: int, size: int) -> list[Any]:
         async with database.transaction() as tx:

@@ -21,7 +21,6 @@ from aiohttp import TCPConnector, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiosql.query_loader import QueryLoader
 from nats.aio.client import Client
 from packaging.requirements import Requirement
 from rich.live import Live
@@ -61,16 +60,6 @@ def _migration(folder: Path) -> Any:
     (migration,) = read_migrations(str(folder))
     migration.load()
     return migration
-
-
-def _datum(_: Path) -> Any:
-    class Adapter:
-        def process_sql(self, _name: str, _type: Any, sql: str) -> str:
-            return sql
-
-    loader = QueryLoader(Adapter(), None)  # type: ignore[arg-type]  # only process_sql is used
-    (datum,) = loader.load_query_data_from_sql("-- name: q(a)\nSELECT :a", [], "some.sql")
-    return datum
 
 
 def _metric(kind: type[Any]) -> Callable[[Path], Any]:
@@ -142,8 +131,6 @@ USES = (
         lambda folder: _migration(folder).steps[0],
         "apply rollback",
     ),
-    Use("aiosql", "QueryDatum", _datum, "parameters query_name sql"),
-    Use("aiosql", "utils", lambda _: import_module("aiosql.utils"), "SQLParseException"),
     Use(
         "nats-py",
         "Client",

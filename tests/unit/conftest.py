@@ -26,5 +26,5 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    """What was logged as JSON."""
+    """Read what was logged as JSON."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -1,4 +1,4 @@
-"""What the log masks."""
+"""Secrets that the log masks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The named queries of ``sql/``: read once, checked, and made ready for one dialect.
 
-aiosql parses the files (``-- name: get_x(a, b)``); it does not run them, for its adapters lose
-what we need: RETURNING rows on SQLite, row counts, one round trip. A query's name stands either
-in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``, ``sql/postgresql/…``).
+A query follows the line ``-- name: get_x(a, b)``, which has its name and its parameters. It stands
+either in a shared file (``sql/<table>.sql``) or in both twins (``sql/sqlite/…``,
+``sql/postgresql/…``).
 
 ``{{name}}`` stands for the fragment of that name: a list of columns, an expression, a subquery,
 the body of a CTE or, for SQLite, a statement that several queries share, in a file of its own
@@ -26,10 +26,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
-
-from aiosql.query_loader import QueryLoader
-from aiosql.utils import SQLParseException
+from typing import NamedTuple, get_args
 
 import operator_svc
 from operator_svc.db.contract import Dialect
@@ -38,6 +35,8 @@ from operator_svc.db.query_pages import limit_bytes
 from operator_svc.db.query_sets import SetOf, check_given, take_hint
 from operator_svc.db.sql_tokens import TOKEN, QueryError
 
+_NAME = re.compile(r"^-- name:(.*)$", re.MULTILINE)
+_SIGNATURE = re.compile(r" (\w+)\((\w+(?:, \w+)*)?\)")
 _OCTETS = re.compile(r"octet_length\((CAST\([\w.]+ AS text\)|[\w.]+(?: ->> '\w+')?)\)")
 _KEPT = frozenset({"string", "quoted", "dollar", "tag", "cast", "now"})
 _ONLY_IF = re.compile(r"\s*only if :([A-Za-z_]\w*)\s*")
@@ -63,17 +62,10 @@ class Query(NamedTuple):
 
 class _Source(NamedTuple):
     name: str
-    declared: frozenset[str] | None
+    params: frozenset[str]
     sql: str
     file: Path
     set_of: SetOf | None
-
-
-class _Collect:
-    """The adapter that aiosql wants: it leaves the SQL as it is written."""
-
-    def process_sql(self, query_name: str, op_type: Any, sql: str) -> str:
-        return sql
 
 
 def resource_folder(name: str) -> Path:
@@ -90,7 +82,7 @@ def resource_folder(name: str) -> Path:
 
 @cache
 def installed(dialect: Dialect) -> Mapping[str, Query]:
-    """The queries of this package, read once a process: it takes a fifth of a second of CPU."""
+    """The queries of this package, read once a process."""
     return load(resource_folder("sql"), dialect)
 
 
@@ -109,9 +101,8 @@ def load(folder: Path, dialect: Dialect) -> dict[str, Query]:
     if lonely := found["sqlite"].keys() ^ found["postgresql"].keys():
         raise QueryError(f"{sorted(lonely)} have no twin in the other dialect")
     for name, source in found["sqlite"].items():
-        mine, theirs = _params(source), _params(found["postgresql"][name])
-        if mine != theirs:
-            raise QueryError(f"the twins of {name} differ in {sorted(mine ^ theirs)}")
+        if differing := source.params ^ found["postgresql"][name].params:
+            raise QueryError(f"the twins of {name} differ in {sorted(differing)}")
     return {source.name: _query(source, dialect) for source in found[dialect].values()}
 
 
@@ -139,41 +130,28 @@ def _read(folder: Path, fragments: Fragments) -> dict[str, _Source]:
 
 
 def _parse(file: Path, fragments: Fragments) -> Iterator[_Source]:
-    loader = QueryLoader(_Collect(), None)  # type: ignore[arg-type]  # only process_sql is used
-    text = "".join(_without_trailing_comments(file.read_text(encoding="utf-8")))
+    before, *found = _NAME.split(file.read_text(encoding="utf-8"))
     try:
-        text = fragments.expand(text)
-        for datum in loader.load_query_data_from_sql(text, [], file):
-            declared = None if datum.parameters is None else frozenset(datum.parameters)
-            sql, set_of = take_hint(limit_bytes(datum.sql))
-            yield _Source(datum.query_name, declared, sql, file, set_of)
-    except (QueryError, SQLParseException) as error:
+        if fragments.expand(before).strip():
+            raise QueryError("a query stands before the first '-- name:'")
+        for name, text in zip(found[::2], found[1::2], strict=True):
+            if (signature := _SIGNATURE.fullmatch(name)) is None:
+                raise QueryError(f"'-- name:{name}' is not '-- name: query(one, other)'")
+            declared = frozenset((signature[2] or "").split(", ")) - {""}
+            sql, set_of = take_hint(limit_bytes(fragments.expand(text)))
+            if (used := _params(sql)) != declared:
+                raise QueryError(
+                    f"{signature[1]} declares {sorted(declared)} and uses {sorted(used)}"
+                )
+            yield _Source(signature[1], declared, sql, file, set_of)
+    except QueryError as error:
         raise QueryError(f"{file}: {error}") from error
 
 
-def _without_trailing_comments(text: str) -> Iterator[str]:
-    """aiosql understands comments on lines of their own; an apostrophe in another breaks it."""
-    at = 0
-    for token in TOKEN.finditer(text):
-        if token["comment"] is None:
-            continue
-        line = text[text.rfind("\n", 0, token.start()) + 1 : token.start()]
-        if line.strip():
-            yield text[at : token.start()]
-            at = token.end()
-    yield text[at:]
-
-
-def _params(source: _Source) -> frozenset[str]:
-    tokens = list(TOKEN.finditer(source.sql))
+def _params(sql: str) -> frozenset[str]:
+    tokens = list(TOKEN.finditer(sql))
     found = frozenset(token["param"] for token in tokens if token["param"])
-    found |= {_hinted(token["hint"]) for token in tokens if token["hint"]}
-    if source.declared is not None and found != source.declared:
-        raise QueryError(
-            f"{source.file}: {source.name} declares {sorted(source.declared)} "
-            f"and uses {sorted(found)}"
-        )
-    return found
+    return found | {_hinted(token["hint"]) for token in tokens if token["hint"]}
 
 
 def _query(source: _Source, dialect: Dialect) -> Query:
@@ -193,7 +171,7 @@ def _query(source: _Source, dialect: Dialect) -> Query:
         raise QueryError(
             f"{source.file}: {source.name} must be one statement, without hints, for PostgreSQL"
         )
-    return Query(source.name, _params(source), statements, source.set_of)
+    return Query(source.name, source.params, statements, source.set_of)
 
 
 def _hinted(hint: str) -> str:

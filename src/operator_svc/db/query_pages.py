@@ -28,11 +28,11 @@ _DIRECTION = re.compile(r"\s+(?:ASC|DESC)$")
 def limit_bytes(sql: str) -> str:
     """``sql`` with the bound that its hint asks for; as it is where it has none.
 
-    Raises QueryError where it is not of the shape that the hint needs.
+    It has no comments. Raises QueryError where it is not of the shape that the hint needs.
     """
     if (hint := _HINT.match(sql)) is None:
         return sql
-    sql = TOKEN.sub(lambda t: "" if t["comment"] or t["block"] else t[0], sql[hint.end() :])
+    sql = sql[hint.end() :]
     outer = _outer(sql)
     if (shape := _SHAPE.fullmatch(outer)) is None:
         raise QueryError(

@@ -7,6 +7,8 @@ import re
 
 TOKEN = re.compile(
     r"""
+    (?=['"$/:;{nN-])  # what one begins with: most characters need no further look
+    (?:
       (?P<string>'(?:''|[^'])*')
     | (?P<quoted>"(?:""|[^"])*")
     | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$)
@@ -18,6 +20,7 @@ TOKEN = re.compile(
     | (?P<cast>::)
     | :(?P<param>[A-Za-z_]\w*)
     | (?P<end>;)
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
