@@ -70,8 +70,8 @@ async def test_the_list_shows_how_each_session_begins(both: Service) -> None:
     await both.chat("  What is\n\trunning? " + "x" * 200, session_id="long")
     await both.chat("And now?", session_id="long")
     await both.chat("Nothing.", session_id="short")
-    task = {"url": "https://example.org/", "session_id": "task"}
-    assert (await both.post("/operator/browser/task", json=task)).status == 200
+    task = {"url": "https://example.org/", "session_id": "task", "wait": 0}
+    assert (await both.post("/operator/browser/task", json=task)).status == 202
     listed = (await page(both, "/operator/sessions"))["sessions"]
     previews = {s["session_id"]: s.get("preview") for s in listed}
     begins = "What is running? " + "x" * 103
