@@ -659,12 +659,13 @@ def bus_problems(settings: Settings) -> list[str]:
             "OPERATOR_BUS_KEY": settings.bus_key,
         }
         return [f"{name} needs OPERATOR_BUS_URL" for name, value in named.items() if value]
-    if settings.bus_key and not settings.bus_cert:
+    if settings.bus_cert:
+        try:
+            tls_context("", settings.bus_cert, settings.bus_key)
+        except ValueError as error:
+            return [f"OPERATOR_BUS_CERT with OPERATOR_BUS_KEY {error}"]
+    elif settings.bus_key:
         return ["OPERATOR_BUS_KEY needs OPERATOR_BUS_CERT"]
-    try:
-        tls_context("", settings.bus_cert, settings.bus_key)
-    except ValueError as error:
-        return [f"OPERATOR_BUS_CERT with OPERATOR_BUS_KEY {error}"]
     if settings.database_url.startswith("sqlite:"):
         return ["OPERATOR_BUS_URL needs PostgreSQL: an SQLite file serves one process"]
     return []
