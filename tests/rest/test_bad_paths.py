@@ -46,6 +46,7 @@ QUERIES = [
     ("/operator/sessions?limit=201", "limit"),
     ("/operator/sessions?cursor=nonsense", "cursor"),
     ("/operator/sessions?cursor=" + "A" * 300, "cursor"),
+    ("/operator/sessions?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OS8x", "cursor"),  # the year 0
     ("/operator/sessions?user_id=", "user_id"),
     ("/operator/sessions?user_id=a%00b", "user_id"),
     ("/operator/sessions?q=a%00b", "q"),

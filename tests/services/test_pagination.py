@@ -65,6 +65,7 @@ def test_strange_id_cursor_is_an_invalid_parameter(cursor: str) -> None:
     [
         "x", "42", encoded("42"), encoded("2026-01-02T03:04:05/42"), encoded("yesterday/42"),
         encoded(f"{MOMENT.isoformat()}/-1"), encoded(f"{MOMENT.isoformat()}/"), "\ud800",
+        encoded("0001-01-01T00:00:00+23:59/1"), encoded("9999-12-31T23:59:59-23:59/1"),
     ],
 )  # fmt: skip
 def test_strange_time_cursor_is_an_invalid_parameter(cursor: str) -> None:

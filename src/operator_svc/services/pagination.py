@@ -41,11 +41,11 @@ def parse_time_cursor(cursor: str | None, first: tuple[datetime, int]) -> tuple[
     text, _, row_id = _decode(cursor).partition("/")
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise _invalid()
+        return moment.astimezone(UTC), _id(row_id)
+    except (ValueError, OverflowError):  # the latter for one that UTC has in no year
         raise _invalid() from None
-    if moment.tzinfo is None:
-        raise _invalid()
-    return moment, _id(row_id)
 
 
 def text_cursor(text: str) -> str:
