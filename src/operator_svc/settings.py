@@ -20,6 +20,7 @@ from operator_svc.secret_files import SUFFIX, read_secret_files
 from operator_svc.settings_checks import (
     allowed_values,
     body_of,
+    header_value,
     headers_of,
     jwks_url,
     public_url,
@@ -620,6 +621,8 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
     "jwks_url": jwks_url,
     "public_url": public_url,
+    "browser_token": header_value,
+    "switch_api_key": header_value,
     "switch_headers": headers_of,
     "switch_body": body_of,
     "bus_url": nats_servers,

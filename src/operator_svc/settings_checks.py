@@ -76,6 +76,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def header_value(text: str) -> None:
+    """Check a secret that is sent in a header; raises ValueError."""
+    if not _HEADER_VALUE.fullmatch(text):
+        raise ValueError("must be a one-line Latin-1 string, because it is sent in a header")
+
+
 def headers_of(text: str) -> dict[str, str]:
     """The headers of a JSON object; raises ValueError, with words for its user."""
     headers = _object(text)
