@@ -229,3 +229,17 @@ async def test_files_of_the_ai_sdk_are_sent_and_shown_again(engine: Service) -> 
     shown = await (await engine.get("/ai/chat/s/messages")).json()
     assert shown[0]["parts"] == [{**TEXT, "state": "done"}, picture]
     assert shown[2]["parts"] == [paper]
+
+
+@pytest.mark.parametrize("tools", [{}, {"tools": None}, {"tools": []}])
+@pytest.mark.parametrize("choice", ["auto", "none", None])
+async def test_fields_of_tools_stay_out_of_a_response_without_tools(
+    engine: Service, tools: dict[str, Any], choice: str | None
+) -> None:
+    fields = {"tool_choice": choice, "parallel_tool_calls": True, "temperature": 0.5, **tools}
+    response = await create(engine, "hello", **fields)
+    # Servers of chat completions refuse them where there are none.
+    assert sent(engine).keys().isdisjoint({"tools", "tool_choice", "parallel_tool_calls"})
+    assert sent(engine)["temperature"] == 0.5
+    assert response["tool_choice"] == (choice or "auto")
+    assert response["parallel_tool_calls"] is True

@@ -37,6 +37,8 @@ CONTENT_OF_PART = {
     "input_image": ("image_url",), "input_file": ("file_data", "file_id", "file_url"),
 }  # fmt: skip
 """Fields of parts by their types: each part has one of them."""
+OF_TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
+"""Fields that chat completions take only together with tools, and responses without any too."""
 TRANSLATED = frozenset(ResponseBody.__struct_fields__) - SAME_NAME
 
 
@@ -249,7 +251,8 @@ def _part(part: InputPart) -> dict[str, Json]:
 def parameters_of(fields: dict[str, Json]) -> dict[str, Json]:
     """The fields of a response as parameters of chat completions; those that are not known go on
     as they are."""
-    given = {name: value for name, value in fields.items() if value is not None}
+    unsent = frozenset() if fields.get("tools") else OF_TOOLS
+    given = {n: value for n, value in fields.items() if value is not None and n not in unsent}
     parameters = {name: value for name, value in given.items() if name not in TRANSLATED}
     if given.get("model") not in (None, ANY_MODEL):
         parameters["model"] = given["model"]
