@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
-from operator_svc.rest.server.admission import group_of
+from operator_svc.rest.server.admission import Admission, Limits, group_of
+from operator_svc.services.byte_budget import ByteBudget
 from tests.rest.raw_client import raw
 from tests.rest.rest_service import running
 from tests.rest.test_lock_out import SOON
@@ -50,3 +51,56 @@ def test_clients_that_are_cut_while_a_refused_body_is_dropped_are_no_fault(
 )  # fmt: skip
 def test_an_address_of_ipv6_counts_with_its_network(host: str, group: str) -> None:
     assert group_of(host) == group
+
+
+class Silent:
+    """A connection that waits for its client since it came, or to be ``heard``."""
+
+    address = "10.1.2.3"
+
+    def __init__(self, came: float, *, heard: bool = True) -> None:
+        self.came = came
+        self.heard = heard
+        self.asked = 0
+        self.cuts: list[str] = []
+
+    def stalled_since(self, now: float) -> float | None:
+        return self.came
+
+    def is_unheard(self, now: float) -> bool:
+        self.asked += 1
+        return not self.heard
+
+    def check(self, now: float, header_timeout: float, write_timeout: float) -> None: ...
+
+    def cut(self, reason: str) -> None:
+        self.cuts.append(reason)
+
+
+def flood(newcomers: list[Silent]) -> Admission:
+    """A full process of 500 places, to which others come."""
+    admission = Admission(Limits(500, 1), ByteBudget(1))
+    for connection in newcomers:
+        assert admission.admit(connection, connection.came)
+    return admission
+
+
+def test_room_for_newcomers_asks_the_system_for_those_alone_that_go() -> None:
+    newcomers = [Silent(float(n)) for n in range(2000)]
+    assert len(flood(newcomers)) <= 500
+    gone = [connection for connection in newcomers if connection.cuts]
+    assert gone == newcomers[: len(gone)], "the oldest go"
+    assert 1500 <= sum(connection.asked for connection in newcomers) == len(gone) < 1510
+
+
+def test_a_connection_whose_request_is_unread_keeps_its_place() -> None:
+    newcomers = [Silent(float(n), heard=n >= 3) for n in range(600)]
+    admission = flood(newcomers)
+    assert [connection.cuts for connection in newcomers[:4]] == [[], [], [], ["evicted"]]
+    late = [Silent(float(n), heard=False) for n in range(500)]
+    busy = flood(late)
+    assert not busy.admit(Silent(500.0), 500.0)
+    assert not busy.admit(Silent(500.0), 500.05)
+    assert {connection.asked for connection in late} == {1}, "it looked again too soon"
+    assert len(busy) == 500
+    assert len(admission) <= 500

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from operator_svc.errors import ErrorCode, OperatorError
@@ -43,6 +45,10 @@ class Held(Protocol):
 
     def stalled_since(self, now: float) -> float | None:
         """The time since which the connection waits for its client; None while it is served."""
+
+    def is_unheard(self, now: float) -> bool:
+        """True where its client has sent what the event loop has not read: it waits for that. It
+        takes a call of the system, so only those are asked that would be closed."""
 
     def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
         """Cut it where its client takes too long, in seconds, for a head, or for its answer."""
@@ -111,7 +117,11 @@ class Admission:
         has sent nothing, or else the oldest."""
         ((crowd, _),) = Counter(held.address for held in self._reserve).most_common(1)
         oldest = [held for held in self._reserve if held.address == crowd]
-        silent = (held for held in oldest if held.stalled_since(now) is not None)
+        silent = (
+            held
+            for held in oldest
+            if held.stalled_since(now) is not None and not held.is_unheard(now)
+        )
         self._cut(next(silent, oldest[0]), "full")
 
     def _make_room(self, newcomer: str, now: float) -> bool:
@@ -141,13 +151,14 @@ class Admission:
             since = held.stalled_since(now)
             if since is not None:
                 stalled.append((since, held))
-        if not stalled:
-            places.search_after = now + _RECHECK
-            return False
-        stalled.sort(key=lambda found: found[0])
-        for _, held in stalled[: max(1, len(places.held) // 100)]:
+        stalled.sort(key=itemgetter(0))
+        silent = (held for _, held in stalled if not held.is_unheard(now))
+        found = list(islice(silent, max(1, len(places.held) // 100)))
+        for held in found:
             self._cut(held, "evicted")
-        return True
+        if not found:
+            places.search_after = now + _RECHECK
+        return bool(found)
 
     def _cut_beyond(self, share: float, now: float) -> bool:
         """Cut the newest one of the address that holds most, where that is more than ``share``."""

@@ -187,8 +187,6 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         if self._unread(now):
             since = self._progress.taken_at
         elif self._settled or self._is_waiting:
-            if self.transport is None or tcp.unread(self.transport):
-                return None  # it is the event loop that is late
             # Since it connected, or since its last answer.
             return self._head_since or self._next_keepalive_close_time - KEEPALIVE
         elif self.ending and not self._request_in_progress:
@@ -198,6 +196,13 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         else:
             return None
         return since if now - since >= STALL else None
+
+    def is_unheard(self, now: float) -> bool:
+        """See Held: a request, or more of its head. Who does not read its answer is not heard."""
+        transport = self.transport
+        if transport is None or self._unread(now):
+            return False
+        return (self._settled or self._is_waiting) and tcp.unread(transport) > 0
 
     def _unread(self, now: float) -> bool:
         """True while answers wait for the client; notes when it took some."""

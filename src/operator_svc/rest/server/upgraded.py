@@ -90,6 +90,10 @@ class UpgradedConnection(WatchedProtocol):
         since = self._progress.taken_at
         return since if now - since >= STALL else None
 
+    def is_unheard(self, now: float) -> bool:
+        """See Held: it is not its client's messages that count."""
+        return False
+
     def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
         """Cut it where its client takes too long to read."""
         if self._is_behind(now) and now - self._progress.taken_at > write_timeout:
