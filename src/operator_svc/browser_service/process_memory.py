@@ -18,14 +18,11 @@ def group_members(groups: Iterable[int]) -> dict[int, list[int]]:
     members: dict[int, list[int]] = {group: [] for group in groups}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            try:
-                stat = Path("/proc", entry, "stat").read_bytes()
-            except OSError:
-                continue  # it ended meanwhile
-            # Fields after the command's name, which may contain anything: state, parent, group.
-            group = int(stat.rpartition(b")")[2].split()[2])
-            if group in members:
-                members[group].append(int(entry))
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                # A system call: to read a file of each process takes thirty times as long.
+                group = os.getpgid(int(entry))
+                if group in members:
+                    members[group].append(int(entry))
     return members
 
 
