@@ -11,6 +11,8 @@ import pytest
 
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.protocol.navigate import NavigateRequest
+from operator_svc.settings import BrowserSettings
+from tests.browser_service.conftest import settings
 from tests.browser_service.processes import (
     family,
     hanging,
@@ -21,6 +23,13 @@ from tests.fakes.eventually import WITHIN, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PAGES = 2
+
+
+@pytest.fixture(scope="module")
+def browser_settings() -> BrowserSettings:
+    return settings(pages=PAGES)
+
 
 @pytest.mark.parametrize("victim", ["chromium", "driver"])
 async def test_chromium_death_fails_open_pages_and_serves_the_queue(
@@ -29,14 +38,13 @@ async def test_chromium_death_fails_open_pages_and_serves_the_queue(
     url = hanging(site)
     seen = len(site.seen)
     open_pages = [
-        asyncio.create_task(service.visit(NavigateRequest(url=url)))
-        for _ in range(service.queue.in_use, 4)
+        asyncio.create_task(service.visit(NavigateRequest(url=url))) for _ in range(PAGES)
     ]
     queued = [
         asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>queued"))))
-        for _ in range(6)
+        for _ in range(PAGES + 1)
     ]
-    await eventually(lambda: len(site.seen) >= seen + 4)
+    await eventually(lambda: len(site.seen) >= seen + PAGES)
     old = service.pool.running[0]
     if victim == "chromium":
         os.killpg(old.group, signal.SIGKILL)
@@ -53,7 +61,7 @@ async def test_chromium_death_fails_open_pages_and_serves_the_queue(
     assert "Chromium died under the page" in failure.detail
     assert failure.extra == {"cause": "died"}
     answers = await asyncio.gather(*queued)
-    assert [answer.text for answer in answers] == ["queued"] * 6
+    assert [answer.text for answer in answers] == ["queued"] * (PAGES + 1)
     assert old not in service.pool.running
     await eventually(lambda: old.group not in processes())
     assert not any(page.done() for page in others), "their Chromiums live"
@@ -87,12 +95,13 @@ async def test_hung_chromium_is_replaced(
     for chromium in old:
         os.killpg(chromium.group, signal.SIGSTOP)
     tasks = [
-        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x")))) for _ in range(6)
+        asyncio.create_task(service.visit(NavigateRequest(url=site.page("<p>x"))))
+        for _ in range(PAGES + 1)
     ]
     await eventually(lambda: all(chromium.died.is_set() for chromium in old))
     monkeypatch.undo()
     answers = await asyncio.gather(*tasks)
-    assert [answer.text for answer in answers] == ["x"] * 6
+    assert [answer.text for answer in answers] == ["x"] * (PAGES + 1)
     assert not set(old) & set(service.pool.running)
     await eventually(lambda: not {chromium.group for chromium in old} & set(processes()))
 
@@ -131,8 +140,8 @@ async def test_pages_of_all_kinds_leak_nothing(service: Any, site: Any) -> None:
         return [
             f"{name}: {many} more"
             for name, many, allowed in (
-                ("processes", len(now[0]) - len(before[0]), 3),
-                ("open files", files, 12),
+                ("processes", len(now[0]) - len(before[0]), 2),
+                ("open files", files, 8),
                 ("renderers", now[1] - before[1], 0),
                 ("tasks", now[2] - before[2], 0),
             )
@@ -141,12 +150,12 @@ async def test_pages_of_all_kinds_leak_nothing(service: Any, site: Any) -> None:
 
     from operator_svc.browser_service import visit_steps
 
-    visit_steps.GRACE, kept = 0.3, visit_steps.GRACE
+    visit_steps.GRACE, kept = 0.1, visit_steps.GRACE
     try:
-        await visit(24)
+        await visit(16)
         await asyncio.sleep(3)  # Chromium ends what it keeps for a moment after a page
         before = left()
-        await visit(128)
+        await visit(80)
     finally:
         visit_steps.GRACE = kept
     assert {tuple(c.browser.contexts) for c in service.pool.running} == {()}

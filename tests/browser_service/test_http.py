@@ -198,17 +198,17 @@ async def test_queued_pages_start_in_order_of_arrival(site: Any, names: Any) -> 
 
     url = site.on(serve)
     one = BrowserService(
-        BrowserSettings(token="t", allow="pages.test:*", pages=1, queue=20), resolver=names
+        BrowserSettings(token="t", allow="pages.test:*", pages=1, queue=8), resolver=names
     )
     await one.start()
     try:
         answers = await asyncio.gather(
-            *(one.visit(NavigateRequest(url=f"{url}?{number}")) for number in range(20))
+            *(one.visit(NavigateRequest(url=f"{url}?{number}")) for number in range(8))
         )
     finally:
         await one.aclose()
-    assert [answer.status for answer in answers] == ["ok"] * 20
-    assert seen == [str(number) for number in range(20)]
+    assert [answer.status for answer in answers] == ["ok"] * 8
+    assert seen == [str(number) for number in range(8)]
 
 
 async def test_disconnected_client_frees_its_page(client: Any, site: Any, service: Any) -> None:
