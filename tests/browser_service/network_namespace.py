@@ -29,6 +29,12 @@ LATER = "8.8.5.5"
 WORLD = "9.9.9.9"
 DENIED = "9.8.7.6"
 
+FETCH_ALL = """
+Promise.all(%s.map(
+  name => fetch(`http://${name}/`, {mode: "no-cors"}).then(() => "reached", () => "failed")
+))
+"""
+
 
 def run(command: str) -> None:
     subprocess.run(command.split(), check=True)
@@ -158,7 +164,7 @@ async def reachable(address: str) -> bool:
 async def visit_everything(world: World) -> dict[str, Any]:
     names = Names()
     settings = BrowserSettings(
-        token="t", queue=100, deny="9.8.0.0/16", allow="open.test:8080, 10.9.8.7"
+        token="t", pages=2, queue=100, deny="9.8.0.0/16", allow="open.test:8080, 10.9.8.7"
     )
     service = BrowserService(settings, resolver=names)
     found: dict[str, Any] = {"visits_here": []}
@@ -170,7 +176,7 @@ async def visit_everything(world: World) -> dict[str, Any]:
             answer = await service.visit(NavigateRequest(url=url, script=script))
             return {
                 "status": answer.status, "error": answer.error, "title": answer.title,
-                "script": answer.script_result,
+                "script": answer.script_result, "console": answer.console,
             }  # fmt: skip
 
         async with listening((80,), found["visits_here"].append):
@@ -182,12 +188,13 @@ async def visit_everything(world: World) -> dict[str, Any]:
                 visited += await world.visits()
                 await asyncio.sleep(0)  # and those of this machine
             visited.clear()
-            by_name = [f"n{number}.test" for number in range(len(addresses))]
-            for name, address in zip(by_name, addresses, strict=True):
+            answers = await asyncio.gather(*(visit(f"http://{in_url(a)}/") for a in addresses))
+            found["opened"] = dict(zip(addresses, answers, strict=True))
+            by_name = {f"n{number}.test": address for number, address in enumerate(addresses)}
+            for name, address in by_name.items():
                 names[name] = [[address]]
-            for kind, hosts in (("literal", map(in_url, addresses)), ("name", by_name)):
-                answers = await asyncio.gather(*(visit(f"http://{host}/") for host in hosts))
-                found[kind] = dict(zip(addresses, answers, strict=True))
+            found["names"] = by_name
+            found["fetching"] = await visit(f"http://{WORLD}/", FETCH_ALL % json.dumps([*by_name]))
             found["world"] = await visit(f"http://{WORLD}/")
             found["denied"] = await visit(f"http://{DENIED}/")
             found["allowed"] = await visit("http://10.9.8.7/")

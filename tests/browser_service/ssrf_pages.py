@@ -93,3 +93,14 @@ WEBRTC = """
   return found;
 }})()
 """
+
+
+FRAMES = """
+Promise.all(%s.map(url => new Promise(done => {
+  const frame = document.createElement('iframe');
+  frame.onload = () => done(new URL(url).hostname);
+  frame.src = url;
+  document.body.append(frame);
+})))
+"""
+"""The hosts of these addresses, as Chromium spells them, when a frame of each has ended."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -34,12 +35,23 @@ def test_every_refused_address_answers_without_the_policy(seen: Any) -> None:
     assert set(REASONS) - set(seen["reachable"]) == NEVER_ANSWER
 
 
-@pytest.mark.parametrize("kind", ["literal", "name"])
 @pytest.mark.parametrize("address", REASONS)
-def test_special_and_own_addresses_are_blocked(kind: str, address: str, seen: Any) -> None:
-    answer = seen[kind][address]
+def test_special_and_own_addresses_are_blocked(address: str, seen: Any) -> None:
+    answer = seen["opened"][address]
     assert answer["status"] == "blocked"
     assert REASONS[address] in answer["error"]
+
+
+def test_names_of_special_and_own_addresses_are_refused_to_a_page(seen: Any) -> None:
+    answer, names = seen["fetching"], seen["names"]
+    assert (answer["status"], answer["title"]) == ("ok", world.WORLD)
+    assert answer["script"] == ["failed"] * len(names)
+    lines = [line for line in answer["console"] if line.startswith("refused: ")]
+    assert len(lines) == len(names)
+    for name, address in names.items():
+        (line,) = (line for line in lines if line.startswith(f"refused: {name}:80 "))
+        assert f"its address {ip_address(address)} is " in line
+        assert REASONS[address] in line
 
 
 def test_only_permitted_addresses_and_ports_were_connected_to(seen: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,8 +15,8 @@ from operator_svc.browser_service import egress_policy
 from operator_svc.browser_service.addresses import ANY_PORT
 from operator_svc.browser_service.chromium import find_executable
 from operator_svc.settings import BrowserSettings
-from tests.browser_service.blocked import LOOPBACK, NETWORKS, in_url
-from tests.browser_service.ssrf_pages import INSIDE, WEBRTC
+from tests.browser_service.blocked import LOOPBACK
+from tests.browser_service.ssrf_pages import FRAMES, INSIDE, WEBRTC
 from tests.fakes.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,37 +42,50 @@ def _canary_is_safe(canary: Any) -> Any:
     assert canary.visits == [], "the canary was reached"
 
 
-@pytest.mark.parametrize("host", LOOPBACK)
-async def test_loopback_in_every_spelling_is_blocked(
-    host: str, navigate: Any, canary: Any, names: Any
-) -> None:
-    names["loopback.test"] = [["127.0.0.1"]]
-    names["mixed.test"] = [["93.184.215.14", "127.0.0.1"]]
-    answers = await asyncio.gather(
-        navigate(f"http://{host}:{canary.port}/"), navigate(f"https://{host}:{canary.port}/")
-    )
-    for answer in answers:
-        assert answer["status"] == "blocked"
-        assert "refused" in answer["error"]
-        assert answer["text"] == ""
-        assert answer["screenshot"] is None
+WITH_USERINFO = [host for host in LOOPBACK if "@" in host]
+"""Chromium opens no frame of such an address."""
 
 
 @pytest.mark.parametrize(
-    ("host", "reason"),
-    [
-        *((in_url(address), reason) for address, reason in NETWORKS),
-        ("2852039166", "metadata"),
-        ("metadata.test", "metadata"),
-    ],
+    "start", [f"http://{host}" for host in LOOPBACK] + [f"https://{host}" for host in WITH_USERINFO]
 )
-async def test_special_networks_are_blocked_with_their_reason(
-    host: str, reason: str, navigate: Any, names: Any
+async def test_loopback_in_every_spelling_is_blocked(
+    start: str, navigate: Any, canary: Any, names: Any
 ) -> None:
+    names["loopback.test"] = [["127.0.0.1"]]
+    names["mixed.test"] = [["93.184.215.14", "127.0.0.1"]]
+    answer = await navigate(f"{start}:{canary.port}/")
+    assert answer["status"] == "blocked"
+    assert "refused" in answer["error"]
+    assert answer["text"] == ""
+    assert answer["screenshot"] is None
+
+
+async def test_frame_of_loopback_in_every_spelling_is_refused_by_the_proxy(
+    navigate: Any, site: Any, canary: Any, names: Any
+) -> None:
+    names["loopback.test"] = [["127.0.0.1"]]
+    names["mixed.test"] = [["93.184.215.14", "127.0.0.1"]]
+    framed = [host for host in LOOPBACK if host not in WITH_USERINFO]
+    urls = [f"https://{host}:{canary.port}/" for host in framed]
+    answer = await navigate(site.page("<p>page"), script=FRAMES % json.dumps(urls))
+    assert (answer["status"], answer["error"]) == ("ok", None)
+    hosts = answer["script_result"]
+    assert len(hosts) == len(framed)
+    for host in hosts:
+        start = f"refused: {host.strip('[]')}:{canary.port} ("
+        assert any(line.startswith(start) for line in answer["console"]), start
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "metadata.test"])
+async def test_metadata_service_is_blocked_with_its_reason(
+    host: str, navigate: Any, names: Any
+) -> None:
+    """All special networks: `test_network_namespace`, where their addresses answer."""
     names["metadata.test"] = [["169.254.169.254"]]
     answer = await navigate(f"http://{host}/")
     assert answer["status"] == "blocked"
-    assert reason in answer["error"]
+    assert "metadata" in answer["error"]
 
 
 @pytest.mark.parametrize(
