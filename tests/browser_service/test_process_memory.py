@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from operator_svc.browser_service.process_memory import group_members
 
 PARENT = "import os, time; os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
@@ -40,7 +38,6 @@ async def test_group_has_its_leader_and_what_that_forked_and_no_other_process() 
     }  # fmt: skip
 
 
-@pytest.mark.measures_time
 def test_look_at_the_machine_takes_a_part_of_what_reading_a_file_of_each_process_takes() -> None:
     """An open page is looked at ten times a second, beside all processes of the machine."""
 
