@@ -104,10 +104,22 @@ async def drain(operator: Operator) -> None:
             await core.running.wait_empty()
     except TimeoutError:
         log.warning("replies interrupted by shutdown", replies=len(core.running))
-        operator.reply_writer.interrupt_all()
-        await core.running.wait_empty()
+        await _interrupt_replies(operator)
     await pages
     await clients
+
+
+async def _interrupt_replies(operator: Operator) -> None:
+    """End the replies that still run. Those whose end the database does not take in time are left
+    to the process that finds them without an owner."""
+    running, writer = operator.core.running, operator.reply_writer
+    writer.interrupt_all()
+    try:
+        async with asyncio.timeout(operator.core.settings.db_timeout):
+            await running.wait_empty()
+    except TimeoutError:
+        log.error("replies not stored at shutdown", replies=len(running))
+        writer.abandon_all()
 
 
 async def close(operator: Operator) -> None:
@@ -115,12 +127,7 @@ async def close(operator: Operator) -> None:
     core, services = operator.core, operator.services
     core.drain.begin()
     within = core.settings.db_timeout
-    operator.reply_writer.interrupt_all()
-    try:
-        async with asyncio.timeout(within):
-            await core.running.wait_empty()
-    except TimeoutError:
-        log.error("replies not stored at shutdown", replies=len(core.running))
+    await _interrupt_replies(operator)
     await services.browser_tasks.aclose(within)
     await operator.feedback_outbox.close(within)
     await core.tasks.aclose()

@@ -105,7 +105,8 @@ class ReplyWriter:
         return running
 
     def abandon_all(self) -> None:
-        """The lease is lost: stop all calls and write nothing more."""
+        """The lease is lost, or the database away for too long: stop all calls and write nothing
+        more."""
         if self.running:
             log.error("replies abandoned", replies=len(self.running))
         for running in self.running:
