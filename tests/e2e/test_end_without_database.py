@@ -54,8 +54,9 @@ async def test_a_process_ends_though_its_database_takes_no_end_of_a_reply(
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
         body = {"message": "for long [[rate=10]][[tokens=600]]", "session_id": "s"}
-        asking = {"json": body, "headers": {"Prefer": "respond-async"}}
-        async with http.post(f"{pod.url}/operator/chat", **asking) as answer:
+        async with http.post(
+            f"{pod.url}/operator/chat", json=body, headers={"Prefer": "respond-async"}
+        ) as answer:
             assert answer.status == 202
         bring_back = fill_disk(pod) if engine == "sqlite" else stop_server(server)
         begun = time.monotonic()
