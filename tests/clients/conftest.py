@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fakes.chromium import browser
+from tests.fakes.chromium import browser, chromium
 
-__all__ = ["browser"]
+__all__ = ["browser", "chromium"]

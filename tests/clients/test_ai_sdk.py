@@ -11,11 +11,14 @@ from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.clients.react_page import MODULES, serve_bundle
+from tests.fakes.chromium import MODULE_LOOP
 from tests.project.process import dev_operator
 
+pytestmark = MODULE_LOOP
 OpenPage: TypeAlias = Callable[[str], Awaitable[Page]]
 SDKS = Path(__file__).parent / "sdks"
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ai-sdk.md"
@@ -44,7 +47,7 @@ def page_url(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield address
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def open_page(browser: Browser, page_url: str) -> AsyncIterator[OpenPage]:
     """Opens the page with a session's chat; a fault of its scripts fails the test."""
     faults: list[str] = []

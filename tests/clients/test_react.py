@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.clients.react_page import MODULES, serve_bundle
+from tests.fakes.chromium import MODULE_LOOP
 from tests.project.process import dev_operator, python_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,7 @@ def test_examples_are_typed_strictly(project: Path) -> None:
     assert re.findall(r"error (TS\d+)", found) == ["TS18048", "TS2345", "TS2551"], found
 
 
+@MODULE_LOOP
 async def test_examples_chat_resume_and_survive_strict_mode(
     project: Path, browser: Browser, tmp_path: Path
 ) -> None:

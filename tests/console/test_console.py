@@ -6,15 +6,17 @@ import asyncio
 import re
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Browser, expect
 
-from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
+from tests.console.conftest import THEMES, TOKEN, WIDTHS, client, overflow, violations
 from tests.console.console_page import HOSTILE, ask, new_session, signed_in
+from tests.fakes.chromium import MODULE_LOOP
 from tests.project.process import dev_operator
+
+pytestmark = MODULE_LOOP
 
 CUTS = 10
 SLOW = "[[tokens=5000]] [[rate=40]] slow"
@@ -78,7 +80,7 @@ async def test_reply_is_stopped_and_regenerated_by_keyboard(browser: Browser, ur
     await page.get_by_text("answer 1 of 2").wait_for()
     await page.get_by_text("answer 2 of 2").wait_for()
     await expect(page.locator(".list li")).to_contain_text("3 messages")
-    await page.get_by_role("button", name="Stop").click()  # its Operator ends once it has
+    await page.get_by_role("button", name="Stop").click()  # it would go on after this test
     await expect(page.get_by_text("cancelled", exact=True)).to_have_count(2)
 
 
@@ -196,25 +198,29 @@ async def test_sessions_are_searched_exported_and_deleted(browser: Browser, url:
 
 
 async def test_system_shows_modules_engines_and_adjustments(
-    browser: Browser, url: str, calls: ClientSession
+    browser: Browser, tmp_path: Path
 ) -> None:
-    page = await signed_in(browser, url)
-    await page.get_by_role("link", name="System").click()
-    await page.get_by_role("heading", name="tentaculo_link").wait_for()
-    await page.get_by_text("No replies were rated yet.").wait_for()
-    await page.get_by_text("No tokens were counted yet.").wait_for()
-    await page.get_by_role("link", name="Sessions").click()
-    await new_session(page)
-    await ask(page, "count this")
-    await page.get_by_role("button", name="Regenerate").wait_for()
-    await page.get_by_role("link", name="System").click()
-    await page.get_by_role("group", name="Model, Replies").get_by_role("cell").first.wait_for()
-    body = {"after_config": {"mode": "ECO"}, "reason": HOSTILE}
-    async with calls.post("/operator/switch/adjustment", json=body) as answer:
-        assert answer.status == 201
-    await page.get_by_role("button", name="Apply").click()
-    await page.get_by_role("button", name="Revert").click()
-    await page.get_by_role("cell", name="reverted").wait_for()
+    with dev_operator(tmp_path, TOKEN) as url:
+        page = await signed_in(browser, url)
+        await page.get_by_role("link", name="System").click()
+        await page.get_by_role("heading", name="tentaculo_link").wait_for()
+        await page.get_by_text("No replies were rated yet.").wait_for()
+        await page.get_by_text("No tokens were counted yet.").wait_for()
+        await page.get_by_role("link", name="Sessions").click()
+        await new_session(page)
+        await ask(page, "count this")
+        await page.get_by_role("button", name="Regenerate").wait_for()
+        await page.get_by_role("link", name="System").click()
+        await page.get_by_role("group", name="Model, Replies").get_by_role("cell").first.wait_for()
+        body = {"after_config": {"mode": "ECO"}, "reason": HOSTILE}
+        async with (
+            client(url) as calls,
+            calls.post("/operator/switch/adjustment", json=body) as answer,
+        ):
+            assert answer.status == 201
+        await page.get_by_role("button", name="Apply").click()
+        await page.get_by_role("button", name="Revert").click()
+        await page.get_by_role("cell", name="reverted").wait_for()
 
 
 async def test_browser_task_shows_its_states_and_screenshot_and_is_cancelled(
@@ -247,12 +253,11 @@ async def test_browser_task_shows_its_states_and_screenshot_and_is_cancelled(
 
 
 @pytest.mark.parametrize("width", WIDTHS, ids=("wide", "phone"))
-@pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_and_nothing_overflows(
-    browser: Browser, url: str, width: tuple[int, int], theme: Any
+    browser: Browser, url: str, width: tuple[int, int]
 ) -> None:
     size = {"width": width[0], "height": width[1]}
-    page = await signed_in(browser, url, viewport=size, color_scheme=theme, bypass_csp=True)
+    page = await signed_in(browser, url, viewport=size, bypass_csp=True)
     await new_session(page)
     await ask(page, "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nprint(1)\n```")
     await page.get_by_role("button", name="Regenerate").wait_for()
@@ -260,5 +265,8 @@ async def test_axe_finds_nothing_and_nothing_overflows(
         if view is not None:
             await page.get_by_role("link", name=view).click()
             await page.locator("h2").first.wait_for()
-        assert await violations(page) == []
-        assert await overflow(page) <= 0
+            await expect(page.get_by_text("…", exact=True)).to_have_count(0)
+        for theme in THEMES:
+            await page.emulate_media(color_scheme=theme)
+            assert await violations(page) == [], (view, theme)
+            assert await overflow(page) <= 0, (view, theme)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
-import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.console.conftest import TOKEN, WIDTHS, overflow, violations
-from tests.project.process import dev_operator
+from tests.console.conftest import THEMES, TOKEN, WIDTHS, overflow, violations
+from tests.fakes.chromium import MODULE_LOOP
 
+pytestmark = MODULE_LOOP
 PREFIX = "/vx11/operator/"
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One Operator for all tests of this page, which keeps nothing."""
-    with dev_operator(tmp_path_factory.mktemp("operator"), TOKEN) as address:
-        yield address
 
 
 async def opened(browser: Browser, url: str, **options: Any) -> Page:
@@ -40,7 +33,7 @@ async def call(page: Page, name: str) -> Locator:
     return details.locator("form")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def prefixed(url: str) -> AsyncIterator[str]:
     """The same Operator's address behind a proxy that serves it under a path."""
 
@@ -97,6 +90,30 @@ async def test_calls_are_tried_with_a_token_and_streams_are_shown_and_stopped(
     await expect(form.get_by_role("button", name="Stop")).to_be_hidden()
 
 
+async def test_the_page_shows_both_documents_and_asks_no_other_host(
+    browser: Browser, url: str, calls: aiohttp.ClientSession
+) -> None:
+    asked: list[str] = []
+    complaints: list[str] = []
+    page = await browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(f"{url}/docs")
+    await page.locator("body[data-ready]").wait_for()
+    text = await page.inner_text("main")
+    await page.fill("#filter", "tool-calls")
+    visible = await page.locator("details:visible").count()
+    assert complaints == []
+    assert [address for address in asked if not address.startswith(f"{url}/")] == []
+    async with calls.get("/openapi.json") as answer:
+        names = list((await answer.json())["paths"])
+    async with calls.get("/asyncapi.json") as answer:
+        names += (await answer.json())["components"]["messages"]
+    assert [name for name in names if name not in text] == []
+    assert 1 <= visible < 5
+
+
 async def test_calls_and_links_stay_under_the_path_prefix(browser: Browser, prefixed: str) -> None:
     asked: list[str] = []
     page = await browser.new_page()
@@ -113,9 +130,9 @@ async def test_calls_and_links_stay_under_the_path_prefix(browser: Browser, pref
 
 
 async def test_markdown_of_descriptions_is_rendered_and_html_stays_text(
-    browser: Browser, url: str
+    browser: Browser, url: str, calls: aiohttp.ClientSession
 ) -> None:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/openapi.json") as answer:
+    async with calls.get("/openapi.json") as answer:
         document = await answer.json()
     hostile = "**bold** `code` <img src=x onerror=\"document.title='owned'\">"
     document["info"]["description"] = hostile

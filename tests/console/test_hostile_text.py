@@ -14,7 +14,10 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.console.conftest import TOKEN
 from tests.console.console_page import HOSTILE, ask, new_session, signed_in
 from tests.console.hostile_model import hostile_model
+from tests.fakes.chromium import MODULE_LOOP
 from tests.project.process import dev_operator
+
+pytestmark = MODULE_LOOP
 
 
 async def is_text(page: Page, view: str) -> bool:

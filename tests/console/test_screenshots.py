@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
+from tests.fakes.chromium import MODULE_LOOP
 from tools import screenshots
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@MODULE_LOOP
 async def test_a_newcomer_chats_cuts_resumes_opens_a_second_tab_and_stops(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

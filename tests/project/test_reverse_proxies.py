@@ -19,12 +19,13 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from operator_svc.protocol import headers
-from tests.fakes.chromium import browser
+from tests.fakes.chromium import MODULE_LOOP, browser, chromium
 from tests.fakes.eventually import block_until
 from tests.project.howtos import blocks
 from tests.project.process import dev_operator, free_port
 
-__all__ = ["browser"]
+__all__ = ["browser", "chromium"]
+pytestmark = MODULE_LOOP
 TOKEN = "proxy-test"
 SLOW = "[[tokens=2000]] [[rate=50]] slow"
 NGINX = """

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
-
-from playwright.async_api import Browser
 
 from operator_svc import rest
 from operator_svc.errors import ErrorCode
 from operator_svc.rest.docs import openapi
-from tests.fakes.chromium import browser
 from tests.rest.rest_service import Service
-
-__all__ = ["browser"]
 
 PATHS = openapi.document([operation for table in rest.TABLES for operation in table])["paths"]
 CALLS = [call for methods in PATHS.values() for call in methods.values()]
@@ -54,27 +48,3 @@ async def test_errors_have_pages(service: Service) -> None:
     }
     unknown = await service.get("/errors/nonsense", token=None)
     assert (unknown.status, (await unknown.json())["error"]) == (404, "not_found")
-
-
-async def test_the_page_asks_no_other_host(service: Service, browser: Browser) -> None:
-    asked: list[str] = []
-    complaints: list[str] = []
-    page = await browser.new_page()
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    await page.goto(f"{service.url}/docs")
-    await page.wait_for_selector("body[data-ready]", timeout=20_000)
-    text = await page.inner_text("main")
-    await page.fill("#filter", "tool-calls")
-    visible = await page.locator("details:visible").count()
-    await asyncio.sleep(0)
-    assert complaints == []
-    assert all(url.startswith(f"{service.url}/") for url in asked)
-    http = await (await service.get("/openapi.json")).json()
-    socket = await (await service.get("/asyncapi.json")).json()
-    for path in http["paths"]:
-        assert path in text
-    for name in socket["components"]["messages"]:
-        assert name in text
-    assert 1 <= visible < 5
