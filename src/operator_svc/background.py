@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 LARGE = 64 * 1024
 """Bytes beyond which JSON is not read or written on the event loop: a megabyte of small objects
 takes a tenth of a second."""
+REPEAT = 10.0
+"""Seconds between two lines of the log about a step that goes on failing in the same way: some run
+ten times a second, and each line has a traceback."""
 _thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
 
 
@@ -78,12 +81,17 @@ async def forever(
     every: float,
     name: str,
 ) -> None:
-    """Run ``step`` every ``every`` seconds; a step that fails is logged and tried again."""
+    """Run ``step`` every ``every`` seconds; a step that fails is logged and tried again. The line
+    counts the ``failures`` since the one before."""
+    failures, said, due = 0, "", 0.0
     while True:
         try:
             await step()
         except Exception as error:  # the loop must outlive any fault of a step
-            log.warning("periodic work failed", work=name, exc_info=error)
+            failures += 1
+            if repr(error) != said or time.monotonic() >= due:
+                log.warning("periodic work failed", work=name, failures=failures, exc_info=error)
+                failures, said, due = 0, repr(error), time.monotonic() + REPEAT
         await asyncio.sleep(every)
 
 

@@ -1,4 +1,5 @@
-"""Work beside the event loop: what is large is done on one thread, what is small in place."""
+"""Work beside the event loop: what is large is done on one thread, what is small in place. And
+periodic work, whose failures are logged."""
 
 from __future__ import annotations
 
@@ -9,8 +10,11 @@ from contextvars import ContextVar
 from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
-from operator_svc.background import LARGE, aside
+from operator_svc import background
+from operator_svc.background import LARGE, aside, forever
+from tests.fakes.eventually import eventually
 
 asked_by: ContextVar[str] = ContextVar("asked_by")
 
@@ -45,3 +49,34 @@ async def test_garbage_is_collected_after_large_work_and_not_during_it() -> None
     with pytest.raises(ValueError, match="broken"):
         await aside(LARGE + 1, fail)
     assert gc.isenabled()
+
+
+async def test_a_step_that_goes_on_failing_is_logged_again_after_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls, reason = 0, "the disk is full"
+
+    async def fail() -> None:
+        nonlocal calls
+        calls += 1
+        raise OSError(reason)
+
+    async def called(times: int) -> None:
+        until = calls + times
+        await eventually(lambda: calls >= until)
+
+    with capture_logs() as logs:
+        running = asyncio.create_task(forever(fail, 0.001, "tick"))
+        await called(20)
+        assert [(entry["work"], entry["failures"]) for entry in logs] == [("tick", 1)]
+        reason = "the disk is gone"
+        await called(20)
+        assert len(logs) == 2, "another reason is news"
+        assert logs[1]["failures"] >= 20
+        assert str(logs[1]["exc_info"]) == reason
+        monkeypatch.setattr(background, "REPEAT", 0.0)
+        reason = "it is full again"
+        await called(20)
+        assert len(logs) >= 20
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
