@@ -58,14 +58,16 @@ class Silent:
 
     address = "10.1.2.3"
 
-    def __init__(self, came: float, *, heard: bool = True) -> None:
+    def __init__(self, came: float, *, heard: bool = True, served: bool = False) -> None:
         self.came = came
         self.heard = heard
-        self.asked = 0
+        self.served = served
+        self.looks = self.asked = 0
         self.cuts: list[str] = []
 
     def stalled_since(self, now: float) -> float | None:
-        return self.came
+        self.looks += 1
+        return None if self.served else self.came
 
     def is_unheard(self, now: float) -> bool:
         self.asked += 1
@@ -104,3 +106,31 @@ def test_a_connection_whose_request_is_unread_keeps_its_place() -> None:
     assert {connection.asked for connection in late} == {1}, "it looked again too soon"
     assert len(busy) == 500
     assert len(admission) <= 500
+
+
+def test_a_rush_among_connections_that_are_served_looks_at_those_once() -> None:
+    served = [Silent(float(n), served=True) for n in range(499)]
+    admission = flood([*served, Silent(499.0)])
+    rush = [Silent(500.0) for _ in range(1000)]
+    for newcomer in rush:
+        assert admission.admit(newcomer, 500.0)
+    assert [newcomer.cuts for newcomer in rush] == [["evicted"]] * 999 + [[]]
+    assert {connection.looks for connection in served} == {1}
+    assert not any(connection.cuts for connection in served)
+
+
+def test_who_goes_idle_meanwhile_goes_before_later_newcomers() -> None:
+    served = [Silent(float(n), served=True) for n in range(500)]
+    admission = flood(served)
+    assert not admission.admit(Silent(500.0), 500.0)
+    served[7].served = False
+    served[7].came = 500.5  # its answer is whole
+    newcomer = Silent(501.0)
+    assert admission.admit(newcomer, 501.0)
+    assert served[7].cuts == ["evicted"]
+    served[8].served = False
+    served[8].came = 501.5
+    assert admission.admit(Silent(502.0), 502.0)
+    assert (newcomer.cuts, served[8].cuts) == (["evicted"], [])
+    assert admission.admit(Silent(503.0), 503.0)
+    assert served[8].cuts == ["evicted"]

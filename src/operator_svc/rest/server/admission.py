@@ -9,9 +9,8 @@ few in reserve are kept for probes, so that a full process is not taken for a de
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -28,7 +27,7 @@ FEW = 8
 STALL = 1.0
 """Seconds without progress after which a connection that is being served may lose its place."""
 _RECHECK = 0.1
-"""Seconds between two searches for a connection to close, after one without a result."""
+"""Seconds between two searches for connections to close, which look at all that have a place."""
 
 
 class Limits(NamedTuple):
@@ -58,14 +57,47 @@ class Held(Protocol):
 
 
 class _Places:
-    """Connections with a place, the oldest first; ``search_after`` is when to look among them for
-    one that gives way."""
+    """Connections with a place, the oldest first.
 
-    __slots__ = ("held", "search_after")
+    Where places have run out, ``stalled`` are those that wait for their client, and since when; the
+    last one waits longest. They are looked for at ``search_after`` or later, and newcomers join.
+    """
+
+    __slots__ = ("held", "search_after", "stalled")
 
     def __init__(self) -> None:
         self.held: dict[Held, None] = {}
+        self.stalled: OrderedDict[Held, float] = OrderedDict()
         self.search_after = 0.0
+
+    def add(self, connection: Held, now: float) -> None:
+        """Give ``connection`` a place."""
+        self.held[connection] = None
+        if now < self.search_after and (since := connection.stalled_since(now)) is not None:
+            self.stalled[connection] = since
+            self.stalled.move_to_end(connection, last=False)
+
+    def remove(self, connection: Held) -> None:
+        """Take the place of ``connection`` back."""
+        del self.held[connection]
+        self.stalled.pop(connection, None)
+
+    def longest_stalled(self, now: float) -> Held | None:
+        """The connection that has made no progress for longest; None where all are served."""
+        if now >= self.search_after:
+            self.search_after = now + _RECHECK
+            self._search(now)
+        while self.stalled:
+            held, since = self.stalled.popitem()
+            if held.stalled_since(now) == since and not held.is_unheard(now):
+                return held
+        return None
+
+    def _search(self, now: float) -> None:
+        found = [(held, held.stalled_since(now)) for held in self.held]
+        waiting = [(held, since) for held, since in found if since is not None]
+        waiting.sort(key=itemgetter(1), reverse=True)
+        self.stalled = OrderedDict(waiting)
 
 
 class Admission:
@@ -89,8 +121,8 @@ class Admission:
         """Give ``connection`` a place; False where it has one in reserve only."""
         address = connection.address
         if len(self) < self._limits.connections or self._make_room(address, now):
-            self._all.held[connection] = None
-            self._of_address.setdefault(address, _Places()).held[connection] = None
+            self._all.add(connection, now)
+            self._of_address.setdefault(address, _Places()).add(connection, now)
             return True
         if len(self._reserve) >= RESERVE:
             self._shrink_reserve(now)
@@ -102,10 +134,10 @@ class Admission:
         self._reserve.pop(connection, None)
         if connection not in self._all.held:
             return
-        del self._all.held[connection]
-        own = self._of_address[connection.address].held
-        del own[connection]
-        if not own:
+        self._all.remove(connection)
+        own = self._of_address[connection.address]
+        own.remove(connection)
+        if not own.held:
             del self._of_address[connection.address]
 
     def _cut(self, connection: Held, reason: str) -> None:
@@ -140,25 +172,10 @@ class Admission:
         return min(connections * most, max(connections / addresses, FEW))
 
     def _cut_stalled(self, places: _Places, now: float) -> bool:
-        """Cut those that have made no progress for longest; False where all are served.
-
-        A hundredth at once, so that the search is paid by many newcomers.
-        """
-        if now < places.search_after:
+        if (held := places.longest_stalled(now)) is None:
             return False
-        stalled = []
-        for held in places.held:
-            since = held.stalled_since(now)
-            if since is not None:
-                stalled.append((since, held))
-        stalled.sort(key=itemgetter(0))
-        silent = (held for _, held in stalled if not held.is_unheard(now))
-        found = list(islice(silent, max(1, len(places.held) // 100)))
-        for held in found:
-            self._cut(held, "evicted")
-        if not found:
-            places.search_after = now + _RECHECK
-        return bool(found)
+        self._cut(held, "evicted")
+        return True
 
     def _cut_beyond(self, share: float, now: float) -> bool:
         """Cut the newest one of the address that holds most, where that is more than ``share``."""
