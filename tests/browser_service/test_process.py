@@ -134,9 +134,9 @@ async def test_tmpdir_too_long_is_refused_and_the_named_length_works(
         await started.process.communicate()
 
 
-async def test_disabled_features_include_those_of_playwright(process: Process) -> None:
+async def test_disabled_features_include_those_of_playwright(service: Any) -> None:
     """Chromium heeds the last list of its command line, which must hold the others."""
-    lines = family(process.pid).values()
+    lines = family(service.pool.running[0].driver_pid).values()
     browser = next(line for line in lines if "--user-data-dir" in line and "--type=" not in line)
     off = [
         set(part.partition("=")[2].split(","))
@@ -188,14 +188,6 @@ async def test_killed_service_leaves_no_chromium(hung: bool, process: Process) -
     await process.process.wait()
     # A Chromium that hangs is given 30 seconds by its driver to end in peace.
     await eventually(lambda: not set(members) & set(processes()), 60)
-
-
-async def test_killed_driver_leaves_no_chromium(process: Process) -> None:
-    members = family(process.pid)
-    driver = next(p for p, line in members.items() if "run-driver" in line)
-    browsers = {p for p, line in members.items() if "--type=" in line or "--headless" in line}
-    os.kill(driver, signal.SIGKILL)
-    await eventually(lambda: not browsers & set(processes()))
 
 
 @pytest.mark.parametrize(
