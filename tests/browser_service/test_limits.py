@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from operator_svc.browser_service import screenshot
+from operator_svc.browser_service import screenshot, visit_steps
 from operator_svc.settings import BrowserSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,7 +69,10 @@ async def test_endless_page_times_out_with_partial_content(navigate: Any, site: 
     assert answer["screenshot"] is not None
 
 
-async def test_endless_page_script_times_out(navigate: Any, site: Any) -> None:
+async def test_endless_page_script_times_out(
+    navigate: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit_steps, "GRACE", 0.5)
     began = time.monotonic()
     answer = await navigate(site.page("<p>x<script>while (true) {}</script>"), timeout_ms=500)
     assert answer["status"] == "timeout"
@@ -160,7 +163,10 @@ async def test_giant_console_line_harms_no_other_page(navigate: Any, site: Any) 
     assert (other["status"], other["text"]) == ("ok", "other")
 
 
-async def test_endless_dialogs_time_out(navigate: Any, site: Any) -> None:
+async def test_endless_dialogs_time_out(
+    navigate: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit_steps, "GRACE", 0.5)
     answer = await navigate(
         site.page(
             "<p>x<script>onbeforeunload = e => e.preventDefault(); while (1) alert(1)</script>"
