@@ -19,7 +19,7 @@ LONGEST = (
     "tests/rest/test_schemathesis.py",
     "tests/browser_service/test_process.py",
     "tests/browser_service/test_deaths.py",
-    "tests/browser_service/test_network_namespace.py",
+    "tests/browser_service/test_memory.py",
 )
 """Modules of few tests that take half a minute or more, the longest first."""
 
