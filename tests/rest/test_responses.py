@@ -123,7 +123,13 @@ async def test_a_response_ends_as_its_reply_does(start: Start) -> None:
         assert "".join(texts) == text_of(events)
         whole = await service.post(PATH, {"input": f"x {script}"})
         assert whole.status == (502 if status == "failed" else 200)
-        assert status != "failed" or whole.headers["x-should-retry"] == "false"
+        if status == "failed":
+            assert whole.headers["x-should-retry"] == "false"
+            told = (await whole.json())["error"]["message"]
+            assert told == f"{response['error']['message']}; your message is stored"
+            kept = await (await service.get(f"{PATH}/{response['id']}")).json()
+            assert kept["error"] == response["error"]
+    assert response["error"]["message"] == "Switch answered with HTTP status 500"
 
 
 async def test_fields_that_are_null_or_say_no_type_ask_for_nothing(service: Service) -> None:

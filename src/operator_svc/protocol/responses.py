@@ -82,10 +82,6 @@ class Asked(NamedTuple):
     def response(self, state: ReplyState) -> ResponseView:
         """The response, in a state."""
         status, reason = status_of(state)
-        failure = None
-        if status == "failed":
-            code = ErrorCode.named(state.metadata.get("error")) or ErrorCode.SWITCH_ERROR
-            failure = ResponseFailure("server_error", code.summary)
         given = _given(self._requested())
         if isinstance(choice := given.get("tool_choice"), dict):
             given["tool_choice"] = {**TOOL_CHOICES[choice["type"]], **choice}
@@ -94,7 +90,7 @@ class Asked(NamedTuple):
             created_at=int(self.created_at.timestamp()),
             completed_at=_seconds(state.ended_at) if status == "completed" else None,
             status=status,
-            error=failure,
+            error=_failure(state.metadata) if status == "failed" else None,
             incomplete_details=IncompleteDetails(reason) if reason else None,
             instructions=self.engine.instructions,
             conversation=ConversationOf(conversation_id(self.session_id)),
@@ -113,6 +109,14 @@ class Asked(NamedTuple):
         # A chat by another protocol names its fields as chat completions do.
         same = ("model", "temperature", "top_p", "presence_penalty", "frequency_penalty", "user")
         return {n: v for n, v in self.engine.parameters.items() if n in same}
+
+
+def _failure(metadata: dict[str, Any]) -> ResponseFailure:
+    """The reason why a reply failed. For an upstream's own failure, as for other callers, it says
+    more than the code does."""
+    code = ErrorCode.named(metadata.get("error")) or ErrorCode.SWITCH_ERROR
+    detail = metadata.get("detail") if code is ErrorCode.SWITCH_ERROR else None
+    return ResponseFailure("server_error", detail or code.summary)
 
 
 def _given(fields: dict[str, Json]) -> dict[str, Any]:
