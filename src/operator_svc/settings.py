@@ -23,6 +23,7 @@ from operator_svc.settings_checks import (
     header_value,
     headers_of,
     jwks_url,
+    origins_of,
     public_url,
     split_url,
     without_secrets,
@@ -483,9 +484,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, as a set."""
-        return frozenset(
-            o.strip().rstrip("/") for o in self.allowed_origins.split(",") if o.strip()
-        )
+        return origins_of(self.allowed_origins)
 
     def problems(self) -> list[str]:
         """A line for each value that has the right type and cannot work."""
@@ -621,6 +620,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(PEER_URLS, split_url),
     "jwks_url": jwks_url,
     "public_url": public_url,
+    "allowed_origins": origins_of,
     "browser_token": header_value,
     "switch_api_key": header_value,
     "switch_headers": headers_of,

@@ -14,6 +14,7 @@ import msgspec
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^\s/?#@*]+(?::\*)?")
 _HOST = re.compile(r"[^\s/\\?#@<>\"%{}|^`]+")
 OWN_HEADERS = frozenset(
     {
@@ -63,6 +64,18 @@ def public_url(url: str) -> None:
     parts = split_url(url if "://" in url else f"http://{url}")
     if parts.query:
         raise ValueError("must not have a query (?)")
+
+
+def origins_of(text: str) -> frozenset[str]:
+    """The origins of a list, as browsers write them; raises ValueError for what no page has, such
+    as ``*``."""
+    found = frozenset(one.strip().rstrip("/").lower() for one in text.split(","))
+    for origin in sorted(found - {""}):
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"must be a list of origins such as https://app.example.org, not {origin!r}"
+            )
+    return found - {""}
 
 
 def is_loopback(host: str) -> bool:

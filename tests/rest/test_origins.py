@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from operator_svc.errors import ConfigurationError
+from operator_svc.settings import Settings, load
 from tests.rest.conftest import Start
 from tests.rest.raw_client import raw
 from tests.rest.rest_service import PRIVATE, TOKEN, Service
@@ -135,3 +137,24 @@ async def test_a_preflight_of_an_unknown_path_is_granted_and_its_404_can_be_read
         response = await service.call(method, path, headers={"Origin": ALLOWED})
         assert response.status in (404, 405)
         assert response.headers["Access-Control-Allow-Origin"] == ALLOWED
+
+
+async def test_allowed_origins_are_compared_as_browsers_write_them(start: Start) -> None:
+    service = await start(allowed_origins="https://App.Example.org/, app://Notes, null")
+    for origin in ("https://app.example.org", "app://notes", "null"):
+        response = await service.get("/operator/sessions", headers={"Origin": origin})
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["*", "app.example.org", "localhost:3000", "https://*.example.org", "https://a.example/page"],
+)
+def test_what_no_page_has_as_its_origin_is_refused_where_settings_are_read(entry: str) -> None:
+    origins = f"https://app.example.org, {entry}"
+    with pytest.raises(ConfigurationError) as caught:
+        load(Settings, {"OPERATOR_TOKEN": TOKEN, "OPERATOR_ALLOWED_ORIGINS": origins})
+    (line,) = caught.value.problems
+    assert line.startswith("OPERATOR_ALLOWED_ORIGINS must be a list of origins")
+    assert repr(entry) in line
