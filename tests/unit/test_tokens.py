@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 import pytest
@@ -138,3 +142,32 @@ def test_nothing_that_is_kept_is_a_secret(tmp_path: Path) -> None:
     kept = repr(tokens._known)
     assert "a-secret" not in kept
     assert "the-main-token" not in kept
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """The functions that are called while ``work`` is done, those in C too."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_token_takes_no_more_steps_where_there_are_many_others(tmp_path: Path) -> None:
+    """Neither to be found, nor to be read from the file."""
+    found, read = [], []
+    for others in (90, 900):
+        lines = [json.dumps({"name": f"n{n}", "token": f"t{n}"}) for n in range(others)]
+        configured = settings(tmp_path, *lines)
+        known = Tokens(configured)
+        found.append([calls_of(partial(known.find, token)) for token in ("t0", "t89", "none")])
+        read.append(calls_of(partial(problems, configured)))
+    assert found[0] == found[1]
+    assert read[1] < read[0] * 10.5

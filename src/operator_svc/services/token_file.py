@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,7 @@ SETTING = "OPERATOR_TOKENS_FILE"
 DEFAULT_NAME = "default"
 """The name of ``OPERATOR_TOKEN``."""
 MAX_TOKENS = 1000
-"""Tokens of one process; each request compares with all of them."""
+"""Tokens of one process; each has metrics of its own."""
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,21 +44,22 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def read_tokens(settings: Settings) -> list[tuple[bytes, Caller]]:
-    """The digests of all tokens, that of ``OPERATOR_TOKEN`` included, and their callers.
+def read_tokens(settings: Settings) -> dict[bytes, Caller]:
+    """The callers of all tokens, that of ``OPERATOR_TOKEN`` included, by their digests.
 
     Raises ConfigurationError with a sentence for each wrong line; no token stands in it.
     """
-    known: list[tuple[bytes, Caller]] = []
+    known: dict[bytes, Caller] = {}
     if settings.token:
-        known.append((digest_of(settings.token), Caller(DEFAULT_NAME, "operator")))
+        known[digest_of(settings.token)] = Caller(DEFAULT_NAME, "operator")
     if not settings.tokens_file:
         return known
+    names = {caller.name for caller in known.values()}
     faults: list[str] = []
     for number, raw in enumerate(_lines(settings.tokens_file), 1):
         if not raw.strip():
             continue
-        fault = _take(raw, known)
+        fault = _take(raw, known, names)
         if fault is not None:
             faults.append(f"{SETTING}: {settings.tokens_file}, line {number}: {fault}")
     if len(known) > MAX_TOKENS:
@@ -76,8 +76,9 @@ def _lines(path: str) -> list[bytes]:
         raise ConfigurationError([f"{SETTING}: {path} cannot be read: {error.strerror}"]) from None
 
 
-def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:
-    """Add the token of a line; returns its fault, if any, without quoting the line."""
+def _take(raw: bytes, known: dict[bytes, Caller], names: set[str]) -> str | None:
+    """Add the token of a line, whose name is none of ``names``; returns its fault, if any, without
+    quoting the line."""
     try:
         decoded = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -90,13 +91,13 @@ def _take(raw: bytes, known: list[tuple[bytes, Caller]]) -> str | None:
         return "the token must be ASCII without spaces, because it is sent in a header"
     if line.user_id is not None and (fault := text_problem(line.user_id)):
         return f"user_id {fault}"
+    if line.name in names:
+        return f"the name {line.name} stands twice"
     digest = digest_of(line.token)
-    for other, caller in known:
-        if caller.name == line.name:
-            return f"the name {line.name} stands twice"
-        if hmac.compare_digest(other, digest):
-            return f"{line.name} has the same token as {caller.name}"
-    known.append((digest, Caller(line.name, line.role, line.user_id)))
+    if digest in known:
+        return f"{line.name} has the same token as {known[digest].name}"
+    known[digest] = Caller(line.name, line.role, line.user_id)
+    names.add(line.name)
     return None
 
 
