@@ -21,7 +21,7 @@ from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
-from tests.fakes.started import started
+from tests.fakes.started import BROWSER_AWAY, started
 
 ANYBODY = Caller("tests")
 
@@ -94,7 +94,7 @@ class Pods:
     async def start(self, *, connected: bool = True, **settings: Any) -> Operator:
         """One more pod, which hears the others unless it need not be ``connected``."""
         quick: dict[str, Any] = {"tick": 0.02, "chat_rate": 0, "auth": "off"}
-        quick |= {"lease_ttl": LEASE_TTL, "bus_url": self.bus_url}
+        quick |= {"lease_ttl": LEASE_TTL, "bus_url": self.bus_url, "browser_url": BROWSER_AWAY}
         configured = Settings(database_url=self.url, **(quick | settings))
         begin = started if connected else lifecycle.start
         operator = await begin(configured, switch=self.switch)

@@ -8,6 +8,9 @@ from operator_svc.services.chat.upstream import ChatPeer
 from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
 
+BROWSER_AWAY = "http://127.0.0.1:1"
+"""The address of a browser service that is away; at the usual one a developer's own may listen."""
+
 
 async def started(settings: Settings, *, switch: ChatPeer | None = None) -> Operator:
     """A process that is connected to its bus."""
