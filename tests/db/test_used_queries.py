@@ -24,8 +24,8 @@ def unused(queries: set[str], package: Path) -> set[str]:
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in package.rglob("*.py")]
     referred = {name for tree in trees for name in _references(tree)}
     texts = {text for tree in trees for text in _texts(tree, referred)}
-    patterns = [re.compile(text) for text in texts]  # there are more than re keeps by itself
-    return {name for name in queries if not any(p.fullmatch(name) for p in patterns)}
+    patterns = [text for text in texts if isinstance(text, re.Pattern)]
+    return {name for name in queries - texts if not any(p.fullmatch(name) for p in patterns)}
 
 
 def _references(tree: ast.AST) -> Iterator[str]:
@@ -36,18 +36,19 @@ def _references(tree: ast.AST) -> Iterator[str]:
             yield node.id
 
 
-def _texts(node: ast.AST, referred: set[str]) -> Iterator[str]:
-    """Patterns of the texts in ``node``, without those in functions that nothing refers to."""
+def _texts(node: ast.AST, referred: set[str]) -> Iterator[str | re.Pattern[str]]:
+    """Texts in ``node``, and patterns of those that an f-string makes, without those in functions
+    that nothing refers to."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
-            yield re.escape(child.value)
+            yield child.value
         elif isinstance(child, ast.JoinedStr):
             parts = [
                 re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w*"
                 for part in child.values
             ]
             if any(isinstance(part, ast.Constant) for part in child.values):
-                yield "".join(parts)
+                yield re.compile("".join(parts))
         elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
             child.name in referred or child.name.startswith("__")
         ):
