@@ -102,6 +102,7 @@ class SocketWriter:
     def write(self, encoded: bytes) -> None:
         """See Sink.write. A control frame may so overtake what waits."""
         if self.code is None and not self._transport.is_closing():
+            self._connection.settled = False
             self._transport.write(encoded)
 
     async def drain(self) -> None:
@@ -138,6 +139,7 @@ class SocketWriter:
             return
         self.code = code
         if not self._transport.is_closing():
+            self._connection.settled = False
             self._transport.write(server_frame(CLOSE, struct.pack("!H", code)))
             loop = asyncio.get_running_loop()
             self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)

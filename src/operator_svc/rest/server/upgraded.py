@@ -24,9 +24,13 @@ number)."""
 
 class UpgradedConnection(WatchedProtocol):
     """One websocket's connection, with a place of its own. ``messages`` are what the client sends;
-    reading them raises EofStream at the end, and WebSocketError for a fault of the protocol."""
+    reading them raises EofStream at the end, and WebSocketError for a fault of the protocol.
 
-    __slots__ = ("_admission", "_ended", "_progress", "_reader", "address", "messages")
+    ``settled`` says that the client has taken all that was sent: who writes sets it to False. To
+    ask the system takes a call, which idle clients, most of all, are spared.
+    """
+
+    __slots__ = ("_admission", "_ended", "_progress", "_reader", "address", "messages", "settled")
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class UpgradedConnection(WatchedProtocol):
         self._admission = admission
         self._progress = progress
         self._ended = False
+        self.settled = False
         self.address = address
         self.messages = WebSocketDataQueue(self, READ_AHEAD, loop=loop)
         self._reader: MaskedFrames | None = MaskedFrames(
@@ -100,7 +105,11 @@ class UpgradedConnection(WatchedProtocol):
             self.cut("unread")
 
     def _is_behind(self, now: float) -> bool:
-        return self.transport is not None and self._progress.is_behind(self.transport, now)
+        if self.transport is None or self.settled:
+            return False
+        behind = self._progress.is_behind(self.transport, now)
+        self.settled = not behind
+        return behind
 
     def cut(self, reason: str) -> None:
         """Close it at once; what its client has not read is lost."""
