@@ -178,3 +178,28 @@ async def test_a_reply_whose_id_somebody_else_was_given_ends_with_an_error(
         core.hub.invalidate_all()
         await assert_lost(reply)
         assert "another" not in reply.text
+
+
+async def test_a_redirect_of_a_websocket_is_not_followed_with_the_token() -> None:
+    tokens: list[str | None] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        tokens.append(request.headers.get("X-VX11-Token"))
+        return web.Response()
+
+    async def redirect(request: web.Request) -> web.Response:
+        assert request.headers["X-VX11-Token"] == TOKEN
+        return web.Response(status=302, headers={"Location": str(other.make_url("/login"))})
+
+    login, app = web.Application(), web.Application()
+    login.router.add_get("/login", elsewhere)
+    app.router.add_get("/ws/s", redirect)
+    async with (
+        TestServer(login) as other,
+        TestServer(app) as server,
+        OperatorClient(str(server.make_url("")), TOKEN) as client,
+    ):
+        with pytest.raises(ClientError, match="HTTP status 302") as caught:
+            await client.conversation("s").__aenter__()
+    assert caught.value.code == "unreachable"
+    assert not tokens

@@ -241,6 +241,29 @@ async def test_an_answer_of_something_else_is_named_as_such(status: int, text: s
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "export_session",
+        "get_screenshot",
+        "get_session_events_stream",
+        "get_metrics",
+        "delete_session",
+    ],
+)
+async def test_a_page_in_place_of_a_stream_or_a_file_is_named_as_such(call: str) -> None:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text="<html>Sign in", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app) as server, OperatorClient(str(server.make_url(""))) as client:
+        result = getattr(client, call)(*([] if call == "get_metrics" else ["s"]))
+        with pytest.raises(ClientError) as caught:
+            await (anext(result) if hasattr(result, "__anext__") else result)
+    assert caught.value.code == "no_operator"
+
+
 async def test_errors_of_the_protocol_of_openai_keep_their_code() -> None:
     async def handle(_: web.Request) -> web.Response:
         error = {"message": "no such model", "type": "invalid_request_error"}

@@ -90,8 +90,7 @@ class Method(NamedTuple):
         return ", ".join([*path, *(["*", *more] if more else [])])
 
     def _work(self) -> str:
-        media = next(iter(self.call.answers.get("200", {"": {}})))
-        call = self._call()
+        media, call = self._media(), self._call()
         if self.streams:
             return f"return self._connection.events({call})"
         if media == LINES:
@@ -111,6 +110,11 @@ class Method(NamedTuple):
             )
         return f"return await self._connection.call({plain}, {call})"
 
+    def _media(self) -> str:
+        """The type of the answer; that of one without a body is empty."""
+        media = next(iter(self.call.answers.get("200", {})), "")
+        return media if media in MEDIA or self.result == "None" else JSON
+
     def _call(self) -> str:
         path = re.sub(r"\{(\w+)\}", r"{segment(\1)}", self.call.path)
         parts = [f"{self.call.method!r}", f"{'f' if '{' in path else ''}{path!r}"]
@@ -126,6 +130,8 @@ class Method(NamedTuple):
             parts.append("body=streamed(body)" if self._streams_by_body() else "body=body")
         if self.call.method == "POST" and not (keyed or self.call.path.endswith(HARMLESS)):
             parts.append("again=False")
+        if not self.streams and (media := self._media()) != JSON:
+            parts.append(f"media={media!r}")
         return f"Call({', '.join(parts)})"
 
     def _streams_by_body(self) -> bool:

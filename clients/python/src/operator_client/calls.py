@@ -223,7 +223,9 @@ class Calls:
 
     async def delete_session(self, session_id: str) -> None:
         """Delete a session and all that belongs to it."""
-        await self._connection.content(Call("DELETE", f"/operator/session/{segment(session_id)}"))
+        await self._connection.content(
+            Call("DELETE", f"/operator/session/{segment(session_id)}", media="")
+        )
 
     async def list_sessions(
         self,
@@ -257,7 +259,11 @@ class Calls:
         The first line is the session (``"type": "session"``), then each message.
         """
         return self._connection.records(
-            Call("GET", f"/operator/session/{segment(session_id)}/export")
+            Call(
+                "GET",
+                f"/operator/session/{segment(session_id)}/export",
+                media="application/x-ndjson",
+            )
         )
 
     async def get_session_events(
@@ -396,7 +402,7 @@ class Calls:
         404 if the task has no screenshot, or none yet.
         """
         return await self._connection.content(
-            Call("GET", f"/operator/browser/task/{segment(task_id)}/screenshot")
+            Call("GET", f"/operator/browser/task/{segment(task_id)}/screenshot", media="image/png")
         )
 
     async def add_tool_call(self, body: ToolCallBody | Mapping[str, Any]) -> ToolCallView:
@@ -887,7 +893,9 @@ class Calls:
 
     async def stop_ui_reply(self, session_id: str) -> None:
         """Stop the reply that is being written; its text so far is kept."""
-        await self._connection.content(Call("POST", f"/ai/chat/{segment(session_id)}/stop"))
+        await self._connection.content(
+            Call("POST", f"/ai/chat/{segment(session_id)}/stop", media="")
+        )
 
     async def list_ui_messages(
         self, session_id: str, *, before: int | None = None
@@ -926,7 +934,9 @@ class Calls:
         self,
     ) -> str:
         """Get the metrics, for Prometheus."""
-        return (await self._connection.content(Call("GET", "/metrics"))).decode()
+        return (
+            await self._connection.content(Call("GET", "/metrics", media="text/plain"))
+        ).decode()
 
     async def get_openapi(
         self,
@@ -944,7 +954,7 @@ class Calls:
         self,
     ) -> str:
         """Show both documents as a page, with a form to try each call."""
-        return (await self._connection.content(Call("GET", "/docs"))).decode()
+        return (await self._connection.content(Call("GET", "/docs", media="text/html"))).decode()
 
     async def get_error_kind(self, code: str) -> ErrorKind:
         """Explain an error code."""

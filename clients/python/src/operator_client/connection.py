@@ -8,6 +8,7 @@ import inspect
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A token, or a function that gives the one to use now, as for tokens that expire."""
 
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 TOKEN_HEADER = "X-VX11-Token"  # noqa: S105 - the name of a header
 TRIES = 5
 """Attempts of a call that may be tried again."""
@@ -34,7 +37,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
 
 class Call(NamedTuple):
     """A call. Of ``query`` and ``headers`` what is None is not sent. ``again`` says that it may be
-    tried again where it is not known what became of it."""
+    tried again where it is not known what became of it. ``media`` is the type of its answer."""
 
     method: str
     path: str
@@ -42,6 +45,7 @@ class Call(NamedTuple):
     headers: Mapping[str, Any] = {}
     body: msgspec.Struct | Mapping[str, Any] | None = None
     again: bool = True
+    media: str = JSON
 
 
 class ClientConnection:
@@ -56,7 +60,9 @@ class ClientConnection:
 
     def open(self) -> None:
         """Prepare for calls; nothing is connected yet."""
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_redirect.append(_refuse_redirect)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, trace_configs=[tracing])
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -113,7 +119,8 @@ class ClientConnection:
 
     async def events(self, call: Call) -> AsyncIterator[ServerSentEvent]:
         """The events of a stream, until it ends. Raises ClientError."""
-        call = call._replace(headers={**call.headers, "Accept": "text/event-stream"})
+        headers = {**call.headers, "Accept": EVENT_STREAM}
+        call = call._replace(headers=headers, media=EVENT_STREAM)
         async with self._answer(call) as answer:
             async for event in events_of(answer.content.iter_any()):
                 yield event
@@ -145,7 +152,7 @@ class ClientConnection:
         headers = {name: str(value) for name, value in _given(call.headers).items()}
         headers |= await self.token_header()
         if data is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = JSON
         query = urlencode({name: text(value) for name, value in _given(call.query).items()})
         try:
             # A redirect would take the token to another host.
@@ -159,9 +166,25 @@ class ClientConnection:
                 if answer.status >= 300:
                     content = await answer.read()
                     raise refusal(answer.status, answer.headers, content, self._shown)
+                if answer.status != HTTPStatus.NO_CONTENT and _media_of(answer) != call.media:
+                    raise no_operator(self._shown, answer.status)
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self.unreachable(error, retryable=True) from error
+
+
+async def _refuse_redirect(
+    _session: aiohttp.ClientSession, _context: object, found: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """End a handshake that is redirected: ``ws_connect`` would take the token to another host."""
+    answer = found.response
+    raise aiohttp.WSServerHandshakeError(
+        answer.request_info, (), status=answer.status, headers=answer.headers
+    )
+
+
+def _media_of(answer: aiohttp.ClientResponse) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].rstrip().lower()
 
 
 def jitter(pause: float) -> float:

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import msgspec
 
 
@@ -60,6 +61,8 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, url: str) -
 def reason(error: Exception) -> str:
     """A few words for a connection that failed, without the addresses that were tried."""
     cause = getattr(error, "os_error", error)
+    if isinstance(cause, aiohttp.WSServerHandshakeError):
+        return f"it answered with HTTP status {cause.status}"
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed ({cause.reason or type(cause).__name__})"
     if isinstance(cause, TimeoutError):
