@@ -27,5 +27,9 @@ def test_node_client_under_cuts_loses_and_doubles_nothing(url: str) -> None:
     assert "event-stream: cuts while streaming" in report
 
 
+def test_node_client_takes_no_other_program_for_operator(url: str) -> None:
+    assert "not followed with the token" in run_suite(SUITES / "answers.test.js", url, TOKEN)
+
+
 def test_the_ai_sdk_sends_resumes_and_stops(url: str) -> None:
     assert "resumed from its start" in run_suite(SUITES / "ai-sdk.test.js", url, TOKEN)

@@ -1,6 +1,7 @@
 /**
  * The failure of a call. `code` is one of Operator's error codes, or one of the client's own:
- * `unreachable` (no answer), `closed` (the connection ended for good), `frame_too_large`.
+ * `unreachable` (no answer, or none to its end), `no_operator` (another program answered), `closed` (the connection
+ * ended for good), `frame_too_large`.
  */
 export class OperatorError extends Error {
   /**
@@ -38,14 +39,40 @@ export async function errorOf(response) {
   } catch {
     body = undefined;
   }
-  return new OperatorError(
-    typeof body?.error === "string" ? body.error : "http_error",
-    typeof body?.detail === "string" ? body.detail : `HTTP ${response.status}`,
-    {
-      status: response.status,
-      retryable: response.status === 429 || response.status >= 500,
-      retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined,
-      body,
-    },
-  );
+  const [code, detail] = told(body);
+  if (!code) return noOperator(response);
+  return new OperatorError(code, detail, {
+    status: response.status,
+    retryable: mayPass(response.status),
+    retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined,
+    body,
+  });
+}
+
+/**
+ * The error of an answer that Operator does not give, such as a proxy's page or a redirect.
+ * @param {Response} response
+ * @param {unknown} [cause]
+ */
+export function noOperator(response, cause) {
+  const { status } = response;
+  const what = status === 0 ? "a redirect" : `HTTP ${status}`;
+  const more = { status, retryable: mayPass(status), cause };
+  return new OperatorError("no_operator", `the answer, ${what}, is not Operator's`, more);
+}
+
+/** @param {number} status */
+function mayPass(status) {
+  return status === 429 || status >= 500;
+}
+
+/**
+ * The code and the words of a problem (RFC 9457), or of an error as OpenAI's SDKs know it.
+ * @param {any} body
+ * @returns {[string, string]}
+ */
+function told(body) {
+  const error = body?.error;
+  if (typeof error === "string") return [error, String(body.detail ?? "")];
+  return [String(error?.code ?? error?.type ?? ""), String(error?.message ?? "")];
 }

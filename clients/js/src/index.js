@@ -115,7 +115,7 @@ export class OperatorClient {
    * @param {string} sessionId
    */
   async deleteSession(sessionId) {
-    await this.#http.send("DELETE", sessionPath(sessionId));
+    await this.#http.send("DELETE", sessionPath(sessionId), { media: "" });
   }
 
   /**
@@ -123,7 +123,7 @@ export class OperatorClient {
    * @param {string} sessionId
    */
   exportSession(sessionId) {
-    return this.#http.send("GET", `${sessionPath(sessionId)}/export`);
+    return this.#http.send("GET", `${sessionPath(sessionId)}/export`, { media: "application/x-ndjson" });
   }
 
   /**
@@ -182,7 +182,7 @@ export class OperatorClient {
    */
   async screenshot(taskId) {
     const path = `operator/browser/task/${encodeURIComponent(taskId)}/screenshot`;
-    return (await this.#http.send("GET", path)).blob();
+    return this.#http.blob("GET", path, "image/png");
   }
 
   /**

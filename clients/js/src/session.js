@@ -46,7 +46,7 @@ export class Session {
   #frameListeners;
   /** @type {Map<number, Reply>} */
   #replies;
-  /** @type {Map<string, {frame: any, resolve: (data: any) => void, reject: (error: Error) => void}>} */
+  /** @type {Map<string, {frame: any, signal: AbortSignal | undefined, resolve: (data: any) => void, reject: (error: Error) => void}>} */
   #commands;
   /** @type {Connection | null} */
   #connection;
@@ -293,9 +293,18 @@ export class Session {
         reject(signal?.reason);
       };
       signal?.addEventListener("abort", abort, { once: true });
-      this.#commands.set(id, { frame, resolve, reject });
+      this.#commands.set(id, { frame, signal, resolve, reject });
       if (this.#ready) this.#connection?.send?.(frame);
     });
+  }
+
+  /** Sends the chats that wait for a websocket beside the event stream that has taken its place. */
+  #postWaiting() {
+    for (const { frame, signal, resolve, reject } of this.#commands.values()) {
+      const { type: _type, id: _id, ...body } = frame;
+      void this.#post(body, signal).then(resolve, reject);
+    }
+    this.#commands.clear();
   }
 
   /**
@@ -375,6 +384,7 @@ export class Session {
         : openWebSocket(this.#http, this.sessionId, position, handlers, WebSocket);
     this.#transport = this.#connection.send === null ? "event-stream" : "websocket";
     this.#state = { ...this.#state, transport: this.#transport };
+    if (this.#connection.send === null) this.#postWaiting();
     this.#listen(this.#openTimeout);
     try {
       return await this.#connection.closed;

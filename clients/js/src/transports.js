@@ -3,6 +3,7 @@ import { EventStreamDecoder } from "./sse.js";
 
 /** @import { Http } from "./http.js" */
 
+const EVENT_STREAM = "text/event-stream";
 const SUBPROTOCOL = "operator.v1";
 /** Largest frame that Operator takes, in bytes (docs/websocket.md). */
 const MAX_FRAME = 512 * 1024;
@@ -38,8 +39,14 @@ export function openWebSocket(http, sessionId, position, handlers, WebSocket) {
   const protocols = [SUBPROTOCOL];
   if (http.token !== undefined) protocols.push(`token.${base64url(http.token)}`);
   const socket = new WebSocket(url, protocols);
+  let close = () => socket.close(1000);
   /** @type {Promise<number>} */
   const closed = new Promise((resolve, reject) => {
+    close = () => {
+      socket.onmessage = null;
+      socket.close(1000);
+      resolve(0); // a browser waits a minute for the answer of a peer that is gone
+    };
     socket.onmessage = (message) => {
       handlers.onLife();
       handlers.onFrame(JSON.parse(message.data));
@@ -59,7 +66,7 @@ export function openWebSocket(http, sessionId, position, handlers, WebSocket) {
   const send = (frame) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
   };
-  return { send, close: () => socket.close(1000), closed };
+  return { send, close, closed };
 }
 
 /**
@@ -88,7 +95,7 @@ async function readEvents(http, sessionId, position, handlers, signal) {
     const response = await http.send(
       "GET",
       `operator/session/${encodeURIComponent(sessionId)}/events`,
-      { query: position, headers: { Accept: "text/event-stream" }, signal },
+      { query: position, headers: { Accept: EVENT_STREAM }, media: EVENT_STREAM, signal },
     );
     const decoder = new EventStreamDecoder();
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
@@ -100,7 +107,8 @@ async function readEvents(http, sessionId, position, handlers, signal) {
     }
   } catch (error) {
     if (signal.aborted) return 0;
-    if (error instanceof OperatorError && !error.retryable) throw error;
+    // Another program in Operator's place, such as a network's page to sign in, may pass.
+    if (error instanceof OperatorError && !error.retryable && error.status >= 400) throw error;
     if (!(error instanceof OperatorError) && !(error instanceof TypeError)) throw error;
     return 0;
   }

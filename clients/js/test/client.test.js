@@ -204,6 +204,17 @@ function testsOf(transport) {
   });
 }
 
+test("a message that waits for a websocket goes beside the event stream that takes its place", async (t) => {
+  const proxy = await proxyOf(t);
+  proxy.websockets = false;
+  const session = clientOf("websocket", proxy.url).session();
+  const reply = await session.ask("through a proxy without websockets");
+  assert.equal((await reply.done()).status, "complete");
+  assert.equal(session.state.transport, "event-stream");
+  assert.equal(session.state.messages.length, 2);
+  await session.close();
+});
+
 for (const transport of transports) {
   // They wait far more than they work.
   describe(transport, { concurrency: true }, () => testsOf(transport));
@@ -351,6 +362,40 @@ test("websocket: a reply with the id of a lost one is another reply", async () =
   await next.done();
   assert.equal(next.text, "new");
   assert.equal(reply.text, "lost");
+  await session.close();
+});
+
+/** Never says that it has closed, as a browser's for a minute where the network is gone. */
+class SilentSocket {
+  static OPEN = 1;
+  static opened = 0;
+  readyState = 1;
+  constructor() {
+    SilentSocket.opened += 1;
+    /** @type {((message: {data: string}) => void) | undefined} */
+    this.onmessage = undefined;
+    setImmediate(() => this.#tell());
+  }
+
+  #tell() {
+    const ready = { type: "ready", session_id: "s", seq: 0, epoch: "e", version: "", heartbeat_s: 25 };
+    this.onmessage?.({ data: JSON.stringify(ready) });
+  }
+
+  close() {
+    this.readyState = 2;
+    setImmediate(() => this.#tell());
+  }
+}
+
+test("websocket: a connection whose network is gone is replaced without its answer", async () => {
+  const client = new OperatorClient("http://operator", { WebSocket: /** @type {any} */ (SilentSocket) });
+  const session = client.session("s");
+  await until(session, (state) => state.connection === "live");
+  session.reconnect();
+  await until(session, (state) => state.connection === "offline");
+  await until(session, (state) => state.connection === "live");
+  assert.equal(SilentSocket.opened, 2);
   await session.close();
 });
 

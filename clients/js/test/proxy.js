@@ -15,6 +15,7 @@ export class CuttingProxy {
     this.sockets = new Set();
     this.refusing = false;
     this.stalling = false;
+    this.websockets = true;
     this.cuts = 0;
     this.server = net.createServer((client) => {
       if (this.stalling) {
@@ -36,7 +37,12 @@ export class CuttingProxy {
           upstream.destroy();
         });
       }
-      client.pipe(upstream).pipe(client);
+      client.once("data", (head) => {
+        if (this.websockets || !/^upgrade: *websocket/im.test(head.toString("latin1"))) {
+          upstream.write(head);
+          client.pipe(upstream).pipe(client);
+        } else client.end("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+      });
     });
   }
 
