@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from types import TracebackType
@@ -30,6 +30,9 @@ RECONNECT_MIN_MS, RECONNECT_MAX_MS = 250, 5000
 """Within what time the clients of a process that stops come back, spread at random."""
 DRAIN_INTERVAL = 0.05
 """Seconds between two checks of which replies have ended."""
+AT_ONCE = 50
+"""Clients that are sent away in one turn of the event loop, which replies of others need meanwhile:
+each takes some calls of the system."""
 LAST_WORDS = 1.0
 """Seconds that the end of a reply, interrupted at the deadline, has to be stored and shown."""
 ANONYMOUS_SHARE, ANONYMOUS_LEAST = 10, 8
@@ -179,20 +182,22 @@ class ClientRegistry:
     async def drain(self, within: float) -> None:
         """Send all clients away: those that watch a reply of this process when that has ended,
         at the latest after ``within`` seconds and a moment for last words; the others at once."""
-        for client in self:
+        async for client in self._in_turns():
             client.send_draining(random.randint(RECONNECT_MIN_MS, RECONNECT_MAX_MS))  # noqa: S311 - no secret
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within + LAST_WORDS
+        closed: set[LiveClient] = set()
         while self._slot_of and loop.time() < deadline:
-            for client in self:
-                if not client.has_local_reply():
+            async for client in self._in_turns():
+                if client not in closed and not client.has_local_reply():
+                    closed.add(client)
                     client.close(CloseCode.DRAINING)
             await asyncio.sleep(DRAIN_INTERVAL)
         await self.close_all(CloseCode.DRAINING)
 
     async def close_all(self, code: CloseCode) -> None:
         """Close every client with ``code``, and wait until they are gone or cut off."""
-        for client in self:
+        async for client in self._in_turns():
             client.close(code)
         try:
             # Twice the grace: what waits is sent first, then the client may answer the close.
@@ -200,6 +205,14 @@ class ClientRegistry:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("clients still connected", clients=len(self._slot_of))
+
+    async def _in_turns(self) -> AsyncIterator[LiveClient]:
+        """Each client that has not left by its turn, ``AT_ONCE`` in a turn of the event loop."""
+        for number, client in enumerate(self, 1):
+            if client in self._slot_of:
+                yield client
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
 
     async def _run_heartbeat(self) -> None:
         loop = asyncio.get_running_loop()
