@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import NamedTuple
 
 from operator_svc.models import MAX_REPLY_TOOL_CALLS, Json
 from operator_svc.peers.chat_types import (
@@ -19,13 +19,46 @@ MAX_CHARS = 4 * 2**20
 """Characters of all arguments of one answer; a record keeps less than that of each call."""
 
 
-class _OpenCall(msgspec.Struct):
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
+_ENDS = {"{": "}", "[": "]", '"': '"'}
+"""The first and the last character of a JSON value that is not short."""
+
+
+class _Piece(NamedTuple):
+    id: str
+    name: str
+    arguments: str
+
+
+class _OpenCall:
+    def __init__(self, identity: str) -> None:
+        self.id = identity
+        self.name = ""
+        self._arguments: list[str] = []
+
+    def append(self, arguments: str) -> None:
+        """Add a piece to the arguments, which may have any number of them."""
+        if arguments:
+            self._arguments.append(arguments)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments so far."""
+        if len(self._arguments) > 1:
+            self._arguments = ["".join(self._arguments)]
+        return self._arguments[0] if self._arguments else ""
+
+    def has_arguments(self) -> bool:
+        return bool(self._arguments)
 
     def is_whole(self) -> bool:
-        """True where the arguments so far are JSON, so that no more of them can come."""
+        """True where the arguments so far are JSON, so that no more of them can come. They are
+        decoded only where they may be: it is asked of each piece."""
+        if not self._arguments:
+            return False
+        last = self._arguments[-1].rstrip()
+        end = _ENDS.get(self._arguments[0][0])
+        if last and end is not None and not last.endswith(end):
+            return False
         try:
             loads(self.arguments.encode("utf-8", "surrogatepass"))
         except ValueError:
@@ -77,13 +110,13 @@ class ToolCallPieces:
         self._chars += len(piece.arguments)
         if self._chars > MAX_CHARS:
             raise AnswerTooLargeError("its tool calls are too large")
-        call.arguments += piece.arguments
+        call.append(piece.arguments)
 
     def parts(self) -> list[ToolCallPart]:
         """The calls, as they are now; raises AnswerError where one has no name."""
         return [_part(call) for call in self._calls]
 
-    def _call_of(self, piece: _OpenCall, index: int | None) -> _OpenCall | None:
+    def _call_of(self, piece: _Piece, index: int | None) -> _OpenCall | None:
         if known := self._by_id.get(piece.id):
             return known
         # Once calls are passed over, the last one is no more the one that is open.
@@ -103,24 +136,24 @@ class ToolCallPieces:
         return call
 
 
-def _begins(piece: _OpenCall, call: _OpenCall, *, indexed: bool) -> bool:
+def _begins(piece: _Piece, call: _OpenCall, *, indexed: bool) -> bool:
     """True if ``piece``, without a known id, does not continue ``call``."""
     if not piece.name or not call.name:
         return False
     if piece.id and call.id:
         return True
     if piece.name != call.name:  # which an index makes the rest of a name that was cut
-        return not indexed or bool(call.arguments)
+        return not indexed or call.has_arguments()
     return bool(piece.arguments) and call.is_whole()
 
 
-def _piece(entry: dict[str, Json]) -> _OpenCall:
+def _piece(entry: dict[str, Json]) -> _Piece:
     function = entry.get("function")
     fields = function if isinstance(function, dict) else entry
     arguments = fields.get("arguments")
     if arguments is not None and not isinstance(arguments, str):
         arguments = json_text(arguments)  # Ollama sends them decoded
-    return _OpenCall(
+    return _Piece(
         text_or_none(entry.get("id")) or "", text_or_none(fields.get("name")) or "", arguments or ""
     )
 
