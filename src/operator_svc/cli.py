@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 
 import click
 
@@ -25,6 +26,9 @@ COMMANDS = {
     "completion": "completion",
 }
 """A command's name and its module below ``operator_svc.commands``, which has ``command``."""
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, while it was imported too."""
 
 YOUNG_OBJECTS = 10_000
 """New objects after which garbage is collected; Python's own number is 700. Everything waits while
@@ -43,6 +47,12 @@ class _LazyGroup(click.Group):
         command = module.command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 import click
 
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
-
 
 class _Options(NamedTuple):
     url: str | None
@@ -59,8 +56,6 @@ def command(message: str | None, **options: object) -> None:
         else:
             failure.show()
         sys.exit(failure.status)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
 def _run(message: str | None, options: _Options) -> int:

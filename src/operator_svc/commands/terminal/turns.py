@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +39,7 @@ class Turns:
         there is a reply.
         """
         check_utf8(message)
-        return self._turn(self._link.conversation.ask(message))
+        return self._turn(lambda: self._link.conversation.ask(message))
 
     def regenerate(self) -> None:
         """Request another reply to the last message. Raises as ``ask``."""
@@ -49,7 +49,7 @@ class Turns:
             last = next((one.id for one in reversed(self.history(2)) if one.role == "user"), None)
         if last is None:
             raise CommandError("there is no message to request another reply to")
-        self._turn(self._link.conversation.regenerate(last))
+        self._turn(lambda: self._link.conversation.regenerate(last))
 
     def ask_as_json(self, message: str) -> Reply:
         """Ask, and write the reply as a line of JSON once it has ended. Raises as ``ask``."""
@@ -83,13 +83,13 @@ class Turns:
         """Show a text that has ended."""
         self._view().finish(text)
 
-    def _turn(self, asking: Coroutine[Any, Any, Reply]) -> Reply:
+    def _turn(self, ask: Callable[[], Coroutine[Any, Any, Reply]]) -> Reply:
         view, link, reply = self._view(), self._link, None
         link.clear()
         said = ""
         with link.watched(view.note), view:
             try:
-                reply = link.run(asking)
+                reply = link.run(ask())
                 self._last = reply.reply_id
                 LastSessions().keep(link.url, link.conversation.session_id)
                 link.run(view.follow(reply))
