@@ -29,9 +29,15 @@ async def export(history: SessionHistory, session: Session) -> AsyncIterator[byt
     than ``PAGE_BYTES`` is one.
 
     Raises OperatorError(database_unavailable): at once before the first piece, later only where a
-    piece cannot be read for ``PATIENCE`` seconds.
+    piece cannot be read for ``PATIENCE`` seconds, and OperatorError(session_not_found) where the
+    session is deleted meanwhile: what is left of it would pass for all of it.
     """
-    read = partial(history.page_after, session, limit=PAGE, size=PAGE_BYTES)
+
+    async def read(after: int) -> tuple[list[MessageView], bool, int | None]:
+        found = await history.page_after(session, after, limit=PAGE, size=PAGE_BYTES)
+        await history.check_there(session)
+        return found
+
     views, whole, after = await read(0)
     yield _line("session", session_view(session))
     while True:
@@ -39,14 +45,16 @@ async def export(history: SessionHistory, session: Session) -> AsyncIterator[byt
             if whole:
                 yield _line("message", view)
             else:
-                async for piece in _line_with_calls(history, view):
+                async for piece in _line_with_calls(history, session, view):
                     yield piece
         if after is None:
             return
         views, whole, after = await _patiently(partial(read, after))
 
 
-async def _line_with_calls(history: SessionHistory, view: MessageView) -> AsyncIterator[bytes]:
+async def _line_with_calls(
+    history: SessionHistory, session: Session, view: MessageView
+) -> AsyncIterator[bytes]:
     """The line of a message whose tool calls are read while it is written."""
     begun = {name: value for name, value in _plain(view).items() if name != "tool_calls"}
     yield msgspec.json.encode({"type": "message", **begun})[:-1] + b',"tool_calls":['
@@ -54,6 +62,7 @@ async def _line_with_calls(history: SessionHistory, view: MessageView) -> AsyncI
     while after is not None:
         read = partial(history.tool_calls_after, view.id, after, PAGE_BYTES)
         calls, following = await _patiently(read)
+        await _patiently(partial(history.check_there, session))
         piece = b",".join(msgspec.json.encode(call) for call in calls)
         yield b"," + piece if after and piece else piece
         after = following

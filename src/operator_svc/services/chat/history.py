@@ -16,6 +16,7 @@ from operator_svc.protocol.frames import SessionState
 from operator_svc.protocol.sessions import EventList, EventView, History, MessageView
 from operator_svc.protocol.tool_calls import ToolCallView
 from operator_svc.protocol.views import view_of
+from operator_svc.services.access import no_session
 from operator_svc.services.chat.sessions import Sessions
 from operator_svc.services.live.events import event_data
 from operator_svc.services.live.subscriptions import SessionSnapshot
@@ -246,6 +247,13 @@ class SessionHistory:
         whole = calls.last is None
         views = await self._views(source, page.rows, calls.rows if whole else ())
         return views, whole, page.last.id if page.last else None
+
+    async def check_there(self, session: Session) -> None:
+        """Raise OperatorError(session_not_found) where the session was deleted since it was read;
+        another one may have its id by now."""
+        now = await self._sessions.find(session.session_id)
+        if now is None or now.id != session.id:
+            raise no_session()
 
     async def tool_calls_after(
         self, message_id: int, after: int, size: int
