@@ -1,4 +1,4 @@
-"""The cost of idle websockets."""
+"""The cost of idle websockets and event streams."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from operator_svc.rest.server import tcp
 from tests.ws.conftest import Start
+from tests.ws.event_streams import subscriptions
 
 SOCKETS = 10
 WRITE_TIMEOUT = 0.4
@@ -28,23 +29,29 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return transports
 
 
-async def test_the_system_is_asked_only_about_sockets_that_were_sent_something(
+async def test_the_system_is_asked_only_about_clients_that_were_sent_something(
     start: Start, asked: list[object]
 ) -> None:
     service = await start(write_timeout=WRITE_TIMEOUT, heartbeat=60.0)
     service.switch.answer = ["hi"]
-    sockets = [await service.ready(f"s-{number}") for number in range(SOCKETS)]
+    client = await service.ready()
+    await client.chat()
+    await client.ended()
+    idle = [await service.ready(f"s-{number}") for number in range(SOCKETS)]
 
     async def is_quiet() -> bool:
         asked.clear()
         await asyncio.sleep(WRITE_TIMEOUT)  # some looks at all connections
         return not asked
 
-    await service.until(is_quiet)
-    await asyncio.sleep(2 * WRITE_TIMEOUT)  # longer than a client may read nothing
-    await sockets[0].chat()
-    await sockets[0].ended()
-    await service.until(lambda: asked)
-    assert len(set(asked)) <= 2, "it asks about others than the client and its request"
-    await service.until(is_quiet)
-    assert [socket.code for socket in sockets] == [None] * SOCKETS
+    async with subscriptions(service) as stream:
+        await stream.until(lambda: stream.frames)
+        await service.until(is_quiet)
+        await asyncio.sleep(2 * WRITE_TIMEOUT)  # longer than a client may read nothing
+        await client.chat()
+        await client.ended(2)
+        await stream.until(lambda: len(stream.view.endings) == 1)
+        await service.until(lambda: asked)
+        assert len(set(asked)) <= 2, "it asks about others than the client and the stream"
+        await service.until(is_quiet)
+    assert [socket.code for socket in (client, *idle)] == [None] * (1 + SOCKETS)

@@ -73,6 +73,7 @@ class EventStream:
         self._request = request
         self._transport = transport
         self._connection = connection_of(request)
+        self._progress = self._connection.progress
         self._probed = False
         self._chunked = request.version >= HttpVersion11
         self._drain: Callable[[], Awaitable[None]] | None = None
@@ -100,10 +101,12 @@ class EventStream:
         await response.write(self.encode(first))  # brings the head with it
         self._drain = writer.drain
         working = self._services.tasks.start(self._work(work), "event-stream")
+        self._progress.begin_told()
         try:
             await asyncio.wait((working, self._left), return_when=asyncio.FIRST_COMPLETED)
             await self._finish(response)
         finally:
+            self._progress.end_told()
             working.cancel()
             self.send_queue.close()
         return response
@@ -153,6 +156,7 @@ class EventStream:
             return
         if self._chunked:
             encoded = b"%x\r\n%b\r\n" % (len(encoded), encoded)
+        self._progress.settled = False
         self._transport.write(encoded)
 
     async def drain(self) -> None:

@@ -74,6 +74,7 @@ class SocketWriter:
         "_drained",
         "_held",
         "_on_deleted",
+        "_progress",
         "_transport",
         "code",
     )
@@ -84,6 +85,7 @@ class SocketWriter:
             raise ConnectionResetError("the client is gone")
         self._transport = transport
         self._connection = connection
+        self._progress = connection.progress
         self._on_deleted = on_deleted
         self._abort: asyncio.TimerHandle | None = None
         self._drained = False
@@ -102,7 +104,7 @@ class SocketWriter:
     def write(self, encoded: bytes) -> None:
         """See Sink.write. A control frame may so overtake what waits."""
         if self.code is None and not self._transport.is_closing():
-            self._connection.settled = False
+            self._progress.settled = False
             self._transport.write(encoded)
 
     async def drain(self) -> None:
@@ -139,7 +141,7 @@ class SocketWriter:
             return
         self.code = code
         if not self._transport.is_closing():
-            self._connection.settled = False
+            self._progress.settled = False
             self._transport.write(server_frame(CLOSE, struct.pack("!H", code)))
             loop = asyncio.get_running_loop()
             self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)

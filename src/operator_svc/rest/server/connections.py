@@ -44,7 +44,6 @@ class HttpConnection(WatchedProtocol, RequestHandler):
     __slots__ = (
         "_guard",
         "_head_since",
-        "_progress",
         "_received_at",
         "_settled",
         "_unchecked",
@@ -52,6 +51,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         "ending",
         "half_closed",
         "in_reserve",
+        "progress",
     )
 
     def __init__(self, server: GuardedServer, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         self._guard = server
         self._head_since = 0.0  # when an unfinished head began to come
         self._received_at = 0.0
-        self._progress = Progress(server.admission.budget)
+        self.progress = Progress(server.admission.budget)
         self._settled = True  # it is idle and has taken all that was sent
         self._unchecked = False  # half a head may have come behind a whole request
         self.address = ""
@@ -75,14 +75,14 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, tcp.SEND_BUFFER)
         peer = transport.get_extra_info("peername")
         self.address = group_of(str(peer[0])) if isinstance(peer, tuple) else ""
-        self._head_since = self._received_at = self._progress.taken_at = self._loop.time()
+        self._head_since = self._received_at = self.progress.taken_at = self._loop.time()
         self.in_reserve = not self._guard.admission.admit(self, self._loop.time())
         if self.in_reserve:
             self._loop.call_later(RESERVE_TIME, self._leave_reserve)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._guard.admission.leave(self)
-        self._progress.resume()
+        self.progress.resume()
         super().connection_lost(exc)
 
     def hand_over(self, max_message: int) -> UpgradedConnection:
@@ -95,7 +95,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         if transport is None:
             raise ConnectionResetError("the client is gone")
         upgraded = UpgradedConnection(
-            self._guard.admission, self._progress, self.address, max_message, self._loop
+            self._guard.admission, self.progress, self.address, max_message, self._loop
         )
         received, self._message_tail = self._message_tail, b""
         self.transport = None  # or aiohttp would close it
@@ -185,7 +185,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
     def stalled_since(self, now: float) -> float | None:
         """See Held: idle, sending a request, or not reading an answer."""
         if self._unread(now):
-            since = self._progress.taken_at
+            since = self.progress.taken_at
         elif self._settled or self._is_waiting:
             # Since it connected, or since its last answer.
             return self._head_since or self._next_keepalive_close_time - KEEPALIVE
@@ -209,7 +209,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         transport = self.transport
         if transport is None or self._settled:
             return False
-        behind = self._progress.is_behind(transport, now)
+        behind = self.progress.is_behind(transport, now)
         if not behind:
             self._settled = self._is_waiting
         return behind
@@ -217,7 +217,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
     def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
         """Cut it where its client takes too long for a head, or for its answer."""
         if self._unread(now):
-            if now - self._progress.taken_at > write_timeout:
+            if now - self.progress.taken_at > write_timeout:
                 self.cut("unread")
         elif self._is_waiting:
             if self._head_since:

@@ -13,16 +13,30 @@ from operator_svc.services.byte_budget import ByteBudget
 
 class Progress:
     """Notes when one client last took some of its answers (``taken_at``), and counts the bytes that
-    wait here for it in ``budget``."""
+    wait here for it in ``budget``.
 
-    __slots__ = ("_acknowledged", "_budget", "_held", "_unsent", "taken_at")
+    ``settled`` says that it has taken all that was sent. Who writes sets it to False after
+    ``begin_told`` and until ``end_told``; else the system is asked each time, which takes a call.
+    """
+
+    __slots__ = ("_acknowledged", "_budget", "_held", "_told", "_unsent", "settled", "taken_at")
 
     def __init__(self, budget: ByteBudget) -> None:
         self.taken_at = 0.0
+        self.settled = False
+        self._told = False
         self._budget = budget
         self._unsent = 0  # bytes that waited here for it then
         self._held = 0  # bytes that wait here and are counted in the budget
         self._acknowledged = 0  # bytes that its machine had taken by then
+
+    def begin_told(self) -> None:
+        """From now on ``settled`` is set to False by who writes."""
+        self.settled, self._told = False, True
+
+    def end_told(self) -> None:
+        """Others write again."""
+        self._told = False
 
     def pause(self, transport: asyncio.Transport, now: float) -> None:
         """Note that the transport takes no more."""
@@ -40,10 +54,13 @@ class Progress:
 
     def is_behind(self, transport: asyncio.Transport, now: float) -> bool:
         """True while answers wait for the client; notes when it took some."""
+        if self.settled and self._told:
+            return False
         unsent = transport.get_write_buffer_size()
         held, acknowledged = tcp.progress(transport)
         if not unsent and not held:
             self.taken_at = now
+            self.settled = True
             return False
         if unsent < self._unsent or acknowledged > self._acknowledged:
             self.taken_at = now
@@ -56,16 +73,16 @@ class WatchedProtocol(BaseProtocol):
 
     __slots__ = ()
 
-    _progress: Progress
+    progress: Progress
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.transport is not None:
-            self._progress.pause(self.transport, self._loop.time())
+            self.progress.pause(self.transport, self._loop.time())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._progress.resume()
+        self.progress.resume()
 
     async def _drain_helper(self) -> None:
         try:

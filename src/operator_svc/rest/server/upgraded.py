@@ -24,13 +24,9 @@ number)."""
 
 class UpgradedConnection(WatchedProtocol):
     """One websocket's connection, with a place of its own. ``messages`` are what the client sends;
-    reading them raises EofStream at the end, and WebSocketError for a fault of the protocol.
+    reading them raises EofStream at the end, and WebSocketError for a fault of the protocol."""
 
-    ``settled`` says that the client has taken all that was sent: who writes sets it to False. To
-    ask the system takes a call, which idle clients, most of all, are spared.
-    """
-
-    __slots__ = ("_admission", "_ended", "_progress", "_reader", "address", "messages", "settled")
+    __slots__ = ("_admission", "_ended", "_reader", "address", "messages", "progress")
 
     def __init__(
         self,
@@ -43,9 +39,9 @@ class UpgradedConnection(WatchedProtocol):
         super().__init__(loop)
         self._upgraded = True  # there is no parser to pause
         self._admission = admission
-        self._progress = progress
+        self.progress = progress
+        progress.begin_told()
         self._ended = False
-        self.settled = False
         self.address = address
         self.messages = WebSocketDataQueue(self, READ_AHEAD, loop=loop)
         self._reader: MaskedFrames | None = MaskedFrames(
@@ -64,7 +60,7 @@ class UpgradedConnection(WatchedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._admission.leave(self)
-        self._progress.resume()
+        self.progress.resume()
         super().connection_lost(exc)
         if self._reader is not None:
             self._reader.feed_eof()
@@ -92,7 +88,7 @@ class UpgradedConnection(WatchedProtocol):
         """See Held: its client does not read what it is sent."""
         if not self._is_behind(now):
             return None
-        since = self._progress.taken_at
+        since = self.progress.taken_at
         return since if now - since >= STALL else None
 
     def is_unheard(self, now: float) -> bool:
@@ -101,15 +97,11 @@ class UpgradedConnection(WatchedProtocol):
 
     def check(self, now: float, header_timeout: float, write_timeout: float) -> None:
         """Cut it where its client takes too long to read."""
-        if self._is_behind(now) and now - self._progress.taken_at > write_timeout:
+        if self._is_behind(now) and now - self.progress.taken_at > write_timeout:
             self.cut("unread")
 
     def _is_behind(self, now: float) -> bool:
-        if self.transport is None or self.settled:
-            return False
-        behind = self._progress.is_behind(self.transport, now)
-        self.settled = not behind
-        return behind
+        return self.transport is not None and self.progress.is_behind(self.transport, now)
 
     def cut(self, reason: str) -> None:
         """Close it at once; what its client has not read is lost."""
