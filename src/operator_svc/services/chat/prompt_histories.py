@@ -147,13 +147,26 @@ class PromptHistories:
         done: asyncio.Future[LiveEvent | None],
     ) -> None:
         event = None if done.cancelled() or done.exception() else done.result()
-        if event is None or event.seq != started.last_seq + 1 or not _is_plain_answer(event):
+        exchanges = None
+        if event is not None and event.seq == started.last_seq + 1:
+            exchanges = self._after(question, event, earlier)
+        if event is None or exchanges is None:
             self._recent.forget(session_id)
-            return
+        else:
+            self._recent.put(session_id, Recent(started.epoch, event.seq, exchanges))
+
+    def _after(
+        self, question: str, event: LiveEvent, earlier: list[Exchange]
+    ) -> list[Exchange] | None:
+        """The last exchanges after a reply's end; None where they have to be read. No history has a
+        failed reply, and to pass over many of them takes long."""
+        if event.data["status"] == ReplyStatus.FAILED:
+            return earlier
+        if not _is_plain_answer(event):
+            return None
         most = self.limits.chars + 1  # as the queries cut
         newest = Exchange(question[:most], event.data["content"][:most])
-        exchanges = [newest, *earlier][: self.limits.exchanges]
-        self._recent.put(session_id, Recent(started.epoch, event.seq, exchanges))
+        return [newest, *earlier][: self.limits.exchanges]
 
 
 def _is_plain_answer(event: LiveEvent) -> bool:
