@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from types import TracebackType
@@ -147,9 +147,13 @@ class ClientRegistry:
 
     def close_revoked(self, tokens: Tokens) -> None:
         """End the clients and the calls whose tokens were taken away or changed."""
-        for client in self:
-            if client.caller is not None and not tokens.is_current(client.caller):
-                client.close(CloseCode.FORBIDDEN)
+        revoked = [
+            client
+            for client in self._slot_of
+            if client.caller is not None and not tokens.is_current(client.caller)
+        ]
+        if revoked:
+            self._tasks.start(self._close(revoked, CloseCode.FORBIDDEN), "revoked")
         now = asyncio.get_running_loop().time()
         for limit, caller in list(self._calls.items()):
             if not tokens.is_current(caller):
@@ -182,13 +186,13 @@ class ClientRegistry:
     async def drain(self, within: float) -> None:
         """Send all clients away: those that watch a reply of this process when that has ended,
         at the latest after ``within`` seconds and a moment for last words; the others at once."""
-        async for client in self._in_turns():
+        async for client in self._in_turns(self):
             client.send_draining(random.randint(RECONNECT_MIN_MS, RECONNECT_MAX_MS))  # noqa: S311 - no secret
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within + LAST_WORDS
         closed: set[LiveClient] = set()
         while self._slot_of and loop.time() < deadline:
-            async for client in self._in_turns():
+            async for client in self._in_turns(self):
                 if client not in closed and not client.has_local_reply():
                     closed.add(client)
                     client.close(CloseCode.DRAINING)
@@ -197,8 +201,7 @@ class ClientRegistry:
 
     async def close_all(self, code: CloseCode) -> None:
         """Close every client with ``code``, and wait until they are gone or cut off."""
-        async for client in self._in_turns():
-            client.close(code)
+        await self._close(self, code)
         try:
             # Twice the grace: what waits is sent first, then the client may answer the close.
             async with asyncio.timeout(2 * CLOSE_GRACE + 1):
@@ -206,9 +209,14 @@ class ClientRegistry:
         except TimeoutError:
             log.warning("clients still connected", clients=len(self._slot_of))
 
-    async def _in_turns(self) -> AsyncIterator[LiveClient]:
-        """Each client that has not left by its turn, ``AT_ONCE`` in a turn of the event loop."""
-        for number, client in enumerate(self, 1):
+    async def _close(self, clients: Iterable[LiveClient], code: CloseCode) -> None:
+        async for client in self._in_turns(clients):
+            client.close(code)
+
+    async def _in_turns(self, clients: Iterable[LiveClient]) -> AsyncIterator[LiveClient]:
+        """Those of ``clients`` that have not left by their turn, ``AT_ONCE`` in a turn of the event
+        loop."""
+        for number, client in enumerate(clients, 1):
             if client in self._slot_of:
                 yield client
             if not number % AT_ONCE:

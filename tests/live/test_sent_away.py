@@ -1,15 +1,20 @@
-"""Many clients of a process that stops are sent away a few at a time."""
+"""Many clients are sent away a few at a time: by a process that stops, and with their token."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
 
 from operator_svc.background import TaskOwner
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import CloseCode
+from operator_svc.services.auth import Tokens
 from operator_svc.services.live.clients import AT_ONCE, ClientRegistry
 from operator_svc.settings import Settings
+from tests.fakes.eventually import eventually
 
 
 class Turns:
@@ -37,9 +42,9 @@ class Watcher:
 
     transport_name = "websocket"
     must_poll = False
-    caller: Caller | None = None
 
     def __init__(self, registry: ClientRegistry, turns: Turns) -> None:
+        self.caller: Caller | None = None
         self._registry = registry
         self._turns = turns
         self.closes = 0
@@ -61,17 +66,45 @@ class Watcher:
             asyncio.get_running_loop().call_later(0.2, self._registry.leave, self)
 
 
-async def test_many_clients_are_sent_away_in_many_turns_of_the_loop_and_once_each() -> None:
-    tasks, turns = TaskOwner("test"), Turns()
-    registry = ClientRegistry(tasks, Settings())
+def entered(registry: ClientRegistry, turns: Turns) -> list[Watcher]:
+    """Clients that are ten times as many as go at once."""
     watchers = [Watcher(registry, turns) for _ in range(10 * AT_ONCE)]
     for watcher in watchers:
         registry.enter(watcher)
-    counting = asyncio.create_task(turns.run())
-    await registry.drain(10.0)
+    return watchers
+
+
+@pytest.fixture
+async def turns() -> AsyncIterator[Turns]:
+    counted = Turns()
+    counting = asyncio.create_task(counted.run())
+    yield counted
     counting.cancel()
-    assert len(registry) == 0
+
+
+async def test_many_clients_are_sent_away_in_many_turns_of_the_loop_and_once_each(
+    turns: Turns,
+) -> None:
+    async with TaskOwner("test") as tasks:
+        registry = ClientRegistry(tasks, Settings())
+        watchers = entered(registry, turns)
+        await registry.drain(10.0)
+        assert len(registry) == 0
     assert {watcher.closes for watcher in watchers} == {1}
     assert turns.most("told") <= 2 * AT_ONCE
     assert turns.most("closed") <= 2 * AT_ONCE
-    await tasks.aclose()
+
+
+async def test_many_clients_of_a_token_that_is_gone_are_closed_in_many_turns(turns: Turns) -> None:
+    async with TaskOwner("test") as tasks:
+        registry, tokens = ClientRegistry(tasks, Settings()), Tokens(Settings(token="known"))
+        gone, stay = entered(registry, turns), entered(registry, turns)
+        for watcher in gone:
+            watcher.caller = Caller("gone", "client")
+        for watcher in stay:
+            watcher.caller = tokens.find("known")
+        registry.close_revoked(tokens)
+        await eventually(lambda: len(registry) == len(stay))
+    assert {watcher.closes for watcher in gone} == {1}
+    assert {watcher.closes for watcher in stay} == {0}
+    assert turns.most("closed") <= 2 * AT_ONCE
