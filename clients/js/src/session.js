@@ -48,6 +48,10 @@ export class Session {
   #replies;
   /** @type {Map<string, {frame: any, signal: AbortSignal | undefined, resolve: (data: any) => void, reject: (error: Error) => void}>} */
   #commands;
+  /** @type {Error | null} What ended it. */
+  #cause = null;
+  /** @type {Set<AbortController>} Chats that are sent beside the event stream. */
+  #posts = new Set();
   /** @type {Connection | null} */
   #connection;
   #ready;
@@ -194,7 +198,7 @@ export class Session {
    * @param {AskOptions} options
    */
   async #chat(what, options) {
-    if (this.#state.error !== null) throw this.#state.error;
+    if (this.#cause !== null) throw this.#cause;
     options.signal?.throwIfAborted();
     const body = {
       ...what,
@@ -308,11 +312,29 @@ export class Session {
   }
 
   /**
-   * Sends a chat beside the event stream, again after a lost answer: its key makes that safe.
+   * Sends a chat beside the event stream, until the session ends.
    * @param {any} body
    * @param {AbortSignal | undefined} signal
    */
   async #post(body, signal) {
+    const post = new AbortController();
+    const abort = () => post.abort(signal?.reason);
+    signal?.addEventListener("abort", abort);
+    this.#posts.add(post);
+    try {
+      return await this.#postUntil(body, post.signal);
+    } finally {
+      this.#posts.delete(post);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /**
+   * Sends a chat, again after a lost answer: its key makes that safe.
+   * @param {any} body
+   * @param {AbortSignal} signal
+   */
+  async #postUntil(body, signal) {
     for (let pause = PAUSE_MIN; ; pause = Math.min(pause * 2, PAUSE_MAX)) {
       try {
         const answer = await this.#http.json("POST", "operator/chat", {
@@ -487,10 +509,12 @@ export class Session {
   #end(cause, shown) {
     if (this.#ended) return;
     this.#ended = true;
+    this.#cause = cause;
     this.#offToken();
     clearTimeout(this.#silence);
     for (const command of this.#commands.values()) command.reject(cause);
     this.#commands.clear();
+    for (const post of this.#posts) post.abort(cause);
     for (const reply of this.#replies.values()) reply.abandon(cause);
     this.#replies.clear();
     this.#connection?.close();

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { OperatorClient, OperatorError } from "../src/index.js";
 
@@ -106,6 +107,25 @@ test("an answer that is cut is unreachable, and its message is sent again under 
   await message?.();
   assert.equal(keys.length, 2);
   assert.equal(keys[0], keys[1]);
+});
+
+test("a message that waits for an Operator out of reach ends with its session", async (t) => {
+  let asked = 0;
+  const url = await serve(t, (request) => {
+    asked += 1;
+    request.socket.destroy();
+  });
+  for (const signal of [undefined, new AbortController().signal]) {
+    const session = new OperatorClient(url, { WebSocket: null }).session("s");
+    const asking = assert.rejects(session.ask("hi", signal === undefined ? {} : { signal }), operatorError("closed", 0));
+    const before = asked;
+    while (asked < before + 4) await sleep(10);
+    await session.close();
+    await asking;
+  }
+  const after = asked;
+  await sleep(1000); // nothing more is sent
+  assert.equal(asked, after);
 });
 
 test("a call without an answer's body gives undefined", async (t) => {

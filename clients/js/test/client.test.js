@@ -162,6 +162,12 @@ function testsOf(transport) {
     await session.close();
   });
 
+  test(`${transport}: a session that is closed takes no message`, async () => {
+    const session = clientOf(transport).session();
+    await session.close();
+    await assert.rejects(session.ask("too late"), { code: "closed" });
+  });
+
   test(`${transport}: a wrong token ends at once and names it`, async () => {
     const client = new OperatorClient(url, transport === "websocket" ? { token: "wrong" } : { token: "wrong", WebSocket: null });
     const session = client.session("anybody");
