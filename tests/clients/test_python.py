@@ -15,6 +15,7 @@ from operator_client import ClientError, OperatorClient, Reply, session_socket
 from operator_svc.app import Core
 from operator_svc.db import Database
 from operator_svc.protocol.frames import SUBPROTOCOL, CloseCode
+from tests.fakes.eventually import WITHIN
 from tests.rest.rest_service import TOKEN, running
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -203,3 +204,30 @@ async def test_a_redirect_of_a_websocket_is_not_followed_with_the_token() -> Non
             await client.conversation("s").__aenter__()
     assert caught.value.code == "unreachable"
     assert not tokens
+
+
+async def test_nobody_waits_for_a_conversation_that_is_closed_or_was_never_open(
+    sqlite_url: str,
+) -> None:
+    async with running(sqlite_url) as service, OperatorClient(service.url, TOKEN) as client:
+        conversation = client.conversation("s")
+        with pytest.raises(RuntimeError, match="async with"):
+            await conversation.ask("too early")
+        async with conversation:
+            reply = await conversation.ask("[[rate=20]][[tokens=999]]")
+            asked = asyncio.create_task(conversation.ask("just now"))
+            await asyncio.sleep(0)
+        for waits in (reply.wait(), asked, conversation.ask("too late")):
+            with pytest.raises(ClientError) as caught:
+                await asyncio.wait_for(waits, WITHIN)
+            assert caught.value.code == "closed"
+        assert (await client.get_reply(reply.reply_id)).status == "streaming"
+
+
+async def test_what_the_function_of_the_token_raises_ends_a_conversation() -> None:
+    def token() -> str:
+        raise LookupError("no token today")
+
+    async with OperatorClient("http://127.0.0.1:1", token) as client:
+        with pytest.raises(LookupError, match="no token today"):
+            await asyncio.wait_for(client.conversation("s").__aenter__(), WITHIN)

@@ -49,7 +49,8 @@ class Conversation:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the websocket; replies under way are written to their end all the same."""
+        """Close the websocket; replies under way are written to their end all the same. Who waits
+        for one here gets ClientError: ``get_reply`` tells what became of it."""
         if self._reading is not None:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -89,6 +90,8 @@ class Conversation:
         await self._command({"type": "cancel", "reply_id": reply.reply_id})
 
     async def _command(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if self._reading is None:
+            raise RuntimeError("use it in: async with client.conversation(...)")
         if self._failure is not None:
             raise self._failure
         frame_id = uuid.uuid4().hex
@@ -139,6 +142,13 @@ class Conversation:
             self._give_up(error)
             if not ready.done():
                 ready.set_exception(error)
+        except Exception as error:  # such as one of the function that gives the token
+            if not ready.done():
+                ready.set_exception(error)
+            raise
+        finally:
+            if self._failure is None:
+                self._give_up(ClientError("closed", "the conversation is closed"))
 
     def _give_up(self, error: ClientError) -> None:
         self._failure = error
