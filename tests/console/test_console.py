@@ -42,6 +42,21 @@ async def test_wrong_token_is_named_and_can_be_replaced(browser: Browser, url: s
     await page.get_by_role("button", name="New session").wait_for()
 
 
+async def test_an_address_that_is_none_of_the_console_leads_to_the_list(
+    browser: Browser, url: str
+) -> None:
+    page = await signed_in(browser, url)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    for place in ("sessions/%E0%A4%A", "constructor", "__proto__/x"):
+        await page.get_by_role("link", name="System").click()
+        await expect(page).to_have_title("System – Operator")
+        await page.goto(f"{url}/console#/{place}")
+        await expect(page).to_have_title("Sessions – Operator")
+        await page.get_by_role("button", name="New session").wait_for()
+    assert faults == []
+
+
 async def test_reply_survives_cut_after_cut_and_shows_in_a_second_tab(
     browser: Browser, url: str, calls: ClientSession
 ) -> None:

@@ -90,14 +90,26 @@ function showWho(me, signedIn) {
   document.getElementById("who")?.replaceChildren(`${name || "no token"} (${me.role}) `, signedIn ? out : "");
 }
 
+/**
+ * The parts of an address of the console; none of one that is not well-formed.
+ * @param {string} hash
+ */
+function places(hash) {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 /** @param {Context} context */
 function route(context) {
   /** @type {ReturnType<View> | undefined} */
   let current;
   let shown = "";
   const show = () => {
-    const [name = "", ...path] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-    const key = name in VIEWS ? name : "sessions";
+    const [name = "", ...path] = places(location.hash);
+    const key = Object.hasOwn(VIEWS, name) ? name : "sessions";
     const { title, view } = /** @type {{title: string, view: View}} */ (VIEWS[key]);
     document.title = `${title} – Operator`;
     document.getElementById("views")?.replaceChildren(
