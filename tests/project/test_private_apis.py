@@ -71,8 +71,9 @@ USES = (
         "aiohttp",
         "RequestHandler",
         lambda folder: _server(folder)(),
-        "_buffer_paused _current_request _drain_helper _loop _message_tail _messages"
-        " _next_keepalive_close_time _parser _paused _request_in_progress _upgraded _waiter",
+        "_buffer_paused _current_request _drain_helper _handler_waiter _loop _message_tail"
+        " _messages _next_keepalive_close_time _parser _paused _request_in_progress _upgraded"
+        " _waiter",
     ),
     Use("aiohttp", "BaseProtocol", lambda _: BaseProtocol, "_drain_helper"),
     Use("aiohttp", "package", lambda _: import_module("aiohttp"), "_websocket"),

@@ -46,6 +46,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         "_head_since",
         "_received_at",
         "_settled",
+        "_shutdown_waiter",
         "_unchecked",
         "address",
         "ending",
@@ -55,6 +56,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
     )
 
     def __init__(self, server: GuardedServer, **kwargs: Any) -> None:
+        self._shutdown_waiter: asyncio.Future[None] | None = None
         super().__init__(server, **kwargs)
         self._guard = server
         self._head_since = 0.0  # when an unfinished head began to come
@@ -179,6 +181,16 @@ class HttpConnection(WatchedProtocol, RequestHandler):
         """True where no request of it is being answered."""
         waiter = self._waiter
         return waiter is not None and not waiter.done()
+
+    @property
+    def _handler_waiter(self) -> asyncio.Future[None] | None:
+        """What a shutdown waits for. aiohttp ends it even where the shutdown was just cancelled."""
+        waiter = self._shutdown_waiter
+        return None if waiter is None or waiter.done() else waiter
+
+    @_handler_waiter.setter
+    def _handler_waiter(self, waiter: asyncio.Future[None] | None) -> None:
+        self._shutdown_waiter = waiter
 
     # Progress.
 
