@@ -184,7 +184,7 @@ class HttpConnection(WatchedProtocol, RequestHandler):
 
     @property
     def _handler_waiter(self) -> asyncio.Future[None] | None:
-        """What a shutdown waits for. aiohttp ends it even where the shutdown was just cancelled."""
+        """The wait of a shutdown, which aiohttp ends even where it was cancelled just before."""
         waiter = self._shutdown_waiter
         return None if waiter is None or waiter.done() else waiter
 
