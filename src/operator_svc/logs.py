@@ -67,7 +67,8 @@ def configure(
         target.reconfigure(errors="backslashreplace")
     least: int = getattr(logging, level.upper())
     lines = _Lines(target)
-    render = _json_line if _is_json(format, target) else _console(target)
+    is_json = format == "json" or (format == "auto" and not target.isatty())
+    render = _json_line if is_json else _console(target)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         *([] if worker is None else [_of_worker(worker)]),
@@ -113,8 +114,7 @@ def _of_worker(number: int) -> Processor:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask values whose key names a secret, and passwords and tokens within URLs; what is deeper
-    within others than a line should be is left out."""
+    """Mask secrets by their keys and within URLs, and leave out what is too deep for a line."""
     secret = _has_secret(tuple(event))
     for key, value in event.items():
         plain = "://" not in value if type(value) is str else type(value) in _PLAIN
@@ -147,11 +147,11 @@ def _masked(key: object, value: Any, depth: int) -> Any:
         return {k: _masked(k, v, depth - 1) for k, v in value.items()}
     if isinstance(value, list | tuple | Set):
         return [_masked(None, item, depth - 1) for item in value]
-    return _masked(None, msgspec.to_builtins(value, enc_hook=repr), depth - 1)
-
-
-def _is_json(format: Format, target: TextIO) -> bool:
-    return format == "json" or (format == "auto" and not target.isatty())
+    try:
+        builtins = msgspec.to_builtins(value, enc_hook=repr)
+    except RecursionError:
+        return "..."
+    return _masked(None, builtins, depth - 1)
 
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode

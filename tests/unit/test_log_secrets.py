@@ -94,12 +94,22 @@ class Account(msgspec.Struct):
     password: str
 
 
+class Node(msgspec.Struct):
+    """A value that may hold itself."""
+
+    next: Node | None = None
+
+
 def test_values_of_any_kind_are_masked_and_none_stops_the_log(stream: io.StringIO) -> None:
     logs.configure("info", "json", stream)
     cycle: dict[str, object] = {}
     cycle["again"] = cycle
-    account = Account("ci", "hush")
-    structlog.get_logger().info("told", account=account, all=[account], cycle=cycle)
+    account, endless = Account("ci", "hush"), Node()
+    endless.next = endless
+    structlog.get_logger().info(
+        "told", account=account, all=[account], cycle=cycle, endless=endless, one=Node()
+    )
     (line,) = lines(stream)
     assert line["account"] == line["all"][0] == {"name": "ci", "password": logs.MASK}
+    assert (line["endless"], line["one"]) == ("...", {"next": None})
     assert line["cycle"]["again"]["again"]["again"] == {"again": "..."}
