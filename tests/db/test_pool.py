@@ -122,7 +122,7 @@ async def test_a_failed_connect_leaves_its_place_to_one_who_waits(
 
 async def test_a_cancelled_connect_keeps_no_place() -> None:
     async def hang_first(number: int) -> None:
-        await asyncio.sleep(60 if number == 1 else 0)
+        await asyncio.sleep(60 if number == 1 else 0)  # a server that does not answer
 
     pool, _ = numbered(1, hang_first)
     first = asyncio.create_task(pool.acquire(soon()))

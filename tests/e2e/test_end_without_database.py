@@ -13,6 +13,7 @@ import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod, environment
+from tests.e2e.long_reply import begin_long_reply
 from tests.fakes.eventually import eventually
 from tests.fakes.postgres import PostgresServer
 
@@ -53,11 +54,7 @@ async def test_a_process_ends_though_its_database_takes_no_end_of_a_reply(
             pod = Pod(environment(server.url(), peers, **LIMITS))
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
-        body = {"message": "for long [[rate=10]][[tokens=600]]", "session_id": "s"}
-        async with http.post(
-            f"{pod.url}/operator/chat", json=body, headers={"Prefer": "respond-async"}
-        ) as answer:
-            assert answer.status == 202
+        await begin_long_reply(http, pod)
         bring_back = fill_disk(pod) if engine == "sqlite" else stop_server(server)
         begun = time.monotonic()
         assert await pod.end() == 0, pod.log[-20:]

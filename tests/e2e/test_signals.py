@@ -14,6 +14,7 @@ import pytest
 
 from operator_svc import devpeers
 from tests.cluster.processes import TOKEN, Pod, environment
+from tests.e2e.long_reply import LONG, begin_long_reply
 from tests.fakes.eventually import WITHIN, eventually
 
 AT_ONCE = 20.0
@@ -31,11 +32,7 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
         pod = Pod(environment(database_url, peers, **slow))
         stack.push_async_callback(pod.end, signal.SIGKILL)
         await pod.start()
-        body = {"message": "for long [[rate=10]][[tokens=600]]", "session_id": "s"}
-        async with http.post(
-            f"{pod.url}/operator/chat", json=body, headers={"Prefer": "respond-async"}
-        ) as answer:
-            assert answer.status == 202
+        await begin_long_reply(http, pod)
         socket = await http.ws_connect(f"{pod.url}/ws/s")
         await socket.receive(timeout=WITHIN)
         # Reads and writes go on meanwhile, so that the threads of the database are at work.
@@ -60,7 +57,7 @@ async def test_it_ends_at_once(database_url: str, number: signal.Signals) -> Non
             return messages if messages[1]["status"] != "streaming" else []
 
         asked, reply = await eventually(ended)
-        assert asked["content"] == body["message"]
+        assert asked["content"] == LONG["message"]
         assert reply["status"] == "interrupted"
         assert reply["content"] != ""
         assert await pod.end() == 0
