@@ -142,10 +142,14 @@ async def test_a_service_that_is_refused_tells_so_and_recovers_with_all_that_was
             try:
                 for _ in range(2):
                     body = {"message": "meanwhile", "session_id": "s"}
-                    await refused(await service.post("/operator/chat", body, **keyed))
-                    await refused(await service.get("/operator/session/s"))
-                    await refused(await service.get("/operator/sessions"))
-                    await refused(await service.get("/health/ready"))
+                    calls = (
+                        service.post("/operator/chat", body, **keyed),
+                        service.get("/operator/session/s"),
+                        service.get("/operator/sessions"),
+                        service.get("/health/ready"),
+                    )
+                    for response in await asyncio.gather(*calls):
+                        await refused(response)
                 assert await status(service, "/health") == 200
                 assert await status(service, "/health/live") == 200
             finally:
@@ -168,7 +172,7 @@ async def test_a_service_that_is_refused_tells_so_and_recovers_with_all_that_was
 
 async def answered(service: Service, message: str, session_id: str) -> str:
     """The reply to a message, whose caller comes again: a call ends where the reply's end cannot be
-    stored for some seconds, which on a busy machine all that is refused here may take."""
+    stored for some seconds. One that waits in the pooler's queue is refused after its timeout."""
     body = {"message": message, "session_id": session_id}
     while True:
         response = await service.post("/operator/chat", body, headers={"Idempotency-Key": message})

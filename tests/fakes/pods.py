@@ -21,14 +21,12 @@ from operator_svc.settings import Settings
 from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import WITHIN, eventually
 from tests.fakes.scripted_switch import ScriptedSwitch
-from tests.fakes.started import BROWSER_AWAY, started
+from tests.fakes.started import BROWSER_AWAY, LEASE_TTL, started
 
 ANYBODY = Caller("tests")
 
 BLOCKED_SECONDS = 60.0
 """Seconds that a reader may be blocked: longer than any test."""
-LEASE_TTL = 30.0
-"""Seconds of a lease; no pause of a busy machine is as long."""
 BRIEF_LEASE = 2.0
 """Seconds of a lease that a test waits for the end of."""
 

@@ -10,6 +10,8 @@ from tests.fakes.eventually import eventually
 
 BROWSER_AWAY = "http://127.0.0.1:1"
 """The address of a browser service that is away; at the usual one a developer's own may listen."""
+LEASE_TTL = 60.0
+"""Seconds of a lease. No pause of a busy machine is as long, nor calls that end by a timeout."""
 
 
 async def started(settings: Settings, *, switch: ChatPeer | None = None) -> Operator:

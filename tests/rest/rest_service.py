@@ -13,7 +13,7 @@ from operator_svc.devpeers import Script, SwitchStandin
 from operator_svc.rest.server.listener import Server
 from operator_svc.settings import Settings
 from tests.fakes.running_service import RunningService
-from tests.fakes.started import BROWSER_AWAY, started
+from tests.fakes.started import BROWSER_AWAY, LEASE_TTL, started
 
 TOKEN = "token-of-the-tests"
 QUICK = Script(rate=0)
@@ -79,6 +79,7 @@ async def running(database_url: str, **settings: Any) -> AsyncIterator[Service]:
             "token": TOKEN,
             "switch_url": switch.url,
             "browser_url": BROWSER_AWAY,
+            "lease_ttl": LEASE_TTL,
             "switch_connect_timeout": 2.0,
             "switch_first_byte_timeout": 5.0,
             "switch_idle_timeout": 5.0,

@@ -24,7 +24,7 @@ from tests.fakes.client_view import ClientView, Frame
 from tests.fakes.eventually import eventually
 from tests.fakes.running_service import RunningService
 from tests.fakes.scripted_switch import ScriptedCall, ScriptedSwitch
-from tests.fakes.started import BROWSER_AWAY, started
+from tests.fakes.started import BROWSER_AWAY, LEASE_TTL, started
 
 TOKEN = "token-of-the-tests"
 PATIENCE = 30.0
@@ -272,7 +272,7 @@ async def serving(database_url: str, **settings: Any) -> AsyncIterator[Service]:
     defaults: dict[str, Any] = {
         "host": "127.0.0.1", "port": 0, "database_url": database_url, "token": TOKEN,
         "migrate": "off", "tick": 0.02, "chat_rate": 0, "frame_rate": 0,
-        "browser_url": BROWSER_AWAY,
+        "browser_url": BROWSER_AWAY, "lease_ttl": LEASE_TTL,
     }  # fmt: skip
     configured = Settings(**(defaults | settings))
     async with AsyncExitStack() as stack:
