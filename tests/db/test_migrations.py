@@ -121,9 +121,10 @@ async def test_a_running_process_is_ready_while_a_newer_one_migrates(database: D
 def test_a_migration_that_takes_something_away_says_whom_it_serves() -> None:
     root = Path(__file__).parents[2] / "migrations"
     taking = re.compile(r"\b(DROP (TABLE|COLUMN)|RENAME|ALTER COLUMN)\b", re.IGNORECASE)
+    for_later = re.compile(r"CREATE (OR REPLACE )?FUNCTION\b.*?\$\$.*?\$\$", re.DOTALL)
     for dialect in TABLES:
         for name in migration_ids("sqlite"):
-            text = (root / dialect / f"{name}.sql").read_text()
+            text = for_later.sub("", (root / dialect / f"{name}.sql").read_text())
             if name > SERVES_FROM_SINCE and taking.search(text):
                 assert "UPDATE operator_schema SET serves_from" in text, (dialect, name)
 

@@ -78,16 +78,18 @@ async def other(url: str) -> AsyncIterator[Database]:
     await database.aclose()
 
 
+@pytest.mark.parametrize("missing", [3, 1], ids=["the last day", "a day between others"])
 async def test_days_that_are_too_old_are_dropped_and_those_to_come_are_made(
-    postgresql_database: Database,
+    postgresql_database: Database, missing: int
 ) -> None:
+    """Between others a day is missing where the clock was ahead for a while."""
     database = postgresql_database
     async with database.transaction() as tx:
         made = await names(tx)
         assert len(made) == 4, "today and three days ahead"
         await tx.execute(SESSIONS)
         await add_past(tx, 5)
-        await tx.execute(f"DROP TABLE {made[-1]}")
+        await tx.execute(f"DROP TABLE {made[missing]}")
     assert await log(database) == [1, 2, 3, 4, 5]
     await purge_events(EventStore(database), 2)
     async with database.transaction() as tx:
@@ -122,6 +124,23 @@ async def test_events_of_a_day_that_was_not_made_in_time_are_kept_shown_and_purg
         rows = await tx.fetch("SELECT tableoid::regclass::text FROM operator_event WHERE seq = 4")
         assert rows == [(made[1],)]
     assert await log(database) == [2, 3, 4]
+
+
+async def test_a_day_is_made_while_others_write_sessions_and_events(
+    postgresql_url: str, postgresql_database: Database
+) -> None:
+    async with postgresql_database.transaction() as tx:
+        made = await names(tx)
+        await tx.execute(SESSIONS)
+        await tx.execute(f"DROP TABLE {made[-1]}")
+    async with other(postgresql_url) as writer, writer.transaction() as tx:
+        await tx.execute("UPDATE operator_session SET last_seq = 2 WHERE session_id = 's1'")
+        await tx.execute(
+            "INSERT INTO operator_event (session_id, seq, event) VALUES ('s1', 2, 'e')"
+        )
+        (step,) = await EventStore(postgresql_database).purge(7, 100)
+    assert (step.day, step.held_up) == (made[-1], False)
+    assert await log(postgresql_database) == [2]
 
 
 async def test_a_session_takes_its_events_of_all_days_along(postgresql_database: Database) -> None:

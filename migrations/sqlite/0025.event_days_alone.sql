@@ -1,0 +1,4 @@
+-- SQLite has no days of events.
+-- depends: 0024.messages_of_sessions
+
+SELECT 1;
