@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Self, TypeVar
@@ -23,6 +23,9 @@ takes a tenth of a second."""
 REPEAT = 10.0
 """Seconds between two lines of the log about a step that goes on failing in the same way: some run
 ten times a second, and each line has a traceback."""
+AT_ONCE = 50
+"""Clients that are sent away in one turn of the event loop, which replies of others need meanwhile:
+each takes some calls of the system."""
 _thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
 
 
@@ -93,6 +96,14 @@ async def forever(
                 log.warning("periodic work failed", work=name, failures=failures, exc_info=error)
                 failures, said, due = 0, repr(error), time.monotonic() + REPEAT
         await asyncio.sleep(every)
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The ``items``, ``AT_ONCE`` in a turn of the event loop."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if not number % AT_ONCE:
+            await asyncio.sleep(0)
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from operator_svc.bus import ReplyPiece
 from operator_svc.models import MAX_REPLY_CHARS
 from operator_svc.protocol.frames import PIECE_CHARS
 from operator_svc.services.chat.running_replies import RunningReplies
+from operator_svc.services.live.dismissals import Dismissals
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.reply_stream import EARLY_PIECES, ReplyStream
 from operator_svc.settings import NATS_CHECKPOINT, Settings
@@ -171,7 +172,7 @@ def test_pieces_in_any_order_and_number_make_the_text(seed: int) -> None:
 def test_text_that_waits_is_bounded_whatever_comes() -> None:
     begun_at = datetime.now(UTC)
     stream = ReplyStream("s", 1, begun_at, local=False)
-    feed = Feed("s", RunningReplies())
+    feed = Feed("s", RunningReplies(), Dismissals())
     tracemalloc.start()
     try:
         for n in range(EARLY_PIECES):

@@ -1,20 +1,28 @@
-"""Many clients are sent away a few at a time: by a process that stops, and with their token."""
+"""Many clients are sent away a few at a time: by a process that stops, with their token, by a
+switch-over, and with their session."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
-from operator_svc.background import TaskOwner
+from operator_svc.background import AT_ONCE, TaskOwner
+from operator_svc.db import Database
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import CloseCode
 from operator_svc.services.auth import Tokens
-from operator_svc.services.live.clients import AT_ONCE, ClientRegistry
+from operator_svc.services.byte_budget import ByteBudget
+from operator_svc.services.live.clients import ClientRegistry
+from operator_svc.services.live.events import LiveEvent
+from operator_svc.services.live.hub import SessionHub
+from operator_svc.services.live.send_queue import SendQueue
 from operator_svc.settings import Settings
 from tests.fakes.eventually import eventually
+from tests.fakes.hubs import hub_over
 
 
 class Turns:
@@ -108,3 +116,77 @@ async def test_many_clients_of_a_token_that_is_gone_are_closed_in_many_turns(tur
     assert {watcher.closes for watcher in gone} == {1}
     assert {watcher.closes for watcher in stay} == {0}
     assert turns.most("closed") <= 2 * AT_ONCE
+
+
+class Reader:
+    """The sink of a client of a session."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.frames: list[bytes] = []
+        self.ends: list[str] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def encode(self, frame: bytes, seq: int | None) -> bytes:
+        return frame
+
+    def write(self, encoded: bytes) -> None:
+        self.frames.append(encoded)
+
+    async def drain(self) -> None: ...
+
+    def disconnect_slow(self) -> None:
+        self._end("slow")
+
+    def state_changed(self) -> None:
+        self._end("changed")
+
+    def session_deleted(self) -> None:
+        self._end("deleted")
+
+    def _end(self, reason: str) -> None:
+        self._turns.note(reason)
+        self.ends.append(reason)
+
+
+@pytest.fixture
+async def hub(sqlite_database: Database) -> AsyncIterator[SessionHub]:
+    async with TaskOwner("test") as tasks:
+        started = hub_over(sqlite_database, tasks)
+        started.start()
+        yield started
+
+
+async def watched(hub: SessionHub, turns: Turns, *, sessions: int) -> list[Reader]:
+    """Clients that are ten times as many as go at once, of so many sessions."""
+    readers = [Reader(turns) for _ in range(10 * AT_ONCE)]
+    tasks, budget = TaskOwner("unused"), ByteBudget(10**9)
+    for number, reader in enumerate(readers):
+        feed = await hub.open_feed(f"s{number % sessions}")
+        feed.subscribers.add(SendQueue(reader, tasks, 10**6, budget))
+    return readers
+
+
+async def test_a_switch_over_sends_clients_away_in_many_turns_and_shows_them_nothing_more(
+    hub: SessionHub, turns: Turns
+) -> None:
+    readers = await watched(hub, turns, sessions=10)
+    hub.invalidate_all()
+    news = LiveEvent("s9", 1, "message.created", datetime.now(UTC), {"message_id": 1})
+    hub.publish("s9", news)
+    await eventually(lambda: all(reader.ends for reader in readers))
+    assert {(*reader.ends, *reader.frames) for reader in readers} == {("changed",)}
+    assert turns.most("changed") <= 2 * AT_ONCE
+
+
+async def test_the_clients_of_a_deleted_session_are_told_in_many_turns_and_once_each(
+    hub: SessionHub, turns: Turns
+) -> None:
+    readers = await watched(hub, turns, sessions=1)
+    hub.session_deleted("s0")
+    hub.session_deleted("s0")
+    await eventually(lambda: all(reader.ends for reader in readers))
+    assert {(*reader.ends, len(reader.frames)) for reader in readers} == {("deleted", 1)}
+    assert turns.most("deleted") <= 2 * AT_ONCE

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Gauge
 
 from operator_svc import telemetry
-from operator_svc.background import TaskOwner
+from operator_svc.background import TaskOwner, in_turns
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Caller
 from operator_svc.protocol.frames import CloseCode
@@ -30,9 +30,6 @@ RECONNECT_MIN_MS, RECONNECT_MAX_MS = 250, 5000
 """Within what time the clients of a process that stops come back, spread at random."""
 DRAIN_INTERVAL = 0.05
 """Seconds between two checks of which replies have ended."""
-AT_ONCE = 50
-"""Clients that are sent away in one turn of the event loop, which replies of others need meanwhile:
-each takes some calls of the system."""
 LAST_WORDS = 1.0
 """Seconds that the end of a reply, interrupted at the deadline, has to be stored and shown."""
 ANONYMOUS_SHARE, ANONYMOUS_LEAST = 10, 8
@@ -214,13 +211,10 @@ class ClientRegistry:
             client.close(code)
 
     async def _in_turns(self, clients: Iterable[LiveClient]) -> AsyncIterator[LiveClient]:
-        """Those of ``clients`` that have not left by their turn, ``AT_ONCE`` in a turn of the event
-        loop."""
-        for number, client in enumerate(clients, 1):
+        """Those of ``clients`` that have not left by their turn."""
+        async for client in in_turns(clients):
             if client in self._slot_of:
                 yield client
-            if not number % AT_ONCE:
-                await asyncio.sleep(0)
 
     async def _run_heartbeat(self) -> None:
         loop = asyncio.get_running_loop()

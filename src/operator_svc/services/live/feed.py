@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeAlias
 
 from operator_svc.bus import ReplyPiece
 from operator_svc.models import MAX_REPLY_CHARS
 from operator_svc.protocol import events as names
+from operator_svc.services.live.dismissals import Dismissals
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream, chars_of
 from operator_svc.services.live.send_queue import SendQueue
@@ -32,6 +34,7 @@ class Feed:
     """The events and running replies of one session, for its clients on this process."""
 
     __slots__ = (
+        "_dismissals",
         "_early",
         "_local",
         "_refs",
@@ -47,7 +50,7 @@ class Feed:
         "user_id",
     )
 
-    def __init__(self, session_id: str, local: LocalReplies) -> None:
+    def __init__(self, session_id: str, local: LocalReplies, dismissals: Dismissals) -> None:
         self.session_id = session_id
         self.subscribers: set[SendQueue] = set()
         self.listeners: set[Listener] = set()
@@ -59,6 +62,7 @@ class Feed:
         self.deleted = False
         self.invalid = False
         self._local = local
+        self._dismissals = dismissals
         self._waiting: dict[int, LiveEvent] = {}
         self._early: deque[ReplyPiece] | None = None
 
@@ -201,8 +205,7 @@ class Feed:
         self._dismiss_all()
 
     def _dismiss_all(self) -> None:
-        for send_queue in list(self.subscribers):
-            self.dismiss(send_queue)
+        self._dismissals.add([partial(self.dismiss, client) for client in self.subscribers])
         self.subscribers.clear()
         for listener in list(self.listeners):
             listener(None)

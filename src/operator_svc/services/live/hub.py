@@ -14,6 +14,7 @@ from operator_svc import telemetry
 from operator_svc.background import TaskOwner
 from operator_svc.bus import Bus, ReplyPiece
 from operator_svc.errors import OperatorError
+from operator_svc.services.live.dismissals import Dismissals
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.feed import Feed
 from operator_svc.services.live.feed_reader import FeedReader
@@ -55,6 +56,7 @@ class SessionHub:
         self._local = local
         self._bus = bus
         self._tasks = tasks
+        self._dismissals = Dismissals()
         self._feeds: dict[str, Feed] = {}
         self._loads: dict[Feed, asyncio.Task[OperatorError | None]] = {}
         self._dirty: set[str] = set()
@@ -64,8 +66,9 @@ class SessionHub:
         self._wake = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to read news. To be called in the running loop."""
+        """Begin to read news, and to send clients away. To be called in the running loop."""
         self._tasks.start(self._read_forever(), "news")
+        self._tasks.start(self._dismissals.run(), "dismissals")
 
     @property
     def watched(self) -> bool:
@@ -136,7 +139,8 @@ class SessionHub:
             feed.delete()
 
     def invalidate_all(self) -> None:
-        """Handle a possible loss of commits: clients reconnect and get a resync."""
+        """Handle a possible loss of commits: nothing more is shown, and clients, who are sent away,
+        reconnect and get a resync."""
         for feed in list(self._feeds.values()):
             feed.invalidate()
 
@@ -191,7 +195,7 @@ class SessionHub:
         """
         feed = self._feeds.get(session_id)
         if feed is None or feed.over:
-            feed = self._feeds[session_id] = Feed(session_id, self._local)
+            feed = self._feeds[session_id] = Feed(session_id, self._local, self._dismissals)
             self._bus.subscribe(session_id)
             self._loads[feed] = self._tasks.start(self._load(feed), "load")
         feed.retain()
