@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import struct
 from typing import Any
 
 import pytest
+from aiohttp import WSMsgType
 
 from operator_svc.protocol.frames import MAX_FRAME
 from operator_svc.ws import connection
@@ -145,6 +147,19 @@ async def test_text_that_is_not_utf8_closes(service: Service) -> None:
     socket = await service.ready()
     await socket.ws.send_frame(b"\xff\xfe", 1)  # type: ignore[arg-type]
     assert await socket.closed() == 1007
+
+
+async def test_a_close_is_answered_with_its_code_or_1002_where_nobody_may_send_it(
+    service: Service,
+) -> None:
+    right = (1000, 1001, 1014, 3000, 4999)
+    for code in (*right, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535):
+        socket = await service.ready()
+        await socket.ws.send_frame(struct.pack("!H", code), WSMsgType.CLOSE)
+        assert await socket.closed() == (code if code in right else 1002), code
+    socket = await service.ready()
+    await socket.ws.send_frame(b"", WSMsgType.CLOSE)
+    assert await socket.closed() == 1000
 
 
 async def test_a_frame_as_large_as_allowed_is_taken(

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import ClassVar
 
-from aiohttp import EofStream, WebSocketError, WSMsgType
+from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMsgType
 
 from operator_svc import __version__
 from operator_svc.background import aside
@@ -39,6 +39,17 @@ MAX_UNREADABLE = 20
 """Unreadable frames in a row that a client may send (api.md, close codes)."""
 
 _PING = encode(Ping())
+
+_ABNORMAL, _LAST_CODE = 1006, 4999
+"""The code of a loss, which no frame may carry, and the last code of all (RFC 6455, section 7.4).
+aiohttp's reader refuses the others that may not be sent."""
+
+
+def _answer_to(code: int) -> int:
+    """The close code that answers a client's, which is 0 for none."""
+    if code == _ABNORMAL or code > _LAST_CODE:
+        return WSCloseCode.PROTOCOL_ERROR
+    return code or CloseCode.DONE
 
 
 class Connection:
@@ -100,7 +111,7 @@ class Connection:
             kind = message.type
             if kind is WSMsgType.CLOSE:
                 self._left = True
-                self.writer.close(message.data or CloseCode.DONE)
+                self.writer.close(_answer_to(message.data))
             elif self.writer.code is not None:
                 continue  # closing: what still comes is not read any more
             elif not self._frames.take():
