@@ -231,3 +231,50 @@ async def test_what_the_function_of_the_token_raises_ends_a_conversation() -> No
     async with OperatorClient("http://127.0.0.1:1", token) as client:
         with pytest.raises(LookupError, match="no token today"):
             await asyncio.wait_for(client.conversation("s").__aenter__(), WITHIN)
+
+
+async def test_a_cancellation_while_a_conversation_closes_is_not_lost(sqlite_url: str) -> None:
+    async with running(sqlite_url) as service, OperatorClient(service.url, TOKEN) as client:
+        conversation = await client.conversation("s").__aenter__()
+        closing = asyncio.create_task(conversation.aclose())
+        await asyncio.sleep(0)
+        assert closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+
+async def test_an_opening_that_nobody_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(session_socket, "OPEN_TIMEOUT", 0.1)
+    app = web.Application()
+    app.router.add_get("/ws/s", silent)
+    async with TestServer(app) as server, OperatorClient(str(server.make_url(""))) as client:
+        with pytest.raises(ClientError, match="no response in time") as caught:
+            await asyncio.wait_for(client.conversation("s").__aenter__(), WITHIN)
+    assert caught.value.code == "unreachable"
+
+
+async def test_a_refused_message_says_when_to_try_again() -> None:
+    async def refusing(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
+        await ws.prepare(request)
+        await ws.send_json({"type": "ready", "seq": 0, "epoch": None, "heartbeat_s": 25})
+        asked = await ws.receive_json()
+        error = {"error": "rate_limited", "detail": "wait", "retryable": True, "retry_after": 7.5}
+        await ws.send_json({"type": "result", "id": asked["id"], "ok": False, "error": error})
+        await ws.receive()
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/ws/s", refusing)
+    async with (
+        TestServer(app) as server,
+        OperatorClient(str(server.make_url(""))) as client,
+        client.conversation("s") as conversation,
+    ):
+        with pytest.raises(ClientError) as caught:
+            await conversation.ask("hi")
+    assert (caught.value.retryable, caught.value.retry_after) == (True, 7.5)

@@ -110,7 +110,7 @@ class ClientConnection:
         try:
             return msgspec.json.decode(content, type=kinds.get(status, otherwise))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise no_operator(self._shown, status) from error
+            raise no_operator(self._shown, status, {}) from error
 
     async def content(self, call: Call) -> bytes:
         """The answer as it comes. Raises ClientError."""
@@ -167,7 +167,7 @@ class ClientConnection:
                     content = await answer.read()
                     raise refusal(answer.status, answer.headers, content, self._shown)
                 if answer.status != HTTPStatus.NO_CONTENT and _media_of(answer) != call.media:
-                    raise no_operator(self._shown, answer.status)
+                    raise no_operator(self._shown, answer.status, {})
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self.unreachable(error, retryable=True) from error

@@ -53,8 +53,11 @@ class Conversation:
         for one here gets ClientError: ``get_reply`` tells what became of it."""
         if self._reading is not None:
             self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait(
+                [self._reading]
+            )  # unlike awaiting it, tells whose cancellation it is
+            if not self._reading.cancelled():
+                self._reading.result()
 
     @property
     def failed(self) -> bool:
@@ -204,7 +207,12 @@ class Conversation:
         else:
             error = frame["error"]
             future.set_exception(
-                ClientError(error["error"], error["detail"], retryable=error["retryable"])
+                ClientError(
+                    error["error"],
+                    error["detail"],
+                    retryable=error["retryable"],
+                    retry_after=error.get("retry_after"),
+                )
             )
 
     async def _start_from(self, frame: dict[str, Any]) -> None:

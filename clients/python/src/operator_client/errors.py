@@ -6,6 +6,8 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -47,15 +49,28 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, url: str) -
     ``/v1`` an error as OpenAI's SDKs know it. ``no_operator`` where it is neither."""
     code, detail = _told(content)
     if not code:
-        return no_operator(url, status)
-    pause = headers.get("Retry-After", "")
+        return no_operator(url, status, headers)
     return ClientError(
         code,
         detail,
         retryable=status in RETRYABLE,
         status=status,
-        retry_after=float(pause) if pause.isdecimal() else None,
+        retry_after=retry_after(headers),
     )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that ``Retry-After`` asks for, which is a number or a date (RFC 9110)."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):  # the latter for a year of many digits
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max((until - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def reason(error: Exception) -> str:
@@ -74,13 +89,14 @@ def reason(error: Exception) -> str:
     return "the connection broke off"
 
 
-def no_operator(url: str, status: int) -> ClientError:
+def no_operator(url: str, status: int, headers: Mapping[str, str]) -> ClientError:
     """The error of an answer that Operator does not give. A proxy's 502, 503 or 504 may pass."""
     return ClientError(
         "no_operator",
         f"the server at {url} is not Operator",
         retryable=status in RETRYABLE or status == 502,
         status=status,
+        retry_after=retry_after(headers),
     )
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from operator_client.connection import LONGEST_PAUSE, ClientConnection, jitter, segment
-from operator_client.errors import ClientError
+from operator_client.errors import ClientError, retry_after
 from operator_client.models import CLOSE_REASONS
 
 SUBPROTOCOL = "operator.v1"
@@ -27,6 +27,10 @@ FORBIDDEN = 4501
 SESSION_DELETED = 4504
 FINAL = 4500
 """Close codes from here on say not to reconnect."""
+OPEN_TIMEOUT = 10.0
+"""Seconds after which a connection is given up whose opening nobody answers."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that a close waits for its answer."""
 QUIET = 10.0
 """Seconds beyond two heartbeats after which a silent connection counts as lost."""
 
@@ -105,12 +109,14 @@ class SessionSocket:
             query = f"?after={self.seq}" + (f"&epoch={self.epoch}" if self.epoch else "")
         self._header = await self._connection.token_header()
         try:
-            return await self._connection.session.ws_connect(
-                f"{self._connection.url}/ws/{segment(self.session_id)}{query}",
-                protocols=(SUBPROTOCOL,),
-                headers=self._header,
-                max_msg_size=0,
-            )
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                return await self._connection.session.ws_connect(
+                    f"{self._connection.url}/ws/{segment(self.session_id)}{query}",
+                    protocols=(SUBPROTOCOL,),
+                    headers=self._header,
+                    max_msg_size=0,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+                )
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403, 404):
                 raise ClientError(
@@ -153,8 +159,7 @@ class SessionSocket:
     def _heed(self, error: Exception) -> None:
         """Take the pause that a refused handshake asks for."""
         if isinstance(error, aiohttp.WSServerHandshakeError):
-            pause = error.headers.get("Retry-After", "") if error.headers else ""
-            self._asked_pause = float(pause) if pause.isdecimal() else None
+            self._asked_pause = retry_after(error.headers or {})
 
     async def _wait(self, code: int | None) -> None:
         asked, self._asked_pause = self._asked_pause, None
