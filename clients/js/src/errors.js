@@ -31,7 +31,6 @@ export class OperatorError extends Error {
  * @returns {Promise<OperatorError>}
  */
 export async function errorOf(response) {
-  const retryAfter = Number(response.headers.get("Retry-After") ?? NaN);
   /** @type {any} */
   let body;
   try {
@@ -44,9 +43,22 @@ export async function errorOf(response) {
   return new OperatorError(code, detail, {
     status: response.status,
     retryable: mayPass(response.status),
-    retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined,
+    retryAfter: retryAfterOf(response),
     body,
   });
+}
+
+/**
+ * The seconds that `Retry-After` asks for, which is a number or a date (RFC 9110).
+ * @param {Response} response
+ */
+function retryAfterOf(response) {
+  const value = response.headers.get("Retry-After")?.trim() ?? "";
+  if (/^\d+$/.test(value)) return Number(value);
+  const until = Date.parse(value);
+  // Date.parse reads more than dates of HTTP, such as "-1"; those have letters.
+  if (!/^[A-Z]/i.test(value) || Number.isNaN(until)) return undefined;
+  return Math.max(0, (until - Date.now()) / 1000);
 }
 
 /**
@@ -57,7 +69,7 @@ export async function errorOf(response) {
 export function noOperator(response, cause) {
   const { status } = response;
   const what = status === 0 ? "a redirect" : `HTTP ${status}`;
-  const more = { status, retryable: mayPass(status), cause };
+  const more = { status, retryable: mayPass(status), retryAfter: retryAfterOf(response), cause };
   return new OperatorError("no_operator", `the answer, ${what}, is not Operator's`, more);
 }
 

@@ -73,6 +73,8 @@ export class Session {
   /** @type {string | undefined} The token that the connection was opened with, or got since. */
   #token;
   #offToken;
+  /** A page's network is back: what was open before may be dead without a word. */
+  #online = () => this.reconnect();
 
   /**
    * @param {Http} http
@@ -103,6 +105,7 @@ export class Session {
     this.#state = this.#picture("connecting", null);
     this.#token = undefined;
     this.#offToken = http.onToken(() => this.#renewToken());
+    globalThis.addEventListener?.("online", this.#online); // Node has none
     this.#running = this.#run();
   }
 
@@ -291,14 +294,10 @@ export class Session {
     const id = randomKey();
     frame.id = id;
     checkSize(frame);
-    return new Promise((resolve, reject) => {
-      const abort = () => {
-        this.#commands.delete(id);
-        reject(signal?.reason);
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+    return orAborted(signal, (resolve, reject) => {
       this.#commands.set(id, { frame, signal, resolve, reject });
       if (this.#ready) this.#connection?.send?.(frame);
+      return () => this.#commands.delete(id);
     });
   }
 
@@ -511,6 +510,7 @@ export class Session {
     this.#ended = true;
     this.#cause = cause;
     this.#offToken();
+    globalThis.removeEventListener?.("online", this.#online);
     clearTimeout(this.#silence);
     for (const command of this.#commands.values()) command.reject(cause);
     this.#commands.clear();
@@ -599,13 +599,35 @@ function jitter(milliseconds) {
  * @returns {Promise<void>}
  */
 function sleep(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
+  return orAborted(signal, (resolve) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
+    return () => clearTimeout(timer);
   });
+}
+
+/**
+ * Waits for what `start` begins, or for the signal; a signal that lives longer keeps nothing of it.
+ * @template T
+ * @param {AbortSignal | undefined} signal
+ * @param {(resolve: (value: T) => void, reject: (error: Error) => void) => () => void} start Gives what undoes it.
+ * @returns {Promise<T>}
+ */
+async function orAborted(signal, start) {
+  signal?.throwIfAborted();
+  /** @type {() => void} */
+  let abort = () => {};
+  try {
+    return await new Promise((resolve, reject) => {
+      const undo = start(resolve, reject);
+      abort = () => {
+        undo();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", abort);
+    });
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
 }
 
 /** `crypto.randomUUID` is missing on pages that are not served over TLS. */

@@ -128,6 +128,51 @@ test("a message that waits for an Operator out of reach ends with its session", 
   assert.equal(asked, after);
 });
 
+/** @type {[string, (seconds: number | undefined) => boolean][]} */
+const PAUSES = [
+  ["7", (seconds) => seconds === 7],
+  ["Fri, 31 Dec 9999 23:59:59 GMT", (seconds) => seconds !== undefined && seconds > 1e9],
+  ["Wed, 21 Oct 2015 07:28:00 GMT", (seconds) => seconds === 0],
+  ["soon", (seconds) => seconds === undefined],
+  ["-1", (seconds) => seconds === undefined],
+  ["", (seconds) => seconds === undefined],
+];
+
+test("a pause that an answer asks for is a number or a date", async (t) => {
+  for (const [asked, expected] of PAUSES) {
+    for (const body of ["<html>", JSON.stringify({ error: "draining", detail: "" })]) {
+      const url = await serve(t, (_, response) => response.writeHead(503, { "Retry-After": asked }).end(body));
+      await assert.rejects(new OperatorClient(url).sessions(), (/** @type {OperatorError} */ error) => {
+        assert.ok(expected(error.retryAfter), `${asked}: ${error.retryAfter}`);
+        return true;
+      });
+    }
+  }
+});
+
+test("a page whose network is back connects without a pause, and not after its session's end", { timeout: 60_000 }, async (t) => {
+  /** @type {Set<() => void>} */
+  const listeners = new Set();
+  Object.assign(globalThis, {
+    addEventListener: (/** @type {string} */ type, /** @type {() => void} */ listener) => type === "online" && listeners.add(listener),
+    removeEventListener: (/** @type {string} */ _, /** @type {() => void} */ listener) => listeners.delete(listener),
+  });
+  t.after(() => Object.assign(globalThis, { addEventListener: undefined, removeEventListener: undefined }));
+  let asked = 0;
+  const url = await serve(t, (request) => {
+    asked += 1;
+    request.socket.destroy();
+  });
+  t.mock.timers.enable({ apis: ["setTimeout"] }); // a pause lasts for ever
+  const session = new OperatorClient(url, { WebSocket: null }).session("s");
+  while (asked < 3) {
+    for (const listener of listeners) listener();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await session.close();
+  assert.equal(listeners.size, 0);
+});
+
 test("a call without an answer's body gives undefined", async (t) => {
   const url = await serve(t, (_, response) => response.writeHead(204).end());
   assert.equal(await new OperatorClient(url).call("POST", "/ai/chat/s/stop"), undefined);

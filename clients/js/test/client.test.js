@@ -1,6 +1,7 @@
 // Runs against a real Operator: OPERATOR_URL, OPERATOR_TOKEN. The package's test command in the
 // service's own suite starts one (tests/clients).
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { describe, mock, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -127,6 +128,14 @@ function testsOf(transport) {
     assert.notEqual(first.id, second.id);
     assert.equal(second.messageId, first.messageId);
     assert.equal(session.state.messages.filter((m) => m.role === "user").length, 1);
+    await session.close();
+  });
+
+  test(`${transport}: a signal keeps nothing of a message that arrived`, async () => {
+    const session = clientOf(transport).session();
+    const { signal } = new AbortController();
+    await session.ask("hi", { signal });
+    assert.deepEqual(getEventListeners(signal, "abort"), []);
     await session.close();
   });
 
