@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from operator_svc import lifecycle
 from operator_svc.app import Operator
 from tests.fakes.eventually import eventually
@@ -76,7 +78,10 @@ async def test_a_restore_under_running_pods_cuts_their_clients(pods: Pods) -> No
     epoch = await epoch_of(pod)
     reader = await watch(pod, "s", after=4, epoch=epoch)
     await age(pod, 3600)
-    await pod.core.database.check_history()
+    with capture_logs() as logs:
+        await pod.core.database.check_history()
+    told = [line["event"] for line in logs if "database" in line["event"]]
+    assert told == ["the database was restored, or its clock jumped"]
     await eventually(lambda: reader.cut_off)
     again = await watch(pod, "s", after=4, epoch=epoch)
     assert again.types() == ["resync"]

@@ -46,11 +46,13 @@ class KnownHistory:
     def note_server(self, server: str) -> None:
         """Take the server's name for its history, and tell of a change."""
         before, self.server = self.server, server
-        self._compare(before, server)
+        if before not in ("", server):
+            self._tell("the database was switched over")
 
     async def keep(self, database: Database) -> None:
         """Note in the database that it is in use, and take its mark from it: another one where
-        nobody has done so for ``UNSEEN_SECONDS``. Raises what a write raises."""
+        nobody has done so for ``UNSEEN_SECONDS``. A machine that slept and a clock that was set
+        look like a restore, and are taken for one. Raises what a write raises."""
         rows = await database.write(
             "history_keep",
             DatabaseHistory,
@@ -59,10 +61,10 @@ class KnownHistory:
             unseen=UNSEEN_SECONDS,
         )
         before, self.mark = self.mark, rows[0].id if rows else ""
-        self._compare(before, self.mark)
+        if before not in ("", self.mark):
+            self._tell("the database was restored, or its clock jumped")
 
-    def _compare(self, before: str, after: str) -> None:
-        if before not in ("", after):
-            log.warning("the database was switched over or restored", history=self.value)
-            for callback in self._callbacks:
-                callback()
+    def _tell(self, event: str) -> None:
+        log.warning(event, history=self.value)
+        for callback in self._callbacks:
+            callback()
