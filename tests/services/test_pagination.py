@@ -12,7 +12,9 @@ from operator_svc.models import MAX_ID
 from operator_svc.services.pagination import (
     id_cursor,
     parse_id_cursor,
+    parse_text_cursor,
     parse_time_cursor,
+    text_cursor,
     time_cursor,
 )
 
@@ -34,6 +36,17 @@ def test_id_cursor_is_read_back(row_id: int) -> None:
 def test_without_a_cursor_the_list_begins_at_its_first_row() -> None:
     assert parse_id_cursor(None, 7) == 7
     assert parse_time_cursor(None, FIRST) == FIRST
+
+
+@pytest.mark.parametrize("text", ["", "a", "a/b", "ñ 漢", "day/1"])
+def test_text_cursor_is_read_back_in_its_own_order_alone(text: str) -> None:
+    cursor = text_cursor("model", text)
+    assert parse_text_cursor(cursor, "model", "first") == text
+    assert parse_text_cursor(None, "model", "first") == "first"
+    for strange in (cursor, id_cursor(42), time_cursor(MOMENT, 42), encoded("day"), "x"):
+        with pytest.raises(OperatorError) as caught:
+            parse_text_cursor(strange, "day", "first")
+        assert caught.value.code is ErrorCode.INVALID_PARAMETER
 
 
 def test_cursors_of_earlier_versions_are_read() -> None:

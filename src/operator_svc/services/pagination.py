@@ -48,20 +48,20 @@ def parse_time_cursor(cursor: str | None, first: tuple[datetime, int]) -> tuple[
         raise _invalid() from None
 
 
-def text_cursor(text: str) -> str:
-    """The cursor of a list that is ordered by a text."""
-    return _encode(text)
+def text_cursor(order: str, text: str) -> str:
+    """The cursor of a list that is ordered by a text, one of several whose names have no slash."""
+    return _encode(f"{order}/{text}")
 
 
-def parse_text_cursor(cursor: str | None, first: str) -> str:
-    """The text in a cursor; ``first`` without one.
+def parse_text_cursor(cursor: str | None, order: str, first: str) -> str:
+    """The text in a cursor of this order; ``first`` without one.
 
     Raises OperatorError(invalid_parameter).
     """
     if cursor is None:
         return first
-    text = _decode(cursor)
-    if text_problem(text):
+    known, slash, text = _decode(cursor).partition("/")
+    if not slash or known != order or text_problem(text):
         raise _invalid()
     return text
 

@@ -41,7 +41,7 @@ class UsageReports:
         """A page of usage, in the order of its keys: for the role ``operator`` of all, for a token
         of a user of that user, for any other of that token.
 
-        Raises OperatorError(invalid_parameter) for a cursor that is none.
+        Raises OperatorError(invalid_parameter) for a cursor that is none of this dimension.
         """
         last = last or datetime.now(UTC).date()
         first = first or date.fromordinal(max(1, last.toordinal() - SHOWN_DAYS + 1))
@@ -52,7 +52,7 @@ class UsageReports:
             last_day=last.isoformat(),
             token=caller.name if confined else None,
             user_id=caller.user_id,
-            after=parse_text_cursor(cursor, ""),
+            after=parse_text_cursor(cursor, by, ""),
             limit=limit + 1,
         )
         return UsageList(
@@ -60,7 +60,7 @@ class UsageReports:
             from_day=first.isoformat(),
             to_day=last.isoformat(),
             usage=[view_of(UsageView, row) for row in rows[:limit]],
-            next_cursor=text_cursor(rows[limit - 1].key) if len(rows) > limit else None,
+            next_cursor=text_cursor(by, rows[limit - 1].key) if len(rows) > limit else None,
         )
 
     async def count(self) -> None:
