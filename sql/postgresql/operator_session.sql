@@ -62,7 +62,7 @@ SELECT session_id, CAST(epoch AS text) AS epoch FROM session;
 
 -- name: sessions_expire(days, page)
 -- Marks sessions as deleted in which nothing happened for so many days, those first that were left first; one that is
--- just written to is passed over.
+-- just written to, or imported into, is passed over.
 WITH session AS MATERIALIZED (
     SELECT session_id FROM operator_session
     WHERE
@@ -71,7 +71,7 @@ WITH session AS MATERIALIZED (
         AND deleted_at IS NULL
     ORDER BY active_at, id
     LIMIT :page
-    FOR NO KEY UPDATE SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 ),
 
 marked AS (

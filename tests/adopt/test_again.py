@@ -5,8 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from pathlib import Path
+from typing import Any
 
-from operator_svc.models import Adopted, BrowserTask, Message, Session, ToolCall
+from operator_svc.models import (
+    Adopted,
+    BrowserTask,
+    Message,
+    Session,
+    SwitchAdjustment,
+    ToolCall,
+)
 from tests.adopt.conftest import AT_NOON, NOON, LegacyFile, Target
 
 NEW_SESSION = (
@@ -125,6 +133,41 @@ async def test_rows_deleted_after_adoption_stay_deleted(legacy: LegacyFile, targ
         ("operator_tool_call", "skipped", "its message was deleted since"): 1,
         ("operator_browser_task", "skipped", "its session was deleted since"): 1,
     }
+
+
+async def test_refused_rows_make_no_session_and_touch_none(
+    untyped: LegacyFile, target: Target
+) -> None:
+    untyped.messages("known", "x")
+    await target.adopt(untyped)
+    before = await everything(target)
+    for name in ("known", "unknown"):
+        untyped.add("browser_task", {"session_id": name, "url": ""})
+        untyped.add("switch_adjustment", {"session_id": name, "engine_used": ""})
+    report = await target.adopt(untyped)
+    assert await everything(target) == before
+    assert sum(counts.refused for counts in report.tables.values()) == 4
+    assert sum(counts.made for counts in report.tables.values()) == 0
+
+
+async def test_an_invalid_time_in_a_file_that_has_grown_is_that_of_the_row_before(
+    untyped: LegacyFile, target: Target
+) -> None:
+    rows: dict[str, dict[str, object]] = {
+        "message": {"session_id": "abc", "content": "x"},
+        "tool_call": {"message_id": 1, "tool_name": "t"},
+        "browser_task": {"session_id": "abc", "url": "http://x/"},
+        "switch_adjustment": {"session_id": "abc", "reason": "r"},
+    }
+    for number, at in ((1, NOON), (2, "never")):
+        for table, row in rows.items():
+            untyped.add(table, {"id": number, "created_at": at, **row})
+        await target.adopt(untyped)
+    kinds: tuple[type[Any], ...] = (Message, ToolCall, BrowserTask, SwitchAdjustment)
+    for kind in kinds:
+        assert [row.created_at for row in await target.rows(kind)] == [AT_NOON] * 2, kind
+    (session,) = await target.rows(Session)
+    assert session.active_at == AT_NOON
 
 
 async def test_databases_with_the_same_ids_are_both_adopted(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import random
 import re
 import resource
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,29 @@ def test_target_that_is_the_legacy_file_is_refused(filled: LegacyFile, tmp_path:
     assert done.returncode == 2
     assert "is the target itself" in done.stderr
     assert filled.path.read_bytes() == before
+
+
+def test_progress_stays_in_one_line_of_a_narrow_terminal(
+    filled: LegacyFile, tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 30))
+    code = (
+        "from operator_svc.cli import main\n"
+        "from operator_svc.commands import adopt\n"
+        "adopt.TERMINAL_PAUSE = 0.0\n"
+        f"main(['adopt', '--from', {str(filled.path)!r}])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=theirs, check=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = os.read(ours, 2**16).decode()
+    os.close(ours)
+    states = [state.partition("\r")[0] for state in shown.split("\x1b[K")]
+    assert "operator_message: 4 of 4 (" in states[4]
+    assert {len(state) for state in states[1:-1]} == {29}
 
 
 def many(path: Path, messages: int) -> LegacyFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from operator_svc.adopt import legacy_file
+from operator_svc.adopt import id_map, legacy_file
 from operator_svc.adopt.legacy_file import open_legacy
 from operator_svc.errors import ConfigurationError
 from operator_svc.models import Message
@@ -159,6 +159,16 @@ async def test_file_written_while_it_is_read_brings_nothing(
     with pytest.raises(ConfigurationError, match="changed while it was read"):
         await target.adopt(alone)
     assert await target.count("operator_message") == 0
+
+
+async def test_a_full_temporary_folder_is_named_and_brings_nothing(
+    alone: LegacyFile, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_map, "_SCHEMA", (*id_map._SCHEMA, "PRAGMA max_page_count = 1"))
+    alone.messages("abc", *"x" * 1000)
+    with pytest.raises(ConfigurationError, match="no temporary file can be written"):
+        await target.adopt(alone)
+    assert await target.count("operator_session") == 0
 
 
 def test_temporary_copy_is_deleted(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import psycopg
 import pytest
 
 from operator_svc.adopt.importer import adopt
+from operator_svc.adopt.legacy_file import TABLES
+from operator_svc.errors import ConfigurationError
 from operator_svc.models import Message, Session
 from operator_svc.stores.messages import MessageStore
 from operator_svc.stores.sessions import SessionStore
@@ -123,6 +127,55 @@ async def test_what_comes_into_a_session_that_is_deleted_meanwhile_is_not_lost_w
         assert sessions[0].session_id == messages[0].session_id != "abc"
 
 
+async def test_others_write_to_sessions_that_are_joined_or_known_and_delete_none(
+    legacy: LegacyFile, postgresql_url: str
+) -> None:
+    target = Target(postgresql_url)
+    legacy.session("known")
+    await target.adopt(legacy)
+    await target.run(
+        "INSERT INTO operator_session (session_id, epoch, user_id, source)"
+        " VALUES ('joined', gen_random_uuid(), 'local', 'api')"
+    )
+    legacy.session("joined")
+    legacy.messages("known", "one")
+    legacy.messages("joined", "two")
+    row = "SELECT session_id FROM operator_session ORDER BY session_id"
+    tables = []
+
+    def look(table: str, done: int, total: int) -> None:
+        if table != "operator_session":
+            with psycopg.connect(postgresql_url, autocommit=True) as beside:
+                written = beside.execute(f"{row} FOR NO KEY UPDATE NOWAIT").fetchall()
+                assert written == [("joined",), ("known",)]
+                assert beside.execute(f"{row} FOR UPDATE SKIP LOCKED").fetchall() == []
+            tables.append(table)
+
+    await adopt(target.settings, legacy.path, dry_run=False, progress=look)
+    assert set(tables) == {name for name in TABLES if name != "operator_session"}
+    assert [s.message_count for s in await target.rows(Session)] == [1, 1]
+
+
+async def test_a_second_adoption_at_once_is_refused(
+    legacy: LegacyFile, postgresql_url: str
+) -> None:
+    """It would wait for the first one with a lock for which all others wait."""
+    target = Target(postgresql_url)
+    legacy.session("abc")
+    refused = []
+
+    def adopt_again(table: str, done: int, total: int) -> None:
+        with ThreadPoolExecutor(1) as beside:
+            again = beside.submit(asyncio.run, target.adopt(legacy))
+            with pytest.raises(ConfigurationError, match="somebody else is adopting"):
+                again.result()
+        refused.append(table)
+
+    await adopt(target.settings, legacy.path, dry_run=False, progress=adopt_again)
+    assert refused
+    assert await target.count("operator_session") == 1
+
+
 async def test_adoption_goes_past_the_pooler(
     legacy: LegacyFile, postgres_server: PostgresServer, postgresql_url: str
 ) -> None:
@@ -134,6 +187,7 @@ async def test_adoption_goes_past_the_pooler(
             target.settings,
             database_url=pooler.url(postgresql_url.partition("@/")[2].partition("?")[0]),
             database_direct_url=postgresql_url,
+            db_pool_size=1,
         )
         for dry_run in (True, False):
             await adopt(settings, legacy.path, dry_run=dry_run, progress=lambda *_: None)

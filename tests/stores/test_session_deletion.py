@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+import psycopg
 import pytest
 
 from operator_svc.db import Database, connect
@@ -199,6 +200,18 @@ async def test_a_locked_session_is_passed_over(
     while await sessions.delete_piece():
         pass
     assert set((await counts(postgresql_database)).values()) == {0}
+
+
+async def test_a_session_that_is_imported_into_does_not_expire(
+    postgresql_url: str, postgresql_database: Database
+) -> None:
+    """What comes into it would be deleted with it."""
+    await fill(postgresql_database, "old", 1, 1000)
+    sessions = SessionStore(postgresql_database)
+    with psycopg.connect(postgresql_url) as importing:
+        importing.execute("SELECT 1 FROM operator_session FOR KEY SHARE")
+        assert await sessions.expire(1, 10) == []
+    assert len(await sessions.expire(1, 10)) == 1
 
 
 async def test_sessions_that_nobody_used_expire_and_others_stay(database: Database) -> None:

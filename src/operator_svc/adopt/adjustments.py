@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import msgspec
 
 from operator_svc.adopt.legacy_rows import ADJUSTMENT, FEEDBACK, reference
-from operator_svc.adopt.run import Run
+from operator_svc.adopt.run import FreshRow, Run
 from operator_svc.adopt.values import (
     Fixes,
     count,
@@ -27,34 +26,43 @@ MAX_ENGINE = 200
 async def adopt_adjustments(run: Run) -> None:
     """Bring all adjustments in. A row that names an engine is feedback (too)."""
     fixes = Fixes()
-    last = run.now
     for batch in run.batches(ADJUSTMENT):
-        fresh = await run.fresh(ADJUSTMENT, batch)
-        last = await _AdjustmentBatch(run, fixes, last).write(fresh)
+        fresh = await run.fresh(ADJUSTMENT, batch, 7, 9, 14)
+        await _AdjustmentBatch(run, fixes).write(_with_content(run, fresh))
+
+
+def _with_content(run: Run, fresh: list[FreshRow]) -> list[FreshRow]:
+    """The rows that say something. Nothing is made for the others, which are refused."""
+    kept = [each for each in fresh if _has_change(each.row) or text(each.row[6], Fixes(), "")]
+    for _ in range(len(fresh) - len(kept)):
+        run.report.refused(ADJUSTMENT, "it has neither a change nor an engine")
+    return kept
+
+
+def _has_change(row: tuple[Any, ...]) -> bool:
+    return any(value is not None for value in row[3:6])
 
 
 class _AdjustmentBatch:
     """Changes and feedback of one batch."""
 
-    def __init__(self, run: Run, fixes: Fixes, last: dt.datetime) -> None:
+    def __init__(self, run: Run, fixes: Fixes) -> None:
         self._run = run
-        self._last = last
         self._fixes = fixes
         self._changes: list[tuple[str, Any, dict[str, Any]]] = []
         self._feedback: list[tuple[str, dict[str, Any]]] = []
 
-    async def write(self, fresh: list[tuple[str, tuple[Any, ...]]]) -> dt.datetime:
-        """Sort the rows out and store them; the time of the last one, for rows without any."""
+    async def write(self, fresh: list[FreshRow]) -> None:
+        """Sort the rows out and store them."""
         run = self._run
-        at = {key: self._time(row) for key, row in fresh}
-        names = {key: run.name_of(row[1]) for key, row in fresh if row[1] is not None}
-        first = {names[k]: (r[1], at[k]) for k, r in reversed(fresh) if r[1] is not None}
+        names = {key: run.name_of(row[1]) for key, row, _ in fresh if row[1] is not None}
+        first = {names[k]: (r[1], at) for k, r, at in reversed(fresh) if r[1] is not None}
         mapped_sessions = await run.sessions_for(first)
         # One that was made for a tool call lies in another session, and is not the lost one.
         messages = run.id_map.messages(
-            [reference(row[2]) for _, row in fresh if row[2] is not None], made=False
+            [reference(row[2]) for _, row, _ in fresh if row[2] is not None], made=False
         )
-        for key, row in fresh:
+        for key, row, at in fresh:
             mapped = mapped_sessions[names[key]] if key in names else None
             if mapped is not None and mapped.gone:
                 run.report.skipped(ADJUSTMENT, "its session was deleted since")
@@ -72,30 +80,17 @@ class _AdjustmentBatch:
                 "id": 0,
                 "session_id": mapped.target if mapped else None,
                 "message_id": None if ref is None else messages.get(ref),
-                "created_at": at[key],
+                "created_at": at,
             }
             self._sort(key, row, common, ref if lost else None)
         await self._store()
-        return self._last
-
-    def _time(self, row: tuple[Any, ...]) -> dt.datetime:
-        for value in (row[7], row[9], row[14]):
-            if (at := moment(value, Fixes(), "")) is not None:
-                self._last = at
-                break
-        return self._last
 
     def _sort(
         self, key: str, row: tuple[Any, ...], common: dict[str, Any], lost: int | str | None
     ) -> None:
         """``lost`` is the legacy id of a message that is missing."""
-        before, after, reason, engine = row[3:7]
-        has_change = any(value is not None for value in (before, after, reason))
-        engine_name = short(engine, self._fixes, "engine_used", MAX_ENGINE)
-        if not has_change and not engine_name:
-            self._fixes.take()
-            self._run.report.refused(ADJUSTMENT, "it has neither a change nor an engine")
-            return
+        has_change = _has_change(row)
+        engine_name = short(row[6], self._fixes, "engine_used", MAX_ENGINE)
         if moment(row[7], self._fixes, "created_at") is None:
             self._fixes.note("created_at was missing")
         if engine_name:

@@ -9,7 +9,7 @@ import msgspec
 
 from operator_svc.adopt.id_map import MappedSession
 from operator_svc.adopt.legacy_rows import TASK
-from operator_svc.adopt.run import Run
+from operator_svc.adopt.run import FreshRow, Run
 from operator_svc.adopt.values import MAX_COUNT, Fixes, mark, moment, parsed, text
 from operator_svc.models import DEFAULT_USER, Json, TaskStatus
 from operator_svc.protocol import ids
@@ -33,30 +33,25 @@ _LISTS = ("links", "console")
 async def adopt_tasks(run: Run) -> None:
     """Bring all browser tasks in."""
     fixes = Fixes()
-    last = run.now
     for batch in run.batches(TASK):
-        fresh = await run.fresh(TASK, batch)
+        fresh = _with_url(run, await run.fresh(TASK, batch, 3, 8, 9))
         wanted = {
-            run.name_of(row[1]): (row[1], moment(row[3], Fixes(), "") or last)
-            for _, row in reversed(fresh)
+            run.name_of(row[1]): (row[1], at)
+            for _, row, at in reversed(fresh)
             if row[1] is not None
         }
         mapped_sessions = await run.sessions_for(wanted)
-        taken = await run.store.taken_task_ids([str(row[0]) for _, row in fresh])
+        taken = await run.store.taken_task_ids([str(row[0]) for _, row, _ in fresh])
         rows: list[dict[str, Any]] = []
         asked, became, mended = [], [], []
-        for key, row in fresh:
+        for key, row, at in fresh:
             mapped = None if row[1] is None else mapped_sessions[run.name_of(row[1])]
             if mapped is not None and mapped.gone:
                 run.report.skipped(TASK, "its session was deleted since")
                 continue
-            if not text(row[2], Fixes(), "url"):
-                run.report.refused(TASK, "it has no url")
-                continue
-            new = _new(run, row, mapped, fixes, last)
+            new = _new(run, row, mapped, fixes, at)
             new["task_id"] = _task_id(row[0], key, taken, fixes)
             taken.add(new["task_id"])
-            last = new["created_at"]
             rows.append(new)
             asked.append((row[0], None))
             became.append(key)
@@ -70,6 +65,14 @@ async def adopt_tasks(run: Run) -> None:
         )
 
 
+def _with_url(run: Run, fresh: list[FreshRow]) -> list[FreshRow]:
+    """The rows that have an address. Nothing is made for the others, which are refused."""
+    kept = [each for each in fresh if text(each.row[2], Fixes(), "url")]
+    for _ in range(len(fresh) - len(kept)):
+        run.report.refused(TASK, "it has no url")
+    return kept
+
+
 def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
     plain = old_id if isinstance(old_id, str) else str(old_id)
     if ids.is_task_id(plain) and plain not in taken:
@@ -80,7 +83,7 @@ def _task_id(old_id: Any, key: str, taken: set[str], fixes: Fixes) -> str:
 
 
 def _new(
-    run: Run, legacy: tuple[Any, ...], mapped: MappedSession | None, fixes: Fixes, last: dt.datetime
+    run: Run, legacy: tuple[Any, ...], mapped: MappedSession | None, fixes: Fixes, at: dt.datetime
 ) -> dict[str, Any]:
     (_, _, url, created, raw_status, result, error, error_message, executed, completed,
      *found) = legacy  # fmt: skip
@@ -91,7 +94,7 @@ def _new(
     completed_at = moment(completed, fixes, "completed_at") or executed_at
     if created_at is None:
         fixes.note("created_at was missing")
-        created_at = executed_at or completed_at or last
+        created_at = at
     status, said = _status(raw_status, fixes)
     why = text(error, fixes, "error") or text(error_message, fixes, "error_message")
     if status in _OPEN:

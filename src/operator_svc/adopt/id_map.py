@@ -10,8 +10,10 @@ import datetime as dt
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from operator_svc.errors import ConfigurationError
 from operator_svc.timestamps import utc_text
 
 SHIFTED = 2**62
@@ -23,6 +25,7 @@ _SCHEMA = (
     "PRAGMA synchronous = OFF",
     "CREATE TABLE session (name TEXT PRIMARY KEY, target TEXT, user_id TEXT, gone INT, made INT,"
     " floor INT, added INT NOT NULL DEFAULT 0, last TEXT) WITHOUT ROWID",
+    "CREATE TABLE joined (target TEXT, source TEXT, created_at TEXT, updated_at TEXT, whole INT)",
     # No type: a legacy id is an integer nearly always, and a text else.
     "CREATE TABLE message (old_id PRIMARY KEY, new_id INT, made INT) WITHOUT ROWID",
     "BEGIN",
@@ -44,6 +47,16 @@ class MappedSession:
     gone: bool = False
     made: bool = False
     floor: int = 0
+
+
+@contextmanager
+def open_id_map() -> Iterator[IdMap]:
+    """An empty map. Raises ConfigurationError where there is no room for its file."""
+    try:
+        with closing(IdMap()) as id_map:
+            yield id_map
+    except sqlite3.OperationalError as error:
+        raise ConfigurationError([f"no temporary file can be written: {error}"]) from error
 
 
 class IdMap:
@@ -109,6 +122,21 @@ class IdMap:
         cursor = self._raw.execute("SELECT target, added, last, made FROM session WHERE added > 0")
         while rows := cursor.fetchmany(size):
             yield [(t, n, dt.datetime.fromisoformat(last), bool(m)) for t, n, last, m in rows]
+
+    def add_joins(self, rows: Iterable[tuple[str, str, dt.datetime, dt.datetime, bool]]) -> None:
+        """Remember what sessions that are there are joined with, as for
+        ``AdoptionStore.join_sessions``."""
+        self._raw.executemany(
+            "INSERT INTO joined VALUES (?, ?, ?, ?, ?)",
+            ((t, source, utc_text(first), utc_text(last), w) for t, source, first, last, w in rows),
+        )
+
+    def joins(self, size: int) -> Iterator[list[tuple[str, str, dt.datetime, dt.datetime, bool]]]:
+        """What ``add_joins`` was given, in its order; in lists of ``size``."""
+        read = dt.datetime.fromisoformat
+        cursor = self._raw.execute("SELECT * FROM joined ORDER BY rowid")
+        while rows := cursor.fetchmany(size):
+            yield [(t, s, read(first), read(last), bool(w)) for t, s, first, last, w in rows]
 
     def add_messages(
         self, ids: Iterable[tuple[int | str, int | None]], *, made: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import msgspec
 from operator_svc.adopt.adjustments import adopt_adjustments
 from operator_svc.adopt.browser_tasks import adopt_tasks
 from operator_svc.adopt.columns import NUMBERED
-from operator_svc.adopt.id_map import IdMap
+from operator_svc.adopt.id_map import open_id_map
 from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase, open_legacy
 from operator_svc.adopt.legacy_rows import FEEDBACK, MAX_KEPT_ID
 from operator_svc.adopt.messages import adopt_messages
 from operator_svc.adopt.report import Report
 from operator_svc.adopt.run import Progress, Run
 from operator_svc.adopt.sessions import adopt_sessions
-from operator_svc.adopt.target import AdoptionStore, reserve_ids
+from operator_svc.adopt.target import AdoptionStore, reserve_ids, take_turn
 from operator_svc.adopt.tool_calls import adopt_tool_calls
 from operator_svc.db import ConstraintViolation, Database, Transaction, connect, migrations
 from operator_svc.db.locations import Location, locate
@@ -37,7 +37,8 @@ from operator_svc.stores.sessions import SessionStore
 STATEMENT_SECONDS = 120.0
 """Seconds that one statement may take at least: nobody waits for an answer here."""
 
-_COUNTED = 2000
+_CHANGED = 2000
+"""Sessions that are changed at a time."""
 
 
 async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Progress) -> Report:
@@ -48,7 +49,7 @@ async def adopt(settings: Settings, path: Path, *, dry_run: bool, progress: Prog
     OperatorError(DATABASE_UNAVAILABLE) where the target does not answer; then nothing was done.
     """
     location = locate(settings.database_url)
-    with open_legacy(path) as legacy, closing(IdMap()) as id_map:
+    with open_legacy(path) as legacy, open_id_map() as id_map:
         if location.dialect == "sqlite" and _is_same(path, location.path):
             raise ConfigurationError([f"{path} is the target itself"])
         open_target = _dry_target if dry_run else _target
@@ -69,7 +70,10 @@ async def _adopt_all(run: Run) -> None:
     await adopt_tool_calls(run)
     await adopt_tasks(run)
     await adopt_adjustments(run)
-    for counts in run.id_map.counts(_COUNTED):
+    # The sessions that others write to come last: until here nobody waits for this transaction.
+    for joins in run.id_map.joins(_CHANGED):
+        await run.store.join_sessions(joins)
+    for counts in run.id_map.counts(_CHANGED):
         await run.store.count_messages(counts)
 
 
@@ -103,8 +107,10 @@ async def _target(
     database = await connect(_for_one_transaction(settings))
     try:
         await _finish_deletions(database)
-        await reserve_ids(database, highest)
         async with database.transaction() as transaction:
+            if not await take_turn(transaction, database.dialect):
+                raise ConfigurationError(["somebody else is adopting into this database"])
+            await reserve_ids(database, highest)
             yield AdoptionStore(transaction, database.dialect)
     except ConstraintViolation as error:
         raise ConfigurationError(
@@ -150,10 +156,12 @@ async def _is_ready(database: Database) -> bool:
 
 
 def _for_one_transaction(settings: Settings) -> Settings:
-    """The way to the target: past a pooler, and with time for long statements."""
+    """The way to the target: past a pooler, with time for long statements, and with a connection
+    beside that of the transaction, for the reservation of ids."""
     return msgspec.structs.replace(
         settings,
         database_url=settings.sessions_url,
+        db_pool_size=2,
         db_timeout=max(settings.db_timeout, STATEMENT_SECONDS),
     )
 

@@ -39,20 +39,20 @@ class _Batch:
 async def adopt_messages(run: Run) -> None:
     """Bring all messages in, each into its session; one that is missing is made."""
     fixes = Fixes()
-    last = run.now
     for rows in run.batches(MESSAGE):
         keys = [row_key(MESSAGE, row) for row in rows]
         known = await run.known(MESSAGE, keys)
         here = await run.store.taken(MESSAGE, {int(new_id) for new_id in known.values()})
         names = [run.name_of(row[1]) for row in rows]
+        times = run.times(MESSAGE, rows, 4)
         firsts: dict[str, tuple[Any, dt.datetime]] = {}
-        for key, name, row in zip(keys, names, rows, strict=True):
+        for key, name, row, at in zip(keys, names, rows, times, strict=True):
             if name not in firsts and key not in known:
-                firsts[name] = row[1], moment(row[4], Fixes(), "") or last
+                firsts[name] = row[1], at
         mapped_sessions = await run.sessions_for(firsts)
         batch = _Batch()
         met: set[str] = set()
-        for key, name, row in zip(keys, names, rows, strict=True):
+        for key, name, row, at in zip(keys, names, rows, times, strict=True):
             if key in known or key in met:
                 run.report.skipped(MESSAGE, "adopted before")
                 if key in known:
@@ -65,9 +65,7 @@ async def adopt_messages(run: Run) -> None:
                 run.report.skipped(MESSAGE, "its session was deleted since")
                 batch.became.append((reference(row[0]), None))
                 continue
-            new = _new(row, mapped, fixes, last)
-            last = new["created_at"]
-            batch.rows.append(new)
+            batch.rows.append(_new(row, mapped, fixes, at))
             batch.keys.append(key)
             batch.asked.append((row[0], mapped))
             batch.fixes.append(fixes.take())
@@ -75,7 +73,7 @@ async def adopt_messages(run: Run) -> None:
 
 
 def _new(
-    legacy: tuple[Any, ...], mapped: MappedSession, fixes: Fixes, last: dt.datetime
+    legacy: tuple[Any, ...], mapped: MappedSession, fixes: Fixes, at: dt.datetime
 ) -> dict[str, Any]:
     _, session_id, raw_role, raw_content, created, raw_metadata = legacy
     lost: dict[str, Json] = {}
@@ -88,9 +86,7 @@ def _new(
     content = text(raw_content, fixes, "content")
     if content is None:
         fixes.note("content was missing")
-    at = moment(created, fixes, "created_at")
-    if at is None:
-        at = last
+    if moment(created, fixes, "created_at") is None:
         fixes.note("created_at was missing")
         if created is not None:
             lost["adopted_created_at"] = text(created, Fixes(), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,7 @@ from operator_svc.adopt.legacy_file import TABLES, LegacyDatabase
 from operator_svc.adopt.legacy_rows import READ, SESSION, is_keepable, missing_row_key, row_key
 from operator_svc.adopt.report import Counts, Report
 from operator_svc.adopt.target import AdoptionStore
-from operator_svc.adopt.values import mark
+from operator_svc.adopt.values import Fixes, mark, moment
 from operator_svc.models import DEFAULT_USER, Json
 from operator_svc.protocol import ids
 from operator_svc.protocol.text import storable
@@ -25,6 +25,14 @@ _PROBES = 200
 
 Progress = Callable[[str, int, int], None]
 """Called with a table, the rows of it that are done, and all of its rows."""
+
+
+class FreshRow(NamedTuple):
+    """A legacy row that was not adopted before: its key, its columns and its time."""
+
+    key: str
+    row: tuple[Any, ...]
+    at: dt.datetime
 
 
 class SessionRequest(msgspec.Struct, frozen=True):
@@ -55,6 +63,7 @@ class Run:
         self.source = ""
         self.sources: list[str] = []
         self._progress = progress
+        self._last: dict[str, dt.datetime] = {}
 
     async def identify(self) -> None:
         """Find out whether rows of this database were adopted before, and by what name."""
@@ -86,14 +95,27 @@ class Run:
         """The new ids of those of the rows that were adopted before."""
         return await self.store.known(self.sources, table, keys) if self.sources else {}
 
+    def times(
+        self, table: str, batch: Sequence[tuple[Any, ...]], *columns: int
+    ) -> list[dt.datetime]:
+        """The time of each row: that of the first of these columns that has one, or else of the
+        row before it, whether that one is brought in or not. To be called for each batch."""
+        times = []
+        for row in batch:
+            read = (moment(row[column], Fixes(), "") for column in columns)
+            self._last[table] = next(filter(None, read), self._last.get(table, self.now))
+            times.append(self._last[table])
+        return times
+
     async def fresh(
-        self, table: str, batch: Sequence[tuple[Any, ...]]
-    ) -> list[tuple[str, tuple[Any, ...]]]:
-        """Those of the rows that were not adopted before, each once and with its key."""
+        self, table: str, batch: Sequence[tuple[Any, ...]], *columns: int
+    ) -> list[FreshRow]:
+        """Those of the rows that were not adopted before, each once. See ``times``."""
         keys = [row_key(table, row) for row in batch]
         known = await self.known(table, keys)
-        rows = dict(zip(keys, batch, strict=True))
-        fresh = [(key, row) for key, row in rows.items() if key not in known]
+        times = self.times(table, batch, *columns)
+        rows = {k: FreshRow(k, row, at) for k, row, at in zip(keys, batch, times, strict=True)}
+        fresh = [row for key, row in rows.items() if key not in known]
         for _ in range(len(batch) - len(fresh)):
             self.report.skipped(table, "adopted before")
         return fresh
@@ -160,7 +182,7 @@ class Run:
             if request.made and outcome != "known":
                 became[missing_row_key(request.name)] = target
         await self.store.insert(SESSION, rows)
-        await self.store.join_sessions(joins)
+        self.id_map.add_joins(joins)
         await self.store.note(self.source, SESSION, became)
         return outcomes
 

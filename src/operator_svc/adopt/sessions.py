@@ -81,7 +81,7 @@ async def _place(run: Run, groups: dict[str, _Group]) -> None:
             request.updated_at,
             not request.known,
         )
-        await run.store.join_sessions([join])
+        run.id_map.add_joins([join])
         _count(run, group, "joined")
     fresh = list(groups.values())
     for group, outcome in zip(fresh, await run.place([g.request for g in fresh]), strict=True):

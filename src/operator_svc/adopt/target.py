@@ -17,6 +17,9 @@ from operator_svc.db import Database, Dialect, Transaction
 Row: TypeAlias = Mapping[str, Any]
 """A new row by its columns; JSON is text already."""
 
+ADVISORY_KEY = 252607090
+"""Key of the advisory lock; any number that nobody else in the database uses."""
+
 _ARRAY_OF = {"uuid": "text", "jsonb": "text"}
 
 
@@ -90,10 +93,10 @@ class AdoptionStore:
 
     async def sessions(self, session_ids: Collection[str]) -> dict[str, SessionAt]:
         """Those of the sessions that are there. On PostgreSQL nobody deletes them until the end of
-        the transaction: what is brought into them would go, too."""
+        the transaction: what is brought into them would go, too. Others still write to them."""
         if not session_ids:
             return {}
-        lock = "" if self._sqlite or self._dry else " ORDER BY s.id FOR NO KEY UPDATE OF s"
+        lock = "" if self._sqlite or self._dry else " FOR KEY SHARE OF s"
         rows = await self._tx.fetch(
             "SELECT s.session_id, s.user_id, s.deleted_at IS NOT NULL, coalesce("  # noqa: S608
             "(SELECT max(m.id) FROM operator_message AS m WHERE m.session_id = s.session_id), 0)"
@@ -178,7 +181,8 @@ class AdoptionStore:
         self, rows: Sequence[tuple[str, str, datetime, datetime, bool]]
     ) -> None:
         """For ``(session_id, source, created_at, updated_at, whole)``: the latest update counts,
-        and, where ``whole``, the earliest row says when it was made and from where it came."""
+        and, where ``whole``, the earliest row says when it was made and from where it came. From
+        here to the end of the transaction nobody else writes to those that change."""
         if self._dry:
             return
         least, most = ("min", "max") if self._sqlite else ("least", "greatest")
@@ -191,7 +195,8 @@ class AdoptionStore:
             " ELSE created_at END,"
             f" updated_at = {most}(updated_at, :updated_at{kind}),"
             f" active_at = {most}(active_at, :updated_at{kind})"
-            " WHERE session_id = :session_id",
+            " WHERE session_id = :session_id AND (updated_at < :updated_at"
+            " OR active_at < :updated_at OR (:whole AND created_at > :created_at))",
             [dict(zip(names, row, strict=True)) for row in rows],
         )
 
@@ -223,6 +228,14 @@ def _insert_arrays(table: str) -> str:
         f"INSERT INTO {table} ({', '.join(columns)})"  # noqa: S608
         f" SELECT {values} FROM unnest({arrays}) AS u ({', '.join(columns)}){_again(table)}"
     )
+
+
+async def take_turn(transaction: Transaction, dialect: Dialect) -> bool:
+    """Let nobody else adopt until the end of the transaction; False where somebody does so now."""
+    if dialect == "sqlite":
+        return True
+    rows = await transaction.fetch(f"SELECT pg_try_advisory_xact_lock({ADVISORY_KEY})")
+    return bool(rows[0][0])
 
 
 async def reserve_ids(database: Database, highest: Mapping[str, int]) -> None:

@@ -27,22 +27,18 @@ NO_MESSAGE = ""
 async def adopt_tool_calls(run: Run) -> None:
     """Bring all tool calls in; a message that is missing is made."""
     fixes = Fixes()
-    last = run.now
     for batch in run.batches(TOOL_CALL):
-        fresh = await run.fresh(TOOL_CALL, batch)
-        refs = [NO_MESSAGE if row[1] is None else reference(row[1]) for _, row in fresh]
-        times = []
-        for _, row in fresh:
-            last = moment(row[3], Fixes(), "") or last
-            times.append(last)
+        fresh = await run.fresh(TOOL_CALL, batch, 3)
+        refs = [NO_MESSAGE if row[1] is None else reference(row[1]) for _, row, _ in fresh]
         met = run.id_map.messages(refs)
         home = run.name_of(None)
         wanted = {
-            ref: (home, None, at) for ref, at in reversed(list(zip(refs, times, strict=True)))
+            ref: (home, None, at)
+            for ref, (_, _, at) in reversed(list(zip(refs, fresh, strict=True)))
         }
         messages = await messages_for(run, wanted)
         rows, asked, mended, became = [], [], [], []
-        for (key, row), ref, at in zip(fresh, refs, times, strict=True):
+        for (key, row, at), ref in zip(fresh, refs, strict=True):
             if (message_id := messages[ref]) is None:
                 run.report.skipped(TOOL_CALL, "its message was deleted since")
                 continue

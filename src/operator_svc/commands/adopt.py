@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 """Columns of the report; numbers of nine digits in every column need more."""
+TERMINAL_PAUSE = 0.2
+"""Seconds between two states of the line of progress on a terminal."""
 
 
 @click.command("adopt")
@@ -64,7 +66,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._pause = 0.2 if self._terminal else 5.0
+        self._pause = TERMINAL_PAUSE if self._terminal else 5.0
         self._started = self._shown = time.monotonic()
         self._rows = 0
         self._table = ""
@@ -80,7 +82,10 @@ class _Progress:
             return
         self._shown = now
         rate = self._rows / (now - self._started)
-        line = f"{table}: {done:,} of {total:,} ({rate:,.0f} rows a second)"[: WIDTH - 1]
+        line = f"{table}: {done:,} of {total:,} ({rate:,.0f} rows a second)"
+        if self._terminal:
+            # One that is longer than a line would leave its beginning behind.
+            line = line[: (os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH) - 1]
         click.echo(f"\r\x1b[K{line}" if self._terminal else line, err=True, nl=not self._terminal)
         self._open = self._terminal
 
