@@ -205,7 +205,7 @@ async def test_a_locked_session_is_passed_over(
 async def test_a_session_that_is_imported_into_does_not_expire(
     postgresql_url: str, postgresql_database: Database
 ) -> None:
-    """What comes into it would be deleted with it."""
+    """The rows that come into it would be deleted with it."""
     await fill(postgresql_database, "old", 1, 1000)
     sessions = SessionStore(postgresql_database)
     with psycopg.connect(postgresql_url) as importing:

@@ -132,7 +132,7 @@ class IdMap:
         )
 
     def joins(self, size: int) -> Iterator[list[tuple[str, str, dt.datetime, dt.datetime, bool]]]:
-        """What ``add_joins`` was given, in its order; in lists of ``size``."""
+        """The rows of ``add_joins``, in their order; in lists of ``size``."""
         read = dt.datetime.fromisoformat
         cursor = self._raw.execute("SELECT * FROM joined ORDER BY rowid")
         while rows := cursor.fetchmany(size):
