@@ -72,19 +72,22 @@ events AS (
 SELECT e.seq, e.data, a.ts, a.id, a.session_id
 FROM stored AS a LEFT JOIN events AS e ON TRUE;
 
--- name: adjustments_release_orphaned()
--- Gives up the claims of processes without a lease. One that somebody else writes to is left to
--- the next sweep.
+-- name: adjustments_release_orphaned(idle_pod_id)
+-- Gives up the claims of processes without a lease, and those of the pod that works on none. One that
+-- somebody else writes to is left to the next sweep.
 UPDATE operator_switch_adjustment SET owner = NULL
 WHERE
     id IN (
         SELECT a.id
         FROM operator_switch_adjustment AS a
         WHERE
-            a.owner IS NOT NULL
-            AND NOT EXISTS (
-                SELECT 1 FROM operator_pod AS p
-                WHERE p.pod_id = a.owner AND p.lease_until > now()
+            a.owner = CAST(:idle_pod_id AS text)
+            OR (
+                a.owner IS NOT NULL
+                AND NOT EXISTS (
+                    SELECT 1 FROM operator_pod AS p
+                    WHERE p.pod_id = a.owner AND p.lease_until > now()
+                )
             )
         FOR NO KEY UPDATE SKIP LOCKED
     )

@@ -51,13 +51,16 @@ SELECT
 FROM operator_session AS s
 WHERE s.session_id = :session_id AND changes() = 1;
 
--- name: adjustments_release_orphaned()
--- Gives up the claims of processes without a lease.
+-- name: adjustments_release_orphaned(idle_pod_id)
+-- Gives up the claims of processes without a lease, and those of the pod that works on none.
 UPDATE operator_switch_adjustment SET owner = NULL
 WHERE
-    owner IS NOT NULL
-    AND NOT EXISTS (
-        SELECT 1 FROM operator_pod AS p
-        WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
+    owner = :idle_pod_id
+    OR (
+        owner IS NOT NULL
+        AND NOT EXISTS (
+            SELECT 1 FROM operator_pod AS p
+            WHERE p.pod_id = operator_switch_adjustment.owner AND p.lease_until > now()
+        )
     )
 RETURNING id;

@@ -118,7 +118,7 @@ class Traffic:
 
     async def _free(self, _session: str) -> None:
         await self._feedback.release_orphaned()
-        await self._adjustments.release_orphaned()
+        await self._adjustments.release_orphaned(None)
         await self._chunks.purge()
         await self._sessions.delete_piece()
 

@@ -91,8 +91,11 @@ async def test_claim_of_another_process_is_refused_until_it_is_orphaned(
     assert [claim.owner for claim in await store.in_progress()] == [winner]
     await store.release(adjustment_id, loser)
     assert await store.claim(adjustment_id, loser, applied=False) is None
-    assert await store.release_orphaned() == 0
+    for idle in (None, loser):
+        assert await store.release_orphaned(idle) == 0
     await pods.remove(winner)
-    assert await store.release_orphaned() == 1
+    assert await store.release_orphaned(None) == 1
     assert await store.in_progress() == []
     assert await store.claim(adjustment_id, loser, applied=False) is not None
+    assert await store.release_orphaned(loser) == 1
+    assert await store.in_progress() == []

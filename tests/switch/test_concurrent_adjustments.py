@@ -165,6 +165,50 @@ async def test_forgotten_claim_of_the_same_pod_does_not_block_it(
     assert (await pod.adjustments.apply(ANYBODY, row.id)).applied
 
 
+async def lose_claim(pod: Pod, adjustment: SwitchAdjustment, patch: pytest.MonkeyPatch) -> None:
+    """An attempt of ``pod`` whose claim is stored and its answer lost."""
+    write = Outage(pod.adjustment_store.claim)
+    write.tries = 1
+    with patch.context() as patched:
+        patched.setattr(pod.adjustment_store, "claim", write)
+        assert (await failure(pod, adjustment)).code is ErrorCode.DATABASE_UNAVAILABLE
+    assert (await stored(pod, adjustment)).owner == pod.pod_id
+
+
+async def test_claim_whose_answer_was_lost_is_released_by_its_pod(
+    database: Database, switch: FakeSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pods(database, switch, "pod-1", "pod-2") as (one, other):
+        row, next_one = [await recorded(one, {"mode": mode}) for mode in ("ECO", "CRITICAL")]
+        await lose_claim(one, row, monkeypatch)
+        await one.adjustments.release_orphaned()
+        assert (await other.adjustments.apply(ANYBODY, next_one.id)).applied
+
+
+async def test_claim_that_a_pod_works_on_is_not_released_by_itself(
+    pod: Pod, switch: FakeSwitch
+) -> None:
+    row = await recorded(pod, {"mode": "ECO"})
+    applying = await begun(switch, pod.adjustments.apply(ANYBODY, row.id))
+    await pod.adjustments.release_orphaned()
+    assert (await stored(pod, row)).owner == pod.pod_id
+    switch.gate.set()
+    assert (await applying).applied
+
+
+async def test_pods_that_forgot_a_claim_each_do_not_wait_for_each_other(
+    database: Database, switch: FakeSwitch
+) -> None:
+    async with pods(database, switch, "pod-1", "pod-2") as both:
+        rows = [await recorded(both[0], {"mode": mode}) for mode in ("ECO", "CRITICAL")]
+        for pod, row in zip(both, rows, strict=True):
+            assert await pod.adjustment_store.claim(row.id, pod.pod_id, applied=False) is not None
+        applies = [
+            pod.adjustments.apply(ANYBODY, row.id) for pod, row in zip(both, rows, strict=True)
+        ]
+        assert all(row.applied for row in await asyncio.gather(*applies))
+
+
 async def test_pod_that_loses_its_lease_stops_at_the_next_step(
     database: Database, switch: FakeSwitch
 ) -> None:

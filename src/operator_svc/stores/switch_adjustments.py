@@ -137,9 +137,12 @@ class AdjustmentStore:
         """The adjustments that processes work on now."""
         return await self._db.fetch("adjustments_in_progress", ClaimedAdjustment)
 
-    async def release_orphaned(self) -> int:
-        """Give up the claims of processes whose lease is over; returns their number."""
-        return len(await self._db.write("adjustments_release_orphaned", RecordId))
+    async def release_orphaned(self, idle_pod_id: str | None) -> int:
+        """Give up the claims of processes whose lease is over, and those of ``idle_pod_id``, which
+        works on none; returns their number."""
+        return len(
+            await self._db.write("adjustments_release_orphaned", RecordId, idle_pod_id=idle_pod_id)
+        )
 
     async def finish(
         self, claimed: SwitchAdjustment, pod_id: str, event: str, error: str | None

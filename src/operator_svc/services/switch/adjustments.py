@@ -141,8 +141,16 @@ class Adjustments:
 
     async def release_orphaned(self) -> None:
         """Release the claims of pods that are gone, once this pod's lease allows it to judge
-        others."""
-        if released := await self._store.release_orphaned():
+        others; and those of this pod, while it works on none.
+
+        The latter come from writes whose answers were lost: other pods would wait for them.
+        """
+        if self._turn.locked():
+            released = await self._store.release_orphaned(None)
+        else:
+            async with self._turn:
+                released = await self._store.release_orphaned(self._lease.pod_id)
+        if released:
             log.warning("orphaned adjustments released", rows=released)
 
     async def _change(self, caller: Caller, change: _Change) -> SwitchAdjustment:
@@ -173,7 +181,10 @@ class Adjustments:
         others_change = False
         while time.monotonic() < deadline:
             pod_id = self._lease.pod_id
-            others = {w.id for w in await self._store.in_progress() if w.owner != pod_id}
+            claims = await self._store.in_progress()
+            for forgotten in (claim for claim in claims if claim.owner == pod_id):
+                await self._store.release(forgotten.id, pod_id)  # or two pods wait for each other
+            others = {claim.id for claim in claims if claim.owner != pod_id}
             # Read last: where no other pod works on it any more, the outcome is in it.
             found = await self._store.get(change.adjustment_id)
             if found is None:
@@ -248,6 +259,8 @@ class Adjustments:
         now = await self._store.get(change.adjustment_id)
         if now is None:
             raise _not_found()
+        if now.session_id is not None:
+            self._hub.refresh((now.session_id,))
         if now.applied != change.applying and now.error is not None:
             raise _failure(now)
         return now
