@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from operator_svc.errors import ErrorCode, OperatorError
-from operator_svc.peers.base import PeerRefusedError
+from operator_svc.peers.failures import PeerLostError, PeerRefusedError, PeerWorksError
 
 Fault = Callable[[], None]
 
@@ -22,7 +22,22 @@ def late() -> None:
 
 def broken() -> None:
     """Switch answers nonsense."""
-    raise OperatorError(ErrorCode.SWITCH_ERROR, "Switch: its answer makes no sense")
+    raise PeerWorksError(ErrorCode.SWITCH_ERROR, "Switch: its answer makes no sense")
+
+
+def failing() -> None:
+    """Switch answers with HTTP status 500."""
+    raise OperatorError(ErrorCode.SWITCH_ERROR, "Switch answered with HTTP status 500")
+
+
+def starting() -> None:
+    """A proxy answers in place of Switch."""
+    raise PeerLostError(ErrorCode.SWITCH_ERROR, "Switch answered with HTTP status 503")
+
+
+def busy() -> None:
+    """Switch has too many requests."""
+    raise PeerWorksError(ErrorCode.SWITCH_BUSY, "Switch has too many requests")
 
 
 def refused(status: int) -> Fault:

@@ -15,7 +15,16 @@ from operator_svc.services.switch import feedback_outbox
 from operator_svc.stores.message_rows import Feedback
 from tests.fakes.eventually import eventually
 from tests.fakes.records import ANYBODY, FakeSwitch, Pod
-from tests.fakes.switch_faults import Fault, broken, late, refused, unreachable
+from tests.fakes.switch_faults import (
+    Fault,
+    broken,
+    busy,
+    failing,
+    late,
+    refused,
+    starting,
+    unreachable,
+)
 from tests.switch.forwarding import give, outbox, time_comes, told
 
 
@@ -137,17 +146,43 @@ async def test_feedback_that_switch_refuses_is_given_up(
     assert await outbox(local) == [("a", 1, 1, "given up")]
 
 
-async def test_feedback_answered_with_status_error_is_given_up_after_ten_attempts(
-    local: Pod, switch: FakeSwitch
+@pytest.mark.parametrize("fault", [refused(200), broken, failing], ids=["200", "nonsense", "500"])
+async def test_feedback_answered_with_errors_is_given_up_after_ten_answers(
+    local: Pod, switch: FakeSwitch, fault: Fault
 ) -> None:
     for n in range(2):
         await give(local, "a", n)
-    switch.faults["record_result"] = [refused(200)] * feedback_outbox.STATUS_ERRORS
-    for _ in range(feedback_outbox.STATUS_ERRORS):
+    switch.faults["record_result"] = [fault] * feedback_outbox.ERROR_ANSWERS
+    for _ in range(feedback_outbox.ERROR_ANSWERS):
+        assert told(switch, "a") == []
         await local.outbox.forward()
         await time_comes(local)
     assert told(switch, "a") == [1]
-    assert await outbox(local) == [("a", 0, feedback_outbox.STATUS_ERRORS, "given up")]
+    assert await outbox(local) == [("a", 0, feedback_outbox.ERROR_ANSWERS, "given up")]
+
+
+@pytest.mark.parametrize("away", [unreachable, late, starting, busy])
+async def test_attempts_while_switch_was_away_do_not_count_as_its_answers(
+    local: Pod, switch: FakeSwitch, away: Fault
+) -> None:
+    await give(local, "a", 7)
+    faults = [away] * feedback_outbox.ERROR_ANSWERS + [refused(200), failing]
+    switch.faults["record_result"] = [*faults]
+    for _ in range(len(faults) + 1):
+        await local.outbox.forward()
+        await time_comes(local)
+    assert told(switch, "a") == [7]
+    assert await outbox(local) == []
+
+
+async def test_feedback_that_switch_answers_with_an_error_does_not_end_the_round(
+    local: Pod, switch: FakeSwitch
+) -> None:
+    for engine in "ab":
+        await give(local, engine)
+    switch.faults["record_result"] = [failing]
+    await local.outbox.forward()
+    assert (told(switch, "a"), told(switch, "b")) == ([], [1])
 
 
 async def test_round_is_shared_among_the_engines(

@@ -9,9 +9,10 @@ from typing import Protocol
 import structlog
 
 from operator_svc import telemetry
-from operator_svc.errors import OperatorError
+from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.peers.base import PeerRefusedError
 from operator_svc.peers.breaker import CircuitOpenError
+from operator_svc.peers.failures import PeerLostError
 from operator_svc.peers.switch import Recorded
 from operator_svc.services.lease import PodIdentity
 from operator_svc.services.retry import until_stored
@@ -27,9 +28,10 @@ CONCURRENCY = 8
 """Engines whose feedback is forwarded at once: chats come first, at Switch as well as here."""
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 """Seconds before feedback is tried again: doubled with each attempt, up to the second number."""
-STATUS_ERRORS = 10
-"""Attempts after which feedback is given up that Switch answers with 200 and ``error``: it might
-be its fault, and might be the row's, which must not hold the engine's others up for ever."""
+ERROR_ANSWERS = 10
+"""Answers of Switch that do not say whether it took a row (``status: "error"``, HTTP 500, nonsense)
+after which the row is given up: it might be Switch's fault, and might be the row's, which must not
+hold the engine's others up, nor be counted by Switch again and again, for ever."""
 STORE_PATIENCE = 30.0
 """Seconds for which it is tried to store that Switch has a row: it must not get it twice."""
 
@@ -50,6 +52,8 @@ class FeedbackOutbox:
         self._switch = switch
         self._store = store
         self._lease = lease
+        self._error_answers: dict[str, tuple[int, int]] = {}
+        """By engine, the row that Switch answered with an error, and how often it did."""
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -114,15 +118,27 @@ class FeedbackOutbox:
                     row.engine, row.success, row.latency_ms or 0, row.tokens_used
                 )
             except OperatorError as error:
-                given_up = _is_final(error, row)
+                given_up = self._is_final(error, row)
                 if not given_up:
                     await self._postpone(row, pod_id, error)
-                    return isinstance(error, PeerRefusedError)
+                    return _is_answer(error)
                 _log_given_up(row, error)
+            self._error_answers.pop(row.engine, None)
             telemetry.FEEDBACK.labels("given_up" if given_up else "forwarded").inc()
             go_on = room > 0 and not self._closing and self._lease.pod_id == pod_id
             row = await self._settle(row, pod_id, given_up=given_up, go_on=go_on)
         return True
+
+    def _is_final(self, error: OperatorError, row: ClaimedFeedback) -> bool:
+        """True where another call with this row would fail as well, as far as can be told."""
+        if isinstance(error, PeerRefusedError) and error.status >= 400:
+            return True
+        if not _is_answer(error):
+            return False
+        known, answers = self._error_answers.get(row.engine, (row.id, 0))
+        answers = answers + 1 if known == row.id else 1
+        self._error_answers[row.engine] = row.id, answers
+        return answers >= ERROR_ANSWERS
 
     async def _settle(
         self, row: ClaimedFeedback, pod_id: str, *, given_up: bool, go_on: bool
@@ -149,11 +165,9 @@ class FeedbackOutbox:
         )
 
 
-def _is_final(error: OperatorError, row: ClaimedFeedback) -> bool:
-    """True where another call with this row would fail as well."""
-    if not isinstance(error, PeerRefusedError):
-        return False
-    return 400 <= error.status <= 499 or row.attempts + 1 >= STATUS_ERRORS
+def _is_answer(error: OperatorError) -> bool:
+    """True where Switch was there, and answered."""
+    return error.code is ErrorCode.SWITCH_ERROR and not isinstance(error, PeerLostError)
 
 
 def _log_given_up(row: ClaimedFeedback, error: OperatorError) -> None:
