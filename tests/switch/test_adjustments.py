@@ -30,6 +30,17 @@ async def test_missing_before_config_is_read_from_switch(pod: Pod, switch: FakeS
     assert switch.config == BEFORE
 
 
+@pytest.mark.parametrize("said", ["a\0b", "x" * 201, ""], ids=["NUL", "long", "empty"])
+async def test_setting_of_switch_that_no_adjustment_can_have_is_recorded_as_unknown(
+    pod: Pod, switch: FakeSwitch, said: str
+) -> None:
+    switch.mode = switch.active = switch.warm = said
+    row = await recorded(pod, {"mode": "ECO"})
+    assert row.before_config == dict.fromkeys(["mode", "default_model", "preload_model"])
+    assert (await pod.adjustments.apply(ANYBODY, row.id)).applied
+    assert (await failure(pod, row, revert=True)).code is ErrorCode.CONFLICT
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [(unreachable, "switch_unavailable"), (late, "switch_timeout"), (broken, "switch_error")],

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from operator_svc.models import Json, SwitchAdjustment
 from operator_svc.protocol import decoding
 from operator_svc.protocol.ids import RowId, SessionId
+from operator_svc.protocol.text import is_storable
 from operator_svc.protocol.tool_calls import ErrorText, Milliseconds, Name
 from operator_svc.protocol.views import view_of
 
@@ -21,6 +22,8 @@ MODES = ("ECO", "BALANCED", "HIGH-PERF", "CRITICAL")
 """Modes that Switch's ``set_mode`` takes (its own list, read on the day of the audit)."""
 APPLICABLE = ("mode", "default_model", "preload_model")
 """The fields of a configuration that Switch takes, in the order of applying."""
+MAX_SETTING = 200
+"""Characters of a mode or of a model's name."""
 MAX_ENGINE = 200
 """Characters of an engine's name; a longer one is cut where an upstream gave it."""
 Tokens = Annotated[int, Meta(ge=0, le=2**31)]
@@ -218,6 +221,11 @@ def check_adjustment(body: AdjustmentBody) -> None:
     decoding.check(_adjustment_faults(body))
 
 
+def setting_or_none(value: str | None) -> str | None:
+    """What Switch says of a setting, where an adjustment can have that; else None."""
+    return value if value and len(value) <= MAX_SETTING and is_storable(value) else None
+
+
 def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
     for name, config in (
         ("before_config", body.before_config),
@@ -230,7 +238,7 @@ def _adjustment_faults(body: AdjustmentBody) -> Iterator[tuple[str, str]]:
             value = config.get(key)
             if value is None:
                 continue
-            if not isinstance(value, str) or not 1 <= len(value) <= 200:
-                yield f"{name}.{key}", "it must be a text of 1 to 200 characters"
+            if not isinstance(value, str) or not 1 <= len(value) <= MAX_SETTING:
+                yield f"{name}.{key}", f"it must be a text of 1 to {MAX_SETTING} characters"
             elif key == "mode" and value not in MODES:
                 yield f"{name}.mode", f"it must be one of {', '.join(MODES)}"

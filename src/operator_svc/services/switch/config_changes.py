@@ -10,7 +10,7 @@ import structlog
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.models import Json, SwitchAdjustment
 from operator_svc.peers.switch import Context, Loaded, ModeState
-from operator_svc.protocol.switch import APPLICABLE
+from operator_svc.protocol.switch import APPLICABLE, setting_or_none
 
 log = structlog.get_logger(__name__)
 
@@ -38,15 +38,15 @@ class LeaseLostError(Exception):
 
 
 async def read_config(switch: ConfigurableSwitch) -> dict[str, Json]:
-    """Switch's present configuration; null for what it does not say.
+    """Switch's present configuration; null for what it does not say, or no adjustment can have.
 
     Raises OperatorError: switch_error, switch_unavailable, switch_timeout.
     """
     context = await switch.context()
     return {
-        MODE: context.mode,
-        DEFAULT_MODEL: context.active_model,
-        PRELOAD_MODEL: context.warm_model,
+        MODE: setting_or_none(context.mode),
+        DEFAULT_MODEL: setting_or_none(context.active_model),
+        PRELOAD_MODEL: setting_or_none(context.warm_model),
     }
 
 

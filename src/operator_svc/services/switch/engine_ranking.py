@@ -11,7 +11,13 @@ from msgspec import UNSET
 from operator_svc.background import TaskOwner
 from operator_svc.errors import OperatorError
 from operator_svc.peers.switch import ModelsAvailable
-from operator_svc.protocol.switch import EngineRanking, EngineView, Recommendation, Unknown
+from operator_svc.protocol.switch import (
+    EngineRanking,
+    EngineView,
+    Recommendation,
+    Unknown,
+    setting_or_none,
+)
 from operator_svc.services.ttl_cache import TTL, CacheHit, TtlCache
 from operator_svc.stores.feedback_hours import EngineStats, FeedbackHourStore
 
@@ -21,8 +27,6 @@ WINDOWS = 16
 """Rankings of different windows that are kept at once."""
 Z = 1.96
 """Standard deviations of a 95 % confidence interval of the success rate."""
-MAX_NAME = 200
-"""Characters of a model's name that an adjustment can have."""
 HALF_SPEED_MS = 5000.0
 """Latency that halves a score."""
 
@@ -86,7 +90,7 @@ def recommend(engines: list[EngineView], listed: ModelsAvailable) -> Recommendat
     best = next((engine for engine in engines if engine.engine in names), None)
     if best is None or best.score <= 0 or best.engine == listed.active:
         return None
-    used = listed.active if listed.active and len(listed.active) <= MAX_NAME else None
+    used = setting_or_none(listed.active)
     active = next((engine for engine in engines if engine.engine == used), None)
     if active is not None and active.score >= best.score:
         return None
