@@ -7,8 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
+from operator_svc.models import Caller
+from operator_svc.protocol.chat import Chat
+from operator_svc.services.chat.running_replies import Accepted
 from tests.fakes.eventually import eventually
 from tests.ws.conftest import Start
 from tests.ws.ws_service import TOKEN, Service
@@ -76,6 +80,40 @@ async def test_a_command_that_crosses_the_reload_is_not_done(start: Start, tmp_p
     assert shown["http_status"] == 404
 
 
+async def test_chat_that_waits_for_the_one_before_it_is_not_done_after_the_reload(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tokens"
+    service = await start(tokens_file=write(path, ANA))
+    service.switch.answer = ["hi"]
+    chats, gate, asked = service.operator.services.chats, asyncio.Event(), []
+    store = chats.start
+
+    async def slow(caller: Caller, chat: Chat) -> Accepted:
+        asked.append(chat.message)
+        await gate.wait()
+        return await store(caller, chat)
+
+    monkeypatch.setattr(chats, "start", slow)
+    ana = await service.ready("of-ana", token="token-of-ana")
+    before = await used(service, "ana")
+    for message in ("first", "second"):
+        await ana.send({"type": "chat", "message": message})
+
+    async def taken() -> bool:
+        return asked == ["first"] and await used(service, "ana") == before + 2
+
+    await eventually(taken)
+    write(path)
+    assert service.operator.services.tokens.reload()
+    assert await ana.closed() == 4501
+    default = await service.ready("of-ana")
+    gate.set()
+    await default.ended()
+    assert (await default.chat("last"))["reply_id"]  # which begins after what had waited
+    assert asked == ["first", "last"]
+
+
 async def test_wrong_tokens_of_a_websocket_are_audited(service: Service) -> None:
     import base64
 
@@ -91,12 +129,12 @@ async def test_wrong_tokens_of_a_websocket_are_audited(service: Service) -> None
     assert "wrong" not in str(lines)
 
 
-async def used(service: Service) -> float:
-    """Requests that the default token has made."""
+async def used(service: Service, name: str = "default") -> float:
+    """Requests that a token has made."""
     async with service.session.get(f"{service.url}/metrics") as answer:
         text = await answer.text()
-    name = 'operator_token_requests_total{token="default"} '
-    return sum(float(x.removeprefix(name)) for x in text.splitlines() if x.startswith(name))
+    line = f'operator_token_requests_total{{token="{name}"}} '
+    return sum(float(x.removeprefix(line)) for x in text.splitlines() if x.startswith(line))
 
 
 async def test_handshakes_and_commands_count_for_their_token(service: Service) -> None:

@@ -151,6 +151,7 @@ class Commands:
         if self._order is None:
             self._order = asyncio.Lock()
         async with self._order:  # messages are stored in the order in which they came
+            self._services.tokens.check_current(self._caller)
             accepted = await self._services.chats.start(self._caller, chat)
         return accepted.result()
 
