@@ -222,7 +222,7 @@ def check_adjustment(body: AdjustmentBody) -> None:
 
 
 def setting_or_none(value: str | None) -> str | None:
-    """What Switch says of a setting, where an adjustment can have that; else None."""
+    """A setting as Switch says it, where an adjustment can have it; else None."""
     return value if value and len(value) <= MAX_SETTING and is_storable(value) else None
 
 
