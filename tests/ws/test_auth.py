@@ -122,6 +122,7 @@ async def test_a_wrong_token_in_a_subprotocol_closes_with_4501(
 ) -> None:
     socket = await service.open(token=None, protocols=("operator.v1", subprotocol(wrong)))
     assert await socket.closed() == 4501
+    assert socket.reason == "the token is wrong, or the session another user's"
     assert socket.frames == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from operator_svc.protocol.frames import MAX_FRAME
+from operator_svc.protocol.frames import MAX_FRAME, CloseCode
 from operator_svc.ws import connection
 from operator_svc.ws.frame_decoder import read
 from tests.fakes.threads import Threads
@@ -140,6 +140,7 @@ async def test_twenty_unreadable_frames_in_a_row_close_with_4503(service: Servic
     for _ in range(connection.MAX_UNREADABLE):
         await socket.send("no frame")
     assert await socket.closed() == 4503
+    assert socket.reason == "20 unreadable frames in a row"
     assert len(socket.of("error")) == 3 * connection.MAX_UNREADABLE - 1
 
 
@@ -160,6 +161,10 @@ async def test_a_close_is_answered_with_its_code_or_1002_where_nobody_may_send_i
     socket = await service.ready()
     await socket.ws.send_frame(b"", WSMsgType.CLOSE)
     assert await socket.closed() == 1000
+
+
+def test_the_reason_of_a_close_fits_into_its_frame() -> None:
+    assert max(len(code.reason.encode()) for code in CloseCode) <= 123
 
 
 async def test_a_frame_as_large_as_allowed_is_taken(

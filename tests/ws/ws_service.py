@@ -44,6 +44,7 @@ class Socket:
         self.view = ClientView()
         self.frames: list[Frame] = []
         self.code: int | None = None
+        self.reason = ""
         self._changed = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
         self._numbers = 0
@@ -57,6 +58,7 @@ class Socket:
                 self.view.take(frame)
             elif message.type not in (WSMsgType.PING, WSMsgType.PONG):
                 self.code = self.ws.close_code
+                self.reason = message.extra or ""
                 self._changed.set()
                 return
             self._changed.set()

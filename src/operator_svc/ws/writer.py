@@ -136,13 +136,15 @@ class SocketWriter:
         self._on_deleted()
 
     def close(self, code: int) -> None:
-        """Send the close frame; who does not answer it within the grace is cut off."""
+        """Send the close frame, with the reason of a CloseCode; who does not answer it within the
+        grace is cut off."""
         if self.code is not None:
             return
         self.code = code
         if not self._transport.is_closing():
             self._progress.settled = False
-            self._transport.write(server_frame(CLOSE, struct.pack("!H", code)))
+            reason = code.reason.encode() if isinstance(code, CloseCode) else b""
+            self._transport.write(server_frame(CLOSE, struct.pack("!H", code) + reason))
             loop = asyncio.get_running_loop()
             self._abort = loop.call_later(CLOSE_GRACE, self._transport.abort)
 
