@@ -23,7 +23,6 @@ from operator_svc.stores.message_rows import Key
 from operator_svc.stores.search import SearchIndexStore
 from operator_svc.stores.sessions import SessionStore
 from tests.fakes.eventually import block_until
-from tests.stores import large_session
 from tests.stores.conversations import Stores
 
 FIRST = 2
@@ -279,23 +278,4 @@ async def test_keys_go_with_their_replies_before_and_after_the_change(database_u
     assert await _keys(database) == set("defg")
     await _delete_of_each(database, "d", "e", "f")
     assert await _keys(database) == {"g"}
-    await database.aclose()
-
-
-async def test_what_is_left_of_deleted_sessions_goes_with_the_way_back(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The version before knows no deletion in pieces, and would show it to whoever has the id."""
-    monkeypatch.setattr("operator_svc.stores.sessions.SMALL", 10)
-    database = await opened(database_url)
-    await large_session.fill(database, "kept", 4, 1000)
-    kept = await large_session.counts(database)
-    await large_session.fill(database, "deleted", 30, 2000)
-    assert await SessionStore(database).delete("deleted", None) is not None
-    assert await large_session.counts(database) != kept
-    await database.aclose()
-    known = migration_ids(locate(database_url).dialect)
-    rollback(database_url, len(known) - known.index("0009.browser_turns") - 1)
-    database = await opened(database_url)
-    assert await large_session.counts(database) == kept
     await database.aclose()

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from operator_svc.db import Database, connect
+from operator_svc.db.migration_files import migration_ids
+from operator_svc.db.migrations import rollback
 from operator_svc.errors import ErrorCode, OperatorError
 from operator_svc.settings import Settings
 from operator_svc.stores.browser_task_rows import NewTask
@@ -234,3 +236,19 @@ async def test_sessions_that_nobody_used_expire_and_others_stay(database: Databa
     while await sessions.delete_piece():
         pass
     assert (await counts(database))["operator_message"] == 4
+
+
+async def test_the_rows_of_deleted_sessions_go_with_the_way_back(database_url: str) -> None:
+    """The version before knows no deletion in pieces, and would show them to whoever has the id."""
+    database = await connect(Settings(database_url=database_url))
+    await fill(database, "kept", 4, 1000)
+    kept = await counts(database)
+    await fill(database, "deleted", 30, 2000)
+    assert await SessionStore(database).delete("deleted", None) is not None
+    assert await counts(database) != kept
+    await database.aclose()
+    known = migration_ids(database.dialect)
+    rollback(database_url, len(known) - known.index("0009.browser_turns") - 1)
+    database = await connect(Settings(database_url=database_url))
+    assert await counts(database) == kept
+    await database.aclose()
