@@ -11,6 +11,7 @@ from operator_svc.models import (
     ToolCall,
 )
 from tests.adopt.conftest import AT_NOON, NOON, LegacyFile, Target
+from tests.rest.rest_service import running
 
 METADATA: list[tuple[str | None, Any]] = [
     ('{"a": 1', {"adopted_metadata": '{"a": 1'}),
@@ -27,6 +28,7 @@ METADATA: list[tuple[str | None, Any]] = [
     ("[" * 50_000, {"adopted_metadata": "[" * 50_000}),
     ('{"a": "' + "[" * 200 + '"}', {"a": "[" * 200}),
     ("9" * 5000, {"adopted_metadata": "9" * 5000}),
+    ('{"openai": {"left_out": 5}, "a": 1}', {"a": 1, "adopted_openai": {"left_out": 5}}),
     ("", None),
     ("  ", None),
     ("null", None),
@@ -43,6 +45,21 @@ async def test_metadata_of_any_json_becomes_an_object_without_loss(
     await target.adopt(legacy)
     found = [message.metadata for message in await target.rows(Message)]
     assert found == [metadata for _, metadata in METADATA]
+
+
+async def test_session_goes_on_whose_metadata_had_a_field_of_operators_own(
+    legacy: LegacyFile, target: Target
+) -> None:
+    legacy.session("abc")
+    kept = '{"openai": {"item": true, "left_out": 5, "messages": []}}'
+    for role in ("user", "assistant", "tool"):
+        legacy.messages("abc", "x", role=role, message_metadata=kept)
+    await target.adopt(legacy)
+    (message,) = await target.rows(Message, "WHERE role = 'user'")
+    async with running(target.url) as service:
+        assert (await service.chat("hello", session_id="abc"))["message_id"]
+        again = {"session_id": "abc", "metadata": {"regenerate": message.id}}
+        assert (await service.post("/operator/chat", again)).status == 200
 
 
 ROLES: list[tuple[str, str, Any]] = [

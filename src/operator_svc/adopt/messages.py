@@ -11,6 +11,7 @@ from operator_svc.adopt.legacy_rows import MESSAGE, missing_row_key, reference, 
 from operator_svc.adopt.run import Run, json_text
 from operator_svc.adopt.values import Fixes, moment, object_of, parsed, text
 from operator_svc.models import Json, ReplyStatus, Role
+from operator_svc.protocol.engine_fields import ENGINE_FIELDS
 
 ROLES = {str(role): role for role in Role} | {
     "human": Role.USER,
@@ -95,6 +96,9 @@ def _new(
     elif mapped.made:
         fixes.note("its session was missing")
     read = parsed(raw_metadata, fixes, "message_metadata")
+    if isinstance(read.value, dict) and ENGINE_FIELDS in read.value:
+        fixes.note(f"message_metadata had {ENGINE_FIELDS}, a field of Operator's own")
+        lost[f"adopted_{ENGINE_FIELDS}"] = read.value.pop(ENGINE_FIELDS)
     metadata = read.plain
     if lost or not isinstance(read.value, dict | None):
         if not read.broken and not isinstance(read.value, dict | None):
