@@ -9,7 +9,7 @@ been read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from operator_svc.protocol import events as names
 from operator_svc.services.live.dismissals import Dismissals
 from operator_svc.services.live.events import LiveEvent
 from operator_svc.services.live.reply_stream import LocalReplies, ReplyStream, chars_of
-from operator_svc.services.live.send_queue import SendQueue
+from operator_svc.services.live.send_queue import JOINED_BYTES, SendQueue
 
 EARLY_PIECES = 256
 """Pieces kept of replies whose first event has not come yet, and no more text than a reply may
@@ -124,25 +124,42 @@ class Feed:
                 self._waiting[event.seq] = event
         if not self.loaded:
             return True
-        while (following := self._waiting.pop(self.last_seq + 1, None)) is not None:
+        while following := self._following():
             self._show(following)
         return not self._waiting
 
-    def _show(self, event: LiveEvent) -> None:
-        self.last_seq = event.seq
-        if event.name == names.SESSION_CREATED:
-            self.user_id = event.data.get("user_id")
-        # First those who may find that a client must not be shown it.
-        for listener in list(self.listeners):
-            listener(event)
+    def _following(self) -> list[LiveEvent]:
+        """The next events that clients are sent in one write. A reply's text comes right after its
+        start."""
+        events: list[LiveEvent] = []
+        size = 0
+        while size < JOINED_BYTES:
+            event = self._waiting.pop(self.last_seq + 1, None)
+            if event is None:
+                break
+            self.last_seq = event.seq
+            events.append(event)
+            size += len(event.frame) if self.subscribers else 0
+            if event.name == names.REPLY_STARTED:
+                break
+        return events
+
+    def _show(self, events: Sequence[LiveEvent]) -> None:
+        for event in events:
+            if event.name == names.SESSION_CREATED:
+                self.user_id = event.data.get("user_id")
+            # First those who may find that a client must not be shown it.
+            for listener in list(self.listeners):
+                listener(event)
         for send_queue in list(self.subscribers):
-            send_queue.event(event)
-        if event.name == names.REPLY_STARTED:
-            self.show_reply(event.data["reply_id"], event.ts)
-        elif event.name in names.REPLY_ENDINGS:
-            self._hide_reply(event.data["reply_id"])
-        elif event.name == names.MESSAGE_DELETED:
-            self._hide_reply(event.data["message_id"])
+            send_queue.events(events)
+        for event in events:
+            if event.name == names.REPLY_STARTED:
+                self.show_reply(event.data["reply_id"], event.ts)
+            elif event.name in names.REPLY_ENDINGS:
+                self._hide_reply(event.data["reply_id"])
+            elif event.name == names.MESSAGE_DELETED:
+                self._hide_reply(event.data["message_id"])
 
     def _hide_reply(self, reply_id: int) -> None:
         reply = self.replies.pop(reply_id, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import structlog
@@ -84,9 +86,9 @@ class FeedReader:
         complete = True
         if behind:
             page = await self._events.after_each(behind, EVENTS_A_READ)
-            for row in page.rows:
-                feed = feeds[row.session_id]
-                feed.add((LiveEvent.of_row(row, feed.epoch),))
+            for session_id, rows in groupby(page.rows, attrgetter("session_id")):
+                feed = feeds[session_id]
+                feed.add([LiveEvent.of_row(row, feed.epoch) for row in rows])
             complete = page.last is None
             if complete:
                 await self._diagnose_gap(

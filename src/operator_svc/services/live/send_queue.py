@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from operator_svc import telemetry
@@ -125,6 +125,16 @@ class SendQueue:
     def event(self, event: LiveEvent) -> None:
         """Send an event."""
         self.frame(event.frame, event.seq or None)
+
+    def events(self, events: Sequence[LiveEvent]) -> None:
+        """Send few or short events that follow on each other, in one write to a client that
+        reads."""
+        sink = self._sink
+        if len(events) > 1 and not self.closed and not self._queue and sink.writable():
+            sink.write(b"".join([sink.encode(event.frame, event.seq or None) for event in events]))
+            return
+        for event in events:
+            self.event(event)
 
     def delta(self, delta: Delta, data: bytes) -> None:
         """Send a piece of a reply (``data`` is its frame), merged with one that still waits."""
