@@ -10,6 +10,8 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from operator_svc.services import jwt_keys
 from tests.fakes.eventually import eventually
@@ -138,6 +140,18 @@ async def test_known_keys_are_good_while_the_issuer_is_away(
     issuer.answer = BROKEN["error"]
     assert await me(service, token(OTHER, headers={"kid": "new"})) == 503
     assert (await me(service, token(sub="bob")))["user_id"] == "bob"
+
+
+async def test_a_key_that_openssl_cannot_read_leaves_the_others_good(
+    sqlite_url: str, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_raw: bytes) -> Ed25519PublicKey:
+        raise UnsupportedAlgorithm("ed25519 is not supported by this version of OpenSSL.")
+
+    monkeypatch.setattr(Ed25519PublicKey, "from_public_bytes", refuse)
+    async with trusting(sqlite_url, issuer) as service:
+        assert (await me(service, token()))["user_id"] == "ana"
+        assert await me(service, token(algorithm="EdDSA", headers={"kid": "EdDSA"})) == 403
 
 
 async def test_keys_of_a_file_are_read_again_when_they_change(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import jwt
 import msgspec
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from operator_svc.background import TaskOwner
@@ -104,7 +105,7 @@ def _key(told: dict[str, Any]) -> JwtKey | None:
         return None
     try:
         key = jwt.PyJWK(members, algorithm=algorithms[0]).key
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, UnsupportedAlgorithm):  # the last where OpenSSL lacks it
         return None
     if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
         return None
