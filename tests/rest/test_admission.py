@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
@@ -56,9 +58,10 @@ def test_an_address_of_ipv6_counts_with_its_network(host: str, group: str) -> No
 class Silent:
     """A connection that waits for its client since it came, or to be ``heard``."""
 
-    address = "10.1.2.3"
-
-    def __init__(self, came: float, *, heard: bool = True, served: bool = False) -> None:
+    def __init__(
+        self, came: float, *, heard: bool = True, served: bool = False, address: str = "10.1.2.3"
+    ) -> None:
+        self.address = address
         self.came = came
         self.heard = heard
         self.served = served
@@ -134,3 +137,67 @@ def test_who_goes_idle_meanwhile_goes_before_later_newcomers() -> None:
     assert (newcomer.cuts, served[8].cuts) == (["evicted"], [])
     assert admission.admit(Silent(503.0), 503.0)
     assert served[8].cuts == ["evicted"]
+
+
+def crowded(sizes: dict[str, int]) -> tuple[Admission, list[Silent]]:
+    """A full process, whose connections are all served: so many of each address."""
+    admission = Admission(Limits(sum(sizes.values()), 0.9), ByteBudget(10**9))
+    held = [
+        Silent(0.0, served=True, address=address)
+        for address, size in sizes.items()
+        for _ in range(size)
+    ]
+    assert all(admission.admit(connection, 0.0) for connection in held)
+    return admission, held
+
+
+def test_newcomers_take_their_places_from_the_address_that_holds_most_down_to_its_part() -> None:
+    admission, held = crowded({"a": 20, "b": 17, **{f"one {n}": 1 for n in range(20)}})
+    admitted: list[bool] = []
+    ahead: list[int] = []
+    for n in range(22):
+        admitted.append(admission.admit(Silent(1.0, served=True, address=f"new {n}"), 1.0))
+        sizes = Counter(connection.address for connection in held if not connection.cuts)
+        ahead.append(sizes["a"] - sizes["b"])
+    assert ahead[:5] == [2, 1, 0, -1, 0]
+    assert admitted == [True] * 21 + [False]
+    assert sizes == {"a": 8, "b": 8, **{f"one {n}": 1 for n in range(20)}}
+    assert {reason for connection in held for reason in connection.cuts} == {"address"}
+    # The oldest of each have stayed.
+    assert not any(connection.cuts for connection in [*held[:8], *held[20:28]])
+
+
+def test_an_address_that_grew_meanwhile_gives_way_a_moment_later() -> None:
+    admission, _ = crowded({"a": 9, **{f"one {n}": 1 for n in range(10)}})
+    assert admission.admit(Silent(1.0, served=True, address="new"), 1.0)
+    assert not admission.admit(Silent(1.0, served=True, address="late"), 1.0)
+    for connection in [held for held in admission if held.address.startswith("one")][:9]:
+        admission.leave(connection)
+    grown = [Silent(1.0, served=True, address="grown") for _ in range(9)]
+    assert all(admission.admit(connection, 1.0) for connection in grown)
+    assert admission.admit(Silent(1.2, served=True, address="late"), 1.2)
+    assert [connection.cuts for connection in grown] == [[]] * 8 + [["address"]]
+
+
+def calls_of_a_rush(addresses: int) -> int:
+    """Calls within the admission of newcomers that a greedy address gives way to."""
+    admission, _ = crowded({"greedy": 60, **{f"one {n}": 1 for n in range(addresses)}})
+    assert admission.admit(Silent(1.0, served=True, address="first"), 1.0)
+    newcomers = [Silent(1.0, served=True, address=f"new {n}") for n in range(40)]
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        admitted = [admission.admit(newcomer, 1.0) for newcomer in newcomers]
+    finally:
+        sys.setprofile(None)
+    assert all(admitted)
+    return calls
+
+
+def test_a_rush_that_a_greedy_address_gives_way_to_looks_at_all_addresses_once() -> None:
+    assert calls_of_a_rush(2000) < 1.2 * calls_of_a_rush(20)

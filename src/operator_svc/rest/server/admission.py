@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from heapq import heapify, heapreplace
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -110,6 +111,10 @@ class Admission:
         self._of_address: dict[str, _Places] = {}
         self._reserve: dict[Held, None] = {}
         self._compare_after = 0.0
+        self._by_size: list[tuple[int, int, _Places]] = []
+        """A heap of the addresses, as they were found, with the number of each one's connections:
+        it is put right where it is looked at. They are looked for at ``_compare_after`` or
+        later."""
 
     def __len__(self) -> int:
         return len(self._all.held)
@@ -179,13 +184,19 @@ class Admission:
 
     def _cut_beyond(self, share: float, now: float) -> bool:
         """Cut the newest one of the address that holds most, where that is more than ``share``."""
-        if now < self._compare_after:
-            return False
-        greedy = max(self._of_address.values(), key=lambda places: len(places.held))
-        if len(greedy.held) <= share:
+        if now >= self._compare_after:
             self._compare_after = now + _RECHECK
+            self._by_size = [
+                (-len(places.held), number, places)
+                for number, places in enumerate(self._of_address.values())
+            ]
+            heapify(self._by_size)
+        while (first := self._by_size[0])[0] != -len(first[2].held):
+            heapreplace(self._by_size, (-len(first[2].held), *first[1:]))
+        greedy = first[2].held
+        if len(greedy) <= share:
             return False
-        self._cut(next(reversed(greedy.held)), "address")
+        self._cut(next(reversed(greedy)), "address")
         return True
 
 
