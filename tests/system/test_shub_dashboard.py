@@ -51,6 +51,15 @@ async def test_stub_of_the_projects_is_null_and_not_an_empty_list(http: PeerAnsw
     assert (shown["status"], shown["projects"]) == ("ok", None)
 
 
+async def test_projects_that_are_nested_too_deeply_are_not_shown(http: PeerAnswers) -> None:
+    """Those of 946 levels could be decoded, and not be encoded again: the dashboard was 500."""
+    deep = '{"projects": ' + "[" * 100 + "]" * 100 + "}"
+    serve(http, SETTINGS.shub_url, {**SHUB, "/api/reaper/projects": {"body": deep}})
+    shown = await dashboard()
+    assert (shown["status"], shown["projects"]) == ("degraded", None)
+    assert shown["sources"]["projects"]["error"] == "peer_error"
+
+
 WRONG = [
     {"status": 500}, {"status": 404}, {"body": "<html>"}, {"payload": ["list"]},
     {"payload": {"status": "error", "detail": "no"}}, {"body": "{"}, {"payload": {}},

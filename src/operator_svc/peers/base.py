@@ -26,6 +26,7 @@ from operator_svc.peers.http_response import Response
 from operator_svc.peers.peer_errors import error_message
 from operator_svc.peers.time_limit import TimeLimit
 from operator_svc.peers.transport import RETRY_PAUSE, Transport, read_bounded
+from operator_svc.protocol.decoding import nests_too_deep
 
 __all__ = ["PEER", "SWITCH", "CallPolicy", "Failures", "Peer", "PeerRefusedError"]
 
@@ -173,9 +174,13 @@ class Peer(Transport):
 
     def _decode(self, raw: bytes, answer: type[T], call: str) -> T:
         try:
-            return msgspec.json.decode(raw, type=answer)
+            decoded = msgspec.json.decode(raw, type=answer)
+            too_deep = nests_too_deep(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.wrong(call, "its answer makes no sense", str(error), raw) from error
+        if too_deep:  # whoever is shown it could fail to encode it
+            raise self.wrong(call, "its answer is nested too deeply", raw=raw)
+        return decoded
 
 
 class PeerClient:

@@ -202,6 +202,11 @@ def _too_deep() -> OperatorError:
     )
 
 
+def nests_too_deep(body: bytes) -> bool:
+    """True where ``body``, which is JSON, is nested deeper than ``MAX_DEPTH`` levels."""
+    return _brackets(body) > MAX_DEPTH and is_too_deep(msgspec.json.decode(body))
+
+
 def is_too_deep(value: Json) -> bool:
     """True where a JSON value is nested deeper than ``MAX_DEPTH`` levels."""
     return _survey(value)[0]
