@@ -107,14 +107,17 @@ async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:
-    """The result of ``work`` on ``size`` bytes, which is done on a thread where they are many.
+    """The result of ``work`` on ``size`` bytes, which is done on a thread where they are many."""
+    return work() if size <= LARGE else await on_thread(work)
+
+
+async def on_thread(work: Callable[[], T]) -> T:
+    """The result of ``work``, which is done on a thread.
 
     There is one thread for all, and it pauses after each work for as long as that took: while it
     runs it takes the interpreter from the event loop for half of the time. Cancelling abandons
     the result.
     """
-    if size <= LARGE:
-        return work()
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_thread, copy_context().run, _undisturbed, work)
 

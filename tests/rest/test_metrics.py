@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.registry import Collector
 
 from operator_svc import __version__
 from operator_svc.peers.breaker import COOL_DOWN, FAILURES_TO_OPEN
@@ -48,6 +52,35 @@ async def test_a_blocked_event_loop_is_measured(service: Service) -> None:
 
 async def _is_more(read: Callable[[], Awaitable[float]], than: float) -> bool:
     return await read() > than
+
+
+class Long(Collector):
+    """Metrics that are not told before something else was answered."""
+
+    def __init__(self) -> None:
+        self.asked, self.answered = threading.Event(), threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.asked.set()
+        assert self.answered.wait(WITHIN), "nothing was answered meanwhile"
+        yield from ()
+
+
+async def test_others_are_answered_while_metrics_are_told(service: Service) -> None:
+    long = Long()
+    long.answered.set()
+    REGISTRY.register(long)  # asks once by itself
+    try:
+        long.asked.clear()
+        long.answered.clear()
+        telling = asyncio.create_task(service.get("/metrics", token=None))
+        await eventually(long.asked.is_set)
+        assert (await service.get("/health/live", token=None)).status == 200
+        assert not telling.done()
+        long.answered.set()
+        assert (await telling).status == 200
+    finally:
+        REGISTRY.unregister(long)
 
 
 async def test_a_breaker_shows_its_state(service: Service) -> None:
