@@ -75,11 +75,12 @@ SELECT last_seq AS seq, data, now() AS ts FROM fact;
 -- The first due task of the next user after :after becomes this pod's. Nothing is waited for: a task
 -- that another pod claims is passed over, and one whose session is just written to is left for a
 -- moment later. The walk over the users with waiting tasks ends at the first that has a due one and
--- is none of :passed_over: of a recursive query no more rows are made than are asked for.
+-- is none of :passed_over: of a recursive query no more rows are made than are asked for. IS TRUE
+-- leaves PostgreSQL no index but the one of waiting tasks by their user.
 WITH RECURSIVE waiting AS (
     (
         SELECT user_id FROM operator_browser_task
-        WHERE status = 'pending' AND user_id > CAST(:after AS text)
+        WHERE (status = 'pending') IS TRUE AND user_id > CAST(:after AS text)
         ORDER BY user_id
         LIMIT 1
     )
@@ -88,7 +89,7 @@ WITH RECURSIVE waiting AS (
     FROM waiting AS w
     CROSS JOIN LATERAL (
         SELECT t.user_id FROM operator_browser_task AS t
-        WHERE t.status = 'pending' AND t.user_id > w.user_id
+        WHERE (t.status = 'pending') IS TRUE AND t.user_id > w.user_id
         ORDER BY t.user_id
         LIMIT 1
     ) AS n
@@ -99,7 +100,10 @@ due AS MATERIALIZED (
     FROM waiting AS w
     CROSS JOIN LATERAL (
         SELECT t.id, t.session_id FROM operator_browser_task AS t
-        WHERE t.status = 'pending' AND t.user_id = w.user_id AND t.not_before <= now()
+        WHERE
+            (t.status = 'pending') IS TRUE
+            AND t.user_id = w.user_id
+            AND t.not_before <= now()
         ORDER BY t.not_before, t.id
         LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
@@ -235,7 +239,7 @@ FROM (
         id,
         row_number() OVER (PARTITION BY user_id ORDER BY not_before, id) AS place
     FROM operator_browser_task
-    WHERE status = 'pending' AND user_id = ANY(CAST(:user_ids AS text[]))
+    WHERE (status = 'pending') IS TRUE AND user_id = ANY(CAST(:user_ids AS text[]))
 ) AS w
 WHERE w.id = ANY(CAST(:ids AS bigint[]));
 

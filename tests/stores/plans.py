@@ -11,7 +11,7 @@ from operator_svc.db.queries import load, resource_folder
 
 def rows_read(plan: Any) -> int:
     """The most rows that one node of a plan of PostgreSQL gave or threw away."""
-    own = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
+    own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
     return max([int(own), *(rows_read(child) for child in plan.get("Plans", ()))])
 
 

@@ -1,4 +1,5 @@
-"""Rows that PostgreSQL reads for one that is known by its id, where many are in the same state.
+"""Rows that PostgreSQL reads for one that is known by its id, or by its user, where many are in the
+same state.
 
 Few were in that state when the server last looked, as at night, so it takes them for few.
 """
@@ -73,3 +74,21 @@ async def test_a_task_is_found_by_its_id_among_many_that_run(
         await tx.execute(insert.format("running", "'alive'", TIMES))
     plan = await plan_of(postgresql_database, query, values, mode)
     assert rows_read(plan) <= 1, json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_a_claim_looks_at_the_tasks_of_each_user_alone(
+    postgresql_database: Database, mode: str
+) -> None:
+    insert = (
+        "INSERT INTO operator_browser_task (task_id, user_id, url, status, options, not_before)"
+        " SELECT '{0}' || i, {1}, 'u', '{2}', '{{}}', {3} FROM generate_series(1, 500) AS i"
+    )
+    async with postgresql_database.transaction() as tx:
+        await tx.execute(insert.format("ended", "'user' || i % 100", "timeout", TIMES))
+        await tx.execute("ANALYZE operator_browser_task")
+        await tx.execute(insert.format("due", "'many'", "pending", TIMES))
+        await tx.execute(insert.format("later", "'user' || i", "pending", "'infinity'"))
+    arguments = ("", ["many"], "alive", "{}")
+    plan = await plan_of(postgresql_database, "browser_task_claim", arguments, mode)
+    assert rows_read(plan) <= 501, json.dumps(plan, indent=1)
