@@ -181,6 +181,22 @@ async def test_a_switch_over_sends_clients_away_in_many_turns_and_shows_them_not
     assert turns.most("changed") <= 2 * AT_ONCE
 
 
+async def test_a_client_that_cannot_be_sent_away_keeps_no_other_one(
+    hub: SessionHub, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = await watched(hub, turns, sessions=10)
+
+    def fail() -> None:
+        raise RuntimeError("a fault of the connection")
+
+    for reader in readers[::100]:
+        monkeypatch.setattr(reader, "state_changed", fail)
+    hub.invalidate_all()
+    others = [reader for number, reader in enumerate(readers) if number % 100]
+    await eventually(lambda: all(reader.ends for reader in others))
+    assert {(*reader.ends,) for reader in others} == {("changed",)}
+
+
 async def test_the_clients_of_a_deleted_session_are_told_in_many_turns_and_once_each(
     hub: SessionHub, turns: Turns
 ) -> None:

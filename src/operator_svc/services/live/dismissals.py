@@ -26,12 +26,12 @@ class Dismissals:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send away who is added, for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            async for dismiss in in_turns(self._taken()):
-                dismiss()
+        """Wait for clients that are added, and send them away. To be repeated, also where it fails:
+        one that cannot be sent away keeps no other one."""
+        await self._wake.wait()
+        async for dismiss in in_turns(self._taken()):
+            dismiss()
+        self._wake.clear()
 
     def _taken(self) -> Iterator[Dismissal]:
         while self._waiting:

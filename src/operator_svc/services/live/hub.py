@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from operator_svc import telemetry
-from operator_svc.background import TaskOwner
+from operator_svc.background import TaskOwner, forever
 from operator_svc.bus import Bus, ReplyPiece
 from operator_svc.errors import OperatorError
 from operator_svc.services.live.dismissals import Dismissals
@@ -68,7 +68,7 @@ class SessionHub:
     def start(self) -> None:
         """Begin to read news, and to send clients away. To be called in the running loop."""
         self._tasks.start(self._read_forever(), "news")
-        self._tasks.start(self._dismissals.run(), "dismissals")
+        self._tasks.start(forever(self._dismissals.run, 0.0, "dismissals"), "dismissals")
 
     @property
     def watched(self) -> bool:
