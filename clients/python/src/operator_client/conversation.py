@@ -53,9 +53,8 @@ class Conversation:
         for one here gets ClientError: ``get_reply`` tells what became of it."""
         if self._reading is not None:
             self._reading.cancel()
-            await asyncio.wait(
-                [self._reading]
-            )  # unlike awaiting it, tells whose cancellation it is
+            # Awaiting the task itself would not tell its cancellation from the caller's own.
+            await asyncio.wait([self._reading])
             if not self._reading.cancelled():
                 self._reading.result()
 
