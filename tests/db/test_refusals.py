@@ -202,12 +202,15 @@ async def test_a_server_without_room_tells_why_in_the_log_and_is_used_again(
     with capture_logs() as logs:
         async with running(**refusing.settings) as service:
             before = await service.chat("before", session_id="s")
-            refusing.server.execute(FULL, refusing.name)
+            # On a thread: it waits for transactions of this process, which go on meanwhile.
+            await asyncio.to_thread(refusing.server.execute, FULL, refusing.name)
             for _ in range(3):
                 await refused(await service.post("/operator/chat", body, **keyed))
             assert await said(service, "s") == ["before", before["response"]]
             assert await ready(service)
-            refusing.server.execute("DROP FUNCTION full_disk CASCADE", refusing.name)
+            await asyncio.to_thread(
+                refusing.server.execute, "DROP FUNCTION full_disk CASCADE", refusing.name
+            )
             after = await (await service.post("/operator/chat", body, **keyed)).json()
             told = [before["response"], "meanwhile", after["response"]]
             assert await said(service, "s") == ["before", *told]
